@@ -1,0 +1,13 @@
+"""Loads the Celery application with Django, so that `shared_task` finds its broker in every process."""
+
+from django.apps import AppConfig
+
+
+class KamioiSiteConfig(AppConfig):
+    """Settings, URLs and conventions of the project."""
+
+    name = "kamioi_site"
+
+    def ready(self) -> None:
+        """Bind the Celery application and register the system checks."""
+        from kamioi_site import celery  # noqa: F401, PLC0415  # importing it before the apps are ready would fail

@@ -1,0 +1,9 @@
+"""ASGI entry point, served by gunicorn with uvicorn workers."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
+
+application = get_asgi_application()

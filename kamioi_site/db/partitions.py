@@ -1,0 +1,230 @@
+"""Monthly partitions: which should exist, which do, and the way from one to the other.
+
+A partitioned table is declared by `MonthlyPartitionedModel`; its parent table is made in SQL by a migration with
+the key (id, …, partition column), while Django sees the single `id`. Partitions are called `transactions_y2025m01`.
+Each table has a default partition that catches rows of months nobody made; it is watched and kept empty, because a
+row in it would block the making of its month. Old months are detached on request and never dropped.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import ClassVar
+
+from dateutil.relativedelta import relativedelta
+from django.apps import apps
+from django.db import connection, models, transaction
+from psqlextra.models.options import PostgresPartitionedModelOptions
+from psqlextra.partitioning import (
+    PostgresCurrentTimePartitioningStrategy,
+    PostgresPartitioningConfig,
+    PostgresPartitioningManager,
+    PostgresTimePartition,
+    PostgresTimePartitionSize,
+)
+from psqlextra.partitioning.constants import AUTO_PARTITIONED_COMMENT
+from psqlextra.types import PostgresPartitioningMethod
+
+from kamioi_site.errors import KamioiError
+
+MONTHS_AHEAD = 3
+NAME_FORMAT = "y%Ym%m"
+_MONTH = PostgresTimePartitionSize(months=1)
+# Held while partitions are changed: two workers must not make the same month.
+_LOCK_KEY = 7_203_001
+
+
+class PartitionError(KamioiError):
+    """The partitions cannot be changed this way."""
+
+
+class MonthlyPartitionedModel(models.Model):
+    """A table that PostgreSQL splits by month on the column `partition_column`."""
+
+    partition_column: ClassVar[str]
+    _partitioning_meta: ClassVar[PostgresPartitionedModelOptions]
+
+    class Meta:
+        abstract = True
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Tell django-postgres-extra how the table is split."""
+        super().__init_subclass__(**kwargs)
+        cls._partitioning_meta = PostgresPartitionedModelOptions(
+            method=PostgresPartitioningMethod.RANGE, key=[cls.partition_column]
+        )
+
+
+class MonthlyStrategy(PostgresCurrentTimePartitioningStrategy):
+    """This month and the next ones, with bounds at midnight UTC."""
+
+    def __init__(self, first: datetime | None = None) -> None:
+        super().__init__(size=_MONTH, count=MONTHS_AHEAD + 1, name_format=NAME_FORMAT)
+        self._first = first
+
+    def get_start_datetime(self) -> datetime:
+        """Midnight: the library would keep the hour of now in the bounds."""
+        return month_start(self._first or datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One table as the catalogue shows it: its partitions in order, and the rows in the default one."""
+
+    table: str
+    partitions: list[str]
+    default_rows: int
+    headroom_months: int
+
+
+@dataclass(slots=True)
+class PartitionPlan:
+    """What `apply` would do: partitions to make, by table, and months whose rows lie in the default partition."""
+
+    creations: dict[str, list[date]] = field(default_factory=dict)
+    strays: dict[str, list[date]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(self.creations.values()) or any(self.strays.values())
+
+
+def month_start(moment: date | datetime) -> datetime:
+    """Midnight UTC of the first day of the month."""
+    return datetime(moment.year, moment.month, 1, tzinfo=UTC)
+
+
+def partitioned_models() -> list[type[MonthlyPartitionedModel]]:
+    """Every model of the project that is split by month."""
+    return [model for model in apps.get_models() if issubclass(model, MonthlyPartitionedModel)]
+
+
+def _manager(models_: Iterable[type[MonthlyPartitionedModel]], first: datetime | None) -> PostgresPartitioningManager:
+    return PostgresPartitioningManager(
+        [PostgresPartitioningConfig(model=model, strategy=MonthlyStrategy(first)) for model in models_]  # type: ignore[arg-type]
+    )
+
+
+def partitions_plan(*, now: datetime | None = None) -> PartitionPlan:
+    """What is missing for this month and the next `MONTHS_AHEAD`, and what lies in the default partitions."""
+    plan = PartitionPlan()
+    for model_plan in _manager(partitioned_models(), now).plan(skip_delete=True).model_plans:
+        table = model_plan.config.model._meta.db_table
+        plan.creations[table] = [
+            creation.start_datetime.date()
+            for creation in model_plan.creations
+            if isinstance(creation, PostgresTimePartition)
+        ]
+    for model in partitioned_models():
+        months = _default_months(model)
+        if months:
+            plan.strays[model._meta.db_table] = months
+    return plan
+
+
+def partitions_apply(*, now: datetime | None = None) -> PartitionPlan:
+    """Make what `partitions_plan` names and move stray rows into their months. Returns what was done."""
+    plan = partitions_plan(now=now)
+    for model in partitioned_models():
+        table = model._meta.db_table
+        months_ensure(model, {*plan.creations.get(table, ()), *plan.strays.get(table, ())})
+    return plan
+
+
+def months_ensure(model: type[MonthlyPartitionedModel], months: Iterable[date | datetime]) -> int:
+    """Make the partitions of these months where they are missing; rows of theirs in the default one move over.
+
+    Returns how many were made. Months that exist cost one look at the catalogue and take no lock.
+    """
+    wanted = {month_start(month) for month in months}
+    existing = set(_partition_names(model._meta.db_table))
+    missing = sorted(month for month in wanted if _partition_name(model, month) not in existing)
+    for month in missing:
+        _month_create(model, month)
+    return len(missing)
+
+
+def _month_create(model: type[MonthlyPartitionedModel], month: datetime) -> None:
+    """Make one month. With rows of it in the default partition: detach default, make, move, attach, at once."""
+    table = model._meta.db_table
+    column, default = model.partition_column, f"{table}_default"
+    name = _partition_name(model, month)
+    following = month + relativedelta(months=1)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+        if cursor.fetchone()[0]:
+            return  # another worker was faster
+        cursor.execute(
+            f"SELECT EXISTS (SELECT FROM {default} WHERE {column} >= %s AND {column} < %s)",  # noqa: S608
+            [month, following],
+        )
+        stray = cursor.fetchone()[0]
+        if stray:
+            cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {default}")
+        with connection.schema_editor() as editor:
+            PostgresTimePartition(_MONTH, month, NAME_FORMAT).create(
+                model,  # type: ignore[arg-type]
+                editor,  # type: ignore[arg-type]
+                comment=AUTO_PARTITIONED_COMMENT,
+            )
+        if stray:
+            # Identity columns refuse explicit values only when GENERATED ALWAYS; ours are BY DEFAULT.
+            cursor.execute(
+                f"WITH moved AS (DELETE FROM {default} WHERE {column} >= %s AND {column} < %s RETURNING *) "  # noqa: S608
+                f"INSERT INTO {table} SELECT * FROM moved",
+                [month, following],
+            )
+            cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {default} DEFAULT")
+
+
+def partition_detach(model: type[MonthlyPartitionedModel], month: date) -> str:
+    """Detach one old month; its table stays and keeps its rows. Returns the table's name."""
+    name = _partition_name(model, month_start(month))
+    if name not in _partition_names(model._meta.db_table):
+        raise PartitionError(f"{name} is not a partition of {model._meta.db_table}")
+    if month_start(month) >= month_start(datetime.now(UTC)):
+        raise PartitionError(f"{name} is not in the past; only old months are detached")
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {model._meta.db_table} DETACH PARTITION {name}")
+    return name
+
+
+def partitions_status() -> list[PartitionStatus]:
+    """Each partitioned table with its partitions, stray rows and months made ahead."""
+    now = month_start(datetime.now(UTC))
+    statuses = []
+    for model in partitioned_models():
+        table = model._meta.db_table
+        names = _partition_names(table)
+        ahead = 0
+        while _partition_name(model, now + relativedelta(months=ahead + 1)) in names:
+            ahead += 1
+        with connection.cursor() as cursor:
+            # Bounded: the default partition should be empty, and an alarm needs no exact figure.
+            cursor.execute(f"SELECT count(*) FROM (SELECT FROM {table}_default LIMIT 10000) AS stray")  # noqa: S608
+            default_rows = cursor.fetchone()[0]
+        statuses.append(PartitionStatus(table, names, default_rows, ahead))
+    return statuses
+
+
+def _partition_name(model: type[MonthlyPartitionedModel], month: datetime) -> str:
+    return f"{model._meta.db_table}_{month.strftime(NAME_FORMAT)}"
+
+
+def _partition_names(table: str) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid "
+            "WHERE inhparent = to_regclass(%s) ORDER BY 1",
+            [table],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _default_months(model: type[MonthlyPartitionedModel]) -> list[date]:
+    table, column = model._meta.db_table, model.partition_column
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT date_trunc('month', {column} AT TIME ZONE 'UTC')::date FROM {table}_default ORDER BY 1"  # noqa: S608
+        )
+        return [row[0] for row in cursor.fetchall()]

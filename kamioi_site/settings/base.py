@@ -1,0 +1,252 @@
+"""Settings that hold everywhere; `dev`, `test` and `prod` override a few.
+
+`DATABASE_URL` and `REDIS_URL` come from the environment. Where nobody sets them, `kamioi_site.embedded` starts
+servers of its own and sets them before Django reads this file.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from celery.schedules import crontab
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+from kombu import Queue
+
+from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_secret, env_str
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
+
+DEBUG = False
+SECRET_KEY = env_secret("SECRET_KEY")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "psqlextra",
+    "rest_framework",
+    "drf_spectacular",
+    "django_celery_beat",
+    "kamioi_site",
+    "transactions",
+    "llm_center",
+    "analytics",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "kamioi_site.urls"
+ASGI_APPLICATION = "kamioi_site.asgi.application"
+WSGI_APPLICATION = "kamioi_site.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database ---------------------------------------------------------------------------------------------------
+DATABASE_URL = env_secret("DATABASE_URL")
+if not DATABASE_URL:
+    raise ImproperlyConfigured(
+        "DATABASE_URL is not set. Start through manage.py or `make run` (they start embedded servers), or set it."
+    )
+_database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
+_database |= {
+    "ENGINE": "kamioi_site.db.backend",
+    "CONN_MAX_AGE": 0,  # the pool keeps the connections
+    # Under PgBouncer's transaction pooling a cursor on the server does not survive its transaction.
+    "DISABLE_SERVER_SIDE_CURSORS": env_bool("PGBOUNCER"),
+    "POOL_OPTIONS": {
+        "POOL_SIZE": env_int("DATABASE_POOL_SIZE", 20),
+        "MAX_OVERFLOW": env_int("DATABASE_POOL_OVERFLOW", 40),
+        "TIMEOUT": env_int("DATABASE_POOL_WAIT", 30),
+        "RECYCLE": env_int("DATABASE_POOL_RECYCLE", 3600),
+        "PRE_PING": True,
+    },
+}
+DATABASES = {"default": _database}
+POSTGRES_EXTRA_AUTO_EXTENSION_SET_UP = False  # the embedded server ships no hstore, and nothing needs it
+POSTGRES_EXTRA_DB_BACKEND_BASE = "dj_db_conn_pool.backends.postgresql"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis and Celery -------------------------------------------------------------------------------------------
+REDIS_URL = env_secret("REDIS_URL")
+if not REDIS_URL:
+    raise ImproperlyConfigured("REDIS_URL is not set. Start through manage.py or `make run`, or set it.")
+
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "kamioi",
+        "OPTIONS": {
+            "CLIENT_CLASS": "django_redis.client.DefaultClient",
+            # Redis away means slower, never an error.
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 1,
+            "SOCKET_TIMEOUT": 1,
+        },
+    }
+}
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+
+CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
+CELERY_RESULT_BACKEND = REDIS_URL
+CELERY_RESULT_EXPIRES = timedelta(days=1)
+CELERY_TASK_IGNORE_RESULT = True  # outcomes that people ask for stand in the table `background_tasks`
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+CELERY_TASK_TRACK_STARTED = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 270
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Longer than the hard time limit, so that a running task is never handed to a second worker.
+    "visibility_timeout": 900,
+    # Redis pops the lists in this order: 0 goes first (a customer's own purchase), 9 last (bulk work).
+    "priority_steps": [0, 3, 6, 9],
+    "queue_order_strategy": "priority",
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+}
+CELERY_TASK_DEFAULT_PRIORITY = 6
+CELERY_TASK_DEFAULT_QUEUE = "transactions"
+CELERY_TASK_QUEUES = [Queue(name) for name in ("ai", "transactions", "analytics", "notifications", "bulk")]
+CELERY_TASK_ROUTES = {
+    "process_llm_queue": {"queue": "ai"},
+    "release_merchant": {"queue": "transactions"},
+    "process_transaction": {"queue": "transactions"},
+    "process_transactions": {"queue": "transactions"},
+    "sweep_stuck": {"queue": "transactions"},
+    "execute_queued_orders": {"queue": "transactions"},
+    "refresh_prices": {"queue": "analytics"},
+    "calculate_analytics": {"queue": "analytics"},
+    "monthly_llm_amortization": {"queue": "analytics"},
+    "maintain_partitions": {"queue": "analytics"},
+    "ingest_statement": {"queue": "bulk"},
+}
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# What a migration writes into django-celery-beat's tables; afterwards the admin owns the times.
+KAMIOI_BEAT_SCHEDULE = {
+    "process_llm_queue": crontab(minute="*/5"),
+    "calculate_analytics": crontab(minute="0"),
+    "monthly_llm_amortization": crontab(minute="1", hour="0", day_of_month="1"),
+    "maintain_partitions": crontab(minute="20", hour="2"),
+    "refresh_prices": crontab(minute="*/15"),
+    "execute_queued_orders": crontab(minute="*"),
+    "sweep_stuck": crontab(minute="*"),
+}
+
+# --- People -----------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "transactions.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = KAMIOI_HOME / "static"
+MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
+
+# --- API --------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "transactions.api.authentication.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Kamioi API",
+    "DESCRIPTION": "Round-up investing: own what you buy.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- Kamioi -----------------------------------------------------------------------------------------------------
+PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
+MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
+PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
+PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
+PRICE_API_URL = env_str("PRICE_API_URL")
+PRICE_API_KEY = env_secret("PRICE_API_KEY")
+PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
+PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # until the admin setting `platform_fee` says otherwise
+
+UNFOLD = {
+    "SITE_TITLE": "Kamioi",
+    "SITE_HEADER": "Kamioi",
+    "SITE_SUBHEADER": "Own what you buy",
+    "SITE_URL": None,
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+LOGIN_URL = reverse_lazy("admin:login")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,23 @@
+"""A developer's machine and the demo: debug off by default, a secret made once per machine, any local host."""
+
+import secrets
+
+from kamioi_site.settings.base import *  # noqa: F403
+from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret
+
+DEBUG = env_bool("DEBUG")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
+
+
+def _machine_secret() -> str:
+    """The secret key of this machine's demo: random, kept beside the demo's data, never in the repository."""
+    path = KAMIOI_HOME / "secret-key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+SECRET_KEY = env_secret("SECRET_KEY") or _machine_secret()

@@ -1,0 +1,66 @@
+"""Read settings from the environment: typed, loud on a bad value, secrets from files when asked.
+
+Every helper takes the variable's name and a default. A secret may be given as `NAME_FILE`, the path of a file
+that holds it (Docker and Kubernetes secrets), so that it never stands in a process list.
+"""
+
+import os
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def env_str(name: str, default: str = "") -> str:
+    """Text of the variable, or the default."""
+    return os.environ.get(name, default)
+
+
+def env_secret(name: str, default: str = "") -> str:
+    """A secret from `NAME`, or from the file that `NAME_FILE` names."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name, default)
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
+
+
+def env_bool(name: str, default: bool = False) -> bool:
+    """`1/true/yes/on` or `0/false/no/off`, in any case."""
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}")
+
+
+def env_int(name: str, default: int) -> int:
+    """A whole number."""
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    try:
+        return int(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from error
+
+
+def env_decimal(name: str, default: str) -> Decimal:
+    """An exact decimal number."""
+    value = os.environ.get(name, default)
+    try:
+        return Decimal(value)
+    except InvalidOperation as error:
+        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}") from error
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    """Comma-separated values, blanks dropped."""
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]

@@ -1,0 +1,14 @@
+"""Tests: real PostgreSQL and Redis, a cheap password hasher, no manifest for static files."""
+
+import tempfile
+from pathlib import Path
+
+from kamioi_site.settings.base import *  # noqa: F403
+from kamioi_site.settings.base import STORAGES
+
+SECRET_KEY = "only-for-tests-" + "x" * 40
+ALLOWED_HOSTS = ["*"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+MARKET_ALWAYS_OPEN = True
+MEDIA_ROOT = Path(tempfile.mkdtemp(prefix="kamioi-test-media-"))

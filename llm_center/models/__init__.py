@@ -1,0 +1,179 @@
+"""The log of proposals, the append-only record of decisions, and the assets of the LLM Center.
+
+`llm_mappings` is split by month on `created_at`; its database key is (id, created_at). The directory itself,
+`merchants`, lives with the transactions that are looked up in it.
+"""
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from kamioi_site.db.indexes import NamedIndex
+from kamioi_site.db.partitions import MonthlyPartitionedModel
+
+
+class LlmMapping(MonthlyPartitionedModel):
+    """One proposal that a merchant belongs to a ticker, and what was decided about it."""
+
+    partition_column: ClassVar[str] = "created_at"
+
+    class Status(models.TextChoices):
+        """What was decided."""
+
+        PENDING = "pending"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+
+    class Source(models.TextChoices):
+        """Where the proposal came from."""
+
+        USER = "user"
+        BULK = "bulk"
+        MATCHER = "matcher"
+        LLM = "llm", "LLM"
+        ADMIN = "admin"
+        LEGACY = "legacy"
+
+    transaction_id = models.BigIntegerField(null=True, blank=True)
+    merchant_name = models.CharField(max_length=255)
+    merchant_key = models.CharField(max_length=120)
+    ticker = models.CharField(max_length=12, null=True, blank=True)
+    category = models.CharField(max_length=100, blank=True, default="")
+    confidence = models.DecimalField(max_digits=5, decimal_places=4, default=Decimal(0))
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    admin_approved = models.BooleanField(default=False)
+    ai_processed = models.BooleanField(default=False)
+    company_name = models.CharField(max_length=200, blank=True, default="")
+    user = models.ForeignKey(
+        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False,
+        related_name="+",
+    )  # fmt: skip
+    source = models.CharField(max_length=10, choices=Source)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ai_model_version = models.CharField(max_length=100, blank=True, default="")
+    ai_reasoning = models.TextField(blank=True, default="")
+    ai_auto_approved = models.BooleanField(default=False)
+    ai_processing_ms = models.PositiveIntegerField(null=True, blank=True)
+    ai_decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False,
+        related_name="+",
+    )  # fmt: skip
+
+    class Meta:
+        db_table = "llm_mappings"
+        verbose_name = "LLM mapping"
+        indexes = [
+            NamedIndex(fields=["status", "-created_at"], name="idx_llm_mappings_status_created"),
+            NamedIndex(
+                fields=["admin_approved"], name="idx_llm_mappings_admin_approved", condition=Q(admin_approved=False)
+            ),
+            NamedIndex(fields=["user", "status"], name="idx_llm_mappings_user_id_status"),
+            NamedIndex(fields=["merchant_name", "ticker"], name="idx_llm_mappings_merchant_ticker"),
+            NamedIndex(fields=["-created_at"], name="idx_llm_mappings_created_at"),
+            NamedIndex(
+                fields=["id"], name="idx_llm_mappings_pending", condition=Q(admin_approved=False) & ~Q(source="bulk")
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["pending", "approved", "rejected"]), name="llm_mappings_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(confidence__gte=0, confidence__lte=1), name="llm_mappings_confidence_0_to_1"
+            ),
+            models.CheckConstraint(
+                condition=Q(source__in=["user", "bulk", "matcher", "llm", "admin", "legacy"]),
+                name="llm_mappings_source_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.merchant_name} → {self.ticker or 'nobody'}"
+
+
+class MappingDecision(models.Model):
+    """Who decided what about a merchant, when, and why. Rows are added and never changed."""
+
+    class Action(models.TextChoices):
+        """What was decided."""
+
+        APPROVE = "approve"
+        CORRECT = "correct", "correct the ticker"
+        NOT_LISTED = "not_listed", "not listed"
+        REJECT = "reject"
+
+    merchant_key = models.CharField(max_length=120, db_index=True)
+    action = models.CharField(max_length=12, choices=Action)
+    before = models.JSONField()
+    after = models.JSONField()
+    reason = models.CharField(max_length=500, blank=True)
+    decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
+    automatic = models.BooleanField(default=False)
+    released_count = models.PositiveIntegerField(default=0)
+    decided_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "mapping_decisions"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(action__in=["approve", "correct", "not_listed", "reject"]),
+                name="mapping_decisions_action_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(automatic=True) | Q(decided_by__isnull=False), name="mapping_decisions_somebody_decided"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.merchant_key}"
+
+
+class LlmDataAsset(models.Model):
+    """A model or data set that stands in the books and is written off over its useful life."""
+
+    asset_name = models.CharField(max_length=200)
+    asset_type = models.CharField(max_length=30)
+    status = models.CharField(max_length=20, default="development")
+    cost_basis = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    current_value = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    useful_life_months = models.PositiveSmallIntegerField(default=36)
+    in_service_on = models.DateField(null=True, blank=True)
+    model_version = models.CharField(max_length=100, blank=True)
+    gl_account = models.CharField("GL account", max_length=10, default="15200")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "llm_data_assets"
+        verbose_name = "LLM data asset"
+        constraints = [
+            models.CheckConstraint(condition=Q(cost_basis__gte=0), name="llm_data_assets_cost_not_negative"),
+            models.CheckConstraint(condition=Q(useful_life_months__gte=1), name="llm_data_assets_life_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.asset_name
+
+
+class AmortizationEntry(models.Model):
+    """The charge of one asset for one month; booked once."""
+
+    asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="amortization")
+    period = models.DateField(help_text="First day of the month.")
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "amortization_entries"
+        verbose_name_plural = "amortization entries"
+        constraints = [
+            models.UniqueConstraint(fields=["asset", "period"], name="amortization_entries_once_per_month"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="amortization_entries_amount_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.period}"

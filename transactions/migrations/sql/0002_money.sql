@@ -1,0 +1,36 @@
+-- The money rules of transactions/money.py, in SQL, for the statements that work on sets.
+-- A property test holds the two against each other.
+
+-- Shares for an amount of money, to 8 places, rounded half-even. div() and the remainder are exact.
+CREATE FUNCTION kamioi_shares(investable numeric, price numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT ((d.q + CASE
+        WHEN 2 * (investable * 100000000 - d.q * price) > price THEN 1
+        WHEN 2 * (investable * 100000000 - d.q * price) = price AND mod(d.q, 2) = 1 THEN 1
+        ELSE 0 END) / 100000000)::numeric(20, 8)
+    FROM (SELECT div(investable * 100000000, price)) AS d (q)
+$$;
+
+-- Money to the cent, rounded half-even, for amounts of at least zero.
+CREATE FUNCTION kamioi_cents(amount numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT ((d.q + CASE
+        WHEN 2 * (amount * 100 - d.q) > 1 THEN 1
+        WHEN 2 * (amount * 100 - d.q) = 1 AND mod(d.q, 2) = 1 THEN 1
+        ELSE 0 END) / 100)::numeric(14, 2)
+    FROM (SELECT trunc(amount * 100)) AS d (q)
+$$;
+
+-- What a purchase sets aside under the user's rule; refunds and switched-off round-ups set nothing aside.
+CREATE FUNCTION kamioi_round_up(amount numeric, enabled boolean, rule text, flat integer) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN NOT enabled OR amount <= 0 THEN 0
+        WHEN rule = 'next_dollar' THEN ceil(amount) - amount
+        ELSE flat END::numeric(14, 2)
+$$;
+
+-- reverse
+DROP FUNCTION kamioi_round_up(numeric, boolean, text, integer);
+DROP FUNCTION kamioi_cents(numeric);
+DROP FUNCTION kamioi_shares(numeric, numeric);

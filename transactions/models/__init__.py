@@ -1,0 +1,37 @@
+"""The tables of this room, one file a subject."""
+
+from transactions.models.activity import (
+    BackgroundTask,
+    MigrationReject,
+    MigrationRun,
+    Notification,
+    StatementImport,
+    StatementReject,
+)
+from transactions.models.directory import Company, Merchant, Setting, StockPrice
+from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
+from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionKey
+from transactions.models.user import ApiToken, User
+
+__all__ = [
+    "USER_BUCKETS",
+    "Account",
+    "ApiToken",
+    "BackgroundTask",
+    "Company",
+    "Holding",
+    "LedgerAccount",
+    "LedgerTransfer",
+    "Merchant",
+    "MigrationReject",
+    "MigrationRun",
+    "Notification",
+    "Order",
+    "Setting",
+    "StatementImport",
+    "StatementReject",
+    "StockPrice",
+    "Transaction",
+    "TransactionKey",
+    "User",
+]

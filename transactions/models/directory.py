@@ -1,0 +1,141 @@
+"""Reference data that every purchase is looked up in: companies, merchants, prices, settings.
+
+`merchants` is the small directory keyed on the normalised merchant: one row a merchant, whatever the number of
+purchases. It lives here, and not in the LLM Center which fills it, because processing joins it in every statement.
+"""
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Company(models.Model):
+    """A listed company, by ticker. Only companies that are listed can be bought."""
+
+    ticker = models.CharField(max_length=12, unique=True)
+    name = models.CharField(max_length=200)
+    exchange = models.CharField(max_length=40, blank=True)
+    cik = models.CharField("CIK", max_length=10, blank=True)
+    is_listed = models.BooleanField(default=True)
+    aliases = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        db_table = "companies"
+        verbose_name_plural = "companies"
+        ordering = ["ticker"]
+
+    def __str__(self) -> str:
+        return self.ticker
+
+
+class Merchant(models.Model):
+    """What is known of one merchant, and how much money waits for that to be decided."""
+
+    class Status(models.TextChoices):
+        """Where the question "who owns this merchant?" stands."""
+
+        PROPOSED = "proposed", "waiting for a decision"
+        APPROVED = "approved", "invests"
+        NOT_LISTED = "not_listed", "nobody to invest in"
+        REJECTED = "rejected", "proposal rejected, still waiting"
+
+    class Source(models.TextChoices):
+        """Who filled the row."""
+
+        SEED = "seed"
+        MATCHER = "matcher"
+        LLM = "llm", "LLM"
+        ADMIN = "admin"
+        LEGACY = "legacy"
+        INGEST = "ingest", "seen on a statement"
+
+    merchant_key = models.CharField(max_length=120, unique=True)
+    display_name = models.CharField(max_length=255)
+    ticker = models.CharField(max_length=12, null=True, blank=True)
+    company_name = models.CharField(max_length=200, blank=True)
+    category = models.CharField(max_length=100, blank=True)
+    status = models.CharField(max_length=12, choices=Status, default=Status.PROPOSED)
+    confidence = models.DecimalField(max_digits=5, decimal_places=4, null=True, blank=True)
+    source = models.CharField(max_length=10, choices=Source, default=Source.INGEST)
+    reason = models.TextField(blank=True)
+    rejected_tickers = models.JSONField(default=list, blank=True, help_text="Never proposed again for this merchant.")
+    decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    waiting_count = models.PositiveIntegerField(default=0)
+    waiting_amount = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "merchants"
+        indexes = [
+            # The review queue, money first.
+            models.Index(
+                fields=["-waiting_amount", "id"], name="idx_merchants_queue", condition=Q(status__in=["proposed", "rejected"])
+            ),
+            models.Index(fields=["ticker"], name="idx_merchants_ticker", condition=Q(ticker__isnull=False)),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["proposed", "approved", "not_listed", "rejected"]), name="merchants_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="approved") | Q(ticker__isnull=False), name="merchants_approved_has_ticker"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="not_listed") | Q(ticker__isnull=True), name="merchants_not_listed_has_no_ticker"
+            ),
+            models.CheckConstraint(
+                condition=Q(confidence__isnull=True) | Q(confidence__gte=0, confidence__lte=1),
+                name="merchants_confidence_0_to_1",
+            ),
+            models.CheckConstraint(condition=Q(waiting_amount__gte=0), name="merchants_waiting_amount_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return self.merchant_key
+
+
+class StockPrice(models.Model):
+    """One quote. The newest of a ticker is one step into the unique index."""
+
+    ticker = models.CharField(max_length=12)
+    price = models.DecimalField(max_digits=14, decimal_places=4)
+    as_of = models.DateTimeField()
+    source = models.CharField(max_length=40)
+
+    class Meta:
+        db_table = "stock_prices"
+        constraints = [
+            models.UniqueConstraint(fields=["ticker", "as_of"], name="stock_prices_one_per_moment"),
+            models.CheckConstraint(condition=Q(price__gt=0), name="stock_prices_price_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ticker} {self.price}"
+
+
+class Setting(models.Model):
+    """A setting that staff change while the system runs, under the names of the legacy system."""
+
+    class Type(models.TextChoices):
+        """How the value is read."""
+
+        STRING = "string"
+        DECIMAL = "decimal"
+        BOOLEAN = "boolean"
+
+    key = models.CharField(max_length=100, unique=True)
+    value = models.TextField()
+    type = models.CharField(max_length=10, choices=Type, default=Type.STRING)
+    description = models.TextField(blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "admin_settings"
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,141 @@
+"""The books: chart of accounts, transfers, holdings.
+
+One row of `ledger_transfers` is one balanced movement from the credit account to the debit account, so an unbalanced
+entry cannot exist. A purchase makes up to four: `round_up` (the customer's money comes in), `fee` (ours), `purchase`
+(money becomes shares; this row carries ticker and shares) and `rounding` (what the rounding of shares leaves, either
+way). `ledger_transfers` is split by month on `date`, the date of the transaction, and unique on
+(user, transaction, kind, date): nothing can be booked twice, whenever it is tried again.
+
+At all times `holdings` is the sum of the rows that carry shares; `manage.py verify_ledger` checks it.
+"""
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from kamioi_site.db.partitions import MonthlyPartitionedModel
+
+
+class LedgerAccount(models.Model):
+    """An account of the chart, by its number."""
+
+    class Type(models.TextChoices):
+        """The five kinds of bookkeeping."""
+
+        ASSET = "asset"
+        LIABILITY = "liability"
+        EQUITY = "equity"
+        REVENUE = "revenue"
+        EXPENSE = "expense"
+
+    number = models.CharField(max_length=10, primary_key=True)
+    name = models.CharField(max_length=100)
+    type = models.CharField(max_length=10, choices=Type)
+
+    class Meta:
+        db_table = "ledger_accounts"
+        ordering = ["number"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(type__in=["asset", "liability", "equity", "revenue", "expense"]),
+                name="ledger_accounts_type_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+
+class Account(models.TextChoices):
+    """The numbers of the chart that Kamioi itself books on (the legacy system's where it had them)."""
+
+    BANK = "10100", "Bank"
+    SECURITIES = "12100", "Customer securities"
+    ACCUMULATED_AMORTIZATION = "15100", "Accumulated amortization"
+    LLM_DATA_ASSETS = "15200", "LLM data assets"
+    CUSTOMER_FUNDS = "20100", "Customer funds"
+    CUSTOMER_SECURITIES = "22100", "Securities held for customers"
+    ROUNDING = "29900", "Rounding differences"
+    OPENING = "30900", "Opening balances"
+    PLATFORM_FEES = "40100", "Platform fees"
+    AMORTIZATION_EXPENSE = "67010", "Amortization expense"
+
+
+# kind → (debit, credit). The database refuses other pairs for these kinds (ledger_transfers_posting_rule).
+POSTING_RULES: dict[str, tuple[tuple[Account, Account], ...]] = {
+    "round_up": ((Account.BANK, Account.CUSTOMER_FUNDS),),
+    "fee": ((Account.BANK, Account.PLATFORM_FEES),),
+    "purchase": ((Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES),),
+    "rounding": ((Account.CUSTOMER_FUNDS, Account.ROUNDING), (Account.ROUNDING, Account.CUSTOMER_FUNDS)),
+    "opening": ((Account.OPENING, Account.CUSTOMER_SECURITIES),),
+    "amortization": ((Account.AMORTIZATION_EXPENSE, Account.ACCUMULATED_AMORTIZATION),),
+}
+
+
+def _posting_rule() -> Q:
+    """Kinds with a rule keep to it; other kinds (journal entries) are free."""
+    allowed = ~Q(kind__in=list(POSTING_RULES))
+    for kind, pairs in POSTING_RULES.items():
+        for debit, credit in pairs:
+            allowed |= Q(kind=kind, debit_account=debit.value, credit_account=credit.value)
+    return allowed
+
+
+class LedgerTransfer(MonthlyPartitionedModel):
+    """One balanced movement of money, and of shares where it carries a ticker."""
+
+    partition_column: ClassVar[str] = "date"
+
+    user_id = models.BigIntegerField(default=0, help_text="0 for the company's own entries.")
+    date = models.DateTimeField()
+    transaction_id = models.BigIntegerField(null=True, blank=True)
+    kind = models.CharField(max_length=16)
+    debit_account = models.CharField(max_length=10)
+    credit_account = models.CharField(max_length=10)
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    ticker = models.CharField(max_length=12, null=True, blank=True)
+    shares = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
+    reference = models.CharField(max_length=100, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "ledger_transfers"
+        constraints = [
+            models.UniqueConstraint(fields=["user_id", "transaction_id", "kind", "date"], name="ledger_transfers_booked_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_transfers_amount_positive"),
+            models.CheckConstraint(
+                condition=~Q(debit_account=F("credit_account")), name="ledger_transfers_two_accounts"
+            ),
+            models.CheckConstraint(condition=_posting_rule(), name="ledger_transfers_posting_rule"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["purchase", "opening"], ticker__isnull=False, shares__isnull=False, shares__gte=0)
+                | (~Q(kind__in=["purchase", "opening"]) & Q(ticker__isnull=True, shares__isnull=True)),
+                name="ledger_transfers_shares_with_purchase",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"
+
+
+class Holding(models.Model):
+    """What a customer owns of one company: the sum of the ledger, kept up to date in the same transaction."""
+
+    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_index=False, related_name="holdings")
+    ticker = models.CharField(max_length=12)
+    shares = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(0))
+    cost_basis = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "holdings"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "ticker"], name="holdings_one_per_ticker"),
+            models.CheckConstraint(condition=Q(shares__gte=0, cost_basis__gte=0), name="holdings_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ticker} {self.shares}"

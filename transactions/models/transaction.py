@@ -1,0 +1,193 @@
+"""Card transactions, the keys that make ingest idempotent, and orders that wait for the market to open.
+
+`transactions` is split by month on `date`. Its database key is (id, user_id, date); Django sees `id`. A link to a
+transaction is therefore its id together with the user and the date, never a foreign key.
+
+A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`), or ends as
+`not_listed`, `failed` or `refunded`. Only the statements in `transactions.services.processing` move it.
+"""
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Mod
+from django.utils import timezone
+
+from kamioi_site.db.indexes import NamedIndex
+from kamioi_site.db.partitions import MonthlyPartitionedModel
+
+# Work is claimed by user bucket: two workers never hold the same user.
+USER_BUCKETS = 64
+
+
+class Transaction(MonthlyPartitionedModel):
+    """A card purchase (amount > 0) or refund (amount < 0) and what became of it."""
+
+    partition_column: ClassVar[str] = "date"
+
+    class Status(models.TextChoices):
+        """Where a transaction stands."""
+
+        PENDING = "pending", "waiting to be processed"
+        MAPPED = "mapped", "order waits for the market"
+        COMPLETED = "completed"
+        NEEDS_REVIEW = "needs_review", "merchant waits for a decision"
+        NOT_LISTED = "not_listed", "nobody to invest in"
+        AWAITING_PRICE = "awaiting_price", "waits for a price"
+        FAILED = "failed"
+        REFUNDED = "refunded", "refund, nothing invested"
+
+    class Priority(models.IntegerChoices):
+        """What is taken first; smaller goes ahead."""
+
+        CUSTOMER = 0, "a customer's own purchase"
+        RELEASE = 3, "released by a reviewer"
+        BULK = 9, "bulk"
+
+    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_index=False, related_name="transactions")
+    date = models.DateTimeField()
+    merchant = models.CharField(max_length=255)
+    merchant_key = models.CharField(max_length=120)
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    category = models.CharField(max_length=100, blank=True, default="")
+    description = models.CharField(max_length=500, blank=True, default="")
+    investable = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    round_up = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    fee = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    total_debit = models.DecimalField(max_digits=14, decimal_places=2)
+    ticker = models.CharField(max_length=12, null=True, blank=True)
+    shares = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
+    price_per_share = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    failure_reason = models.CharField(max_length=255, blank=True, default="")
+    transaction_type = models.CharField(max_length=20, default="bank")
+    source = models.CharField(max_length=20, default="api")
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.CUSTOMER)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "transactions"
+        indexes = [
+            NamedIndex(fields=["user", "-date"], name="idx_transactions_user_id_date"),
+            NamedIndex(fields=["status"], name="idx_transactions_status"),
+            NamedIndex(fields=["ticker"], name="idx_transactions_ticker", condition=Q(ticker__isnull=False)),
+            NamedIndex(fields=["-created_at"], name="idx_transactions_created_at"),
+            NamedIndex(
+                fields=["id"],
+                name="idx_transactions_pending_ticker",
+                condition=Q(status="pending", ticker__isnull=False),
+            ),
+            # The claim of `process_transactions`: pending rows of one user bucket, most urgent first.
+            NamedIndex(
+                Mod(F("user_id"), USER_BUCKETS), "priority", "id", name="idx_transactions_work", condition=Q(status="pending")
+            ),
+            # The release of a merchant, and the count of what waits for one.
+            NamedIndex(
+                fields=["merchant_key", "id"], name="idx_transactions_waiting", condition=Q(status="needs_review")
+            ),
+            NamedIndex(
+                fields=["ticker", "id"], name="idx_transactions_no_price", condition=Q(status="awaiting_price")
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[
+                        "pending", "mapped", "completed", "needs_review", "not_listed", "awaiting_price", "failed", "refunded",
+                    ]
+                ),
+                name="transactions_status_known",
+            ),  # fmt: skip
+            models.CheckConstraint(condition=~Q(amount=0) | Q(source="legacy"), name="transactions_amount_not_zero"),
+            models.CheckConstraint(
+                condition=Q(round_up__gte=0, fee__gte=0, investable__gte=0), name="transactions_parts_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(source="legacy") | Q(total_debit=F("amount") + F("round_up") + F("fee")),
+                name="transactions_total_debit_adds_up",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="completed")
+                | Q(source="legacy")
+                | Q(investable=0)
+                | Q(ticker__isnull=False, shares__gte=0, price_per_share__gt=0),
+                name="transactions_completed_is_bought",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gt=0) | Q(source="legacy") | Q(investable=0, round_up=0, fee=0),
+                name="transactions_refund_invests_nothing",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="failed") | ~Q(failure_reason="") | Q(source="legacy"),
+                name="transactions_failed_has_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.merchant} {self.amount}"
+
+
+class TransactionKey(models.Model):
+    """(user, idempotency key) → transaction: the same purchase sent twice is one purchase, in any month."""
+
+    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
+    idempotency_key = models.CharField(max_length=128)
+    transaction_id = models.BigIntegerField()
+    date = models.DateTimeField()
+
+    class Meta:
+        db_table = "transaction_keys"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "idempotency_key"], name="transaction_keys_once_per_user")
+        ]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+
+class Order(models.Model):
+    """A purchase of shares that waits for the market to open, and what became of it."""
+
+    class Status(models.TextChoices):
+        """Where an order stands."""
+
+        QUEUED = "queued"
+        EXECUTED = "executed"
+        CANCELLED = "cancelled"
+
+    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="orders")
+    transaction_id = models.BigIntegerField()
+    transaction_date = models.DateTimeField()
+    ticker = models.CharField(max_length=12)
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
+    execute_after = models.DateTimeField(help_text="The opening of the market that this order waits for.")
+    shares = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
+    price = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    executed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "orders"
+        indexes = [
+            NamedIndex(
+                Mod(F("user_id"), USER_BUCKETS), "id", name="idx_orders_work", condition=Q(status="queued")
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "transaction_id"], name="orders_one_per_transaction"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="orders_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(status__in=["queued", "executed", "cancelled"]), name="orders_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="executed") | Q(shares__gte=0, price__gt=0, executed_at__isnull=False),
+                name="orders_executed_has_price",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ticker} {self.amount}"
