@@ -1,0 +1,240 @@
+"""From pending to completed: transactions are processed in sets, each exactly once.
+
+The state is in PostgreSQL alone. A worker takes advisory locks on user buckets (`user_id mod 64`), books one set of
+their pending rows with one statement (`sql/book_pending.sql`) and commits; so two workers never see the same rows,
+a worker killed at any moment leaves either everything or nothing of its set, and running twice finds nothing to do.
+Messages only wake workers: a lost one is made good by `sweep_stuck`.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from functools import partial
+
+import redis
+from celery import current_app
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from django_redis import get_redis_connection
+from kombu.exceptions import OperationalError
+
+from transactions.errors import SettingError
+from transactions.market import market_is_open, next_open
+from transactions.models import USER_BUCKETS, Merchant, Setting, Transaction
+from transactions.sql import statement
+
+logger = logging.getLogger(__name__)
+
+# The first half of the advisory lock of a user bucket; the second half is the bucket.
+BUCKET_LOCK = 7203
+ALL_BUCKETS = list(range(USER_BUCKETS))
+# A set is drawn from this many buckets at once: enough to fill it when each has little, few enough to leave the
+# other workers some.
+BUCKETS_A_SET = 16
+# Rows a release moves per statement.
+RELEASE_BATCH = 5000
+# A wake-up that nobody answered in this time was lost; the next one is sent again.
+WAKE_SECONDS = 10
+
+
+@dataclass(slots=True)
+class Processed:
+    """What one call moved: transactions by the status they came to, and the dollars invested."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    invested: Decimal = Decimal("0.00")
+    sets: int = 0
+
+    @property
+    def total(self) -> int:
+        """All transactions moved."""
+        return self.statuses.total()
+
+
+def transactions_process(*, deadline: float | None = None, now: datetime | None = None) -> Processed:
+    """Process pending transactions until none is left that this worker may take.
+
+    Args:
+        deadline: `time.monotonic()` at which to stop after the current set.
+        now: the time that prices are judged by; the current time for each set when not given.
+    """
+    done = Processed()
+    while deadline is None or time.monotonic() < deadline:
+        moved = _set_book(ALL_BUCKETS, done, now=now)
+        if not moved:
+            break
+    return done
+
+
+def transaction_process(*, transaction_id: int) -> Processed:
+    """Process one transaction now, with whatever else its user's bucket holds. Waits for the bucket."""
+    done = Processed()
+    user_id = Transaction.objects.filter(pk=transaction_id).values_list("user_id", flat=True).first()
+    if user_id is None:
+        return done
+    while Transaction.objects.filter(pk=transaction_id, user_id=user_id, status=Transaction.Status.PENDING).exists():
+        _set_book([user_id % USER_BUCKETS], done, wait=True)
+    return done
+
+
+def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | None = None, wait: bool = False) -> int:
+    """Lock, book and commit one set. Returns how many rows moved; 0 when nothing could be locked."""
+    now = now or timezone.now()
+    fee = platform_fee()
+    market_open = market_is_open(now)
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Figures for the planner: a set fits into memory, and compiling the statement would cost more than it saves.
+        cursor.execute("SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
+        if wait:
+            _buckets_lock(cursor, candidates)
+            buckets = list(candidates)
+        else:
+            cursor.execute(
+                statement("claim_buckets"), {"buckets": candidates, "most": BUCKETS_A_SET, "lock": BUCKET_LOCK}
+            )
+            buckets = [row[0] for row in cursor.fetchall()]
+        if not buckets:
+            return 0
+        cursor.execute("SELECT EXISTS (SELECT FROM orders WHERE status = 'queued')")
+        any_orders = cursor.fetchone()[0]
+        cursor.execute(
+            statement("book_pending"),
+            {
+                "buckets": buckets,
+                "per_bucket": -(-settings.PROCESS_BATCH_SIZE // len(buckets)),
+                "now": now,
+                "oldest_price": now - settings.PRICE_MAX_AGE,
+                "platform_fee": fee,
+                "market_open": market_open,
+                "next_open": now if market_open else next_open(now),
+                "any_orders": any_orders,
+            },
+        )
+        rows = cursor.fetchall()
+    for status, count, invested in rows:
+        done.statuses[status] += count
+        done.invested += invested
+    done.sets += 1
+    return sum(row[1] for row in rows)
+
+
+def _buckets_lock(cursor: object, buckets: Sequence[int]) -> None:
+    """Wait for these buckets, in ascending order, until commit. Processing only ever tries, so nothing deadlocks."""
+    for bucket in sorted(buckets):
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [BUCKET_LOCK, bucket])  # type: ignore[attr-defined]
+
+
+def platform_fee() -> Decimal:
+    """The fee of a purchase that invests, in dollars, from the admin setting `platform_fee`.
+
+    Raises:
+        SettingError: the setting is not an amount; nothing is processed with a wrong fee.
+    """
+    text = Setting.objects.filter(key="platform_fee").values_list("value", flat=True).first()
+    if text is None:
+        return settings.PLATFORM_FEE
+    try:
+        fee = Decimal(text)
+    except InvalidOperation:
+        fee = Decimal("NaN")
+    if not (fee.is_finite() and 0 <= fee <= 100 and fee == fee.quantize(Decimal("0.01"))):
+        raise SettingError(f"the setting platform_fee is {text!r}; it must be dollars and cents from 0 to 100")
+    return fee
+
+
+def merchant_release(*, merchant_key: str) -> int:
+    """Put every transaction that waits for this merchant back to work, ahead of bulk. Returns how many.
+
+    A set that is being processed may still park rows for the merchant as unknown, with the directory of a moment
+    ago. Therefore each bucket is locked before its rows are looked for: what was parked is visible then, and what
+    comes after it sees the decision.
+    """
+    released = 0
+    for start in range(0, USER_BUCKETS, BUCKETS_A_SET):
+        buckets = ALL_BUCKETS[start : start + BUCKETS_A_SET]
+        while True:
+            with transaction.atomic(), connection.cursor() as cursor:
+                _buckets_lock(cursor, buckets)
+                cursor.execute(
+                    statement("release_merchant"),
+                    {"merchant_key": merchant_key, "buckets": buckets, "most": RELEASE_BATCH, "now": timezone.now()},
+                )
+                moved = cursor.rowcount
+            released += moved
+            if moved < RELEASE_BATCH:
+                break
+    with connection.cursor() as cursor:
+        cursor.execute(statement("recount_waiting"), {"merchant_key": merchant_key})
+    if released:
+        processing_wake(priority=Transaction.Priority.RELEASE)
+    return released
+
+
+def orders_execute(*, now: datetime | None = None) -> int:
+    """At the open: put the transactions of due orders back to work, to be bought at the price of now.
+
+    Returns how many. While the market is closed nothing happens.
+    """
+    now = now or timezone.now()
+    if not market_is_open(now):
+        return 0
+    moved = 0
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement("release_orders"), {"now": now, "most": RELEASE_BATCH})
+            count = cursor.rowcount
+        moved += count
+        if count < RELEASE_BATCH:
+            break
+    if moved:
+        processing_wake(priority=Transaction.Priority.RELEASE)
+    return moved
+
+
+def stuck_sweep() -> None:
+    """Make good what a lost message or a killed worker left behind. Cheap when there is nothing to do."""
+    decided = Merchant.objects.filter(
+        waiting_count__gt=0, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
+    )
+    for merchant_key in decided.values_list("merchant_key", flat=True)[:1000]:
+        merchant_release(merchant_key=merchant_key)
+    if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
+        processing_wake(priority=Transaction.Priority.BULK)
+
+
+def processing_wake(*, priority: int) -> None:
+    """Wake the workers after this transaction commits. Many calls make one message.
+
+    A flag in Redis says that a message is under way; the worker lowers it before it looks for work, so a row
+    committed after the flag was raised is either seen by that worker or raises the flag anew.
+    """
+    transaction.on_commit(partial(_wake, priority))
+
+
+def _wake(priority: int) -> None:
+    try:
+        if get_redis_connection("default").set(_wake_key(priority), 1, nx=True, ex=WAKE_SECONDS) is None:
+            return
+    except redis.RedisError:
+        logger.warning("Redis is away: the wake-up is sent without its flag")
+    try:
+        current_app.send_task("process_transactions", kwargs={"priority": priority}, priority=priority, retry=False)
+    except (OperationalError, redis.RedisError):
+        logger.warning("the broker is away: sweep_stuck will take the work up")
+
+
+def wake_answered(*, priority: int) -> None:
+    """Lower the flag: from here on a new row sends a new message."""
+    try:
+        get_redis_connection("default").delete(_wake_key(priority))
+    except redis.RedisError:
+        logger.warning("Redis is away: the wake-up flag expires by itself")
+
+
+def _wake_key(priority: int) -> str:
+    return f"kamioi:wake:{priority}"

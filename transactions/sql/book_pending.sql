@@ -1,0 +1,135 @@
+-- One round for one set: everything that happens to pending transactions of locked user buckets, in one statement.
+-- claimed: at most %(per_bucket)s rows a bucket, most urgent first. The bucket's advisory lock makes them ours.
+WITH claimed AS MATERIALIZED (
+    SELECT pending.*
+    FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
+    CROSS JOIN LATERAL (
+        SELECT id, user_id, date, amount, merchant, merchant_key FROM transactions
+        WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
+        ORDER BY priority, id LIMIT %(per_bucket)s
+    ) AS pending
+),
+-- looked_up: the directory's answer (an approved ticker counts only while its company is listed) and the round-up.
+looked_up AS MATERIALIZED (
+    SELECT claimed.*, merchants.status AS merchant_status, companies.ticker,
+           kamioi_round_up(claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount) AS round_up
+    FROM claimed
+    JOIN users ON users.id = claimed.user_id
+    LEFT JOIN merchants ON merchants.merchant_key = claimed.merchant_key
+    LEFT JOIN companies ON companies.ticker = merchants.ticker AND companies.is_listed AND merchants.status = 'approved'
+),
+-- prices: the newest quote of each ticker in the set, if it is fresh enough.
+prices AS MATERIALIZED (
+    SELECT tickers.ticker, newest.price
+    FROM (SELECT DISTINCT ticker FROM looked_up WHERE ticker IS NOT NULL) AS tickers
+    CROSS JOIN LATERAL (
+        SELECT price, as_of FROM stock_prices
+        WHERE stock_prices.ticker = tickers.ticker AND as_of <= %(now)s
+        ORDER BY as_of DESC LIMIT 1
+    ) AS newest
+    WHERE newest.as_of >= %(oldest_price)s
+),
+-- decided: what becomes of each row; shares only where it is bought now.
+decided AS MATERIALIZED (
+    SELECT outcomes.*,
+           CASE WHEN outcome = 'completed' AND round_up > 0 THEN kamioi_shares(round_up, price) END AS shares,
+           CASE WHEN outcome IN ('completed', 'mapped', 'awaiting_price') AND round_up > 0
+                THEN %(platform_fee)s::numeric(14, 2) ELSE 0 END AS fee,
+           CASE WHEN outcome IN ('not_listed', 'refunded') THEN 0 ELSE round_up END AS set_aside
+    FROM (
+        SELECT looked_up.*, prices.price,
+               CASE
+                   WHEN amount < 0 THEN 'refunded'
+                   WHEN merchant_status = 'not_listed' THEN 'not_listed'
+                   WHEN looked_up.ticker IS NULL THEN 'needs_review'
+                   WHEN round_up = 0 THEN 'completed'
+                   WHEN NOT %(market_open)s THEN 'mapped'
+                   WHEN prices.price IS NULL THEN 'awaiting_price'
+                   ELSE 'completed'
+               END AS outcome
+        FROM looked_up LEFT JOIN prices ON prices.ticker = looked_up.ticker
+    ) AS outcomes
+),
+moved AS (
+    UPDATE transactions SET
+        status = decided.outcome,
+        ticker = decided.ticker,
+        round_up = decided.set_aside,
+        investable = decided.set_aside,
+        fee = decided.fee,
+        total_debit = transactions.amount + decided.set_aside + decided.fee,
+        shares = decided.shares,
+        price_per_share = CASE WHEN decided.shares IS NOT NULL THEN decided.price END,
+        updated_at = %(now)s
+    FROM decided
+    WHERE transactions.id = decided.id AND transactions.user_id = decided.user_id
+      AND transactions.date = decided.date AND transactions.status = 'pending'
+    RETURNING transactions.id, transactions.user_id, transactions.date, transactions.status, transactions.merchant,
+              transactions.merchant_key, transactions.category, transactions.ticker, transactions.round_up,
+              transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price
+),
+bought AS MATERIALIZED (
+    SELECT moved.*, kamioi_cents(shares * price) AS cost
+    FROM moved WHERE status = 'completed' AND investable > 0
+),
+booked AS (
+    INSERT INTO ledger_transfers
+        (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, created_at)
+    SELECT bought.user_id, bought.date, bought.id, entry.kind, entry.debit, entry.credit, entry.amount,
+           entry.ticker, entry.shares, %(now)s
+    FROM bought
+    CROSS JOIN LATERAL (VALUES
+        ('round_up', '10100', '20100', bought.round_up, NULL::text, NULL::numeric),
+        ('fee', '10100', '40100', bought.fee, NULL, NULL),
+        ('purchase', '20100', '22100', bought.cost, bought.ticker, bought.shares),
+        ('rounding', '20100', '29900', bought.investable - bought.cost, NULL, NULL),
+        ('rounding', '29900', '20100', bought.cost - bought.investable, NULL, NULL)
+    ) AS entry (kind, debit, credit, amount, ticker, shares)
+    WHERE entry.amount > 0
+),
+held AS (
+    -- No share bought means no cost and no purchase row: a round-up of at least a cent that buys any share costs a cent.
+    INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at)
+    SELECT user_id, ticker, sum(shares), sum(cost), %(now)s
+    FROM bought WHERE shares > 0 GROUP BY user_id, ticker
+    ON CONFLICT (user_id, ticker) DO UPDATE SET
+        shares = holdings.shares + excluded.shares,
+        cost_basis = holdings.cost_basis + excluded.cost_basis,
+        updated_at = excluded.updated_at
+),
+told AS (
+    INSERT INTO notifications (user_id, title, message, type, read, created_at)
+    SELECT user_id, 'You own more ' || ticker,
+           merchant || ': $' || investable || ' bought ' || shares || ' shares of ' || ticker || ' at $' || price || '.',
+           'investment_success', false, %(now)s
+    FROM bought
+),
+queued AS (
+    INSERT INTO orders (user_id, transaction_id, transaction_date, ticker, amount, status, execute_after, created_at)
+    SELECT user_id, id, date, ticker, investable, 'queued', %(next_open)s, %(now)s
+    FROM moved WHERE status = 'mapped'
+    ON CONFLICT (user_id, transaction_id) DO UPDATE SET
+        ticker = excluded.ticker, amount = excluded.amount, execute_after = excluded.execute_after
+),
+-- Only when some order is queued at all (a constant, so that PostgreSQL skips the look-ups otherwise).
+ordered AS (
+    UPDATE orders SET
+        status = CASE WHEN moved.status = 'completed' AND moved.shares IS NOT NULL THEN 'executed' ELSE 'cancelled' END,
+        ticker = coalesce(moved.ticker, orders.ticker),
+        shares = moved.shares, price = moved.price, executed_at = %(now)s
+    FROM moved
+    WHERE %(any_orders)s AND orders.user_id = moved.user_id AND orders.transaction_id = moved.id
+      AND orders.status = 'queued' AND moved.status IN ('completed', 'not_listed', 'needs_review')
+),
+-- In the order of the key: two workers that park rows of the same merchants cannot deadlock.
+waiting AS (
+    INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason,
+                           rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
+    SELECT merchant_key, min(merchant), NULL, '', min(category), 'proposed', 'ingest', '', '[]', count(*), sum(round_up),
+           %(now)s, %(now)s
+    FROM moved WHERE status = 'needs_review' GROUP BY merchant_key ORDER BY merchant_key
+    ON CONFLICT (merchant_key) DO UPDATE SET
+        waiting_count = merchants.waiting_count + excluded.waiting_count,
+        waiting_amount = merchants.waiting_amount + excluded.waiting_amount
+)
+SELECT status, count(*), coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0) FROM moved GROUP BY status

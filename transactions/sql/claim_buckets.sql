@@ -1,0 +1,15 @@
+-- Up to %(most)s user buckets with pending work that nobody else holds, most urgent first, locked until commit.
+-- LIMIT stops the scan at the last lock it needs, so the other workers find the rest.
+SELECT bucket FROM (
+    SELECT buckets.bucket
+    FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
+    CROSS JOIN LATERAL (
+        SELECT priority FROM transactions
+        WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
+        ORDER BY priority, id LIMIT 1
+    ) AS first
+    ORDER BY first.priority, random()
+    OFFSET 0
+) AS waiting
+WHERE pg_try_advisory_xact_lock(%(lock)s, bucket)
+LIMIT %(most)s

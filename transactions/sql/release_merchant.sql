@@ -1,0 +1,10 @@
+-- Transactions of locked user buckets that wait for a merchant become pending again.
+UPDATE transactions SET status = 'pending', priority = 3, updated_at = %(now)s
+FROM (
+    SELECT id, user_id, date FROM transactions
+    WHERE status = 'needs_review' AND merchant_key = %(merchant_key)s
+      AND mod(user_id, 64) = ANY (%(buckets)s::int[])
+    LIMIT %(most)s
+) AS waiting
+WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
+  AND transactions.status = 'needs_review'

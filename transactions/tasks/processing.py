@@ -1,0 +1,51 @@
+"""Tasks that move transactions. They only wake services: the state is in PostgreSQL."""
+
+import logging
+import time
+
+from celery import shared_task
+
+from transactions.models import Transaction
+from transactions.services import processing
+
+logger = logging.getLogger(__name__)
+
+# Below the soft time limit, so that a long backlog ends between two sets and not inside one.
+RUN_SECONDS = 200
+
+
+@shared_task(name="process_transactions")
+def process_transactions(priority: int = Transaction.Priority.BULK) -> dict[str, int]:
+    """Process pending transactions in sets until none is left; a backlog longer than a run wakes the next one."""
+    processing.wake_answered(priority=priority)
+    deadline = time.monotonic() + RUN_SECONDS
+    done = processing.transactions_process(deadline=deadline)
+    if time.monotonic() >= deadline:
+        processing.processing_wake(priority=Transaction.Priority.BULK)
+    if done.total:
+        logger.info("processed %d transactions in %d sets: %s", done.total, done.sets, dict(done.statuses))
+    return dict(done.statuses)
+
+
+@shared_task(name="process_transaction")
+def process_transaction(transaction_id: int) -> dict[str, int]:
+    """Process one transaction now."""
+    return dict(processing.transaction_process(transaction_id=transaction_id).statuses)
+
+
+@shared_task(name="release_merchant")
+def release_merchant(merchant_key: str) -> int:
+    """Put what waits for a decided merchant back to work."""
+    return processing.merchant_release(merchant_key=merchant_key)
+
+
+@shared_task(name="execute_queued_orders")
+def execute_queued_orders() -> int:
+    """At the open, execute the orders that waited for it."""
+    return processing.orders_execute()
+
+
+@shared_task(name="sweep_stuck")
+def sweep_stuck() -> None:
+    """Take up what lost messages and killed workers left behind."""
+    processing.stuck_sweep()
