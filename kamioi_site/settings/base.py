@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
-from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 from kombu import Queue
@@ -163,16 +162,7 @@ CELERY_TASK_ROUTES = {
     "ingest_statement": {"queue": "bulk"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-# What a migration writes into django-celery-beat's tables; afterwards the admin owns the times.
-KAMIOI_BEAT_SCHEDULE = {
-    "process_llm_queue": crontab(minute="*/5"),
-    "calculate_analytics": crontab(minute="0"),
-    "monthly_llm_amortization": crontab(minute="1", hour="0", day_of_month="1"),
-    "maintain_partitions": crontab(minute="20", hour="2"),
-    "refresh_prices": crontab(minute="*/15"),
-    "execute_queued_orders": crontab(minute="*"),
-    "sweep_stuck": crontab(minute="*"),
-}
+# The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
 
 # --- People -----------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "transactions.User"
