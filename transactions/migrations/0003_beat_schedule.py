@@ -5,8 +5,6 @@ from django.db import migrations
 # task → (minute, hour, day of month); UTC.
 SCHEDULE = {
     "process_llm_queue": ("*/5", "*", "*"),
-    "calculate_analytics": ("0", "*", "*"),
-    "monthly_llm_amortization": ("1", "0", "1"),
     "maintain_partitions": ("20", "2", "*"),
     "refresh_prices": ("*/15", "*", "*"),
     "execute_queued_orders": ("*", "*", "*"),
