@@ -1,0 +1,51 @@
+"""Rows for tests, with explicit overrides; nothing random that a test would have to guess."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from transactions.models import Company, Merchant, StockPrice, Transaction, User
+
+_numbers = itertools.count(1)
+PASSWORD = "correct horse battery"
+
+
+def make_user(email: str = "", **fields: Any) -> User:
+    """A customer who can log in with `PASSWORD`."""
+    return User.objects.create_user(email or f"customer{next(_numbers)}@example.com", PASSWORD, **fields)
+
+
+def make_staff(email: str = "", **fields: Any) -> User:
+    """A superuser who can log in with `PASSWORD`."""
+    return User.objects.create_superuser(email or f"staff{next(_numbers)}@example.com", PASSWORD, **fields)
+
+
+def make_company(ticker: str = "SBUX", price: str | None = "95.00", **fields: Any) -> Company:
+    """A listed company with a fresh price; `price=None` leaves it without one."""
+    company = Company.objects.create(ticker=ticker, **{"name": f"{ticker} Inc.", "exchange": "Nasdaq"} | fields)
+    if price is not None:
+        make_price(ticker, price)
+    return company
+
+
+def make_price(ticker: str, price: str, *, age: timedelta = timedelta(minutes=1)) -> StockPrice:
+    """A quote of `age` ago."""
+    return StockPrice.objects.create(ticker=ticker, price=Decimal(price), as_of=timezone.now() - age, source="test")
+
+
+def make_merchant(key: str = "STARBUCKS", ticker: str | None = "SBUX", status: str = "approved", **fields: Any) -> Merchant:
+    """A merchant of the directory."""
+    return Merchant.objects.create(merchant_key=key, display_name=key, ticker=ticker, status=status, **fields)
+
+
+def make_transaction(user: User, merchant: str = "STARBUCKS", amount: str = "4.50", **fields: Any) -> Transaction:
+    """A pending purchase."""
+    values = {
+        "date": datetime.now(UTC) - timedelta(days=1),
+        "merchant_key": merchant,
+        "total_debit": Decimal(amount),
+    } | fields
+    return Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
