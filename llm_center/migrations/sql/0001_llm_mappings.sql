@@ -26,6 +26,13 @@ CREATE TABLE llm_mappings (
     PRIMARY KEY (id, created_at)
 ) PARTITION BY RANGE (created_at);
 
+CREATE INDEX idx_llm_mappings_status_created ON llm_mappings (status, created_at DESC);
+CREATE INDEX idx_llm_mappings_admin_approved ON llm_mappings (admin_approved) WHERE NOT admin_approved;
+CREATE INDEX idx_llm_mappings_user_id_status ON llm_mappings (user_id, status);
+CREATE INDEX idx_llm_mappings_merchant_ticker ON llm_mappings (merchant_name, ticker);
+CREATE INDEX idx_llm_mappings_created_at ON llm_mappings (created_at DESC);
+CREATE INDEX idx_llm_mappings_pending ON llm_mappings (id) WHERE NOT admin_approved AND source <> 'bulk';
+
 CREATE TABLE llm_mappings_default PARTITION OF llm_mappings DEFAULT;
 
 -- reverse

@@ -1,0 +1,141 @@
+"""Monthly partitions against the catalogue of a real PostgreSQL, and models against migrations."""
+
+from datetime import UTC, date, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from dateutil.relativedelta import relativedelta
+from django.apps import apps
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from kamioi_site.db import partitions
+from llm_center.models import LlmMapping
+from tests.factories import make_transaction, make_user
+from transactions.models import LedgerTransfer, Transaction
+
+pytestmark = pytest.mark.django_db
+
+
+def _key_columns(table: str) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) "
+            "WHERE indrelid = %s::regclass AND indisprimary ORDER BY array_position(indkey::int2[], attnum)",
+            [table],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("transactions", ["id", "user_id", "date"]),
+        ("ledger_transfers", ["id", "user_id", "date"]),
+        ("llm_mappings", ["id", "created_at"]),
+    ],
+)
+def test_the_database_key_starts_with_id(table: str, key: list[str]) -> None:
+    assert _key_columns(table) == key
+
+
+def test_every_index_and_constraint_of_the_models_is_in_the_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('i', 'I') UNION SELECT conname FROM pg_constraint"
+        )
+        there = {row[0] for row in cursor.fetchall()}
+    for model in [*apps.get_app_config("transactions").get_models(), *apps.get_app_config("llm_center").get_models()]:
+        for named in [*model._meta.indexes, *model._meta.constraints]:
+            assert named.name in there, f"{model.__name__}: {named.name}"
+
+
+def test_every_sql_file_of_a_migration_is_loaded_exactly_once() -> None:
+    for app in ("transactions", "llm_center"):
+        folder = Path(settings.BASE_DIR, app, "migrations")
+        text = "".join(path.read_text() for path in folder.glob("*.py"))
+        for path in (folder / "sql").glob("*.sql"):
+            assert text.count(f'"{path.name}"') == 1, path.name
+
+
+def test_migrating_makes_this_month_and_three_ahead_and_applying_again_changes_nothing() -> None:
+    for status in partitions.partitions_status():
+        assert (status.headroom_months, status.default_rows) == (3, 0), status.table
+    assert not partitions.partitions_plan()
+    assert not partitions.partitions_apply()
+
+
+def test_next_month_only_the_missing_partition_is_planned_and_made() -> None:
+    later = datetime.now(UTC) + relativedelta(months=1)
+    expected = partitions.month_start(later + relativedelta(months=3)).date()
+    plan = partitions.partitions_plan(now=later)
+    assert plan.creations == {
+        table: [expected] for table in ("transactions", "ledger_transfers", "llm_mappings")
+    }
+    partitions.partitions_apply(now=later)
+    assert not partitions.partitions_plan(now=later)
+
+
+def test_bounds_are_midnight_utc() -> None:
+    partitions.months_ensure(Transaction, [date(2019, 5, 17)])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_y2019m05'"
+        )
+        assert cursor.fetchone()[0] == (
+            "FOR VALUES FROM ('2019-05-01 00:00:00+00') TO ('2019-06-01 00:00:00+00')"
+        )
+
+
+def test_rows_in_the_default_partition_move_into_their_month() -> None:
+    user = make_user()
+    old = make_transaction(user, date=datetime(2018, 2, 3, tzinfo=UTC))
+    other = make_transaction(user, date=datetime(2018, 3, 3, tzinfo=UTC))
+    with pytest.raises(CommandError, match="partitions apply"):
+        call_command("partitions", "status", stdout=StringIO())
+
+    plan = partitions.partitions_apply()
+
+    assert plan.strays == {"transactions": [date(2018, 2, 1), date(2018, 3, 1)]}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text, id FROM transactions ORDER BY date")
+        assert cursor.fetchall() == [("transactions_y2018m02", old.pk), ("transactions_y2018m03", other.pk)]
+        cursor.execute("SELECT count(*) FROM transactions_default")
+        assert cursor.fetchone()[0] == 0
+
+
+def test_an_old_month_is_detached_and_its_rows_are_kept() -> None:
+    partitions.months_ensure(LlmMapping, [date(2019, 5, 1)])
+    LlmMapping.objects.create(
+        merchant_name="X", merchant_key="X", source="matcher", created_at=datetime(2019, 5, 2, tzinfo=UTC)
+    )
+    out = StringIO()
+    call_command("partitions", "detach", "llm_mappings", "2019-05", "--yes", stdout=out)
+    assert "llm_mappings_y2019m05 is detached" in out.getvalue()
+    assert not LlmMapping.objects.exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM llm_mappings_y2019m05")
+        assert cursor.fetchone()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "month", "message"),
+    [
+        ("nothing", "2019-05", "unknown table"),
+        ("transactions", "May 2019", "YYYY-MM"),
+        ("transactions", "2001-01", "is not a partition"),
+        ("transactions", f"{datetime.now(UTC):%Y-%m}", "not in the past"),
+    ],
+)
+def test_detach_refuses_what_makes_no_sense(table: str, month: str, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        call_command("partitions", "detach", table, month, "--yes")
+
+
+def test_a_question_about_one_month_reads_one_partition() -> None:
+    start = partitions.month_start(datetime.now(UTC))
+    rows = Transaction.objects.filter(date__gte=start, date__lt=start + timedelta(days=20), user_id=1)
+    assert rows.explain().count("transactions_y") <= 2  # the partition and its index
+    assert "ledger_transfers_default" not in LedgerTransfer.objects.filter(date=start, user_id=1).explain()
