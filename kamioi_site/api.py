@@ -1,0 +1,249 @@
+"""Conventions of the API that every room keeps: one error shape, body limits, rate limits, keyset pages.
+
+- Every refusal is `{"success": false, "error": "text"}`, with `errors: {field: [texts]}` when fields are to blame.
+- Views derive from `ApiView`. A refused log-in or token counts against the caller's rate limit like an answer does.
+- Rates stand in `settings.API_RATES` (scope → list of `count/period`); an empty list lifts the limit. The counters
+  live in Redis. When they cannot be read a request goes through, but for scopes that must not be guessed at (log-in).
+- A page is found by the key of the last row seen, never by an offset; its cursor is signed and bound to its list.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+from django.conf import settings
+from django.core import signing
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from django_ratelimit.core import get_usage
+from rest_framework import exceptions, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView, set_rollback
+
+from kamioi_site.errors import KamioiError
+
+RowT = TypeVar("RowT", bound=Model)
+
+PAGE_SIZE = 100
+PAGE_SIZE_MAX = 500
+# What a caller is told to wait when the counters of a guarded scope cannot be read, in seconds.
+_COUNTER_AWAY_WAIT = 30.0
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------
+class PayloadTooLarge(exceptions.APIException):
+    """The request is larger than this address accepts."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = "The request is larger than this address accepts."
+    default_code = "too_large"
+
+
+def error_body(message: str, errors: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """The one shape of a refusal."""
+    body: dict[str, Any] = {"success": False, "error": message}
+    if errors:
+        body["errors"] = {field: list(texts) for field, texts in errors.items()}
+    return body
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's hook: an exception of a view as a reply, or None for a bug (which becomes a 500 and is logged)."""
+    headers: dict[str, str] = {}
+    errors: dict[str, list[str]] = {}
+    match exc:
+        case KamioiError():
+            code, message = exc.status_code, str(exc)
+        case exceptions.ValidationError():
+            code, errors = exc.status_code, _field_errors(exc.detail)
+            message = _first(errors)
+        case DjangoValidationError():
+            code, errors = status.HTTP_400_BAD_REQUEST, _field_errors(_django_messages(exc))
+            message = _first(errors)
+        case exceptions.APIException():
+            code, message = exc.status_code, str(exc.detail)
+            if header := getattr(exc, "auth_header", None):
+                headers["WWW-Authenticate"] = header
+            if (wait := getattr(exc, "wait", None)) is not None:
+                headers["Retry-After"] = str(int(wait))
+        case Http404():
+            code, message = status.HTTP_404_NOT_FOUND, "Not found."
+        case PermissionDenied():
+            code, message = status.HTTP_403_FORBIDDEN, "You may not do this."
+        case RequestDataTooBig():
+            code, message = PayloadTooLarge.status_code, PayloadTooLarge.default_detail
+        case _:
+            return None
+    set_rollback()
+    return Response(error_body(message, errors), status=code, headers=headers)
+
+
+def _django_messages(exc: DjangoValidationError) -> Any:
+    return exc.message_dict if hasattr(exc, "error_dict") else exc.messages
+
+
+def _field_errors(detail: Any, prefix: str = "") -> dict[str, list[str]]:
+    """DRF's nested details as one level: `{"items.3.amount": ["A valid number is required."]}`."""
+    if isinstance(detail, Mapping):
+        parts = list(detail.items())
+    elif isinstance(detail, list) and any(isinstance(item, (Mapping, list)) for item in detail):
+        parts = list(enumerate(detail))
+    else:
+        texts = [str(item) for item in detail] if isinstance(detail, list) else [str(detail)]
+        return {prefix or "non_field_errors": texts} if texts else {}
+    return {
+        name: texts
+        for key, value in parts
+        for name, texts in _field_errors(value, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
+def _first(errors: dict[str, list[str]]) -> str:
+    for field, texts in errors.items():
+        return texts[0] if field in {"non_field_errors", "__all__"} else f"{field}: {texts[0]}"
+    return "The request is not valid."
+
+
+def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """404 of an unknown address: JSON under /api/, the usual page elsewhere."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body("Not found."), status=404)
+    return defaults.page_not_found(request, exception or Http404())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500: JSON under /api/, the usual page elsewhere. What went wrong stands in the log only."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body("Something went wrong on our side."), status=500)
+    return defaults.server_error(request)
+
+
+# --- Rate limits ------------------------------------------------------------------------------------------------
+class RateLimit(BaseThrottle):
+    """Counts requests with django-ratelimit against the rates of `settings.API_RATES`.
+
+    Anonymous callers are counted by address (IPv6 by /64), others by user. A view may name its own scope in
+    `rate_scope`; its requests count there and nowhere else.
+    """
+
+    fail_open = True
+    _wait: float | None = None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Count the request; False when a rate is exceeded."""
+        known = bool(request.user and request.user.is_authenticated)
+        scope = getattr(view, "rate_scope", None) or ("authenticated" if known else "anonymous")
+        return self.count(request, scope=scope, key="user" if known else "ip")
+
+    def count(self, request: Request, *, scope: str, key: Any) -> bool:
+        """Count one request under `key` against every rate of the scope; False when one is exceeded."""
+        allowed = True
+        for rate in settings.API_RATES[scope]:
+            usage = get_usage(request, group=f"api:{scope}", key=key, rate=rate, increment=True)
+            if usage is None:  # RATELIMIT_ENABLE is off
+                continue
+            counter_away = usage["time_left"] < 0 and not usage["limit"]
+            if counter_away and self.fail_open:
+                continue
+            if usage["should_limit"]:
+                allowed = False
+                wait = _COUNTER_AWAY_WAIT if counter_away else max(1.0, float(usage["time_left"]))
+                self._wait = max(self._wait or 0.0, wait)
+        return allowed
+
+    def wait(self) -> float | None:
+        """Seconds until the longest of the exceeded windows ends."""
+        return self._wait
+
+
+class ApiView(APIView):
+    """Base of every view of the API: limits of body and rate, and the documented error shape."""
+
+    throttle_classes = [RateLimit]
+    rate_scope: str | None = None
+    max_body_bytes: int | None = None
+    """Bytes that a request body may have; None: `DATA_UPLOAD_MAX_MEMORY_SIZE`."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse a body that is too large before a byte of it is parsed."""
+        # DRF's parsers read the stream past Django's own check. Without a Content-Length DRF reads nothing.
+        limit = self.max_body_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if limit is not None and int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+            raise PayloadTooLarge(f"The request is larger than the {limit:,} bytes this address accepts.")
+        super().initial(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Find the caller; a refused token counts against the caller's address."""
+        try:
+            super().perform_authentication(request)
+        except exceptions.AuthenticationFailed:
+            self.check_throttles(request)
+            raise
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+        """Refuse; a refusal counts against the rate like an answer does."""
+        self.check_throttles(request)
+        super().permission_denied(request, message=message, code=code)
+
+
+# --- Keyset pages -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Page(Generic[RowT]):
+    """Rows of one page and the cursor of the next, None on the last."""
+
+    rows: list[RowT]
+    next_cursor: str | None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another page follows."""
+        return self.next_cursor is not None
+
+
+def page_limit(request: Request) -> int:
+    """`?limit=` of a list, 1 to 500, 100 when absent."""
+    text = request.query_params.get("limit") or str(PAGE_SIZE)
+    try:
+        limit = int(text)
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= PAGE_SIZE_MAX:
+        raise exceptions.ValidationError({"limit": [f"A whole number from 1 to {PAGE_SIZE_MAX} is needed."]})
+    return limit
+
+
+def keyset_page(
+    rows: QuerySet[RowT, RowT], *, time_field: str, cursor: str | None, limit: int, scope: str
+) -> Page[RowT]:
+    """One page of `rows`, newest first by (`time_field`, id), from just after `cursor` on.
+
+    `scope` names the list and whose it is: a cursor of another list or person is refused with 400. The cost does not
+    depend on how far the page is from the first, and rows added meanwhile shift nothing.
+    """
+    if cursor:
+        at, last_id = _cursor_read(cursor, scope)
+        # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
+        rows = rows.filter(
+            Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at}
+        )
+    found = list(rows.order_by(f"-{time_field}", "-pk")[: limit + 1])
+    page, more = found[:limit], len(found) > limit
+    return Page(page, _cursor_write(getattr(page[-1], time_field), page[-1].pk, scope) if more else None)
+
+
+def _cursor_write(at: datetime, pk: int, scope: str) -> str:
+    return signing.Signer(salt=f"cursor:{scope}").sign_object([at.isoformat(), pk])
+
+
+def _cursor_read(cursor: str, scope: str) -> tuple[datetime, int]:
+    try:
+        at, pk = signing.Signer(salt=f"cursor:{scope}").unsign_object(cursor)
+    except (signing.BadSignature, ValueError) as error:
+        raise exceptions.ValidationError({"cursor": ["This cursor is not one of this list."]}) from error
+    return datetime.fromisoformat(at), int(pk)

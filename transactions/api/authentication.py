@@ -1,0 +1,75 @@
+"""Bearer tokens: who calls the API, how they log in and out.
+
+Only a token's SHA-256 is stored. A token that is unknown, expired or revoked, or whose user is no longer active, is
+401 with one and the same text.
+"""
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from transactions.models import ApiToken, User
+
+
+class BearerTokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <token>`."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        """The caller and their token, in one query; None when the request carries no bearer token."""
+        parts = get_authorization_header(request).split()
+        if not parts or parts[0].lower() != b"bearer":
+            return None
+        token = _live_token(parts[1]) if len(parts) == 2 else None
+        if token is None:
+            raise AuthenticationFailed("The token is not valid or has expired.")
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a 401 asks for."""
+        return "Bearer"
+
+
+def _live_token(raw: bytes) -> ApiToken | None:
+    try:
+        digest = ApiToken.digest_of(raw.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+    return (
+        ApiToken.objects.select_related("user")
+        .filter(digest=digest, expires_at__gt=timezone.now(), revoked_at=None, user__is_active=True)
+        .first()
+    )
+
+
+def log_in(request: Request, *, email: str, password: str, staff_only: bool) -> tuple[User, str] | None:
+    """The user of these credentials and a new token for them; None when they are wrong.
+
+    Django hashes the password for an unknown e-mail too, so the time does not tell whether somebody is registered.
+    """
+    user = authenticate(request._request, username=email, password=password)
+    if not isinstance(user, User) or (staff_only and not user.is_staff):
+        return None
+    _, token = ApiToken.issue(user=user)
+    user_logged_in.send(sender=User, request=request._request, user=user)
+    return user, token
+
+
+def token_revoke(token: ApiToken) -> None:
+    """The token stops working now; revoking twice keeps the first time."""
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+class BearerScheme(OpenApiAuthenticationExtension):
+    """How the schema describes the tokens."""
+
+    target_class = "transactions.api.authentication.BearerTokenAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """An HTTP bearer scheme."""
+        return {"type": "http", "scheme": "bearer"}

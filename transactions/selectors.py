@@ -1,0 +1,208 @@
+"""Reads for people: a customer's transactions, portfolio, notifications and tasks, in the shapes of the API.
+
+Every function takes the user whose rows they are and never shows another's. Amounts are dollars (`Decimal`), times
+aware UTC. Nothing here counts or skips through a big table.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from transactions.models import BackgroundTask, Notification, Order, StatementReject, Transaction, User
+from transactions.money import CENT, ZERO, rounded
+
+NEWEST = 100
+"""How many rows the lists of the legacy front end show."""
+
+
+class TransactionRow(TypedDict):
+    """A transaction as the front ends know it: `amount` without sign, a refund told by `type`."""
+
+    id: int
+    merchant: str
+    amount: Decimal
+    date: datetime
+    category: str
+    description: str
+    roundup: Decimal
+    round_up: Decimal
+    investable: Decimal
+    total_debit: Decimal
+    fee: Decimal
+    status: str
+    ticker: str | None
+    shares: Decimal | None
+    price_per_share: Decimal | None
+    stock_price: Decimal | None
+    type: str
+    failure_reason: str
+
+
+class NotificationRow(TypedDict):
+    """A message for the customer."""
+
+    id: int
+    title: str
+    message: str
+    type: str
+    read: bool
+    created_at: datetime
+
+
+class HoldingRow(TypedDict):
+    """What a customer owns of one company, at its newest quote; worth and gain are None while there is no quote."""
+
+    symbol: str
+    name: str
+    shares: Decimal
+    current_price: Decimal | None
+    price_as_of: datetime | None
+    purchase_price: Decimal
+    total_value: Decimal | None
+    gain_loss: Decimal | None
+    gain_loss_percent: Decimal | None
+
+
+class Portfolio(TypedDict):
+    """Everything a customer owns. Value and gain are of the holdings that have a quote; `unpriced` counts the others.
+
+    `cash_balance` is money set aside for orders that wait for the market to open.
+    """
+
+    total_value: Decimal
+    total_invested: Decimal
+    total_gain_loss: Decimal
+    total_gain_loss_percent: Decimal
+    holdings: list[HoldingRow]
+    unpriced: int
+    cash_balance: Decimal
+    last_updated: datetime | None
+
+
+def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
+    """The customer's transactions, in no order."""
+    return Transaction.objects.filter(user=user)
+
+
+def transactions_newest(user: User) -> list[TransactionRow]:
+    """The newest hundred."""
+    return transaction_rows(transactions_of(user).order_by("-date", "-pk")[:NEWEST])
+
+
+def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow]:
+    """Transactions in the shape of the front ends."""
+    return [transaction_row(transaction) for transaction in transactions]
+
+
+def transaction_row(transaction: Transaction) -> TransactionRow:
+    """One transaction in the shape of the front ends."""
+    return {
+        "id": transaction.pk,
+        "merchant": transaction.merchant,
+        "amount": abs(transaction.amount),
+        "date": transaction.date,
+        "category": transaction.category,
+        "description": transaction.description,
+        "roundup": transaction.round_up,
+        "round_up": transaction.round_up,
+        "investable": transaction.investable,
+        "total_debit": transaction.total_debit,
+        "fee": transaction.fee,
+        "status": transaction.status,
+        "ticker": transaction.ticker,
+        "shares": transaction.shares,
+        "price_per_share": transaction.price_per_share,
+        "stock_price": transaction.price_per_share,
+        "type": "refund" if transaction.amount < 0 else "purchase",
+        "failure_reason": transaction.failure_reason,
+    }
+
+
+def notifications_newest(user: User) -> list[NotificationRow]:
+    """The newest hundred messages."""
+    return [
+        {
+            "id": row.pk,
+            "title": row.title,
+            "message": row.message,
+            "type": row.type,
+            "read": row.read,
+            "created_at": row.created_at,
+        }
+        for row in Notification.objects.filter(user=user).order_by("-id")[:NEWEST]
+    ]
+
+
+# One step into the unique index of `stock_prices` per holding.
+_HOLDINGS = """
+    SELECT h.ticker, coalesce(nullif(c.name, ''), h.ticker), h.shares, h.cost_basis, p.price, p.as_of
+    FROM holdings h
+    LEFT JOIN companies c ON c.ticker = h.ticker
+    LEFT JOIN LATERAL (
+        SELECT price, as_of FROM stock_prices s WHERE s.ticker = h.ticker ORDER BY as_of DESC LIMIT 1
+    ) p ON true
+    WHERE h.user_id = %s AND h.shares > 0
+    ORDER BY h.ticker
+"""
+
+
+def portfolio(user: User) -> Portfolio:
+    """What the customer owns, at the newest quotes, in two queries."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDINGS, [user.pk])
+        rows = cursor.fetchall()
+    cost_of = {row[0]: row[3] for row in rows}
+    holdings = [_holding(*row) for row in rows]
+    value = sum((row["total_value"] for row in holdings if row["total_value"] is not None), ZERO)
+    priced_cost = sum((cost_of[row["symbol"]] for row in holdings if row["total_value"] is not None), ZERO)
+    waiting = Order.objects.filter(user=user, status=Order.Status.QUEUED).aggregate(
+        amount=Coalesce(Sum("amount"), ZERO)
+    )
+    return {
+        "total_value": value,
+        "total_invested": sum(cost_of.values(), ZERO),
+        "total_gain_loss": value - priced_cost,
+        "total_gain_loss_percent": _percent(value - priced_cost, priced_cost),
+        "holdings": holdings,
+        "unpriced": sum(row["total_value"] is None for row in holdings),
+        "cash_balance": waiting["amount"],
+        "last_updated": max((row["price_as_of"] for row in holdings if row["price_as_of"] is not None), default=None),
+    }
+
+
+def _holding(
+    ticker: str, name: str, shares: Decimal, cost: Decimal, price: Decimal | None, as_of: datetime | None
+) -> HoldingRow:
+    value = None if price is None else rounded(shares * price, CENT)
+    return {
+        "symbol": ticker,
+        "name": name,
+        "shares": shares,
+        "current_price": price,
+        "price_as_of": as_of,
+        "purchase_price": rounded(cost / shares, CENT),
+        "total_value": value,
+        "gain_loss": None if value is None else value - cost,
+        "gain_loss_percent": None if value is None else _percent(value - cost, cost),
+    }
+
+
+def _percent(part: Decimal, whole: Decimal) -> Decimal:
+    return rounded(part * 100 / whole, CENT) if whole else ZERO
+
+
+def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
+    """The task, if it is the user's own or the user is staff."""
+    visible = Q() if user.is_staff else Q(user=user)
+    return BackgroundTask.objects.filter(visible, pk=task_id).select_related("statement").first()
+
+
+def statement_rejects(task: BackgroundTask) -> Iterator[StatementReject]:
+    """Rows of the task's statement that could not be read, in the order of the file."""
+    return StatementReject.objects.filter(statement__task=task).order_by("row_number").iterator(chunk_size=2000)
