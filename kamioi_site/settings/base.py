@@ -35,6 +35,7 @@ INSTALLED_APPS = [
     "psqlextra",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
     "kamioi_site",
     "transactions",
@@ -211,6 +212,16 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Round-up investing: own what you buy.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # The docs page works without the internet.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+# Scope → rates as `count/period`, all of them hold; an empty variable lifts the limit (benchmarks).
+API_RATES = {
+    "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
+    "authenticated": env_list("API_RATE_AUTHENTICATED", "6000/m"),
+    "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
+    "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
 }
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
