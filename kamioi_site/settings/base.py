@@ -82,7 +82,7 @@ if not DATABASE_URL:
     )
 _database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
 _database |= {
-    "ENGINE": "kamioi_site.db.backend",
+    "ENGINE": "psqlextra.backend",  # on top of POSTGRES_EXTRA_DB_BACKEND_BASE, our pool
     "CONN_MAX_AGE": 0,  # the pool keeps the connections
     # Under PgBouncer's transaction pooling a cursor on the server does not survive its transaction.
     "DISABLE_SERVER_SIDE_CURSORS": env_bool("PGBOUNCER"),
@@ -96,7 +96,7 @@ _database |= {
 }
 DATABASES = {"default": _database}
 POSTGRES_EXTRA_AUTO_EXTENSION_SET_UP = False  # the embedded server ships no hstore, and nothing needs it
-POSTGRES_EXTRA_DB_BACKEND_BASE = "dj_db_conn_pool.backends.postgresql"
+POSTGRES_EXTRA_DB_BACKEND_BASE = "kamioi_site.db.backend"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis and Celery -------------------------------------------------------------------------------------------

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Every command of Kamioi. Starts the embedded servers first when no server is given and the command may need one."""
+
+import os
+import sys
+
+# What needs settings but no server: help about a command.
+_SERVERLESS = {"help", "version", "--help", "-h", "--version"}
+
+
+def main() -> int:
+    """Run the command of the command line; returns the exit code when it did not get that far."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.dev")
+    try:
+        from django.core.management import execute_from_command_line
+
+        from kamioi_site import embedded
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "kamioi_site":
+            raise
+        print(
+            f"{sys.executable} has no {error.name}. Run `make install`, then `.venv/bin/python manage.py …` "
+            "(or activate the environment: `. .venv/bin/activate`).",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        if len(sys.argv) < 2 or _SERVERLESS & set(sys.argv[1:]):
+            embedded.name_servers()
+        else:
+            embedded.ensure_servers()
+    except embedded.EmbeddedServerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    execute_from_command_line(sys.argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
