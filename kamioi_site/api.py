@@ -167,13 +167,15 @@ class ApiView(APIView):
 
     throttle_classes = [RateLimit]
     rate_scope: str | None = None
-    max_body_bytes: int | None = None
-    """Bytes that a request body may have; None: `DATA_UPLOAD_MAX_MEMORY_SIZE`."""
+
+    def max_body_bytes(self, request: Request) -> int | None:
+        """Bytes that the body of this request may have, None for any number."""
+        return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a body that is too large before a byte of it is parsed."""
         # DRF's parsers read the stream past Django's own check. Without a Content-Length DRF reads nothing.
-        limit = self.max_body_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = self.max_body_bytes(request)
         if limit is not None and int(request.META.get("CONTENT_LENGTH") or 0) > limit:
             raise PayloadTooLarge(f"The request is larger than the {limit:,} bytes this address accepts.")
         super().initial(request, *args, **kwargs)
@@ -229,9 +231,7 @@ def keyset_page(
     if cursor:
         at, last_id = _cursor_read(cursor, scope)
         # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
-        rows = rows.filter(
-            Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at}
-        )
+        rows = rows.filter(Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at})
     found = list(rows.order_by(f"-{time_field}", "-pk")[: limit + 1])
     page, more = found[:limit], len(found) > limit
     return Page(page, _cursor_write(getattr(page[-1], time_field), page[-1].pk, scope) if more else None)

@@ -158,7 +158,7 @@ def portfolio(user: User) -> Portfolio:
         cursor.execute(_HOLDINGS, [user.pk])
         rows = cursor.fetchall()
     cost_of = {row[0]: row[3] for row in rows}
-    holdings = [_holding(*row) for row in rows]
+    holdings = [_holding(row) for row in rows]
     value = sum((row["total_value"] for row in holdings if row["total_value"] is not None), ZERO)
     priced_cost = sum((cost_of[row["symbol"]] for row in holdings if row["total_value"] is not None), ZERO)
     waiting = Order.objects.filter(user=user, status=Order.Status.QUEUED).aggregate(
@@ -176,9 +176,8 @@ def portfolio(user: User) -> Portfolio:
     }
 
 
-def _holding(
-    ticker: str, name: str, shares: Decimal, cost: Decimal, price: Decimal | None, as_of: datetime | None
-) -> HoldingRow:
+def _holding(row: tuple[str, str, Decimal, Decimal, Decimal | None, datetime | None]) -> HoldingRow:
+    ticker, name, shares, cost, price, as_of = row
     value = None if price is None else rounded(shares * price, CENT)
     return {
         "symbol": ticker,

@@ -215,6 +215,10 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "TransactionStatus": "transactions.models.Transaction.Status",
+        "TaskStatus": "transactions.models.BackgroundTask.Status",
+    },
 }
 # Scope → rates as `count/period`, all of them hold; an empty variable lifts the limit (benchmarks).
 API_RATES = {

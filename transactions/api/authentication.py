@@ -7,8 +7,6 @@ Only a token's SHA-256 is stored. A token that is unknown, expired or revoked, o
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
 from django.utils import timezone
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.openapi import AutoSchema
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -62,14 +60,3 @@ def log_in(request: Request, *, email: str, password: str, staff_only: bool) -> 
 def token_revoke(token: ApiToken) -> None:
     """The token stops working now; revoking twice keeps the first time."""
     ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
-
-
-class BearerScheme(OpenApiAuthenticationExtension):
-    """How the schema describes the tokens."""
-
-    target_class = "transactions.api.authentication.BearerTokenAuthentication"
-    name = "bearer"
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
-        """An HTTP bearer scheme."""
-        return {"type": "http", "scheme": "bearer"}

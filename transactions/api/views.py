@@ -1,0 +1,399 @@
+"""The customer's API: thin views that parse, call one service or selector, and answer in the legacy shapes."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, StreamingHttpResponse
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
+from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api import ApiView, PayloadTooLarge, RateLimit, keyset_page, page_limit
+from transactions import selectors
+from transactions.api import serializers as shapes
+from transactions.api.authentication import log_in, token_revoke
+from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
+from transactions.models import ApiToken, BackgroundTask, User
+from transactions.services.ingest import statement_upload, transaction_create
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="Up to 100 printable characters. The same key again answers with what the first request made.",
+)
+_KEY = re.compile(r"[\x20-\x7e]{1,100}")
+
+
+def _errors(*codes: int) -> dict[int, type[shapes.ErrorOutput]]:
+    """The refusals of an address, for the schema; 429 is possible everywhere."""
+    return dict.fromkeys((*codes, 429), shapes.ErrorOutput)
+
+
+def _user(request: Request) -> User:
+    return cast("User", request.user)
+
+
+def _idempotency_key(request: Request) -> str:
+    """The `Idempotency-Key` header, empty when absent."""
+    key = request.headers.get("Idempotency-Key", "").strip()
+    if key and not _KEY.fullmatch(key):
+        raise ValidationError({"Idempotency-Key": ["Up to 100 printable ASCII characters are allowed."]})
+    return key
+
+
+# --- Accounts ---------------------------------------------------------------------------------------------------
+class LogInRateLimit(RateLimit):
+    """Log-ins are counted by address and by e-mail. When nobody can count them, nobody may guess either."""
+
+    fail_open = False
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count the attempt under both keys."""
+        body = request.data
+        email = str(body.get("email", "")).strip().lower() if isinstance(body, dict) else ""
+        by_address = self.count(request, scope="login", key="ip")
+        return self.count(request, scope="login_email", key=lambda *_: email) and by_address
+
+
+class AccountView(ApiView):
+    """Views of one area of the front end: user, family, business or admin."""
+
+    area: str = "user"
+
+    def person(self, user: User) -> dict[str, Any]:
+        """The user as this area's front end knows them."""
+        is_admin = self.area == "admin"
+        role = "admin" if is_admin else user.account_type
+        person: dict[str, Any] = {
+            "id": user.pk,
+            "email": user.email,
+            "name": user.name,
+            "role": role,
+            "dashboard": role,
+            "account_number": user.account_number,
+        }
+        if is_admin:
+            person["permissions"] = sorted(user.get_all_permissions())
+        return person
+
+
+class LogInView(AccountView):
+    """Exchange e-mail and password for a token."""
+
+    authentication_classes = ()
+    permission_classes = [AllowAny]
+    throttle_classes = [LogInRateLimit]
+    parser_classes = [JSONParser]
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """A 401 here asks for a token too."""
+        return "Bearer"
+
+    @extend_schema(
+        request=shapes.LogInInput,
+        responses={200: shapes.LogInOutput} | _errors(400, 401, 413),
+        auth=[],
+        tags=["accounts"],
+    )
+    def post(self, request: Request) -> Response:
+        """Log in. An unknown e-mail and a wrong password are the same 401."""
+        data = _checked(shapes.LogInInput(data=request.data))
+        found = log_in(request, email=data["email"], password=data["password"], staff_only=self.area == "admin")
+        if found is None:
+            raise AuthenticationFailed("E-mail or password is wrong.")
+        user, token = found
+        return Response({"success": True, "token": token, "user": self.person(user)})
+
+
+class LogOutView(AccountView):
+    """End a token's life."""
+
+    @extend_schema(request=None, responses={200: shapes.MessageOutput} | _errors(401), tags=["accounts"])
+    def post(self, request: Request) -> Response:
+        """Revoke the token of this request (or end the browser's session)."""
+        if isinstance(request.auth, ApiToken):
+            token_revoke(request.auth)
+        else:
+            logout(request._request)
+        return Response({"success": True, "message": "Logged out."})
+
+
+class MeView(AccountView):
+    """Who is calling."""
+
+    @extend_schema(responses={200: shapes.MeOutput} | _errors(401, 403), tags=["accounts"])
+    def get(self, request: Request) -> Response:
+        """The caller; under /api/admin/ for staff only."""
+        if self.area == "admin" and not _user(request).is_staff:
+            raise PermissionDenied("This is for staff.")
+        return Response({"success": True, "user": self.person(_user(request))})
+
+
+class RoundUpSettingsView(ApiView):
+    """How much is set aside at each purchase."""
+
+    @extend_schema(responses={200: shapes.RoundUpOutput} | _errors(401), tags=["accounts"])
+    def get(self, request: Request) -> Response:
+        """The settings in force."""
+        return self._answer(_user(request))
+
+    @extend_schema(
+        request=shapes.RoundUpInput, responses={200: shapes.RoundUpOutput} | _errors(400, 401, 413), tags=["accounts"]
+    )
+    def put(self, request: Request) -> Response:
+        """Change any of them. Purchases already processed keep their round-up."""
+        user = _user(request)
+        changes = _checked(shapes.RoundUpInput(data=request.data))
+        for field, value in changes.items():
+            setattr(user, field, value)
+        user.save(update_fields=[*changes, "updated_at"])
+        return self._answer(user)
+
+    @staticmethod
+    def _answer(user: User) -> Response:
+        return Response(
+            {
+                "success": True,
+                "round_up_amount": user.round_up_amount,
+                "round_up_enabled": user.round_up_enabled,
+                "round_up_rule": user.round_up_rule,
+            }
+        )
+
+
+# --- Transactions -----------------------------------------------------------------------------------------------
+class TransactionCreateView(ApiView):
+    """Purchases come in here, one at a time."""
+
+    parser_classes = [JSONParser]
+
+    @extend_schema(
+        parameters=[IDEMPOTENCY_KEY],
+        request=shapes.TransactionInput,
+        responses={
+            201: shapes.TransactionCreatedOutput,
+            200: OpenApiResponse(shapes.TransactionCreatedOutput, "Sent before with the same key."),
+        }
+        | _errors(400, 401, 409, 413),
+        tags=["transactions"],
+    )
+    def post(self, request: Request) -> Response:
+        """Store a purchase of the caller; it is processed in the background."""
+        data = _checked(shapes.TransactionInput(data=request.data))
+        created = transaction_create(user=_user(request), idempotency_key=_idempotency_key(request) or None, **data)
+        return Response(
+            {"success": True, "transaction_id": created.transaction_id, "status": created.status},
+            status=status.HTTP_201_CREATED if created.created else status.HTTP_200_OK,
+        )
+
+
+class TransactionBulkView(ApiView):
+    """Many purchases at once."""
+
+    parser_classes = [JSONParser, MultiPartParser, StatementParser, OfxParser, QfxParser]
+
+    def max_body_bytes(self, request: Request) -> int | None:
+        """A JSON list is held in memory, so it is bounded like any body; a file may be as long as a statement."""
+        is_list = "json" in (request.content_type or "")
+        return super().max_body_bytes(request) if is_list else settings.STATEMENT_MAX_BYTES
+
+    @extend_schema(
+        parameters=[IDEMPOTENCY_KEY],
+        request={
+            "application/json": shapes.TransactionInput(many=True),
+            "multipart/form-data": shapes.BulkFileInput,
+            "text/csv": OpenApiTypes.BINARY,
+            "application/x-ofx": OpenApiTypes.BINARY,
+            "application/vnd.intu.qfx": OpenApiTypes.BINARY,
+        },
+        responses={202: shapes.QueuedOutput} | _errors(400, 401, 409, 413, 415),
+        tags=["transactions"],
+    )
+    def post(self, request: Request) -> Response:
+        """Take a list or a bank statement (CSV, OFX, QFX); rows are read in the background, bad ones reported."""
+        if isinstance(request.data, list):
+            file: Any = ContentFile(csv_of_items(request.data), name="transactions.json.csv")
+        else:
+            file = request.FILES.get("file")
+        if not isinstance(file, (ContentFile, UploadedFile)):
+            raise ValidationError({"file": ["Send a JSON list, or a CSV, OFX or QFX file in the form field “file”."]})
+        if not file.size:
+            raise ValidationError({"file": ["The file is empty."]})
+        if file.size > settings.STATEMENT_MAX_BYTES:
+            raise PayloadTooLarge
+        task = statement_upload(user=_user(request), file=file, filename=file.name or "statement.csv")
+        return Response(
+            {
+                "success": True,
+                "task_id": task.pk,
+                "status": task.status,
+                "status_url": reverse("api-task", args=[task.pk]),
+            },
+            status=status.HTTP_202_ACCEPTED,
+        )
+
+
+class TransactionListView(ApiView):
+    """A customer's own transactions."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the page before."),
+            OpenApiParameter("limit", OpenApiTypes.INT, description="Rows of a page, 1 to 500; 100 when absent."),
+        ],
+        responses={
+            200: PolymorphicProxySerializer(
+                "TransactionListOrPage",
+                [shapes.TransactionListOutput, shapes.TransactionPageOutput],
+                resource_type_field_name=None,
+            )
+        }
+        | _errors(400, 401),
+        tags=["transactions"],
+    )
+    def get(self, request: Request) -> Response:
+        """The newest hundred; with `cursor` or `limit` a page of all, newest first."""
+        user = _user(request)
+        cursor, limit = request.query_params.get("cursor"), request.query_params.get("limit")
+        if cursor is None and limit is None:
+            rows = selectors.transactions_newest(user)
+            return Response({"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}})
+        page = keyset_page(
+            selectors.transactions_of(user),
+            time_field="date",
+            cursor=cursor,
+            limit=page_limit(request),
+            scope=f"transactions:{user.pk}",
+        )
+        return Response(
+            {
+                "data": selectors.transaction_rows(page.rows),
+                "next_cursor": page.next_cursor,
+                "has_more": page.has_more,
+            }
+        )
+
+
+class TransactionDetailView(ApiView):
+    """One transaction."""
+
+    @extend_schema(responses={200: shapes.TransactionDetailOutput} | _errors(401, 404), tags=["transactions"])
+    def get(self, request: Request, transaction_id: int) -> Response:
+        """One of the caller's own; anybody else's is 404."""
+        found = selectors.transactions_of(_user(request)).filter(pk=transaction_id).first()
+        if found is None:
+            raise Http404
+        return Response({"success": True, "data": selectors.transaction_row(found)})
+
+
+# --- What became of it ------------------------------------------------------------------------------------------
+class PortfolioView(ApiView):
+    """What the caller owns."""
+
+    @extend_schema(responses={200: shapes.PortfolioOutput} | _errors(401), tags=["portfolio"])
+    def get(self, request: Request) -> Response:
+        """Holdings at their newest quotes."""
+        return Response({"success": True, "data": selectors.portfolio(_user(request))})
+
+
+class NotificationListView(ApiView):
+    """Messages for the caller."""
+
+    @extend_schema(responses={200: shapes.NotificationListOutput} | _errors(401), tags=["portfolio"])
+    def get(self, request: Request) -> Response:
+        """The newest hundred."""
+        return Response({"success": True, "data": selectors.notifications_newest(_user(request))})
+
+
+# --- Background tasks -------------------------------------------------------------------------------------------
+class TaskView(ApiView):
+    """How far a background task is."""
+
+    @extend_schema(responses={200: shapes.TaskOutput} | _errors(401, 404), tags=["tasks"])
+    def get(self, request: Request, task_id: UUID) -> Response:
+        """A task of the caller's own, or any for staff; anybody else's is 404."""
+        task = _task(request, task_id)
+        body = {
+            "success": True,
+            "task_id": task.pk,
+            "name": task.name,
+            "status": task.status,
+            "progress": task.progress,
+            "total": task.total,
+            "percent": _percent(task),
+            "result": task.result,
+            "error": task.error,
+        }
+        if _is_import(task):
+            body["rejects_url"] = reverse("api-task-rejects", args=[task.pk])
+        return Response(body)
+
+
+class TaskRejectsView(ApiView):
+    """The rows of an import that could not be read."""
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR} | _errors(401, 404), tags=["tasks"])
+    def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
+        """CSV with row number, field, reason and the row itself."""
+        task = _task(request, task_id)
+        if not _is_import(task):
+            raise Http404
+        return StreamingHttpResponse(
+            _rejects_csv(task),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="rejects-{task.pk}.csv"'},
+        )
+
+
+def _task(request: Request, task_id: UUID) -> BackgroundTask:
+    task = selectors.task_visible_to(_user(request), task_id)
+    if task is None:
+        raise Http404
+    return task
+
+
+def _is_import(task: BackgroundTask) -> bool:
+    return hasattr(task, "statement")  # read with the task, no query
+
+
+def _percent(task: BackgroundTask) -> float | None:
+    if task.status == BackgroundTask.Status.COMPLETED:
+        return 100.0
+    return round(min(100.0, task.progress * 100 / task.total), 1) if task.total else None
+
+
+def _rejects_csv(task: BackgroundTask) -> Iterator[str]:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["row_number", "field", "reason", "row"])
+    for reject in selectors.statement_rejects(task):
+        writer.writerow([reject.row_number, reject.field, reject.reason, _inert(reject.raw)])
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
+
+
+def _inert(cell: str) -> str:
+    """A cell that a spreadsheet will not run as a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _checked(serializer: Any) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", serializer.validated_data)
