@@ -6,7 +6,8 @@ against each other. Two ways to write one merchant should give one key (``STARBU
 
 The rules, in order:
 
-* upper case, accents folded, apostrophes dropped, other punctuation a blank; ``&`` stays and ``AND`` becomes ``&``;
+* upper case, accents folded, apostrophes dropped, other punctuation a blank; ``&`` stays and ``AND`` becomes ``&``,
+  a plus behind a name is spelled out (DISNEY+ is DISNEY PLUS);
 * bank wording (POS DEBIT, CHECKCARD 0115, PURCHASE AUTHORIZED ON 01/15) and payment processors (SQ *, TST*, PAYPAL *)
   in front go: behind them stands the merchant; a delivery company or market place in front (DOORDASH*, UBER EATS,
   IC* = Instacart, AMZN MKTP) stays and what is behind it goes: it is who was paid;
@@ -34,6 +35,8 @@ _STATES = frozenset(
     "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK "
     "OR PA PR RI SC SD TN TX UT VT VA WA WV WI WY".split()
 )
+# States that are words too (DRIVE IN, COUNTRY CO): only behind a city of the list are they states.
+_WORD_STATES = frozenset("IN OR ME OK HI CO".split())
 _COUNTRIES = frozenset(
     "US USA USD GB GBR UK IE IRL NL NLD SE SWE LU LUX SG SGP CAN CHE DEU FRA AUS JPN MEX HKG CYP EST MLT".split()
 )
@@ -116,6 +119,7 @@ _PHONE = re.compile(
 _TOLL_FREE_NAME = re.compile(r"(?<![A-Z0-9])1?[- .]?8(00|88)[- .]?(?=[A-Z]{4})")
 _DATES = re.compile(r"(?<![\d/-])(?:" + _DATE + r"|\d\d?:\d\d(?::\d\d)?(?: ?[AP]M\b)?)(?![\d/-])")
 _TLD = r"COM|NET|ORG|IO|TV|AI|CO|APP|US|ME|GG|FM|DEV|EDU|GOV|SHOP|STORE|CO\.UK|CA"
+_PLUS = re.compile(r"(?<=[A-Z])\+")
 _GLUED_NUMBER = re.compile(r"(?<=\.COM)(?=\d)")
 _T_STORE = re.compile(r"(?<= )T-?\d{3,5}(?= |$)")
 _DOMAIN = re.compile(
@@ -155,6 +159,14 @@ def _domain(match: re.Match[str]) -> str:
     return f"{name.replace('-', '')}.{tld} "
 
 
+def is_place(text: str) -> bool:
+    """Whether upper-case text is a city, a state, or a city and a state, of the United States."""
+    if text in _STATES or text in _CITIES:
+        return True
+    city, _, state = text.rpartition(" ")
+    return state in _STATES and city in _CITIES
+
+
 def _is_number(token: str) -> bool:
     """Whether a token is a store number, a zip code or a reference rather than part of a name."""
     if token.isalpha() or "." in token:
@@ -172,6 +184,8 @@ def _strip_place(tokens: list[str]) -> None:
     while len(tokens) > 1 and tokens[-1] in _COUNTRIES and tokens[-2] != "&":
         tokens.pop()
     if len(tokens) > 1 and tokens[-1] in _STATES and tokens[-2] != "&":
+        if tokens[-1] in _WORD_STATES and not any(" ".join(tokens[-n - 1 : -1]) in _CITIES for n in (1, 2, 3)):
+            return
         tokens.pop()
         for size in (3, 2, 1):
             if len(tokens) > size and " ".join(tokens[-size:]) in _CITIES and tokens[-size - 1] not in ("&", "T"):
@@ -212,8 +226,9 @@ def _without_noise(text: str) -> str:
     """Text with letters, digits, ``&``, and the dot of an address: dates, phones, references and punctuation gone."""
     if (match := _TAIL.search(text)) and match.start() > 1:
         text = text[: match.start()]
-    digits = any(c.isdigit() for c in text)
-    if digits:
+    if "+" in text:
+        text = _PLUS.sub(" PLUS", text)
+    if any(c.isdigit() for c in text):
         text = _TOLL_FREE_NAME.sub(r" 18\1", text)
         text = _DATES.sub(" ", _PHONE.sub(" 00000 ", text)) if text[0].isalpha() else text
         text = text.replace("#", " 000") if "#" in text else text
