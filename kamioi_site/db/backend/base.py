@@ -1,33 +1,88 @@
 """The base of the database engine: a connection pool that survives forks. django-postgres-extra goes on top of it.
 
-A forked child shares its parent's sockets: two processes would read each other's results without an error. So the
-child forgets the pools and connections it inherited and opens its own. It keeps references to the inherited ones:
-letting go of them would roll them back or close them, over the socket that the parent is using.
+Rules that hold here:
+- One pool a process and database alias (django-db-connection-pool on SQLAlchemy's QueuePool); its sizes come from
+  `POOL_OPTIONS`. Every connection is tried before it is handed out, so a restarted server costs nobody a request.
+- A forked child never writes to a socket of its parent: two processes would read each other's results without an
+  error. The child swaps each inherited socket for /dev/null, forgets the pools and opens connections of its own.
+- A pool belongs to one set of connection parameters. When they change (a test database takes the place of the real
+  one) the pool is made anew.
+- What a session set with SET or took with `pg_advisory_lock` outlives its return to the pool: use `SET LOCAL` and
+  `pg_advisory_xact_lock`.
 """
 
 import os
 import threading
+import weakref
 from typing import Any
 
-from dj_db_conn_pool.backends.postgresql.base import DatabaseWrapper
+from dj_db_conn_pool.backends.postgresql import base as pooled
 from dj_db_conn_pool.core import pool_container
 from django.db import connections
+from django.db.utils import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolWaitOver
 
-__all__ = ["DatabaseWrapper"]
-
+# Every open connection of this process, in a pool or in use.
+_sockets: "weakref.WeakSet[Any]" = weakref.WeakSet()
+# What a child inherited. Were it collected, the pool would try to roll it back and put it into the pool again.
 _inherited: list[Any] = []
+# The parameters that each alias's pool was made with.
+_parameters: dict[str, dict[str, Any]] = {}
 
 
-def _forget_after_fork() -> None:
-    _inherited.append(dict(pool_container))
+class PoolExhausted(OperationalError):
+    """Every connection of this process is in use, and none came free in time."""
+
+
+class DatabaseWrapper(pooled.DatabaseWrapper):  # type: ignore[misc]  # the package is untyped
+    """A Django connection that is lent by the process's pool from the first query to the end of the request."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Borrow a connection; raises PoolExhausted when none comes free within the pool's `TIMEOUT` seconds."""
+        if _parameters.setdefault(self.alias, conn_params) != conn_params:
+            drop_pool(self.alias)
+            _parameters[self.alias] = conn_params
+        try:
+            return super().get_new_connection(conn_params)
+        except PoolWaitOver as error:
+            options = self.settings_dict.get("POOL_OPTIONS", {})
+            limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
+            raise PoolExhausted(
+                f"All {limit} database connections of this process are in use and none came free in "
+                f"{options.get('TIMEOUT')} s (DATABASE_POOL_SIZE, DATABASE_POOL_OVERFLOW, DATABASE_POOL_WAIT)."
+            ) from error
+
+    def _get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super()._get_new_connection(conn_params)
+        _sockets.add(connection)
+        return connection
+
+
+def drop_pool(alias: str) -> None:
+    """Close the idle connections of an alias's pool and forget it; those in use close when they come back."""
+    with pool_container.lock:
+        pool = pool_container.pop(alias, None)
+    if pool is not None:
+        pool.dispose()
+
+
+def _leave_the_parents_connections() -> None:
+    """In a forked child: cut every inherited connection off its socket, then start without any."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for connection in list(_sockets):
+        if not connection.closed:
+            os.dup2(nowhere, connection.fileno(), inheritable=False)
+    os.close(nowhere)
+    _inherited.append((dict(pool_container), list(_sockets)))
+    _sockets.clear()
+    _parameters.clear()
     pool_container.clear()
     pool_container.lock = threading.Lock()  # another thread of the parent may have held it
     for wrapper in connections.all(initialized_only=True):
         _inherited.append(wrapper.connection)
         wrapper.connection = None
-        wrapper.in_atomic_block = False
-        wrapper.savepoint_ids = []
-        wrapper.run_on_commit = []
+        # The next use makes a new wrapper: one outside whatever transaction the parent was in.
+        del connections[wrapper.alias]
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_leave_the_parents_connections)

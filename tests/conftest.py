@@ -1,0 +1,149 @@
+"""Tests run on real servers: the embedded ones under `.kamioi/test`, or those of DATABASE_URL and REDIS_URL.
+
+This file is read before Django's settings, so that they find the servers. Rules that hold here:
+- The home is not the one of `make run`: both may run at once. `KAMIOI_TEST_HOME` moves it.
+- Sessions that share a home take a slot each: a test database and Redis databases of its own. So does every process
+  of a parallel run (`-n 2`). The last session out stops the servers that a session started.
+- On a Redis that was given, tests use one database (`REDIS_TEST_DB`, default 15; parallel processes count down from
+  it) and refuse to run when it holds keys that no test put there.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from kamioi_site import embedded  # noqa: E402
+
+SLOTS = 6
+# Redis databases a slot: one for a session's first process and one for each parallel process.
+SLOT_DATABASES = 20
+# In a database where this key stands, every other key was put there by tests as well.
+MARKER = "kamioi-tests-own-this-database"
+
+_in_worker = "PYTEST_XDIST_WORKER" in os.environ
+_slot: IO[str] | None = None
+
+
+def _take_slot(here: Path) -> tuple[int, IO[str]]:
+    """The lowest number that no other session of this home holds. The kernel frees it with this process."""
+    here.mkdir(parents=True, exist_ok=True)
+    for number in range(SLOTS):
+        handle = (here / f"session-{number}.lock").open("a")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+        else:
+            return number, handle
+    pytest.exit(f"{SLOTS} test sessions run in {here} already.", returncode=3)
+
+
+def _redis_url(process: int) -> str:
+    """The address for one process of the session: 0 is the first one, 1 and up are the parallel ones."""
+    parts = urlsplit(os.environ["KAMIOI_TEST_REDIS_URL"])
+    number = int(os.environ["KAMIOI_TEST_REDIS_DB"]) + process * int(os.environ["KAMIOI_TEST_REDIS_STEP"])
+    if number < 0:
+        pytest.exit("Too few Redis databases for so many processes: raise REDIS_TEST_DB.", returncode=3)
+    return urlunsplit(parts._replace(path=f"/{number}"))
+
+
+def _claim_redis(url: str) -> None:
+    """Empty the database when it is the tests' own; stop everything when it is not."""
+    client = redis.Redis.from_url(url)
+    try:
+        if client.dbsize() and not client.exists(MARKER):
+            pytest.exit(
+                f"Redis database {urlsplit(url).path.lstrip('/')} holds keys of somebody else. "
+                "Set REDIS_TEST_DB to the number of an empty one.",
+                returncode=3,
+            )
+        client.flushdb()
+        client.set(MARKER, "1")
+    finally:
+        client.close()
+
+
+if not _in_worker:  # the processes of a parallel run inherit all of this
+    here = Path(os.environ.get("KAMIOI_TEST_HOME") or ROOT / ".kamioi" / "test")
+    os.environ["KAMIOI_HOME"] = str(here)
+    _number, _slot = _take_slot(here)
+    for _name in ("DATABASE_URL", "REDIS_URL"):
+        if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would win over what is set below
+            os.environ[_name] = Path(_file).read_text().strip()
+    _redis_given = embedded.redis_is_given()
+    try:
+        if embedded.ensure_servers():
+            (here / "started-by-tests").touch()
+    except embedded.EmbeddedServerError as error:
+        pytest.exit(str(error), returncode=3)
+    if _number:
+        # The test database is called after the configured one.
+        _parts = urlsplit(os.environ["DATABASE_URL"])
+        os.environ["DATABASE_URL"] = urlunsplit(_parts._replace(path=f"{_parts.path}_{_number}"))
+    os.environ["KAMIOI_TEST_REDIS_URL"] = os.environ["REDIS_URL"]
+    if _redis_given:
+        _first, _step = int(os.environ.get("REDIS_TEST_DB", "15")), -1
+    else:
+        _first, _step = 1 + _number * SLOT_DATABASES, 1
+    os.environ["KAMIOI_TEST_REDIS_DB"], os.environ["KAMIOI_TEST_REDIS_STEP"] = str(_first), str(_step)
+    os.environ["REDIS_URL"] = _redis_url(0)
+_claim_redis(os.environ["REDIS_URL"])
+os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.test"
+
+import django  # noqa: E402
+from django.conf import settings  # noqa: E402
+
+if settings.configured and settings.SETTINGS_MODULE != "kamioi_site.settings.test":
+    pytest.exit("Unset DJANGO_SETTINGS_MODULE: tests bring their own settings.", returncode=3)
+django.setup()  # pytest-django looks for settings before it reads this file, and not again
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
+    """Give every process of a parallel run its own Redis database, before its settings load."""
+    for number, spec in enumerate(specs, start=1):
+        spec.env["REDIS_URL"] = _redis_url(number)
+
+
+def pytest_unconfigure() -> None:
+    """Leave Redis as it was found; the last session out stops the servers that a session started."""
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client.flushdb()
+    client.close()
+    if _slot is None:
+        return
+    here = Path(os.environ["KAMIOI_HOME"])
+    _slot.close()
+    others = []
+    try:
+        for path in here.glob("session-*.lock"):
+            others.append(path.open("a"))
+            fcntl.flock(others[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (here / "started-by-tests").exists():
+            embedded.stop_servers()
+            (here / "started-by-tests").unlink()
+    except BlockingIOError:
+        pass  # another session still works with them
+    finally:
+        for handle in others:
+            handle.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    """Counters and cached values of one test are none of the next one's business."""
+    yield
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client.flushdb()
+    client.set(MARKER, "1")
+    client.close()
