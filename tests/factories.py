@@ -3,11 +3,13 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import randrange
 from typing import Any
 
 from django.utils import timezone
+from rest_framework.test import APIClient
 
-from transactions.models import Company, Merchant, StockPrice, Transaction, User
+from transactions.models import ApiToken, Company, Merchant, StockPrice, Transaction, User
 
 _numbers = itertools.count(1)
 PASSWORD = "correct horse battery"
@@ -36,7 +38,9 @@ def make_price(ticker: str, price: str, *, age: timedelta = timedelta(minutes=1)
     return StockPrice.objects.create(ticker=ticker, price=Decimal(price), as_of=timezone.now() - age, source="test")
 
 
-def make_merchant(key: str = "STARBUCKS", ticker: str | None = "SBUX", status: str = "approved", **fields: Any) -> Merchant:
+def make_merchant(
+    key: str = "STARBUCKS", ticker: str | None = "SBUX", status: str = "approved", **fields: Any
+) -> Merchant:
     """A merchant of the directory."""
     return Merchant.objects.create(merchant_key=key, display_name=key, ticker=ticker, status=status, **fields)
 
@@ -49,3 +53,11 @@ def make_transaction(user: User, merchant: str = "STARBUCKS", amount: str = "4.5
         "total_debit": Decimal(amount),
     } | fields
     return Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
+
+
+def api_client(user: User | None = None) -> APIClient:
+    """A front end of this user (anonymous without one), calling from an address of its own: rate limits go by it."""
+    client = APIClient(REMOTE_ADDR=f"10.{randrange(256)}.{randrange(256)}.{randrange(256)}")
+    if user is not None:
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {ApiToken.issue(user=user)[1]}")
+    return client

@@ -71,9 +71,7 @@ def test_next_month_only_the_missing_partition_is_planned_and_made() -> None:
     later = datetime.now(UTC) + relativedelta(months=1)
     expected = partitions.month_start(later + relativedelta(months=3)).date()
     plan = partitions.partitions_plan(now=later)
-    assert plan.creations == {
-        table: [expected] for table in ("transactions", "ledger_transfers", "llm_mappings")
-    }
+    assert plan.creations == {table: [expected] for table in ("transactions", "ledger_transfers", "llm_mappings")}
     partitions.partitions_apply(now=later)
     assert not partitions.partitions_plan(now=later)
 
@@ -81,12 +79,8 @@ def test_next_month_only_the_missing_partition_is_planned_and_made() -> None:
 def test_bounds_are_midnight_utc() -> None:
     partitions.months_ensure(Transaction, [date(2019, 5, 17)])
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_y2019m05'"
-        )
-        assert cursor.fetchone()[0] == (
-            "FOR VALUES FROM ('2019-05-01 00:00:00+00') TO ('2019-06-01 00:00:00+00')"
-        )
+        cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_y2019m05'")
+        assert cursor.fetchone()[0] == ("FOR VALUES FROM ('2019-05-01 00:00:00+00') TO ('2019-06-01 00:00:00+00')")
 
 
 def test_rows_in_the_default_partition_move_into_their_month() -> None:

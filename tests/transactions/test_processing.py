@@ -121,7 +121,9 @@ def test_a_release_processes_what_waits() -> None:
     assert Merchant.objects.get().waiting_count == 0
     transactions_process()
 
-    assert set(Transaction.objects.filter(pk__in=[row.pk for row in rows]).values_list("status", flat=True)) == {"completed"}
+    assert set(Transaction.objects.filter(pk__in=[row.pk for row in rows]).values_list("status", flat=True)) == {
+        "completed"
+    }
     assert list(ledger_verify()) == []
 
 
@@ -209,7 +211,9 @@ def test_after_hours_orders_wait_for_the_open_and_take_its_price(starbucks: Merc
     assert list(ledger_verify()) == []
 
 
-def test_an_order_whose_merchant_was_corrected_is_not_executed_for_the_wrong_company(starbucks: Merchant, settings) -> None:
+def test_an_order_whose_merchant_was_corrected_is_not_executed_for_the_wrong_company(
+    starbucks: Merchant, settings
+) -> None:
     settings.MARKET_ALWAYS_OPEN = False
     saturday = datetime(2025, 11, 22, 15, 0, tzinfo=UTC)
     make_transaction(make_user(), date=saturday)
@@ -358,7 +362,9 @@ def test_a_worker_killed_at_any_moment_loses_and_doubles_nothing(settings) -> No
     host = settings.DATABASES["default"]
     url = os.environ["DATABASE_URL"]
     base, _, query = url.partition("?")
-    env = os.environ | {"DATABASE_URL": base.rsplit("/", 1)[0] + "/" + str(host["NAME"]) + ("?" + query if query else "")}
+    env = os.environ | {
+        "DATABASE_URL": base.rsplit("/", 1)[0] + "/" + str(host["NAME"]) + ("?" + query if query else "")
+    }
     for pause in (0.0, 0.02, 0.05, 0.1, 0.2, 0.35):
         child = subprocess.Popen([sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, text=True)
         assert child.stdout

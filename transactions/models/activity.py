@@ -64,7 +64,8 @@ class BackgroundTask(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["queued", "running", "completed", "failed"]), name="background_tasks_status_known"
+                condition=Q(status__in=["queued", "running", "completed", "failed"]),
+                name="background_tasks_status_known",
             )
         ]
 

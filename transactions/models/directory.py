@@ -73,13 +73,16 @@ class Merchant(models.Model):
         indexes = [
             # The review queue, money first.
             models.Index(
-                fields=["-waiting_amount", "id"], name="idx_merchants_queue", condition=Q(status__in=["proposed", "rejected"])
+                fields=["-waiting_amount", "id"],
+                name="idx_merchants_queue",
+                condition=Q(status__in=["proposed", "rejected"]),
             ),
             models.Index(fields=["ticker"], name="idx_merchants_ticker", condition=Q(ticker__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["proposed", "approved", "not_listed", "rejected"]), name="merchants_status_known"
+                condition=Q(status__in=["proposed", "approved", "not_listed", "rejected"]),
+                name="merchants_status_known",
             ),
             models.CheckConstraint(
                 condition=~Q(status="approved") | Q(ticker__isnull=False), name="merchants_approved_has_ticker"

@@ -104,7 +104,9 @@ class LedgerTransfer(MonthlyPartitionedModel):
     class Meta:
         db_table = "ledger_transfers"
         constraints = [
-            models.UniqueConstraint(fields=["user_id", "transaction_id", "kind", "date"], name="ledger_transfers_booked_once"),
+            models.UniqueConstraint(
+                fields=["user_id", "transaction_id", "kind", "date"], name="ledger_transfers_booked_once"
+            ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_transfers_amount_positive"),
             models.CheckConstraint(
                 condition=~Q(debit_account=F("credit_account")), name="ledger_transfers_two_accounts"

@@ -82,25 +82,34 @@ class Transaction(MonthlyPartitionedModel):
             ),
             # The claim of `process_transactions`: pending rows of one user bucket, most urgent first.
             NamedIndex(
-                Mod(F("user_id"), USER_BUCKETS), "priority", "id", name="idx_transactions_work", condition=Q(status="pending")
+                Mod(F("user_id"), USER_BUCKETS),
+                "priority",
+                "id",
+                name="idx_transactions_work",
+                condition=Q(status="pending"),
             ),
             # The release of a merchant, and the count of what waits for one.
             NamedIndex(
                 fields=["merchant_key", "id"], name="idx_transactions_waiting", condition=Q(status="needs_review")
             ),
-            NamedIndex(
-                fields=["ticker", "id"], name="idx_transactions_no_price", condition=Q(status="awaiting_price")
-            ),
+            NamedIndex(fields=["ticker", "id"], name="idx_transactions_no_price", condition=Q(status="awaiting_price")),
         ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(
                     status__in=[
-                        "pending", "mapped", "completed", "needs_review", "not_listed", "awaiting_price", "failed", "refunded",
+                        "pending",
+                        "mapped",
+                        "completed",
+                        "needs_review",
+                        "not_listed",
+                        "awaiting_price",
+                        "failed",
+                        "refunded",
                     ]
                 ),
                 name="transactions_status_known",
-            ),  # fmt: skip
+            ),
             models.CheckConstraint(condition=~Q(amount=0) | Q(source="legacy"), name="transactions_amount_not_zero"),
             models.CheckConstraint(
                 condition=Q(round_up__gte=0, fee__gte=0, investable__gte=0), name="transactions_parts_not_negative"
@@ -173,9 +182,7 @@ class Order(models.Model):
     class Meta:
         db_table = "orders"
         indexes = [
-            NamedIndex(
-                Mod(F("user_id"), USER_BUCKETS), "id", name="idx_orders_work", condition=Q(status="queued")
-            ),
+            NamedIndex(Mod(F("user_id"), USER_BUCKETS), "id", name="idx_orders_work", condition=Q(status="queued")),
         ]
         constraints = [
             models.UniqueConstraint(fields=["user", "transaction_id"], name="orders_one_per_transaction"),

@@ -1,6 +1,6 @@
 """`manage.py partitions plan|apply|status|detach`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         if options["table"] not in models:
             raise CommandError(f"unknown table {options['table']}; one of {', '.join(sorted(models))}")
         try:
-            month = datetime.strptime(options["month"], "%Y-%m").date()
+            month = datetime.strptime(options["month"], "%Y-%m").replace(tzinfo=UTC).date()
         except ValueError as error:
             raise CommandError("the month is written YYYY-MM") from error
         if not options["yes"]:

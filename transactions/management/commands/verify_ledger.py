@@ -11,7 +11,10 @@ from transactions.services.ledger import ledger_verify
 class Command(BaseCommand):
     """Check that holdings, ledger and transactions agree."""
 
-    help = "Check that holdings = sum of the ledger, that every completed transaction is booked once and whole, and that every account exists."
+    help = (
+        "Check that holdings = sum of the ledger, that every completed transaction is booked once and whole, "
+        "and that every account exists."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """How much to print."""

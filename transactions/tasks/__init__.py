@@ -1,0 +1,17 @@
+"""The tasks of this room; each only wakes a service."""
+
+from transactions.tasks.processing import (
+    execute_queued_orders,
+    process_transaction,
+    process_transactions,
+    release_merchant,
+    sweep_stuck,
+)
+
+__all__ = [
+    "execute_queued_orders",
+    "process_transaction",
+    "process_transactions",
+    "release_merchant",
+    "sweep_stuck",
+]
