@@ -8,18 +8,15 @@ those of a file: the heading is row 1, the first item row 2.
 import csv
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import IO, Any, ClassVar
 
-from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from rest_framework.parsers import BaseParser, DataAndFiles
 
-from kamioi_site.api import PayloadTooLarge
-
 _HEADINGS = ("Date", "Merchant", "Debit", "Credit", "Category", "Description", "Reference")
-_CHUNK = 1 << 16
 
 
 class StatementParser(BaseParser):
@@ -33,14 +30,9 @@ class StatementParser(BaseParser):
     ) -> "DataAndFiles[Any, Any]":
         """The body as the form field `file`."""
         file = TemporaryUploadedFile(self.filename, media_type or self.media_type, 0, None)
-        size = 0
-        while chunk := stream.read(_CHUNK):
-            size += len(chunk)
-            if size > settings.STATEMENT_MAX_BYTES:
-                raise PayloadTooLarge
-            file.write(chunk)
+        shutil.copyfileobj(stream, file.file)
+        file.size = file.tell()
         file.seek(0)
-        file.size = size
         return DataAndFiles({}, {"file": file})
 
 
@@ -71,18 +63,14 @@ def csv_of_items(items: Sequence[Any]) -> bytes:
 
 
 def _cells(item: Any) -> list[str]:
-    if not isinstance(item, dict):
-        return [_one_line(json.dumps(item, ensure_ascii=False)), *[""] * (len(_HEADINGS) - 1)]
-    debit, credit = _debit_credit(item.get("amount"))
-    return [
-        _text(item.get("date")),
-        _text(item.get("merchant")),
-        debit,
-        credit,
-        _text(item.get("category")),
-        _text(item.get("description")),
-        _text(item.get("reference")),
-    ]
+    cells = [""] * len(_HEADINGS)
+    if isinstance(item, dict):
+        debit, credit = _debit_credit(item.get("amount"))
+        texts = (_text(item.get(name)) for name in ("category", "description", "reference"))
+        cells = [_text(item.get("date")), _text(item.get("merchant")), debit, credit, *texts]
+    if not any(cells):  # a blank row would be passed over without a word
+        cells[0] = _one_line(json.dumps(item, ensure_ascii=False))
+    return cells
 
 
 def _debit_credit(value: Any) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import logout
-from django.core.files.base import ContentFile
+from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
@@ -22,7 +22,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, PayloadTooLarge, RateLimit, keyset_page, page_limit
+from kamioi_site.api import ApiView, RateLimit, keyset_page, page_limit
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
@@ -226,17 +226,8 @@ class TransactionBulkView(ApiView):
     )
     def post(self, request: Request) -> Response:
         """Take a list or a bank statement (CSV, OFX, QFX); rows are read in the background, bad ones reported."""
-        if isinstance(request.data, list):
-            file: Any = ContentFile(csv_of_items(request.data), name="transactions.json.csv")
-        else:
-            file = request.FILES.get("file")
-        if not isinstance(file, (ContentFile, UploadedFile)):
-            raise ValidationError({"file": ["Send a JSON list, or a CSV, OFX or QFX file in the form field “file”."]})
-        if not file.size:
-            raise ValidationError({"file": ["The file is empty."]})
-        if file.size > settings.STATEMENT_MAX_BYTES:
-            raise PayloadTooLarge
-        task = statement_upload(user=_user(request), file=file, filename=file.name or "statement.csv")
+        with _statement_file(request) as file:
+            task = statement_upload(user=_user(request), file=file, filename=file.name or "statement.csv")
         return Response(
             {
                 "success": True,
@@ -246,6 +237,19 @@ class TransactionBulkView(ApiView):
             },
             status=status.HTTP_202_ACCEPTED,
         )
+
+
+def _statement_file(request: Request) -> "File[bytes]":
+    """What was sent, as a file; the caller closes it."""
+    if isinstance(request.data, list):
+        return ContentFile(csv_of_items(request.data), name="transactions.json.csv")
+    file = request.FILES.get("file")
+    if not isinstance(file, UploadedFile):
+        raise ValidationError({"file": ["Send a JSON list, or a CSV, OFX or QFX file in the form field “file”."]})
+    if not file.size:
+        file.close()
+        raise ValidationError({"file": ["The file is empty."]})
+    return file
 
 
 class TransactionListView(ApiView):

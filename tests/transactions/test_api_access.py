@@ -1,0 +1,95 @@
+"""Who may reach which address: every one of the schema, as anonymous, owner, another customer and staff."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+
+from tests.factories import api_client, make_staff, make_transaction, make_user
+from transactions.models import BackgroundTask, StatementImport, User
+
+pytestmark = pytest.mark.django_db
+
+ANYBODY = {"/api/user/auth/login", "/api/family/auth/login", "/api/business/auth/login", "/api/admin/auth/login"}
+PURCHASE = {"amount": 4.5, "merchant": "STARBUCKS"}
+
+
+@dataclass(frozen=True)
+class World:
+    """One customer with a transaction and an import, another customer, and staff."""
+
+    owner: User
+    stranger: User
+    staff: User
+    transaction_id: int
+    task: BackgroundTask
+
+    def url(self, path: str) -> str:
+        """The address in the schema, with the owner's things filled in."""
+        return path.replace("{transaction_id}", str(self.transaction_id)).replace("{task_id}", str(self.task.pk))
+
+
+@pytest.fixture
+def world() -> World:
+    owner = make_user()
+    task = BackgroundTask.objects.create(name="ingest_statement", user=owner)
+    StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
+    return World(owner, make_user(), make_staff(), make_transaction(owner).pk, task)
+
+
+def _addresses() -> list[tuple[str, str]]:
+    paths = SchemaGenerator().get_schema(public=True)["paths"]
+    return sorted((path, method) for path, methods in paths.items() for method in methods)
+
+
+def _call(client: APIClient, method: str, url: str) -> Any:
+    body = PURCHASE if url == "/api/transactions" else [PURCHASE] if url.endswith("/bulk") else {}
+    return client.get(url) if method == "get" else getattr(client, method)(url, body, format="json")
+
+
+def test_nothing_but_logging_in_answers_an_anonymous_caller(world: World) -> None:
+    addresses = _addresses()
+    assert len(addresses) > 25
+    for path, method in addresses:
+        reply = _call(api_client(), method, world.url(path))
+        if path in ANYBODY:
+            assert reply.status_code == 400, path  # credentials are missing
+        else:
+            assert reply.status_code == 401, path
+            assert reply["WWW-Authenticate"] == "Bearer", path
+        assert set(reply.json()) <= {"success", "error", "errors"}, path
+
+
+def test_what_names_a_thing_is_for_its_owner_and_staff_sees_tasks_only(world: World) -> None:
+    named = [(path, method) for path, method in _addresses() if "{" in path]
+    assert {path for path, _ in named} == {
+        "/api/tasks/{task_id}",
+        "/api/tasks/{task_id}/rejects",
+        "/api/transactions/{transaction_id}",
+    }
+    for path, method in named:
+        for person, code in [
+            (world.owner, 200),
+            (world.stranger, 404),
+            (world.staff, 200 if "task" in path else 404),
+        ]:
+            assert _call(api_client(person), method, world.url(path)).status_code == code, (path, person)
+
+
+def test_lists_show_a_stranger_nothing(world: World) -> None:
+    make_transaction(world.owner)
+    for area in ("user", "family", "business"):
+        for person, rows in [(world.owner, 2), (world.stranger, 0), (world.staff, 0)]:
+            reply = api_client(person).get(f"/api/{area}/transactions").json()
+            assert len(reply["data"]["transactions"]) == rows
+
+
+def test_every_answer_to_its_owner_is_a_documented_one(world: World) -> None:
+    schema = SchemaGenerator().get_schema(public=True)["paths"]
+    for path, method in _addresses():
+        if path.endswith("/logout"):
+            continue
+        reply = _call(api_client(world.owner), method, world.url(path))
+        assert str(reply.status_code) in schema[path][method]["responses"], (path, method, reply.status_code)

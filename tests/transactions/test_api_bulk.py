@@ -1,0 +1,230 @@
+"""Many purchases at once: lists and statements go to a background task, which reports what it could not read."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from tests.factories import api_client, make_user
+from transactions.api.statements import csv_of_items
+from transactions.models import BackgroundTask, StatementImport, StatementReject, User
+from transactions.statements import RowError, StatementRow, parse_statement
+
+pytestmark = pytest.mark.django_db
+
+CSV = b"Date,Description,Amount\n2026-11-03,STARBUCKS,-4.50\n2026-11-04,TARGET,-20.00\n"
+
+
+def _queued(reply: Any, user: User) -> StatementImport:
+    assert reply.status_code == 202, reply.content
+    task = BackgroundTask.objects.get(user=user)
+    assert reply.json() == {
+        "success": True,
+        "task_id": str(task.pk),
+        "status": "queued",
+        "status_url": f"/api/tasks/{task.pk}",
+    }
+    return task.statement
+
+
+def _kept(statement: StatementImport) -> bytes:
+    with statement.file.open("rb") as file:
+        return bytes(file.read())
+
+
+def _read(items: list[Any]) -> list[StatementRow | RowError]:
+    return list(parse_statement(io.BytesIO(csv_of_items(items)), filename="transactions.json.csv"))
+
+
+def test_a_form_field_file_is_kept_and_queued() -> None:
+    user = make_user()
+    file = SimpleUploadedFile("november.csv", CSV, "text/csv")
+    statement = _queued(api_client(user).post("/api/transactions/bulk", {"file": file}), user)
+    assert _kept(statement) == CSV
+    assert statement.filename == "november.csv"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/csv", "text/csv; charset=utf-8", "application/x-ofx", "application/vnd.intu.qfx"]
+)
+def test_a_raw_body_is_kept_and_queued(content_type: str) -> None:
+    user = make_user()
+    reply = api_client(user).post("/api/transactions/bulk", CSV, content_type=content_type)
+    assert _kept(_queued(reply, user)) == CSV
+
+
+def test_a_list_is_kept_as_a_statement_and_queued_without_touching_its_rows() -> None:
+    user = make_user()
+    items = [{"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}] * 500
+    client = api_client(user)
+    with CaptureQueriesContext(connection) as queries:
+        reply = client.post("/api/transactions/bulk", items, format="json")
+    assert len(_kept(_queued(reply, user)).splitlines()) == 501
+    assert len(queries) < 12
+
+
+def test_items_of_a_list_are_read_as_they_were_meant() -> None:
+    rows = _read(
+        [
+            {
+                "amount": 4.5,
+                "merchant": "STARBUCKS",
+                "date": "2026-11-03T12:30:00Z",
+                "category": "Food",
+                "description": "a, “b”\nc",
+            },
+            {"amount": -4.5, "merchant": "STARBUCKS", "date": "2026-11-04"},
+            {"amount": "12.34", "merchant": "TARGET", "date": "2026-11-05", "reference": 77},
+            {"amount": 1234567, "merchant": "CAR", "date": "2026-11-05"},
+        ]
+    )
+    assert all(isinstance(row, StatementRow) for row in rows), rows
+    shown = [(row.row_number, str(row.amount), row.merchant) for row in rows if isinstance(row, StatementRow)]
+    assert shown == [
+        (2, "4.50", "STARBUCKS"),
+        (3, "-4.50", "STARBUCKS"),
+        (4, "12.34", "TARGET"),
+        (5, "1234567.00", "CAR"),
+    ]
+    first = rows[0]
+    assert isinstance(first, StatementRow)
+    assert (first.category, first.description, first.date.hour) == ("Food", "a, “b” c", 12)
+
+
+@pytest.mark.parametrize(
+    ("item", "field"),
+    [
+        (42, "date"),
+        ("text", "date"),
+        (None, "date"),
+        ([], "date"),
+        ({}, "date"),
+        ({"merchant": "X", "amount": 1}, "date"),
+        ({"merchant": "X", "date": "2026-11-03"}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": "lots"}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": 1.234}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": "1.234,50"}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": 0}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": True}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": {"usd": 1}}, "amount"),
+        ({"merchant": "X", "date": "2026-11-03", "amount": 1e300}, "amount"),
+        ({"amount": 1, "date": "2026-11-03"}, "merchant"),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_item_that_cannot_be_read_is_reported_with_its_row_and_the_others_go_on(
+    item: Any, field: str, alone: bool
+) -> None:
+    good = {"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}
+    rows = _read([item] if alone else [good, item, good])
+    bad = rows[0 if alone else 1]
+    assert isinstance(bad, RowError), bad
+    assert (bad.field, bad.row_number) == (field, 2 if alone else 3)
+    assert sum(isinstance(row, StatementRow) for row in rows) == (0 if alone else 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "text/csv"),
+        (b"{}", "application/json"),
+        (b'"text"', "application/json"),
+        (b"[", "application/json"),
+        (b"no form", "multipart/form-data; boundary=x"),
+    ],
+)
+def test_what_is_neither_list_nor_file_is_refused(body: bytes, content_type: str) -> None:
+    reply = api_client(make_user()).post("/api/transactions/bulk", body, content_type=content_type)
+    assert (reply.status_code, reply.json()["success"]) == (400, False)
+    assert not BackgroundTask.objects.exists()
+
+
+def test_a_kind_of_body_that_nobody_reads_is_refused() -> None:
+    reply = api_client(make_user()).post("/api/transactions/bulk", b"x", content_type="image/png")
+    assert (reply.status_code, reply.json()["success"]) == (415, False)
+
+
+@pytest.mark.parametrize("kind", ["form", "raw", "list"])
+def test_what_is_too_large_is_refused(settings: Settings, kind: str) -> None:
+    settings.STATEMENT_MAX_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 50
+    client = api_client(make_user())
+    reply = {
+        "form": lambda: client.post("/api/transactions/bulk", {"file": SimpleUploadedFile("a.csv", CSV)}),
+        "raw": lambda: client.post("/api/transactions/bulk", CSV, content_type="text/csv"),
+        "list": lambda: client.post("/api/transactions/bulk", [{"merchant": "x" * 60}], format="json"),
+    }[kind]()
+    assert (reply.status_code, reply.json()["success"]) == (413, False)
+    assert not BackgroundTask.objects.exists()
+
+
+def _import_of(user: User, **task: Any) -> StatementImport:
+    row = BackgroundTask.objects.create(name="ingest_statement", user=user, **task)
+    return StatementImport.objects.create(task=row, user=user, filename="a.csv", file="statements/a.csv")
+
+
+def _task_json(client: APIClient, statement: StatementImport) -> dict[str, Any]:
+    body: dict[str, Any] = client.get(f"/api/tasks/{statement.task_id}").json()
+    return body
+
+
+def test_a_task_tells_how_far_it_is() -> None:
+    user = make_user()
+    statement = _import_of(user, status="running", progress=250, total=1000)
+    assert _task_json(api_client(user), statement) == {
+        "success": True,
+        "task_id": str(statement.task_id),
+        "name": "ingest_statement",
+        "status": "running",
+        "progress": 250,
+        "total": 1000,
+        "percent": 25.0,
+        "result": {},
+        "error": "",
+        "rejects_url": f"/api/tasks/{statement.task_id}/rejects",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "percent"),
+    [
+        ({}, None),
+        ({"progress": 5}, None),
+        ({"progress": 5, "total": 3, "status": "running"}, 100.0),
+        ({"status": "completed"}, 100.0),
+        ({"progress": 1, "total": 3, "status": "failed"}, 33.3),
+    ],
+)
+def test_the_percentage_is_known_when_the_total_is(fields: dict[str, Any], percent: float | None) -> None:
+    user = make_user()
+    assert _task_json(api_client(user), _import_of(user, **fields))["percent"] == percent
+
+
+def test_rejects_download_as_csv_and_run_no_formula() -> None:
+    user = make_user()
+    statement = _import_of(user)
+    StatementReject.objects.create(
+        statement=statement, row_number=7, field="amount", reason="no number", raw="=HYPERLINK(1),x"
+    )
+    StatementReject.objects.create(statement=statement, row_number=3, field="date", reason="no date", raw='a,"b\nc"')
+    reply = api_client(user).get(f"/api/tasks/{statement.task_id}/rejects")
+    assert reply["Content-Type"].startswith("text/csv")
+    assert "attachment" in reply["Content-Disposition"]
+    assert list(csv.reader(io.StringIO(reply.getvalue().decode()))) == [
+        ["row_number", "field", "reason", "row"],
+        ["3", "date", "no date", 'a,"b\nc"'],
+        ["7", "amount", "no number", "'=HYPERLINK(1),x"],
+    ]
+
+
+def test_a_task_that_is_no_import_has_no_rejects() -> None:
+    user = make_user()
+    task = BackgroundTask.objects.create(name="report", user=user)
+    client = api_client(user)
+    assert "rejects_url" not in client.get(f"/api/tasks/{task.pk}").json()
+    assert client.get(f"/api/tasks/{task.pk}/rejects").status_code == 404
