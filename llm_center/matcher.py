@@ -14,6 +14,7 @@ Confidence is meant literally: 0.95 means wrong at most once in twenty. What is 
 ``propose`` is pure and does not touch the database; the index is built once a process from the shipped catalogue.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -35,6 +36,18 @@ WEAK = Decimal("0.60")
 GUESS = Decimal("0.40")
 NOTHING = Decimal("0.00")
 
+# A ticket number is the airline's three figures and ten more; banks cut the name before it to a few letters.
+_TICKET_NUMBER = re.compile(r"(?<!\d)(001|006|016|027|173|279|422|526)\d{10}(?!\d)")
+_AIRLINES = {
+    "001": ("AMERICAN AIRLINES", "AMERICAN"),
+    "006": ("DELTA AIR LINES", "DELTA"),
+    "016": ("UNITED AIRLINES", "UNITED"),
+    "027": ("ALASKA AIRLINES", "ALASKA"),
+    "173": ("HAWAIIAN AIRLINES", "HAWAIIAN"),
+    "279": ("JETBLUE", "JETBLUE"),
+    "422": ("FRONTIER AIRLINES", "FRONTIER"),
+    "526": ("SOUTHWEST AIRLINES", "SOUTHWEST", "SOUTHWES"),
+}
 MAX_ALTERNATIVES = 3
 _FUZZY_CUTOFF = 88.0
 
@@ -77,9 +90,18 @@ def _words(text: str) -> frozenset[str]:
 _NEUTRAL = _words(
     "STORE STORES ONLINE US USA OUTLET OUTLETS FACTORY RETAIL SHOP PAYMENT PAYMENTS PMT PYMT BILL BILLPAY BILLING AUTOPAY "
     "PAY WEB COM INC CO COMPANY CORP LLC APP MOBILE ORDER ORDERS SUBSCRIPTION SUBSCR SUBS MEMBERSHIP MEMBER PREMIUM PLUS "
-    "MONTHLY ANNUAL RENEWAL GIFT CARD CARDS PICKUP DELIVERY CENTER CTR MALL PLAZA DOWNTOWN AIRPORT NORTH SOUTH EAST WEST N S "
-    "E W NE NW SE SW ST STREET AVE AVENUE BLVD RD ROAD HWY DR DRIVE PKWY & OF THE AT ON IN ONE RELOAD PURCHASE AUTO-PAY "
-    "RECURRING TRIAL ACCOUNT ACCT SERVICE SERVICES SVC SVCS PENDING NEW HELP CUSTOMER SUPPORT INTL INTERNATIONAL"
+    "MONTHLY ANNUAL RENEWAL GIFT CARD CARDS PICKUP DELIVERY RELOAD PURCHASE AUTOMATIC BY "
+    "EZ EZPAY RECURRING TRIAL ACCOUNT ACCT SERVICE SERVICES SVC SVCS PENDING NEW HELP CUSTOMER SUPPORT INTL INTERNATIONAL"
+)
+# Where a shop stands. Behind a word that is no name these make another name: DELTA CENTER, CHASE PLAZA, CANOPY ROAD.
+_ADDRESS = _words(
+    "CENTER CTR MALL PLAZA DOWNTOWN AIRPORT NORTH SOUTH EAST WEST N S E W NE NW SE SW ST STREET AVE AVENUE BLVD RD ROAD HWY "
+    "DR DRIVE PKWY PARKWAY LN LANE SQ SQUARE & OF THE AT ON IN ONE TERMINAL CROSSING COMMONS"
+)
+# The trade itself, right behind a word that may be a brand: SHELL OIL and TRU HOTEL, not CANOPY CAFE.
+_ANCHORS = _words(
+    "HOTEL HOTELS RESORT RESORTS SUITES OIL GAS FUEL AIRLINES AIRLINE BANK INSURANCE INS WIRELESS INTERNET MOBILE ENERGY ELECTRIC "
+    "SUPERMARKET SUPERMARKETS MARKETS PHARMACY HAMBURGERS SUBSCRIPTION PREMIUM STORAGE MATTRESS SHOES JEWELERS ADS FINANCIAL"
 )
 # Words that go with a kind of brand, by the beginning of its category.
 _FITTING: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = (
@@ -119,10 +141,11 @@ _FITTING: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = (
     ),
     (
         ("telecom", "streaming", "software", "media", "games", "tickets"),
-        _words("WIRELESS INTERNET CABLE TV MUSIC VIDEO DIGITAL PREPAID POSTPAID FIBER FIOS UVERSE CLOUD STORAGE ADS AD ADVERTISING "
+        _words("WIRELESS INTERNET CABLE TV MUSIC VIDEO DIGITAL PREPAID POSTPAID FIBER FIOS UVERSE U VERSE CONS PHONE AIRTIME CLOUD STORAGE ADS AD ADVERTISING "
                "PRO SOFTWARE ANNUAL BUSINESS GAMES GAME PRIME MAX STUDIO ACADEMY NEWS MEDIA LIVE TICKETS RADIO SATELLITE "
                "NETWORK COMMUNICATIONS COMM INTERACTIVE STUDIOS FAMILY PREM SYSTEMS TECHNOLOGIES MARKETPLACE"),
     ),
+    (("shop/storage", "shop/rental"), _words("MOVING STORAGE TRUCK RENTAL RENTALS SELF TRAILER TRAILERS")),
     (
         ("utility", "shop/gas"),
         _words("ENERGY ELECTRIC GAS POWER WATER LIGHT UTILITIES UTILITY PROPANE ELEC BILL TRASH WASTE XPRESSPAY EBILL"),
@@ -155,10 +178,17 @@ _FOREIGN = _words(
     "PLUMBING PLUMBERS CHURCH CHAPEL TEMPLE MINISTRIES DENTAL DENTIST DENTISTRY ORTHODONTICS ORTHO LAW ATTORNEY ATTORNEYS LEGAL "
     "REALTY REALTORS REALTOR CONSTRUCTION ROOFING LANDSCAPING LANDSCAPE LAWN ELECTRIC ELECTRICAL HVAC HEATING COOLING SCHOOL "
     "SCHOOLS ACADEMY UNIVERSITY COLLEGE FOUNDATION COUNTY TOWNSHIP VILLAGE PARISH MUSEUM VETERINARY VET CHIROPRACTIC MEDICAL "
+    "CONDITIONING COMPRESSOR MECHANICAL HANDYMAN CARPENTRY WINDOWS DOORS BLINDS KENNEL KENNELS BOARDING STABLES TRUCKING LOGISTICS "
+    "EXCAVATING CONCRETE ASPHALT PAVING MASONRY FENCE FENCING TREE NURSERY GREENHOUSE ORCHARD BAIT TACKLE GUNS AMMO DRIVING SWIM "
+    "GYMNASTICS SOCCER BASEBALL LEAGUE BOOSTERS CAMP CAMPGROUND MARINA COUNSELING PSYCHOLOGY OPTOMETRY EYE EYECARE CARDIOLOGY "
+    "SURGERY ORAL PODIATRY HOSPICE NURSING REHAB ADVISORS WEALTH CAPITAL VENTURES PARTNERS ASSOCIATES CPA ACCOUNTING TAX STAFFING "
+    "PRINTING SIGNS GRAPHICS PUBLISHING PRODUCTIONS RECORDS FESTIVAL FAIR ANTIQUES THRIFT CONSIGNMENT TITLE ESCROW CANTINA MEXICAN "
+    "ITALIAN CHINESE THAI INDIAN KABOB GYRO HALAL PHO WINGS SUBS SEAFOOD STEAKS CHICKEN BURGERS MEATS MEAT BUTCHER CREAMERY YOGURT "
+    "JUICE HOOKAH CIGARS BARBERS ART ARTS CHIRO ORTHOPEDICS REST HEAT HTG COND JOY ROASTERS TAVERNS "
     "CLINIC HOSPITAL DERMATOLOGY PEDIATRICS THERAPY SALON HAIR BARBER BARBERSHOP NAIL NAILS SPA YOGA FITNESS GYM PILATES "
     "KARATE MARTIAL DANCE BALLET PHOTOGRAPHY FLORIST FLOWERS CATERING BREWERY BREWING WINERY VINEYARD VINEYARDS FARM FARMS "
     "RANCH APARTMENTS APTS PROPERTIES TOWING TOW BODY COLLISION TRANSMISSION CLEANERS CLEANING LAUNDRY LAUNDROMAT PAWN CREDIT "
-    "UNION FCU CU AGENCY CONSULTING SOLUTIONS TATTOO VAPE SMOKE TOBACCO CIGAR DISPENSARY LIQUOR LIQUORS DELI PIZZA PIZZERIA "
+    "FCU CU AGENCY CONSULTING SOLUTIONS TATTOO VAPE SMOKE TOBACCO CIGAR DISPENSARY LIQUOR LIQUORS DELI PIZZA PIZZERIA "
     "CAFE BAKERY GRILL PUB TAVERN DINER SUSHI RAMEN BBQ TACOS TAQUERIA BEACH VALLEY HILLS GOLF FARMERS TRIBE ARENA STADIUM "
     "FIELD LIBRARY STORAGE MOVERS PAINTING POOLS REPAIR REPAIRS DAYCARE CHILDCARE PRESCHOOL FUNERAL CEMETERY CARPET FLOORING "
     "UPHOLSTERY TAILOR ALTERATIONS MASSAGE WELLNESS PHARMACY DRUGS AUTO MOTORS CYCLES BIKES TAXI LIMO RESTAURANT BAR LOUNGE "
@@ -293,8 +323,8 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     if any(" ".join(tokens[:size]) in index.others for size in (1, 2, 3)) and key not in index.spellings:
         return replace(_NO_MATCH, method="look-alike", reason="This begins like a brand but is known to be somebody else.")
     proposal = _exact(index, key) or _domain(index, tokens) or _prefix(index, tokens) or _cut_off(index, key, tokens)
-    if proposal is None or proposal.confidence < WEAK:
-        proposal = _by_address(index, descriptor) or proposal or _doubtful(index, key, tokens)
+    if proposal is None or proposal.confidence < IN_CONTEXT:
+        proposal = _by_raw_text(index, descriptor, tokens, proposal) or proposal or _doubtful(index, key, tokens)
     if category and proposal.ticker and proposal.method != "exact":
         proposal = _weigh_category(proposal, category)
     return proposal
@@ -345,19 +375,26 @@ def _prefix(index: _Index, tokens: list[str]) -> Proposal | None:
 def _judge_rest(spelling: _Spelling, size: int, rest: list[str]) -> tuple[Decimal, str]:
     """How sure a spelling is, given the words behind it, and why."""
     fitting = _fitting(spelling.brand.category)
+    ambiguous = spelling.kind in ("common", "known")
+    if not ambiguous:
+        fitting |= _ADDRESS
+    if ambiguous and len(rest) > 1 and rest[0] in ("OF", "AT") and is_place(" ".join(rest[1:])):
+        rest = []  # LOWES OF CARY
     unfit = [token for token in rest if token not in fitting and not token.isdigit()]
-    if unfit and is_place(" ".join(unfit)):
+    if unfit and rest[-len(unfit) :] == unfit and is_place(" ".join(unfit)):
         unfit = []
-    if spelling.kind in ("common", "known"):
+    if ambiguous:
         if unfit:
             return GUESS, f"but it is also a word, and “{' '.join(unfit)}” does not go with it"
-        strong = spelling.kind == "known" or any(token in fitting - _NEUTRAL for token in rest)
+        strong = spelling.kind == "known" or (rest and rest[0] in fitting and rest[0] in _ANCHORS)
         return (IN_CONTEXT if strong else DOUBTFUL), "and what follows goes with it"
     foreign = [token for token in unfit if token in _FOREIGN]
     if foreign:
         return WEAK, f"but “{foreign[0]}” is another trade"
     if not unfit:
         return PREFIX, "and what follows goes with it"
+    if spelling.brand.category == "shop/car":
+        return WEAK, "but a dealer may stand behind it"
     if size == 1 and len(spelling.key) < 5:
         return WEAK, "but the name is short and words follow that do not go with it"
     return IN_CONTEXT, "a distinctive name"
@@ -384,19 +421,30 @@ def _cut_off(index: _Index, key: str, tokens: list[str]) -> Proposal | None:
         proposal = _proposal(found[0].brand, GUESS, "truncated", "Several brands begin like this.")
         return replace(proposal, alternatives=_alternatives((s.brand for s in found), proposal.ticker))
     shortest = min(found, key=lambda s: len(s.key))
-    sure = len(key) >= 10 and len(key) * 2 > len(shortest.key) and (" " in key or len(key) >= len(shortest.key) - 3)
+    # Cut inside a word it is a cut; at the end of one it may be all there is (GREEN VALLEY is no GREEN VALLEY RANCH).
+    sure = len(key) >= 12 and len(key) * 5 >= len(shortest.key) * 3 and shortest.key[len(key)] != " "
     reason = f"The beginning of “{shortest.key}”."
     return _proposal(shortest.brand, TRUNCATED if sure else DOUBTFUL, "truncated", reason)
 
 
-def _by_address(index: _Index, descriptor: str) -> Proposal | None:
-    """A web address in the raw text that the key no longer shows (HELP.UBER.COM)."""
+def _by_raw_text(index: _Index, descriptor: str, tokens: list[str], proposal: Proposal | None) -> Proposal | None:
+    """What the raw text shows and the key no longer does: a web address (HELP.UBER.COM), an airline's ticket number."""
+    if not descriptor:
+        return None
+    ticket = _TICKET_NUMBER.search(descriptor)
+    if ticket is not None and tokens[0] in _AIRLINES[ticket[1]]:
+        spelling = index.spellings[_AIRLINES[ticket[1]][0]]
+        return _proposal(spelling.brand, PREFIX, "ticket", f"A ticket number of {spelling.brand.name} ({ticket[1]}).")
     for part in descriptor.upper().replace("*", " ").split():
         labels = part.split("/")[0].strip(".,").split(".")
         if len(labels) >= 2 and labels[-1] in ("COM", "NET", "TV", "ORG"):
-            spelling = index.spellings.get(".".join(labels[-2:])) or index.compact.get(labels[-2].replace("-", ""))
-            if spelling is not None and spelling.key not in index.disputed:
-                return _proposal(spelling.brand, DOUBTFUL, "domain", f"The text names the web address {part}.")
+            spelling_or_none = index.spellings.get(".".join(labels[-2:])) or index.compact.get(labels[-2].replace("-", ""))
+            if spelling_or_none is None or spelling_or_none.key in index.disputed:
+                continue
+            agrees = proposal is not None and proposal.ticker == (spelling_or_none.brand.ticker or None)
+            confidence = PREFIX if agrees else DOUBTFUL
+            if proposal is None or confidence > proposal.confidence:
+                return _proposal(spelling_or_none.brand, confidence, "domain", f"The text names the web address {part}.")
     return None
 
 

@@ -71,7 +71,7 @@ _BANK_WORDING = re.compile(
     r"(?:DEBIT|CHECK|CREDIT|VISA) ?CARD(?: (?:PURCHASE|PURCH|PUR|PAYMENT|DEBIT|WITHDRAWAL|TRANSACTION))?(?: -(?= ))?|"
     r"(?:RECURRING )?POS (?:SIGNATURE |PIN )?(?:DEBIT|PURCHASE|PURCH|PUR|WITHDRAWAL|TRANSACTION|WD)|"
     r"POS(?= [A-Z])|"
-    r"CHECKCARD|CHKCARD|CHKCRD|DBT CRD|DBT PURCHASE|DEBIT PURCHASE(?: -)?(?: VISA)?|VISA DDA PUR(?: AP)?|"
+    r"CHECKCARD|CHKCARD|CHKCRD|DBT CRD|DBT PURCHASE|DEBIT PURCHASE(?: ?-)?(?: ?VISA)?|VISA DDA PUR(?: AP)?|"
     r"DDA (?:PURCHASE|PUR)(?: AP)?|(?:VISA|MASTERCARD|SIGNATURE|PIN|CARD|CONTACTLESS|MOBILE|RECURRING|WEB|ONLINE) "
     r"(?:PURCHASE|PURCH|PUR|DEBIT|PMT|PAYMENT TO)|"
     r"ACH (?:DEBIT|WITHDRAWAL|PAYMENT|PMT|TRANSACTION|ELECTRONIC DEBIT|HOLD)|ACH(?= [A-Z])|"
@@ -95,17 +95,18 @@ _PROCESSORS = re.compile(
 _FRONT = re.compile(
     r"(?P<DOORDASH>(?:DD[ *]+)?DOOR ?DASH(?![A-Z]))|"
     r"(?P<UBEREATS>UBER[ *]*EATS\b)|"
-    r"(?P<INSTACART>IC ?\*|INSTACART\b)|"
+    r"(?P<INSTACART>IC ?\*|INSTACART\b|[A-Z' ]{3,30} BY INSTACAR)|"
     r"(?P<GRUBHUB>GRUB ?HUB)|(?P<POSTMATES>POSTMATES)|(?P<SEAMLESS>SEAMLESS ?\*|SEAMLSS ?\*)|(?P<CAVIAR>CAVIAR ?\*)|"
     r"(?P<SHIPT>SHIPT ?\*)|(?P<GOPUFF>GOPUFF)|(?P<TICKETMASTER>TM ?\*)|"
     r"(?P<AMZNMKTP>(?:AMZN|AMAZON)(?:\.COM)?[ *]*(?:MKTP|MKTPL|MKTPLC|MKTPLACE|MARKETPLACE|MKT)\b)|"
     r"(?P<AMAZONCOM>(?:AMZN|AMAZON)\.COM ?\*|AMAZON\.COM [A-Z0-9]{9}(?= |$))|"
-    r"(?P<EBAY>EBAY O ?\*)|(?P<ETSY>ETSY(?:\.COM)? ?[*-])|"
+    r"(?P<MURPHYUSA>MURPHY ?\d+ ?ATW)|(?P<EBAY>EBAY O ?\*)|(?P<ETSY>ETSY(?:\.COM)? ?[*-])|"
     r"(?P<VENMO>VENMO\b)|(?P<CASHAPP>CASH ?APP ?\*|SQ ?\*? ?CASH ?APP)|"
     r"(?P<ZELLE>ZELLE ?\*|ZELLE (?:TO|FROM|PAYMENT|PMT|TRANSFER|SENT|INSTANT|DEBIT)\b|ZEL TO\b)"
 )
 _FRONT_KEYS = {
     "UBEREATS": "UBER EATS", "AMZNMKTP": "AMZN MKTP", "AMAZONCOM": "AMAZON.COM", "CASHAPP": "CASH APP",
+    "MURPHYUSA": "MURPHY USA",
 }  # fmt: skip
 # From here on a descriptor only holds banking detail.
 _TAIL = re.compile(
@@ -121,6 +122,7 @@ _DATES = re.compile(r"(?<![\d/-])(?:" + _DATE + r"|\d\d?:\d\d(?::\d\d)?(?: ?[AP]
 _TLD = r"COM|NET|ORG|IO|TV|AI|CO|APP|US|ME|GG|FM|DEV|EDU|GOV|SHOP|STORE|CO\.UK|CA"
 _PLUS = re.compile(r"(?<=[A-Z])\+")
 _GLUED_NUMBER = re.compile(r"(?<=\.COM)(?=\d)")
+_STUCK_NUMBER = re.compile(r"(?<=[A-Z]{4})(\d{4,})|(?<=AIR)(\d{7,})")
 _T_STORE = re.compile(r"(?<= )T-?\d{3,5}(?= |$)")
 _DOMAIN = re.compile(
     r"(?:HTTPS?:/*)?((?:[A-Z0-9-]+\.)*)([A-Z0-9&-]+)\.(" + _TLD + r")(?![A-Z0-9.])((?:/[^ ]*)?)"
@@ -131,7 +133,7 @@ _LEADING_DATE = re.compile(_DATE + r" +(?=[A-Z]{2})")
 _KEEP_DOT = re.compile(r"\.(?!(?:" + _TLD + r")(?:\.UK)?(?: |$))|(?<![A-Z0-9&])\.")
 _AMPERSAND = re.compile(r" *& *")
 _SHORT_AMPERSAND = re.compile(r"(?<![A-Z0-9.&])([A-Z0-9]{1,2}) & ([A-Z0-9]{1,2})(?![A-Z0-9.])")
-_EDGES = " -*:#./@+"
+_EDGES = " -*:#./@"
 _ONLY_LETTERS = re.compile(r"[A-Z& ]*\Z")
 
 
@@ -154,7 +156,7 @@ def _domain(match: re.Match[str]) -> str:
     compact = before.replace(" ", "")
     plain = name.replace("-", "")
     repeats = len(plain) >= 4 and (compact[:4] == plain[:4] or plain.startswith(compact[:6]))
-    if repeats or path or (sub and sub != "WWW."):
+    if repeats or (len(compact) > 3 and (path or (sub and sub != "WWW."))):
         return " "
     return f"{name.replace('-', '')}.{tld} "
 
@@ -181,7 +183,8 @@ def _is_number(token: str) -> bool:
 
 def _strip_place(tokens: list[str]) -> None:
     """Drop country, state and city from the end, in place, as long as a name is left."""
-    while len(tokens) > 1 and tokens[-1] in _COUNTRIES and tokens[-2] != "&":
+    # MURPHY USA and SPOTIFY USA are names; behind two words or more the country is only where it was.
+    while len(tokens) > 1 and tokens[-1] in _COUNTRIES and tokens[-2] != "&" and tokens[1:] != ["USA"]:
         tokens.pop()
     if len(tokens) > 1 and tokens[-1] in _STATES and tokens[-2] != "&":
         if tokens[-1] in _WORD_STATES and not any(" ".join(tokens[-n - 1 : -1]) in _CITIES for n in (1, 2, 3)):
@@ -229,6 +232,7 @@ def _without_noise(text: str) -> str:
     if "+" in text:
         text = _PLUS.sub(" PLUS", text)
     if any(c.isdigit() for c in text):
+        text = _STUCK_NUMBER.sub(r" \g<0> ", text)
         text = _TOLL_FREE_NAME.sub(r" 18\1", text)
         text = _DATES.sub(" ", _PHONE.sub(" 00000 ", text)) if text[0].isalpha() else text
         text = text.replace("#", " 000") if "#" in text else text
