@@ -4,7 +4,7 @@ Every function takes the user whose rows they are and never shows another's. Amo
 aware UTC. Nothing here counts or skips through a big table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from transactions.models import BackgroundTask, Notification, Order, StatementReject, Transaction, User
+from transactions.models import BackgroundTask, Notification, Order, Transaction, User
 from transactions.money import CENT, ZERO, rounded
 
 NEWEST = 100
@@ -200,8 +200,3 @@ def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
     """The task, if it is the user's own or the user is staff."""
     visible = Q() if user.is_staff else Q(user=user)
     return BackgroundTask.objects.filter(visible, pk=task_id).select_related("statement").first()
-
-
-def statement_rejects(task: BackgroundTask) -> Iterator[StatementReject]:
-    """Rows of the task's statement that could not be read, in the order of the file."""
-    return StatementReject.objects.filter(statement__task=task).order_by("row_number").iterator(chunk_size=2000)

@@ -1,6 +1,7 @@
 """Logging in and out, tokens, and the round-up settings."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -15,7 +16,7 @@ from transactions.models import ApiToken, User
 pytestmark = pytest.mark.django_db
 
 
-def _log_in(area: str = "user", email: str = "ann@example.com", password: str = PASSWORD) -> APIClient:
+def _log_in(area: str = "user", email: str = "ann@example.com", password: str = PASSWORD) -> Any:
     return api_client().post(f"/api/{area}/auth/login", {"email": email, "password": password}, format="json")
 
 

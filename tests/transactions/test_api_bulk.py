@@ -13,8 +13,9 @@ from rest_framework.test import APIClient
 
 from tests.factories import api_client, make_user
 from transactions.api.statements import csv_of_items
-from transactions.models import BackgroundTask, StatementImport, StatementReject, User
+from transactions.models import BackgroundTask, StatementImport, StatementReject, Transaction, User
 from transactions.statements import RowError, StatementRow, parse_statement
+from transactions.tasks import ingest_statement
 
 pytestmark = pytest.mark.django_db
 
@@ -163,6 +164,27 @@ def test_what_is_too_large_is_refused(settings: Settings, kind: str) -> None:
     assert not BackgroundTask.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_list_sent_twice_is_stored_once_and_its_bad_rows_are_told() -> None:
+    user = make_user()
+    client = api_client(user)
+    items: list[Any] = [{"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}] * 2
+    items += [{"amount": -4.5, "merchant": "STARBUCKS", "date": "2026-11-04"}, 42]
+    results = []
+    for _ in range(2):
+        url = client.post("/api/transactions/bulk", items, format="json").json()["status_url"]
+        ingest_statement(url.rsplit("/", 1)[-1])
+        reply = client.get(url).json()
+        assert (reply["status"], reply["percent"]) == ("completed", 100.0), reply
+        results.append(reply["result"])
+        rejects = client.get(reply["rejects_url"])
+        assert rejects.getvalue().decode().splitlines()[1].startswith("5,date,")
+    assert results[0] == {"rows": 4, "added": 3, "duplicates": 0, "rejected": 1}
+    assert results[1] == {"rows": 4, "added": 0, "duplicates": 3, "rejected": 1}
+    stored = Transaction.objects.filter(user=user).order_by("amount").values_list("amount", flat=True)
+    assert list(map(str, stored)) == ["-4.50", "4.50", "4.50"]
+
+
 def _import_of(user: User, **task: Any) -> StatementImport:
     row = BackgroundTask.objects.create(name="ingest_statement", user=user, **task)
     return StatementImport.objects.create(task=row, user=user, filename="a.csv", file="statements/a.csv")
@@ -216,7 +238,7 @@ def test_rejects_download_as_csv_and_run_no_formula() -> None:
     assert reply["Content-Type"].startswith("text/csv")
     assert "attachment" in reply["Content-Disposition"]
     assert list(csv.reader(io.StringIO(reply.getvalue().decode()))) == [
-        ["row_number", "field", "reason", "row"],
+        ["row", "field", "reason", "original"],
         ["3", "date", "no date", 'a,"b\nc"'],
         ["7", "amount", "no number", "'=HYPERLINK(1),x"],
     ]

@@ -30,7 +30,7 @@ class StatementParser(BaseParser):
     ) -> "DataAndFiles[Any, Any]":
         """The body as the form field `file`."""
         file = TemporaryUploadedFile(self.filename, media_type or self.media_type, 0, None)
-        shutil.copyfileobj(stream, file.file)
+        shutil.copyfileobj(stream, file)
         file.size = file.tell()
         file.seek(0)
         return DataAndFiles({}, {"file": file})

@@ -1,9 +1,6 @@
 """The customer's API: thin views that parse, call one service or selector, and answer in the legacy shapes."""
 
-import csv
-import io
 import re
-from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID
 
@@ -28,7 +25,7 @@ from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
 from transactions.models import ApiToken, BackgroundTask, User
-from transactions.services.ingest import statement_upload, transaction_create
+from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -227,7 +224,10 @@ class TransactionBulkView(ApiView):
     def post(self, request: Request) -> Response:
         """Take a list or a bank statement (CSV, OFX, QFX); rows are read in the background, bad ones reported."""
         with _statement_file(request) as file:
-            task = statement_upload(user=_user(request), file=file, filename=file.name or "statement.csv")
+            user = _user(request)
+            task = statement_upload(
+                user=user, filename=file.name or "statement.csv", content=file, requested_by=user
+            ).task
         return Response(
             {
                 "success": True,
@@ -353,12 +353,12 @@ class TaskRejectsView(ApiView):
 
     @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR} | _errors(401, 404), tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
-        """CSV with row number, field, reason and the row itself."""
+        """CSV with row number, field, reason and the row itself; no cell runs as a formula."""
         task = _task(request, task_id)
         if not _is_import(task):
             raise Http404
         return StreamingHttpResponse(
-            _rejects_csv(task),
+            statement_rejects_csv(statement=task.statement),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="rejects-{task.pk}.csv"'},
         )
@@ -379,23 +379,6 @@ def _percent(task: BackgroundTask) -> float | None:
     if task.status == BackgroundTask.Status.COMPLETED:
         return 100.0
     return round(min(100.0, task.progress * 100 / task.total), 1) if task.total else None
-
-
-def _rejects_csv(task: BackgroundTask) -> Iterator[str]:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["row_number", "field", "reason", "row"])
-    for reject in selectors.statement_rejects(task):
-        writer.writerow([reject.row_number, reject.field, reject.reason, _inert(reject.raw)])
-        yield text.getvalue()
-        text.seek(0)
-        text.truncate()
-    yield text.getvalue()
-
-
-def _inert(cell: str) -> str:
-    """A cell that a spreadsheet will not run as a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _checked(serializer: Any) -> dict[str, Any]:
