@@ -141,7 +141,8 @@ _FITTING: tuple[tuple[tuple[str, ...], frozenset[str]], ...] = (
     ),
     (
         ("telecom", "streaming", "software", "media", "games", "tickets"),
-        _words("WIRELESS INTERNET CABLE TV MUSIC VIDEO DIGITAL PREPAID POSTPAID FIBER FIOS UVERSE U VERSE CONS PHONE AIRTIME CLOUD STORAGE ADS AD ADVERTISING "
+        _words("WIRELESS INTERNET CABLE TV MUSIC VIDEO DIGITAL PREPAID POSTPAID FIBER FIOS UVERSE U VERSE CONS PHONE AIRTIME "
+               "CLOUD STORAGE ADS AD ADVERTISING "
                "PRO SOFTWARE ANNUAL BUSINESS GAMES GAME PRIME MAX STUDIO ACADEMY NEWS MEDIA LIVE TICKETS RADIO SATELLITE "
                "NETWORK COMMUNICATIONS COMM INTERACTIVE STUDIOS FAMILY PREM SYSTEMS TECHNOLOGIES MARKETPLACE"),
     ),
@@ -321,7 +322,9 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
         return _NO_MATCH
     tokens = key.split()
     if any(" ".join(tokens[:size]) in index.others for size in (1, 2, 3)) and key not in index.spellings:
-        return replace(_NO_MATCH, method="look-alike", reason="This begins like a brand but is known to be somebody else.")
+        return replace(
+            _NO_MATCH, method="look-alike", reason="This begins like a brand but is known to be somebody else."
+        )
     proposal = _exact(index, key) or _domain(index, tokens) or _prefix(index, tokens) or _cut_off(index, key, tokens)
     if proposal is None or proposal.confidence < IN_CONTEXT:
         proposal = _by_raw_text(index, descriptor, tokens, proposal) or proposal or _doubtful(index, key, tokens)
@@ -381,6 +384,8 @@ def _judge_rest(spelling: _Spelling, size: int, rest: list[str]) -> tuple[Decima
     if ambiguous and len(rest) > 1 and rest[0] in ("OF", "AT") and is_place(" ".join(rest[1:])):
         rest = []  # LOWES OF CARY
     unfit = [token for token in rest if token not in fitting and not token.isdigit()]
+    if spelling.brand.category == "shop/car" and (unfit or "OF" in rest):
+        return WEAK, "but a dealer may stand behind it"
     if unfit and rest[-len(unfit) :] == unfit and is_place(" ".join(unfit)):
         unfit = []
     if ambiguous:
@@ -393,8 +398,6 @@ def _judge_rest(spelling: _Spelling, size: int, rest: list[str]) -> tuple[Decima
         return WEAK, f"but “{foreign[0]}” is another trade"
     if not unfit:
         return PREFIX, "and what follows goes with it"
-    if spelling.brand.category == "shop/car":
-        return WEAK, "but a dealer may stand behind it"
     if size == 1 and len(spelling.key) < 5:
         return WEAK, "but the name is short and words follow that do not go with it"
     return IN_CONTEXT, "a distinctive name"
@@ -438,20 +441,24 @@ def _by_raw_text(index: _Index, descriptor: str, tokens: list[str], proposal: Pr
     for part in descriptor.upper().replace("*", " ").split():
         labels = part.split("/")[0].strip(".,").split(".")
         if len(labels) >= 2 and labels[-1] in ("COM", "NET", "TV", "ORG"):
-            spelling_or_none = index.spellings.get(".".join(labels[-2:])) or index.compact.get(labels[-2].replace("-", ""))
+            spelling_or_none = index.spellings.get(".".join(labels[-2:])) or index.compact.get(
+                labels[-2].replace("-", "")
+            )
             if spelling_or_none is None or spelling_or_none.key in index.disputed:
                 continue
             agrees = proposal is not None and proposal.ticker == (spelling_or_none.brand.ticker or None)
             confidence = PREFIX if agrees else DOUBTFUL
             if proposal is None or confidence > proposal.confidence:
-                return _proposal(spelling_or_none.brand, confidence, "domain", f"The text names the web address {part}.")
+                return _proposal(
+                    spelling_or_none.brand, confidence, "domain", f"The text names the web address {part}."
+                )
     return None
 
 
 def _doubtful(index: _Index, key: str, tokens: list[str]) -> Proposal:
     """The best guess for a reviewer: a spelling inside the key, or a typing error away."""
     for start in range(1, len(tokens)):
-        spelling, size = index.longest_prefix(tokens[start:])
+        spelling, _ = index.longest_prefix(tokens[start:])
         if spelling is not None and spelling.kind == "" and len(spelling.key) >= 6:
             return _proposal(spelling.brand, WEAK, "inside", f"“{spelling.key}” stands inside the text.")
     if len(key) >= 6:

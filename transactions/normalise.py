@@ -48,7 +48,7 @@ _GENERIC = frozenset(
 )
 _CORPORATE = frozenset("INC LLC LTD CORP LLP INCORPORATED CORPORATION LIMITED PBC".split())
 _TRAILING_NOISE = frozenset(
-    "AUTOPAY RECURRING PENDING PURCHASE PURCHASES ONLINE STORE STR POS DEBIT CARD WEB PPD CCD AUTOMATIC".split()
+    "AUTOPAY RECURRING PENDING PURCHASE PURCHASES ONLINE STORE STR POS DEBIT CARD WEB PPD CCD AUTOMATIC OF QPS QSR".split()
 )
 _NUMBER_WORDS = frozenset("STORE STR ST STO NO NUM NBR UNIT LOC LOCATION SHOP SITE TERM TERMINAL SUITE STE".split())
 
@@ -100,7 +100,7 @@ _FRONT = re.compile(
     r"(?P<SHIPT>SHIPT ?\*)|(?P<GOPUFF>GOPUFF)|(?P<TICKETMASTER>TM ?\*)|"
     r"(?P<AMZNMKTP>(?:AMZN|AMAZON)(?:\.COM)?[ *]*(?:MKTP|MKTPL|MKTPLC|MKTPLACE|MARKETPLACE|MKT)\b)|"
     r"(?P<AMAZONCOM>(?:AMZN|AMAZON)\.COM ?\*|AMAZON\.COM [A-Z0-9]{9}(?= |$))|"
-    r"(?P<MURPHYUSA>MURPHY ?\d+ ?ATW)|(?P<EBAY>EBAY O ?\*)|(?P<ETSY>ETSY(?:\.COM)? ?[*-])|"
+    r"(?P<MURPHYUSA>MURPHY ?\d+ ?ATW)|(?P<LYFT>LYFT ?\*|LYFT +\d+ RIDE)|(?P<EBAY>EBAY O ?\*)|(?P<ETSY>ETSY(?:\.COM)? ?[*-])|"
     r"(?P<VENMO>VENMO\b)|(?P<CASHAPP>CASH ?APP ?\*|SQ ?\*? ?CASH ?APP)|"
     r"(?P<ZELLE>ZELLE ?\*|ZELLE (?:TO|FROM|PAYMENT|PMT|TRANSFER|SENT|INSTANT|DEBIT)\b|ZEL TO\b)"
 )
@@ -124,9 +124,7 @@ _PLUS = re.compile(r"(?<=[A-Z])\+")
 _GLUED_NUMBER = re.compile(r"(?<=\.COM)(?=\d)")
 _STUCK_NUMBER = re.compile(r"(?<=[A-Z]{4})(\d{4,})|(?<=AIR)(\d{7,})")
 _T_STORE = re.compile(r"(?<= )T-?\d{3,5}(?= |$)")
-_DOMAIN = re.compile(
-    r"(?:HTTPS?:/*)?((?:[A-Z0-9-]+\.)*)([A-Z0-9&-]+)\.(" + _TLD + r")(?![A-Z0-9.])((?:/[^ ]*)?)"
-)
+_DOMAIN = re.compile(r"(?:HTTPS?:/*)?((?:[A-Z0-9-]+\.)*)([A-Z0-9&-]+)\.(" + _TLD + r")(?![A-Z0-9.])((?:/[^ ]*)?)")
 _INITIALS = re.compile(r"(?<![A-Z0-9.])(?:[A-Z]\.){2,}[A-Z]?(?![A-Z0-9])")
 _SPLIT = re.compile(r"[-*#/:@+]+")
 _LEADING_DATE = re.compile(_DATE + r" +(?=[A-Z]{2})")
@@ -178,13 +176,15 @@ def _is_number(token: str) -> bool:
         return digits >= 3
     if digits >= 3:
         return not token.startswith("1800")
+    if digits == 2 and token[0] == "Q" and len(token) == 3:
+        return True  # a terminal: Q03
     return digits == 2 and len(token) >= 6 and not token[-2:].isdigit()
 
 
 def _strip_place(tokens: list[str]) -> None:
     """Drop country, state and city from the end, in place, as long as a name is left."""
     # MURPHY USA and SPOTIFY USA are names; behind two words or more the country is only where it was.
-    while len(tokens) > 1 and tokens[-1] in _COUNTRIES and tokens[-2] != "&" and tokens[1:] != ["USA"]:
+    while len(tokens) > 1 and tokens[-1] in _COUNTRIES and len(tokens[-2]) > 1 and tokens[1:] != ["USA"]:
         tokens.pop()
     if len(tokens) > 1 and tokens[-1] in _STATES and tokens[-2] != "&":
         if tokens[-1] in _WORD_STATES and not any(" ".join(tokens[-n - 1 : -1]) in _CITIES for n in (1, 2, 3)):
@@ -253,7 +253,7 @@ def _join(tokens: list[str]) -> str:
             tokens.pop()
         if len(tokens) > 1 and tokens[0] == "THE":
             del tokens[0]
-    key = " ".join("&" if token == "AND" else token for token in tokens)
+    key = " ".join("&" if word == "AND" else word for word in tokens)
     if "&" in key:
         key = _SHORT_AMPERSAND.sub(r"\1&\2", _AMPERSAND.sub(" & ", key)).strip()
     return key

@@ -1,0 +1,147 @@
+"""The matcher: what it trusts, what it leaves to a reviewer, and how it does on descriptors it was not tuned on."""
+
+import csv
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_center.matcher import propose, propose_descriptor
+from transactions.normalise import normalise
+
+DATA = Path(__file__).parent.parent / "data"
+THRESHOLD = Decimal("0.90")
+
+TRUSTED = [
+    ("WM SUPERCENTER #2841 FORT WORTH TX", "WMT"),
+    ("WHOLEFDS MKT #10234 AUSTIN TX", "AMZN"),
+    ("AMZN Mktp US*2K4AB1QW0 Amzn.com/bill WA", "AMZN"),
+    ("SQ *STARBUCKS AT HYATT REGENCY", "SBUX"),
+    ("TARGET T-1871 BROOKLYN NY", "TGT"),
+    ("SHELL OIL 57444212308 HOUSTON TX", "SHEL"),
+    ("DOORDASH*BURGER KING", "DASH"),
+    ("UBER *EATS HELP.UBER.COM CA", "UBER"),
+    ("IC* COSTCO BY INSTACAR", "CART"),
+    ("PAYPAL *SPOTIFYUSAI 402-935-7733", "SPOT"),
+    ("SOUTHWES 5262312345678 800-435-9792 TX", "LUV"),
+    ("UNITED 0162312345678 800-932-2732 TX", "UAL"),
+    ("MURPHY7234ATWALMART", "MUSA"),
+    ("DICK'S CLOTHING&SPORTING", "DKS"),
+    ("BESTBUYCOM805712345678 888-BESTBUY MN", "BBY"),
+    ("HOLIDAY INN EXP & STES", "IHG"),
+    ("LOWE'S OF CARY, NC", "LOW"),
+]
+
+# Looks like a listed company and is somebody else: never at or above the threshold with a ticker.
+LOOK_ALIKES = [
+    "TARGETED FITNESS", "SUBWAY 12345", "MATTRESS DEPOT OF AUSTIN", "DELTA DENTAL OF CA", "SHELL BEACH MOTEL",
+    "APPLE VALLEY MARKET", "HILTON HEAD DENTAL", "STARBUCKS PLUMBING", "CHASE PLUMBING", "WENDYS NAILS", "FORDS GARAGE",
+    "UNITED AIR CONDITIONING", "OLD NAVY PIER TOURS", "FIVE BELOW ZERO ICE CREAM", "SUPER 8 BALL BILLIARDS",
+    "GREEN VALLEY NURSERY", "PILOT BUTTE DRIVE IN", "CANOPY ROAD CAFE", "DICKS DRIVE IN", "VISALIA RAWHIDE",
+    "PROGRESSIVE DENTAL CARE", "DELTA CENTER", "COACHELLA VALLEY WATER", "ST JOHN LUTHERAN CHURCH", "HONDA OF MESA",
+]  # fmt: skip
+
+NOT_LISTED = [
+    "WALGREENS #1234", "SUBWAY 12345 DALLAS TX", "TRADER JOE'S #123 QPS", "STATE FARM RO 27 SFPP", "7-ELEVEN 12345",
+    "ATM WITHDRAWAL 0123 MAIN ST", "ZELLE TO JOHN SMITH", "NORDSTROM #0123", "CHICK-FIL-A #01234",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("descriptor", "ticker"), TRUSTED)
+def test_a_known_spelling_is_trusted(descriptor: str, ticker: str) -> None:
+    proposal = propose_descriptor(descriptor)
+    assert (proposal.ticker, proposal.listed) == (ticker, True)
+    assert proposal.confidence >= THRESHOLD
+    assert ticker in proposal.reason
+
+
+@pytest.mark.parametrize("descriptor", LOOK_ALIKES)
+def test_a_look_alike_is_never_bought(descriptor: str) -> None:
+    proposal = propose_descriptor(descriptor)
+    assert proposal.ticker is None or proposal.confidence < THRESHOLD
+
+
+@pytest.mark.parametrize("descriptor", NOT_LISTED)
+def test_what_cannot_be_bought_is_said_to_be_not_listed(descriptor: str) -> None:
+    proposal = propose_descriptor(descriptor)
+    assert (proposal.ticker, proposal.listed) == (None, False)
+    assert proposal.confidence >= THRESHOLD
+    assert "cannot be bought" in proposal.reason
+
+
+def test_a_brand_whose_owner_is_unknown_is_left_to_a_reviewer() -> None:
+    proposal = propose_descriptor("AAMCO 123")
+    assert (proposal.ticker, proposal.listed) == (None, None)
+    assert proposal.confidence < THRESHOLD
+
+
+@pytest.mark.parametrize("key", ["", "   ", "ZZQX UNHEARD OF TRADERS"])
+def test_nothing_known_gives_nothing(key: str) -> None:
+    proposal = propose(key)
+    assert (proposal.ticker, proposal.listed, proposal.confidence) == (None, None, Decimal(0))
+
+
+def test_a_bank_category_that_contradicts_the_brand_lowers_the_confidence() -> None:
+    assert propose("HILTON CHICAGO").confidence >= THRESHOLD
+    assert propose("HILTON CHICAGO", category="Dental & Medical").confidence < THRESHOLD
+
+
+def test_a_reviewer_is_shown_who_else_it_may_be() -> None:
+    proposal = propose("TACO BELL CANTINA")
+    assert proposal.ticker == "YUM"
+    assert propose("DELTA HOTELS TORONTO").alternatives[0].ticker == "DAL"
+
+
+def _labelled(name: str) -> list[tuple[str, str]]:
+    with (DATA / name).open(encoding="utf-8", newline="") as text:
+        return [(row["descriptor"], row["ticker"]) for row in csv.DictReader(text)]
+
+
+def test_the_two_labelled_sets_share_no_descriptor() -> None:
+    tune, report = _labelled("descriptors_tune.csv"), _labelled("descriptors_report.csv")
+    assert len(tune) + len(report) >= 800
+    assert {descriptor for descriptor, _ in tune}.isdisjoint(descriptor for descriptor, _ in report)
+
+
+def test_descriptors_it_was_not_tuned_on_meet_the_goals() -> None:
+    rows = _labelled("descriptors_report.csv")
+    trusted = []
+    for descriptor, ticker in rows:
+        proposal = propose_descriptor(descriptor)
+        if proposal.ticker and proposal.confidence >= THRESHOLD:
+            trusted.append((descriptor, proposal.ticker, ticker))
+    wrong = [row for row in trusted if row[1] != row[2]]
+    assert len(wrong) <= 0.005 * len(trusted), wrong
+    assert len(wrong) <= 0.002 * len(rows), wrong
+    assert len(trusted) >= 0.60 * len(rows)
+
+
+def test_no_mappable_descriptor_is_closed_as_not_listed() -> None:
+    rows = _labelled("descriptors_report.csv") + _labelled("descriptors_tune.csv")
+    closed = [
+        descriptor
+        for descriptor, ticker in rows
+        if ticker and (proposal := propose_descriptor(descriptor)).listed is False and proposal.confidence >= THRESHOLD
+    ]
+    assert closed == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_is_answered_alike_each_time(text: str) -> None:
+    proposal = propose_descriptor(text)
+    assert proposal == propose_descriptor(text)
+    assert Decimal(0) <= proposal.confidence <= Decimal(1)
+    assert (proposal.ticker is not None) == (proposal.listed is True)
+
+
+def test_thousands_of_merchants_take_a_second() -> None:
+    keys = [normalise(descriptor) for descriptor, _ in _labelled("descriptors_tune.csv")]
+    propose("WARM UP")
+    started = time.perf_counter()
+    for key in keys:
+        propose(key)
+    assert len(keys) / (time.perf_counter() - started) >= 5000
