@@ -9,7 +9,8 @@ Rules that hold here:
 - Neither server runs as root: started by root, they drop to the system user `pgserver`. PostgreSQL listens on a Unix
   socket in a private directory only, Redis on 127.0.0.1 with a password.
 
-`python -m kamioi_site.embedded start|stop|status|env` does the same from a shell.
+`python -m kamioi_site.embedded start|stop|status` does the same from a shell; `with-servers COMMAND…` runs a command
+with both URLs set, `with-names COMMAND…` too but without starting anything.
 """
 
 import contextlib
@@ -247,7 +248,7 @@ class EmbeddedPostgres:
         if _shared_memory_is_small():
             settings["dynamic_shared_memory_type"] = "mmap"
         lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
-        _write_private(self.data / "kamioi.conf", "\n".join(lines) + "\n", owner)
+        write_private(self.data / "kamioi.conf", "\n".join(lines) + "\n", owner)
         main = self.data / "postgresql.conf"
         include = "include 'kamioi.conf'"
         if include not in main.read_text():
@@ -339,7 +340,7 @@ class EmbeddedRedis:
         for _attempt in range(3):
             # Between the look at the port and Redis taking it somebody else may come: then try another one.
             if not _port_is_free(self._port):
-                _write_private(self.directory / "port", str(_free_port()), owner)
+                write_private(self.directory / "port", str(_free_port()), owner)
             self._launch(owner)
             if self._wait_until_ready(START_TIMEOUT):
                 return True
@@ -375,7 +376,7 @@ class EmbeddedRedis:
         if not path.exists() or not path.read_text():
             owner = _server_owner()
             _private_directory(self.directory, owner)
-            _write_private(path, make(), owner)
+            write_private(path, make(), owner)
         return path.read_text()
 
     def _launch(self, owner: pwd.struct_passwd | None) -> None:
@@ -395,7 +396,7 @@ class EmbeddedRedis:
             "proc-title-template": '"{title} {listen-addr} {config-file}"',
         }
         text = "".join(f"{name} {value}\n" for name, value in settings.items())
-        _write_private(self.config, text, owner)
+        write_private(self.config, text, owner)
         (self.directory / "redis.pid").unlink(missing_ok=True)
         subprocess.run(
             [str(self._binary), str(self.config)],
@@ -485,8 +486,8 @@ def _open_the_way(path: Path, owner: pwd.struct_passwd | None) -> None:
             parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
-def _write_private(path: Path, text: str, owner: pwd.struct_passwd | None) -> None:
-    """Replace a file at once, readable by the servers' user (and root) only."""
+def write_private(path: Path, text: str, owner: pwd.struct_passwd | None = None) -> None:
+    """Replace a file at once, readable by its owner (and root) only."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600)
@@ -549,26 +550,29 @@ def _shared_memory_is_small() -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`start`, `stop`, `status` or `env` (shell lines that set the URLs); returns the exit code."""
-    command = arguments[0] if len(arguments) == 1 else ""
+    """`start`, `stop`, `status`, `with-servers COMMAND…` or `with-names COMMAND…`; returns the exit code."""
     try:
-        if command == "start":
-            started = ensure_servers()
-            print("started: " + ", ".join(started) if started else "nothing to start")
-        elif command == "stop":
-            stopped = stop_servers()
-            print("stopped: " + ", ".join(stopped) if stopped else "nothing to stop")
-        elif command == "status":
-            for server in server_status():
-                state = f"running, pid {server.pid}" if server.running else "stopped" if server.embedded else "given"
-                print(f"{server.name}: {state} ({server.place})")
-        elif command == "env":
-            ensure_servers()
-            for name in ("DATABASE_URL", "REDIS_URL"):
-                print(f"export {name}='{os.environ.get(name, '')}'")
-        else:
-            print("usage: python -m kamioi_site.embedded start|stop|status|env", file=sys.stderr)
-            return 2
+        match list(arguments):
+            case ["start"]:
+                started = ensure_servers()
+                print("started: " + ", ".join(started) if started else "nothing to start")
+            case ["stop"]:
+                stopped = stop_servers()
+                print("stopped: " + ", ".join(stopped) if stopped else "nothing to stop")
+            case ["status"]:
+                for server in server_status():
+                    state = f"running, pid {server.pid}" if server.running else "stopped"
+                    print(f"{server.name}: {state if server.embedded else 'given'} ({server.place})")
+            case ["with-servers" | "with-names" as mode, program, *rest]:
+                os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.dev")
+                if mode == "with-servers":
+                    ensure_servers()
+                else:
+                    name_servers()
+                os.execvp(program, [program, *rest])  # noqa: S606  # a developer's own command
+            case _:
+                print("usage: python -m kamioi_site.embedded start|stop|status|with-servers …", file=sys.stderr)
+                return 2
     except EmbeddedServerError as error:
         print(error, file=sys.stderr)
         return 1

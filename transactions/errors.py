@@ -9,3 +9,25 @@ class SettingError(KamioiError):
 
 class StatementError(KamioiError):
     """The statement cannot be read."""
+
+
+class StatementTooLarge(StatementError):
+    """The statement is larger than is accepted."""
+
+    status_code = 413
+
+
+class StatementBusy(KamioiError):
+    """Another worker is reading this statement."""
+
+    status_code = 409
+
+
+class TransactionRefused(KamioiError):
+    """The purchase cannot be stored as it is."""
+
+
+class IdempotencyConflict(KamioiError):
+    """This idempotency key was used for another purchase."""
+
+    status_code = 409

@@ -131,6 +131,13 @@ _LEADING_DATE = re.compile(_DATE + r" +(?=[A-Z]{2})")
 _KEEP_DOT = re.compile(r"\.(?!(?:" + _TLD + r")(?:\.UK)?(?: |$))|(?<![A-Z0-9&])\.")
 _AMPERSAND = re.compile(r" *& *")
 _SHORT_AMPERSAND = re.compile(r"(?<![A-Z0-9.&])([A-Z0-9]{1,2}) & ([A-Z0-9]{1,2})(?![A-Z0-9.])")
+# The first two letters of all that _BANK_WORDING, _PROCESSORS without a star and _FRONT can match.
+_BANK_STARTS = frozenset(
+    "RE NO PI SI PO MO CO IN VI MA MC DE CH CR BA AT CA PU PA WI ON DD EX DB WE AC PR EL PE AP GG GO".split()
+)
+_PROCESSOR_STARTS = frozenset("SP SQ TS PA".split())
+_FRONT_STARTS = frozenset("DD DO UB IC IN GR PO SE CA SH GO TM AM EB ET VE SQ ZE LY MU".split())
+_HAS_DIGIT = re.compile(r"\d")
 _EDGES = " -*:#./@"
 _ONLY_LETTERS = re.compile(r"[A-Z& ]*\Z")
 
@@ -199,7 +206,7 @@ def _strip_place(tokens: list[str]) -> None:
 def _cut_numbers(tokens: list[str]) -> list[str]:
     """Drop store numbers and references, and the place behind the first of them."""
     for i in range(1, len(tokens)):
-        if not _is_number(tokens[i]) or (i == 1 and tokens[0] in _GENERIC):
+        if tokens[i].isalpha() or not _is_number(tokens[i]) or (i == 1 and tokens[0] in _GENERIC):
             continue
         head, tail = tokens[:i], [t for t in tokens[i + 1 :] if not _is_number(t)]
         while len(head) > 1 and head[-1] in _NUMBER_WORDS:
@@ -212,13 +219,14 @@ def _cut_numbers(tokens: list[str]) -> list[str]:
 def _once(text: str) -> str:
     """One round over upper-case text."""
     text = text.strip(_EDGES)
-    if match := _LEADING_DATE.match(text):
+    if text[:1].isdigit() and (match := _LEADING_DATE.match(text)):
         text = text[match.end() :]
-    if match := _BANK_WORDING.match(text):
+    # The big patterns are tried only where they can begin: most descriptors start with the merchant.
+    if text[:2] in _BANK_STARTS and (match := _BANK_WORDING.match(text)):
         text = text[match.end() :].strip(_EDGES) or text
-    if match := _PROCESSORS.match(text):
+    if ("*" in text or text[:2] in _PROCESSOR_STARTS) and (match := _PROCESSORS.match(text)):
         text = text[match.end() :].lstrip(_EDGES) or text
-    if match := _FRONT.match(text):
+    if (text[:2] in _FRONT_STARTS or " BY INSTACAR" in text) and (match := _FRONT.match(text)):
         return _FRONT_KEYS.get(match.lastgroup or "", match.lastgroup or "")
     if not _ONLY_LETTERS.match(text):
         text = _without_noise(text)
@@ -231,7 +239,7 @@ def _without_noise(text: str) -> str:
         text = text[: match.start()]
     if "+" in text:
         text = _PLUS.sub(" PLUS", text)
-    if any(c.isdigit() for c in text):
+    if _HAS_DIGIT.search(text):
         text = _STUCK_NUMBER.sub(r" \g<0> ", text)
         text = _TOLL_FREE_NAME.sub(r" 18\1", text)
         text = _DATES.sub(" ", _PHONE.sub(" 00000 ", text)) if text[0].isalpha() else text

@@ -26,6 +26,7 @@ from kombu.exceptions import OperationalError
 from transactions.errors import SettingError
 from transactions.market import market_is_open, next_open
 from transactions.models import USER_BUCKETS, Merchant, Setting, Transaction
+from transactions.services.background import background_sweep
 from transactions.sql import statement
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
             buckets = list(candidates)
         else:
             cursor.execute(
-                statement("claim_buckets"), {"buckets": candidates, "most": BUCKETS_A_SET, "lock": BUCKET_LOCK}
+                statement("claim_buckets"), {"buckets": list(candidates), "most": BUCKETS_A_SET, "lock": BUCKET_LOCK}
             )
             buckets = [row[0] for row in cursor.fetchall()]
         if not buckets:
@@ -205,6 +206,7 @@ def stuck_sweep() -> None:
         merchant_release(merchant_key=merchant_key)
     if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
         processing_wake(priority=Transaction.Priority.BULK)
+    background_sweep()
 
 
 def processing_wake(*, priority: int) -> None:

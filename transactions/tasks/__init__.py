@@ -1,5 +1,6 @@
 """The tasks of this room; each only wakes a service."""
 
+from transactions.tasks.ingest import ingest_statement
 from transactions.tasks.processing import (
     execute_queued_orders,
     process_transaction,
@@ -10,6 +11,7 @@ from transactions.tasks.processing import (
 
 __all__ = [
     "execute_queued_orders",
+    "ingest_statement",
     "process_transaction",
     "process_transactions",
     "release_merchant",

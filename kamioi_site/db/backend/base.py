@@ -34,7 +34,7 @@ class PoolExhausted(OperationalError):
     """Every connection of this process is in use, and none came free in time."""
 
 
-class DatabaseWrapper(pooled.DatabaseWrapper):  # type: ignore[misc]  # the package is untyped
+class DatabaseWrapper(pooled.DatabaseWrapper):
     """A Django connection that is lent by the process's pool from the first query to the end of the request."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:

@@ -1,0 +1,87 @@
+# Needs nothing but Python 3.11 and pip. `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install browser run stop test lint types migrations-check bench worker beat shell clean
+
+PORT ?= 8000
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PORT
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## the virtual environment with the pinned requirements; nothing to do when they did not change
+
+# venv needs ensurepip, which Debian splits off into python3-venv; virtualenv does without.
+# The stamp is a copy of what was installed: a fresh checkout's file times mean nothing.
+$(STAMP): requirements.txt
+	@set -e; if ! cmp -s requirements.txt $(STAMP) || ! [ -x $(BIN)/python ]; then \
+		python=$$(command -v $(PYTHON) || command -v python3 || true); \
+		if [ -z "$$python" ] || ! "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+			echo "Kamioi needs Python 3.11; set PYTHON to its path, e.g. make $(MAKECMDGOALS) PYTHON=/usr/bin/python3.11" >&2; exit 1; \
+		fi; \
+		if ! [ -x $(BIN)/python ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+			echo "Making $(VENV) ..."; \
+			"$$python" -m venv --clear $(VENV) 2>/dev/null || { \
+				rm -rf $(VENV); \
+				"$$python" -m virtualenv --version >/dev/null 2>&1 || "$$python" -m pip install -q --user virtualenv || "$$python" -m pip install -q --user --break-system-packages virtualenv; \
+				"$$python" -m virtualenv -q $(VENV); \
+			}; \
+		fi; \
+		echo "Installing requirements ..."; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
+		cp requirements.txt $(STAMP); \
+	fi; touch $(STAMP)
+
+run: install ## servers, demo, web, workers and beat; PORT=8000; Ctrl-C stops all
+	@exec $(BIN)/python -m kamioi_site.run
+
+stop: install ## stop what a `make run` elsewhere or a manage.py command left running
+	@$(BIN)/python -m kamioi_site.run --stop
+
+# The browser test drives Debian's Chromium: no package index carries one.
+browser:
+	@if command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing Chromium for the browser test ..."; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null \
+		|| { echo "Chromium could not be installed." >&2; [ "$${CI:-}" != true ]; }; \
+	else \
+		echo "No Chromium for the browser test. As root: apt-get install chromium chromium-driver" >&2; \
+	fi
+
+test: install browser lint types migrations-check ## all checks and tests
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: install ## ruff
+	@$(BIN)/python -m ruff check .
+
+types: install ## mypy, with names instead of servers
+	@KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python -m kamioi_site.embedded with-names $(BIN)/python -m mypy .
+
+migrations-check: install ## models and migrations agree
+	@env -u DJANGO_SETTINGS_MODULE KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: install ## one benchmark (NAME=processing) or all of them
+	@set -e; for name in $(or $(NAME),$$(cd benchmarks && ls *.py | sed 's/\.py$$//' | grep -vx -e __init__ -e common)); do \
+		$(BIN)/python -m benchmarks.$$name; \
+	done
+
+worker: install ## one Celery worker for every queue, in the foreground
+	@exec $(BIN)/python -m kamioi_site.embedded with-servers $(BIN)/celery -A kamioi_site worker -l info -Q ai,transactions,analytics,notifications,bulk
+
+beat: install ## the scheduler, in the foreground
+	@exec $(BIN)/python -m kamioi_site.embedded with-servers $(BIN)/celery -A kamioi_site beat -l info
+
+shell: install ## a Django shell
+	@exec $(BIN)/python manage.py shell
+
+clean: stop ## stop the servers and delete the demo's data and every cache (asks first)
+	@if [ -t 0 ]; then printf 'Delete .kamioi (the demo database and uploads)? [y/N] '; read -r answer; [ "$$answer" = y ]; fi
+	@KAMIOI_HOME=.kamioi/test $(BIN)/python -m kamioi_site.embedded stop
+	@rm -rf .kamioi .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

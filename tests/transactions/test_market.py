@@ -1,0 +1,93 @@
+"""NYSE hours: a table of moments. Times are New York's, as the exchange publishes them."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from pytest_django import Settings
+
+from transactions.market import market_is_open, next_open
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def new_york(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=NEW_YORK)
+
+
+@pytest.fixture(autouse=True)
+def _real_hours(settings: Settings) -> None:
+    settings.MARKET_ALWAYS_OPEN = False
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_open", "opens_next"),
+    [
+        # A regular week in November, New York on standard time.
+        ("2026-11-23 00:00", False, "2026-11-23 09:30"),
+        ("2026-11-23 09:29:59", False, "2026-11-23 09:30"),
+        ("2026-11-23 09:30", True, "2026-11-24 09:30"),
+        ("2026-11-23 12:00", True, "2026-11-24 09:30"),
+        ("2026-11-23 15:59:59.999999", True, "2026-11-24 09:30"),
+        ("2026-11-23 16:00", False, "2026-11-24 09:30"),
+        # The same clock in July, on daylight time.
+        ("2026-07-15 09:29:59", False, "2026-07-15 09:30"),
+        ("2026-07-15 09:30", True, "2026-07-16 09:30"),
+        ("2026-07-15 15:59:59", True, "2026-07-16 09:30"),
+        ("2026-07-15 16:00", False, "2026-07-16 09:30"),
+        # Thanksgiving, and the half day after it, which leads into a weekend.
+        ("2026-11-25 16:00", False, "2026-11-27 09:30"),
+        ("2026-11-26 11:00", False, "2026-11-27 09:30"),
+        ("2026-11-27 12:59:59", True, "2026-11-30 09:30"),
+        ("2026-11-27 13:00", False, "2026-11-30 09:30"),
+        ("2026-11-27 15:00", False, "2026-11-30 09:30"),
+        # Weekends, and a holiday moved from Saturday to Friday (Independence Day 2026).
+        ("2026-11-21 12:00", False, "2026-11-23 09:30"),
+        ("2026-11-22 12:00", False, "2026-11-23 09:30"),
+        ("2026-07-02 16:00", False, "2026-07-06 09:30"),
+        ("2026-07-03 11:00", False, "2026-07-06 09:30"),
+        # The clocks go forward on 2026-03-08 and back on 2026-11-01.
+        ("2026-03-06 16:00", False, "2026-03-09 09:30"),
+        ("2026-03-09 09:30", True, "2026-03-10 09:30"),
+        ("2026-10-30 16:00", False, "2026-11-02 09:30"),
+        ("2026-11-02 09:29:59", False, "2026-11-02 09:30"),
+        # Christmas Eve closes at one; the year ends; the next opening is in the next year.
+        ("2026-12-24 13:00", False, "2026-12-28 09:30"),
+        ("2026-12-31 16:00", False, "2027-01-04 09:30"),
+        ("2027-01-01 12:00", False, "2027-01-04 09:30"),
+        # Further ahead than the default calendar of the library reaches.
+        ("2040-03-14 10:00", True, "2040-03-15 09:30"),
+    ],
+)
+def test_the_market_keeps_the_hours_of_the_exchange(moment: str, is_open: bool, opens_next: str) -> None:
+    now = new_york(moment)
+    assert market_is_open(now) is is_open
+    assert market_is_open(now.astimezone(UTC)) is is_open
+    assert next_open(now) == new_york(opens_next)
+
+
+def test_the_opening_moves_in_utc_when_the_clocks_change() -> None:
+    assert next_open(new_york("2026-03-06 16:00")) == datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
+    assert next_open(new_york("2026-03-05 16:00")) == datetime(2026, 3, 6, 14, 30, tzinfo=UTC)
+    assert next_open(new_york("2026-03-05 16:00")).tzinfo is UTC
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        market_is_open(datetime(2026, 11, 23, 12, 0))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="time zone"):
+        next_open(datetime(2026, 11, 23, 12, 0))  # noqa: DTZ001
+
+
+def test_a_market_that_never_closes_is_open_on_sunday(settings: Settings) -> None:
+    settings.MARKET_ALWAYS_OPEN = True
+    sunday = new_york("2026-11-22 03:00")
+    assert market_is_open(sunday)
+    assert next_open(sunday) == sunday
+
+
+def test_importing_the_module_does_not_bring_pandas() -> None:
+    code = "import sys, transactions.market; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

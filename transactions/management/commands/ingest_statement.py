@@ -1,0 +1,87 @@
+"""`manage.py ingest_statement FILE --user EMAIL`."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.files.base import File
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from kamioi_site.errors import KamioiError
+from transactions.models import User
+from transactions.services.background import task_heartbeat, task_run
+from transactions.services.ingest import statement_ingest, statement_rejects_csv, statement_upload
+from transactions.statements import preview
+
+
+class Command(BaseCommand):
+    """Read a bank statement into a customer's transactions."""
+
+    help = "Read a bank statement (CSV, OFX, QFX) into a customer's transactions. The same file twice adds nothing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The file, the customer, and what to do with bad rows."""
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--user", required=True, metavar="EMAIL", help="whose statement it is")
+        parser.add_argument("--dry-run", action="store_true", help="show how the file is understood; change nothing")
+        parser.add_argument(
+            "--rejects", type=Path, metavar="OUT.csv", help="write the rows that could not be read here"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Import, or show what would be imported."""
+        path: Path = options["file"]
+        if not path.is_file():
+            raise CommandError(f"there is no file {path}")
+        user = User.objects.filter(email__iexact=options["user"]).first()
+        if user is None:
+            raise CommandError(f"no user has the e-mail {options['user']}")
+        try:
+            if options["dry_run"]:
+                self._preview(path)
+            else:
+                self._import(path, user, options["rejects"])
+        except KamioiError as error:
+            raise CommandError(f"{path}: {error}") from error
+
+    def _preview(self, path: Path) -> None:
+        with path.open("rb") as file:
+            shown = preview(file, filename=path.name)
+        self.stdout.write(f"columns: {shown.columns}; encoding {shown.encoding}; {shown.spending}")
+        for row in shown.rows:
+            self.stdout.write(f"  row {row.row_number}: {row.date:%Y-%m-%d} {row.amount:>12} {row.merchant}")
+        for error in shown.errors:
+            self.stdout.write(f"  row {error.row_number}: {error.field}: {error.reason}")
+        self.stdout.write("Nothing was changed.")
+
+    def _import(self, path: Path, user: User, rejects: Path | None) -> None:
+        with path.open("rb") as file:
+            statement = statement_upload(
+                user=user, filename=path.name, content=File(file), requested_by=user, send=False
+            )
+        with (
+            task_run(task_id=statement.task_id) as task,
+            tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar,
+        ):
+            if task is None:
+                raise CommandError("another worker took the import over; see Background tasks in the admin")
+
+            def report(rows: int) -> None:
+                bar.update(rows - bar.n)
+                task_heartbeat(task=task, progress=rows)
+
+            done = statement_ingest(statement_id=statement.pk, report=report)
+            task.progress = task.total = done.rows_done
+        task.refresh_from_db()
+        if task.error:
+            raise CommandError(f"{path}: {task.error}")
+        self.stdout.write(
+            f"{done.rows_added} added, {done.rows_duplicate} known already, {done.rows_rejected} rejected"
+        )
+        for reject in done.rejects.order_by("row_number")[:10]:
+            self.stdout.write(f"  row {reject.row_number}: {reject.field}: {reject.reason}")
+        if done.rows_rejected > 10:
+            self.stdout.write(f"  … and {done.rows_rejected - 10} more")
+        if rejects:
+            rejects.write_text("".join(statement_rejects_csv(statement=done)), encoding="utf-8")
+            self.stdout.write(f"rejected rows: {rejects}")

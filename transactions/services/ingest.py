@@ -1,0 +1,300 @@
+"""Purchases come in: one by one from the API, or as a whole statement in the background.
+
+Both are idempotent through `transaction_keys`. A statement is streamed: a thread reads and prepares batches while
+PostgreSQL stores the one before; each batch is one database transaction together with its rejects and the import's
+counters, so a killed import goes on after the last batch and nothing is stored twice or lost. Memory is that of a few
+batches, whatever the size of the file.
+"""
+
+import csv
+import io
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, BinaryIO, cast
+from uuid import uuid4
+
+from django.conf import settings
+from django.core.files.base import File
+from django.db import connection, transaction
+from django.utils import timezone
+from psycopg2.extras import execute_values
+
+from kamioi_site.db.partitions import months_ensure
+from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
+from transactions.models import StatementImport, Transaction, TransactionKey, User
+from transactions.normalise import normalise
+from transactions.services.background import task_create, task_send
+from transactions.services.processing import processing_wake
+from transactions.sql import statement as sql
+from transactions.statements import RowError, StatementRow, parse_statement
+
+BATCH_ROWS = 20_000
+# Batches that may wait between the reader and the database: enough to keep both busy.
+_AHEAD = 2
+_MAX_AMOUNT = Decimal("9999999999.99")
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTransaction:
+    """What `transaction_create` stored, or found stored under the same key (`created` false)."""
+
+    transaction_id: int
+    status: str
+    created: bool
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows ready for COPY, their months, and the rejects; `items` counts both."""
+
+    lines: list[str] = field(default_factory=list)
+    months: set[tuple[int, int]] = field(default_factory=set)
+    errors: list[RowError] = field(default_factory=list)
+    items: int = 0
+
+
+def transaction_create(
+    *,
+    user: User,
+    amount: Decimal,
+    merchant: str,
+    date: datetime | None = None,
+    category: str = "",
+    description: str = "",
+    idempotency_key: str | None = None,
+    source: str = "api",
+) -> CreatedTransaction:
+    """Store one purchase (`amount` dollars, below zero a refund); it is processed in the background.
+
+    The same `idempotency_key` again returns what the first call stored.
+
+    Raises:
+        TransactionRefused: amount, merchant or date cannot be.
+        IdempotencyConflict: the key was used for another purchase.
+    """
+    now = timezone.now()
+    date = date or now
+    merchant = merchant.strip()
+    if not merchant:
+        raise TransactionRefused("merchant: must not be empty")
+    if amount == 0 or abs(amount) > _MAX_AMOUNT or amount != amount.quantize(Decimal("0.01")):
+        raise TransactionRefused("amount: must be dollars and cents, not zero, at most 9,999,999,999.99")
+    if not datetime(1990, 1, 1, tzinfo=UTC) <= date <= now + timedelta(days=7):
+        raise TransactionRefused("date: must lie between 1990 and a week from now")
+    values: dict[str, Any] = {
+        "user": user.pk,
+        "key": f"api:{idempotency_key or uuid4().hex}",
+        "date": date,
+        "merchant": merchant[:255],
+        "merchant_key": normalise(merchant),
+        "amount": amount,
+        "category": category[:100],
+        "description": description[:500],
+        "source": source,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql("create_transaction"), values)
+        row = cursor.fetchone()
+    if row is None:
+        return _stored_before(values)
+    processing_wake(priority=Transaction.Priority.CUSTOMER)
+    return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
+
+
+def _stored_before(values: dict[str, Any]) -> CreatedTransaction:
+    """What the key stands for already."""
+    known = TransactionKey.objects.get(user_id=values["user"], idempotency_key=values["key"])
+    first = Transaction.objects.get(pk=known.transaction_id, user_id=known.user_id, date=known.date)
+    if (first.amount, first.merchant) != (values["amount"], values["merchant"]):
+        raise IdempotencyConflict
+    return CreatedTransaction(first.pk, first.status, created=False)
+
+
+def statement_upload(
+    *, user: User, filename: str, content: "File[bytes]", requested_by: User, send: bool = True
+) -> StatementImport:
+    """Keep the file and ask for its import in the background; nothing of it is read here.
+
+    Args:
+        send: false for a caller that runs the import itself.
+
+    Raises:
+        StatementTooLarge: more than `STATEMENT_MAX_BYTES`.
+    """
+    size = content.size or 0
+    if size > settings.STATEMENT_MAX_BYTES:
+        raise StatementTooLarge(
+            f"{filename} has {size:,} bytes; at most {settings.STATEMENT_MAX_BYTES:,} are accepted. "
+            "Split it: rows that come twice are stored once."
+        )
+    with transaction.atomic():
+        task = task_create(name="ingest_statement", user=requested_by, arguments={"filename": filename})
+        imported = StatementImport(task=task, user=user, filename=filename[:255], size=size)
+        imported.file.save(f"{task.pk}.statement", content, save=False)
+        imported.save()
+        task.arguments |= {"statement_id": imported.pk}
+        task.save(update_fields=["arguments"])
+        if send:
+            task_send(task=task)
+    return imported
+
+
+def statement_ingest(*, statement_id: int, report: Callable[[int], None] | None = None) -> StatementImport:
+    """Read the statement into pending transactions, from where the last attempt stopped.
+
+    Args:
+        report: called after each batch with the rows read so far, good and bad.
+
+    Raises:
+        StatementError: the file cannot be read at all.
+        StatementBusy: another worker stored a batch meanwhile.
+    """
+    imported = StatementImport.objects.select_related("user").get(pk=statement_id)
+    _fingerprints_forget(imported)
+    with imported.file.open("rb") as file:
+        items = parse_statement(cast("BinaryIO", file), filename=imported.filename)
+        for batch in _read_ahead(itertools.islice(items, imported.rows_done)):
+            _batch_count(imported, batch)
+        for batch in _read_ahead(items):
+            _batch_store(imported, batch)
+            if report:
+                report(imported.rows_done)
+    _fingerprints_forget(imported)
+    return imported
+
+
+def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
+    """Batches prepared by a thread while the caller stores the one before. An error in the thread is raised here."""
+    ready: queue.Queue[_Batch | BaseException | None] = queue.Queue(_AHEAD)
+    stop = threading.Event()
+
+    def offer(value: _Batch | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(value, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def read() -> None:
+        try:
+            for batch in _batches(items):
+                if not offer(batch):
+                    return
+            offer(None)
+        except BaseException as error:  # noqa: BLE001, RUF100  # carried over to the caller, whatever it is
+            offer(error)
+
+    reader = threading.Thread(target=read, name="statement-reader", daemon=True)
+    reader.start()
+    try:
+        while (value := ready.get()) is not None:
+            if isinstance(value, BaseException):
+                raise value
+            yield value
+    finally:
+        stop.set()
+        reader.join()
+
+
+def _batches(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
+    batch = _Batch()
+    for item in items:
+        batch.items += 1
+        if isinstance(item, RowError):
+            batch.errors.append(item)
+        else:
+            batch.lines.append(_copy_line(item))
+            batch.months.add((item.date.year, item.date.month))
+        if batch.items >= BATCH_ROWS:
+            yield batch
+            batch = _Batch()
+    if batch.items:
+        yield batch
+
+
+def _copy_line(row: StatementRow) -> str:
+    """The row as COPY reads it, with the fingerprint of what makes it this purchase."""
+    moment = row.date.isoformat()
+    text = f"{row.merchant}\t{row.category}\t{row.description}"
+    if "\\" in text or "\n" in text or "\r" in text or text.count("\t") != 2:
+        merchant, category, description = (
+            part.translate(_COPY_ESCAPES) for part in (row.merchant, row.category, row.description)
+        )
+    else:
+        merchant, category, description = row.merchant, row.category, row.description
+    identity = f"{moment}\x1f{row.amount}\x1f{row.merchant}\x1f{row.description}\x1f{row.reference}"
+    fingerprint = blake2b(identity.encode(), digest_size=16).hexdigest()
+    return (
+        f"{row.row_number}\t{fingerprint}\t{moment}\t{merchant}\t{normalise(row.merchant)}\t{row.amount}\t"
+        f"{category}\t{description}\n"
+    )
+
+
+def _batch_count(imported: StatementImport, batch: _Batch) -> None:
+    """A batch that an earlier attempt stored: only count its fingerprints."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        _stage(cursor, batch)
+        cursor.execute(sql("count_fingerprints"), {"statement": imported.pk})
+
+
+def _batch_store(imported: StatementImport, batch: _Batch) -> None:
+    """Rows, rejects and counters of one batch, in one database transaction."""
+    months_ensure(Transaction, [datetime(year, month, 1, tzinfo=UTC) for year, month in batch.months])
+    with transaction.atomic(), connection.cursor() as cursor:
+        current = StatementImport.objects.select_for_update(of=("self",)).get(pk=imported.pk)
+        if current.rows_done != imported.rows_done:
+            raise StatementBusy
+        _stage(cursor, batch)
+        cursor.execute(
+            sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}
+        )
+        added = cursor.fetchone()[0]
+        if batch.errors:
+            execute_values(
+                cursor.cursor,
+                "INSERT INTO statement_rejects (statement_id, row_number, field, reason, raw) VALUES %s "
+                "ON CONFLICT (statement_id, row_number) DO NOTHING",
+                [
+                    (imported.pk, error.row_number, error.field[:30], error.reason[:255], error.raw.replace("\0", ""))
+                    for error in batch.errors
+                ],
+            )
+        imported.rows_done += batch.items
+        imported.rows_added += added
+        imported.rows_duplicate += len(batch.lines) - added
+        imported.rows_rejected += len(batch.errors)
+        imported.save(update_fields=["rows_done", "rows_added", "rows_duplicate", "rows_rejected"])
+        if added:
+            processing_wake(priority=Transaction.Priority.BULK)
+
+
+def _stage(cursor: object, batch: _Batch) -> None:
+    cursor.execute(sql("stage_statement"))  # type: ignore[attr-defined]
+    cursor.copy_expert("COPY staged FROM STDIN", io.StringIO("".join(batch.lines)))  # type: ignore[attr-defined]
+    cursor.execute("ANALYZE staged")  # type: ignore[attr-defined]
+
+
+def _fingerprints_forget(imported: StatementImport) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM statement_fingerprints WHERE statement_id = %s", [imported.pk])
+
+
+def statement_rejects_csv(*, statement: StatementImport) -> Iterator[str]:
+    """The rejected rows as CSV, line by line. Cells that a spreadsheet would run as a formula are quoted with `'`."""
+    yield "row,field,reason,original\r\n"
+    for row in statement.rejects.order_by("row_number").iterator(chunk_size=2000):
+        out = io.StringIO()
+        cells = [str(row.row_number), row.field, row.reason, row.raw]
+        csv.writer(out).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
+        yield out.getvalue()

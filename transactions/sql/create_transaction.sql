@@ -1,0 +1,13 @@
+-- One purchase and its key, at once. No row comes back when the key was there already.
+WITH fresh AS (
+    INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date)
+    VALUES (%(user)s, %(key)s, nextval(pg_get_serial_sequence('transactions', 'id')), %(date)s)
+    ON CONFLICT (user_id, idempotency_key) DO NOTHING
+    RETURNING transaction_id
+)
+INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
+                          status, source, priority, created_at, updated_at)
+SELECT transaction_id, %(user)s, %(date)s, %(merchant)s, %(merchant_key)s, %(amount)s, %(amount)s, %(category)s,
+       %(description)s, 'pending', %(source)s, 0, %(now)s, %(now)s
+FROM fresh
+RETURNING id

@@ -1,0 +1,30 @@
+-- The staged batch into transaction_keys and transactions. The key is the row's fingerprint and its occurrence in the
+-- file, so the same file adds nothing, an overlapping one adds what is new, and equal purchases stay two.
+WITH counted AS (
+    INSERT INTO statement_fingerprints AS known (statement_id, fingerprint, seen)
+    SELECT %(statement)s, fingerprint, count(*) FROM staged GROUP BY fingerprint
+    ON CONFLICT (statement_id, fingerprint) DO UPDATE SET seen = known.seen + excluded.seen
+    RETURNING fingerprint, seen
+),
+numbered AS MATERIALIZED (
+    SELECT staged.*, nextval(pg_get_serial_sequence('transactions', 'id')) AS id,
+           staged.fingerprint || '.' || (counted.seen - count(*) OVER same
+               + row_number() OVER (same ORDER BY staged.line)) AS idempotency_key
+    FROM staged JOIN counted ON counted.fingerprint = staged.fingerprint
+    WINDOW same AS (PARTITION BY staged.fingerprint)
+),
+fresh AS (
+    INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date)
+    SELECT %(user)s, idempotency_key, id, date FROM numbered
+    ON CONFLICT (user_id, idempotency_key) DO NOTHING
+    RETURNING transaction_id
+),
+added AS (
+    INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
+                              status, source, priority, created_at, updated_at)
+    SELECT id, %(user)s, date, merchant, merchant_key, amount, amount, category, description,
+           'pending', 'statement', 9, %(now)s, %(now)s
+    FROM numbered JOIN fresh ON fresh.transaction_id = numbered.id
+    RETURNING 1
+)
+SELECT count(*) FROM added
