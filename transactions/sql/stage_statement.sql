@@ -1,4 +1,5 @@
--- One batch of a statement; dropped at commit, so that nothing depends on the session.
+-- One batch of a statement; gone at commit, so that nothing depends on the session. (Several batches may share a transaction: tests do.)
+DROP TABLE IF EXISTS pg_temp.staged;
 CREATE TEMP TABLE staged (
     line bigint, fingerprint uuid, date timestamptz, merchant text, merchant_key text, amount numeric(14, 2),
     category text, description text
