@@ -27,6 +27,9 @@ from pathlib import Path
 MAX_KEY_LENGTH = 120
 """Longest key in characters; the ``merchant_key`` columns are at least this wide."""
 
+_READ_LENGTH = 512
+_MAX_ROUNDS = 20
+
 CACHE_SIZE = 1 << 16
 """Descriptors remembered by :func:`normalise`: a statement repeats itself, and 65,536 pairs are about 15 MB."""
 
@@ -269,12 +272,18 @@ def _join(tokens: list[str]) -> str:
 
 def normalise_uncached(descriptor: str) -> str:
     """The merchant key of a raw descriptor, computed afresh; see :func:`normalise`."""
+    # What a bank sends is shorter by far; the bound keeps hostile text from costing seconds.
+    descriptor = descriptor.strip()[:_READ_LENGTH]
     text = _fold(descriptor).translate(_ASCII)
     if not text.strip():
         # Nothing but punctuation is still a descriptor: it keys as itself.
         return " ".join(descriptor.split())[:MAX_KEY_LENGTH]
-    # Every round drops or keeps what it reads, so this ends; two rounds are the rule, the second finds nothing.
-    while (key := _once(text)[:MAX_KEY_LENGTH].rstrip()) != text and key:
+    # Two rounds are the rule: the second finds nothing more. A round only shortens; the count is there so that this ends
+    # whatever is sent.
+    for _ in range(_MAX_ROUNDS):
+        key = _once(text)[:MAX_KEY_LENGTH].rstrip()
+        if key in ("", text):
+            break
         text = key
     return text[:MAX_KEY_LENGTH]
 

@@ -228,6 +228,14 @@ def test_a_long_descriptor_is_cut_to_a_stable_key() -> None:
     assert normalise(key) == key
 
 
+@pytest.mark.parametrize("text", ["A" * 200_000, "A." * 100_000, "A-" * 100_000, "1/" * 100_000, "SP " * 100_000])
+def test_a_hostile_text_costs_no_seconds(text: str) -> None:
+    started = time.perf_counter()
+    key = normalise_uncached(text)
+    assert time.perf_counter() - started < 0.2
+    assert normalise_uncached(key) == key
+
+
 def test_the_cache_is_bounded() -> None:
     assert normalise.cache_info().maxsize == CACHE_SIZE
 
