@@ -285,7 +285,7 @@ def normalise_uncached(descriptor: str) -> str:
         if key in ("", text):
             break
         text = key
-    return text[:MAX_KEY_LENGTH]
+    return text.strip()[:MAX_KEY_LENGTH].rstrip()
 
 
 @lru_cache(maxsize=CACHE_SIZE)
