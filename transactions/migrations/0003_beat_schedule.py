@@ -4,9 +4,7 @@ from django.db import migrations
 
 # task → (minute, hour, day of month); UTC.
 SCHEDULE = {
-    "process_llm_queue": ("*/5", "*", "*"),
     "maintain_partitions": ("20", "2", "*"),
-    "refresh_prices": ("*/15", "*", "*"),
     "execute_queued_orders": ("*", "*", "*"),
     "sweep_stuck": ("*", "*", "*"),
 }
