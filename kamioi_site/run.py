@@ -45,6 +45,7 @@ LOG_LIMIT = 20 * 1024**2  # bytes; a longer log is set aside at the next start
 STEADY = 60.0
 LONGEST_PAUSE = 30.0
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)  # loaded here: a freshly forked child should do as little as possible
 
 
 class RunError(KamioiError):
@@ -118,9 +119,9 @@ def run() -> int:
         os.environ[TOKEN] = token
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.dev")
         fleet = children(port)
-        _on_signals(_ask_to_stop)
         code = 0
         try:
+            _on_signals(_ask_to_stop)
             _say("Starting PostgreSQL and Redis ...")
             embedded.ensure_servers()
             _prepare(here)
@@ -425,7 +426,7 @@ def _ending(code: int) -> str:
 def _die_with_parent() -> None:
     """In the child, before it starts: ask Linux for a SIGTERM when the parent dies, however it dies."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 _hurrying = False

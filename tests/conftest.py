@@ -97,7 +97,8 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
         _first, _step = 1 + _number * SLOT_DATABASES, 1
     os.environ["KAMIOI_TEST_REDIS_DB"], os.environ["KAMIOI_TEST_REDIS_STEP"] = str(_first), str(_step)
     os.environ["REDIS_URL"] = _redis_url(0)
-_claim_redis(os.environ["REDIS_URL"])
+_REDIS_URL = os.environ["REDIS_URL"]  # some tests change the variable
+_claim_redis(_REDIS_URL)
 os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.test"
 
 import django  # noqa: E402
@@ -117,7 +118,7 @@ def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
 
 def pytest_unconfigure() -> None:
     """Leave Redis as it was found; the last session out stops the servers that a session started."""
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client = redis.Redis.from_url(_REDIS_URL)
     client.flushdb()
     client.close()
     if _slot is None:
@@ -143,7 +144,7 @@ def pytest_unconfigure() -> None:
 def _empty_cache() -> Iterator[None]:
     """Counters and cached values of one test are none of the next one's business."""
     yield
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client = redis.Redis.from_url(_REDIS_URL)
     client.flushdb()
     client.set(MARKER, "1")
     client.close()
