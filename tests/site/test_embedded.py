@@ -96,7 +96,8 @@ def test_a_pid_file_that_names_a_stranger_is_not_believed(home):
     with subprocess.Popen(["sleep", "60"]) as stranger:
         for path in (home / "postgres/data/postmaster.pid", home / "redis/redis.pid"):
             path.write_text(f"{stranger.pid}\n{home}\n")
-        (home / "postgres/run/.s.PGSQL.5432.lock").write_text(f"{stranger.pid}\n{home}\n")
+        # The socket stands beside the data, or in the temporary directory where that path is too long for a socket.
+        (embedded.EmbeddedPostgres(home).socket_directory / ".s.PGSQL.5432.lock").write_text(f"{stranger.pid}\n{home}\n")
         assert _pids() == {}
         assert embedded.stop_servers() == ()
         _forget_urls()
