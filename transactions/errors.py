@@ -7,6 +7,10 @@ class SettingError(KamioiError):
     """A setting in the admin has a value that cannot be used."""
 
 
+class PriceProviderError(KamioiError):
+    """The price provider gives no prices."""
+
+
 class StatementError(KamioiError):
     """The statement cannot be read."""
 

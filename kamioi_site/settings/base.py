@@ -151,7 +151,7 @@ CELERY_TASK_DEFAULT_QUEUE = "transactions"
 CELERY_TASK_QUEUES = [Queue(name) for name in ("ai", "transactions", "analytics", "notifications", "bulk")]
 CELERY_TASK_ROUTES = {
     "process_llm_queue": {"queue": "ai"},
-    "release_merchant": {"queue": "transactions"},
+    "release_merchants": {"queue": "transactions"},
     "process_transaction": {"queue": "transactions"},
     "process_transactions": {"queue": "transactions"},
     "sweep_stuck": {"queue": "transactions"},
@@ -235,6 +235,8 @@ PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
+# A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
+PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
 PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
 PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # until the admin setting `platform_fee` says otherwise
 

@@ -31,7 +31,7 @@ from transactions.models import (
 from transactions.money import purchase_of
 from transactions.services.ledger import ledger_verify
 from transactions.services.processing import (
-    merchant_release,
+    merchants_release,
     orders_execute,
     stuck_sweep,
     transaction_process,
@@ -117,7 +117,7 @@ def test_a_release_processes_what_waits() -> None:
     transactions_process()
     Merchant.objects.update(status="approved", ticker="SBUX")
 
-    assert merchant_release(merchant_key="COFFEE HUT") == 5
+    assert merchants_release(merchant_keys=["COFFEE HUT"]) == 5
     assert Merchant.objects.get().waiting_count == 0
     transactions_process()
 

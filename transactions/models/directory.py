@@ -20,6 +20,9 @@ class Company(models.Model):
     cik = models.CharField("CIK", max_length=10, blank=True)
     is_listed = models.BooleanField(default=True)
     aliases = models.JSONField(default=list, blank=True)
+    edited = models.BooleanField(
+        default=False, db_default=False, help_text="Changed by hand: an import of companies leaves it alone."
+    )
 
     class Meta:
         db_table = "companies"
@@ -60,6 +63,12 @@ class Merchant(models.Model):
     confidence = models.DecimalField(max_digits=5, decimal_places=4, null=True, blank=True)
     source = models.CharField(max_length=10, choices=Source, default=Source.INGEST)
     reason = models.TextField(blank=True)
+    alternatives = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Other companies it may be.",
+    )
     rejected_tickers = models.JSONField(default=list, blank=True, help_text="Never proposed again for this merchant.")
     decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
     decided_at = models.DateTimeField(null=True, blank=True)
@@ -76,6 +85,10 @@ class Merchant(models.Model):
                 fields=["-waiting_amount", "id"],
                 name="idx_merchants_queue",
                 condition=Q(status__in=["proposed", "rejected"]),
+            ),
+            # What nobody has proposed anything for yet: the queue of `process_llm_queue`.
+            models.Index(
+                fields=["id"], name="idx_merchants_unproposed", condition=Q(status="proposed", source="ingest")
             ),
             models.Index(fields=["ticker"], name="idx_merchants_ticker", condition=Q(ticker__isnull=False)),
         ]

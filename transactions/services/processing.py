@@ -9,7 +9,7 @@ Messages only wake workers: a lost one is made good by `sweep_stuck`.
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -148,29 +148,36 @@ def platform_fee() -> Decimal:
     return fee
 
 
-def merchant_release(*, merchant_key: str) -> int:
-    """Put every transaction that waits for this merchant back to work, ahead of bulk. Returns how many.
+def merchants_release(*, merchant_keys: Sequence[str], report: Callable[[int], None] | None = None) -> int:
+    """Put every transaction that waits for these merchants back to work, ahead of bulk. Returns how many.
 
     A set that is being processed may still park rows for the merchant as unknown, with the directory of a moment
     ago. Therefore each bucket is locked before its rows are looked for: what was parked is visible then, and what
     comes after it sees the decision.
+
+    Args:
+        report: called with the number released so far, after each batch.
     """
-    released = 0
+    released, keys = 0, list(merchant_keys)
     for start in range(0, USER_BUCKETS, BUCKETS_A_SET):
         buckets = ALL_BUCKETS[start : start + BUCKETS_A_SET]
         while True:
             with transaction.atomic(), connection.cursor() as cursor:
                 _buckets_lock(cursor, buckets)
                 cursor.execute(
-                    statement("release_merchant"),
-                    {"merchant_key": merchant_key, "buckets": buckets, "most": RELEASE_BATCH, "now": timezone.now()},
+                    statement("release_merchants"),
+                    {"merchant_keys": keys, "buckets": buckets, "most": RELEASE_BATCH, "now": timezone.now()},
                 )
                 moved = cursor.rowcount
             released += moved
+            if report and moved:
+                report(released)
             if moved < RELEASE_BATCH:
                 break
-    with connection.cursor() as cursor:
-        cursor.execute(statement("recount_waiting"), {"merchant_key": merchant_key})
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Locked first: who parks rows for a merchant holds its row until commit, so the count after it sees them.
+        cursor.execute("SELECT FROM merchants WHERE merchant_key = ANY (%s) ORDER BY merchant_key FOR UPDATE", [keys])
+        cursor.execute(statement("recount_waiting"), {"merchant_keys": keys})
     if released:
         processing_wake(priority=Transaction.Priority.RELEASE)
     return released
@@ -202,8 +209,8 @@ def stuck_sweep() -> None:
     decided = Merchant.objects.filter(
         waiting_count__gt=0, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
     )
-    for merchant_key in decided.values_list("merchant_key", flat=True)[:1000]:
-        merchant_release(merchant_key=merchant_key)
+    if keys := list(decided.values_list("merchant_key", flat=True)[:1000]):
+        merchants_release(merchant_keys=keys)
     if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
         processing_wake(priority=Transaction.Priority.BULK)
     background_sweep()

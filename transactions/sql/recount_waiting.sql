@@ -1,7 +1,10 @@
--- What waits for a merchant, counted from the transactions themselves.
-UPDATE merchants SET waiting_count = waiting.count, waiting_amount = waiting.amount
+-- What waits for merchants whose rows this transaction has locked, counted from the transactions themselves.
+UPDATE merchants SET waiting_count = counted.count, waiting_amount = counted.amount
 FROM (
-    SELECT count(*) AS count, coalesce(sum(round_up), 0) AS amount FROM transactions
-    WHERE status = 'needs_review' AND merchant_key = %(merchant_key)s
-) AS waiting
-WHERE merchant_key = %(merchant_key)s
+    SELECT merchants.id, count(waiting.round_up) AS count, coalesce(sum(waiting.round_up), 0) AS amount
+    FROM merchants
+    LEFT JOIN transactions AS waiting ON waiting.merchant_key = merchants.merchant_key AND waiting.status = 'needs_review'
+    WHERE merchants.merchant_key = ANY (%(merchant_keys)s::text[])
+    GROUP BY merchants.id
+) AS counted
+WHERE merchants.id = counted.id

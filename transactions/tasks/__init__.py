@@ -1,11 +1,12 @@
 """The tasks of this room; each only wakes a service."""
 
 from transactions.tasks.ingest import ingest_statement
+from transactions.tasks.market import refresh_prices
 from transactions.tasks.processing import (
     execute_queued_orders,
     process_transaction,
     process_transactions,
-    release_merchant,
+    release_merchants,
     sweep_stuck,
 )
 
@@ -14,6 +15,7 @@ __all__ = [
     "ingest_statement",
     "process_transaction",
     "process_transactions",
-    "release_merchant",
+    "refresh_prices",
+    "release_merchants",
     "sweep_stuck",
 ]

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from transactions.models import Transaction
 from transactions.services import processing
+from transactions.services.background import task_heartbeat, task_run
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,19 @@ def process_transaction(transaction_id: int) -> dict[str, int]:
     return dict(processing.transaction_process(transaction_id=transaction_id).statuses)
 
 
-@shared_task(name="release_merchant")
-def release_merchant(merchant_key: str) -> int:
-    """Put what waits for a decided merchant back to work."""
-    return processing.merchant_release(merchant_key=merchant_key)
+# A merchant may have millions of waiting rows: each batch is short, and a killed worker is made good by the sweep.
+@shared_task(name="release_merchants", time_limit=3600, soft_time_limit=3540)
+def release_merchants(task_id: str) -> None:
+    """Put what waits for the decided merchants of this background task back to work."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        released = processing.merchants_release(
+            merchant_keys=task.arguments["merchant_keys"],
+            report=lambda rows: task_heartbeat(task=task, progress=rows, total=task.total),
+        )
+        task.progress = task.total = released
+        task.result = {"released": released}
 
 
 @shared_task(name="execute_queued_orders")

@@ -1,8 +1,8 @@
--- Transactions of locked user buckets that wait for a merchant become pending again.
+-- Transactions of locked user buckets that wait for these merchants become pending again.
 UPDATE transactions SET status = 'pending', priority = 3, updated_at = %(now)s
 FROM (
     SELECT id, user_id, date FROM transactions
-    WHERE status = 'needs_review' AND merchant_key = %(merchant_key)s
+    WHERE status = 'needs_review' AND merchant_key = ANY (%(merchant_keys)s::text[])
       AND mod(user_id, 64) = ANY (%(buckets)s::int[])
     LIMIT %(most)s
 ) AS waiting

@@ -1,0 +1,205 @@
+"""The LLM queue: merchants that nobody knows get a proposal; what is sure enough is decided at once.
+
+Work is done merchant by merchant, not purchase by purchase: one proposal settles every waiting and future purchase.
+A proposal is decided without a reviewer when its confidence reaches the setting `confidence_threshold` and
+`auto_approval_enabled` is true, and only in two ways: an owner that the company table lists, or the knowledge that
+there is nobody to invest in. Everything else waits in the review queue with its reason.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from django.db import connection, transaction
+from django.utils import timezone
+from psycopg2.extras import Json, execute_values
+
+from llm_center import matcher
+from llm_center.matcher import Proposal
+from llm_center.models import LlmMapping, MappingDecision
+from transactions.errors import SettingError
+from transactions.models import Company, Merchant, Setting
+from transactions.services.processing import merchants_release
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+
+
+@dataclass(slots=True)
+class Proposed:
+    """Merchants looked at, those with a ticker proposed, those decided without a reviewer, transactions released."""
+
+    seen: int = 0
+    proposed: int = 0
+    decided: int = 0
+    released: int = 0
+
+
+def auto_approval_threshold() -> Decimal | None:
+    """The confidence from which a proposal needs no reviewer; None when every proposal needs one.
+
+    Raises:
+        SettingError: a setting has a value that cannot be read; nothing is approved on a guess.
+    """
+    found = dict(
+        Setting.objects.filter(key__in=["confidence_threshold", "auto_approval_enabled"]).values_list("key", "value")
+    )
+    enabled = found.get("auto_approval_enabled", "true").strip().lower()
+    if enabled not in {"true", "false", "1", "0"}:
+        raise SettingError(f"the setting auto_approval_enabled is {enabled!r}; it must be true or false")
+    text = found.get("confidence_threshold", "0.90")
+    try:
+        threshold = Decimal(text)
+    except InvalidOperation:
+        threshold = Decimal("NaN")
+    if not (threshold.is_finite() and Decimal("0.5") <= threshold <= 1):
+        raise SettingError(f"the setting confidence_threshold is {text!r}; it must be a number from 0.5 to 1")
+    return threshold if enabled in {"true", "1"} else None
+
+
+def merchants_propose(*, deadline: float | None = None, report: Callable[[Proposed], None] | None = None) -> Proposed:
+    """Propose an owner for each merchant that has no proposal yet, most recent question last.
+
+    Several workers may run it at once: rows are taken with SKIP LOCKED, a batch and its decisions are one database
+    transaction, and a killed worker leaves its batch to the next one.
+
+    Args:
+        deadline: `time.monotonic()` at which to stop after the current batch.
+        report: called with the figures so far after each batch.
+    """
+    done = Proposed()
+    while deadline is None or time.monotonic() < deadline:
+        keys: list[str] = []
+        with transaction.atomic():
+            merchants = list(
+                Merchant.objects.select_for_update(skip_locked=True)
+                .filter(status=Merchant.Status.PROPOSED, source=Merchant.Source.INGEST)
+                .order_by("id")[:BATCH]
+            )
+            if not merchants:
+                break
+            keys = _batch_propose(merchants, done, threshold=auto_approval_threshold(), now=timezone.now())
+        if keys:
+            # After the commit: what a worker parks meanwhile is found by the release, which locks the buckets.
+            done.released += merchants_release(merchant_keys=keys)
+        if report:
+            report(done)
+    return done
+
+
+def _batch_propose(
+    merchants: Sequence[Merchant], done: Proposed, *, threshold: Decimal | None, now: datetime
+) -> list[str]:
+    """Write proposals, log and decisions of one batch. Returns the keys of the merchants that are decided now."""
+    started = time.perf_counter()
+    proposals = [matcher.propose(row.merchant_key, row.display_name, row.category) for row in merchants]
+    elapsed = int((time.perf_counter() - started) * 1000 / len(merchants))
+    tickers = {proposal.ticker for proposal in proposals if proposal.ticker}
+    listed = dict(Company.objects.filter(ticker__in=tickers, is_listed=True).values_list("ticker", "name"))
+    decisions, log, keys = [], [], []
+    for merchant, found in zip(merchants, proposals, strict=True):
+        proposal = _checked(found, merchant, listed)
+        decided = threshold is not None and proposal.confidence >= threshold and proposal.listed is not None
+        before = merchant_state(merchant)
+        _merchant_fill(merchant, proposal, decided=decided, now=now)
+        log.append(
+            LlmMapping(
+                merchant_name=merchant.display_name,
+                merchant_key=merchant.merchant_key,
+                ticker=proposal.ticker,
+                category=merchant.category,
+                confidence=proposal.confidence,
+                status=LlmMapping.Status.APPROVED if decided else LlmMapping.Status.PENDING,
+                admin_approved=decided,
+                ai_processed=True,
+                company_name=merchant.company_name,
+                source=LlmMapping.Source.MATCHER,
+                created_at=now,
+                ai_model_version=f"matcher/{proposal.method}",
+                ai_reasoning=proposal.reason,
+                ai_auto_approved=decided,
+                ai_processing_ms=elapsed,
+                ai_decided_at=now,
+            )
+        )
+        done.seen += 1
+        done.proposed += proposal.ticker is not None
+        if decided:
+            done.decided += 1
+            keys.append(merchant.merchant_key)
+            decisions.append(
+                MappingDecision(
+                    merchant_key=merchant.merchant_key,
+                    action=MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
+                    before=before,
+                    after=merchant_state(merchant),
+                    reason=proposal.reason[:500],
+                    automatic=True,
+                    released_count=merchant.waiting_count,
+                    decided_at=now,
+                )
+            )
+    _merchants_write(merchants, now)
+    LlmMapping.objects.bulk_create(log)
+    MappingDecision.objects.bulk_create(decisions)
+    return keys
+
+
+def _checked(proposal: Proposal, merchant: Merchant, listed: dict[str, str]) -> Proposal:
+    """The proposal without a ticker that is not listed, or that a reviewer has rejected for this merchant before."""
+    if proposal.ticker is None:
+        return proposal
+    if proposal.ticker not in listed:
+        note = f"{proposal.ticker} is not listed in the company table. {proposal.reason}"
+    elif proposal.ticker in merchant.rejected_tickers:
+        note = f"{proposal.ticker} was rejected for this merchant before. {proposal.reason}"
+    else:
+        return proposal
+    return Proposal(None, None, "", proposal.category, matcher.NOTHING, proposal.method, note, proposal.alternatives)
+
+
+def _merchant_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now: datetime) -> None:
+    merchant.ticker = proposal.ticker
+    merchant.company_name = proposal.company_name[:200]
+    merchant.category = (merchant.category or proposal.category)[:100]
+    merchant.confidence = proposal.confidence
+    merchant.reason = proposal.reason
+    merchant.source = Merchant.Source.MATCHER
+    merchant.alternatives = [
+        {"ticker": other.ticker, "company_name": other.company_name, "brand": other.brand}
+        for other in proposal.alternatives
+    ]
+    if decided:
+        merchant.status = Merchant.Status.APPROVED if proposal.ticker else Merchant.Status.NOT_LISTED
+        merchant.decided_at = now
+
+
+def merchant_state(merchant: Merchant) -> dict[str, str | None]:
+    """What a decision changes, for its record."""
+    return {"status": merchant.status, "ticker": merchant.ticker, "company_name": merchant.company_name}
+
+
+def _merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:
+    """One statement for the batch; what waits is left alone, because processing adds to it meanwhile."""
+    with connection.cursor() as cursor:
+        execute_values(
+            cursor.cursor,
+            "UPDATE merchants SET ticker = new.ticker, company_name = new.company_name, category = new.category, "
+            "confidence = new.confidence::numeric, reason = new.reason, source = new.source, status = new.status, "
+            "alternatives = new.alternatives, decided_at = new.decided_at::timestamptz, updated_at = new.updated_at "
+            "FROM (VALUES %s) AS new (id, ticker, company_name, category, confidence, reason, source, status, "
+            "alternatives, decided_at, updated_at) WHERE merchants.id = new.id",
+            [
+                (
+                    row.pk, row.ticker, row.company_name, row.category, row.confidence, row.reason, row.source,
+                    row.status, Json(row.alternatives), row.decided_at, now,
+                )
+                for row in merchants
+            ],
+            template="(%s, %s::text, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::timestamptz, %s::timestamptz)",
+            page_size=BATCH,
+        )  # fmt: skip
