@@ -10,6 +10,7 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu import Queue
 
@@ -181,6 +182,7 @@ API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
+FORMAT_MODULE_PATH = ["kamioi_site.formats"]
 USE_TZ = True
 
 STATIC_URL = "/static/"
@@ -240,13 +242,84 @@ PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
 PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
 PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # until the admin setting `platform_fee` says otherwise
 
+
+def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
+    """An entry of the admin's menu, shown to those who may see the page."""
+    app, name = model.rsplit("_", 1)
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
     "SITE_SUBHEADER": "Own what you buy",
     "SITE_URL": None,
+    "SITE_ICON": lambda request: static("kamioi/logo.svg"),
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "analytics.home.home",
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "items": [
+                    {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
+                    _menu("Review queue", "rule", "llm_center_reviewmerchant")
+                    | {"badge": "analytics.home.queue_badge"},
+                ]
+            },
+            {
+                "title": "Customers",
+                "items": [
+                    _menu("People", "group", "transactions_user"),
+                    _menu("Transactions", "receipt_long", "transactions_transaction"),
+                    _menu("Statements", "upload_file", "transactions_statementimport"),
+                    _menu("Unreadable rows", "report", "transactions_statementreject"),
+                    _menu("Holdings", "savings", "transactions_holding"),
+                    _menu("Orders", "schedule", "transactions_order"),
+                    _menu("Notifications", "notifications", "transactions_notification"),
+                ],
+            },
+            {
+                "title": "LLM Center",
+                "items": [
+                    _menu("Merchants", "storefront", "transactions_merchant"),
+                    _menu("Proposals", "psychology", "llm_center_llmmapping"),
+                    _menu("Decisions", "gavel", "llm_center_mappingdecision"),
+                    _menu("Companies", "domain", "transactions_company"),
+                    _menu("Prices", "show_chart", "transactions_stockprice"),
+                    _menu("Data assets", "dataset", "llm_center_llmdataasset"),
+                    _menu("Amortization", "trending_down", "llm_center_amortizationentry"),
+                ],
+            },
+            {
+                "title": "Books",
+                "items": [
+                    _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
+                    _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
+                ],
+            },
+            {
+                "title": "Operations",
+                "items": [
+                    _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
+                    _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
+                    _menu("Settings", "settings", "transactions_setting"),
+                    _menu("Roles", "badge", "auth_group"),
+                    _menu("API tokens", "key", "transactions_apitoken"),
+                    _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
+                    _menu("Migration runs", "move_down", "transactions_migrationrun"),
+                    _menu("Migration rejects", "rule_folder", "transactions_migrationreject"),
+                ],
+            },
+        ],
+    },
 }
 LOGIN_URL = reverse_lazy("admin:login")
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from kamioi_site.db.indexes import NamedIndex
 from kamioi_site.db.partitions import MonthlyPartitionedModel
+from transactions.models import Merchant
 
 
 class LlmMapping(MonthlyPartitionedModel):
@@ -93,6 +94,15 @@ class LlmMapping(MonthlyPartitionedModel):
 
     def __str__(self) -> str:
         return f"{self.merchant_name} → {self.ticker or 'nobody'}"
+
+
+class ReviewMerchant(Merchant):
+    """A merchant that waits for a decision: the review queue's view of the directory, with rights of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "merchant to review"
+        verbose_name_plural = "review queue"
 
 
 class MappingDecision(models.Model):

@@ -20,8 +20,7 @@ from django.core.files.base import ContentFile
 from llm_center.services.companies import companies_import
 from llm_center.services.proposals import merchants_propose
 from transactions.models import Company, User
-from transactions.services.background import task_run
-from transactions.services.ingest import statement_ingest, statement_upload
+from transactions.services.ingest import statement_run, statement_upload
 from transactions.services.prices import prices_refresh
 from transactions.services.processing import transactions_process
 
@@ -42,7 +41,8 @@ PURCHASES = (
     ("SQ *BLUE HERON COFFEE", 4, 11), ("TST* JOES DINER", 12, 48), ("CORNER LAUNDRY", 6, 20),
     ("CITY PARKING METER", 2, 12), ("OLD TOWN HARDWARE", 9, 75), ("SUNRISE YOGA STUDIO", 18, 40),
     ("STARBUKS COFFEE", 4, 9), ("DELTA CAR CARE", 40, 220),
-    ("FORD OF KIRKLAND", 80, 400), ("BEST BUY GEEK SQUAD", 40, 150), ("LA PALOMA TAQUERIA", 11, 46), ("GREEN LEAF NURSERY", 12, 95), ("MAPLE STREET BOOKS", 9, 55),
+    ("FORD OF KIRKLAND", 80, 400), ("BEST BUY GEEK SQUAD", 40, 150),
+    ("LA PALOMA TAQUERIA", 11, 46), ("GREEN LEAF NURSERY", 12, 95), ("MAPLE STREET BOOKS", 9, 55),
 )  # fmt: skip
 
 
@@ -74,9 +74,8 @@ def demo_load(*, say: Callable[[str], object]) -> DemoLogin:
             user=user, filename=f"{name.lower().replace(' ', '-')}.csv", requested_by=user,
             content=ContentFile(_statement(rng, datetime.now(UTC).date()).encode()), send=False,
         )  # fmt: skip
-        with task_run(task_id=statement.task_id):
-            done = statement_ingest(statement_id=statement.pk)
-        say(f"{email}: {done.rows_added} purchases, {done.rows_rejected} unreadable rows")
+        if done := statement_run(task_id=statement.task_id):
+            say(f"{email}: {done.rows_added} purchases, {done.rows_rejected} unreadable rows")
     processed = transactions_process()
     say(f"processed: {dict(processed.statuses)}")
     proposed = merchants_propose()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, BinaryIO, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.core.files.base import File
@@ -27,9 +27,9 @@ from psycopg2.extras import execute_values
 
 from kamioi_site.db.partitions import months_ensure
 from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
-from transactions.models import StatementImport, Transaction, TransactionKey, User
+from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.normalise import normalise
-from transactions.services.background import task_create, task_send
+from transactions.services.background import task_create, task_heartbeat, task_run, task_send
 from transactions.services.processing import processing_wake
 from transactions.sql import statement as sql
 from transactions.statements import RowError, StatementRow, parse_statement
@@ -146,6 +146,32 @@ def statement_upload(
         if send:
             task_send(task=task)
     return imported
+
+
+def statement_run(*, task_id: UUID | str, report: Callable[[int], None] | None = None) -> StatementImport | None:
+    """Run the import as its background task, with progress; None when another worker has it, or it is done already.
+
+    What makes a file unreadable stands in the task's `error`.
+    """
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return None
+
+        def progress(rows: int, task: BackgroundTask = task) -> None:
+            task_heartbeat(task=task, progress=rows)
+            if report:
+                report(rows)
+
+        statement = StatementImport.objects.get(task=task)
+        done = statement_ingest(statement_id=statement.pk, report=progress)
+        task.progress = task.total = done.rows_done
+        task.result = {
+            "rows": done.rows_done,
+            "added": done.rows_added,
+            "duplicates": done.rows_duplicate,
+            "rejected": done.rows_rejected,
+        }
+    return StatementImport.objects.select_related("task").get(task_id=task_id)
 
 
 def statement_ingest(*, statement_id: int, report: Callable[[int], None] | None = None) -> StatementImport:

@@ -9,8 +9,7 @@ from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
 from transactions.models import User
-from transactions.services.background import task_heartbeat, task_run
-from transactions.services.ingest import statement_ingest, statement_rejects_csv, statement_upload
+from transactions.services.ingest import statement_rejects_csv, statement_run, statement_upload
 from transactions.statements import preview
 
 
@@ -59,22 +58,16 @@ class Command(BaseCommand):
             statement = statement_upload(
                 user=user, filename=path.name, content=File(file), requested_by=user, send=False
             )
-        with (
-            task_run(task_id=statement.task_id) as task,
-            tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar,
-        ):
-            if task is None:
-                raise CommandError("another worker took the import over; see Background tasks in the admin")
+        with tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar:
 
             def report(rows: int) -> None:
                 bar.update(rows - bar.n)
-                task_heartbeat(task=task, progress=rows)
 
-            done = statement_ingest(statement_id=statement.pk, report=report)
-            task.progress = task.total = done.rows_done
-        task.refresh_from_db()
-        if task.error:
-            raise CommandError(f"{path}: {task.error}")
+            done = statement_run(task_id=statement.task_id, report=report)
+        if done is None:
+            raise CommandError("another worker took the import over; see Background tasks in the admin")
+        if done.task.error:
+            raise CommandError(f"{path}: {done.task.error}")
         self.stdout.write(
             f"{done.rows_added} added, {done.rows_duplicate} known already, {done.rows_rejected} rejected"
         )

@@ -1,0 +1,165 @@
+"""Admin pages over tables of any size: keyset pages, nothing counted, nothing skipped through.
+
+A changelist derived from `KeysetAdmin` asks PostgreSQL for one page more than it shows and takes its cursor from the
+rows at the edge. Page 100,000 costs what page 1 costs, and rows added meanwhile shift nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+
+AFTER, BEFORE = "after", "before"
+
+
+class KeysetPaginator(Paginator):
+    """Stands in where the changelist's template asks for a paginator; it never counts."""
+
+    template_name = "kamioi/keyset_pages.html"
+
+    @cached_property
+    def count(self) -> int:
+        """Nobody counts."""
+        return 0
+
+
+class KeysetChangeList(ChangeList):
+    """A changelist whose pages are bounded by values, not by numbers."""
+
+    next_url: str | None = None
+    previous_url: str | None = None
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The filters of the query string, without our cursors."""
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in {AFTER, BEFORE}}
+
+    def get_query_string(self, new_params: dict[str, Any] | None = None, remove: list[str] | None = None) -> str:
+        """Links to another filter or search begin at its first page."""
+        return super().get_query_string(new_params, [*(remove or []), AFTER, BEFORE])
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+        """The key of the pages, and nothing else: an index serves it."""
+        self.keyset = list(self.model_admin.get_keyset(request))
+        return self.keyset
+
+    def get_results(self, request: HttpRequest) -> None:
+        """One page and one row more, from the cursor on."""
+        size = self.list_per_page
+        rows = self.queryset
+        backward = BEFORE in request.GET
+        cursor = request.GET.get(BEFORE if backward else AFTER)
+        ordering = [_reverse(name) for name in self.keyset] if backward else self.keyset
+        if cursor:
+            rows = rows.filter(_beyond(self.model, ordering, cursor))
+        found = list(rows.order_by(*ordering)[: size + 1])
+        more, page = len(found) > size, found[:size]
+        if backward:
+            page.reverse()
+        if page and (more or backward):
+            self.next_url = self._page_url(AFTER, page[-1])
+        if page and (more if backward else bool(cursor)):
+            self.previous_url = self._page_url(BEFORE, page[0])
+        self.first_url = self.get_query_string() if cursor else None
+        self.result_list = page
+        # Alike, so that no template offers to show "all".
+        self.result_count = self.full_result_count = len(page)
+        self.show_full_result_count = False
+        self.show_admin_actions = bool(page)
+        self.can_show_all, self.multi_page = False, True
+        self.paginator = KeysetPaginator(page, size)
+
+    def _page_url(self, parameter: str, row: Model) -> str:
+        values = [_text(getattr(row, name.lstrip("-"))) for name in self.keyset]
+        return super().get_query_string({parameter: json.dumps(values)}, [AFTER, BEFORE])
+
+
+class KeysetAdmin(ModelAdmin):
+    """A model admin with keyset pages.
+
+    `keyset` names columns that together are unique and that an index serves in this order, all in one direction or
+    mixed; the default is the newest id first.
+    """
+
+    keyset: Sequence[str] = ("-id",)
+    list_per_page = 50
+    sortable_by: Any = ()
+    show_full_result_count = False
+    list_disable_select_all = True
+    actions: Any = ()
+
+    def get_keyset(self, request: HttpRequest) -> Sequence[str]:
+        """The columns that order the pages of this request."""
+        return self.keyset
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The changelist without numbers."""
+        return KeysetChangeList
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *args: Any, **kwargs: Any
+    ) -> Paginator:
+        """A paginator that never counts."""
+        return KeysetPaginator([], per_page)
+
+
+class HistoryAdmin(KeysetAdmin):
+    """History: shown, never changed."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Rows come from the work itself."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """What happened, happened."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """And it stays."""
+        return False
+
+
+def _reverse(name: str) -> str:
+    return name[1:] if name.startswith("-") else f"-{name}"
+
+
+def _text(value: Any) -> str | int:
+    return (
+        value.isoformat() if isinstance(value, datetime | date) else str(value) if isinstance(value, Decimal) else value
+    )
+
+
+def _beyond(model: type[Model], ordering: Sequence[str], cursor: str) -> Q:
+    """Rows behind the cursor in this ordering.
+
+    The plain bound on the first column, beside the exact condition, is what lets PostgreSQL start in the index there.
+    """
+    try:
+        values = json.loads(cursor)
+        if not isinstance(values, list) or len(values) != len(ordering):
+            raise ValueError("not a cursor of this list")
+        names = [name.lstrip("-") for name in ordering]
+        bounds = [
+            model._meta.get_field(name).to_python(value)  # type: ignore[union-attr]  # the key is of columns
+            for name, value in zip(names, values, strict=True)
+        ]
+        if any(bound is None for bound in bounds):
+            raise ValueError("not a cursor of this list")
+    except (ValueError, TypeError, ArithmeticError, ValidationError) as error:
+        raise IncorrectLookupParameters(error) from error
+    steps = ["lt" if name.startswith("-") else "gt" for name in ordering]
+    condition = Q()
+    for last in range(len(names)):
+        equal = {names[i]: bounds[i] for i in range(last)}
+        condition |= Q(**equal, **{f"{names[last]}__{steps[last]}": bounds[last]})
+    return Q(**{f"{names[0]}__{steps[0]}e": bounds[0]}) & condition

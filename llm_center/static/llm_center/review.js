@@ -1,0 +1,86 @@
+// The review queue by keyboard, and decisions in a dialogue instead of a page. Without this script the links still work.
+"use strict";
+(() => {
+  const dialog = document.getElementById("decide-dialog");
+  const rows = [...document.querySelectorAll(".review-row")];
+  let current = -1;
+
+  function select(index) {
+    if (!rows.length) return;
+    rows[current]?.classList.remove("is-current");
+    current = Math.max(0, Math.min(rows.length - 1, index));
+    rows[current].classList.add("is-current");
+    rows[current].focus({ preventScroll: true });
+    rows[current].scrollIntoView({ block: "nearest" });
+  }
+
+  function suggest(input) {
+    const list = input.parentElement.querySelector("datalist");
+    let asked = 0;
+    input.addEventListener("input", async () => {
+      const term = input.value.trim();
+      const mine = ++asked;
+      if (!term) return;
+      const reply = await fetch(`${input.dataset.companies}?q=${encodeURIComponent(term)}`);
+      if (!reply.ok || mine !== asked) return;
+      const { companies } = await reply.json();
+      list.replaceChildren(...companies.map((company) => {
+        const option = document.createElement("option");
+        option.value = company.ticker;
+        option.label = `${company.name} (${company.exchange})`;
+        return option;
+      }));
+    });
+  }
+
+  function prepare(place, address) {
+    place.querySelectorAll("input[data-companies]").forEach(suggest);
+    if (!dialog || !dialog.contains(place)) return;
+    place.querySelector("#ticker-form")?.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const ticker = new FormData(event.target).get("ticker");
+      open(`${address.split("?")[0]}?ticker=${encodeURIComponent(ticker)}`);
+    });
+    place.querySelectorAll(".kamioi-cancel").forEach((link) => link.addEventListener("click", (event) => {
+      event.preventDefault();
+      dialog.close();
+    }));
+    place.querySelector("[autofocus]")?.focus();
+  }
+
+  async function open(address) {
+    const reply = await fetch(address);
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const form = page.getElementById("decide");
+    if (!reply.ok || !form) { window.location.assign(address); return; }
+    form.classList.remove("kamioi-card");
+    dialog.replaceChildren(document.adoptNode(form));
+    if (!dialog.open) dialog.showModal();
+    prepare(form, address);
+  }
+
+  const page = document.getElementById("decide");
+  if (page) prepare(page, window.location.href);
+  if (!dialog) return;
+
+  dialog.addEventListener("close", () => { if (current >= 0) rows[current].focus(); });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-dialog]");
+    if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    const row = rows.indexOf(link.closest(".review-row"));
+    if (row >= 0) select(row);
+    open(link.href);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (dialog.open || event.metaKey || event.ctrlKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    if (event.key === "j" || event.key === "k") {
+      event.preventDefault();
+      select(current + (event.key === "j" ? 1 : -1));
+    } else if (current >= 0 && "aenx".includes(event.key)) {
+      const link = rows[current].querySelector(`a[data-key="${event.key}"]`);
+      if (link) { event.preventDefault(); open(link.href); }
+    }
+  });
+})();

@@ -1,0 +1,527 @@
+"""Admin pages of people, transactions, the books, reference data and background work.
+
+History is read-only: what was booked is corrected by booking, never by editing. Large tables have keyset pages and
+are searched by exact values that an index serves.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
+from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.contrib.auth.models import Group
+from django.core import signing
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Lower
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django_celery_beat import admin as beat_admin
+from django_celery_beat import models as beat
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from kamioi_site.admin import HistoryAdmin, KeysetAdmin
+from kamioi_site.errors import KamioiError
+from transactions.models import (
+    ApiToken,
+    BackgroundTask,
+    Company,
+    Holding,
+    LedgerAccount,
+    LedgerTransfer,
+    Merchant,
+    MigrationReject,
+    MigrationRun,
+    Notification,
+    Order,
+    Setting,
+    StatementImport,
+    StatementReject,
+    StockPrice,
+    Transaction,
+    TransactionKey,
+    User,
+)
+from transactions.services.background import task_send
+from transactions.services.ingest import statement_rejects_csv, statement_upload
+from transactions.statements import preview
+
+STATUS_LABELS = {
+    "completed": "success", "approved": "success", "executed": "success",
+    "pending": "info", "queued": "info", "running": "info", "mapped": "info", "proposed": "info",
+    "needs_review": "warning", "awaiting_price": "warning", "rejected": "warning",
+    "failed": "danger", "cancelled": "danger", "not_listed": "default", "refunded": "default",
+}  # fmt: skip
+
+
+def staff_of(request: HttpRequest) -> User:
+    """The member of staff who asks; the admin lets nobody else in."""
+    assert isinstance(request.user, User)  # noqa: S101
+    return request.user
+
+
+class StatusMixin:
+    """The status as a coloured label."""
+
+    @display(description="Status", label=STATUS_LABELS)
+    def status_label(self, row: Any) -> tuple[str, str]:
+        """Value for the colour, words for people."""
+        return row.status, row.status.replace("_", " ")
+
+
+# --- People -----------------------------------------------------------------------------------------------------
+class StaffCreationForm(UserCreationForm):
+    """A new person, known by e-mail."""
+
+    class Meta:
+        model = User
+        fields = ("email",)
+        field_classes: dict[str, Any] = {}
+
+
+@admin.register(User)
+class UserAdmin(KeysetAdmin, BaseUserAdmin):
+    """Customers and staff. Nobody who has transactions is deleted."""
+
+    form = UserChangeForm
+    add_form = StaffCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("email", "name", "account_type", "is_staff", "is_active", "created_at")
+    list_filter = ("account_type", "is_staff", "is_active")
+    search_fields = ("email", "account_number")
+    search_help_text = "The whole e-mail, or the account number"
+    ordering = ("-id",)
+    readonly_fields = ("created_at", "updated_at", "last_login")
+    fieldsets = (
+        (None, {"fields": ("email", "password", "name", "account_type", "account_number")}),
+        ("Round-up", {"fields": ("round_up_enabled", "round_up_rule", "round_up_amount")}),
+        ("Address", {"fields": ("city", "state", "zip_code", "phone")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("History", {"fields": ("created_at", "updated_at", "last_login")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "password1", "password2")}),)
+    filter_horizontal = ("groups",)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Exact values only: the unique indexes serve them among millions."""
+        term = search_term.strip()
+        found = queryset.annotate(email_lower=Lower("email")).filter(
+            Q(email_lower=term.lower()) | Q(account_number=term)
+        )
+        return (found if term else queryset), False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Accounts are deactivated; the books refer to them."""
+        return False
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(ModelAdmin, BaseGroupAdmin):
+    """Roles of staff."""
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(HistoryAdmin):
+    """Tokens of front ends; only their digests exist. They can be revoked."""
+
+    list_display = ("id", "user", "created_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    fields = ("user", "created_at", "expires_at", "revoked_at")
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke the selected tokens", permissions=["view"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        """End these sessions."""
+        if not request.user.has_perm("transactions.change_apitoken"):
+            messages.error(request, "You may not revoke tokens.")
+            return
+        count = tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"{count} tokens revoked.")
+
+
+# --- Transactions -----------------------------------------------------------------------------------------------
+@admin.register(Transaction)
+class TransactionAdmin(StatusMixin, HistoryAdmin):
+    """Purchases and what became of them."""
+
+    list_display = (
+        "id", "date", "user", "merchant", "amount", "round_up", "ticker", "shares", "status_label", "source",
+    )  # fmt: skip
+    list_select_related = ("user",)
+    list_filter = ("status",)
+    search_fields = ("user__email__iexact", "merchant_key__exact")
+    search_help_text = "The customer's whole e-mail, or a merchant that waits (as in the review queue)"
+
+    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
+        """By date where one customer is looked at: that is the index."""
+        return ("-date", "-id") if "user__id__exact" in request.GET else ("-id",)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Links lead here from a customer, a merchant and a ticker."""
+        return lookup in {"user__id__exact", "merchant_key__exact", "ticker__exact", "status__exact"}
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """The customer by e-mail, looked up first; else a merchant key. Never a scan of names."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        user = User.objects.filter(email__iexact=term).values_list("pk", flat=True).first()
+        if user is not None:
+            return queryset.filter(user_id=user), False
+        if term.isdigit():
+            return queryset.filter(pk=int(term)) if int(term) < 2**63 else queryset.none(), False
+        return queryset.filter(merchant_key=term.upper(), status=Transaction.Status.NEEDS_REVIEW), False
+
+
+@admin.register(TransactionKey)
+class TransactionKeyAdmin(HistoryAdmin):
+    """What makes ingest idempotent."""
+
+    list_display = ("id", "user", "idempotency_key", "transaction_id", "date")
+    list_select_related = ("user",)
+
+
+@admin.register(Order)
+class OrderAdmin(StatusMixin, HistoryAdmin):
+    """Purchases of shares that waited for the market."""
+
+    list_display = ("id", "user", "ticker", "amount", "status_label", "execute_after", "executed_at", "shares", "price")
+    list_select_related = ("user",)
+    list_filter = ("status",)
+
+
+@admin.register(Notification)
+class NotificationAdmin(HistoryAdmin):
+    """Messages to customers."""
+
+    list_display = ("id", "user", "title", "type", "read", "created_at")
+    list_select_related = ("user",)
+
+
+# --- The books --------------------------------------------------------------------------------------------------
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(ModelAdmin):
+    """The chart of accounts. Numbers in use cannot be deleted."""
+
+    list_display = ("number", "name", "type")
+    search_fields = ("number", "name")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """Bookings refer to the number."""
+        return ("number", "type") if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Bookings refer to it."""
+        return False
+
+
+@admin.register(LedgerTransfer)
+class LedgerTransferAdmin(HistoryAdmin):
+    """Every movement of money and shares."""
+
+    list_display = (
+        "id", "date", "user_id", "kind", "debit_account", "credit_account", "amount", "ticker", "shares", "reference",
+    )  # fmt: skip
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Links lead here from a transaction."""
+        return lookup in {"user_id__exact", "user_id", "transaction_id__exact", "kind__exact"}
+
+
+@admin.register(Holding)
+class HoldingAdmin(HistoryAdmin):
+    """What customers own."""
+
+    list_display = ("id", "user", "ticker", "shares", "cost_basis", "updated_at")
+    list_select_related = ("user",)
+
+
+# --- Reference data ---------------------------------------------------------------------------------------------
+@admin.register(Company)
+class CompanyAdmin(KeysetAdmin):
+    """Companies that can be bought. What is edited here survives the next import."""
+
+    keyset = ("ticker",)
+    list_display = ("ticker", "name", "exchange", "is_listed", "edited")
+    list_filter = ("is_listed", "edited")
+    search_fields = ("ticker__iexact", "name__icontains")
+    readonly_fields = ("edited",)
+
+    def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:
+        """Remember that a person wrote it."""
+        obj.edited = True
+        super().save_model(request, obj, form, change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """A company is no longer listed; it does not vanish."""
+        return False
+
+
+@admin.register(Merchant)
+class MerchantAdmin(StatusMixin, HistoryAdmin):
+    """The directory. Decisions are made in the review queue, so that each is recorded and what waits is released."""
+
+    list_display = (
+        "merchant_key", "ticker", "company_name", "status_label", "confidence", "source", "waiting_count",
+        "waiting_amount", "decided_at",
+    )  # fmt: skip
+    list_filter = ("status", "source")
+    search_fields = ("merchant_key__startswith",)
+    search_help_text = "Beginning of the merchant, as it is written here"
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """By the beginning of the key: a range of the unique index."""
+        term = search_term.strip().upper()
+        return (queryset.filter(merchant_key__startswith=term) if term else queryset), False
+
+
+@admin.register(StockPrice)
+class StockPriceAdmin(HistoryAdmin):
+    """Quotes."""
+
+    list_display = ("ticker", "price", "as_of", "source")
+    search_fields = ("ticker__exact",)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """One ticker."""
+        term = search_term.strip().upper()
+        return (queryset.filter(ticker=term) if term else queryset), False
+
+
+@admin.register(Setting)
+class SettingAdmin(ModelAdmin):
+    """Settings that take effect with the next set of transactions."""
+
+    list_display = ("key", "value", "type", "description", "updated_at")
+    readonly_fields = ("updated_at",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """The program knows the setting by its key."""
+        return ("key", "type", "updated_at") if obj else ("updated_at",)
+
+
+# --- Background work --------------------------------------------------------------------------------------------
+@admin.register(BackgroundTask)
+class BackgroundTaskAdmin(StatusMixin, HistoryAdmin):
+    """Long actions with their progress; a failed one can be sent again."""
+
+    keyset = ("-created_at", "-id")
+    list_display = ("name", "status_label", "progress_text", "user", "created_at", "finished_at", "error")
+    list_select_related = ("user",)
+    list_filter = ("status",)
+    actions = ("send_again",)
+    change_form_before_template = "admin/transactions/task_progress.html"
+
+    @display(description="Progress")
+    def progress_text(self, task: BackgroundTask) -> str:
+        """How far it is."""
+        return f"{task.progress:,} of {task.total:,}" if task.total else f"{task.progress:,}"
+
+    @admin.action(description="Send the selected failed tasks again", permissions=["view"])
+    def send_again(self, request: HttpRequest, tasks: QuerySet[BackgroundTask]) -> None:
+        """Another round of attempts, from where the task's own state says."""
+        if not request.user.has_perm("transactions.change_backgroundtask"):
+            messages.error(request, "You may not send tasks again.")
+            return
+        failed = list(tasks.filter(status=BackgroundTask.Status.FAILED))
+        for task in failed:
+            task.status, task.attempts, task.error = BackgroundTask.Status.QUEUED, 0, ""
+            task.save(update_fields=["status", "attempts", "error"])
+            task_send(task=task)
+        messages.success(request, f"{len(failed)} tasks sent again.")
+
+
+class StatementForm(forms.Form):
+    """Whose statement, and the file."""
+
+    email = forms.EmailField(label="Customer's e-mail", widget=UnfoldAdminTextInputWidget)
+    file = forms.FileField(
+        label="Statement", help_text="CSV as the bank wrote it, OFX or QFX.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv,.ofx,.qfx", "class": "kamioi-file"}),
+    )  # fmt: skip
+
+    def clean_email(self) -> User:
+        """The customer of this address."""
+        user = User.objects.filter(email__iexact=self.cleaned_data["email"]).first()
+        if user is None:
+            raise forms.ValidationError("No customer has this e-mail.")
+        return user
+
+
+# A previewed file waits this long for its confirmation.
+PREVIEW_SECONDS = 3600
+_PREVIEWS = "previews"
+
+
+@admin.register(StatementImport)
+class StatementImportAdmin(HistoryAdmin):
+    """Uploaded statements. The form shows how a file is understood before anything is stored."""
+
+    list_display = (
+        "id", "user", "filename", "status", "rows_done", "rows_added", "rows_duplicate", "rows_rejected", "created_at",
+    )  # fmt: skip
+    list_select_related = ("user", "task")
+    fields = ("user", "filename", "size", "rows_done", "rows_added", "rows_duplicate", "rows_rejected", "created_at")
+    change_form_before_template = "admin/transactions/statement_progress.html"
+    list_before_template = "admin/transactions/statement_upload_link.html"
+
+    @display(description="Status", label=STATUS_LABELS)
+    def status(self, row: StatementImport) -> tuple[str, str]:
+        """Of the import's task."""
+        return row.task.status, row.task.status
+
+    def get_urls(self) -> list[URLPattern]:
+        """The upload form and the download of what could not be read."""
+        view = self.admin_site.admin_view
+        return [
+            path("upload/", view(self.upload_view), name="transactions_statementimport_upload"),
+            path("<int:pk>/rejects.csv", view(self.rejects_view), name="transactions_statementimport_rejects"),
+            *super().get_urls(),
+        ]
+
+    def upload_view(self, request: HttpRequest) -> HttpResponse:
+        """Choose a file, see how it is understood, import it."""
+        if not request.user.has_perm("transactions.add_statementimport"):
+            return HttpResponse("You may not upload statements.", status=403)
+        context = {
+            **self.admin_site.each_context(request), "title": "Upload a bank statement", "opts": self.opts,
+        }  # fmt: skip
+        if request.method == "POST" and "token" in request.POST:
+            return self._upload_confirm(request)
+        form = StatementForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            upload: UploadedFile = form.cleaned_data["file"]
+            try:
+                shown = preview(upload, filename=upload.name or "")  # type: ignore[arg-type]
+            except KamioiError as error:
+                form.add_error("file", str(error))
+            else:
+                upload.seek(0)
+                stored = default_storage.save(f"{_PREVIEWS}/statement", upload)
+                token = signing.dumps(
+                    {"stored": stored, "user": form.cleaned_data["email"].pk, "name": upload.name}, salt=_PREVIEWS
+                )
+                _previews_sweep()
+                context |= {"preview": shown, "token": token, "customer": form.cleaned_data["email"], "upload": upload}
+        context["form"] = form
+        return TemplateResponse(request, "admin/transactions/statement_upload.html", context)
+
+    def _upload_confirm(self, request: HttpRequest) -> HttpResponse:
+        again = redirect("admin:transactions_statementimport_upload")
+        try:
+            known = signing.loads(request.POST["token"], salt=_PREVIEWS, max_age=PREVIEW_SECONDS)
+        except signing.BadSignature:
+            messages.error(request, "The preview is too old. Choose the file again.")
+            return again
+        user = get_object_or_404(User, pk=known["user"])
+        try:
+            with default_storage.open(known["stored"]) as file:
+                statement = statement_upload(
+                    user=user, filename=known["name"], content=File(file), requested_by=staff_of(request)
+                )  # fmt: skip
+        except FileNotFoundError:
+            messages.error(request, "This statement was imported already, or its preview is too old.")
+            return again
+        except KamioiError as error:
+            messages.error(request, str(error))
+            return again
+        default_storage.delete(known["stored"])
+        messages.success(request, f"{statement.filename} is being imported for {user.email}.")
+        return redirect("admin:transactions_statementimport_change", statement.pk)
+
+    def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        """The rows that could not be read, as CSV."""
+        statement = get_object_or_404(self.get_queryset(request), pk=pk)
+        return StreamingHttpResponse(
+            statement_rejects_csv(statement=statement),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="rejects-{pk}.csv"'},
+        )
+
+
+def _previews_sweep() -> None:
+    """Delete previewed files that nobody confirmed."""
+    oldest = timezone.now().timestamp() - PREVIEW_SECONDS
+    for name in default_storage.listdir(_PREVIEWS)[1]:
+        place = f"{_PREVIEWS}/{name}"
+        if default_storage.get_modified_time(place).timestamp() < oldest:
+            default_storage.delete(place)
+
+
+@admin.register(StatementReject)
+class StatementRejectAdmin(HistoryAdmin):
+    """Rows of statements that could not be read."""
+
+    list_display = ("statement", "row_number", "field", "reason", "raw")
+    list_select_related = ("statement",)
+
+
+@admin.register(MigrationRun)
+class MigrationRunAdmin(HistoryAdmin):
+    """Runs of the migration from the legacy system."""
+
+    list_display = ("id", "command", "source", "status", "rows_done", "rows_total", "started_at", "finished_at")
+
+
+@admin.register(MigrationReject)
+class MigrationRejectAdmin(HistoryAdmin):
+    """Rows of the legacy system that could not be carried over."""
+
+    list_display = ("id", "table_name", "legacy_id", "reason", "created_at")
+
+
+# --- The schedule -----------------------------------------------------------------------------------------------
+class BeatTaskSelect(UnfoldAdminSelectWidget, beat_admin.TaskSelectWidget):
+    """The list of registered tasks, in our style."""
+
+
+class BeatTaskForm(beat_admin.PeriodicTaskForm):
+    """A scheduled task."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        self.fields["regtask"].widget = BeatTaskSelect()
+
+
+for model in (beat.PeriodicTask, beat.IntervalSchedule, beat.CrontabSchedule, beat.SolarSchedule, beat.ClockedSchedule):
+    admin.site.unregister(model)
+
+
+@admin.register(beat.PeriodicTask)
+class PeriodicTaskAdmin(beat_admin.PeriodicTaskAdmin, ModelAdmin):
+    """What runs when."""
+
+    form = BeatTaskForm
+
+
+@admin.register(beat.IntervalSchedule)
+class IntervalScheduleAdmin(beat_admin.IntervalScheduleAdmin, ModelAdmin):
+    """Every so often."""
+
+
+@admin.register(beat.CrontabSchedule)
+class CrontabScheduleAdmin(beat_admin.CrontabScheduleAdmin, ModelAdmin):
+    """At times of the clock."""
+
+
+@admin.register(beat.SolarSchedule)
+class SolarScheduleAdmin(beat_admin.SolarScheduleAdmin, ModelAdmin):
+    """At times of the sun."""
+
+
+@admin.register(beat.ClockedSchedule)
+class ClockedScheduleAdmin(beat_admin.ClockedScheduleAdmin, ModelAdmin):
+    """Once."""
