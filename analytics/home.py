@@ -112,4 +112,4 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def queue_badge(request: HttpRequest) -> str:
     """Merchants that wait, beside the menu entry."""
     merchants, _, _ = queue_totals()
-    return f"{merchants:,}" if merchants else ""
+    return f"{merchants:,}"

@@ -1,5 +1,6 @@
 """Admin pages of the LLM Center: the review queue, the log of proposals, decisions, data assets."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,12 +9,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.dateparse import parse_datetime
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from kamioi_site.admin import HistoryAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
+from llm_center.errors import MerchantChanged
 from llm_center.models import AmortizationEntry, LlmDataAsset, LlmMapping, MappingDecision, ReviewMerchant
 from llm_center.services.review import WAITING, Action, merchant_decide, merchant_effect, queue_totals
 from transactions.admin import StatusMixin, staff_of
@@ -97,9 +98,13 @@ class ReviewMerchantAdmin(HistoryAdmin):
         if request.method == "POST":
             try:
                 decided = merchant_decide(
-                    merchant_id=pk, action=chosen, by=staff_of(request), ticker=ticker,
-                    seen=parse_datetime(request.POST.get("seen", "")), reason=request.POST.get("reason", ""),
-                )  # fmt: skip
+                    merchant_id=pk,
+                    action=chosen,
+                    by=staff_of(request),
+                    ticker=ticker,
+                    seen=_moment(request.POST.get("seen", "")),
+                    reason=request.POST.get("reason", ""),
+                )
             except KamioiError as error:
                 messages.error(request, str(error))
             else:
@@ -127,6 +132,18 @@ class ReviewMerchantAdmin(HistoryAdmin):
         return JsonResponse(
             {"companies": [{"ticker": row.ticker, "name": row.name, "exchange": row.exchange} for row in found[:10]]}
         )
+
+
+def _moment(text: str) -> datetime:
+    """The state of the merchant that the form showed.
+
+    Raises:
+        MerchantChanged: the form does not say.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise MerchantChanged from None
 
 
 def _told(decision: MappingDecision) -> str:

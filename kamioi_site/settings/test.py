@@ -4,12 +4,13 @@ import tempfile
 from pathlib import Path
 
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import STORAGES
+from kamioi_site.settings.base import STORAGES, env_str
 
 SECRET_KEY = "only-for-tests-" + "x" * 40
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = True
-MEDIA_ROOT = Path(tempfile.mkdtemp(prefix="kamioi-test-media-"))
+# A worker of a test shares the files of the test.
+MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or tempfile.mkdtemp(prefix="kamioi-test-media-"))
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True  # nothing is collected for tests

@@ -4,24 +4,22 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('llm_center', '0003_queue_schedule'),
-        ('transactions', '0006_refresh_prices_schedule'),
+        ("llm_center", "0003_queue_schedule"),
+        ("transactions", "0006_refresh_prices_schedule"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ReviewMerchant',
-            fields=[
-            ],
+            name="ReviewMerchant",
+            fields=[],
             options={
-                'verbose_name': 'merchant to review',
-                'verbose_name_plural': 'review queue',
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "verbose_name": "merchant to review",
+                "verbose_name_plural": "review queue",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
             },
-            bases=('transactions.merchant',),
+            bases=("transactions.merchant",),
         ),
     ]

@@ -1,0 +1,146 @@
+"""In a real browser: from a bank statement to owned shares, through the pages that people use.
+
+The screenshots of the README are taken here; `KAMIOI_SCREENSHOTS=docs/images` writes them anew.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from llm_center.services.proposals import merchants_propose
+from tests.factories import PASSWORD, make_company, make_staff, make_user
+from tests.workers import celery_worker, wait_until
+from transactions.models import Holding, LedgerTransfer, Notification, Transaction
+from transactions.services.ledger import ledger_verify
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.django_db(transaction=True, serialized_rollback=True),
+    # With CI=true the test never skips: without a browser it fails.
+    pytest.mark.skipif(
+        CHROMIUM is None and os.environ.get("CI") != "true",
+        reason="no Chromium; as root: apt-get install chromium",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "DJANGO_ALLOW_ASYNC_UNSAFE", "1"
+        )  # Playwright's loop runs in this thread; the ORM is used beside it
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            yield chromium
+            chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that tolerates no error in a script and no failed request."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda reply: problems.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def _picture(page: Page, name: str) -> None:
+    if place := os.environ.get("KAMIOI_SCREENSHOTS"):
+        page.screenshot(path=Path(place) / f"{name}.png")
+
+
+def _log_in(page: Page, address: str, email: str) -> None:
+    page.goto(f"{address}/admin/")
+    page.fill("[name=username]", email)
+    page.fill("[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    expect(page.get_by_role("heading", name="Waiting for a reviewer")).to_be_visible()
+
+
+def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant(live_server, page, tmp_path):
+    staff, customer = make_staff(), make_user("maya@example.com", name="Maya Chen")
+    make_company("SBUX", "95.00", name="Starbucks Corporation")
+    make_company("AMZN", "231.00", name="Amazon.com, Inc.")
+    day = datetime.now(UTC) - timedelta(days=2)
+    statement = tmp_path / "october.csv"
+    statement.write_text(
+        "Posting Date,Description,Debit,Credit\n"
+        f"{day:%m/%d/%Y},STARBUKS COFFEE,4.75,\n"
+        f"{day:%m/%d/%Y},STARBUKS COFFEE,6.10,\n"
+        f"{day:%m/%d/%Y},WHOLEFDS MKT 10234 AUSTIN TX,38.20,\n"
+        f"{day:%m/%d/%Y},CORNER LAUNDRY,twelve,\n"
+    )
+    with celery_worker():
+        _log_in(page, live_server.url, staff.email)
+
+        # Upload, look at the preview, import.
+        page.get_by_role("link", name="Upload a statement").click()
+        page.get_by_label("Customer's e-mail").fill("nobody@example.com")
+        page.get_by_label("Statement").set_input_files(statement)
+        page.get_by_role("button", name="Preview").click()
+        expect(page.get_by_text("No customer has this e-mail.")).to_be_visible()
+        page.get_by_label("Customer's e-mail").fill("Maya@Example.com")
+        page.get_by_label("Statement").set_input_files(statement)
+        page.get_by_role("button", name="Preview").click()
+        expect(page.get_by_text("This is how october.csv is understood")).to_be_visible()
+        expect(page.get_by_role("cell", name="WHOLEFDS MKT 10234 AUSTIN TX")).to_be_visible()
+        _picture(page, "statement-preview")
+        assert not Transaction.objects.exists()
+        page.get_by_role("button", name="Import it").click()
+        expect(page.locator("[data-task-status]")).to_have_text("Completed")
+        expect(page.locator("[data-task-result=added]")).to_have_text("3")
+        expect(page.locator("[data-task-result=rejected]")).to_have_text("1")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download the rows that could not be read").click()
+        assert "twelve" in Path(download.value.path()).read_text()
+        wait_until("waiting for a review", lambda: Transaction.objects.filter(status="needs_review").count() == 3)
+        merchants_propose()  # what beat does every five minutes
+        wait_until("Whole Foods", lambda: Transaction.objects.filter(ticker="AMZN", status="completed").exists())
+
+        # The review queue: the effect is said before it happens.
+        page.get_by_role("link", name="Review queue").first.click()
+        row = page.locator("[data-merchant='STARBUKS COFFEE']")
+        expect(row).to_contain_text("SBUX")
+        expect(row).to_contain_text("80 % sure")
+        _picture(page, "review-queue")
+        page.keyboard.press("j")
+        page.keyboard.press("a")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
+        _picture(page, "decision")
+        assert Transaction.objects.filter(status="needs_review").count() == 2
+        dialog.get_by_role("button", name="Approve SBUX").click()
+        expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions go to work.")).to_be_visible()
+        expect(page.locator("[data-task-status]").first).to_have_text("Completed")
+        expect(page.get_by_text("Nothing waits for a decision")).to_be_visible()
+        wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)
+
+        # The transaction, the holding and the notification, where staff see them.
+        page.get_by_role("link", name="Transactions").first.click()
+        completed = page.get_by_role("row").filter(has_text="STARBUKS COFFEE").first
+        expect(completed).to_contain_text("completed")
+        _picture(page, "transactions")
+        page.get_by_role("link", name="Holdings").click()
+        expect(page.get_by_role("row").filter(has_text="SBUX")).to_contain_text("0.02105264")
+        page.get_by_role("link", name="Notifications").click()
+        expect(page.get_by_role("row").filter(has_text="You own more SBUX").first).to_be_visible()
+        page.get_by_role("link", name="Home").first.click()
+        expect(page.get_by_text("3 (100.0 %)")).to_be_visible()
+        _picture(page, "home")
+
+    assert Holding.objects.get(user=customer, ticker="SBUX").shares > 0
+    assert Notification.objects.filter(user=customer).count() == 3
+    assert LedgerTransfer.objects.filter(user_id=customer.pk, kind="purchase").count() == 3
+    assert list(ledger_verify()) == []

@@ -1,0 +1,119 @@
+"""The pages of the review queue as a browser without scripts sees them."""
+
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from tests.factories import make_company, make_merchant, make_staff, make_user
+from transactions.models import BackgroundTask, Merchant
+
+pytestmark = pytest.mark.django_db
+QUEUE = "admin:llm_center_reviewmerchant_changelist"
+DECIDE = "admin:llm_center_reviewmerchant_decide"
+
+
+@pytest.fixture
+def client() -> Client:
+    """An administrator's browser."""
+    client = Client()
+    client.force_login(make_staff(name="Ruth"))
+    return client
+
+
+@pytest.fixture
+def merchant() -> Merchant:
+    """Three transactions wait for it, and SBUX is proposed."""
+    make_company("SBUX", name="Starbucks")
+    return make_merchant(
+        "STARBUKS", "SBUX", "proposed", waiting_count=3, waiting_amount=Decimal("3.00"), confidence=Decimal("0.8"),
+        reason="Nearly Starbucks.", alternatives=[{"ticker": "DNUT", "company_name": "Krispy Kreme", "brand": "x"}],
+    )  # fmt: skip
+
+
+def _decide(client: Client, merchant: Merchant, action: str, seen: str | None = None, **data: str) -> str:
+    """Post the decision as the form does; the text of the page after it."""
+    address = reverse(DECIDE, args=[merchant.pk, action])
+    if seen is None:
+        seen = client.get(address, {"ticker": data.get("ticker", "")}).context_data["seen"]
+    return client.post(address, {"seen": seen, **data}, follow=True).content.decode()
+
+
+def test_the_queue_shows_the_evidence(client, merchant):
+    text = client.get(reverse(QUEUE)).content.decode()
+    for shown in ("STARBUKS", "$3.00", "3 transactions", "SBUX", "Starbucks", "80 % sure", "Nearly Starbucks.", "DNUT"):
+        assert shown in text
+
+
+def test_an_empty_queue_says_so(client):
+    assert "Nothing waits for a decision" in client.get(reverse(QUEUE)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("action", "ticker", "effect"),
+    [
+        ("approve", "", "releases 3 transactions: $3.00 of round-ups buys SBUX (Starbucks)"),
+        ("correct", "dnut", "releases 3 transactions: $3.00 of round-ups buys DNUT"),
+        ("not_listed", "", "closes 3 transactions: the $3.00 of round-ups is not invested"),
+        ("reject", "", "rejects SBUX for good; 3 transactions with $3.00 of round-ups go on waiting"),
+    ],
+)
+def test_the_effect_is_said_before_and_nothing_happens_until_it_is_confirmed(client, merchant, action, ticker, effect):
+    make_company("DNUT")
+    reply = client.get(reverse(DECIDE, args=[merchant.pk, action]), {"ticker": ticker})
+    assert effect in reply.content.decode()
+    assert Merchant.objects.get().status == "proposed"
+
+
+def test_approving_sends_the_release_and_says_what_goes_to_work(client, merchant):
+    assert "STARBUKS is SBUX: 3 transactions go to work." in _decide(client, merchant, "approve")
+    task = BackgroundTask.objects.get(name="release_merchants")
+    assert (task.arguments["merchant_keys"], task.total, task.status) == (["STARBUKS"], 3, "queued")
+
+
+def test_the_second_of_two_reviewers_is_told_and_changes_nothing(client, merchant):
+    other = Client()
+    other.force_login(make_staff(name="Omar"))
+    seen = client.get(reverse(DECIDE, args=[merchant.pk, "approve"])).context_data["seen"]
+    _decide(other, merchant, "not_listed")
+    text = _decide(client, merchant, "approve", seen=seen)
+    assert "STARBUKS was changed meanwhile by Omar" in text
+    assert Merchant.objects.get().status == "not_listed"
+
+
+@pytest.mark.parametrize("ticker", ["NOPE", "GONE", ""])
+def test_a_ticker_that_cannot_be_bought_is_refused_before_and_at_the_decision(client, merchant, ticker):
+    make_company("GONE", is_listed=False)
+    address = reverse(DECIDE, args=[merchant.pk, "correct"])
+    assert b"releases" not in client.get(address, {"ticker": ticker}).content
+    client.post(address, {"seen": merchant.updated_at.isoformat(), "ticker": ticker})
+    assert Merchant.objects.get().status == "proposed"
+
+
+def test_an_unknown_decision_and_a_garbled_state_are_no_server_error(client, merchant):
+    assert client.get(f"/admin/llm_center/reviewmerchant/{merchant.pk}/decide/explode/").status_code == 404
+    assert client.get(reverse(DECIDE, args=[merchant.pk + 1, "approve"])).status_code == 404
+    for seen in ("", "yesterday", "2026-13-45"):
+        reply = client.post(reverse(DECIDE, args=[merchant.pk, "approve"]), {"seen": seen})
+        assert reply.status_code in {302, 400}
+    assert Merchant.objects.get().status == "proposed"
+
+
+def test_staff_without_the_right_see_the_queue_and_cannot_decide(merchant):
+    viewer = make_user(is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_reviewmerchant"))
+    client = Client()
+    client.force_login(viewer)
+    assert b"review-buttons" not in client.get(reverse(QUEUE)).content
+    assert client.get(reverse(DECIDE, args=[merchant.pk, "approve"])).status_code == 403
+
+
+def test_type_ahead_finds_by_ticker_and_by_name_only_what_is_listed(client):
+    make_company("SBUX", name="Starbucks")
+    make_company("SBX", name="Gone", is_listed=False)
+    make_company("KO", name="Coca-Cola of Sbarro")
+    found = client.get(reverse("admin:llm_center_reviewmerchant_companies"), {"q": "sb"}).json()["companies"]
+    assert [company["ticker"] for company in found] == ["SBUX", "KO"]
+    assert client.get(reverse("admin:llm_center_reviewmerchant_companies")).json() == {"companies": []}

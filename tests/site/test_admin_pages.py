@@ -1,0 +1,210 @@
+"""Every changelist of the admin: found, cheap, and of the same cost whatever the number of rows."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from kamioi_site.admin import HistoryAdmin, KeysetAdmin
+from llm_center.models import AmortizationEntry, LlmDataAsset, LlmMapping, MappingDecision
+from llm_center.services.proposals import merchants_propose
+from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
+from transactions.models import (
+    ApiToken,
+    BackgroundTask,
+    Merchant,
+    MigrationReject,
+    MigrationRun,
+    Order,
+    StatementImport,
+    StatementReject,
+    Transaction,
+    TransactionKey,
+)
+from transactions.services.processing import transactions_process
+
+pytestmark = pytest.mark.django_db
+
+# Session, user and the review queue's badge.
+BASE = 3
+ROUNDS = 4
+
+
+@pytest.fixture
+def staff_client() -> Client:
+    """A browser of an administrator."""
+    client = Client()
+    client.force_login(make_staff())
+    return client
+
+
+def _fill(number: int) -> None:
+    """Some rows of everything."""
+    user, company = make_user(), make_company(f"TICK{number}")
+    make_merchant(f"KNOWN {number}", company.ticker)
+    make_transaction(user, f"KNOWN {number}")
+    make_transaction(user, f"UNKNOWN {number}", "7.25")
+    transactions_process()
+    merchants_propose()
+    task = BackgroundTask.objects.create(name="ingest_statement", user=user)
+    statement = StatementImport.objects.create(task=task, user=user, filename=f"{number}.csv")
+    StatementReject.objects.create(statement=statement, row_number=1, field="date", reason="none")
+    ApiToken.issue(user=user)
+    TransactionKey.objects.create(user=user, idempotency_key=str(number), transaction_id=1, date=timezone.now())
+    Order.objects.create(
+        user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
+        amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
+    )  # fmt: skip
+    MappingDecision.objects.create(
+        merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user
+    )
+    LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="admin", decided_by=user)
+    asset = LlmDataAsset.objects.create(asset_name=f"Model {number}", asset_type="model")
+    AmortizationEntry.objects.create(asset=asset, period=timezone.now().date().replace(day=1), amount=Decimal(1))
+    run = MigrationRun.objects.create(command="copy")
+    MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
+
+
+def _statements(client: Client, address: str) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        reply = client.get(address)
+        assert reply.status_code == 200, address
+        reply.render() if hasattr(reply, "render") and not reply.is_rendered else None
+    return [query["sql"] for query in captured.captured_queries]
+
+
+def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests):
+    _fill(0)
+    addresses = {
+        model._meta.label: reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        for model in admin.site._registry
+    }
+    before = {label: _statements(staff_client, address) for label, address in addresses.items()}
+    for number in range(1, ROUNDS):
+        _fill(number)
+    for model, page in admin.site._registry.items():
+        with subtests.test(model._meta.label):
+            statements = _statements(staff_client, addresses[model._meta.label])
+            assert len(statements) == len(before[model._meta.label])
+            assert not any(" OFFSET " in statement for statement in statements)
+            if isinstance(page, KeysetAdmin):
+                # Its rows, and at most the few things around them.
+                assert len(statements) <= BASE + 5, statements
+                table = model._meta.db_table
+                counts = [text for text in statements if re.search(rf'COUNT\(\*\).*FROM "{table}"', text)]
+                # The review queue's own figures come from the partial index of what waits.
+                assert all("waiting" in text or "'proposed', 'rejected'" in text for text in counts), counts
+
+
+def test_every_page_of_a_row_opens(staff_client, subtests):
+    _fill(0)
+    for model in admin.site._registry:
+        with subtests.test(model._meta.label):
+            row = model._default_manager.first()
+            assert row is not None or model._meta.app_label in {"django_celery_beat", "auth"}, model
+            if row is not None:
+                name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+                assert staff_client.get(reverse(name, args=[row.pk]), follow=True).status_code == 200
+
+
+def test_every_model_of_ours_has_a_page():
+    from django.apps import apps
+
+    ours = {
+        model for app in ("transactions", "llm_center", "analytics") for model in apps.get_app_config(app).get_models()
+    }
+    assert ours - set(admin.site._registry) == set()
+
+
+def test_history_cannot_be_written(staff_client, subtests):
+    _fill(0)
+    for model, page in admin.site._registry.items():
+        if isinstance(page, HistoryAdmin):
+            with subtests.test(model._meta.label):
+                row: Any = model._default_manager.first()
+                name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+                assert staff_client.post(reverse(f"{name}_delete", args=[row.pk])).status_code == 403
+                assert staff_client.get(reverse(f"{name}_add")).status_code == 403
+                reply = staff_client.post(reverse(f"{name}_change", args=[row.pk]), {"ticker": "HACK"})
+                assert reply.status_code in {403, 302}
+                assert model._default_manager.filter(pk=row.pk).exists()
+
+
+def test_pages_of_transactions_show_each_row_once_though_rows_are_added(staff_client):
+    user = make_user()
+    for number in range(120):
+        make_transaction(user, f"SHOP {number}")
+    address = reverse("admin:transactions_transaction_changelist")
+    for query in ("", f"?user__id__exact={user.pk}"):
+        seen: list[int] = []
+        url = address + query
+        pages = 0
+        while url:
+            changelist = staff_client.get(url).context_data["cl"]
+            seen += [row.pk for row in changelist.result_list]
+            url = address + changelist.next_url if changelist.next_url else ""
+            pages += 1
+            make_transaction(user, "LATE", date=timezone.now())
+        ids = list(Transaction.objects.exclude(merchant="LATE").values_list("pk", flat=True))
+        assert pages == 3
+        assert sorted(set(seen) & set(ids)) == sorted(ids)
+        assert len(seen) == len(set(seen))
+        Transaction.objects.filter(merchant="LATE").delete()
+
+
+def test_pages_go_back_to_where_they_came_from(staff_client):
+    for number in range(120):
+        make_merchant(f"SHOP {number}", None, "proposed", waiting_amount=Decimal(number % 7), waiting_count=1)
+    address = reverse("admin:llm_center_reviewmerchant_changelist")
+    forward, url = [], address
+    while url:
+        changelist = staff_client.get(url).context_data["cl"]
+        forward.append([row.pk for row in changelist.result_list])
+        last, url = changelist, address + changelist.next_url if changelist.next_url else ""
+    assert [len(page) for page in forward] == [25, 25, 25, 25, 20]
+    expected = Merchant.objects.order_by("-waiting_amount", "id").values_list("pk", flat=True)
+    assert [pk for page in forward for pk in page] == list(expected)
+    backward = [forward[-1]]
+    while last.previous_url:
+        last = staff_client.get(address + last.previous_url).context_data["cl"]
+        backward.append([row.pk for row in last.result_list])
+    assert backward == forward[::-1]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "[]", "[1,2,3]", '["x"]', "[null]", '{"a":1}', "[[1]]", "[1e400]"])
+def test_a_cursor_of_somebody_elses_is_no_error(staff_client, cursor):
+    make_transaction(make_user())
+    reply = staff_client.get(reverse("admin:transactions_transaction_changelist"), {"after": cursor}, follow=True)
+    assert reply.status_code == 200
+
+
+def test_the_schedule_is_shown(staff_client):
+    assert PeriodicTask.objects.filter(task="process_llm_queue").exists()
+    assert b"process_llm_queue" in staff_client.get(reverse("admin:django_celery_beat_periodictask_changelist")).content
+
+
+def test_a_saved_company_is_marked_as_edited(staff_client):
+    company = make_company("SBUX")
+    reply = staff_client.post(
+        reverse("admin:transactions_company_change", args=[company.pk]),
+        {"ticker": "SBUX", "name": "Starbucks", "exchange": "Nasdaq", "cik": "", "aliases": "[]", "is_listed": "on"},
+    )
+    assert reply.status_code == 302
+    company.refresh_from_db()
+    assert (company.name, company.edited) == ("Starbucks", True)
+
+
+def test_customers_do_not_see_the_admin():
+    client = Client()
+    client.force_login(make_user())
+    assert client.get(reverse("admin:index")).status_code == 302
+    assert client.get(reverse("admin:llm_center_reviewmerchant_companies"), {"q": "s"}).status_code == 302

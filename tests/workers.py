@@ -1,0 +1,66 @@
+"""A real Celery worker beside a test: a process of its own on the test's database and Redis."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+from celery import current_app
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 90
+
+
+def process_environment() -> dict[str, str]:
+    """What a process of the same installation as this test needs to know."""
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "kamioi_site.settings.test",
+        "DATABASE_URL": urlunsplit(database),
+        "REDIS_URL": settings.REDIS_URL,
+        "MEDIA_ROOT": str(settings.MEDIA_ROOT),
+    }
+
+
+@contextmanager
+def celery_worker(
+    *, concurrency: int = 2, queues: str = "ai,transactions,analytics,notifications,bulk"
+) -> Iterator[psutil.Process]:
+    """A prefork worker for these queues, ready to take tasks; killed with its children afterwards."""
+    log = Path(str(settings.MEDIA_ROOT)) / "worker.log"
+    with log.open("wb") as output, subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "kamioi_site", "worker", "-l", "info", "-Q", queues, "-c", str(concurrency),
+         "--without-mingle", "--without-gossip", "-n", f"test{os.getpid()}@%h"],
+        cwd=ROOT, env=process_environment(), stdout=output, stderr=subprocess.STDOUT,
+    ) as started:  # fmt: skip
+        worker = psutil.Process(started.pid)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not current_app.control.ping(timeout=0.5):
+                if started.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the worker did not come up:\n{log.read_text()[-3000:]}")
+            yield worker
+        finally:
+            for process in [*worker.children(recursive=True), worker] if worker.is_running() else []:
+                process.kill()
+            started.wait(timeout=30)
+
+
+def wait_until(what: str, happens: object, *, seconds: float = 60) -> None:
+    """Ask until it happens.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not happens():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} seconds"
+        time.sleep(0.1)
