@@ -33,11 +33,18 @@ def merchant() -> Merchant:
     )  # fmt: skip
 
 
+def _seen(client: Client, merchant: Merchant, action: str, ticker: str = "") -> str:
+    """The state of the merchant that the form shows."""
+    context = client.get(reverse(DECIDE, args=[merchant.pk, action]), {"ticker": ticker}).context_data
+    assert context is not None
+    return context["seen"]
+
+
 def _decide(client: Client, merchant: Merchant, action: str, seen: str | None = None, **data: str) -> str:
     """Post the decision as the form does; the text of the page after it."""
     address = reverse(DECIDE, args=[merchant.pk, action])
     if seen is None:
-        seen = client.get(address, {"ticker": data.get("ticker", "")}).context_data["seen"]
+        seen = _seen(client, merchant, action, data.get("ticker", ""))
     return client.post(address, {"seen": seen, **data}, follow=True).content.decode()
 
 
@@ -76,7 +83,7 @@ def test_approving_sends_the_release_and_says_what_goes_to_work(client, merchant
 def test_the_second_of_two_reviewers_is_told_and_changes_nothing(client, merchant):
     other = Client()
     other.force_login(make_staff(name="Omar"))
-    seen = client.get(reverse(DECIDE, args=[merchant.pk, "approve"])).context_data["seen"]
+    seen = _seen(client, merchant, "approve")
     _decide(other, merchant, "not_listed")
     text = _decide(client, merchant, "approve", seen=seen)
     assert "STARBUKS was changed meanwhile by Omar" in text

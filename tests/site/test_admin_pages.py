@@ -78,7 +78,6 @@ def _statements(client: Client, address: str) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         reply = client.get(address)
         assert reply.status_code == 200, address
-        reply.render() if hasattr(reply, "render") and not reply.is_rendered else None
     return [query["sql"] for query in captured.captured_queries]
 
 

@@ -171,7 +171,7 @@ def statement_run(*, task_id: UUID | str, report: Callable[[int], None] | None =
             "duplicates": done.rows_duplicate,
             "rejected": done.rows_rejected,
         }
-    return StatementImport.objects.select_related("task").get(task_id=task_id)
+    return StatementImport.objects.select_related("task").get(task=task)
 
 
 def statement_ingest(*, statement_id: int, report: Callable[[int], None] | None = None) -> StatementImport:
