@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from llm_center.services.proposals import merchants_propose
@@ -29,17 +30,19 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, headless."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "DJANGO_ALLOW_ASYNC_UNSAFE", "1"
-        )  # Playwright's loop runs in this thread; the ORM is used beside it
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            yield chromium
-            chromium.close()
+@pytest.fixture
+def browser(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    """Debian's Chromium, headless.
+
+    Playwright's loop runs in this thread, so Django takes what is done meanwhile for asynchronous and gives it another
+    connection. It is therefore up only between the set-up and the tear-down of the database.
+    """
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+        connections.close_all()
 
 
 @pytest.fixture
