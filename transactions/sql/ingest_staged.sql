@@ -7,7 +7,7 @@ WITH counted AS (
     RETURNING fingerprint, seen
 ),
 numbered AS MATERIALIZED (
-    SELECT staged.*, nextval(pg_get_serial_sequence('transactions', 'id')) AS id,
+    SELECT staged.*, nextval((SELECT pg_get_serial_sequence('transactions', 'id')::regclass)) AS id, -- found once
            staged.fingerprint || '.' || (counted.seen - count(*) OVER same
                + row_number() OVER (same ORDER BY staged.line)) AS idempotency_key
     FROM staged JOIN counted ON counted.fingerprint = staged.fingerprint
