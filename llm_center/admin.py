@@ -26,9 +26,9 @@ RECENT_RELEASES = 5
 
 @admin.register(ReviewMerchant)
 class ReviewMerchantAdmin(HistoryAdmin):
-    """Merchants that wait for a decision, most money first."""
+    """Merchants that wait for a decision, where it is worth most first."""
 
-    keyset = ("-waiting_amount", "id")
+    keyset = ("-review_priority", "id")
     list_display = ("merchant_key", "waiting_count", "waiting_amount")
     list_per_page = 25
     change_list_template = "admin/llm_center/review_queue.html"

@@ -43,6 +43,7 @@ from transactions.models import (
     MigrationRun,
     Notification,
     Order,
+    ReleasedTransaction,
     Setting,
     StatementImport,
     StatementReject,
@@ -285,6 +286,14 @@ class MerchantAdmin(StatusMixin, HistoryAdmin):
         """By the beginning of the key: a range of the unique index."""
         term = search_term.strip().upper()
         return (queryset.filter(merchant_key__startswith=term) if term else queryset), False
+
+
+@admin.register(ReleasedTransaction)
+class ReleasedTransactionAdmin(HistoryAdmin):
+    """What a decision put back to work."""
+
+    list_display = ("id", "decision_id", "user", "transaction_id", "date")
+    list_select_related = ("user",)
 
 
 @admin.register(StockPrice)

@@ -25,6 +25,7 @@ from transactions.models import (
     MigrationReject,
     MigrationRun,
     Order,
+    ReleasedTransaction,
     StatementImport,
     StatementReject,
     Transaction,
@@ -64,6 +65,7 @@ def _fill(number: int) -> None:
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
         amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
     )  # fmt: skip
+    ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user
     )
@@ -162,7 +164,14 @@ def test_pages_of_transactions_show_each_row_once_though_rows_are_added(staff_cl
 
 def test_pages_go_back_to_where_they_came_from(staff_client):
     for number in range(120):
-        make_merchant(f"SHOP {number}", None, "proposed", waiting_amount=Decimal(number % 7), waiting_count=1)
+        make_merchant(
+            f"SHOP {number}",
+            None,
+            "proposed",
+            waiting_amount=Decimal(number % 7),
+            waiting_count=1,
+            confidence=Decimal(number % 3) / 10,
+        )
     address = reverse("admin:llm_center_reviewmerchant_changelist")
     forward, url = [], address
     while url:
@@ -170,7 +179,7 @@ def test_pages_go_back_to_where_they_came_from(staff_client):
         forward.append([row.pk for row in changelist.result_list])
         last, url = changelist, address + changelist.next_url if changelist.next_url else ""
     assert [len(page) for page in forward] == [25, 25, 25, 25, 20]
-    expected = Merchant.objects.order_by("-waiting_amount", "id").values_list("pk", flat=True)
+    expected = Merchant.objects.order_by("-review_priority", "id").values_list("pk", flat=True)
     assert [pk for page in forward for pk in page] == list(expected)
     backward = [forward[-1]]
     while last.previous_url:

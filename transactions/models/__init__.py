@@ -8,7 +8,7 @@ from transactions.models.activity import (
     StatementImport,
     StatementReject,
 )
-from transactions.models.directory import Company, Merchant, Setting, StockPrice
+from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionKey
 from transactions.models.user import ApiToken, User
@@ -27,6 +27,7 @@ __all__ = [
     "MigrationRun",
     "Notification",
     "Order",
+    "ReleasedTransaction",
     "Setting",
     "StatementImport",
     "StatementReject",

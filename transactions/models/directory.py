@@ -7,7 +7,8 @@ purchases. It lives here, and not in the LLM Center which fills it, because proc
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 
@@ -74,15 +75,21 @@ class Merchant(models.Model):
     decided_at = models.DateTimeField(null=True, blank=True)
     waiting_count = models.PositiveIntegerField(default=0)
     waiting_amount = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    review_priority = models.GeneratedField(
+        expression=F("waiting_amount") * (Value(Decimal(1)) - Coalesce(F("confidence"), Value(Decimal(0)))),
+        output_field=models.DecimalField(max_digits=18, decimal_places=6),
+        db_persist=True,
+        help_text="Dollars that wait, times how unsure the proposal is: what the review queue is ordered by.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         db_table = "merchants"
         indexes = [
-            # The review queue, money first.
+            # The review queue: where a decision is worth most comes first.
             models.Index(
-                fields=["-waiting_amount", "id"],
+                fields=["-review_priority", "id"],
                 name="idx_merchants_queue",
                 condition=Q(status__in=["proposed", "rejected"]),
             ),
@@ -112,6 +119,27 @@ class Merchant(models.Model):
 
     def __str__(self) -> str:
         return self.merchant_key
+
+
+class ReleasedTransaction(models.Model):
+    """A transaction that a reviewer's decision put back to work, kept while the decision can be undone."""
+
+    decision_id = models.BigIntegerField(help_text="The row of `mapping_decisions`.")
+    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
+    transaction_id = models.BigIntegerField()
+    date = models.DateTimeField(help_text="Of the transaction.")
+
+    class Meta:
+        db_table = "released_transactions"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "decision_id", "transaction_id"], name="released_transactions_once_per_decision"
+            )
+        ]
+        indexes = [models.Index(fields=["decision_id", "user"], name="idx_released_decision")]
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id} by decision {self.decision_id}"
 
 
 class StockPrice(models.Model):

@@ -3,7 +3,9 @@
 One row of `ledger_transfers` is one balanced movement from the credit account to the debit account, so an unbalanced
 entry cannot exist. A purchase makes up to four: `round_up` (the customer's money comes in), `fee` (ours), `purchase`
 (money becomes shares; this row carries ticker and shares) and `rounding` (what the rounding of shares leaves, either
-way). `ledger_transfers` is split by month on `date`, the date of the transaction, and unique on
+way). A booking that was wrong is taken back by contra entries: the same rows with the accounts exchanged and the kind
+`undo_…`. What is booked for the same transaction after that has the kinds `round_up_2`, `fee_2` and so on.
+`ledger_transfers` is split by month on `date`, the date of the transaction, and unique on
 (user, transaction, kind, date): nothing can be booked twice, whenever it is tried again.
 
 At all times `holdings` is the sum of the rows that carry shares; `manage.py verify_ledger` checks it.
@@ -64,6 +66,10 @@ class Account(models.TextChoices):
     AMORTIZATION_EXPENSE = "67010", "Amortization expense"
 
 
+# A transaction is booked at most this often: once, and again after each time it was taken back.
+MAX_BOOKINGS = 5
+BOOKING_SUFFIXES = ("", *(f"_{number}" for number in range(2, MAX_BOOKINGS + 1)))
+
 # kind → (debit, credit). The database refuses other pairs for these kinds (ledger_transfers_posting_rule).
 POSTING_RULES: dict[str, tuple[tuple[Account, Account], ...]] = {
     "round_up": ((Account.BANK, Account.CUSTOMER_FUNDS),),
@@ -75,13 +81,30 @@ POSTING_RULES: dict[str, tuple[tuple[Account, Account], ...]] = {
 }
 
 
+for _kind in ("round_up", "fee", "purchase", "rounding"):
+    for _suffix in BOOKING_SUFFIXES:
+        _pairs = POSTING_RULES[_kind]
+        POSTING_RULES[_kind + _suffix] = _pairs
+        POSTING_RULES[f"undo_{_kind}{_suffix}"] = tuple((credit, debit) for debit, credit in _pairs)
+
+# Kinds that carry a ticker and shares.
+SHARE_KINDS = (
+    "purchase",
+    "opening",
+    *sorted(kind for kind in POSTING_RULES if "purchase" in kind and kind != "purchase"),
+)
+
+
 def _posting_rule() -> Q:
-    """Kinds with a rule keep to it; other kinds (journal entries) are free."""
-    allowed = ~Q(kind__in=list(POSTING_RULES))
+    """Kinds with a rule keep to it; other kinds (journal entries) are free.
+
+    The usual kinds come first: PostgreSQL stops at the first that fits, and every booking passes here.
+    """
+    allowed = Q()
     for kind, pairs in POSTING_RULES.items():
         for debit, credit in pairs:
             allowed |= Q(kind=kind, debit_account=debit.value, credit_account=credit.value)
-    return allowed
+    return allowed | ~Q(kind__in=list(POSTING_RULES))
 
 
 class LedgerTransfer(MonthlyPartitionedModel):
@@ -113,8 +136,8 @@ class LedgerTransfer(MonthlyPartitionedModel):
             ),
             models.CheckConstraint(condition=_posting_rule(), name="ledger_transfers_posting_rule"),
             models.CheckConstraint(
-                condition=Q(kind__in=["purchase", "opening"], ticker__isnull=False, shares__isnull=False, shares__gte=0)
-                | (~Q(kind__in=["purchase", "opening"]) & Q(ticker__isnull=True, shares__isnull=True)),
+                condition=Q(kind__in=SHARE_KINDS, ticker__isnull=False, shares__isnull=False, shares__gte=0)
+                | (~Q(kind__in=SHARE_KINDS) & Q(ticker__isnull=True, shares__isnull=True)),
                 name="ledger_transfers_shares_with_purchase",
             ),
         ]

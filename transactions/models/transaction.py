@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from kamioi_site.db.indexes import NamedIndex
 from kamioi_site.db.partitions import MonthlyPartitionedModel
+from transactions.models.ledger import MAX_BOOKINGS
 
 # Work is claimed by user bucket: two workers never hold the same user.
 USER_BUCKETS = 64
@@ -64,6 +65,9 @@ class Transaction(MonthlyPartitionedModel):
     failure_reason = models.CharField(max_length=255, blank=True, default="")
     transaction_type = models.CharField(max_length=20, default="bank")
     source = models.CharField(max_length=20, default="api")
+    booking = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often what was booked has been taken back by contra entries."
+    )
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.CUSTOMER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -111,6 +115,7 @@ class Transaction(MonthlyPartitionedModel):
                 name="transactions_status_known",
             ),
             models.CheckConstraint(condition=~Q(amount=0) | Q(source="legacy"), name="transactions_amount_not_zero"),
+            models.CheckConstraint(condition=Q(booking__lt=MAX_BOOKINGS), name="transactions_booking_in_bounds"),
             models.CheckConstraint(
                 condition=Q(round_up__gte=0, fee__gte=0, investable__gte=0), name="transactions_parts_not_negative"
             ),

@@ -148,7 +148,9 @@ def platform_fee() -> Decimal:
     return fee
 
 
-def merchants_release(*, merchant_keys: Sequence[str], report: Callable[[int], None] | None = None) -> int:
+def merchants_release(
+    *, merchant_keys: Sequence[str], decision_id: int | None = None, report: Callable[[int], None] | None = None
+) -> int:
     """Put every transaction that waits for these merchants back to work, ahead of bulk. Returns how many.
 
     A set that is being processed may still park rows for the merchant as unknown, with the directory of a moment
@@ -156,6 +158,7 @@ def merchants_release(*, merchant_keys: Sequence[str], report: Callable[[int], N
     comes after it sees the decision.
 
     Args:
+        decision_id: the reviewer's decision, which remembers what it released so that it can be undone.
         report: called with the number released so far, after each batch.
     """
     released, keys = 0, list(merchant_keys)
@@ -166,21 +169,91 @@ def merchants_release(*, merchant_keys: Sequence[str], report: Callable[[int], N
                 _buckets_lock(cursor, buckets)
                 cursor.execute(
                     statement("release_merchants"),
-                    {"merchant_keys": keys, "buckets": buckets, "most": RELEASE_BATCH, "now": timezone.now()},
+                    {
+                        "merchant_keys": keys,
+                        "decision": decision_id,
+                        "buckets": buckets,
+                        "most": RELEASE_BATCH,
+                        "now": timezone.now(),
+                    },
                 )
-                moved = cursor.rowcount
+                moved = cursor.fetchone()[0]
             released += moved
             if report and moved:
                 report(released)
             if moved < RELEASE_BATCH:
                 break
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Locked first: who parks rows for a merchant holds its row until commit, so the count after it sees them.
-        cursor.execute("SELECT FROM merchants WHERE merchant_key = ANY (%s) ORDER BY merchant_key FOR UPDATE", [keys])
-        cursor.execute(statement("recount_waiting"), {"merchant_keys": keys})
+    _waiting_recount(keys)
     if released:
         processing_wake(priority=Transaction.Priority.RELEASE)
     return released
+
+
+def _waiting_recount(merchant_keys: Sequence[str]) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Locked first: who parks rows for a merchant holds its row until commit, so the count after it sees them.
+        cursor.execute(
+            "SELECT FROM merchants WHERE merchant_key = ANY (%s) ORDER BY merchant_key FOR UPDATE",
+            [list(merchant_keys)],
+        )
+        cursor.execute(statement("recount_waiting"), {"merchant_keys": list(merchant_keys)})
+
+
+@dataclass(slots=True)
+class Undone:
+    """What taking a decision back moved: transactions put back to work, and those of them that had been bought."""
+
+    moved: int = 0
+    bought: int = 0
+
+
+def release_undo(
+    *,
+    decision_id: int,
+    merchant_key: str,
+    ticker: str | None,
+    since: datetime,
+    report: Callable[[int], None] | None = None,
+) -> Undone:
+    """Take back what a decision led to, after the directory no longer says so.
+
+    What was booked is corrected by contra entries at the price it was bought for, never by an edit; the transactions
+    become pending and are looked up anew. Locks each user bucket first: a set booked under the decision has committed
+    then, and the next one sees the directory of now. Running it again finds nothing.
+
+    Args:
+        ticker: what the decision said; None for "not listed". Transactions with another outcome are left alone.
+        since: when it was decided.
+    """
+    done = Undone()
+    for start in range(0, USER_BUCKETS, BUCKETS_A_SET):
+        buckets = ALL_BUCKETS[start : start + BUCKETS_A_SET]
+        while True:
+            with transaction.atomic(), connection.cursor() as cursor:
+                _buckets_lock(cursor, buckets)
+                cursor.execute(
+                    statement("undo_release"),
+                    {
+                        "decision": decision_id,
+                        "merchant_key": merchant_key,
+                        "ticker": ticker,
+                        "since": since,
+                        "buckets": buckets,
+                        "most": RELEASE_BATCH,
+                        "reference": f"undo of decision {decision_id}",
+                        "now": timezone.now(),
+                    },
+                )
+                moved, bought = cursor.fetchone()
+            done.moved += moved
+            done.bought += bought
+            if report and moved:
+                report(done.moved)
+            if moved < RELEASE_BATCH:
+                break
+    if done.moved:
+        processing_wake(priority=Transaction.Priority.RELEASE)
+    return done
 
 
 def orders_execute(*, now: datetime | None = None) -> int:

@@ -4,7 +4,7 @@ WITH claimed AS MATERIALIZED (
     SELECT pending.*
     FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
     CROSS JOIN LATERAL (
-        SELECT id, user_id, date, amount, merchant, merchant_key FROM transactions
+        SELECT id, user_id, date, amount, merchant, merchant_key, booking FROM transactions
         WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
         ORDER BY priority, id LIMIT %(per_bucket)s
     ) AS pending
@@ -66,7 +66,8 @@ moved AS (
       AND transactions.date = decided.date AND transactions.status = 'pending'
     RETURNING transactions.id, transactions.user_id, transactions.date, transactions.status, transactions.merchant,
               transactions.merchant_key, transactions.category, transactions.ticker, transactions.round_up,
-              transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price
+              transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price,
+              transactions.booking
 ),
 bought AS MATERIALIZED (
     SELECT moved.*, kamioi_cents(shares * price) AS cost
@@ -75,7 +76,8 @@ bought AS MATERIALIZED (
 booked AS (
     INSERT INTO ledger_transfers
         (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, created_at)
-    SELECT bought.user_id, bought.date, bought.id, entry.kind, entry.debit, entry.credit, entry.amount,
+    SELECT bought.user_id, bought.date, bought.id,
+           CASE bought.booking WHEN 0 THEN entry.kind ELSE entry.kind || '_' || bought.booking + 1 END, entry.debit, entry.credit, entry.amount,
            entry.ticker, entry.shares, %(now)s
     FROM bought
     CROSS JOIN LATERAL (VALUES

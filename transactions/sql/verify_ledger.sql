@@ -1,7 +1,13 @@
 -- Every disagreement between holdings, ledger and transactions: (check, user, what, found, expected).
 -- One row of the result is one error. Sums are computed from the rows themselves, nothing is trusted.
-WITH owned AS (
-    SELECT user_id, ticker, sum(shares) AS shares, sum(amount) AS cost
+-- undone: bookings that contra entries took back; few. They count in no transaction, and both sides in the holdings.
+WITH undone AS MATERIALIZED (
+    SELECT user_id, transaction_id, date, substr(kind, 6) AS kind, debit_account, credit_account, amount, ticker, shares, id
+    FROM ledger_transfers WHERE starts_with(kind, 'undo_')
+),
+owned AS (
+    SELECT user_id, ticker, sum(CASE WHEN starts_with(kind, 'undo_') THEN -shares ELSE shares END) AS shares,
+           sum(CASE WHEN starts_with(kind, 'undo_') THEN -amount ELSE amount END) AS cost
     FROM ledger_transfers WHERE shares IS NOT NULL GROUP BY user_id, ticker
 )
 SELECT 'holding' AS problem, coalesce(owned.user_id, holdings.user_id), coalesce(owned.ticker, holdings.ticker),
@@ -24,14 +30,23 @@ FROM (
 ) AS moved
 FULL JOIN (
     SELECT transaction_id, user_id, date,
-           sum(amount) FILTER (WHERE kind = 'round_up') AS round_up,
-           sum(amount) FILTER (WHERE kind = 'fee') AS fee,
-           coalesce(sum(amount) FILTER (WHERE kind = 'purchase'), 0)
-             + coalesce(sum(amount) FILTER (WHERE kind = 'rounding' AND credit_account = '29900'), 0)
-             - coalesce(sum(amount) FILTER (WHERE kind = 'rounding' AND debit_account = '29900'), 0) AS invested,
+           sum(amount) FILTER (WHERE base = 'round_up') AS round_up,
+           sum(amount) FILTER (WHERE base = 'fee') AS fee,
+           coalesce(sum(amount) FILTER (WHERE base = 'purchase'), 0)
+             + coalesce(sum(amount) FILTER (WHERE base = 'rounding' AND credit_account = '29900'), 0)
+             - coalesce(sum(amount) FILTER (WHERE base = 'rounding' AND debit_account = '29900'), 0) AS invested,
            max(ticker) AS ticker, sum(shares) AS shares
-    FROM ledger_transfers
-    WHERE transaction_id IS NOT NULL AND kind IN ('round_up', 'fee', 'purchase', 'rounding')
+    FROM (
+        -- The kind without the number of the booking.
+        SELECT *, rtrim(kind, '_23456789') AS base FROM ledger_transfers
+        WHERE transaction_id IS NOT NULL AND NOT starts_with(kind, 'undo_')
+    ) AS bookings
+    WHERE base IN ('round_up', 'fee', 'purchase', 'rounding')
+      AND NOT EXISTS (
+          SELECT FROM undone
+          WHERE undone.user_id = bookings.user_id AND undone.transaction_id = bookings.transaction_id
+            AND undone.date = bookings.date AND undone.kind = bookings.kind
+      )
     GROUP BY transaction_id, user_id, date
 ) AS booked ON booked.transaction_id = moved.id AND booked.user_id = moved.user_id AND booked.date = moved.date
 WHERE (moved.round_up, moved.fee, moved.investable, coalesce(moved.shares, 0))
@@ -52,3 +67,14 @@ SELECT 'order', orders.user_id, 'order ' || orders.id, 'executed', 'transaction 
 FROM orders LEFT JOIN transactions AS bought
   ON bought.id = orders.transaction_id AND bought.user_id = orders.user_id AND bought.date = orders.transaction_date
 WHERE orders.status = 'executed' AND bought.status IS DISTINCT FROM 'completed'
+
+UNION ALL
+
+SELECT 'contra', undone.user_id, 'transfer ' || undone.id, format('takes back %%s of $%%s', undone.kind, undone.amount),
+       coalesce(format('%%s of $%%s', booking.kind, booking.amount), 'a booking')
+FROM undone
+LEFT JOIN ledger_transfers AS booking
+  ON booking.user_id = undone.user_id AND booking.transaction_id = undone.transaction_id
+ AND booking.date = undone.date AND booking.kind = undone.kind
+WHERE (booking.debit_account, booking.credit_account, booking.amount, booking.ticker, booking.shares)
+      IS DISTINCT FROM (undone.credit_account, undone.debit_account, undone.amount, undone.ticker, undone.shares)
