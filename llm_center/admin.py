@@ -1,27 +1,54 @@
 """Admin pages of the LLM Center: the review queue, the log of proposals, decisions, data assets."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from kamioi_site.admin import HistoryAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
 from llm_center.errors import MerchantChanged
-from llm_center.models import AmortizationEntry, LlmDataAsset, LlmMapping, MappingDecision, ReviewMerchant
-from llm_center.services.review import WAITING, Action, merchant_decide, merchant_effect, queue_totals
+from llm_center.models import (
+    AmortizationEntry,
+    LlmDataAsset,
+    LlmMapping,
+    MappingDecision,
+    PendingDecision,
+    ReviewMerchant,
+)
+from llm_center.selectors import companies_found, review_evidence
+from llm_center.services.review import (
+    WAITING,
+    Action,
+    QueueFilter,
+    bulk_effect,
+    bulk_request,
+    decision_undo,
+    decisions_undoable,
+    merchant_decide,
+    merchant_effect,
+    queue_totals,
+    undo_effect,
+)
 from transactions.admin import StatusMixin, staff_of
-from transactions.models import BackgroundTask, Company, StockPrice
+from transactions.models import BackgroundTask
 
-# Release tasks shown above the queue.
-RECENT_RELEASES = 5
+# What a reviewer can decide about one merchant.
+DECISIONS = {Action.APPROVE, Action.CORRECT, Action.NOT_LISTED, Action.REJECT}
+# Background work shown above the queue.
+QUEUE_TASKS = ("release_merchants", "undo_decision", "decide_merchants")
+RECENT_TASKS = 5
 
 
 @admin.register(ReviewMerchant)
@@ -37,7 +64,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """What waits."""
-        return super().get_queryset(request).filter(status__in=WAITING)
+        return super().get_queryset(request).filter(status__in=WAITING).select_related("pending_decision__requested_by")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """By the beginning of the key."""
@@ -45,11 +72,13 @@ class ReviewMerchantAdmin(HistoryAdmin):
         return (queryset.filter(merchant_key__startswith=term) if term else queryset), False
 
     def get_urls(self) -> list[URLPattern]:
-        """Decisions, and the type-ahead of tickers."""
-        view = self.admin_site.admin_view
+        """Decisions one by one and many at once, undo, and the type-ahead of tickers."""
+        view, name = self.admin_site.admin_view, "llm_center_reviewmerchant"
         return [
-            path("<int:pk>/decide/<str:action>/", view(self.decide_view), name="llm_center_reviewmerchant_decide"),
-            path("companies/", view(self.companies_view), name="llm_center_reviewmerchant_companies"),
+            path("<int:pk>/decide/<str:action>/", view(self.decide_view), name=f"{name}_decide"),
+            path("bulk/", view(self.bulk_view), name=f"{name}_bulk"),
+            path("undo/<int:pk>/", view(self.undo_view), name=f"{name}_undo"),
+            path("companies/", view(self.companies_view), name=f"{name}_companies"),
             *super().get_urls(),
         ]
 
@@ -58,7 +87,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
         return request.user.has_perm("llm_center.change_reviewmerchant")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """The queue with its evidence, and what is being released."""
+        """The queue with its evidence, what is being released, and what can be undone."""
         reply = super().changelist_view(request, extra_context)
         changelist = getattr(reply, "context_data", {}).get("cl")
         if not isinstance(changelist, KeysetChangeList):
@@ -67,10 +96,9 @@ class ReviewMerchantAdmin(HistoryAdmin):
         reply.context_data |= {
             "title": "Review queue",
             "totals": {"merchants": merchants, "transactions": count, "amount": amount},
-            "rows": _evidence(changelist.result_list),
-            "releases": BackgroundTask.objects.filter(name="release_merchants").order_by("-created_at")[
-                :RECENT_RELEASES
-            ],
+            "rows": review_evidence(changelist.result_list),
+            "work": BackgroundTask.objects.filter(name__in=QUEUE_TASKS).order_by("-created_at")[:RECENT_TASKS],
+            "undoable": decisions_undoable(by=staff_of(request))[:3],
             "may_decide": self.has_decide_permission(request),
         }
         return reply
@@ -79,6 +107,9 @@ class ReviewMerchantAdmin(HistoryAdmin):
         """One merchant is looked at in the directory."""
         return redirect("admin:transactions_merchant_change", object_id)
 
+    def _page(self, request: HttpRequest, title: str, **context: Any) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "title": title, "opts": self.opts, **context}
+
     def decide_view(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
         """Say what the decision will do; on POST make it.
 
@@ -86,15 +117,10 @@ class ReviewMerchantAdmin(HistoryAdmin):
         """
         if not self.has_decide_permission(request):
             raise PermissionDenied
-        if action not in Action.values:
+        if action not in DECISIONS:
             return HttpResponse("There is no such decision.", status=404)
         merchant = get_object_or_404(ReviewMerchant, pk=pk)
         chosen, ticker = Action(action), request.POST.get("ticker") or request.GET.get("ticker") or ""
-        context: dict[str, Any] = {
-            **self.admin_site.each_context(request), "title": f"{chosen.label.capitalize()}: {merchant.merchant_key}",
-            "opts": self.opts, "merchant": merchant, "action": chosen, "ticker": ticker,
-            "seen": merchant.updated_at.isoformat(),
-        }  # fmt: skip
         if request.method == "POST":
             try:
                 decided = merchant_decide(
@@ -108,8 +134,18 @@ class ReviewMerchantAdmin(HistoryAdmin):
             except KamioiError as error:
                 messages.error(request, str(error))
             else:
-                messages.success(request, _told(decided.decision))
+                if decided.decision:
+                    messages.success(request, _told(decided.decision))
+                else:
+                    messages.info(
+                        request,
+                        f"{merchant.merchant_key} releases so much money that another reviewer has to decide the same.",
+                    )
             return redirect("admin:llm_center_reviewmerchant_changelist")
+        context = self._page(
+            request, f"{chosen.label.capitalize()}: {merchant.merchant_key}", merchant=merchant, action=chosen,
+            ticker=ticker, seen=merchant.updated_at.isoformat(),
+        )  # fmt: skip
         try:
             if chosen != Action.CORRECT or ticker:
                 context["effect"] = merchant_effect(merchant=merchant, action=chosen, ticker=ticker)
@@ -117,63 +153,111 @@ class ReviewMerchantAdmin(HistoryAdmin):
             context["refused"] = str(error)
         return TemplateResponse(request, "admin/llm_center/decide.html", context)
 
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """Decide all that fit a filter: first what it would do, then, on POST, in the background."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        data = request.POST if request.method == "POST" else request.GET
+        form = BulkForm(data if "action" in data else None)
+        context = self._page(request, "Decide many merchants", form=form)
+        if form.is_valid():
+            chosen, action = form.filter(), Action(form.cleaned_data["action"])
+            try:
+                if request.method == "POST":
+                    task = bulk_request(
+                        chosen=chosen, action=action, by=staff_of(request), until=_moment(data.get("until", ""))
+                    )
+                    messages.success(request, f"{task.total:,} merchants are being decided.")
+                    return redirect("admin:llm_center_reviewmerchant_changelist")
+                context |= {
+                    "effect": bulk_effect(chosen=chosen, action=action),
+                    "until": timezone.now().isoformat(),
+                    "action": action,
+                }
+            except KamioiError as error:
+                form.add_error(None, str(error))
+        return TemplateResponse(request, "admin/llm_center/bulk.html", context)
+
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Say what undoing a decision takes back; on POST do it."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        decision = get_object_or_404(MappingDecision, pk=pk)
+        if request.method == "POST":
+            try:
+                decision_undo(decision_id=pk, by=staff_of(request), reason=request.POST.get("reason", ""))
+            except KamioiError as error:
+                messages.error(request, str(error))
+            else:
+                messages.success(request, f"The decision on {decision.merchant_key} is undone.")
+            return redirect("admin:llm_center_reviewmerchant_changelist")
+        context = self._page(
+            request, f"Undo: {decision.merchant_key}", decision=decision, effect=undo_effect(decision=decision)
+        )
+        return TemplateResponse(request, "admin/llm_center/undo.html", context)
+
     def companies_view(self, request: HttpRequest) -> JsonResponse:
         """Listed companies whose ticker or name begins or contains what is typed; tickers first."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        term = request.GET.get("q", "").strip()[:40]
-        found: list[Company] = []
-        if term:
-            listed = Company.objects.filter(is_listed=True)
-            found = list(listed.filter(ticker__istartswith=term).order_by("ticker")[:8])
-            found += list(
-                listed.filter(name__icontains=term).exclude(pk__in=[row.pk for row in found]).order_by("name")[:8]
-            )
-        return JsonResponse(
-            {"companies": [{"ticker": row.ticker, "name": row.name, "exchange": row.exchange} for row in found[:10]]}
-        )
+        return JsonResponse({"companies": companies_found(request.GET.get("q", ""))})
+
+
+class BulkForm(forms.Form):
+    """Which merchants, and what becomes of them."""
+
+    starts = forms.CharField(
+        label="Merchant begins with", required=False, max_length=120, widget=UnfoldAdminTextInputWidget
+    )
+    ticker = forms.CharField(label="Proposed ticker", required=False, max_length=12, widget=UnfoldAdminTextInputWidget)
+    confidence = forms.IntegerField(
+        label="Confidence at least, in percent", required=False, min_value=0, max_value=100,
+        widget=UnfoldAdminIntegerFieldWidget,
+    )  # fmt: skip
+    action = forms.ChoiceField(
+        label="Decision", choices=[("approve", "approve the proposals"), ("not_listed", "not listed")],
+        widget=UnfoldAdminSelectWidget,
+    )  # fmt: skip
+
+    def filter(self) -> QueueFilter:
+        """The part of the queue."""
+        data = self.cleaned_data
+        return QueueFilter(data["starts"], data["ticker"], Decimal(data["confidence"] or 0) / 100)
 
 
 def _moment(text: str) -> datetime:
-    """The state of the merchant that the form showed.
+    """The state that the form showed.
 
     Raises:
         MerchantChanged: the form does not say.
     """
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise MerchantChanged from None
+    if moment.tzinfo is None:
+        raise MerchantChanged
+    return moment
 
 
 def _told(decision: MappingDecision) -> str:
     """The decision in a sentence."""
     count = f"{decision.released_count:,} transaction{'' if decision.released_count == 1 else 's'}"
+    goes = "goes" if decision.released_count == 1 else "go"
     return {
-        Action.APPROVE: f"{decision.merchant_key} is {decision.after['ticker']}: {count} go to work.",
-        Action.CORRECT: f"{decision.merchant_key} is {decision.after['ticker']}: {count} go to work.",
-        Action.NOT_LISTED: f"{decision.merchant_key} is not listed: {count} are being closed.",
+        Action.APPROVE: f"{decision.merchant_key} is {decision.after['ticker']}: {count} {goes} to work.",
+        Action.CORRECT: f"{decision.merchant_key} is {decision.after['ticker']}: {count} {goes} to work.",
+        Action.NOT_LISTED: f"{decision.merchant_key} is not listed: {count} closed.",
         Action.REJECT: f"{decision.before['ticker']} was rejected for {decision.merchant_key}; it goes on waiting.",
     }[Action(decision.action)]
 
 
-def _evidence(merchants: list[Any]) -> list[dict[str, Any]]:
-    """What a reviewer needs to see of each merchant: two queries for the whole page."""
-    tickers = {row.ticker for row in merchants if row.ticker}
-    companies = Company.objects.in_bulk(list(tickers), field_name="ticker")
-    prices = {
-        price.ticker: price
-        for price in StockPrice.objects.filter(ticker__in=tickers).order_by("ticker", "-as_of").distinct("ticker")
-    }
-    return [
-        {
-            "merchant": row,
-            "company": companies.get(row.ticker or ""),
-            "price": prices.get(row.ticker or ""),
-            "percent": int((row.confidence or 0) * 100),
-        }
-        for row in merchants
-    ]
+@admin.register(PendingDecision)
+class PendingDecisionAdmin(HistoryAdmin):
+    """Decisions that wait for a second reviewer."""
+
+    list_display = ("id", "merchant", "action", "ticker", "requested_by", "requested_at", "reason")
+    list_select_related = ("merchant", "requested_by")
 
 
 @admin.register(LlmMapping)
@@ -219,7 +303,7 @@ class MappingDecisionAdmin(HistoryAdmin):
 
     @display(
         description="Decision",
-        label={"approve": "success", "correct": "info", "not_listed": "warning", "reject": "danger"},
+        label={"approve": "success", "correct": "info", "not_listed": "warning", "reject": "danger", "undo": "default"},
     )
     def action_label(self, row: MappingDecision) -> tuple[str, str]:
         """In words."""

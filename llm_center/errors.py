@@ -15,3 +15,9 @@ class TickerRefused(KamioiError):
 
 class DecisionRefused(KamioiError):
     """This decision is not possible."""
+
+
+class UndoRefused(KamioiError):
+    """This decision can no longer be undone."""
+
+    status_code = 409

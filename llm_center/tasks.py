@@ -2,10 +2,14 @@
 
 import logging
 import time
+from datetime import datetime
+from decimal import Decimal
 
 from celery import shared_task
 
 from llm_center.services.proposals import merchants_propose
+from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
+from transactions.services.background import task_heartbeat, task_run
 
 logger = logging.getLogger(__name__)
 
@@ -20,3 +24,35 @@ def process_llm_queue() -> dict[str, int]:
     if done.seen:
         logger.info("merchants: %d seen, %d proposed, %d decided", done.seen, done.proposed, done.decided)
     return {"seen": done.seen, "proposed": done.proposed, "decided": done.decided, "released": done.released}
+
+
+@shared_task(name="decide_merchants", time_limit=3600, soft_time_limit=3540)
+def decide_merchants(task_id: str) -> None:
+    """Decide a part of the review queue as somebody asked."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        asked = task.arguments
+        assert task.user is not None  # noqa: S101  # somebody asked
+        decided, released, refused = merchants_decide(
+            chosen=QueueFilter(asked["starts"], asked["ticker"], Decimal(asked["confidence"])),
+            action=Action(asked["action"]),
+            by=task.user,
+            until=datetime.fromisoformat(asked["until"]),
+            report=lambda seen: task_heartbeat(task=task, progress=seen, total=task.total),
+        )
+        task.progress = decided + len(refused)
+        task.result = {"decided": decided, "released": released, "refused": refused}
+
+
+@shared_task(name="undo_decision", time_limit=3600, soft_time_limit=3540)
+def undo_decision(task_id: str) -> None:
+    """Take back what an undone decision led to."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        done = undo_run(
+            decision_id=task.arguments["decision_id"], report=lambda moved: task_heartbeat(task=task, progress=moved)
+        )
+        task.progress = task.total = done.moved
+        task.result = {"put_back": done.moved, "taken_back": done.bought}

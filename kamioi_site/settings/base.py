@@ -152,6 +152,8 @@ CELERY_TASK_DEFAULT_QUEUE = "transactions"
 CELERY_TASK_QUEUES = [Queue(name) for name in ("ai", "transactions", "analytics", "notifications", "bulk")]
 CELERY_TASK_ROUTES = {
     "process_llm_queue": {"queue": "ai"},
+    "decide_merchants": {"queue": "ai"},
+    "undo_decision": {"queue": "transactions"},
     "release_merchants": {"queue": "transactions"},
     "process_transaction": {"queue": "transactions"},
     "process_transactions": {"queue": "transactions"},

@@ -115,6 +115,7 @@ class MappingDecision(models.Model):
         CORRECT = "correct", "correct the ticker"
         NOT_LISTED = "not_listed", "not listed"
         REJECT = "reject"
+        UNDO = "undo"
 
     merchant_key = models.CharField(max_length=120, db_index=True)
     action = models.CharField(max_length=12, choices=Action)
@@ -122,6 +123,11 @@ class MappingDecision(models.Model):
     after = models.JSONField()
     reason = models.CharField(max_length=500, blank=True)
     decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
+    first_reviewer = models.ForeignKey(
+        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+",
+        help_text="Who asked for it first, where two have to agree.",
+    )  # fmt: skip
+    undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     automatic = models.BooleanField(default=False)
     released_count = models.PositiveIntegerField(default=0)
     decided_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -130,7 +136,7 @@ class MappingDecision(models.Model):
         db_table = "mapping_decisions"
         constraints = [
             models.CheckConstraint(
-                condition=Q(action__in=["approve", "correct", "not_listed", "reject"]),
+                condition=Q(action__in=["approve", "correct", "not_listed", "reject", "undo"]),
                 name="mapping_decisions_action_known",
             ),
             models.CheckConstraint(
@@ -140,6 +146,23 @@ class MappingDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.merchant_key}"
+
+
+class PendingDecision(models.Model):
+    """A decision on much money that one reviewer asked for and another has to confirm."""
+
+    merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, related_name="pending_decision")
+    action = models.CharField(max_length=12, choices=MappingDecision.Action)
+    ticker = models.CharField(max_length=12, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    requested_by = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "pending_decisions"
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.merchant_id}"
 
 
 class LlmDataAsset(models.Model):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -178,9 +179,18 @@ def _merchant_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now
         merchant.decided_at = now
 
 
-def merchant_state(merchant: Merchant) -> dict[str, str | None]:
-    """What a decision changes, for its record."""
-    return {"status": merchant.status, "ticker": merchant.ticker, "company_name": merchant.company_name}
+def merchant_state(merchant: Merchant) -> dict[str, Any]:
+    """What a decision changes, for its record and for undoing it."""
+    return {
+        "status": merchant.status,
+        "ticker": merchant.ticker,
+        "company_name": merchant.company_name,
+        "confidence": None if merchant.confidence is None else str(merchant.confidence),
+        "source": merchant.source,
+        "rejected_tickers": merchant.rejected_tickers,
+        "decided_by": merchant.decided_by_id,
+        "decided_at": merchant.decided_at and merchant.decided_at.isoformat(),
+    }
 
 
 def _merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:

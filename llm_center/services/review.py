@@ -3,24 +3,35 @@
 A decision is one database transaction: the directory row, an append-only `mapping_decisions` row, the log in
 `llm_mappings`, and a background task that releases what waits. Two reviewers never overwrite each other: each says
 which state of the merchant they looked at (`seen`, its `updated_at`), and the second one is told instead.
+
+Where the setting `four_eyes_limit` is above zero, a decision that releases as many dollars or more needs two people:
+the first asks (`PendingDecision`), another one decides the same. A person's decision can be undone for ten minutes:
+the merchant is what it was before, and what was bought meanwhile is corrected by contra entries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 
-from django.db import transaction
-from django.db.models import Sum
+from django.db import connection, transaction
+from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
-from llm_center.errors import DecisionRefused, MerchantChanged, TickerRefused
-from llm_center.models import LlmMapping, MappingDecision
+from kamioi_site.errors import KamioiError
+from llm_center.errors import DecisionRefused, MerchantChanged, TickerRefused, UndoRefused
+from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.proposals import merchant_state
-from transactions.models import BackgroundTask, Company, Merchant, User
+from transactions.errors import SettingError
+from transactions.models import BackgroundTask, Company, Merchant, Setting, User
 from transactions.services.background import task_create, task_send
+from transactions.services.processing import Undone, merchants_release, release_undo
+from transactions.sql import statement
 
 Action = MappingDecision.Action
+UNDO_WINDOW = timedelta(minutes=10)
+# Merchants decided in one database transaction when many are.
+BULK_BATCH = 200
 WAITING = (Merchant.Status.PROPOSED, Merchant.Status.REJECTED)
 
 
@@ -38,10 +49,14 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision made, and the task that releases what waited (None when nothing does)."""
+    """A decision made, and the task that releases what waited (None when nothing does).
 
-    decision: MappingDecision
+    Where another reviewer has to agree, there is no decision yet but `pending`.
+    """
+
+    decision: MappingDecision | None
     task: BackgroundTask | None
+    pending: PendingDecision | None = None
 
 
 def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> Effect:
@@ -70,13 +85,21 @@ def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> 
 
 @transaction.atomic
 def merchant_decide(
-    *, merchant_id: int, action: Action, by: User, seen: datetime | None, ticker: str = "", reason: str = ""
+    *,
+    merchant_id: int,
+    action: Action,
+    by: User,
+    seen: datetime | None,
+    ticker: str = "",
+    reason: str = "",
+    release: bool = True,
 ) -> Decided:
     """Decide one merchant and send the release of what waits for it.
 
     Args:
         seen: `updated_at` of the merchant that the reviewer looked at; None for a caller that looked at none.
         ticker: the right ticker, for `CORRECT`.
+        release: false for a caller that releases many merchants at once.
 
     Raises:
         MerchantChanged: the merchant is no longer what the reviewer saw.
@@ -89,6 +112,13 @@ def merchant_decide(
     company = _company(merchant, action, ticker)
     if action == Action.REJECT and merchant.status not in WAITING:
         raise DecisionRefused("Only a proposal can be rejected; correct the ticker or say that it is not listed.")
+    first = None
+    limit = four_eyes_limit()
+    if limit and action != Action.REJECT and merchant.waiting_amount >= limit:
+        asked = _second_opinion(merchant, action, company, by, reason)
+        if isinstance(asked, PendingDecision):
+            return Decided(None, None, asked)
+        first = asked
     now, before = timezone.now(), merchant_state(merchant)
     rejected = before["ticker"] if action != Action.APPROVE else None
     if rejected and (company is None or rejected != company.ticker) and rejected not in merchant.rejected_tickers:
@@ -104,40 +134,285 @@ def merchant_decide(
     if company:
         merchant.rejected_tickers = [ticker for ticker in merchant.rejected_tickers if ticker != company.ticker]
     merchant.source, merchant.decided_by, merchant.decided_at = Merchant.Source.ADMIN, by, now
-    if action != Action.REJECT:
-        merchant.confidence = Decimal(1)
-    merchant.save(
-        update_fields=[
-            "ticker", "company_name", "status", "rejected_tickers", "source", "decided_by", "decided_at", "confidence",
-            "updated_at",
-        ]
-    )  # fmt: skip
+    # Nothing is sure about a merchant whose proposal was wrong; everything about one that a person decided.
+    merchant.confidence = Decimal(0) if action == Action.REJECT else Decimal(1)
+    merchant.save(update_fields=_DECIDED_FIELDS)
     decision = MappingDecision.objects.create(
         merchant_key=merchant.merchant_key, action=action, before=before, after=merchant_state(merchant),
-        reason=reason[:500], decided_by=by, released_count=0 if action == Action.REJECT else merchant.waiting_count,
-        decided_at=now,
+        reason=reason[:500], decided_by=by, first_reviewer=first, decided_at=now,
+        released_count=0 if action == Action.REJECT else merchant.waiting_count,
     )  # fmt: skip
     _log(merchant, decision, reason)
-    return Decided(decision, None if action == Action.REJECT else _release([merchant], by))
+    task = None
+    if release and action != Action.REJECT:
+        task = _release([merchant], [decision], by)
+    return Decided(decision, task)
+
+
+_DECIDED_FIELDS = [
+    "ticker", "company_name", "status", "rejected_tickers", "source", "decided_by", "decided_at", "confidence",
+    "updated_at",
+]  # fmt: skip
+
+
+def four_eyes_limit() -> Decimal:
+    """Dollars of waiting round-ups from which two reviewers have to agree; 0 when one is always enough.
+
+    Raises:
+        SettingError: the setting is not an amount; nobody decides on a guess.
+    """
+    text = Setting.objects.filter(key="four_eyes_limit").values_list("value", flat=True).first() or "0"
+    try:
+        limit = Decimal(text)
+    except InvalidOperation:
+        limit = Decimal("NaN")
+    if not (limit.is_finite() and limit >= 0):
+        raise SettingError(f"the setting four_eyes_limit is {text!r}; it must be dollars, 0 for no limit")
+    return limit
+
+
+def _second_opinion(
+    merchant: Merchant, action: Action, company: Company | None, by: User, reason: str
+) -> PendingDecision | User:
+    """The first reviewer, when this is the second one agreeing; else what is asked of another reviewer now."""
+    ticker = company.ticker if company else ""
+    # Approving what was proposed and setting the same ticker are one opinion.
+    same = {Action.APPROVE, Action.CORRECT} if company else {action}
+    asked = PendingDecision.objects.filter(merchant=merchant).first()
+    if asked and asked.requested_by_id != by.pk and asked.action in same and asked.ticker == ticker:
+        first = asked.requested_by
+        asked.delete()
+        return first
+    pending, _ = PendingDecision.objects.update_or_create(
+        merchant=merchant,
+        defaults={
+            "action": action, "ticker": ticker, "reason": reason[:500], "requested_by": by,
+            "requested_at": timezone.now(),
+        },
+    )  # fmt: skip
+    return pending
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """A part of the review queue: by the beginning of the key, the proposed ticker, and the confidence in 0..1."""
+
+    starts: str = ""
+    ticker: str = ""
+    confidence: Decimal = Decimal(0)
+
+    def merchants(self) -> QuerySet[Merchant]:
+        """Those that wait and fit, in no order."""
+        found = Merchant.objects.filter(status__in=WAITING)
+        if self.starts:
+            found = found.filter(merchant_key__startswith=self.starts.strip().upper())
+        if self.ticker:
+            found = found.filter(ticker=self.ticker.strip().upper())
+        if self.confidence:
+            found = found.filter(confidence__gte=self.confidence)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class BulkEffect:
+    """What deciding a part of the queue will do: merchants, transactions, dollars, and the first of them."""
+
+    merchants: int
+    transactions: int
+    amount: Decimal
+    first: list[Merchant]
+
+
+def bulk_effect(*, chosen: QueueFilter, action: Action) -> BulkEffect:
+    """What `merchants_decide` will do to what waits now.
+
+    Raises:
+        DecisionRefused: the decision is not one for many merchants, or the filter takes everything.
+    """
+    found = _bulk_merchants(chosen, action)
+    sums = found.aggregate(merchants=Count("pk"), transactions=Sum("waiting_count"), amount=Sum("waiting_amount"))
+    return BulkEffect(
+        merchants=sums["merchants"], transactions=sums["transactions"] or 0, amount=sums["amount"] or Decimal("0.00"),
+        first=list(found.order_by("-review_priority", "id")[:20]),
+    )  # fmt: skip
+
+
+def bulk_request(*, chosen: QueueFilter, action: Action, by: User, until: datetime) -> BackgroundTask:
+    """Decide a part of the queue in the background.
+
+    Args:
+        until: when the reviewer looked; a merchant that changed after that is left alone.
+
+    Raises:
+        DecisionRefused: the decision is not one for many merchants, or the filter takes everything.
+    """
+    total = _bulk_merchants(chosen, action).filter(updated_at__lte=until).count()
+    with transaction.atomic():
+        task = task_create(
+            name="decide_merchants",
+            user=by,
+            arguments={
+                "starts": chosen.starts, "ticker": chosen.ticker, "confidence": str(chosen.confidence),
+                "action": action.value, "until": until.isoformat(),
+            },
+        )  # fmt: skip
+        task.total = total
+        task.save(update_fields=["total"])
+        task_send(task=task)
+    return task
+
+
+def merchants_decide(
+    *,
+    chosen: QueueFilter,
+    action: Action,
+    by: User,
+    until: datetime,
+    report: Callable[[int], None] | None = None,
+) -> tuple[int, int, list[str]]:
+    """Decide a part of the queue, a batch a database transaction.
+
+    What is decided no longer waits, so that running it again after a kill goes on with the rest.
+
+    Returns:
+        Merchants decided, transactions released, and a sentence for each merchant that was left alone (the first 100).
+    """
+    decided, released, last, refused = 0, 0, 0, list[str]()
+    while True:
+        batch = list(
+            _bulk_merchants(chosen, action).filter(updated_at__lte=until, pk__gt=last).order_by("pk")[:BULK_BATCH]
+        )
+        if not batch:
+            return decided, released, refused
+        last = batch[-1].pk
+        made: list[MappingDecision] = []
+        with transaction.atomic():
+            for merchant in batch:
+                try:
+                    with transaction.atomic():
+                        outcome = merchant_decide(
+                            merchant_id=merchant.pk, action=action, by=by, seen=merchant.updated_at, release=False
+                        )
+                except KamioiError as error:
+                    refused.append(f"{merchant.merchant_key}: {error}")
+                    continue
+                if outcome.decision is None:
+                    refused.append(f"{merchant.merchant_key}: another reviewer has to agree")
+                else:
+                    made.append(outcome.decision)
+        if made:
+            released += merchants_release(
+                merchant_keys=[decision.merchant_key for decision in made],
+                decision_ids=[decision.pk for decision in made],
+            )
+        decided, refused = decided + len(made), refused[:100]
+        if report:
+            report(decided + len(refused))
+
+
+def _bulk_merchants(chosen: QueueFilter, action: Action) -> QuerySet[Merchant]:
+    if action not in {Action.APPROVE, Action.NOT_LISTED}:
+        raise DecisionRefused("Many merchants can be approved or closed as not listed; the rest is decided one by one.")
+    if chosen == QueueFilter():
+        raise DecisionRefused("Say which merchants: by the beginning, the ticker or the confidence.")
+    found = chosen.merchants()
+    return found.filter(ticker__isnull=False) if action == Action.APPROVE else found
+
+
+# --- Undo -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class UndoEffect:
+    """What undoing a decision will take back."""
+
+    transactions: int
+    bought: int
+    customers: int
+    amount: Decimal
+    fees: Decimal
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        said = f"puts {self.transactions:,} transaction{'' if self.transactions == 1 else 's'} back"
+        if self.bought:
+            said += (
+                f"; {self.bought:,} of them bought shares for ${self.amount:,.2f} (and ${self.fees:,.2f} of fees) of"
+                f" {self.customers:,} customer{'' if self.customers == 1 else 's'}, which contra entries take back"
+            )
+        return said
+
+
+def decisions_undoable(*, by: User) -> QuerySet[MappingDecision]:
+    """Decisions of this reviewer that can still be undone, newest first."""
+    return MappingDecision.objects.filter(
+        decided_by=by, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
+    ).exclude(action=Action.UNDO).order_by("-pk")  # fmt: skip
+
+
+def undo_effect(*, decision: MappingDecision) -> UndoEffect:
+    """What was settled by the decision and would be taken back."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("undo_effect"),
+            {
+                "decision": decision.pk, "merchant_key": decision.merchant_key, "ticker": decision.after["ticker"],
+                "since": decision.decided_at,
+            },
+        )  # fmt: skip
+        return UndoEffect(*cursor.fetchone())
 
 
 @transaction.atomic
-def merchants_decide(*, merchant_ids: Sequence[int], action: Action, by: User) -> tuple[list[Decided], list[str]]:
-    """Decide several merchants alike. Returns what was decided and a sentence for each that was not.
+def decision_undo(*, decision_id: int, by: User, reason: str = "") -> Decided:
+    """Undo a decision: the merchant is what it was, and a task takes back what the decision led to.
 
-    A merchant that somebody decided meanwhile is left alone.
+    Raises:
+        UndoRefused: too late, undone already, automatic, or the merchant was decided again since.
     """
-    decided, refused = [], []
-    for merchant_id in sorted(merchant_ids):
-        merchant = Merchant.objects.get(pk=merchant_id)
-        try:
-            if merchant.status not in WAITING:
-                raise MerchantChanged(_changed(merchant))
-            with transaction.atomic():
-                decided.append(merchant_decide(merchant_id=merchant_id, action=action, by=by, seen=merchant.updated_at))
-        except (MerchantChanged, DecisionRefused, TickerRefused) as error:
-            refused.append(f"{merchant.merchant_key}: {error}")
-    return decided, refused
+    decision = MappingDecision.objects.select_for_update(of=("self",)).get(pk=decision_id)
+    merchant = Merchant.objects.select_for_update().get(merchant_key=decision.merchant_key)
+    if decision.automatic or decision.action == Action.UNDO:
+        raise UndoRefused("Only a person's decision can be undone; correct the merchant instead.")
+    if MappingDecision.objects.filter(undoes=decision).exists():
+        raise UndoRefused("This decision was undone already.")
+    if decision.decided_at <= timezone.now() - UNDO_WINDOW:
+        raise UndoRefused("This decision is older than ten minutes; correct the merchant instead.")
+    if merchant.decided_at != decision.decided_at:
+        raise UndoRefused(f"{merchant.merchant_key} was decided again since.")
+    state, now = decision.before, timezone.now()
+    before = merchant_state(merchant)
+    merchant.status, merchant.ticker, merchant.company_name = state["status"], state["ticker"], state["company_name"]
+    merchant.confidence = None if state["confidence"] is None else Decimal(state["confidence"])
+    merchant.source, merchant.rejected_tickers = state["source"], state["rejected_tickers"]
+    merchant.decided_by_id = state["decided_by"]
+    merchant.decided_at = state["decided_at"] and datetime.fromisoformat(state["decided_at"])
+    merchant.save(update_fields=_DECIDED_FIELDS)
+    undone = MappingDecision.objects.create(
+        merchant_key=merchant.merchant_key, action=Action.UNDO, before=before, after=merchant_state(merchant),
+        reason=reason[:500], decided_by=by, undoes=decision, decided_at=now,
+    )  # fmt: skip
+    log = LlmMapping.objects.filter(
+        merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ai_decided_at=decision.decided_at
+    )
+    log.filter(source=LlmMapping.Source.ADMIN).update(status=LlmMapping.Status.REJECTED, admin_approved=False)
+    log.exclude(source=LlmMapping.Source.ADMIN).update(
+        status=LlmMapping.Status.PENDING, admin_approved=False, decided_by=None
+    )
+    if decision.action == Action.REJECT:
+        return Decided(undone, None)
+    task = task_create(name="undo_decision", user=by, arguments={"decision_id": decision.pk})
+    task_send(task=task)
+    return Decided(undone, task)
+
+
+def undo_run(*, decision_id: int, report: Callable[[int], None] | None = None) -> Undone:
+    """Take back what an undone decision led to; running it again finds nothing more."""
+    decision = MappingDecision.objects.get(pk=decision_id)
+    return release_undo(
+        decision_id=decision.pk, merchant_key=decision.merchant_key, ticker=decision.after["ticker"],
+        since=decision.decided_at, report=report,
+    )  # fmt: skip
 
 
 def queue_totals() -> tuple[int, int, Decimal]:
@@ -198,11 +473,14 @@ def _log(merchant: Merchant, decision: MappingDecision, reason: str) -> None:
     )  # fmt: skip
 
 
-def _release(merchants: Sequence[Merchant], by: User) -> BackgroundTask:
+def _release(merchants: Sequence[Merchant], decisions: Sequence[MappingDecision], by: User) -> BackgroundTask:
     task = task_create(
         name="release_merchants",
         user=by,
-        arguments={"merchant_keys": [merchant.merchant_key for merchant in merchants]},
+        arguments={
+            "merchant_keys": [merchant.merchant_key for merchant in merchants],
+            "decision_ids": [decision.pk for decision in decisions],
+        },
     )
     task.total = sum(merchant.waiting_count for merchant in merchants)
     task.save(update_fields=["total"])

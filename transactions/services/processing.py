@@ -149,7 +149,10 @@ def platform_fee() -> Decimal:
 
 
 def merchants_release(
-    *, merchant_keys: Sequence[str], decision_id: int | None = None, report: Callable[[int], None] | None = None
+    *,
+    merchant_keys: Sequence[str],
+    decision_ids: Sequence[int] = (),
+    report: Callable[[int], None] | None = None,
 ) -> int:
     """Put every transaction that waits for these merchants back to work, ahead of bulk. Returns how many.
 
@@ -158,7 +161,7 @@ def merchants_release(
     comes after it sees the decision.
 
     Args:
-        decision_id: the reviewer's decision, which remembers what it released so that it can be undone.
+        decision_ids: the reviewer's decision on each key; it remembers what it released, so that it can be undone.
         report: called with the number released so far, after each batch.
     """
     released, keys = 0, list(merchant_keys)
@@ -171,7 +174,7 @@ def merchants_release(
                     statement("release_merchants"),
                     {
                         "merchant_keys": keys,
-                        "decision": decision_id,
+                        "decisions": list(decision_ids) or [None] * len(keys),
                         "buckets": buckets,
                         "most": RELEASE_BATCH,
                         "now": timezone.now(),

@@ -9,11 +9,15 @@ WITH released AS (
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'needs_review'
-    RETURNING transactions.id, transactions.user_id, transactions.date
+    RETURNING transactions.id, transactions.user_id, transactions.date, transactions.merchant_key
 ),
 remembered AS (
     INSERT INTO released_transactions (decision_id, user_id, transaction_id, date)
-    SELECT %(decision)s::bigint, user_id, id, date FROM released WHERE %(decision)s::bigint IS NOT NULL
+    SELECT decided.id, released.user_id, released.id, released.date
+    FROM released
+    JOIN unnest(%(merchant_keys)s::text[], %(decisions)s::bigint[]) AS decided (merchant_key, id)
+      ON decided.merchant_key = released.merchant_key
+    WHERE decided.id IS NOT NULL
     ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM released

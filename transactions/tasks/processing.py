@@ -43,6 +43,7 @@ def release_merchants(task_id: str) -> None:
             return
         released = processing.merchants_release(
             merchant_keys=task.arguments["merchant_keys"],
+            decision_ids=task.arguments.get("decision_ids", ()),
             report=lambda rows: task_heartbeat(task=task, progress=rows, total=task.total),
         )
         task.progress = task.total = released
