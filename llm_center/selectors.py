@@ -24,15 +24,17 @@ _SAMPLES = """
         ) AS waiting
     ) AS sample
 """
-# Decided merchants that begin with the same word: a range of the unique index of keys for each.
+# Decided merchants that begin with the same word, among the first two hundred: a range of the index for LIKE.
 _SIMILAR = """
     SELECT wanted.key, decided.merchant_key, decided.status, decided.ticker
     FROM unnest(%(keys)s::text[], %(words)s::text[], %(beyond)s::text[]) AS wanted (key, word, beyond)
     CROSS JOIN LATERAL (
-        SELECT merchant_key, status, ticker FROM merchants
-        WHERE merchant_key COLLATE "C" >= wanted.word AND merchant_key COLLATE "C" < wanted.beyond
-          AND status IN ('approved', 'not_listed') AND merchant_key <> wanted.key
-        ORDER BY merchant_key COLLATE "C" LIMIT %(most)s
+        SELECT * FROM (
+            SELECT merchant_key, status, ticker FROM merchants
+            WHERE merchant_key ~>=~ wanted.word AND merchant_key ~<~ wanted.beyond
+            ORDER BY merchant_key USING ~<~ LIMIT %(look_at)s
+        ) AS alike
+        WHERE status IN ('approved', 'not_listed') AND merchant_key <> wanted.key LIMIT %(most)s
     ) AS decided
 """
 
@@ -78,7 +80,7 @@ def review_evidence(merchants: Sequence[Merchant]) -> list[Evidence]:
         for key, descriptors, customers in cursor.fetchall():
             found[key].descriptors, found[key].customers = descriptors or [], customers
         beyond = [word[:-1] + chr(ord(word[-1]) + 1) if word else "" for word in words]
-        cursor.execute(_SIMILAR, {"keys": keys, "words": words, "beyond": beyond, "most": SIMILAR})
+        cursor.execute(_SIMILAR, {"keys": keys, "words": words, "beyond": beyond, "most": SIMILAR, "look_at": _LOOK_AT})
         for key, other, status, ticker in cursor.fetchall():
             found[key].similar.append(f"{other} → {ticker if status == 'approved' else 'not listed'}")
     return list(found.values())

@@ -294,6 +294,7 @@ UNFOLD = {
                     _menu("Merchants", "storefront", "transactions_merchant"),
                     _menu("Proposals", "psychology", "llm_center_llmmapping"),
                     _menu("Decisions", "gavel", "llm_center_mappingdecision"),
+                    _menu("Second opinions", "group_add", "llm_center_pendingdecision"),
                     _menu("Released", "undo", "transactions_releasedtransaction"),
                     _menu("Companies", "domain", "transactions_company"),
                     _menu("Prices", "show_chart", "transactions_stockprice"),

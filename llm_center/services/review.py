@@ -420,9 +420,10 @@ def queue_totals() -> tuple[int, int, Decimal]:
 
     The queue is a part of the directory with an index of its own; one look at it is a look at a few pages.
     """
-    waiting = Merchant.objects.filter(status__in=WAITING)
-    sums = waiting.aggregate(count=Sum("waiting_count"), amount=Sum("waiting_amount"))
-    return waiting.count(), sums["count"] or 0, sums["amount"] or Decimal("0.00")
+    sums = Merchant.objects.filter(status__in=WAITING).aggregate(
+        merchants=Count("pk"), count=Sum("waiting_count"), amount=Sum("waiting_amount")
+    )
+    return sums["merchants"], sums["count"] or 0, sums["amount"] or Decimal("0.00")
 
 
 def _company(merchant: Merchant, action: Action, ticker: str) -> Company | None:

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const dialog = document.getElementById("decide-dialog");
+  const help = document.getElementById("help-dialog");
   const rows = [...document.querySelectorAll(".review-row")];
   let current = -1;
 
@@ -73,11 +74,17 @@
     open(link.href);
   });
   document.addEventListener("keydown", (event) => {
-    if (dialog.open || event.metaKey || event.ctrlKey || event.altKey) return;
+    if (dialog.open || help.open || event.metaKey || event.ctrlKey || event.altKey) return;
     if (event.target.closest("input, textarea, select, [contenteditable]")) return;
     if (event.key === "j" || event.key === "k") {
       event.preventDefault();
       select(current + (event.key === "j" ? 1 : -1));
+    } else if (event.key === "?") {
+      event.preventDefault();
+      help.showModal();
+    } else if (event.key === "u") {
+      const undo = document.querySelector("a[data-undo]");
+      if (undo) { event.preventDefault(); open(undo.href); }
     } else if (current >= 0 && "aenx".includes(event.key)) {
       const link = rows[current].querySelector(`a[data-key="${event.key}"]`);
       if (link) { event.preventDefault(); open(link.href); }
