@@ -5,11 +5,13 @@ The screenshots of the README are taken here; `KAMIOI_SCREENSHOTS=docs/images` w
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.db import connections
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -59,7 +61,11 @@ def page(browser: Browser) -> Iterator[Page]:
     assert problems == []
 
 
-def _picture(page: Page, name: str) -> None:
+def _look(page: Page, name: str) -> None:
+    """Accessible by the rules of WCAG 2.1 AA that a program can check; and a picture where one is wanted."""
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
+    assert len(found["passes"]) > 10
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
     if place := os.environ.get("KAMIOI_SCREENSHOTS"):
         page.screenshot(path=Path(place) / f"{name}.png")
 
@@ -99,7 +105,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.get_by_role("button", name="Preview").click()
         expect(page.get_by_text("This is how october.csv is understood")).to_be_visible()
         expect(page.get_by_role("cell", name="WHOLEFDS MKT 10234 AUSTIN TX")).to_be_visible()
-        _picture(page, "statement-preview")
+        _look(page, "statement-preview")
         assert not Transaction.objects.exists()
         page.get_by_role("button", name="Import it").click()
         expect(page.locator("[data-task-status]")).to_have_text("Completed")
@@ -117,12 +123,12 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         row = page.locator("[data-merchant='STARBUKS COFFEE']")
         expect(row).to_contain_text("SBUX")
         expect(row).to_contain_text("80 % sure")
-        _picture(page, "review-queue")
+        _look(page, "review-queue")
         page.keyboard.press("j")
         page.keyboard.press("a")
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
-        _picture(page, "decision")
+        _look(page, "decision")
         assert Transaction.objects.filter(status="needs_review").count() == 2
         dialog.get_by_role("button", name="Approve SBUX").click()
         expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions go to work.")).to_be_visible()
@@ -130,20 +136,44 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         expect(page.get_by_text("Nothing waits for a decision")).to_be_visible()
         wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)
 
+        # A second thought, by keyboard: what was bought is taken back, and the decision is made again.
+        page.reload()
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_contain_text("undo your last decision")
+        page.keyboard.press("Escape")
+        page.keyboard.press("u")
+        expect(dialog).to_contain_text("puts 2 transactions back; 2 of them bought shares for $2.00")
+        _look(page, "undo")
+        dialog.get_by_role("button", name="Undo the decision").click()
+        expect(page.get_by_text("The decision on STARBUKS COFFEE is undone.")).to_be_visible()
+        wait_until("taken back", lambda: Transaction.objects.filter(status="needs_review").count() == 2)
+        assert Holding.objects.get(user=customer, ticker="SBUX").shares == 0
+        page.reload()
+        page.keyboard.press("j")
+        page.keyboard.press("e")
+        dialog.get_by_label("Ticker or company").fill("sbux")
+        page.keyboard.press("Enter")
+        expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions go to work.")).to_be_visible()
+        wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)
+
         # The transaction, the holding and the notification, where staff see them.
         page.get_by_role("link", name="Transactions").first.click()
         completed = page.get_by_role("row").filter(has_text="STARBUKS COFFEE").first
         expect(completed).to_contain_text("completed")
-        _picture(page, "transactions")
+        _look(page, "transactions")
         page.get_by_role("link", name="Holdings").click()
         expect(page.get_by_role("row").filter(has_text="SBUX")).to_contain_text("0.02105264")
         page.get_by_role("link", name="Notifications").click()
         expect(page.get_by_role("row").filter(has_text="You own more SBUX").first).to_be_visible()
         page.get_by_role("link", name="Home").first.click()
         expect(page.get_by_text("3 (100.0 %)")).to_be_visible()
-        _picture(page, "home")
+        _look(page, "home")
 
     assert Holding.objects.get(user=customer, ticker="SBUX").shares > 0
-    assert Notification.objects.filter(user=customer).count() == 3
-    assert LedgerTransfer.objects.filter(user_id=customer.pk, kind="purchase").count() == 3
+    titles = Counter(Notification.objects.filter(user=customer).values_list("title", flat=True))
+    assert titles == {"You own more AMZN": 1, "You own more SBUX": 4, "A purchase of SBUX was taken back": 2}
+    kinds = Counter(LedgerTransfer.objects.filter(user_id=customer.pk).values_list("kind", flat=True))
+    assert (kinds["purchase"], kinds["undo_purchase"], kinds["purchase_2"]) == (3, 2, 2)
     assert list(ledger_verify()) == []
