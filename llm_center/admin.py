@@ -7,20 +7,26 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from import_export import resources
+from import_export.admin import ImportExportModelAdmin
+from import_export.widgets import Widget
 from unfold.admin import ModelAdmin
+from unfold.contrib.import_export.forms import ExportForm, ImportForm
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from kamioi_site.admin import HistoryAdmin, KeysetChangeList
+from kamioi_site.admin import HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
 from llm_center.errors import MerchantChanged
 from llm_center.models import (
     AmortizationEntry,
+    CatalogueBrand,
     LlmDataAsset,
     LlmMapping,
     MappingDecision,
@@ -28,6 +34,7 @@ from llm_center.models import (
     ReviewMerchant,
 )
 from llm_center.selectors import companies_found, review_evidence
+from llm_center.services.brands import brand_check
 from llm_center.services.review import (
     WAITING,
     Action,
@@ -335,3 +342,83 @@ class AmortizationEntryAdmin(HistoryAdmin):
 
     list_display = ("id", "asset", "period", "amount", "created_at")
     list_select_related = ("asset",)
+
+
+class BarsWidget(Widget):
+    """A list of texts, separated by bars."""
+
+    def clean(self, value: Any, row: Any = None, **kwargs: Any) -> list[str]:
+        """The texts."""
+        return [part.strip() for part in str(value or "").split("|") if part.strip()]
+
+    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+        """One cell."""
+        return "|".join(value or [])
+
+
+class BrandResource(resources.ModelResource):
+    """The catalogue as a file: aliases separated by bars, as in the shipped data."""
+
+    aliases = resources.Field(column_name="aliases", attribute="aliases", widget=BarsWidget())
+
+    class Meta:
+        model = CatalogueBrand
+        import_id_fields = ("name",)
+        fields = ("name", "aliases", "owner", "ticker", "reason", "category", "source")
+        skip_unchanged = True
+        report_skipped = False
+        use_bulk = False
+
+    def after_init_instance(self, instance: CatalogueBrand, new: bool, row: Any, **kwargs: Any) -> None:
+        """What a person imports is an edit."""
+        instance.edited = True
+
+    def before_save_instance(self, instance: CatalogueBrand, row: Any, **kwargs: Any) -> None:
+        """A row that cannot be is refused with its reason; nothing of the file is stored then."""
+        instance.edited = True
+        brand_check(instance)
+
+
+@admin.register(CatalogueBrand)
+class CatalogueBrandAdmin(KeysetAdmin, ImportExportModelAdmin):
+    """Who owns a brand. What is edited here survives the next release's data, and the matcher uses it within minutes."""
+
+    resource_classes = [BrandResource]
+    import_form_class = ImportForm
+    export_form_class = ExportForm
+    keyset = ("name",)
+    list_display = ("name", "owner", "ticker", "reason", "category", "edited", "updated_at")
+    list_filter = ("reason", "edited")
+    search_fields = ("name", "ticker")
+    search_help_text = "Part of the name, or the ticker"
+    readonly_fields = ("edited", "updated_at")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """The catalogue is small: a part of the name will do."""
+        term = search_term.strip()
+        return (queryset.filter(Q(name__icontains=term) | Q(ticker=term.upper())) if term else queryset), False
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """A form that knows what the database cannot check."""
+        return super().get_form(request, obj, change, form=CatalogueBrandForm, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: CatalogueBrand, form: Any, change: bool) -> None:
+        """Remember that a person wrote it."""
+        obj.edited = True
+        super().save_model(request, obj, form, change)
+
+
+class CatalogueBrandForm(forms.ModelForm):
+    """A brand."""
+
+    def clean(self) -> dict[str, Any]:
+        """A ticker that is listed, or a reason."""
+        data = super().clean() or {}
+        if not self.errors:
+            brand_check(
+                CatalogueBrand(
+                    **{name: data.get(name, "") for name in ("ticker", "reason")}, aliases=data.get("aliases") or []
+                )
+            )
+            data["ticker"] = data.get("ticker", "").strip().upper()
+        return data

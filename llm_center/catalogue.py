@@ -13,7 +13,7 @@ Both files are read once a process and never written: edits of an administrator 
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -80,8 +80,23 @@ def load_companies() -> dict[str, Company]:
     return {company.ticker: company for company in read_companies()}
 
 
-@lru_cache(maxsize=1)
+def use_catalogue(brands: Sequence[Brand], companies: Iterable[Company]) -> None:
+    """Let these brands stand for the shipped ones in this process, with the companies that own them."""
+    global _in_use  # noqa: PLW0603  # one catalogue a process is the point
+    load_companies().update((company.ticker, company) for company in companies)
+    _in_use = tuple(brands)
+
+
 def load_brands() -> tuple[Brand, ...]:
+    """The catalogue in use: the shipped one, unless `use_catalogue` gave another."""
+    return _in_use if _in_use is not None else shipped_brands()
+
+
+_in_use: tuple[Brand, ...] | None = None
+
+
+@lru_cache(maxsize=1)
+def shipped_brands() -> tuple[Brand, ...]:
     """The shipped brand catalogue, in the order of names."""
     with (DATA / "brands.csv").open(encoding="utf-8", newline="") as text:
         return tuple(

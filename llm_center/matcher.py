@@ -282,6 +282,11 @@ def _index() -> _Index:
     return _Index(load_brands())
 
 
+def rebuild() -> None:
+    """Forget the index: the catalogue has changed."""
+    _index.cache_clear()
+
+
 def warm_up() -> None:
     """Build the index now rather than at the first proposal; workers call it at start-up."""
     _index()

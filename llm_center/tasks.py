@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from celery import shared_task
 
+from llm_center.services.directory import directory_recheck
 from llm_center.services.proposals import merchants_propose
 from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
 from transactions.services.background import task_heartbeat, task_run
@@ -56,3 +57,12 @@ def undo_decision(task_id: str) -> None:
         )
         task.progress = task.total = done.moved
         task.result = {"put_back": done.moved, "taken_back": done.bought}
+
+
+@shared_task(name="recheck_directory", time_limit=3600, soft_time_limit=3540)
+def recheck_directory() -> dict[str, int]:
+    """Stop approvals that the catalogue contradicts."""
+    done = directory_recheck()
+    if done.stopped:
+        logger.warning("%d of %d approved merchants went to review", done.stopped, done.seen)
+    return {"seen": done.seen, "stopped": done.stopped}

@@ -148,3 +148,16 @@ def _empty_cache() -> Iterator[None]:
     client.flushdb()
     client.set(MARKER, "1")
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def _shipped_catalogue() -> Iterator[None]:
+    """A process matches with the catalogue it last read: one test's edits are none of the next one's business."""
+    yield
+    from llm_center import catalogue, matcher
+    from llm_center.services import brands
+
+    if catalogue._in_use is not None:
+        catalogue._in_use = brands._seen = None
+        catalogue.load_companies.cache_clear()
+        matcher.rebuild()

@@ -4,10 +4,12 @@ History is read-only: what was booked is corrected by booking, never by editing.
 are searched by exact values that an index serves.
 """
 
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group
@@ -309,9 +311,47 @@ class StockPriceAdmin(HistoryAdmin):
         return (queryset.filter(ticker=term) if term else queryset), False
 
 
+# What a value of this type must look like; a range for the settings that have one.
+SETTING_RANGES = {
+    "platform_fee": (Decimal(0), Decimal(100)),
+    "confidence_threshold": (Decimal("0.5"), Decimal(1)),
+    "four_eyes_limit": (Decimal(0), Decimal(10**9)),
+    "llm_batch_size": (Decimal(1), Decimal(100)),
+    "llm_monthly_budget": (Decimal(0), Decimal(10**6)),
+}
+
+
+class SettingForm(forms.ModelForm):
+    """A setting with a value that the program can read."""
+
+    def clean_value(self) -> str:
+        """The value, checked against the setting's type and range."""
+        value = self.cleaned_data["value"].strip()
+        kind = self.cleaned_data.get("type") or self.instance.type
+        if kind == Setting.Type.BOOLEAN and value.lower() not in {"true", "false"}:
+            raise forms.ValidationError("It must be true or false.")
+        if kind == Setting.Type.DECIMAL:
+            try:
+                number = Decimal(value)
+            except InvalidOperation:
+                raise forms.ValidationError("It must be a number.") from None
+            low, high = SETTING_RANGES.get(self.cleaned_data.get("key") or self.instance.key, (None, None))
+            if not number.is_finite() or (low is not None and high is not None and not low <= number <= high):
+                raise forms.ValidationError(f"It must be a number from {low} to {high}.")
+        return value.lower() if kind == Setting.Type.BOOLEAN else value
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(HistoryAdmin):
+    """Who changed what in the admin, and when."""
+
+    list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "change_message")
+    list_select_related = ("user", "content_type")
+
+
 @admin.register(Setting)
 class SettingAdmin(ModelAdmin):
-    """Settings that take effect with the next set of transactions."""
+    """Settings that take effect with the next set of transactions. Each change is in the audit trail, old and new."""
 
     list_display = ("key", "value", "type", "description", "updated_at")
     readonly_fields = ("updated_at",)
@@ -319,6 +359,20 @@ class SettingAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         """The program knows the setting by its key."""
         return ("key", "type", "updated_at") if obj else ("updated_at",)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """A form that knows which values the program can read."""
+        return super().get_form(request, obj, change, form=SettingForm, **kwargs)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """What it was and what it is."""
+        if add or "value" not in form.changed_data:
+            return super().construct_change_message(request, form, formsets, add)
+        return f"{form.instance.key}: {form.initial.get('value')!r} → {form.cleaned_data['value']!r}"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """The program would fall back to defaults without anybody noticing."""
+        return False
 
 
 # --- Background work --------------------------------------------------------------------------------------------

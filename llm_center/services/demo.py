@@ -17,6 +17,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.files.base import ContentFile
 
+from llm_center.services.brands import brands_import
 from llm_center.services.companies import companies_import
 from llm_center.services.proposals import merchants_propose
 from transactions.models import Company, User
@@ -59,7 +60,7 @@ def demo_load(*, say: Callable[[str], object]) -> DemoLogin:
     """Load what is missing of the demo and process it, saying each step."""
     login = _login()
     if not Company.objects.exists():
-        say(f"companies: {companies_import().read:,}")
+        say(f"companies: {companies_import().read:,}, brands: {brands_import().read:,}")
     refreshed = prices_refresh()
     say(f"prices: {refreshed.stored} new quotes")
     rng = random.Random(20)

@@ -21,6 +21,7 @@ from psycopg2.extras import Json, execute_values
 from llm_center import matcher
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision
+from llm_center.services.brands import catalogue_refresh
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting
 from transactions.services.processing import merchants_release
@@ -73,6 +74,7 @@ def merchants_propose(*, deadline: float | None = None, report: Callable[[Propos
         report: called with the figures so far after each batch.
     """
     done = Proposed()
+    catalogue_refresh()
     while deadline is None or time.monotonic() < deadline:
         keys: list[str] = []
         with transaction.atomic():
@@ -106,7 +108,7 @@ def _batch_propose(
         proposal = _checked(found, merchant, listed)
         decided = threshold is not None and proposal.confidence >= threshold and proposal.listed is not None
         before = merchant_state(merchant)
-        _merchant_fill(merchant, proposal, decided=decided, now=now)
+        proposal_fill(merchant, proposal, decided=decided, now=now)
         log.append(
             LlmMapping(
                 merchant_name=merchant.display_name,
@@ -144,7 +146,7 @@ def _batch_propose(
                     decided_at=now,
                 )
             )
-    _merchants_write(merchants, now)
+    merchants_write(merchants, now)
     LlmMapping.objects.bulk_create(log)
     MappingDecision.objects.bulk_create(decisions)
     return keys
@@ -163,7 +165,8 @@ def _checked(proposal: Proposal, merchant: Merchant, listed: dict[str, str]) -> 
     return Proposal(None, None, "", proposal.category, matcher.NOTHING, proposal.method, note, proposal.alternatives)
 
 
-def _merchant_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now: datetime) -> None:
+def proposal_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now: datetime) -> None:
+    """Write the proposal into the row, and the decision where it needs no reviewer. Nothing is saved."""
     merchant.ticker = proposal.ticker
     merchant.company_name = proposal.company_name[:200]
     merchant.category = (merchant.category or proposal.category)[:100]
@@ -193,23 +196,24 @@ def merchant_state(merchant: Merchant) -> dict[str, Any]:
     }
 
 
-def _merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:
+def merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:
     """One statement for the batch; what waits is left alone, because processing adds to it meanwhile."""
     with connection.cursor() as cursor:
         execute_values(
             cursor.cursor,
             "UPDATE merchants SET ticker = new.ticker, company_name = new.company_name, category = new.category, "
             "confidence = new.confidence::numeric, reason = new.reason, source = new.source, status = new.status, "
-            "alternatives = new.alternatives, decided_at = new.decided_at::timestamptz, updated_at = new.updated_at "
+            "alternatives = new.alternatives, rejected_tickers = new.rejected, decided_by_id = new.decided_by, "
+            "decided_at = new.decided_at, updated_at = new.updated_at "
             "FROM (VALUES %s) AS new (id, ticker, company_name, category, confidence, reason, source, status, "
-            "alternatives, decided_at, updated_at) WHERE merchants.id = new.id",
+            "alternatives, rejected, decided_by, decided_at, updated_at) WHERE merchants.id = new.id",
             [
                 (
                     row.pk, row.ticker, row.company_name, row.category, row.confidence, row.reason, row.source,
-                    row.status, Json(row.alternatives), row.decided_at, now,
+                    row.status, Json(row.alternatives), Json(row.rejected_tickers), row.decided_by_id, row.decided_at, now,
                 )
                 for row in merchants
             ],
-            template="(%s, %s::text, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::timestamptz, %s::timestamptz)",
+            template="(%s, %s::text, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, %s::timestamptz)",
             page_size=BATCH,
         )  # fmt: skip

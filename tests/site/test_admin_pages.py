@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +18,7 @@ from django_celery_beat.models import PeriodicTask
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from llm_center.models import (
     AmortizationEntry,
+    CatalogueBrand,
     LlmDataAsset,
     LlmMapping,
     MappingDecision,
@@ -74,6 +76,8 @@ def _fill(number: int) -> None:
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
         amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
     )  # fmt: skip
+    LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")
+    CatalogueBrand.objects.create(name=f"Brand {number}", ticker=company.ticker)
     ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user
