@@ -10,6 +10,7 @@ This file is read before Django's settings, so that they find the servers. Rules
 
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,6 +122,7 @@ def pytest_unconfigure() -> None:
     client = redis.Redis.from_url(_REDIS_URL)
     client.flushdb()
     client.close()
+    shutil.rmtree(settings.MEDIA_ROOT, ignore_errors=True)
     if _slot is None:
         return
     here = Path(os.environ["KAMIOI_HOME"])

@@ -35,7 +35,8 @@ def celery_worker(
     *, concurrency: int = 2, queues: str = "ai,transactions,analytics,notifications,bulk"
 ) -> Iterator[psutil.Process]:
     """A prefork worker for these queues, ready to take tasks; killed with its children afterwards."""
-    log = Path(str(settings.MEDIA_ROOT)) / "worker.log"
+    log = Path(settings.MEDIA_ROOT) / "worker.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output, subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "kamioi_site", "worker", "-l", "info", "-Q", queues, "-c", str(concurrency),
          "--without-mingle", "--without-gossip", "-n", f"test{os.getpid()}@%h"],

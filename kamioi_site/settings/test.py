@@ -1,10 +1,10 @@
 """Tests: real PostgreSQL and Redis, a cheap password hasher, no manifest for static files."""
 
-import tempfile
+import os
 from pathlib import Path
 
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import STORAGES, env_str
+from kamioi_site.settings.base import KAMIOI_HOME, STORAGES, env_str
 
 SECRET_KEY = "only-for-tests-" + "x" * 40
 ALLOWED_HOSTS = ["*"]
@@ -12,5 +12,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = True
 # A worker of a test shares the files of the test.
-MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or tempfile.mkdtemp(prefix="kamioi-test-media-"))
+MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "test-media" / str(os.getpid()))
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True  # nothing is collected for tests

@@ -1,0 +1,166 @@
+"""`make run` as people meet it: starts, survives the death of a child, stops cleanly, recovers after a kill -9.
+
+One real run in a home of its own goes through its whole life here; the tests read what it said at each stage.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START = 150.0  # seconds; the demo is loaded in them
+
+
+class Run:
+    """A `make run` without make, its output in a file."""
+
+    def __init__(self, here: Path, port: int, number: int = 1) -> None:
+        given = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
+        environment = {name: value for name, value in os.environ.items() if name not in given}
+        self.port = port
+        self.said = here.parent / f"{here.name}-{number}.txt"
+        with self.said.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "kamioi_site.run"],
+                cwd=ROOT, env=environment | {"KAMIOI_HOME": str(here), "PORT": str(port)},
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def text(self) -> str:
+        """What it has said so far."""
+        return self.said.read_text()
+
+    def wait_for(self, words: str, seconds: float = START) -> None:
+        """Until the words were said; fails when they are not, or when it ended before."""
+        _wait(lambda: words in self.text() or self.process.poll() is not None, seconds, self.text)
+        assert words in self.text(), self.text()
+
+    def family(self) -> list[psutil.Process]:
+        """Every process below the run."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send the signal and wait for the end; returns the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(90)
+
+
+def _wait(condition: Callable[[], bool], seconds: float, told: Callable[[], str] = lambda: "") -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _servers(here: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "kamioi_site.embedded", "status"],
+        cwd=ROOT, env={**os.environ, "KAMIOI_HOME": str(here), "DATABASE_URL": "", "REDIS_URL": ""},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home of the test's own, where nothing runs any more afterwards."""
+    here = tmp_path / "home"
+    yield here
+    subprocess.run(
+        [sys.executable, "-m", "kamioi_site.run", "--stop"],
+        cwd=ROOT, env={**os.environ, "KAMIOI_HOME": str(here)}, check=False, capture_output=True,
+    )  # fmt: skip
+
+
+def test_a_taken_port_is_one_clear_line(home):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        run = Run(home, port)
+        assert run.process.wait(30) == 1
+    assert run.text() == f"Port {port} is taken by another program. Choose another one: make run PORT={port + 1}\n"
+    assert "running" not in _servers(home)
+
+
+def test_a_run_starts_heals_recovers_from_a_kill_and_stops_cleanly(home):
+    first = Run(home, _free_port())
+    try:
+        first.wait_for("Log-in of the demo (shown once")
+        assert f"Kamioi runs at http://localhost:{first.port}/admin/" in first.text()
+        assert "No demo" not in first.text()
+        with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/healthz", timeout=5) as reply:
+            assert reply.status == 200
+        login = (home / "demo-login.txt").read_text().split()
+        assert login[-1] in first.text()
+        commands = [" ".join(process.cmdline()) for process in first.family()]
+        queues = ",".join(re.search(r"-Q (\S+)", command)[1] for command in commands if "-Q " in command)  # type: ignore[index]
+        assert set(queues.split(",")) == {"ai", "transactions", "analytics", "notifications", "bulk"}
+
+        # A second run in the same home would take its work apart.
+        rival = Run(home, _free_port(), number=2)
+        assert rival.process.wait(30) == 1
+        assert "runs from" in rival.text()
+        assert "make stop" in rival.text()
+
+        # A worker that dies is started again.
+        victim = next(
+            process for process in psutil.Process(first.process.pid).children() if "-Q transactions" in " ".join(process.cmdline())
+        )  # fmt: skip
+        victim.kill()
+        first.wait_for("worker-transactions ended (signal SIGKILL); starting it again in 1 s", 10)
+        _wait(
+            lambda: any("-Q transactions" in " ".join(p.cmdline()) for p in first.family() if p.pid != victim.pid), 15
+        )
+
+        # The run itself is killed: its children do not go on without it for long.
+        orphans = first.family()
+        first.process.kill()
+        first.process.wait()
+        assert "running" in _servers(home)
+
+        second = Run(home, first.port, number=3)
+        second.wait_for("Kamioi runs at")
+        assert not [process for process in orphans if _alive(process)]
+        assert login[-1] not in second.text()  # shown once
+        assert "Log-in of the demo: see" in second.text()
+    finally:
+        if first.process.poll() is None:
+            first.end(signal.SIGTERM)
+    family = second.family()
+    assert second.end(signal.SIGINT) == 0
+    assert second.text().endswith("Stopped, with postgres and redis.\n")
+    assert not [process for process in family if _alive(process)]
+    assert "running" not in _servers(home)
+
+
+def test_a_signal_in_the_middle_of_the_start_leaves_nothing_behind(home):
+    run = Run(home, _free_port())
+    run.wait_for("Migrating the database", 60)
+    time.sleep(0.5)
+    family = run.family()
+    assert run.end(signal.SIGTERM) == 0
+    assert not [process for process in family if _alive(process)]
+    assert "running" not in _servers(home)

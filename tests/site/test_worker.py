@@ -1,0 +1,77 @@
+"""A real prefork worker on the test's database: tasks through the broker, and a kill -9 in the middle of them."""
+
+from decimal import Decimal
+
+import pytest
+from celery import current_app
+from django.db import connection
+
+from tests.factories import make_company, make_merchant, make_user
+from tests.workers import celery_worker, wait_until
+from transactions.models import Holding, LedgerTransfer, Transaction
+from transactions.services.ledger import ledger_verify
+from transactions.services.processing import stuck_sweep
+
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+ROWS = 20_000
+USERS = 64
+
+
+@pytest.fixture
+def pending() -> int:
+    """Many purchases of many customers wait at a known merchant."""
+    users = [make_user().pk for _ in range(USERS)]
+    make_company("SBUX", "95.00")
+    make_merchant("STARBUCKS", "SBUX")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, investable, round_up, fee,"
+            " category, description, failure_reason, status, transaction_type, source, priority, created_at, updated_at)"
+            " SELECT (%s::bigint[])[1 + n %% %s], now() - interval '1 day', 'STARBUCKS', 'STARBUCKS', 4.50, 4.50, 0, 0, 0,"
+            " '', '', '', 'pending', 'bank', 'test', 9, now(), now() FROM generate_series(1, %s) AS n",
+            [users, USERS, ROWS],
+        )
+    return ROWS
+
+
+def _send() -> None:
+    current_app.send_task("process_transactions", kwargs={"priority": Transaction.Priority.BULK})
+
+
+def _completed() -> int:
+    return Transaction.objects.filter(status="completed").count()
+
+
+def _booked_once(rows: int) -> None:
+    assert LedgerTransfer.objects.filter(kind="purchase").count() == rows
+    assert LedgerTransfer.objects.filter(kind="fee").count() == rows
+    owned = sum((row.shares for row in Holding.objects.all()), Decimal(0))
+    assert owned == sum(
+        (row.shares for row in LedgerTransfer.objects.filter(kind="purchase") if row.shares), Decimal(0)
+    )
+    assert list(ledger_verify()) == []
+
+
+def test_a_worker_processes_what_waits(pending):
+    with celery_worker():
+        _send()
+        wait_until("everything booked", lambda: _completed() == pending)
+    _booked_once(pending)
+
+
+def test_children_killed_in_the_middle_of_their_work_lose_and_double_nothing(pending):
+    killed = 0
+    with celery_worker(concurrency=2) as worker:
+        _send()
+        _send()
+        for part in (1, 8_000):
+            wait_until("some work", lambda part=part: _completed() >= part)  # type: ignore[misc]
+            for child in worker.children(recursive=True):
+                child.kill()
+                killed += 1
+        # What beat does every minute: the messages of the killed may be lost, the work is not.
+        stuck_sweep()
+        _send()
+        wait_until("everything booked", lambda: _completed() == pending)
+    assert killed >= 2
+    _booked_once(pending)

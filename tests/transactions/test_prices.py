@@ -1,0 +1,288 @@
+"""Quotes from files and from an API that misbehaves, and the transactions that wait for them."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from tests.factories import make_company, make_merchant, make_price, make_transaction, make_user
+from transactions.errors import PriceProviderError
+from transactions.models import Holding, StockPrice, Transaction
+from transactions.prices import MAX_REPLY_BYTES, CsvPrices, HttpPrices, Quote, QuoteError, price_provider
+from transactions.services.ledger import ledger_verify
+from transactions.services.prices import prices_refresh
+from transactions.services.processing import transactions_process
+from transactions.tasks import refresh_prices
+
+NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
+Reply = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, list[Callable[[list[str]], Reply]], list[dict[str, str]]]]:
+    """A quote API on this machine: its address, the replies it is to give (the last one for good), what it was asked."""
+    replies: list[Callable[[list[str]], Reply]] = []
+    asked: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            symbols = parse_qs(urlsplit(self.path).query)["symbols"][0]
+            asked.append({"symbols": symbols, "key": self.headers.get("Authorization", "")})
+            answer = replies.pop(0) if len(replies) > 1 else replies[0]
+            status, headers, body = answer(symbols.split(","))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/quotes", replies, asked
+    server.shutdown()
+    server.server_close()
+
+
+def _good(price: str = "95.12") -> Callable[[list[str]], Reply]:
+    def answer(symbols: list[str]) -> Reply:
+        quotes = ",".join(
+            f'{{"symbol": "{symbol}", "price": {price}, "as_of": "{NOW.isoformat()}"}}' for symbol in symbols
+        )
+        return 200, {}, f'{{"quotes": [{quotes}]}}'.encode()
+
+    return answer
+
+
+def _bad(status: int, body: bytes = b"", **headers: str) -> Callable[[list[str]], Reply]:
+    return lambda _: (status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def _provider(url: str) -> HttpPrices:
+    return HttpPrices(url, "secret", timeout=0.5, tries=3, pause=0.01)
+
+
+def test_an_api_is_asked_for_a_hundred_symbols_at_once_with_its_key(api):
+    url, replies, asked = api
+    replies.append(_good())
+    found = list(_provider(url).quotes([f"T{n}" for n in range(150)]))
+    assert len(found) == 150
+    assert [len(request["symbols"].split(",")) for request in asked] == [100, 50]
+    assert asked[0]["key"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("text", "price"), [("95.12", "95.1200"), ("0.1", "0.1000"), ('"504.35"', "504.3500"), ("1e2", "100.0000")]
+)
+def test_prices_are_exact_from_the_text_on(api, text, price):
+    url, replies, _ = api
+    replies.append(_good(text))
+    assert list(_provider(url).quotes(["SBUX"])) == [Quote("SBUX", Decimal(price), NOW)]
+
+
+@pytest.mark.parametrize("trouble", [_bad(429, Retry_After="0"), _bad(500), _bad(503), _bad(502)])
+def test_what_passes_is_tried_again(api, trouble):
+    url, replies, asked = api
+    replies += [trouble, trouble, _good()]
+    assert len(list(_provider(url).quotes(["SBUX"]))) == 1
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (_bad(429, Retry_After="0"), "status 429"),
+        (_bad(500), "status 500"),
+        (_bad(401), "status 401"),
+        (_bad(302, Location="http://127.0.0.1:1/"), "status 302"),
+        (_bad(200, b"<html>"), "no JSON object"),
+        (_bad(200, b'{"quotes": [{"symbol": "SB'), "no JSON object"),
+        (_bad(200, b'{"prices": []}'), 'no JSON object with "quotes"'),
+        (_bad(200, b'{"quotes": "none"}'), "is no list"),
+        (_bad(200, b"[" * 100_000), "no JSON object"),
+        (_bad(200, b"x" * (MAX_REPLY_BYTES + 2)), "longer than"),
+    ],
+)
+def test_what_does_not_pass_is_one_clear_error(api, reply, said):
+    url, replies, _ = api
+    replies.append(reply)
+    with pytest.raises(PriceProviderError, match=said):
+        list(_provider(url).quotes(["SBUX"]))
+
+
+def test_a_provider_that_does_not_answer_in_time_is_given_up(api):
+    url, replies, _ = api
+    stop = threading.Event()
+
+    def slow(_: list[str]) -> Reply:
+        stop.wait(5)
+        return 200, {}, b"{}"
+
+    replies.append(slow)
+    with pytest.raises(PriceProviderError, match="does not answer"):
+        list(HttpPrices(url, timeout=0.1, tries=2, pause=0.01).quotes(["SBUX"]))
+    stop.set()
+
+
+def test_bad_entries_are_named_and_the_good_ones_go_on(api):
+    url, replies, _ = api
+    as_of = NOW.isoformat()
+    entries = [
+        {"symbol": "SBUX", "price": "95.12", "as_of": as_of}, {"symbol": "A", "price": -1, "as_of": as_of},
+        {"symbol": "B", "price": "NaN", "as_of": as_of}, {"symbol": "C", "price": 0, "as_of": as_of},
+        {"symbol": "D", "price": None, "as_of": as_of}, {"symbol": "E", "price": 1, "as_of": "2026-11-23T20:00:00"},
+        {"symbol": "F", "price": 1, "as_of": "yesterday"}, {"symbol": "G", "price": True, "as_of": as_of},
+        {"symbol": "GME", "price": 1, "as_of": as_of}, {"price": 1, "as_of": as_of}, "H", {"symbol": "I", "price": 1},
+    ]  # fmt: skip
+    replies.append(_bad(200, json.dumps({"quotes": entries}).encode()))
+    found = list(_provider(url).quotes(["SBUX", "A", "B", "C", "D", "E", "F", "G", "I", "J"]))
+    assert [row for row in found if isinstance(row, Quote)] == [Quote("SBUX", Decimal("95.1200"), NOW)]
+    reasons = {row.ticker: row.reason for row in found if isinstance(row, QuoteError)}
+    assert {reasons[ticker] for ticker in "ABCDG"} == {
+        "'-1' is no price", "'NaN' is no price", "'0' is no price", "'None' is no price", "'True' is no price",
+    }  # fmt: skip
+    assert "has no zone" in reasons["E"]
+    assert "no ISO time" in reasons["F"]
+    assert reasons["GME"] == "nobody asked for this symbol"
+    assert reasons["J"] == "the provider has no quote"
+
+
+def test_a_file_names_the_row_of_a_bad_quote(tmp_path):
+    path = tmp_path / "quotes.csv"
+    path.write_text("\ufeffSymbol, Price ,as_of\nsbux,95.12,2026-11-23T20:00:00Z\nA,nothing,\nB,1,2026-11-23\n,3,\n")
+    found = list(CsvPrices(path).quotes([]))
+    assert found[0] == Quote("SBUX", Decimal("95.1200"), NOW)
+    assert [row.reason for row in found[1:]] == [
+        "row 3: 'nothing' is no price", "row 4: the time of the quote is missing or has no zone", "row 5: '' is no ticker",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), ("ticker,price\n", "no column symbol"), ("", "no column price and no column symbol")],
+)
+def test_a_file_that_is_none_is_one_clear_error(tmp_path, content, said):
+    path = tmp_path / "quotes.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(PriceProviderError, match=said):
+        list(CsvPrices(path).quotes([]))
+
+
+def test_the_settings_name_the_provider(settings: Settings):
+    assert isinstance(price_provider(), CsvPrices)
+    settings.PRICE_PROVIDER, settings.PRICE_API_URL = "http", "https://prices.example/quotes"
+    assert isinstance(price_provider(), HttpPrices)
+    for provider, url in (("http", "ftp://x"), ("http", ""), ("oracle", "")):
+        settings.PRICE_PROVIDER, settings.PRICE_API_URL = provider, url
+        with pytest.raises(PriceProviderError):
+            price_provider()
+
+
+# --- What is stored ---------------------------------------------------------------------------------------------
+def _file(tmp_path: Path, *rows: str) -> CsvPrices:
+    path = tmp_path / "quotes.csv"
+    path.write_text("symbol,price,as_of\n" + "\n".join(rows) + "\n")
+    return CsvPrices(path)
+
+
+@pytest.mark.django_db
+def test_the_shipped_file_prices_at_least_four_hundred_companies_of_the_table():
+    from llm_center.services.companies import companies_import
+
+    companies_import()
+    done = prices_refresh()
+    assert done.stored >= 400
+    assert done.refused == []
+
+
+@pytest.mark.django_db
+def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
+    make_company("SBUX", "95.00")
+    make_company("GONE", None, is_listed=False)
+    soon = (timezone.now() + timedelta(hours=1)).isoformat()
+    now = timezone.now().isoformat()
+    provider = _file(tmp_path, f"NOPE,1,{now}", f"GONE,1,{now}", f"SBUX,95,{soon}", f"SBUX,9500,{now}")
+    done = prices_refresh(provider=provider)
+    assert done.stored == 0
+    assert [row.reason.split(";")[0] for row in done.refused] == [
+        "not a listed company of the company table", "not a listed company of the company table",
+        "the time of the quote lies ahead", "jumps from 95.0000 to 9500.0000",
+    ]  # fmt: skip
+    assert prices_refresh(provider=_file(tmp_path, f"SBUX,9500,{now}"), accept_jumps=True).stored == 1
+    assert prices_refresh(provider=_file(tmp_path, f"SBUX,9500,{now}")).stored == 0, "the same quote twice is one"
+
+
+@pytest.mark.django_db
+def test_what_came_before_a_break_down_is_kept(api):
+    url, replies, _ = api
+    for n in range(120):
+        make_company(f"T{n:03d}", None)
+        make_merchant(f"SHOP {n}", f"T{n:03d}")
+    replies += [_good(), _bad(401)]
+    done = prices_refresh(provider=_provider(url))
+    assert (done.stored, done.error) == (100, "The price provider answers with status 401.")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("age", [None, timedelta(hours=97)])
+def test_a_missing_or_stale_price_waits_and_is_bought_once_when_it_comes(tmp_path, age):
+    make_company("SBUX", None)
+    if age:
+        make_price("SBUX", "50.00", age=age)
+    make_merchant("STARBUCKS", "SBUX")
+    for _ in range(3):
+        make_transaction(make_user(), "STARBUCKS")
+    assert transactions_process().statuses == {"awaiting_price": 3}
+    assert prices_refresh(provider=_file(tmp_path)).released == 0
+    done = prices_refresh(provider=_file(tmp_path, f"SBUX,95.12,{timezone.now().isoformat()}"))
+    assert (done.stored, done.released) == (1, 3)
+    assert transactions_process().statuses == {"completed": 3}
+    assert prices_refresh(provider=_file(tmp_path)).released == 0
+    assert {row.price_per_share for row in Transaction.objects.all()} == {Decimal("95.1200")}
+    assert Holding.objects.count() == 3
+    assert list(ledger_verify()) == []
+
+
+@pytest.mark.django_db
+def test_one_that_waits_for_a_price_follows_a_corrected_merchant(tmp_path):
+    make_company("GONE", None)
+    make_company("SBUX", "95.00")
+    merchant = make_merchant("STARBUCKS", "GONE")
+    make_transaction(make_user(), "STARBUCKS")
+    transactions_process()
+    merchant.ticker = "SBUX"
+    merchant.save()
+    assert prices_refresh(provider=_file(tmp_path)).released == 1
+    transactions_process()
+    assert Transaction.objects.get().ticker == "SBUX"
+
+
+@pytest.mark.django_db
+def test_the_command_and_the_task_say_what_they_did(tmp_path, capsys, settings: Settings):
+    make_company("SBUX", None)
+    path = tmp_path / "quotes.csv"
+    path.write_text("symbol,price\nSBUX,95\nNOPE,1\n")
+    call_command("refresh_prices", csv=path)
+    said = capsys.readouterr().out
+    assert "1 new quotes, 1 refused, 0 transactions released" in said
+    assert "NOPE: not a listed company" in said
+    assert StockPrice.objects.get().source == "csv"
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("refresh_prices", csv=tmp_path / "none.csv")
+    settings.PRICE_CSV_PATH = str(path)
+    assert refresh_prices() == {"stored": 1, "refused": 1, "released": 0, "error": ""}
