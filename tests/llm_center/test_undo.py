@@ -88,9 +88,9 @@ def _undo(decided: Decided, by: User) -> BackgroundTask:
     return undone.task
 
 
-def _books() -> dict[tuple[str, str], Decimal]:
+def _books() -> dict[tuple[int, str], Decimal]:
     """Balances of all accounts, by customer."""
-    balances: dict[tuple[str, str], Decimal] = {}
+    balances: dict[tuple[int, str], Decimal] = {}
     for row in LedgerTransfer.objects.values("debit_account", "credit_account", "user_id").annotate(sum=Sum("amount")):
         for account, sign in ((row["debit_account"], 1), (row["credit_account"], -1)):
             key = (row["user_id"], account)

@@ -65,7 +65,7 @@ def test_children_killed_in_the_middle_of_their_work_lose_and_double_nothing(pen
         _send()
         _send()
         for part in (1, 8_000):
-            wait_until("some work", lambda part=part: _completed() >= part)  # type: ignore[misc]
+            wait_until("some work", lambda part=part: _completed() >= part)
             for child in worker.children(recursive=True):
                 child.kill()
                 killed += 1

@@ -52,7 +52,7 @@ def api() -> Iterator[tuple[str, list[Callable[[list[str]], Reply]], list[dict[s
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/quotes", replies, asked
     server.shutdown()
     server.server_close()
