@@ -43,7 +43,7 @@ def task_send(*, task: BackgroundTask) -> None:
 
 def _send(name: str, task_id: str) -> None:
     try:
-        current_app.send_task(name, args=[task_id], retry=False)
+        current_app.send_task(name, args=[task_id], retry=False, ignore_result=True)
     except (BrokerError, RedisError):
         logger.warning("the broker is away: the sweep will send task %s", task_id)
 

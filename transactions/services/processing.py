@@ -308,7 +308,9 @@ def _wake(priority: int) -> None:
     except redis.RedisError:
         logger.warning("Redis is away: the wake-up is sent without its flag")
     try:
-        current_app.send_task("process_transactions", kwargs={"priority": priority}, priority=priority, retry=False)
+        current_app.send_task(
+            "process_transactions", kwargs={"priority": priority}, priority=priority, retry=False, ignore_result=True
+        )
     except (OperationalError, redis.RedisError):
         logger.warning("the broker is away: sweep_stuck will take the work up")
 
