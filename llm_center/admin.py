@@ -27,12 +27,15 @@ from llm_center.errors import MerchantChanged
 from llm_center.models import (
     AmortizationEntry,
     CatalogueBrand,
+    LlmCall,
     LlmDataAsset,
     LlmMapping,
     MappingDecision,
     PendingDecision,
+    ProposalClaim,
     ReviewMerchant,
 )
+from llm_center.providers import llm_spent_this_month
 from llm_center.selectors import companies_found, review_evidence
 from llm_center.services.brands import brand_check
 from llm_center.services.review import (
@@ -422,3 +425,27 @@ class CatalogueBrandForm(forms.ModelForm):
             )
             data["ticker"] = data.get("ticker", "").strip().upper()
         return data
+
+
+@admin.register(LlmCall)
+class LlmCallAdmin(HistoryAdmin):
+    """What asking a model took and cost, call by call."""
+
+    list_display = (
+        "id", "started_at", "provider", "model", "merchants", "prompt_tokens", "completion_tokens", "cost", "duration_ms",
+        "retries", "error",
+    )  # fmt: skip
+    list_before_template = "admin/llm_center/calls_summary.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """With what this month has cost."""
+        return super().changelist_view(request, (extra_context or {}) | {"spent": llm_spent_this_month()})
+
+
+@admin.register(ProposalClaim)
+class ProposalClaimAdmin(HistoryAdmin):
+    """Merchants that a worker is asking about just now."""
+
+    keyset = ("-merchant_id",)
+    list_display = ("merchant", "claimed_at")
+    list_select_related = ("merchant",)

@@ -75,15 +75,21 @@ def review_evidence(merchants: Sequence[Merchant]) -> list[Evidence]:
     }
     keys = list(found)
     words = [key.split(" ", 1)[0] for key in keys]
+    for key, (descriptors, customers) in descriptor_samples(keys).items():
+        found[key].descriptors, found[key].customers = descriptors, customers
     with connection.cursor() as cursor:
-        cursor.execute(_SAMPLES, {"keys": keys, "most": _LOOK_AT})
-        for key, descriptors, customers in cursor.fetchall():
-            found[key].descriptors, found[key].customers = descriptors or [], customers
         beyond = [word[:-1] + chr(ord(word[-1]) + 1) if word else "" for word in words]
         cursor.execute(_SIMILAR, {"keys": keys, "words": words, "beyond": beyond, "most": SIMILAR, "look_at": _LOOK_AT})
         for key, other, status, ticker in cursor.fetchall():
             found[key].similar.append(f"{other} → {ticker if status == 'approved' else 'not listed'}")
     return list(found.values())
+
+
+def descriptor_samples(merchant_keys: Sequence[str]) -> dict[str, tuple[list[str], int]]:
+    """For each merchant: up to four texts that statements wrote for it, and customers, among what waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SAMPLES, {"keys": list(merchant_keys), "most": _LOOK_AT})
+        return {key: (descriptors or [], customers) for key, descriptors, customers in cursor.fetchall()}
 
 
 class CompanyRow(TypedDict):

@@ -24,6 +24,8 @@ def process_llm_queue() -> dict[str, int]:
     done = merchants_propose(deadline=time.monotonic() + RUN_SECONDS)
     if done.seen:
         logger.info("merchants: %d seen, %d proposed, %d decided", done.seen, done.proposed, done.decided)
+    for problem in done.problems:
+        logger.warning("the model was not asked: %s", problem)
     return {"seen": done.seen, "proposed": done.proposed, "decided": done.decided, "released": done.released}
 
 

@@ -324,20 +324,31 @@ SETTING_RANGES = {
 class SettingForm(forms.ModelForm):
     """A setting with a value that the program can read."""
 
+    value = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
+
     def clean_value(self) -> str:
-        """The value, checked against the setting's type and range."""
+        """The value, checked against the setting's type and range. Settings of the LLM may be empty."""
         value = self.cleaned_data["value"].strip()
+        key = self.cleaned_data.get("key") or self.instance.key
         kind = self.cleaned_data.get("type") or self.instance.type
+        if not value:
+            if key.startswith("llm_"):
+                return ""
+            raise forms.ValidationError("A value is needed.")
+        if key == "llm_provider" and value not in {"matcher", "openai"}:
+            raise forms.ValidationError("It must be matcher or openai.")
         if kind == Setting.Type.BOOLEAN and value.lower() not in {"true", "false"}:
             raise forms.ValidationError("It must be true or false.")
-        if kind == Setting.Type.DECIMAL:
+        if kind == Setting.Type.DECIMAL or key in SETTING_RANGES:
             try:
                 number = Decimal(value)
             except InvalidOperation:
                 raise forms.ValidationError("It must be a number.") from None
-            low, high = SETTING_RANGES.get(self.cleaned_data.get("key") or self.instance.key, (None, None))
+            low, high = SETTING_RANGES.get(key, (None, None))
             if not number.is_finite() or (low is not None and high is not None and not low <= number <= high):
                 raise forms.ValidationError(f"It must be a number from {low} to {high}.")
+            if key == "llm_batch_size" and number != int(number):
+                raise forms.ValidationError("It must be a whole number.")
         return value.lower() if kind == Setting.Type.BOOLEAN else value
 
 

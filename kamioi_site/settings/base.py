@@ -247,6 +247,18 @@ PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
 PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
 PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # until the admin setting `platform_fee` says otherwise
 
+LLM_PROVIDER = env_str("LLM_PROVIDER", "matcher")  # matcher | openai, see docs/llm.md
+LLM_BASE_URL = env_str("LLM_BASE_URL", "https://api.openai.com/v1")
+LLM_ALLOW_HTTP = env_bool("LLM_ALLOW_HTTP")  # http to other machines, such as a model server in the same cluster
+LLM_API_KEY = env_secret("LLM_API_KEY")
+LLM_MODEL = env_str("LLM_MODEL")
+LLM_TIMEOUT = env_int("LLM_TIMEOUT", 60)  # seconds a request
+LLM_CONCURRENCY = env_int("LLM_CONCURRENCY", 4)  # requests at the same time, a process
+LLM_BATCH_SIZE = env_int("LLM_BATCH_SIZE", 25)  # merchants a request, 100 at most
+LLM_PRICE_INPUT = env_decimal("LLM_PRICE_INPUT", "0")  # dollars per million tokens
+LLM_PRICE_OUTPUT = env_decimal("LLM_PRICE_OUTPUT", "0")
+LLM_MONTHLY_BUDGET = env_decimal("LLM_MONTHLY_BUDGET", "0")  # dollars a calendar month; 0 is no limit
+
 
 def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     """An entry of the admin's menu, shown to those who may see the page."""
@@ -296,6 +308,8 @@ UNFOLD = {
                 "items": [
                     _menu("Merchants", "storefront", "transactions_merchant"),
                     _menu("Proposals", "psychology", "llm_center_llmmapping"),
+                    _menu("Model calls", "smart_toy", "llm_center_llmcall"),
+                    _menu("Asking now", "hourglass_top", "llm_center_proposalclaim"),
                     _menu("Decisions", "gavel", "llm_center_mappingdecision"),
                     _menu("Second opinions", "group_add", "llm_center_pendingdecision"),
                     _menu("Released", "undo", "transactions_releasedtransaction"),

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from kamioi_site.db.indexes import NamedIndex
 from kamioi_site.db.partitions import MonthlyPartitionedModel
+from llm_center.models.calls import LlmCall as LlmCall
 from transactions.models import Merchant
 
 
@@ -194,6 +195,19 @@ class MappingDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.merchant_key}"
+
+
+class ProposalClaim(models.Model):
+    """A merchant that a worker is asking a provider about; after ten minutes the worker is taken for dead."""
+
+    merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    claimed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "proposal_claims"
+
+    def __str__(self) -> str:
+        return str(self.merchant_id)
 
 
 class PendingDecision(models.Model):

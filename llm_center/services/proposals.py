@@ -9,8 +9,8 @@ there is nobody to invest in. Everything else waits in the review queue with its
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -20,7 +20,9 @@ from psycopg2.extras import Json, execute_values
 
 from llm_center import matcher
 from llm_center.matcher import Proposal
-from llm_center.models import LlmMapping, MappingDecision
+from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
+from llm_center.providers import BatchResult, MerchantQuestion, Provider, provider
+from llm_center.selectors import descriptor_samples
 from llm_center.services.brands import catalogue_refresh
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting
@@ -29,16 +31,22 @@ from transactions.services.processing import merchants_release
 logger = logging.getLogger(__name__)
 
 BATCH = 500
+# A worker that has not answered in this time is dead; others ask again.
+CLAIM_EXPIRES = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
 class Proposed:
-    """Merchants looked at, those with a ticker proposed, those decided without a reviewer, transactions released."""
+    """Merchants looked at, those with a ticker proposed, those decided without a reviewer, transactions released.
+
+    `problems` are what kept a model from being asked: its errors, an open circuit, a spent budget.
+    """
 
     seen: int = 0
     proposed: int = 0
     decided: int = 0
     released: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 def auto_approval_threshold() -> Decimal | None:
@@ -63,11 +71,31 @@ def auto_approval_threshold() -> Decimal | None:
     return threshold if enabled in {"true", "1"} else None
 
 
-def merchants_propose(*, deadline: float | None = None, report: Callable[[Proposed], None] | None = None) -> Proposed:
-    """Propose an owner for each merchant that has no proposal yet, most recent question last.
+def queue_provider(*, threshold: Decimal | None) -> Provider:
+    """The provider that the admin's settings choose; the environment's where they say nothing.
 
-    Several workers may run it at once: rows are taken with SKIP LOCKED, a batch and its decisions are one database
-    transaction, and a killed worker leaves its batch to the next one.
+    Raises:
+        SettingError, ProviderMisconfigured: a value that cannot work.
+    """
+    found = dict(
+        Setting.objects.filter(key__in=["llm_provider", "llm_batch_size", "llm_monthly_budget"]).values_list(
+            "key", "value"
+        )
+    )
+    values = {name: value.strip() for name, value in found.items() if value.strip()}
+    try:
+        size = int(values["llm_batch_size"]) if "llm_batch_size" in values else None
+        budget = Decimal(values["llm_monthly_budget"]) if "llm_monthly_budget" in values else None
+    except (ValueError, InvalidOperation) as error:
+        raise SettingError("llm_batch_size must be a whole number and llm_monthly_budget dollars") from error
+    return provider(values.get("llm_provider"), ask_below=threshold, batch_size=size, monthly_budget=budget)
+
+
+def merchants_propose(*, deadline: float | None = None, report: Callable[[Proposed], None] | None = None) -> Proposed:
+    """Propose an owner for each merchant that has no proposal yet, the oldest question first.
+
+    Several workers may run it at once: each claims its merchants, asks the provider outside of any database
+    transaction (a model takes seconds), and writes proposals and decisions in one. A killed worker's claims expire.
 
     Args:
         deadline: `time.monotonic()` at which to stop after the current batch.
@@ -76,16 +104,15 @@ def merchants_propose(*, deadline: float | None = None, report: Callable[[Propos
     done = Proposed()
     catalogue_refresh()
     while deadline is None or time.monotonic() < deadline:
-        keys: list[str] = []
-        with transaction.atomic():
-            merchants = list(
-                Merchant.objects.select_for_update(skip_locked=True)
-                .filter(status=Merchant.Status.PROPOSED, source=Merchant.Source.INGEST)
-                .order_by("id")[:BATCH]
-            )
-            if not merchants:
-                break
-            keys = _batch_propose(merchants, done, threshold=auto_approval_threshold(), now=timezone.now())
+        threshold = auto_approval_threshold()
+        chosen = queue_provider(threshold=threshold)
+        claimed = _claim()
+        if not claimed:
+            break
+        questions = _questions(claimed, with_samples=chosen.name != "matcher")
+        result = chosen.propose_batch(questions, deadline=deadline)
+        done.problems = sorted({*done.problems, *result.usage.errors})
+        keys = _answers_write(claimed, result, done, threshold=threshold, now=timezone.now())
         if keys:
             # After the commit: what a worker parks meanwhile is found by the release, which locks the buckets.
             done.released += merchants_release(merchant_keys=keys)
@@ -94,21 +121,76 @@ def merchants_propose(*, deadline: float | None = None, report: Callable[[Propos
     return done
 
 
-def _batch_propose(
-    merchants: Sequence[Merchant], done: Proposed, *, threshold: Decimal | None, now: datetime
+def _claim() -> list[Merchant]:
+    """Merchants without a proposal that nobody else is asking about, claimed for this worker."""
+    now = timezone.now()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"now": now, "expired": now - CLAIM_EXPIRES, "most": BATCH})
+        ids = [row[0] for row in cursor.fetchall()]
+    return list(Merchant.objects.filter(pk__in=ids).order_by("id")) if ids else []
+
+
+_CLAIM = """
+    WITH wanted AS (
+        SELECT id FROM merchants
+        WHERE status = 'proposed' AND source = 'ingest'
+          AND NOT EXISTS (
+              SELECT FROM proposal_claims WHERE merchant_id = merchants.id AND claimed_at > %(expired)s
+          )
+        ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED
+    )
+    INSERT INTO proposal_claims (merchant_id, claimed_at) SELECT id, %(now)s FROM wanted
+    ON CONFLICT (merchant_id) DO UPDATE SET claimed_at = excluded.claimed_at
+        WHERE proposal_claims.claimed_at <= %(expired)s
+    RETURNING merchant_id
+"""
+
+
+def _questions(merchants: Sequence[Merchant], *, with_samples: bool) -> list[MerchantQuestion]:
+    samples = descriptor_samples([row.merchant_key for row in merchants]) if with_samples else {}
+    return [
+        MerchantQuestion(
+            row.merchant_key,
+            tuple(dict.fromkeys([row.display_name, *(samples[row.merchant_key][0] if samples else [])])),
+            row.category,
+        )
+        for row in merchants
+    ]
+
+
+@transaction.atomic
+def _answers_write(
+    claimed: Sequence[Merchant], result: BatchResult, done: Proposed, *, threshold: Decimal | None, now: datetime
 ) -> list[str]:
-    """Write proposals, log and decisions of one batch. Returns the keys of the merchants that are decided now."""
-    started = time.perf_counter()
-    proposals = [matcher.propose(row.merchant_key, row.display_name, row.category) for row in merchants]
-    elapsed = int((time.perf_counter() - started) * 1000 / len(merchants))
-    tickers = {proposal.ticker for proposal in proposals if proposal.ticker}
+    """Write proposals, log and decisions of one batch. Returns the keys of the merchants that are decided now.
+
+    A merchant that a reviewer decided while the provider was asked is left as it is.
+    """
+    answers = dict(zip([row.pk for row in claimed], result.answers, strict=True))
+    merchants = list(
+        Merchant.objects.select_for_update()
+        .filter(pk__in=list(answers), status=Merchant.Status.PROPOSED, source=Merchant.Source.INGEST)
+        .order_by("merchant_key")
+    )
+    ProposalClaim.objects.filter(merchant_id__in=list(answers)).delete()
+    if not merchants:
+        return []
+    elapsed = result.usage.milliseconds // len(claimed)
+    tickers = {answer.proposal.ticker for answer in answers.values() if answer.proposal.ticker}
     listed = dict(Company.objects.filter(ticker__in=tickers, is_listed=True).values_list("ticker", "name"))
     decisions, log, keys = [], [], []
-    for merchant, found in zip(merchants, proposals, strict=True):
-        proposal = _checked(found, merchant, listed)
-        decided = threshold is not None and proposal.confidence >= threshold and proposal.listed is not None
+    for merchant in merchants:
+        answer = answers[merchant.pk]
+        proposal = _checked(answer.proposal, merchant, listed)
+        decided = (
+            threshold is not None
+            and answer.corroborated
+            and proposal.confidence >= threshold
+            and proposal.listed is not None
+        )
         before = merchant_state(merchant)
         proposal_fill(merchant, proposal, decided=decided, now=now)
+        by_model = proposal.method == "llm"
         log.append(
             LlmMapping(
                 merchant_name=merchant.display_name,
@@ -120,10 +202,10 @@ def _batch_propose(
                 admin_approved=decided,
                 ai_processed=True,
                 company_name=merchant.company_name,
-                source=LlmMapping.Source.MATCHER,
+                source=LlmMapping.Source.LLM if by_model else LlmMapping.Source.MATCHER,
                 created_at=now,
-                ai_model_version=f"matcher/{proposal.method}",
-                ai_reasoning=proposal.reason,
+                ai_model_version=(result.usage.model if by_model else f"matcher/{proposal.method}")[:100],
+                ai_reasoning=proposal.reason + (f" {answer.fallback}" if answer.fallback else ""),
                 ai_auto_approved=decided,
                 ai_processing_ms=elapsed,
                 ai_decided_at=now,
@@ -172,7 +254,7 @@ def proposal_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now:
     merchant.category = (merchant.category or proposal.category)[:100]
     merchant.confidence = proposal.confidence
     merchant.reason = proposal.reason
-    merchant.source = Merchant.Source.MATCHER
+    merchant.source = Merchant.Source.LLM if proposal.method == "llm" else Merchant.Source.MATCHER
     merchant.alternatives = [
         {"ticker": other.ticker, "company_name": other.company_name, "brand": other.brand}
         for other in proposal.alternatives

@@ -19,10 +19,12 @@ from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from llm_center.models import (
     AmortizationEntry,
     CatalogueBrand,
+    LlmCall,
     LlmDataAsset,
     LlmMapping,
     MappingDecision,
     PendingDecision,
+    ProposalClaim,
     ReviewMerchant,
 )
 from llm_center.services.proposals import merchants_propose
@@ -76,6 +78,8 @@ def _fill(number: int) -> None:
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
         amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
     )  # fmt: skip
+    ProposalClaim.objects.create(merchant=merchant, claimed_at=timezone.now())
+    LlmCall.objects.create(provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1)
     LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")
     CatalogueBrand.objects.create(name=f"Brand {number}", ticker=company.ticker)
     ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
