@@ -4,32 +4,70 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('llm_center', '0005_undo_and_four_eyes'),
+        ("llm_center", "0005_undo_and_four_eyes"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CatalogueBrand',
+            name="CatalogueBrand",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('aliases', models.JSONField(blank=True, default=list, help_text='Other spellings, as statements write them.')),
-                ('owner', models.CharField(blank=True, max_length=200)),
-                ('ticker', models.CharField(blank=True, help_text='Of the listed company that owns the brand.', max_length=12)),
-                ('reason', models.CharField(blank=True, choices=[('', 'listed'), ('private', 'Private'), ('family', 'Family'), ('cooperative', 'co-operative'), ('mutual', 'owned by its members'), ('state', 'State'), ('government', 'state, city or authority'), ('otc', 'over the counter or abroad only'), ('not-a-purchase', 'money moved, not spent'), ('unknown', 'nobody looked')], help_text='Why there is no ticker.', max_length=20)),
-                ('category', models.CharField(blank=True, max_length=100)),
-                ('source', models.CharField(blank=True, max_length=100)),
-                ('edited', models.BooleanField(db_default=False, default=False, help_text='Changed by hand: an import leaves it alone.')),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200, unique=True)),
+                (
+                    "aliases",
+                    models.JSONField(blank=True, default=list, help_text="Other spellings, as statements write them."),
+                ),
+                ("owner", models.CharField(blank=True, max_length=200)),
+                (
+                    "ticker",
+                    models.CharField(blank=True, help_text="Of the listed company that owns the brand.", max_length=12),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "listed"),
+                            ("private", "Private"),
+                            ("family", "Family"),
+                            ("cooperative", "co-operative"),
+                            ("mutual", "owned by its members"),
+                            ("state", "State"),
+                            ("government", "state, city or authority"),
+                            ("otc", "over the counter or abroad only"),
+                            ("not-a-purchase", "money moved, not spent"),
+                            ("unknown", "nobody looked"),
+                        ],
+                        help_text="Why there is no ticker.",
+                        max_length=20,
+                    ),
+                ),
+                ("category", models.CharField(blank=True, max_length=100)),
+                ("source", models.CharField(blank=True, max_length=100)),
+                (
+                    "edited",
+                    models.BooleanField(
+                        db_default=False, default=False, help_text="Changed by hand: an import leaves it alone."
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'verbose_name': 'brand',
-                'db_table': 'catalogue_brands',
-                'ordering': ['name'],
-                'indexes': [models.Index(fields=['-updated_at'], name='idx_catalogue_brands_updated')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(models.Q(('ticker', ''), _negated=True), ('reason', '')), models.Q(('ticker', ''), models.Q(('reason', ''), _negated=True)), _connector='OR'), name='catalogue_brands_ticker_or_reason')],
+                "verbose_name": "brand",
+                "db_table": "catalogue_brands",
+                "ordering": ["name"],
+                "indexes": [models.Index(fields=["-updated_at"], name="idx_catalogue_brands_updated")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(models.Q(("ticker", ""), _negated=True), ("reason", "")),
+                            models.Q(("ticker", ""), models.Q(("reason", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="catalogue_brands_ticker_or_reason",
+                    )
+                ],
             },
         ),
     ]

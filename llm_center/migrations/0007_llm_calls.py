@@ -20,7 +20,10 @@ class Migration(migrations.Migration):
                 ("merchants", models.PositiveIntegerField(help_text="Merchants that it asked for.")),
                 ("prompt_tokens", models.PositiveIntegerField(default=0)),
                 ("completion_tokens", models.PositiveIntegerField(default=0)),
-                ("cost", models.DecimalField(decimal_places=6, default=Decimal("0"), help_text="Dollars.", max_digits=12)),
+                (
+                    "cost",
+                    models.DecimalField(decimal_places=6, default=Decimal("0"), help_text="Dollars.", max_digits=12),
+                ),
                 ("duration_ms", models.PositiveIntegerField(default=0, verbose_name="duration (ms)")),
                 ("retries", models.PositiveSmallIntegerField(default=0)),
                 (

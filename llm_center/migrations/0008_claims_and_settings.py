@@ -18,21 +18,29 @@ def write_settings(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('llm_center', '0007_llm_calls'),
-        ('transactions', '0007_undo_and_priority'),
+        ("llm_center", "0007_llm_calls"),
+        ("transactions", "0007_undo_and_priority"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ProposalClaim',
+            name="ProposalClaim",
             fields=[
-                ('merchant', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='transactions.merchant')),
-                ('claimed_at', models.DateTimeField()),
+                (
+                    "merchant",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="transactions.merchant",
+                    ),
+                ),
+                ("claimed_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'proposal_claims',
+                "db_table": "proposal_claims",
             },
         ),
         migrations.RunPython(write_settings, migrations.RunPython.noop),
