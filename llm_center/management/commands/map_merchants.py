@@ -41,10 +41,11 @@ class Command(BaseCommand):
             ):
                 writer = csv.writer(file)
                 writer.writerow(["descriptor", "ticker", "confidence", "method", "reason"])
+                rows = 0
                 for row in mapping_rows(descriptors_read(given)):
                     writer.writerow(row)
+                    rows += 1  # the bar does not count where nobody looks
                     bar.update()
-                rows = bar.n
         except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
             raise CommandError(f"{source}: {error}") from error
         if target != "-":
