@@ -271,9 +271,7 @@ class EmbeddedPostgres:
             left.unlink(missing_ok=True)
 
     def _connect(self, database: str) -> "psycopg2.extensions.connection":
-        return psycopg2.connect(
-            host=str(self.socket_directory), user="postgres", dbname=database, connect_timeout=5
-        )
+        return psycopg2.connect(host=str(self.socket_directory), user="postgres", dbname=database, connect_timeout=5)
 
     def _wait_until_ready(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

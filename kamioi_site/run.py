@@ -327,7 +327,9 @@ def _only_run() -> Iterator[Path]:
         raise RunError(f"{here} cannot be written: {error.strerror}. Set KAMIOI_HOME to another directory.") from error
     with handle:
         if not _try_lock(handle):
-            raise RunError(f"Kamioi runs from {here} already. `make stop` ends it; KAMIOI_HOME gives a second one a home.")
+            raise RunError(
+                f"Kamioi runs from {here} already. `make stop` ends it; KAMIOI_HOME gives a second one a home."
+            )
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()

@@ -143,7 +143,11 @@ class HttpPrices:
     def _fetch(self, symbols: Sequence[str]) -> list[Any]:
         try:
             with self._session.get(
-                self.url, params={"symbols": ",".join(symbols)}, timeout=self.timeout, stream=True, allow_redirects=False
+                self.url,
+                params={"symbols": ",".join(symbols)},
+                timeout=self.timeout,
+                stream=True,
+                allow_redirects=False,
             ) as reply:
                 body = reply.raw.read(MAX_REPLY_BYTES + 1, decode_content=True)
         except (requests.RequestException, OSError) as error:

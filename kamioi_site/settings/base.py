@@ -176,6 +176,9 @@ AUTH_USER_MODEL = "transactions.User"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    # Passwords of the legacy system; replaced by the first of the list at the next log-in.
+    "transactions.legacy.hashers.WerkzeugPasswordHasher",
+    "transactions.legacy.hashers.Sha256InScryptPasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import KAMIOI_HOME, STORAGES, env_str
+from kamioi_site.settings.base import KAMIOI_HOME, PASSWORD_HASHERS, STORAGES, env_str
 
 SECRET_KEY = "only-for-tests-" + "x" * 40
 ALLOWED_HOSTS = ["*"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = True
 # A worker of a test shares the files of the test.

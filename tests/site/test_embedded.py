@@ -60,7 +60,9 @@ def test_callers_at_the_same_time_start_each_server_once_and_it_outlives_them(ho
 
     assert embedded.ensure_servers() == ()
     with closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [[*embedded.POSTGRES_SETTINGS]])
+        cursor.execute(
+            "SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [[*embedded.POSTGRES_SETTINGS]]
+        )
         found = dict(cursor.fetchall())
         assert cursor.connection.server_version >= 180000
     assert found["max_connections"] == "200"
@@ -97,7 +99,9 @@ def test_a_pid_file_that_names_a_stranger_is_not_believed(home):
         for path in (home / "postgres/data/postmaster.pid", home / "redis/redis.pid"):
             path.write_text(f"{stranger.pid}\n{home}\n")
         # The socket stands beside the data, or in the temporary directory where that path is too long for a socket.
-        (embedded.EmbeddedPostgres(home).socket_directory / ".s.PGSQL.5432.lock").write_text(f"{stranger.pid}\n{home}\n")
+        (embedded.EmbeddedPostgres(home).socket_directory / ".s.PGSQL.5432.lock").write_text(
+            f"{stranger.pid}\n{home}\n"
+        )
         assert _pids() == {}
         assert embedded.stop_servers() == ()
         _forget_urls()

@@ -4,24 +4,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('transactions', '0004_statement_fingerprints'),
+        ("transactions", "0004_statement_fingerprints"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='company',
-            name='edited',
-            field=models.BooleanField(db_default=False, default=False, help_text='Changed by hand: an import of companies leaves it alone.'),
+            model_name="company",
+            name="edited",
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="Changed by hand: an import of companies leaves it alone."
+            ),
         ),
         migrations.AddField(
-            model_name='merchant',
-            name='alternatives',
-            field=models.JSONField(blank=True, db_default=models.Value([], models.JSONField()), default=list, help_text='Other companies it may be.'),
+            model_name="merchant",
+            name="alternatives",
+            field=models.JSONField(
+                blank=True,
+                db_default=models.Value([], models.JSONField()),
+                default=list,
+                help_text="Other companies it may be.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='merchant',
-            index=models.Index(condition=models.Q(('source', 'ingest'), ('status', 'proposed')), fields=['id'], name='idx_merchants_unproposed'),
+            model_name="merchant",
+            index=models.Index(
+                condition=models.Q(("source", "ingest"), ("status", "proposed")),
+                fields=["id"],
+                name="idx_merchants_unproposed",
+            ),
         ),
     ]

@@ -142,6 +142,10 @@ class MigrationReject(models.Model):
     row = models.JSONField()
     reason = models.CharField(max_length=255)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        "transactions.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
 
     class Meta:
         db_table = "migration_rejects"

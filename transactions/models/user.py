@@ -54,6 +54,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         FLAT = "flat", "whole dollars per purchase"
         NEXT_DOLLAR = "next_dollar", "to the next dollar"
 
+    # Wider than Django's 128: the hashes that werkzeug made for the legacy system have 162 characters.
+    password = models.CharField(max_length=255)
     email = models.EmailField("e-mail", max_length=254, unique=True)
     name = models.CharField(max_length=150, blank=True)
     account_type = models.CharField(max_length=20, choices=AccountType, default=AccountType.INDIVIDUAL)

@@ -1,0 +1,184 @@
+"""`plan` and `status`: what is in the file and what becomes of it; where the migration stands, in words."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from django.db import connection
+from django.utils import timezone
+
+from transactions.legacy import rules
+from transactions.legacy.columns import read_batch
+from transactions.legacy.copy import RANGE
+from transactions.legacy.load import progress_read
+from transactions.legacy.rows import USER_HOME
+from transactions.legacy.source import LegacyTable, Snapshot
+from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
+from transactions.models import MigrationRun
+
+BECOMES: Final[dict[str, str]] = {
+    "users": "users",
+    "admins": "users (staff)",
+    "transactions": "transactions; finished ones as history, open ones to be processed",
+    "llm_mappings": "llm_mappings, and the directory `merchants`",
+    "portfolios": "opening balances in ledger_transfers, and holdings",
+    "notifications": "notifications",
+    "admin_settings": "admin_settings, and legacy_rows",
+    "chart_of_accounts": "ledger_accounts",
+    "journal_entries": "ledger_transfers of kind journal, and legacy_rows",
+    "llm_data_assets": "llm_data_assets, and legacy_rows",
+    "llm_assets": "llm_data_assets, and legacy_rows",
+    "user_settings": "users.round_up_enabled, and legacy_rows",
+}
+KNOWN_AS_ROWS: Final = frozenset(
+    "goals market_queue roundup_ledger statements subscription_plans user_subscriptions renewal_queue renewal_history "
+    "subscription_analytics subscription_changes promo_codes promo_code_usage journal_entry_lines account_balances "
+    "llm_cost_mapping ai_processing_analytics ai_responses api_usage api_balance user_settings".split()
+)
+# Measured on two cores: rows a second of the big tables, and of the others.
+_BIG_RATE, _ROW_RATE = 100_000, 15_000
+# PostgreSQL with its indexes, per byte of SQLite.
+_DISK_FACTOR = 2.6
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTable:
+    """One table: how many rows, and what becomes of it."""
+
+    name: str
+    rows: int
+    becomes: str
+    unknown: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Plan:
+    """What `copy` would find and need. `disk` in bytes."""
+
+    path: Path
+    size: int
+    disk: int
+    seconds: float
+    tables: list[PlannedTable] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dirt: list[tuple[str, int, str]] = field(default_factory=list)
+    rejects: list[tuple[str, int]] = field(default_factory=list)
+
+
+def plan(path: Path, *, quick: bool = False, report: Report | None = None) -> Plan:
+    """Read the file and judge it. `quick` leaves out what needs every row. Raises LegacySourceError."""
+    with Snapshot(path) as snapshot:
+        size = path.stat().st_size
+        found = Plan(path=path, size=size, disk=int(size * _DISK_FACTOR), seconds=0)
+        for name in sorted(snapshot.tables):
+            found.tables.append(_planned(snapshot, snapshot.tables[name]))
+        for table in found.tables:
+            rate = _BIG_RATE if table.name in ("transactions", "llm_mappings") else _ROW_RATE
+            found.seconds += table.rows / rate
+        _note(snapshot, found)
+        if not quick:
+            if (fault := snapshot.fault()) is not None:
+                found.notes.append(f"SQLite's check of the file says: {fault}")
+            _judge(snapshot, found, report)
+        return found
+
+
+def _planned(snapshot: Snapshot, table: LegacyTable) -> PlannedTable:
+    rows = snapshot.count(table.name)
+    if table.name in rules.LEFT_BEHIND:
+        return PlannedTable(table.name, rows, f"nothing: {rules.LEFT_BEHIND[table.name]}")
+    becomes = BECOMES.get(table.name)
+    if becomes is None:
+        becomes = "legacy_rows" if table.name in KNOWN_AS_ROWS else "legacy_rows (an unknown table, kept as JSON)"
+    known: set[str] | None = None
+    if table.name in ("transactions", "llm_mappings"):
+        known = set((TRANSACTIONS if table.name == "transactions" else MAPPINGS).kinds)
+    elif table.name == "users":
+        known = set(USER_HOME)
+    unknown = tuple(name for name in table.columns if known is not None and name not in known)
+    left = tuple(name for name in table.columns if table.name == "users" and name in rules.PERSONAL)
+    return PlannedTable(table.name, rows, becomes, unknown, left)
+
+
+def _note(snapshot: Snapshot, found: Plan) -> None:
+    if not snapshot.is_wal:
+        found.notes.append(
+            "The file is not in WAL mode: while it is read, the legacy system cannot write. Copy a backup instead."
+        )
+    for name in ("users", "transactions", "llm_mappings"):
+        if name not in snapshot.tables:
+            found.notes.append(f"There is no table {name}.")
+        elif not snapshot.tables[name].id_is_rowid:
+            found.notes.append(f"The table {name} has no INTEGER PRIMARY KEY id; copy will refuse it.")
+    free = shutil.disk_usage(found.path.resolve().parent).free
+    if free < found.disk:
+        found.notes.append(f"Only {free / 1e6:,.0f} MB are free beside the file.")
+
+
+def _judge(snapshot: Snapshot, found: Plan, report: Report | None) -> None:
+    """Every row of the two big tables through the rules, without writing anything."""
+    repairs: Counter[str] = Counter()
+    rejects: Counter[str] = Counter()
+    now, keys = timezone.now(), MerchantKeys()
+    users = _all_ids(snapshot, "users")
+    transaction_ids = _all_ids(snapshot, "transactions")
+    for layout in (TRANSACTIONS, MAPPINGS):
+        if layout.name not in snapshot.tables or not snapshot.tables[layout.name].id_is_rowid:
+            continue
+        total, low = snapshot.last_rowid(layout.name), 0
+        while (first := snapshot.next_rowid(layout.name, low)) is not None:
+            low = first - 1 + RANGE
+            batch = read_batch(snapshot, layout, first - 1, low)
+            if layout is TRANSACTIONS:
+                transactions_convert(batch, users=users, keys=keys, now=now)
+            else:
+                mappings_convert(batch, users=users, transaction_ids=transaction_ids, keys=keys, now=now)
+            repairs.update({f"{layout.name}: {kind}": count for kind, count in batch.repairs.items() if count > 0})
+            rejects.update(f"{layout.name}: {reason}" for reason in batch.rejects.values())
+            if report:
+                report(layout.name, min(low, total), total)
+    found.dirt = [(name, count, rules.REPAIRED[name.partition(": ")[2]]) for name, count in sorted(repairs.items())]
+    found.rejects = sorted(rejects.items())
+
+
+def _all_ids(snapshot: Snapshot, table: str) -> Ids:
+    if table not in snapshot.tables or not snapshot.tables[table].has_rowid:
+        return Ids([])
+    ids = snapshot.columns(f"SELECT rowid AS id FROM {table}").column("id")
+    return Ids.same(np.sort(ids.to_numpy()) if len(ids) else np.zeros(0, np.int64))
+
+
+def status() -> list[str]:
+    """Where the migration stands and what comes next, as lines of text."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT path, started_at FROM legacy_source")
+        source = cursor.fetchone()
+    runs = {run.command: run for run in MigrationRun.objects.order_by("id")}
+    lines = [f"last {run.command}: {run.status}, {run.started_at:%Y-%m-%d %H:%M} UTC" for run in runs.values()]
+    if source is None:
+        first = "backup" if "backup" not in runs else "copy"
+        return [*lines, f"Nothing is carried over yet. Next: `manage.py migrate_from_sqlite {first} FILE`."]
+    progress = progress_read()
+    lines.append(f"source: {source[0]}, first copied from {source[1]:%Y-%m-%d %H:%M} UTC")
+    for name, table in sorted(progress.items()):
+        state = "all of it" if table.complete else f"up to row {table.last_rowid:,}"
+        lines.append(
+            f"  {name}: {table.rows_loaded:,} loaded, {table.rows_rejected:,} rejected of {table.rows_read:,} read ({state})"
+        )
+    copied, checked = runs.get("copy"), runs.get("validate")
+    if copied is None or copied.status != "done" or not all(table.complete for table in progress.values()):
+        step = "Run the same `copy` again: it goes on where it stood."
+    elif checked is None or checked.started_at < copied.started_at:
+        step = "Next: `manage.py migrate_from_sqlite validate FILE`."
+    elif checked.status != "done":
+        step = "`validate` found differences: see its run in the admin, mend them, and validate again."
+    else:
+        step = "Both sides agree. Next: check the rejects in the admin and the books with `manage.py verify_ledger`."
+    return [*lines, step]
