@@ -7,6 +7,7 @@ aware UTC. Nothing here counts or skips through a big table.
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import TypedDict
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from transactions.legacy import reads as legacy_reads
+from transactions.legacy.reads import from_legacy
 from transactions.models import BackgroundTask, Notification, Order, Transaction, User
 from transactions.money import CENT, ZERO, rounded
 
@@ -92,7 +95,8 @@ def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
 
 def transactions_newest(user: User) -> list[TransactionRow]:
     """The newest hundred."""
-    return transaction_rows(transactions_of(user).order_by("-date", "-pk")[:NEWEST])
+    answered = from_legacy(user, partial(legacy_reads.transactions, most=NEWEST))
+    return transaction_rows(transactions_of(user).order_by("-date", "-pk")[:NEWEST] if answered is None else answered)
 
 
 def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow]:
@@ -126,6 +130,7 @@ def transaction_row(transaction: Transaction) -> TransactionRow:
 
 def notifications_newest(user: User) -> list[NotificationRow]:
     """The newest hundred messages."""
+    answered = from_legacy(user, partial(legacy_reads.notifications, most=NEWEST))
     return [
         {
             "id": row.pk,
@@ -135,14 +140,14 @@ def notifications_newest(user: User) -> list[NotificationRow]:
             "read": row.read,
             "created_at": row.created_at,
         }
-        for row in Notification.objects.filter(user=user).order_by("-id")[:NEWEST]
+        for row in (Notification.objects.filter(user=user).order_by("-id")[:NEWEST] if answered is None else answered)
     ]
 
 
 # One step into the unique index of `stock_prices` per holding.
 _HOLDINGS = """
     SELECT h.ticker, coalesce(nullif(c.name, ''), h.ticker), h.shares, h.cost_basis, p.price, p.as_of
-    FROM holdings h
+    FROM {holdings} h
     LEFT JOIN companies c ON c.ticker = h.ticker
     LEFT JOIN LATERAL (
         SELECT price, as_of FROM stock_prices s WHERE s.ticker = h.ticker ORDER BY as_of DESC LIMIT 1
@@ -150,12 +155,21 @@ _HOLDINGS = """
     WHERE h.user_id = %s AND h.shares > 0
     ORDER BY h.ticker
 """
+_GIVEN_HOLDINGS = """(
+    SELECT %s::bigint AS user_id, given.*
+    FROM unnest(%s::text[], %s::numeric[], %s::numeric[]) AS given (ticker, shares, cost_basis)
+)"""
 
 
 def portfolio(user: User) -> Portfolio:
     """What the customer owns, at the newest quotes, in two queries."""
+    answered = from_legacy(user, legacy_reads.holdings)
     with connection.cursor() as cursor:
-        cursor.execute(_HOLDINGS, [user.pk])
+        if answered is None:
+            cursor.execute(_HOLDINGS.format(holdings="holdings"), [user.pk])
+        else:
+            columns = [list(column) for column in zip(*answered, strict=True)] or [[], [], []]
+            cursor.execute(_HOLDINGS.format(holdings=_GIVEN_HOLDINGS), [user.pk, *columns, user.pk])
         rows = cursor.fetchall()
     cost_of = {row[0]: row[3] for row in rows}
     holdings = [_holding(row) for row in rows]

@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_celery_beat",
     "import_export",
+    "waffle",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -167,6 +168,7 @@ CELERY_TASK_ROUTES = {
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
+    "legacy_dual_write": {"queue": "analytics"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
@@ -185,6 +187,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# A flag that was never made is on: flags hold back, they do not add.
+WAFFLE_FLAG_MODEL = "transactions.RolloutFlag"
+WAFFLE_FLAG_DEFAULT = True
+WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 
 LANGUAGE_CODE = "en-us"

@@ -170,7 +170,7 @@ class Applier:
         """Take back what there is of `ids`, and write `rows`."""
         with connection.cursor() as cursor:
             for statement in FORGET.get(table.name, ()):
-                cursor.execute(statement, [table.name, list(ids)])
+                cursor.execute(statement, {"table": table.name, "ids": list(ids)})
             if table.name in _FORGET_BIG:
                 cursor.execute(_FORGET_BIG[table.name], [list(ids)])
             cursor.execute(

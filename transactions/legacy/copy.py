@@ -10,6 +10,7 @@ one: what the legacy system changed meanwhile in rows that were carried over alr
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ def copy(*, path: Path, run: MigrationRun, report: Report | None = None) -> Copy
     `run` is kept up to date while it works (at most once a second): rows done, rows in all, and per table what was
     loaded, repaired and rejected.
     """
-    with _alone(), Snapshot(path) as snapshot:
+    with only_one(), Snapshot(path) as snapshot:
         result = CopyResult(source_moved=_claim_target(snapshot))
         work = _Copy(snapshot, run, report, result)
         for name in ordered_tables(snapshot):
@@ -107,15 +108,20 @@ def mapping_model() -> type[MonthlyPartitionedModel]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One copy at a time: the lock goes with the process, however it ends."""
+def only_one(*, wait: float = 0) -> Iterator[None]:
+    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds."""
     lock = psycopg2.connect(connection_string())
     try:
         lock.autocommit = True
         with lock.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [COPY_LOCK])
-            if not cursor.fetchone()[0]:
-                raise LegacyCopyError("Another copy is running; see `migrate_from_sqlite status`.")
+            deadline = time.monotonic() + wait
+            while True:
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [COPY_LOCK])
+                if cursor.fetchone()[0]:
+                    break
+                if time.monotonic() >= deadline:
+                    raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.")
+                time.sleep(0.05)
         yield
     finally:
         lock.close()

@@ -80,6 +80,8 @@ class TableCheck:
     moving: int = 0
     different: int = 0
     differences: list[Difference] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    """Legacy ids of all rows that differ."""
     expected_months: dict[str, Month] = field(default_factory=lambda: defaultdict(Month))
     found_months: dict[str, Month] = field(default_factory=lambda: defaultdict(Month))
 
@@ -91,6 +93,7 @@ class TableCheck:
     def differs(self, legacy_id: object, column: str, expected: object, found: object) -> None:
         """Note a difference."""
         self.different += 1
+        self.ids.add(str(legacy_id))
         if len(self.differences) < LISTED:
             self.differences.append(Difference(self.name, str(legacy_id), column, _shown(expected), _shown(found)))
 
@@ -101,6 +104,7 @@ class TableCheck:
         self.rejected += other.rejected
         self.moving += other.moving
         self.different += other.different
+        self.ids |= other.ids
         self.differences += other.differences[: LISTED - len(self.differences)]
         for mine, theirs in (
             (self.expected_months, other.expected_months),

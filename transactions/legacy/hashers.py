@@ -4,6 +4,7 @@ In `PASSWORD_HASHERS` these stand behind the preferred hasher, so Django replace
 `encode_legacy` is what the migration stores: never the plain text, never an unsalted hash.
 """
 
+import base64
 import hashlib
 import re
 import secrets
@@ -107,6 +108,21 @@ def encode_legacy(password: str | None) -> tuple[str, str | None]:
     else:
         stored, kind = make_password(password), "password: plain text"
     return stored, kind
+
+
+def legacy_password(encoded: str) -> str | None:
+    """A stored hash as the legacy system reads it; None when it cannot, and then its own must stay as it is."""
+    if encoded.startswith("werkzeug$"):
+        return encoded.removeprefix("werkzeug$")
+    kind, _, rest = encoded.partition("$")
+    parts = rest.split("$")
+    if kind == "scrypt" and len(parts) == 5:
+        salt, n, r, p, digest = parts[0], parts[1], parts[2], parts[3], parts[4]
+        return f"scrypt:{n}:{r}:{p}${salt}${base64.b64decode(digest).hex()}"
+    if kind in ("pbkdf2_sha256", "pbkdf2_sha1") and len(parts) == 3:
+        iterations, salt, digest = parts
+        return f"pbkdf2:{kind.removeprefix('pbkdf2_')}:{iterations}${salt}${base64.b64decode(digest).hex()}"
+    return None
 
 
 def _is_werkzeug(password: str) -> bool:

@@ -10,13 +10,18 @@ from typing import Final
 import numpy as np
 from django.db import connection
 from django.utils import timezone
+from waffle import get_waffle_flag_model
 
+from kamioi_site.errors import KamioiError
 from transactions.legacy import rules
+from transactions.legacy.changes import lag
 from transactions.legacy.columns import read_batch
 from transactions.legacy.copy import RANGE
-from transactions.legacy.load import progress_read
+from transactions.legacy.load import Progress, progress_read
+from transactions.legacy.outbox import outbox_status
 from transactions.legacy.rows import USER_HOME
 from transactions.legacy.source import LegacyTable, Snapshot
+from transactions.legacy.state import READS_FLAG, state_read
 from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
 from transactions.models import MigrationRun
 
@@ -172,13 +177,48 @@ def status() -> list[str]:
         lines.append(
             f"  {name}: {table.rows_loaded:,} loaded, {table.rows_rejected:,} rejected of {table.rows_read:,} read ({state})"
         )
+    return [*lines, *_where(runs, progress)]
+
+
+def _where(runs: dict[str, MigrationRun], progress: dict[str, Progress]) -> list[str]:
+    """The phase, how far each side is behind, and the next step."""
+    state = state_read()
+    if state is None:
+        return []
     copied, checked = runs.get("copy"), runs.get("validate")
+    if state.phase in ("kamioi", "finished", "rolled back"):
+        outbox = outbox_status()
+        lines = {
+            "kamioi": ["Kamioi is in charge; what it writes goes to the legacy file too."],
+            "finished": ["The migration is finished: Kamioi stands alone."],
+            "rolled back": ["Rolled back: the legacy system is in charge. To try again, begin with an empty database."],
+        }[state.phase]
+        if state.phase == "kamioi":
+            lines.append(f"waiting to be written there: {outbox.waiting:,} rows, for {outbox.seconds:,.0f} seconds")
+            lines += [f"! the last attempt failed: {outbox.error}"] if outbox.error else []
+            lines.append("Next: when nobody wants to go back any more, `finish`; else `rollback`.")
+        return lines
     if copied is None or copied.status != "done" or not all(table.complete for table in progress.values()):
-        step = "Run the same `copy` again: it goes on where it stood."
-    elif checked is None or checked.started_at < copied.started_at:
-        step = "Next: `manage.py migrate_from_sqlite validate FILE`."
-    elif checked.status != "done":
-        step = "`validate` found differences: see its run in the admin, mend them, and validate again."
-    else:
-        step = "Both sides agree. Next: check the rejects in the admin and the books with `manage.py verify_ledger`."
-    return [*lines, step]
+        return ["Next: run the same `copy` again; it goes on where it stood."]
+    try:
+        entries, seconds = lag(state.path)
+        lines = [f"behind the legacy system: {entries:,} changes, {seconds:,.1f} seconds"]
+    except KamioiError as error:
+        return [f"! {error}", "Next: `sync FILE --install` and `sync FILE --all`, so that later changes are known."]
+    if checked is None or checked.started_at < copied.started_at:
+        return [*lines, "Next: `validate FILE`."]
+    if checked.status != "done":
+        return [
+            *lines,
+            "`validate` found differences: see its run in the admin. Next: `sync FILE --all`, then `validate FILE`.",
+        ]
+    return [
+        *lines,
+        f"Kamioi answers {_percent()} of the users.",
+        "Both sides agree. Next: `sync FILE --follow`, and beside it `cutover --percent 5`, more, and at last `cutover`.",
+    ]
+
+
+def _percent() -> str:
+    flag = get_waffle_flag_model().objects.filter(name=READS_FLAG).first()
+    return "all" if flag is None or flag.everyone else f"{(flag.percent or 0) if flag.everyone is None else 0:g} %"

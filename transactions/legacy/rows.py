@@ -688,40 +688,39 @@ def _padded(out: Outcome, value: Any) -> str:
     return said.strip()
 
 
+_NO_LOG_IN: Final = (
+    "UPDATE users SET is_active = false FROM legacy_ids WHERE source_table = %(table)s "
+    "AND legacy_id::text = ANY (%(ids)s) AND user_id = users.id AND NOT was_here"
+)
 FORGET: Final[dict[str, tuple[str, ...]]] = {
     # People have money and history here: they stay, and cannot log in.
-    "users": (
-        "UPDATE users SET is_active = false FROM legacy_ids WHERE source_table = %s AND legacy_id::text = ANY (%s) "
-        "AND user_id = users.id AND NOT was_here",
-    ),
-    "admins": (
-        "UPDATE users SET is_active = false FROM legacy_ids WHERE source_table = %s AND legacy_id::text = ANY (%s) "
-        "AND user_id = users.id AND NOT was_here",
-    ),
+    "users": (_NO_LOG_IN,),
+    "admins": (_NO_LOG_IN,),
     "portfolios": (
         """WITH gone AS (
-               DELETE FROM ledger_transfers WHERE kind = 'opening' AND user_id > 0
-                   AND reference = ANY (SELECT 'portfolio ' || id FROM unnest(%s || %s::text[]) AS ids (id))
+               DELETE FROM ledger_transfers WHERE kind = 'opening'
+                   AND reference = ANY (SELECT 'portfolio ' || id FROM unnest(%(ids)s) AS ids (id))
                RETURNING user_id, ticker, shares, amount
            )
            UPDATE holdings SET shares = holdings.shares - back.shares, cost_basis = holdings.cost_basis - back.amount
            FROM (SELECT user_id, ticker, sum(shares) AS shares, sum(amount) AS amount FROM gone GROUP BY 1, 2) AS back
            WHERE holdings.user_id = back.user_id AND holdings.ticker = back.ticker""",
-        "DELETE FROM holdings WHERE shares = 0 AND cost_basis = 0 AND %s <> '' AND %s::text[] IS NOT NULL",
+        "DELETE FROM holdings WHERE shares = 0 AND cost_basis = 0",
     ),
-    "notifications": ("DELETE FROM notifications WHERE %s <> '' AND id = ANY (%s::bigint[])",),
-    "journal_entries": ("DELETE FROM ledger_transfers WHERE kind = 'journal' AND %s <> '' AND reference = ANY (%s)",),
+    "notifications": ("DELETE FROM notifications WHERE id = ANY (%(ids)s::bigint[])",),
+    "journal_entries": ("DELETE FROM ledger_transfers WHERE kind = 'journal' AND reference = ANY (%(ids)s)",),
     **dict.fromkeys(
         ("llm_data_assets", "llm_assets"),
         (
             """DELETE FROM llm_data_assets WHERE id IN (
-                SELECT min(asset.id) FROM legacy_rows JOIN llm_data_assets AS asset ON asset.asset_name = data->>'asset_name'
-                WHERE source_table = %s AND legacy_id = ANY (%s) GROUP BY legacy_id
-            ) AND NOT EXISTS (SELECT FROM amortization_entries WHERE asset_id = llm_data_assets.id)""",
+                   SELECT min(asset.id) FROM legacy_rows
+                   JOIN llm_data_assets AS asset ON asset.asset_name = data->>'asset_name'
+                   WHERE source_table = %(table)s AND legacy_id = ANY (%(ids)s) GROUP BY legacy_id
+               ) AND NOT EXISTS (SELECT FROM amortization_entries WHERE asset_id = llm_data_assets.id)""",
         ),
     ),
 }
-"""What takes a row back that was carried over before; each statement is given (table, legacy ids)."""
+"""What takes a row back that was carried over before; given `table` and the legacy `ids`."""
 
 
 def row_table(snapshot: Snapshot, table: LegacyTable, now: datetime, users: Callable[[], Ids]) -> RowTable:

@@ -1,7 +1,8 @@
 """Where the migration stands: the one row of `legacy_source`.
 
 `phase` says who is in charge of the data: 'legacy' from the first copy on, 'kamioi' from the cut-over on, 'finished' when
-the legacy file is written no more. While the legacy system is in charge, Kamioi books nothing.
+the legacy file is written no more, 'rolled back' when Kamioi gave the data back. While the legacy system is in charge, Kamioi
+books nothing.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any, Final, Literal
 
 from django.db import connection
 
-Phase = Literal["legacy", "kamioi", "finished"]
+Phase = Literal["legacy", "kamioi", "finished", "rolled back"]
 
 READS_FLAG: Final = "kamioi_reads"
 """The waffle flag that says for whom Kamioi answers from its own data."""
@@ -54,6 +55,6 @@ def state_write(**changed: Any) -> None:
 def legacy_in_charge() -> bool:
     """Whether the legacy system still owns the data: then Kamioi processes nothing."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(state->>'phase', 'legacy') = 'legacy' FROM legacy_source")
+        cursor.execute("SELECT state->>'phase' IN ('legacy', 'rolled back') FROM legacy_source")
         found = cursor.fetchone()
     return bool(found and found[0])

@@ -136,8 +136,11 @@ def _sums(month: Month, names: Sequence[str]) -> str:
     return f"{month.rows:>11,}  {month.checksum:016x}{money}"
 
 
-def validate(path: Path, *, samples: int = 5, report: Report | None = None) -> Validation:
-    """Compare the legacy file with what PostgreSQL holds of it. Raises LegacySourceError."""
+def validate(path: Path, *, samples: int = 5, report: Report | None = None, excuse: bool = True) -> Validation:
+    """Compare the legacy file with what PostgreSQL holds of it. Raises LegacySourceError.
+
+    `excuse` takes differences of rows that wait for `sync` for what they are.
+    """
     check_file(path)
     result = Validation()
     with (
@@ -147,32 +150,25 @@ def validate(path: Path, *, samples: int = 5, report: Report | None = None) -> V
     ):
         source.execute("BEGIN")
         tables = {name: columns for name, columns in _tables(source) if name not in rules.LEFT_BEHIND}
-        moving = _Moving(path)
         for name in [name for name in BIG if name in tables]:
             result.tables.append(_big(path, source, name, tables[name], report))
             result.samples += _samples(source, target, name, tables[name], samples)
         for name in sorted(set(tables) - set(BIG)):
             result.tables.append(_small(source, target, name, tables[name], report))
-        moving.excuse(result, source)
+    if excuse:
+        _excuse(result, changed_since(path))
     return result
 
 
-class _Moving:
-    """Rows that the legacy system changed since the last sync, or while they were compared."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def excuse(self, result: Validation, source: sqlite3.Connection) -> None:
-        """Take differences of such rows for what they are."""
-        changed = changed_since(self._path)
-        for table in result.tables:
-            ids = changed.get(table.name, set())
-            excused = [difference for difference in table.differences if difference.legacy_id in ids]
-            table.moving = len(ids)
-            if excused:
-                table.differences = [d for d in table.differences if d.legacy_id not in ids]
-                table.different -= len(excused)
+def _excuse(result: Validation, changed: Mapping[str, set[str]]) -> None:
+    """Take out the differences of rows that the legacy system changed since the last sync, or during the comparison."""
+    for table in result.tables:
+        waiting = changed.get(table.name, set())
+        table.moving = len(waiting)
+        if table.ids and table.ids <= waiting:
+            table.differences, table.different = [], 0
+        elif waiting:
+            table.differences = [one for one in table.differences if one.legacy_id not in waiting]
 
 
 def _tables(source: sqlite3.Connection) -> list[tuple[str, list[str]]]:

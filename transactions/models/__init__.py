@@ -10,6 +10,7 @@ from transactions.models.activity import (
 )
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
+from transactions.models.rollout import RolloutFlag
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionKey
 from transactions.models.user import ApiToken, User
 
@@ -28,6 +29,7 @@ __all__ = [
     "Notification",
     "Order",
     "ReleasedTransaction",
+    "RolloutFlag",
     "Setting",
     "StatementImport",
     "StatementReject",

@@ -1,11 +1,12 @@
-"""`manage.py migrate_from_sqlite plan|backup|copy|validate|status`: the way over from the legacy SQLite file.
+"""`manage.py migrate_from_sqlite STEP`: the way over from the legacy SQLite file, and back.
 
 The runbook is docs/migration.md. Exit codes: 0 done, 1 refused or failed (one sentence says why), 2 `validate` found
 differences.
 """
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,26 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
+from transactions.legacy.backup import backup
+from transactions.legacy.changes import LOG, SyncError, lag, log_install, log_remove
 from transactions.legacy.copy import copy
+from transactions.legacy.cutover import cutover, cutover_obstacles, finish, rollback
+from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_send, outbox_status
 from transactions.legacy.plan import Plan, plan, status
 from transactions.legacy.source import Snapshot
+from transactions.legacy.state import state_read
+from transactions.legacy.sync import Synced, follow, sync, sync_all
+from transactions.legacy.validate import validate
 from transactions.models import Company, MigrationRun
 
 
 class Command(BaseCommand):
     """Carry the legacy system's SQLite database over to PostgreSQL."""
 
-    help = "Carry the legacy SQLite database over: plan, backup, copy, validate, status. See docs/migration.md."
+    help = (
+        "Carry the legacy SQLite database over while it is in use. The steps in order: plan, backup, sync --install, copy, "
+        "validate, sync --follow, cutover, finish; rollback goes back, status says where it stands. See docs/migration.md."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand each."""
@@ -33,7 +44,7 @@ class Command(BaseCommand):
 
         def step(name: str, text: str) -> CommandParser:
             added: CommandParser = commands.add_parser(name, help=text, description=text)
-            if name != "status":
+            if name in ("plan", "backup", "copy", "validate", "sync"):
                 added.add_argument("file", type=Path, metavar="FILE", help="the legacy kamioi.db")
             return added
 
@@ -48,12 +59,35 @@ class Command(BaseCommand):
         copied.add_argument("--dry-run", action="store_true", help="read and judge every row; write nothing")
         checked = step("validate", "Compare both sides, read independently of copy. Exit code 2 when they differ.")
         checked.add_argument("--samples", type=int, default=5, metavar="N", help="rows shown side by side per table")
+        synced = step("sync", "Carry over what the legacy system wrote since the copy.")
+        synced.add_argument(
+            "--install", action="store_true", help="put the log of changes (a table and triggers) into the file"
+        )
+        synced.add_argument("--remove", action="store_true", help="take the log of changes away again")
+        synced.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+        synced.add_argument("--all", action="store_true", help="compare every row and carry over those that differ")
+        synced.add_argument("--dry-run", action="store_true", help="say how many changes wait; write nothing")
+        both = step("dual-write", "Whether what Kamioi writes goes to the legacy file too.")
+        both.add_argument("switch", choices=("on", "off", "status", "send"), help="send: write what waits, now")
+        both.add_argument("--dry-run", action="store_true", help="change nothing")
+        over = step("cutover", "Let Kamioi answer some users, or all: then it takes charge of the data.")
+        over.add_argument(
+            "--percent", type=int, default=100, choices=range(101), metavar="N", help="of the users (default: 100)"
+        )
+        over.add_argument("--dry-run", action="store_true", help="say what stands in the way; change nothing")
+        for name, text in (
+            ("rollback", "The legacy file is the truth again, with what was written meanwhile."),
+            ("finish", "End the writes to the legacy file. There is no way back afterwards."),
+        ):
+            ended = step(name, text)
+            ended.add_argument("--dry-run", action="store_true", help="change nothing")
+            ended.add_argument("--yes", action="store_true", help="do not ask")
         step("status", "Where the migration stands, and what the next step is.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the step; what it cannot do is one sentence."""
         try:
-            getattr(self, f"_{options['step']}")(options)
+            getattr(self, f"_{options['step'].replace('-', '_')}")(options)
         except KamioiError as error:
             raise CommandError(str(error)) from error
 
@@ -105,8 +139,6 @@ class Command(BaseCommand):
     # --- backup -----------------------------------------------------------------------------------------------------
 
     def _backup(self, options: dict[str, Any]) -> None:
-        from transactions.legacy.backup import backup  # noqa: PLC0415
-
         path, folder = options["file"], options["to"]
         if options["dry_run"]:
             with Snapshot(path):
@@ -157,8 +189,6 @@ class Command(BaseCommand):
     # --- validate and status ----------------------------------------------------------------------------------------
 
     def _validate(self, options: dict[str, Any]) -> None:
-        from transactions.legacy.validate import validate  # noqa: PLC0415
-
         with self._run("validate", options["file"]) as run, self._bar() as report:
             result = validate(options["file"], samples=options["samples"], report=report)
             run.details = result.as_json()
@@ -171,6 +201,123 @@ class Command(BaseCommand):
     def _status(self, options: dict[str, Any]) -> None:
         for line in status():
             self.stdout.write(line)
+
+    # --- sync -------------------------------------------------------------------------------------------------------
+
+    def _sync(self, options: dict[str, Any]) -> None:
+        path, dry = options["file"], options["dry_run"]
+        if options["install"] or options["remove"]:
+            name = "install" if options["install"] else "remove"
+            if dry:
+                self.stdout.write(f"would {name} the log of changes ({LOG}, and triggers). Nothing was written.")
+                return
+            with self._run(f"sync --{name}", path):
+                if options["install"]:
+                    said = f"{log_install(path)} tables are watched."
+                else:
+                    log_remove(path)
+                    said = "The log of changes is gone."
+            self.stdout.write(said)
+            return
+        if dry:
+            entries, seconds = lag(path)
+            self.stdout.write(f"{entries:,} changes wait, {seconds:,.1f} seconds behind. Nothing was written.")
+            return
+        with self._run("sync", path) as run:
+            if options["all"]:
+                with self._bar() as report:
+                    done = sync_all(path, run, report=report)
+                self.stdout.write(
+                    f"{done.written:,} rows carried over, {done.rejected:,} rejected, {done.gone:,} gone."
+                )
+                run.details = {"written": done.written, "rejected": done.rejected, "gone": done.gone}
+            elif options["follow"]:
+                self._follow(path, run)
+            else:
+                total = sync(path, run, told=self._synced)
+                run.rows_done = run.rows_total = total
+                self.stdout.write(f"{total:,} changes carried over; nothing waits.")
+
+    def _synced(self, done: Synced) -> None:
+        if done.applied:
+            self.stdout.write(
+                f"{timezone.now():%H:%M:%S}  {done.entries:,} changes: {done.applied.written:,} rows written, "
+                f"{done.applied.rejected:,} rejected, {done.applied.gone:,} gone; lag {done.lag:.2f} s"
+            )
+
+    def _follow(self, path: Path, run: MigrationRun) -> None:
+        self.stdout.write("Following; Ctrl-C ends it.")
+        saved = 0.0
+        try:
+            for done in follow(path, run):
+                self._synced(done)
+                run.rows_done += done.entries
+                if time.monotonic() - saved > 1:
+                    saved = time.monotonic()
+                    run.details = {"lag_seconds": round(done.lag, 2)}
+                    run.save(update_fields=["rows_done", "details"])
+        except KeyboardInterrupt:
+            self.stdout.write("")
+        except SyncError as error:  # the cut-over came
+            self.stdout.write(str(error))
+
+    # --- over and back ----------------------------------------------------------------------------------------------
+
+    def _dual_write(self, options: dict[str, Any]) -> None:
+        switch, dry = options["switch"], options["dry_run"]
+        found = outbox_status()
+        if switch == "status" or dry:
+            self.stdout.write(
+                f"dual-write is {'on' if found.on else 'off'}; {found.waiting:,} rows wait, for {found.seconds:,.0f} seconds"
+            )
+            if found.error:
+                self.stdout.write(f"! {found.error}")
+            return
+        state = state_read()
+        with self._run(f"dual-write {switch}", state.path if state else Path()):
+            if switch == "send":
+                total = 0
+                while sent := outbox_send():
+                    total += sent
+                self.stdout.write(f"{total:,} notes written to the legacy file")
+            elif switch == "on":
+                dual_write_on()
+                self.stdout.write("From now on what Kamioi writes goes to the legacy file too.")
+            else:
+                dual_write_off()
+                self.stdout.write(f"Nothing new goes to the legacy file; {found.waiting:,} rows wait still.")
+
+    def _cutover(self, options: dict[str, Any]) -> None:
+        percent = options["percent"]
+        if options["dry_run"]:
+            obstacles = cutover_obstacles(percent)
+            self.stdout.write("\n".join(f"! {line}" for line in obstacles) or "Nothing stands in the way.")
+            if obstacles:
+                sys.exit(1)
+            return
+        state = state_read()
+        with self._run("cutover", state.path if state else Path()) as run:
+            said = cutover(run, percent=percent)
+            run.details = {"percent": percent}
+        self.stdout.write(said)
+
+    def _rollback(self, options: dict[str, Any]) -> None:
+        self._end("rollback", "The legacy file becomes the truth again", options, rollback)
+
+    def _finish(self, options: dict[str, Any]) -> None:
+        self._end("finish", "There is no way back to the legacy system after this", options, finish)
+
+    def _end(self, name: str, effect: str, options: dict[str, Any], do: Callable[[], str]) -> None:
+        found = outbox_status()
+        self.stdout.write(f"{effect}. {found.waiting:,} rows wait to be written to the legacy file first.")
+        if options["dry_run"]:
+            return
+        if not options["yes"] and input(f"Type '{name}' to go on: ").strip() != name:
+            raise CommandError("Nothing was changed.")
+        state = state_read()
+        with self._run(name, state.path if state else Path()):
+            said = do()
+        self.stdout.write(said)
 
     @contextmanager
     def _bar(self) -> Iterator[Any]:
