@@ -117,7 +117,7 @@ def legacy_password(encoded: str) -> str | None:
     kind, _, rest = encoded.partition("$")
     parts = rest.split("$")
     if kind == "scrypt" and len(parts) == 5:
-        salt, n, r, p, digest = parts[0], parts[1], parts[2], parts[3], parts[4]
+        n, salt, r, p, digest = parts
         return f"scrypt:{n}:{r}:{p}${salt}${base64.b64decode(digest).hex()}"
     if kind in ("pbkdf2_sha256", "pbkdf2_sha1") and len(parts) == 3:
         iterations, salt, digest = parts
