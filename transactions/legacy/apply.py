@@ -20,7 +20,7 @@ from kamioi_site.errors import KamioiError
 from transactions.legacy import rules
 from transactions.legacy.columns import Batch, batch_of_rows, months_of
 from transactions.legacy.copy import mapping_model, ordered_tables
-from transactions.legacy.load import ADD_KEPT, ADD_REJECTS, Kept, Rejected, as_json
+from transactions.legacy.load import ADD_KEPT, ADD_REJECTS, Kept, Rejected, as_json, kept_items
 from transactions.legacy.rows import FORGET, Outcome, row_table
 from transactions.legacy.source import LegacyTable, Snapshot, quoted
 from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
@@ -195,7 +195,7 @@ class Applier:
                     ADD_REJECTS.replace("$1", "%s"), [as_json([r.as_item(self._run.pk) for r in outcome.rejected])]
                 )
             if outcome.kept:
-                cursor.execute(ADD_KEPT.replace("$1", "%s"), [as_json([kept.as_item() for kept in outcome.kept])])
+                cursor.execute(ADD_KEPT.replace("$1", "%s"), [as_json(kept_items(outcome.kept))])
         done.written += outcome.loaded
         done.rejected += len(outcome.rejected)
 

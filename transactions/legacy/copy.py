@@ -220,8 +220,9 @@ class _Copy:
             first = self._snapshot.next_rowid(table, low)
             if first is None:
                 return
-            yield first - 1, first - 1 + size
-            low = first - 1 + size
+            # Never past the last row: a later run goes on from here, and new rows get the next numbers.
+            low = min(first - 1 + size, last)
+            yield first - 1, low
 
     def _rows(self, loader: Loader, table: LegacyTable, progress: Progress) -> None:
         reader: RowTable | None = None

@@ -89,6 +89,15 @@ ON CONFLICT (source_table, legacy_id, kind) DO UPDATE SET data = legacy_rows.dat
 """
 
 
+def kept_items(kept: Iterable[Kept]) -> list[dict[str, Any]]:
+    """As `ADD_KEPT` reads them: what is kept of one row is one item."""
+    items: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for one in kept:
+        item = items.setdefault((one.table, one.legacy_id, one.kind), one.as_item())
+        item["d"] = {**item["d"], **one.data}
+    return list(items.values())
+
+
 def progress_read() -> dict[str, Progress]:
     """How far every table is, as committed."""
     with connection.cursor() as cursor:
@@ -180,7 +189,7 @@ class Loader:
             if rejected:
                 self._run(ADD_REJECTS, as_json([reject.as_item(self._run_id) for reject in rejected]))
             if kept:
-                self._run(ADD_KEPT, as_json([one.as_item() for one in kept]))
+                self._run(ADD_KEPT, as_json(kept_items(kept)))
             self._save(progress)
 
     def _ingest(self, stage: str, rows: pa.Table) -> list[tuple[int, str]]:

@@ -10,7 +10,6 @@ from transactions.models.activity import (
 )
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
-from transactions.models.rollout import RolloutFlag
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionKey
 from transactions.models.user import ApiToken, User
 
@@ -29,7 +28,6 @@ __all__ = [
     "Notification",
     "Order",
     "ReleasedTransaction",
-    "RolloutFlag",
     "Setting",
     "StatementImport",
     "StatementReject",

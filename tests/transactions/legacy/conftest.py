@@ -1,0 +1,56 @@
+"""A database that a legacy file was carried over into, and one that it can be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from tests.factories import make_company
+from tests.legacy_db import make_legacy
+from transactions.legacy.copy import CopyResult, copy
+from transactions.models import MigrationRun
+
+
+@pytest.fixture
+def target(transactional_db: None) -> Iterator[None]:
+    """An empty database with two listed companies; what is no model's is emptied afterwards."""
+    make_company("SBUX", "95.00")
+    make_company("AAPL", "200.00")
+    make_company("RAD", None, is_listed=False)
+    yield
+    with connection.cursor() as cursor:
+        for trigger in ("insert", "update", "delete"):
+            for table in (
+                "users",
+                "transactions",
+                "llm_mappings",
+                "notifications",
+                "holdings",
+                "orders",
+                "admin_settings",
+            ):
+                cursor.execute(f"DROP TRIGGER IF EXISTS legacy_outbox_note_{trigger} ON {table}")
+        cursor.execute("TRUNCATE legacy_rows, legacy_ids, legacy_progress, legacy_source, legacy_outbox")
+        cursor.execute("DROP TABLE IF EXISTS legacy_load_transactions, legacy_load_llm_mappings")
+
+
+@pytest.fixture
+def legacy(tmp_path: Path) -> Path:
+    """A small legacy file with every kind of dirt."""
+    return make_legacy(tmp_path / "kamioi.db")
+
+
+@pytest.fixture
+def copied(target: None, legacy: Path) -> CopyResult:
+    """Everything carried over."""
+    return run_copy(legacy)
+
+
+def run_copy(path: Path) -> CopyResult:
+    """`copy`, as the command runs it."""
+    run = MigrationRun.objects.create(command="copy", source=str(path))
+    result = copy(path=path, run=run)
+    run.status = "done"
+    run.save()
+    return result
