@@ -30,9 +30,11 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from waffle import models as waffle
 
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
+from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
     BackgroundTask,
@@ -546,14 +548,65 @@ class StatementRejectAdmin(HistoryAdmin):
 class MigrationRunAdmin(HistoryAdmin):
     """Runs of the migration from the legacy system."""
 
-    list_display = ("id", "command", "source", "status", "rows_done", "rows_total", "started_at", "finished_at")
+    list_display = ("id", "command", "source", "status_label", "progress", "started_at", "finished_at")
+
+    @display(description="Status", label=STATUS_LABELS | {"done": "success", "differs": "warning"})
+    def status_label(self, run: MigrationRun) -> tuple[str, str]:
+        """In colour."""
+        return run.status, run.status
+
+    @display(description="Progress")
+    def progress(self, run: MigrationRun) -> str:
+        """Rows done of all; the page tells more, by table, while the run goes on."""
+        if not run.rows_total:
+            return f"{run.rows_done:,} rows" if run.rows_done else ""
+        return f"{run.rows_done * 100 // run.rows_total} % ({run.rows_done:,} of {run.rows_total:,} rows)"
 
 
 @admin.register(MigrationReject)
 class MigrationRejectAdmin(HistoryAdmin):
-    """Rows of the legacy system that could not be carried over."""
+    """Rows of the legacy system that could not be carried over: mend one, and it is migrated again."""
 
-    list_display = ("id", "table_name", "legacy_id", "reason", "created_at")
+    list_display = ("id", "table_name", "legacy_id", "reason", "created_at", "resolved_at", "resolved_by")
+    list_select_related = ("resolved_by",)
+    fields = ("table_name", "legacy_id", "reason", "row", "run", "created_at", "resolved_at", "resolved_by")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """The row may be mended by whoever may change rejects, as long as it was not."""
+        allowed = request.user.has_perm("transactions.change_migrationreject")
+        return allowed and not (isinstance(obj, MigrationReject) and obj.resolved_at is not None)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: MigrationReject | None = None) -> list[str]:
+        """Everything but the row itself."""
+        return [name for name in self.fields if name != "row"]
+
+    def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
+        """Migrate the row as it stands in the form; what is still wrong is said, and nothing is written."""
+        try:
+            reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], by=staff_of(request))
+        except KamioiError as error:
+            request.mend_error = str(error)  # type: ignore[attr-defined]
+
+    def response_change(self, request: HttpRequest, obj: MigrationReject) -> HttpResponse:
+        """Say what became of it."""
+        if error := getattr(request, "mend_error", ""):
+            self.message_user(request, error, messages.ERROR)
+            return redirect(request.path)
+        self.message_user(request, f"{obj.table_name} {obj.legacy_id} was migrated.", messages.SUCCESS)
+        return redirect("admin:transactions_migrationreject_changelist")
+
+
+for model in (waffle.Flag, waffle.Switch, waffle.Sample):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+
+
+@admin.register(waffle.Flag)
+class FlagAdmin(ModelAdmin):
+    """Features that some customers have first; `kamioi_reads` is the migration's."""
+
+    list_display = ("name", "everyone", "percent", "note", "modified")
+    fields = ("name", "note", "everyone", "percent", "superusers", "staff", "authenticated")
 
 
 # --- The schedule -----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Synced:
     """What one round did. `lag` is how many seconds the oldest change of the round was behind, once it was committed."""
 
     entries: int = 0
+    last: int = 0
     applied: Applied | None = None
     lag: float = 0.0
 
@@ -67,17 +68,22 @@ def sync_round(path: Path, run: MigrationRun) -> Synced:
         with transaction.atomic():
             applied = Applier(snapshot, run).apply(changes.rows)
             state_write(position=changes.last)
-    return Synced(changes.entries, applied, max(0.0, time.time() - (changes.oldest or time.time())))
+    return Synced(changes.entries, changes.last, applied, max(0.0, time.time() - (changes.oldest or time.time())))
 
 
 def sync(path: Path, run: MigrationRun, *, told: Callable[[Synced], None] | None = None) -> int:
-    """Carry over everything that the log names. Returns how many entries that were."""
+    """Carry over everything that the log names by now. Returns how many entries that were."""
     total = 0
-    with only_one():
+    with only_one(wait=_OTHERS_SECONDS):
+        with Snapshot(path) as snapshot:
+            newest = log_position(snapshot) or 0
+        # What is written from here on is the next call's, or the legacy system could keep this one going for ever.
         while (done := sync_round(path, run)).entries:
             total += done.entries
             if told:
                 told(done)
+            if done.last >= newest:
+                break
         if total:
             directory_build()
     return total
@@ -104,7 +110,7 @@ def follow(path: Path, run: MigrationRun, *, until: Callable[[], bool] = lambda:
 def sync_all(path: Path, run: MigrationRun, *, report: Callable[[str, int, int], None] | None = None) -> Applied:
     """Compare every row, as `validate` does, and carry over those that differ; the log counts from before that."""
     check_source(path)
-    with only_one():
+    with only_one(wait=_OTHERS_SECONDS):
         with Snapshot(path) as snapshot:
             position = log_position(snapshot)
         result = validate(path, samples=0, report=report, excuse=False)

@@ -1,0 +1,428 @@
+"""`sync`, dual-write, cut-over and the ways back: every change arrives once, on both sides."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import make_password
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.urls import reverse
+
+from llm_center.models import LlmMapping
+from tests.factories import api_client, make_staff
+from tests.legacy_db import insert
+from tests.transactions.legacy.conftest import run_copy
+from transactions.legacy.changes import LOG, SyncError, lag, log_install, log_remove
+from transactions.legacy.cutover import CutoverError, cutover, finish, reads_set, rollback
+from transactions.legacy.hashers import WerkzeugPasswordHasher, legacy_password
+from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_send, outbox_status
+from transactions.legacy.plan import status
+from transactions.legacy.reads import reads_from_kamioi
+from transactions.legacy.source import LegacySourceError
+from transactions.legacy.state import state_read
+from transactions.legacy.sync import sync, sync_all
+from transactions.legacy.validate import validate
+from transactions.models import Holding, Merchant, MigrationReject, MigrationRun, Notification, Transaction, User
+from transactions.services.ledger import ledger_verify
+from transactions.services.processing import transactions_process
+
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """The legacy system at work."""
+    with closing(sqlite3.connect(path, timeout=10)) as source:
+        yield source
+        source.commit()
+
+
+def a_run(command: str = "sync") -> MigrationRun:
+    return MigrationRun.objects.create(command=command)
+
+
+def run_validate(path: Path) -> None:
+    run = MigrationRun.objects.create(command="validate")
+    result = validate(path, samples=0)
+    assert result.clean, list(result.lines())
+    run.status = "done"
+    run.save()
+
+
+@pytest.fixture
+def watched(target: None, legacy: Path) -> Path:
+    """A legacy file with a log of changes, carried over."""
+    log_install(legacy)
+    run_copy(legacy)
+    return legacy
+
+
+@pytest.fixture
+def over(watched: Path) -> Path:
+    """Kamioi is in charge."""
+    run_validate(watched)
+    cutover(a_run("cutover"), percent=100)
+    outbox_send()
+    return watched
+
+
+# --- sync -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_change_arrives(watched):
+    with writing(watched) as source:
+        new = insert(source, "users", email="new@example.com", name="New", account_type="individual")
+        insert(source, "transactions", user_id=new, date="2025-08-01", merchant="NEW SHOP", amount=5, total_debit=5)
+        insert(source, "llm_mappings", merchant_name="NEW SHOP", ticker="AAPL", status="approved", user_id=str(new),
+               created_at="2025-08-01")  # fmt: skip
+        source.execute("UPDATE transactions SET amount = 9.99, status = 'completed' WHERE id = 1")
+        source.execute("DELETE FROM transactions WHERE id = 12")
+        source.execute(
+            "UPDATE users SET name = 'Anna', email = 'anna@example.com', password = 'new-plain-1' WHERE id = 1"
+        )
+        source.execute("UPDATE llm_mappings SET status = 'rejected' WHERE id = 2")
+        source.execute("DELETE FROM llm_mappings WHERE id = 3")
+        source.execute("UPDATE portfolios SET shares = 7 WHERE id = 1")
+        source.execute("DELETE FROM portfolios WHERE id = 3")
+        source.execute("DELETE FROM notifications WHERE id = 1")
+        source.execute("UPDATE user_settings SET setting_value = 'true'")
+        source.execute("UPDATE journal_entry_lines SET debit = 5, credit = 0 WHERE journal_entry_id = 'JE-2'")
+        insert(source, "journal_entry_lines", journal_entry_id="JE-2", account_code="67010", debit=0, credit=5)
+        source.execute("UPDATE goals SET title = 'A boat'")
+        source.execute("UPDATE blog_posts SET body = 'other' WHERE slug = 'a'")
+        source.execute("DELETE FROM users WHERE id = 5")
+    assert lag(watched)[0] > 15
+    sync(watched, a_run())
+    assert lag(watched) == (0, 0.0)
+    run_validate(watched)
+    assert list(ledger_verify()) == []
+    assert User.objects.get(pk=1).name == "Anna"
+    assert User.objects.get(pk=1).round_up_enabled
+    assert authenticate(username="anna@example.com", password="new-plain-1").pk == 1
+    assert not User.objects.get(pk=5).is_active
+    assert Transaction.objects.get(pk=1).amount == Decimal("9.99")
+    assert LlmMapping.objects.get(pk=19).transaction_id is None  # its transaction, 12, is gone
+    assert Holding.objects.get(user_id=1, ticker="AAPL").shares == Decimal("7.5")
+    assert not Holding.objects.filter(user_id=2).exists()
+    assert not Notification.objects.filter(pk=1).exists()
+    assert Merchant.objects.get(merchant_key="NEW SHOP").ticker == "AAPL"
+    assert not MigrationReject.objects.filter(table_name="journal_entries").exists()
+
+
+def test_again_changes_nothing(watched):
+    with writing(watched) as source:
+        source.execute("UPDATE transactions SET merchant = 'ELSEWHERE'")
+    sync(watched, a_run())
+    assert sync(watched, a_run()) == 0
+    with connection.cursor() as cursor:  # as if the note of how far it came had been lost
+        cursor.execute("UPDATE legacy_source SET state = state || '{\"position\": 0}'")
+    sync(watched, a_run())
+    run_validate(watched)
+    assert list(ledger_verify()) == []
+
+
+def test_a_customer_who_comes_late_brings_what_was_rejected(watched):
+    assert MigrationReject.objects.filter(reason="user gone", table_name="transactions").exists()
+    with writing(watched) as source:
+        insert(source, "users", id=999, email="late@example.com", name="Late", account_type="individual")
+    sync(watched, a_run())
+    assert not MigrationReject.objects.filter(reason="user gone").exists()
+    assert Transaction.objects.filter(user_id=999).count() == 1
+    run_validate(watched)
+
+
+def test_without_a_log_nothing_is_guessed_and_all_finds_it(target, legacy):
+    run_copy(legacy)
+    with pytest.raises(SyncError, match="--install"):
+        sync(legacy, a_run())
+    with writing(legacy) as source:
+        source.execute("UPDATE transactions SET amount = 77, total_debit = 77 WHERE id = 12")
+        source.execute("DELETE FROM llm_mappings WHERE id = 1")
+    log_install(legacy)
+    with pytest.raises(SyncError, match="--all"):
+        sync(legacy, a_run())
+    done = sync_all(legacy, a_run())
+    assert (done.written, done.gone) == (1, 1)
+    assert sync(legacy, a_run()) == 0
+    run_validate(legacy)
+
+
+def test_the_log_comes_and_goes(legacy):
+    log_install(legacy)
+    log_install(legacy)  # again is harmless
+    with writing(legacy) as source:
+        source.execute("UPDATE goals SET title = 'x'")
+        assert source.execute(f"SELECT table_name, row_key FROM {LOG}").fetchall()[-1] == ("goals", "1")
+    log_remove(legacy)
+    with writing(legacy) as source:
+        assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
+
+
+# --- readers move -----------------------------------------------------------------------------------------------------
+
+
+def test_readers_move_by_customer_and_stay(watched):
+    users = [User(pk=n) for n in range(1, 2001)]
+    reads_set(percent=10)
+    first = {user.pk for user in users if reads_from_kamioi(user)}
+    assert 120 < len(first) < 280
+    reads_set(percent=50)
+    second = {user.pk for user in users if reads_from_kamioi(user)}
+    assert first < second
+    reads_set(percent=100)
+    assert all(reads_from_kamioi(user) for user in users)
+
+
+def test_who_has_not_moved_reads_the_legacy_file(watched):
+    client = api_client(User.objects.get(pk=1))
+    with writing(watched) as source:  # not synced yet
+        insert(
+            source,
+            "transactions",
+            user_id=1,
+            date="2026-01-01 10:00:00",
+            merchant="ONLY THERE",
+            amount="$3.50",
+            total_debit=3.5,
+        )
+        insert(source, "notifications", user_id=1, title="Only there", message="x")
+        source.execute("UPDATE portfolios SET shares = 10 WHERE id = 1")
+
+    def seen() -> tuple[str, str, Decimal]:
+        rows = client.get("/api/user/transactions").json()["data"]["transactions"]
+        told = client.get("/api/user/notifications").json()["data"]
+        owned = client.get("/api/user/portfolio").json()["data"]["holdings"]
+        return rows[0]["merchant"], told[0]["title"], Decimal(str(owned[0]["shares"]))
+
+    reads_set(percent=0)
+    assert seen() == ("ONLY THERE", "Only there", Decimal("10.5"))
+    reads_set(percent=100)
+    assert seen()[1:] == ("Hello", Decimal("2"))
+    reads_set(percent=0)
+    watched.rename(watched.with_suffix(".away"))
+    assert seen()[1:] == ("Hello", Decimal("2"))  # Kamioi's own copy answers
+
+
+def test_cutover_refuses_until_it_is_safe(target, legacy):
+    with pytest.raises(CutoverError, match="copy"):
+        cutover(a_run(), percent=100)
+    log_install(legacy)
+    run_copy(legacy)
+    with pytest.raises(CutoverError, match="validat"):
+        cutover(a_run(), percent=5)
+    run_validate(legacy)
+    with writing(legacy) as source:
+        source.execute("UPDATE goals SET title = 'x'")
+        source.execute(f"UPDATE {LOG} SET at = at - 100")
+    with pytest.raises(CutoverError, match="behind"):
+        cutover(a_run(), percent=5)
+    sync(legacy, a_run())
+    assert "5 %" in cutover(a_run(), percent=5)
+    assert state_read().phase == "legacy"
+
+
+# --- Kamioi in charge -------------------------------------------------------------------------------------------------
+
+
+def test_from_the_cutover_on_what_is_open_is_processed(watched):
+    run_validate(watched)
+    with writing(watched) as source:
+        source.execute("UPDATE transactions SET status = 'needs-recognition' WHERE id = 1")
+    cutover(a_run(), percent=100)
+    assert Transaction.objects.get(pk=1).status == "pending"  # its merchant is known by now
+    done = transactions_process()
+    assert done.statuses["completed"] >= 1
+    assert list(ledger_verify()) == []
+    with pytest.raises(SyncError, match="in charge"):
+        sync(watched, a_run())
+
+
+def test_what_kamioi_writes_reaches_the_legacy_file(over):
+    User.objects.filter(pk=1).update(round_up_enabled=True)
+    transactions_process()
+    user = User.objects.get(pk=1)
+    user.name, user.round_up_enabled = "Ann Elsewhere", True
+    user.set_password("something new 1")
+    user.save()
+    new = User.objects.create_user("fresh@example.com", "fresh password 1", name="Fresh")
+    Transaction.objects.create(user=new, merchant="TOKEN", merchant_key="TOKEN", amount=Decimal("12.34"),
+                               total_debit=Decimal("12.34"), date=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))  # fmt: skip
+    Notification.objects.filter(pk=1).delete()
+    while outbox_send():
+        pass
+    with writing(over) as source:
+        rows = dict(source.execute("SELECT id, status FROM transactions"))
+        assert rows[1] == "completed"
+        assert source.execute("SELECT shares FROM transactions WHERE id = 1").fetchone()[0] == pytest.approx(
+            1 / 95, abs=1e-8
+        )
+        assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Ann Elsewhere",)
+        assert source.execute("SELECT setting_value FROM user_settings WHERE user_id = 1").fetchone()[0] == "true"
+        assert source.execute("SELECT email FROM users WHERE id = ?", [new.pk]).fetchone() == ("fresh@example.com",)
+        assert source.execute("SELECT amount, date FROM transactions WHERE user_id = ?", [new.pk]).fetchone() == (
+            12.34, "2026-01-02 03:04:05",
+        )  # fmt: skip
+        assert source.execute("SELECT count(*) FROM notifications WHERE id = 1").fetchone() == (0,)
+        assert source.execute("SELECT sum(shares), count(*) FROM portfolios WHERE user_id = 1 AND ticker = 'SBUX' AND shares > 0"
+                              ).fetchone()[0] == pytest.approx(float(Holding.objects.get(user_id=1, ticker="SBUX").shares))  # fmt: skip
+
+
+def test_a_file_that_is_away_loses_nothing(over):
+    away = over.with_suffix(".away")
+    over.rename(away)
+    User.objects.filter(pk=1).update(name="Meanwhile")
+    with pytest.raises(LegacySourceError):
+        outbox_send()
+    found = outbox_status()
+    assert (found.on, found.waiting) == (True, 1)
+    assert "no such file" in found.error
+    assert any("no such file" in line for line in status())
+    away.rename(over)
+    assert outbox_send() == 1
+    assert outbox_status().error == ""
+    with writing(over) as source:
+        assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Meanwhile",)
+
+
+def test_a_locked_file_slows_nobody(over, monkeypatch):
+    monkeypatch.setattr("transactions.legacy.changes.BUSY_SECONDS", 0.2)
+    with closing(sqlite3.connect(over, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        User.objects.filter(pk=1).update(name="Soon")
+        with pytest.raises(LegacySourceError, match="locked"):
+            outbox_send()
+        other.execute("ROLLBACK")
+    assert outbox_send() == 1
+
+
+def test_rollback_gives_everything_back(over):
+    User.objects.filter(pk=1).update(name="Written in Kamioi")
+    assert "truth again" in rollback()
+    with writing(over) as source:
+        assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Written in Kamioi",)
+    assert state_read().phase == "rolled back"
+    assert not reads_from_kamioi(User.objects.get(pk=1))
+    assert transactions_process().total == 0
+    User.objects.filter(pk=1).update(name="Too late")
+    assert outbox_status().waiting == 0
+    with pytest.raises(CutoverError, match="already"):
+        rollback()
+    with pytest.raises(CutoverError):
+        cutover(a_run(), percent=100)
+
+
+def test_rollback_before_the_cutover_only_moves_readers(watched):
+    run_validate(watched)
+    cutover(a_run(), percent=50)
+    rollback()
+    assert state_read().phase == "legacy"
+    sync(watched, a_run())
+
+
+def test_finish_closes_the_way_back(over):
+    finish()
+    assert state_read().phase == "finished"
+    User.objects.filter(pk=1).update(name="Only here")
+    assert outbox_status().waiting == 0
+    with writing(over) as source:
+        assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
+    with pytest.raises(CutoverError, match="closed"):
+        rollback()
+    assert "stands alone" in status()[-1]
+
+
+def test_dual_write_can_be_switched_by_hand(watched):
+    dual_write_on()
+    User.objects.filter(pk=1).update(name="Noted")
+    dual_write_off()
+    User.objects.filter(pk=1).update(name="Not noted")
+    assert outbox_status().waiting == 1
+
+
+@pytest.mark.parametrize("hasher", ["scrypt", "pbkdf2_sha256"])
+def test_a_password_of_kamioi_works_in_the_legacy_system(hasher):
+    stored = legacy_password(make_password("the same one", hasher=hasher))
+    assert stored is not None
+    assert WerkzeugPasswordHasher().verify("the same one", f"werkzeug${stored}")
+    assert not WerkzeugPasswordHasher().verify("another one", f"werkzeug${stored}")
+    if hasher == "scrypt":  # what werkzeug itself computes
+        _, n, r, p = stored.split("$")[0].split(":")
+        salt, digest = stored.split("$")[1:]
+        assert (
+            hashlib.scrypt(b"the same one", salt=salt.encode(), n=int(n), r=int(r), p=int(p), maxmem=2**28).hex()
+            == digest
+        )
+
+
+# --- people mend ------------------------------------------------------------------------------------------------------
+
+
+def test_a_rejected_row_is_mended_in_the_admin(copied, legacy, client):
+    client.force_login(make_staff("chief@kamioi.test"))
+    reject = MigrationReject.objects.get(table_name="transactions", legacy_id="13")
+    address = reverse("admin:transactions_migrationreject_change", args=[reject.pk])
+    page = client.get(address)
+    assert b"twelve" in page.content
+    wrong = client.post(
+        address, {"row": '{"user_id": 1, "date": "2025-03-04", "merchant": "M", "amount": "thirteen"}'}, follow=True
+    )
+    assert b"Still rejected: no readable amount" in wrong.content
+    assert not Transaction.objects.filter(pk=13).exists()
+    good = '{"user_id": 1, "date": "2025-03-04", "merchant": "M", "amount": "12.00", "total_debit": 12, "status": "completed"}'
+    done = client.post(address, {"row": good}, follow=True)
+    assert b"was migrated" in done.content
+    assert Transaction.objects.get(pk=13).amount == 12
+    reject.refresh_from_db()
+    assert reject.resolved_by.email == "chief@kamioi.test"
+    assert validate(legacy, samples=0).clean
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_from_beginning_to_end(target, legacy, tmp_path):
+    def said(*arguments: str) -> str:
+        out = StringIO()
+        call_command("migrate_from_sqlite", *arguments, stdout=out)
+        return out.getvalue()
+
+    file = str(legacy)
+    assert "rejected" in said("plan", file)
+    assert "Nothing was written" in said("backup", file, "--to", str(tmp_path / "b"), "--dry-run")
+    assert "SHA-256" in said("backup", file, "--to", str(tmp_path / "b"))
+    assert {path.suffix for path in (tmp_path / "b").iterdir()} == {".db", ".sha256", ".dump"}
+    assert "tables are watched" in said("sync", file, "--install")
+    assert "Nothing was written" in said("copy", file, "--dry-run")
+    assert "rows were rejected" in said("copy", file)
+    assert "Next: `validate FILE`" in said("status")
+    assert "Both sides agree." in said("validate", file)
+    assert "Nothing stands in the way" in said("cutover", "--dry-run")
+    assert "0 changes carried over" in said("sync", file)
+    assert "10 %" in said("cutover", "--percent", "10")
+    assert "in charge" in said("cutover")
+    assert "dual-write is on" in said("dual-write", "status")
+    said("dual-write", "send")
+    assert "in charge" in said("status")
+    said("finish", "--dry-run")
+    assert "stands alone" in said("finish", "--yes")
+    runs = dict(MigrationRun.objects.values_list("command", "status"))
+    assert set(runs.values()) == {"done"}
+    assert {"backup", "copy", "validate", "sync", "cutover", "finish"} <= set(runs)
+    with pytest.raises(CommandError):
+        said("rollback", "--yes")
+
+
+def test_validate_ends_with_2_when_the_sides_differ(copied, legacy):
+    Transaction.objects.filter(pk=3).delete()
+    with pytest.raises(SystemExit) as ended:
+        call_command("migrate_from_sqlite", "validate", str(legacy), stdout=StringIO())
+    assert ended.value.code == 2
+    assert MigrationRun.objects.get(command="validate").status == "differs"
