@@ -89,8 +89,9 @@ def copy(*, path: Path, run: MigrationRun, report: Report | None = None) -> Copy
     with only_one(), Snapshot(path) as snapshot:
         result = CopyResult(source_moved=_claim_target(snapshot))
         work = _Copy(snapshot, run, report, result)
-        for name in ordered_tables(snapshot):
-            work.table(name)
+        with Loader(run.pk) as loader:
+            for name in ordered_tables(snapshot):
+                work.table(loader, name)
         work.finish()
         return result
 
@@ -187,22 +188,21 @@ class _Copy:
 
     # --- one table --------------------------------------------------------------------------------------------------
 
-    def table(self, name: str) -> None:
+    def table(self, loader: Loader, name: str) -> None:
         """Carry one table over, from where it stands."""
         table = self._snapshot.tables[name]
         progress = self._known.get(name) or Progress(name)
         self._result.tables[name] = progress
         self._tell(progress)
-        with Loader(self._run.pk) as loader:
-            if name in ("transactions", "llm_mappings"):
-                self._big(loader, table, progress)
-            elif table.has_rowid:
-                self._rows(loader, table, progress)
-            else:
-                self._rowless(loader, table, progress)
-            if not progress.complete:
-                progress.complete = True
-                loader.write(progress)
+        if name in ("transactions", "llm_mappings"):
+            self._big(loader, table, progress)
+        elif table.has_rowid:
+            self._rows(loader, table, progress)
+        else:
+            self._rowless(loader, table, progress)
+        if not progress.complete:
+            progress.complete = True
+            loader.write(progress)
         self._tell(progress, now=True)
 
     def _users(self) -> Ids:
@@ -337,7 +337,10 @@ class _Copy:
 
             finish(model, told)
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE transactions, llm_mappings, users, holdings, ledger_transfers")
+            # Autovacuum sees to the months, but never to the tables that they are months of.
+            cursor.execute("SHOW server_version_num")
+            only = "ONLY " if int(cursor.fetchone()[0]) >= 180_000 else ""
+            cursor.execute(f"ANALYZE {only}transactions, {only}llm_mappings, {only}ledger_transfers, users, holdings")
         self._result.directory = directory_build()
         self._run.details = self._details() | {"directory": self._result.directory}
         self._run.save(update_fields=["details"])
