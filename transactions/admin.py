@@ -564,12 +564,20 @@ class MigrationRunAdmin(HistoryAdmin):
 
 
 @admin.register(MigrationReject)
-class MigrationRejectAdmin(HistoryAdmin):
+class MigrationRejectAdmin(KeysetAdmin):
     """Rows of the legacy system that could not be carried over: mend one, and it is migrated again."""
 
     list_display = ("id", "table_name", "legacy_id", "reason", "created_at", "resolved_at", "resolved_by")
     list_select_related = ("resolved_by",)
     fields = ("table_name", "legacy_id", "reason", "row", "run", "created_at", "resolved_at", "resolved_by")
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Rows come from the migration."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """What was rejected stays on record."""
+        return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """The row may be mended by whoever may change rejects, as long as it was not."""

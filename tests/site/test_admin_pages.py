@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
+from waffle.models import Flag
 
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from llm_center.models import (
@@ -91,6 +92,7 @@ def _fill(number: int) -> None:
     AmortizationEntry.objects.create(asset=asset, period=timezone.now().date().replace(day=1), amount=Decimal(1))
     run = MigrationRun.objects.create(command="copy")
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
+    Flag.objects.get_or_create(name="kamioi_reads")
 
 
 def _statements(client: Client, address: str) -> list[str]:

