@@ -1,5 +1,6 @@
 """Admin pages of the LLM Center: the review queue, the log of proposals, decisions, data assets."""
 
+import json
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -7,16 +8,17 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from import_export import resources
 from import_export.admin import ImportExportModelAdmin
 from import_export.widgets import Widget
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.import_export.forms import ExportForm, ImportForm
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -26,6 +28,7 @@ from kamioi_site.errors import KamioiError
 from llm_center.errors import MerchantChanged
 from llm_center.models import (
     AmortizationEntry,
+    AssetEvent,
     CatalogueBrand,
     LlmCall,
     LlmDataAsset,
@@ -37,6 +40,15 @@ from llm_center.models import (
 )
 from llm_center.providers import llm_spent_this_month
 from llm_center.selectors import companies_found, review_evidence
+from llm_center.services.amortization import (
+    asset_dispose,
+    asset_impair,
+    asset_schedule,
+    carrying_value,
+    cost_add,
+    entry_reverse,
+    month_amortize,
+)
 from llm_center.services.brands import brand_check
 from llm_center.services.review import (
     WAITING,
@@ -330,21 +342,257 @@ class MappingDecisionAdmin(HistoryAdmin):
         return "automatic" if row.automatic else str(row.decided_by)
 
 
+class AssetEventInline(TabularInline):
+    """What happened to the asset."""
+
+    model = AssetEvent
+    fields = readonly_fields = ("kind", "component", "amount", "dated_on", "note", "created_by", "created_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Events come from the buttons, which book them."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What happened, happened."""
+        return False
+
+
 @admin.register(LlmDataAsset)
 class LlmDataAssetAdmin(ModelAdmin):
-    """Models and data sets in the books."""
+    """Models and data sets in the books: their costs, their months, what they stand at."""
 
     list_display = (
-        "asset_name", "asset_type", "status", "cost_basis", "current_value", "useful_life_months", "in_service_on",
+        "asset_name", "asset_type", "status", "cost_basis", "carrying", "useful_life_months", "in_service_on",
     )  # fmt: skip
+    list_before_template = "admin/llm_center/amortize_link.html"
+    change_form_before_template = "admin/llm_center/asset_schedule.html"
+    inlines = (AssetEventInline,)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """With what was written off."""
+        written = (
+            AmortizationEntry.objects.filter(asset=OuterRef("pk"), reversed_at=None)
+            .values("asset").annotate(total=Sum("amount")).values("total")
+        )  # fmt: skip
+        impaired = (
+            AssetEvent.objects.filter(asset=OuterRef("pk"), kind=AssetEvent.Kind.IMPAIRMENT)
+            .values("asset").annotate(total=Sum("amount")).values("total")
+        )  # fmt: skip
+        zero = Value(Decimal("0.00"))
+        return super().get_queryset(request).annotate(
+            written_off=Coalesce(Subquery(written), zero) + Coalesce(Subquery(impaired), zero)
+        )  # fmt: skip
+
+    @display(description="Carrying value")
+    def carrying(self, asset: Any) -> Decimal:
+        """Cost less what was written off."""
+        disposed = asset.status == LlmDataAsset.Status.DISPOSED
+        return Decimal("0.00") if disposed else Decimal(asset.cost_basis - asset.written_off)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The cost is a sum of events; what was disposed of stays as it is."""
+        if obj is None:
+            return ()
+        if obj.status == LlmDataAsset.Status.DISPOSED:
+            return [field.name for field in obj._meta.fields if field.editable and field.name != "id"]
+        return ("cost_basis",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """An asset of the books is disposed of, not deleted."""
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        """What can happen to an asset, and the monthly run."""
+        view, name = self.admin_site.admin_view, "llm_center_llmdataasset"
+        return [
+            path("amortize/", view(self.amortize_view), name=f"{name}_amortize"),
+            path("<int:pk>/event/<str:what>/", view(self.event_view), name=f"{name}_event"),
+            *super().get_urls(),
+        ]
+
+    def changeform_view(self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """With the schedule and its picture."""
+        extra = kwargs.pop("extra_context", None) or {}
+        asset = self.get_object(request, object_id) if object_id else None
+        if asset is not None:
+            months = asset_schedule(asset)
+            extra |= {
+                "asset": asset,
+                "schedule": months,
+                "carrying": carrying_value(asset),
+                "may_book": self.has_change_permission(request, asset) and asset.status != LlmDataAsset.Status.DISPOSED,
+                "chart": json.dumps(
+                    {
+                        "labels": [f"{month.period:%Y-%m}" for month in months],
+                        "datasets": [
+                            {
+                                "label": "Carrying value, $",
+                                "data": [float(month.carrying) for month in months],
+                                "borderColor": "var(--color-primary-600)",
+                            }
+                        ],
+                    }
+                ),
+            }
+        return super().changeform_view(request, object_id, *args, extra_context=extra, **kwargs)
+
+    def event_view(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        """Add a cost, impair, dispose of: a form that says what it will book; on POST book it."""
+        asset = get_object_or_404(LlmDataAsset, pk=pk)
+        if not self.has_change_permission(request, asset):
+            raise PermissionDenied
+        if what not in ASSET_EVENTS:
+            return HttpResponse("Nothing of that name can happen to an asset.", status=404)
+        title, effect = ASSET_EVENTS[what]
+        form = AssetEventForm(request.POST or None, what=what)
+        if request.method == "POST" and form.is_valid():
+            try:
+                form.book(asset=asset, what=what, by=staff_of(request))
+            except KamioiError as error:
+                form.add_error(None, str(error))
+            else:
+                self.message_user(
+                    request, f"{asset}: {what} of ${form.cleaned_data['amount']:,} booked.", messages.SUCCESS
+                )
+                return redirect("admin:llm_center_llmdataasset_change", pk)
+        context = {
+            **self.admin_site.each_context(request), "title": f"{title}: {asset}", "opts": self.opts, "form": form,
+            "effect": f"{asset} stands at ${carrying_value(asset):,}. {effect}", "button": title,
+            "back": reverse("admin:llm_center_llmdataasset_change", args=[pk]),
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
+
+    def amortize_view(self, request: HttpRequest) -> HttpResponse:
+        """What a month's run would book; on POST book it."""
+        if not request.user.has_perm("llm_center.add_amortizationentry"):
+            raise PermissionDenied
+        form = MonthForm(request.POST or request.GET or {"month": f"{timezone.now():%Y-%m}"})
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Run amortization",
+            "opts": self.opts,
+            "form": form,
+        }
+        if form.is_valid():
+            try:
+                if request.method == "POST":
+                    done = month_amortize(month=form.cleaned_data["month"])
+                    self.message_user(
+                        request, f"{len(done.charges)} charges, ${done.total:,} booked.", messages.SUCCESS
+                    )
+                    return redirect("admin:llm_center_amortizationentry_changelist")
+                context["preview"] = month_amortize(month=form.cleaned_data["month"], dry_run=True)
+            except KamioiError as error:
+                form.add_error(None, str(error))
+        return TemplateResponse(request, "admin/llm_center/amortize.html", context)
+
+
+ASSET_EVENTS = {
+    "cost": ("Add a cost", "The cost is booked 15200 / 10100 and spread over the months that are left."),
+    "impairment": (
+        "Impair",
+        "The loss is booked 67020 / 15100 at once; what is left is spread over the months that are left.",
+    ),
+    "disposal": (
+        "Dispose of",
+        "Months before the day are charged first; then it leaves the books, and what the proceeds do not cover is a loss. "
+        "This cannot be taken back.",
+    ),
+}
+
+
+class AssetEventForm(forms.Form):
+    """Amount and day, and what else belongs to the event."""
+
+    component = forms.ChoiceField(
+        choices=[(word, word) for word in ("computing", "data", "labelling", "staff", "licences", "other")],
+        widget=UnfoldAdminSelectWidget,
+    )
+    amount = forms.DecimalField(
+        label="Amount, $", max_digits=14, decimal_places=2, min_value=Decimal(0), widget=UnfoldAdminTextInputWidget
+    )
+    dated_on = forms.DateField(label="Day", initial=lambda: timezone.now().date(), widget=UnfoldAdminTextInputWidget)
+    in_books = forms.BooleanField(label="Stands in the books already", required=False)
+    note = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
+
+    def __init__(self, *args: Any, what: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if what != "cost":
+            del self.fields["component"], self.fields["in_books"]
+        if what == "disposal":
+            self.fields["amount"].label = "Proceeds, $"
+
+    def book(self, *, asset: LlmDataAsset, what: str, by: Any) -> AssetEvent:
+        """Let it happen. Raises AssetRefused."""
+        data = self.cleaned_data
+        common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "by": by, "note": data["note"]}
+        if what == "cost":
+            return cost_add(**common, amount=data["amount"], component=data["component"], in_books=data["in_books"])
+        if what == "impairment":
+            return asset_impair(**common, amount=data["amount"])
+        return asset_dispose(**common, proceeds=data["amount"])
+
+
+class MonthForm(forms.Form):
+    """Which month to book."""
+
+    month = forms.DateField(label="Month (YYYY-MM)", input_formats=["%Y-%m"], widget=UnfoldAdminTextInputWidget)
+
+
+@admin.register(AssetEvent)
+class AssetEventAdmin(HistoryAdmin):
+    """What happened to assets."""
+
+    list_display = ("id", "asset", "kind", "component", "amount", "dated_on", "created_by")
+    list_select_related = ("asset", "created_by")
 
 
 @admin.register(AmortizationEntry)
 class AmortizationEntryAdmin(HistoryAdmin):
     """Monthly charges."""
 
-    list_display = ("id", "asset", "period", "amount", "created_at")
-    list_select_related = ("asset",)
+    list_display = ("id", "asset", "period", "amount", "credit_account", "created_at", "reversed_at", "reversed_by")
+    list_select_related = ("asset", "reversed_by")
+    list_before_template = "admin/llm_center/amortize_link.html"
+    change_form_before_template = "admin/llm_center/reverse_link.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """The way to take a charge back."""
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/reverse/", view(self.reverse_view), name="llm_center_amortizationentry_reverse"),
+            *super().get_urls(),
+        ]
+
+    def reverse_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Say what reversing books; on POST book it."""
+        if not request.user.has_perm("llm_center.change_amortizationentry"):
+            raise PermissionDenied
+        entry = get_object_or_404(AmortizationEntry.objects.select_related("asset"), pk=pk)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                entry_reverse(entry_id=pk, by=staff_of(request), reason=form.cleaned_data["reason"])
+            except KamioiError as error:
+                form.add_error(None, str(error))
+            else:
+                self.message_user(request, f"{entry.asset} {entry.period:%Y-%m} is reversed.", messages.SUCCESS)
+                return redirect("admin:llm_center_amortizationentry_changelist")
+        context = {
+            **self.admin_site.each_context(request), "title": f"Reverse {entry.asset}, {entry.period:%Y-%m}", "opts": self.opts,
+            "form": form, "button": "Reverse the charge", "back": reverse("admin:llm_center_amortizationentry_changelist"),
+            "effect": f"A contra entry of ${entry.amount:,} is booked ({entry.credit_account} / 67010). The next run charges the "
+            "month anew, by the asset's facts of then.",
+        }  # fmt: skip
+        return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
+
+
+class ReasonForm(forms.Form):
+    """Why."""
+
+    reason = forms.CharField(max_length=60, widget=UnfoldAdminTextInputWidget)
 
 
 class BarsWidget(Widget):

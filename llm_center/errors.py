@@ -21,3 +21,7 @@ class UndoRefused(KamioiError):
     """This decision can no longer be undone."""
 
     status_code = 409
+
+
+class AssetRefused(KamioiError):
+    """This cannot happen to the asset; nothing was booked."""

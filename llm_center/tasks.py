@@ -6,7 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from celery import shared_task
+from django.utils import timezone
 
+from llm_center.services.amortization import month_amortize
 from llm_center.services.directory import directory_recheck
 from llm_center.services.proposals import merchants_propose
 from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
@@ -59,6 +61,15 @@ def undo_decision(task_id: str) -> None:
         )
         task.progress = task.total = done.moved
         task.result = {"put_back": done.moved, "taken_back": done.bought}
+
+
+@shared_task(name="monthly_llm_amortization")
+def monthly_llm_amortization() -> dict[str, str | int]:
+    """Book this month's charges of the LLM data assets, and what was missed before."""
+    done = month_amortize(month=timezone.now().date())
+    if done.charges:
+        logger.info("amortization: %d charges, $%s", len(done.charges), done.total)
+    return {"charges": len(done.charges), "amount": str(done.total)}
 
 
 @shared_task(name="recheck_directory", time_limit=3600, soft_time_limit=3540)

@@ -13,6 +13,9 @@ from django.utils import timezone
 
 from kamioi_site.db.indexes import NamedIndex
 from kamioi_site.db.partitions import MonthlyPartitionedModel
+from llm_center.models.assets import AmortizationEntry as AmortizationEntry
+from llm_center.models.assets import AssetEvent as AssetEvent
+from llm_center.models.assets import LlmDataAsset as LlmDataAsset
 from llm_center.models.calls import LlmCall as LlmCall
 from transactions.models import Merchant
 
@@ -225,50 +228,3 @@ class PendingDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.merchant_id}"
-
-
-class LlmDataAsset(models.Model):
-    """A model or data set that stands in the books and is written off over its useful life."""
-
-    asset_name = models.CharField(max_length=200)
-    asset_type = models.CharField(max_length=30)
-    status = models.CharField(max_length=20, default="development")
-    cost_basis = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
-    current_value = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
-    useful_life_months = models.PositiveSmallIntegerField(default=36)
-    in_service_on = models.DateField(null=True, blank=True)
-    model_version = models.CharField(max_length=100, blank=True)
-    gl_account = models.CharField("GL account", max_length=10, default="15200")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        db_table = "llm_data_assets"
-        verbose_name = "LLM data asset"
-        constraints = [
-            models.CheckConstraint(condition=Q(cost_basis__gte=0), name="llm_data_assets_cost_not_negative"),
-            models.CheckConstraint(condition=Q(useful_life_months__gte=1), name="llm_data_assets_life_positive"),
-        ]
-
-    def __str__(self) -> str:
-        return self.asset_name
-
-
-class AmortizationEntry(models.Model):
-    """The charge of one asset for one month; booked once."""
-
-    asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="amortization")
-    period = models.DateField(help_text="First day of the month.")
-    amount = models.DecimalField(max_digits=14, decimal_places=2)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        db_table = "amortization_entries"
-        verbose_name_plural = "amortization entries"
-        constraints = [
-            models.UniqueConstraint(fields=["asset", "period"], name="amortization_entries_once_per_month"),
-            models.CheckConstraint(condition=Q(amount__gt=0), name="amortization_entries_amount_positive"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.asset_id} {self.period}"

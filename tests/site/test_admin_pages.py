@@ -19,6 +19,7 @@ from waffle.models import Flag
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from llm_center.models import (
     AmortizationEntry,
+    AssetEvent,
     CatalogueBrand,
     LlmCall,
     LlmDataAsset,
@@ -89,6 +90,9 @@ def _fill(number: int) -> None:
     )
     LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="admin", decided_by=user)
     asset = LlmDataAsset.objects.create(asset_name=f"Model {number}", asset_type="model")
+    AssetEvent.objects.create(
+        asset=asset, kind="cost", amount=Decimal(1), dated_on=timezone.now().date(), created_by=user
+    )
     AmortizationEntry.objects.create(asset=asset, period=timezone.now().date().replace(day=1), amount=Decimal(1))
     run = MigrationRun.objects.create(command="copy")
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")

@@ -63,7 +63,10 @@ class Account(models.TextChoices):
     ROUNDING = "29900", "Rounding differences"
     OPENING = "30900", "Opening balances"
     PLATFORM_FEES = "40100", "Platform fees"
+    DISPOSAL_GAIN = "40200", "Gain on disposal of assets"
     AMORTIZATION_EXPENSE = "67010", "Amortization expense"
+    IMPAIRMENT = "67020", "Impairment of LLM data assets"
+    DISPOSAL_LOSS = "67030", "Loss on disposal of assets"
 
 
 # A transaction is booked at most this often: once, and again after each time it was taken back.
@@ -77,7 +80,23 @@ POSTING_RULES: dict[str, tuple[tuple[Account, Account], ...]] = {
     "purchase": ((Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES),),
     "rounding": ((Account.CUSTOMER_FUNDS, Account.ROUNDING), (Account.ROUNDING, Account.CUSTOMER_FUNDS)),
     "opening": ((Account.OPENING, Account.CUSTOMER_SECURITIES),),
-    "amortization": ((Account.AMORTIZATION_EXPENSE, Account.ACCUMULATED_AMORTIZATION),),
+    # Against the contra account, or by setting against the assets themselves, as the legacy system did.
+    "amortization": (
+        (Account.AMORTIZATION_EXPENSE, Account.ACCUMULATED_AMORTIZATION),
+        (Account.AMORTIZATION_EXPENSE, Account.LLM_DATA_ASSETS),
+    ),
+    "amort_reversal": (
+        (Account.ACCUMULATED_AMORTIZATION, Account.AMORTIZATION_EXPENSE),
+        (Account.LLM_DATA_ASSETS, Account.AMORTIZATION_EXPENSE),
+    ),
+    "capitalize": ((Account.LLM_DATA_ASSETS, Account.BANK),),
+    "impairment": ((Account.IMPAIRMENT, Account.ACCUMULATED_AMORTIZATION),),
+    "disposal": (
+        (Account.ACCUMULATED_AMORTIZATION, Account.LLM_DATA_ASSETS),
+        (Account.BANK, Account.LLM_DATA_ASSETS),
+        (Account.DISPOSAL_LOSS, Account.LLM_DATA_ASSETS),
+        (Account.LLM_DATA_ASSETS, Account.DISPOSAL_GAIN),
+    ),
 }
 
 

@@ -78,3 +78,11 @@ LEFT JOIN ledger_transfers AS booking
  AND booking.date = undone.date AND booking.kind = undone.kind
 WHERE (booking.debit_account, booking.credit_account, booking.amount, booking.ticker, booking.shares)
       IS DISTINCT FROM (undone.credit_account, undone.debit_account, undone.amount, undone.ticker, undone.shares)
+
+UNION ALL
+
+SELECT 'amortization', 0, 'asset ' || entry.asset_id || ' ' || to_char(entry.period, 'YYYY-MM'),
+       coalesce(format('a transfer of $%%s', transfers.amount), 'no transfer'), format('an entry of $%%s', entry.amount)
+FROM amortization_entries AS entry
+LEFT JOIN ledger_transfers AS transfers ON transfers.id = entry.transfer_id AND transfers.kind = 'amortization'
+WHERE entry.transfer_id IS NOT NULL AND transfers.amount IS DISTINCT FROM entry.amount

@@ -1,0 +1,120 @@
+"""Models and data sets that stand in the books, what happened to them, and their monthly charges."""
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+
+class LlmDataAsset(models.Model):
+    """A model or data set that stands in the books and is written off over its useful life."""
+
+    class Status(models.TextChoices):
+        """Where the asset is in its life."""
+
+        DEVELOPMENT = "development"
+        PRODUCTION = "production", "in service"
+        DISPOSED = "disposed", "disposed of"
+
+    asset_name = models.CharField(max_length=200)
+    asset_type = models.CharField(max_length=30)
+    status = models.CharField(max_length=20, default=Status.DEVELOPMENT, choices=Status)
+    cost_basis = models.DecimalField(
+        max_digits=14, decimal_places=2, default=Decimal(0), help_text="All costs, those of the components included."
+    )
+    salvage_value = models.DecimalField(
+        max_digits=14, decimal_places=2, default=Decimal(0), db_default=Decimal(0),
+        help_text="What it will be worth at the end of its life; never written off.",
+    )  # fmt: skip
+    current_value = models.DecimalField(
+        max_digits=14, decimal_places=2, default=Decimal(0), help_text="What it is estimated to be worth; not booked."
+    )
+    useful_life_months = models.PositiveSmallIntegerField(default=36)
+    in_service_on = models.DateField(null=True, blank=True, help_text="Charged from this month on.")
+    model_version = models.CharField(max_length=100, blank=True)
+    gl_account = models.CharField("GL account", max_length=10, default="15200")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "llm_data_assets"
+        verbose_name = "LLM data asset"
+        constraints = [
+            models.CheckConstraint(condition=Q(cost_basis__gte=0), name="llm_data_assets_cost_not_negative"),
+            models.CheckConstraint(condition=Q(useful_life_months__gte=1), name="llm_data_assets_life_positive"),
+            models.CheckConstraint(
+                condition=Q(salvage_value__gte=0, salvage_value__lte=F("cost_basis")),
+                name="llm_data_assets_salvage_within_cost",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.asset_name
+
+
+class AssetEvent(models.Model):
+    """What happened to an asset: a cost was added, it lost value, it was disposed of. Rows are added and never changed."""
+
+    class Kind(models.TextChoices):
+        """What happened. `amount` is the cost, the loss, or the proceeds."""
+
+        COST = "cost"
+        IMPAIRMENT = "impairment"
+        DISPOSAL = "disposal"
+
+    asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=10, choices=Kind)
+    component = models.CharField(
+        max_length=60, blank=True, help_text="Of a cost: computing, data, labelling, staff, licences …"
+    )
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    dated_on = models.DateField()
+    note = models.CharField(max_length=255, blank=True)
+    created_by = models.ForeignKey("transactions.User", null=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "llm_asset_events"
+        verbose_name = "event of an asset"
+        verbose_name_plural = "events of assets"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="disposal", amount__gte=0) | Q(kind__in=["cost", "impairment"], amount__gt=0),
+                name="llm_asset_events_amount_fits_kind",
+            ),
+            models.UniqueConstraint(
+                fields=["asset"], condition=Q(kind="disposal"), name="llm_asset_events_disposed_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"
+
+
+class AmortizationEntry(models.Model):
+    """The charge of one asset for one month; booked once, unless it was reversed."""
+
+    asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="amortization")
+    period = models.DateField(help_text="First day of the month.")
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    credit_account = models.CharField(max_length=10, default="15100", db_default="15100")
+    transfer_id = models.BigIntegerField(null=True, blank=True, help_text="Its row in the ledger.")
+    reversed_at = models.DateTimeField(null=True, blank=True)
+    reversed_by = models.ForeignKey(
+        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "amortization_entries"
+        verbose_name_plural = "amortization entries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["asset", "period"], condition=Q(reversed_at=None), name="amortization_entries_once_per_month"
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="amortization_entries_amount_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.period:%Y-%m}"

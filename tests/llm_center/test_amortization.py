@@ -1,0 +1,319 @@
+"""Assets in the books: exact to the cent over their life, once a month whatever happens, corrected by contra entries."""
+
+import threading
+from datetime import date
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+import time_machine
+from dateutil.relativedelta import relativedelta
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_center.errors import AssetRefused
+from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
+from llm_center.services.amortization import (
+    asset_dispose,
+    asset_impair,
+    asset_schedule,
+    carrying_value,
+    cost_add,
+    entry_reverse,
+    month_amortize,
+    schedule,
+)
+from llm_center.tasks import monthly_llm_amortization
+from tests.factories import make_staff, make_user
+from transactions.errors import SettingError
+from transactions.models import LedgerTransfer, Setting
+from transactions.services.ledger import ledger_verify
+
+NOW = "2026-11-24 12:00:00+00:00"
+pytestmark = [pytest.mark.django_db]
+
+
+@pytest.fixture(autouse=True)
+def _day():
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+def make_asset(cost: str = "1000.00", months: int = 3, since: date = date(2026, 9, 15), **fields) -> LlmDataAsset:
+    return LlmDataAsset.objects.create(
+        asset_name="KamioiGPT", asset_type="model", status="production", cost_basis=Decimal(cost), useful_life_months=months,
+        in_service_on=since, **fields,
+    )  # fmt: skip
+
+
+def booked() -> list[tuple[str, Decimal]]:
+    return [
+        (f"{e.period:%Y-%m}", e.amount) for e in AmortizationEntry.objects.filter(reversed_at=None).order_by("period")
+    ]
+
+
+def balance(account: str) -> Decimal:
+    rows = LedgerTransfer.objects.all()
+    return sum((r.amount for r in rows if r.debit_account == account), Decimal(0)) - sum(
+        (r.amount for r in rows if r.credit_account == account), Decimal(0)
+    )
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+@given(
+    cost=st.decimals(min_value=0, max_value=10**9, places=2),
+    share=st.integers(0, 100),
+    life=st.integers(1, 120),
+)
+def test_a_life_adds_up_to_the_cent_and_the_last_month_takes_the_remainder(cost, share, life):
+    salvage = (cost * share / 100).quantize(Decimal("0.01"))
+    months = schedule(cost=cost, salvage=min(salvage, cost), life=life, in_service=date(2026, 1, 31))
+    assert len(months) == life
+    assert sum(month.amount for month in months) == cost - min(salvage, cost)
+    assert len({month.amount for month in months[:-1]}) <= 1
+    assert months[-1].amount - (months[0].amount if life > 1 else months[-1].amount) < Decimal("0.01") * life
+    assert months[-1].carrying == min(salvage, cost)
+    assert months[0].period == date(2026, 1, 1)
+    assert all(month.amount >= 0 for month in months)
+
+
+def test_what_changes_counts_from_its_month_on():
+    months = schedule(
+        cost=Decimal(1200), salvage=Decimal(0), life=12, in_service=date(2026, 1, 1),
+        changes=[(date(2026, 4, 10), Decimal(90)), (date(2026, 7, 1), Decimal(-330))],
+    )  # fmt: skip
+    assert [month.amount for month in months] == [Decimal(n) for n in [100] * 3 + [110] * 3 + [55] * 6]
+
+
+def test_booked_months_stay_and_the_rest_follows_the_facts_of_today():
+    first = {date(2026, 1, 1): Decimal("50.00"), date(2026, 2, 1): Decimal("50.00")}
+    months = schedule(cost=Decimal(1200), salvage=Decimal(0), life=12, in_service=date(2026, 1, 1), booked=first)
+    assert [month.amount for month in months] == [Decimal(50)] * 2 + [Decimal(110)] * 10
+    assert [month.booked for month in months] == [True] * 2 + [False] * 10
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def test_missed_months_are_caught_up_each_under_its_own_date():
+    make_asset()
+    done = month_amortize(month=date(2026, 11, 30))
+    assert booked() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("333.33")), ("2026-11", Decimal("333.34"))]
+    assert done.total == 1000
+    rows = LedgerTransfer.objects.order_by("date")
+    assert [(r.debit_account, r.credit_account, r.reference, f"{r.date:%Y-%m-%d}") for r in rows] == [
+        ("67010", "15100", f"LLM-AMORT-2026{month}", f"2026-{month}-01") for month in ("09", "10", "11")
+    ]
+    assert list(ledger_verify()) == []
+
+
+def test_twice_books_once():
+    make_asset()
+    monthly_llm_amortization()
+    again = monthly_llm_amortization()
+    assert again == {"charges": 0, "amount": "0.00"}
+    assert LedgerTransfer.objects.count() == 3
+
+
+def test_a_past_month_books_nothing_after_it_and_the_next_run_goes_on():
+    make_asset()
+    month_amortize(month=date(2026, 10, 5))
+    assert [month for month, _ in booked()] == ["2026-09", "2026-10"]
+    month_amortize(month=date(2026, 9, 5))
+    assert len(booked()) == 2
+    month_amortize(month=date(2026, 11, 5))
+    assert sum(amount for _, amount in booked()) == 1000
+
+
+def test_a_month_ahead_is_refused():
+    with pytest.raises(AssetRefused, match="not begun"):
+        month_amortize(month=date(2026, 12, 1))
+
+
+def test_the_end_of_life_ends_it():
+    asset = make_asset(months=2)
+    month_amortize(month=date(2026, 11, 1))
+    assert len(booked()) == 2
+    assert month_amortize(month=date(2026, 11, 1)).idle == [(asset, "booked up to 2026-10")]
+
+
+def test_assets_that_are_not_in_service_are_not_charged():
+    make_asset(since=None)
+    make_asset(since=date(2026, 12, 1))
+    done = month_amortize(month=date(2026, 11, 1))
+    assert [reason for _, reason in done.idle] == ["not in service", "in service from 2026-12-01"]
+
+
+def test_salvage_is_never_written_off_and_pennies_wait_for_the_last_month():
+    make_asset(cost="0.20", months=3, salvage_value=Decimal("0.18"))
+    month_amortize(month=date(2026, 11, 1))
+    assert booked() == [("2026-11", Decimal("0.02"))]
+
+
+def test_the_legacy_account_by_setting_and_nonsense_books_nothing():
+    make_asset()
+    Setting.objects.update_or_create(key="amortization_credit_account", defaults={"value": "15200"})
+    month_amortize(month=date(2026, 9, 1))
+    assert LedgerTransfer.objects.get().credit_account == "15200"
+    Setting.objects.filter(key="amortization_credit_account").update(value="99999")
+    with pytest.raises(SettingError):
+        month_amortize(month=date(2026, 10, 1))
+    assert len(booked()) == 1
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_two_workers_at_once_book_once():
+    make_asset(months=36, since=date(2025, 1, 1))
+
+    def work() -> None:
+        try:
+            month_amortize(month=date(2026, 11, 1))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(booked()) == 23
+    assert LedgerTransfer.objects.count() == 23
+    assert list(ledger_verify()) == []
+
+
+def test_the_database_refuses_a_second_entry_and_a_negative_one():
+    asset = make_asset()
+    month_amortize(month=date(2026, 9, 1))
+    with pytest.raises(IntegrityError, match="once_per_month"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO amortization_entries (asset_id, period, amount, created_at) VALUES (%s, '2026-09-01', 1, now())",
+            [asset.pk],
+        )
+    with pytest.raises(IntegrityError, match="salvage"), transaction.atomic():
+        LlmDataAsset.objects.filter(pk=asset.pk).update(salvage_value=5000)
+
+
+def test_verify_ledger_sees_an_entry_without_its_transfer():
+    make_asset()
+    month_amortize(month=date(2026, 9, 1))
+    LedgerTransfer.objects.all().delete()
+    assert [problem.problem for problem in ledger_verify()] == ["amortization"]
+
+
+# --- corrections ------------------------------------------------------------------------------------------------------
+
+
+def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
+    asset, chief = make_asset(), make_staff()
+    month_amortize(month=date(2026, 10, 1))
+    first, second = AmortizationEntry.objects.order_by("period")
+    with pytest.raises(AssetRefused, match="Later months"):
+        entry_reverse(entry_id=first.pk, by=chief, reason="wrong life")
+    entry_reverse(entry_id=second.pk, by=chief, reason="wrong life")
+    with pytest.raises(AssetRefused, match="already"):
+        entry_reverse(entry_id=second.pk, by=chief, reason="again")
+    assert balance("67010") == Decimal("333.33")
+    asset.useful_life_months = 12
+    asset.save()
+    month_amortize(month=date(2026, 10, 1))
+    assert booked() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("60.60"))]
+    assert list(ledger_verify()) == []
+
+
+def test_costs_impairment_and_disposal():
+    asset, chief = make_asset(cost="0", months=10, since=date(2026, 8, 1)), make_staff()
+    cost_add(asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), by=chief)
+    cost_add(
+        asset_id=asset.pk, component="data", amount=Decimal(500), dated_on=date(2026, 8, 2), by=chief, in_books=True
+    )
+    assert balance("15200") == 1000
+    month_amortize(month=date(2026, 9, 1))
+    with pytest.raises(AssetRefused, match="booked already"):
+        asset_impair(asset_id=asset.pk, amount=Decimal(1), dated_on=date(2026, 9, 30), by=chief)
+    with pytest.raises(AssetRefused, match=r"stands at \$1,200"):
+        asset_impair(asset_id=asset.pk, amount=Decimal(1201), dated_on=date(2026, 10, 5), by=chief)
+    asset_impair(asset_id=asset.pk, amount=Decimal(400), dated_on=date(2026, 10, 5), by=chief)
+    asset.refresh_from_db()
+    assert carrying_value(asset) == 800
+    assert [month.amount for month in asset_schedule(LlmDataAsset.objects.get())][2:] == [Decimal(100)] * 8
+    event = asset_dispose(asset_id=asset.pk, dated_on=date(2026, 11, 10), proceeds=Decimal(150), by=chief)
+    assert event.kind == "disposal"
+    assert [month for month, _ in booked()] == ["2026-08", "2026-09", "2026-10"]  # the months before the day
+    assert balance("15100") == 0
+    assert balance("67030") == 550
+    assert balance("15200") == 1000 - 1500
+    assert carrying_value(LlmDataAsset.objects.get()) == 0
+    with pytest.raises(AssetRefused, match="disposed"):
+        cost_add(asset_id=asset.pk, component="x", amount=Decimal(1), dated_on=date(2026, 11, 11), by=chief)
+    assert month_amortize(month=date(2026, 11, 1)).idle[0][1] == "disposed of"
+    assert list(ledger_verify()) == []
+
+
+def test_a_disposal_above_the_carrying_value_is_a_gain():
+    asset, chief = make_asset(cost="100"), make_staff()
+    asset_dispose(asset_id=asset.pk, dated_on=date(2026, 9, 20), proceeds=Decimal(130), by=chief)
+    assert balance("40200") == -30
+    assert AssetEvent.objects.get().amount == 130
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_command():
+    make_asset()
+
+    def said(*arguments: str) -> str:
+        out = StringIO()
+        call_command("amortize", *arguments, stdout=out)
+        return out.getvalue()
+
+    assert "2 charges, $666.66 would be booked" in said("--month", "2026-10", "--dry-run")
+    assert not booked()
+    assert "LLM-AMORT-202610" in said("--month", "2026-10")
+    assert "1 charges, $333.34 booked" in said()
+    assert "booked up to 2026-11" in said()
+    with pytest.raises(CommandError, match="not begun"):
+        said("--month", "2027-01")
+
+
+def test_the_admin_shows_the_schedule_runs_and_reverses(client):
+    asset = make_asset()
+    client.force_login(make_staff())
+    page = client.get(reverse("admin:llm_center_llmdataasset_change", args=[asset.pk])).content.decode()
+    assert "333.34" in page
+    assert "Carrying value, $" in page
+    run = reverse("admin:llm_center_llmdataasset_amortize")
+    assert b"Book 3 charges" in client.get(run).content
+    assert not booked()
+    assert b"3 charges, $1,000.00 booked" in client.post(run, {"month": "2026-11"}, follow=True).content
+    newest = AmortizationEntry.objects.latest("period")
+    address = reverse("admin:llm_center_amortizationentry_reverse", args=[newest.pk])
+    assert b"contra entry" in client.get(address).content
+    assert b"is reversed" in client.post(address, {"reason": "a test"}, follow=True).content
+    oldest = AmortizationEntry.objects.earliest("period")
+    late = client.post(reverse("admin:llm_center_amortizationentry_reverse", args=[oldest.pk]), {"reason": "a test"})
+    assert b"Later months" in late.content
+    impair = reverse("admin:llm_center_llmdataasset_event", args=[asset.pk, "impairment"])
+    assert b"booked already" in client.post(impair, {"amount": "5", "dated_on": "2026-10-01"}).content
+    done = client.post(impair, {"amount": "5", "dated_on": "2026-11-02", "note": "worse than thought"}, follow=True)
+    assert b"impairment of $5.00 booked" in done.content
+    assert client.get(reverse("admin:llm_center_llmdataasset_event", args=[asset.pk, "melting"])).status_code == 404
+
+
+def test_who_may_not_change_assets_books_nothing(client):
+    asset = make_asset()
+    clerk = make_user("clerk@kamioi.test", is_staff=True)
+    client.force_login(clerk)
+    assert client.get(reverse("admin:llm_center_llmdataasset_amortize")).status_code == 403
+    assert client.post(reverse("admin:llm_center_llmdataasset_event", args=[asset.pk, "disposal"])).status_code == 403
+    assert not AmortizationEntry.objects.exists()
+
+
+def test_months_of_the_schedule_follow_the_calendar():
+    months = schedule(cost=Decimal(5), salvage=Decimal(0), life=14, in_service=date(2025, 12, 31))
+    assert [month.period for month in months] == [date(2025, 12, 1) + relativedelta(months=n) for n in range(14)]
