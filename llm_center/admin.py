@@ -412,9 +412,11 @@ class LlmDataAssetAdmin(ModelAdmin):
             *super().get_urls(),
         ]
 
-    def changeform_view(self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
         """With the schedule and its picture."""
-        extra = kwargs.pop("extra_context", None) or {}
+        extra = dict(extra_context or {})
         asset = self.get_object(request, object_id) if object_id else None
         if asset is not None:
             months = asset_schedule(asset)
@@ -436,7 +438,7 @@ class LlmDataAssetAdmin(ModelAdmin):
                     }
                 ),
             }
-        return super().changeform_view(request, object_id, *args, extra_context=extra, **kwargs)
+        return super().changeform_view(request, object_id, form_url, extra)
 
     def event_view(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
         """Add a cost, impair, dispose of: a form that says what it will book; on POST book it."""
@@ -454,7 +456,7 @@ class LlmDataAssetAdmin(ModelAdmin):
                 form.add_error(None, str(error))
             else:
                 self.message_user(
-                    request, f"{asset}: {what} of ${form.cleaned_data['amount']:,} booked.", messages.SUCCESS
+                    request, f"{asset}: {what} of ${form.cleaned_data['amount']:,.2f} booked.", messages.SUCCESS
                 )
                 return redirect("admin:llm_center_llmdataasset_change", pk)
         context = {
