@@ -1,16 +1,21 @@
 """Admin pages of the LLM Center: the review queue, the log of proposals, decisions, data assets."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core import signing
 from django.core.exceptions import PermissionDenied
+from django.core.files.base import File
+from django.core.files.storage import default_storage
 from django.db.models import OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -25,7 +30,9 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
+from kamioi_site.streaming import csv_download
 from llm_center.errors import MerchantChanged
+from llm_center.mapping_file import mappings_preview
 from llm_center.models import (
     AmortizationEntry,
     AssetEvent,
@@ -34,6 +41,9 @@ from llm_center.models import (
     LlmDataAsset,
     LlmMapping,
     MappingDecision,
+    MappingImport,
+    MappingImportKey,
+    MappingImportReject,
     PendingDecision,
     ProposalClaim,
     ReviewMerchant,
@@ -50,6 +60,7 @@ from llm_center.services.amortization import (
     month_amortize,
 )
 from llm_center.services.brands import brand_check
+from llm_center.services.mapping_imports import csv_line, mappings_upload, rejects_csv
 from llm_center.services.review import (
     WAITING,
     Action,
@@ -63,7 +74,7 @@ from llm_center.services.review import (
     queue_totals,
     undo_effect,
 )
-from transactions.admin import StatusMixin, staff_of
+from transactions.admin import PREVIEW_SECONDS, PREVIEWS, STATUS_LABELS, StatusMixin, previews_sweep, staff_of
 from transactions.models import BackgroundTask
 
 # What a reviewer can decide about one merchant.
@@ -304,10 +315,147 @@ class LlmMappingAdmin(StatusMixin, HistoryAdmin):
         term = search_term.strip()
         return (queryset.filter(merchant_name=term) if term else queryset), False
 
+    list_before_template = "admin/llm_center/mapping_export_link.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """The download of what the filter shows."""
+        return [
+            path("export/", self.admin_site.admin_view(self.export_view), name="llm_center_llmmapping_export"),
+            *super().get_urls(),
+        ]
+
+    def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        """All rows of the filter, streamed; columns as an upload takes them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return redirect("admin:llm_center_llmmapping_changelist")
+        columns = "merchant_name", "category", "ticker", "company_name", "confidence", "status", "source", "created_at"
+
+        def lines() -> Iterator[str]:
+            yield csv_line(
+                ["Merchant Name", "Category", "Ticker", "Company Name", "Confidence", "Status", "Source", "Created"]
+            )
+            for row in rows.order_by(*self.get_keyset(request)).values_list(*columns).iterator(chunk_size=2_000):
+                *texts, confidence, status, source, created = row
+                yield csv_line(
+                    [
+                        *(text or "" for text in texts),
+                        f"{confidence * 100:.2f}",
+                        status,
+                        source,
+                        f"{created:%Y-%m-%d %H:%M:%S}",
+                    ]
+                )
+
+        return csv_download(request, lines(), filename="mappings.csv")
+
     @display(description="Confidence")
     def confidence_percent(self, row: LlmMapping) -> str:
         """Percent."""
         return f"{row.confidence * 100:.0f} %"
+
+
+class MappingFileForm(forms.Form):
+    """The file."""
+
+    file = forms.FileField(
+        label="Mappings", help_text="CSV with a header such as “Merchant Name,Category,Ticker,Company Name,Confidence”.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv", "class": "kamioi-file"}),
+    )  # fmt: skip
+
+
+@admin.register(MappingImport)
+class MappingImportAdmin(HistoryAdmin):
+    """Uploaded files of mappings. The form shows how a file is understood before anything is stored."""
+
+    list_display = (
+        "id", "filename", "status", "rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review",
+        "merchants_kept", "created_at",
+    )  # fmt: skip
+    list_select_related = ("task",)
+    fields = (
+        "filename", "size", "rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review",
+        "merchants_kept", "created_at",
+    )  # fmt: skip
+    list_before_template = "admin/llm_center/mapping_upload_link.html"
+    change_form_before_template = "admin/llm_center/mapping_progress.html"
+
+    @display(description="Status", label=STATUS_LABELS)
+    def status(self, row: MappingImport) -> tuple[str, str]:
+        """Of the import's task."""
+        return row.task.status, row.task.status
+
+    def get_urls(self) -> list[URLPattern]:
+        """The upload form and the download of what could not be read."""
+        view = self.admin_site.admin_view
+        return [
+            path("upload/", view(self.upload_view), name="llm_center_mappingimport_upload"),
+            path("<int:pk>/rejects.csv", view(self.rejects_view), name="llm_center_mappingimport_rejects"),
+            *super().get_urls(),
+        ]
+
+    def upload_view(self, request: HttpRequest) -> HttpResponse:
+        """Choose a file, see how it is understood, import it."""
+        if not request.user.has_perm("llm_center.add_mappingimport"):
+            raise PermissionDenied
+        if request.method == "POST" and "token" in request.POST:
+            return self._upload_confirm(request)
+        context = {**self.admin_site.each_context(request), "title": "Upload mappings", "opts": self.opts}
+        form = MappingFileForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            upload = form.cleaned_data["file"]
+            try:
+                context["preview"] = mappings_preview(upload)
+            except KamioiError as error:
+                form.add_error("file", str(error))
+            else:
+                upload.seek(0)
+                stored = default_storage.save(f"{PREVIEWS}/mappings", upload)
+                previews_sweep()
+                context["token"] = signing.dumps({"stored": stored, "name": upload.name}, salt=PREVIEWS)
+                context["upload"] = upload
+        context["form"] = form
+        return TemplateResponse(request, "admin/llm_center/mapping_upload.html", context)
+
+    def _upload_confirm(self, request: HttpRequest) -> HttpResponse:
+        again = redirect("admin:llm_center_mappingimport_upload")
+        try:
+            known = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
+            with default_storage.open(known["stored"]) as file:
+                imported = mappings_upload(filename=known["name"], content=File(file), by=staff_of(request))
+        except (signing.BadSignature, FileNotFoundError):
+            messages.error(request, "The preview is too old. Choose the file again.")
+            return again
+        except KamioiError as error:
+            messages.error(request, str(error))
+            return again
+        default_storage.delete(known["stored"])
+        messages.success(request, f"{imported.filename} is being imported.")
+        return redirect("admin:llm_center_mappingimport_change", imported.pk)
+
+    def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        """The rows that could not be read, as CSV."""
+        imported = get_object_or_404(self.get_queryset(request), pk=pk)
+        return csv_download(request, rejects_csv(imported=imported), filename=f"mapping-rejects-{pk}.csv")
+
+
+@admin.register(MappingImportReject)
+class MappingImportRejectAdmin(HistoryAdmin):
+    """Rows of mapping files that could not be imported."""
+
+    list_display = ("mapping_import", "row_number", "field", "reason", "raw")
+    list_select_related = ("mapping_import",)
+
+
+@admin.register(MappingImportKey)
+class MappingImportKeyAdmin(HistoryAdmin):
+    """What files say that are being imported now."""
+
+    list_display = ("id", "mapping_import", "merchant_key", "ticker", "count")
+    list_select_related = ("mapping_import",)
 
 
 @admin.register(MappingDecision)

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from llm_center.services.amortization import month_amortize
 from llm_center.services.directory import directory_recheck
+from llm_center.services.mapping_imports import mappings_import
 from llm_center.services.proposals import merchants_propose
 from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
 from transactions.services.background import task_heartbeat, task_run
@@ -61,6 +62,13 @@ def undo_decision(task_id: str) -> None:
         )
         task.progress = task.total = done.moved
         task.result = {"put_back": done.moved, "taken_back": done.bought}
+
+
+# A large file takes longer than five minutes; its batches are short, and the sweep finds a dead worker.
+@shared_task(name="import_mappings", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
+def import_mappings(task_id: str) -> None:
+    """Import an uploaded file of mappings."""
+    mappings_import(task_id=task_id)
 
 
 @shared_task(name="monthly_llm_amortization")

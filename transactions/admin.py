@@ -34,6 +34,7 @@ from waffle import models as waffle
 
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
+from kamioi_site.streaming import csv_download
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
@@ -438,7 +439,7 @@ class StatementForm(forms.Form):
 
 # A previewed file waits this long for its confirmation.
 PREVIEW_SECONDS = 3600
-_PREVIEWS = "previews"
+PREVIEWS = "previews"
 
 
 @admin.register(StatementImport)
@@ -485,11 +486,11 @@ class StatementImportAdmin(HistoryAdmin):
                 form.add_error("file", str(error))
             else:
                 upload.seek(0)
-                stored = default_storage.save(f"{_PREVIEWS}/statement", upload)
+                stored = default_storage.save(f"{PREVIEWS}/statement", upload)
                 token = signing.dumps(
-                    {"stored": stored, "user": form.cleaned_data["email"].pk, "name": upload.name}, salt=_PREVIEWS
+                    {"stored": stored, "user": form.cleaned_data["email"].pk, "name": upload.name}, salt=PREVIEWS
                 )
-                _previews_sweep()
+                previews_sweep()
                 context |= {"preview": shown, "token": token, "customer": form.cleaned_data["email"], "upload": upload}
         context["form"] = form
         return TemplateResponse(request, "admin/transactions/statement_upload.html", context)
@@ -497,7 +498,7 @@ class StatementImportAdmin(HistoryAdmin):
     def _upload_confirm(self, request: HttpRequest) -> HttpResponse:
         again = redirect("admin:transactions_statementimport_upload")
         try:
-            known = signing.loads(request.POST["token"], salt=_PREVIEWS, max_age=PREVIEW_SECONDS)
+            known = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
         except signing.BadSignature:
             messages.error(request, "The preview is too old. Choose the file again.")
             return again
@@ -520,18 +521,14 @@ class StatementImportAdmin(HistoryAdmin):
     def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """The rows that could not be read, as CSV."""
         statement = get_object_or_404(self.get_queryset(request), pk=pk)
-        return StreamingHttpResponse(
-            statement_rejects_csv(statement=statement),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="rejects-{pk}.csv"'},
-        )
+        return csv_download(request, statement_rejects_csv(statement=statement), filename=f"rejects-{pk}.csv")
 
 
-def _previews_sweep() -> None:
+def previews_sweep() -> None:
     """Delete previewed files that nobody confirmed."""
     oldest = timezone.now().timestamp() - PREVIEW_SECONDS
-    for name in default_storage.listdir(_PREVIEWS)[1]:
-        place = f"{_PREVIEWS}/{name}"
+    for name in default_storage.listdir(PREVIEWS)[1]:
+        place = f"{PREVIEWS}/{name}"
         if default_storage.get_modified_time(place).timestamp() < oldest:
             default_storage.delete(place)
 

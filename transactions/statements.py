@@ -418,7 +418,7 @@ _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f\x7f\ufffd]")
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 
 
-def _encoding_of(file: BinaryIO) -> str:
+def encoding_of(file: BinaryIO) -> str:
     """utf-8, utf-16 (with a byte order mark), cp1252 or latin-1: the whole file is looked at, as the one byte that
     decides may be in the last row."""
     file.seek(0)
@@ -459,7 +459,7 @@ def _text(file: BinaryIO, encoding: str) -> Iterator[str]:
     yield decoder.decode(b"", final=True).replace("\0", "")
 
 
-def _lines(file: BinaryIO, encoding: str) -> Iterator[str]:
+def text_lines(file: BinaryIO, encoding: str) -> Iterator[str]:
     """The lines, with their \\n. Split on \\n alone: str.splitlines also breaks at characters that are plain text."""
     tail = ""
     for piece in _text(file, encoding):
@@ -580,7 +580,7 @@ class _CsvStatement:
         self.file = file
         self.encoding = encoding
         self.today = today
-        sample = _sample(_lines(file, encoding))
+        sample = _sample(text_lines(file, encoding))
         _refuse_binary("".join(sample))
         if not any(map(str.strip, sample)):
             raise StatementError("The file is empty.")
@@ -709,7 +709,7 @@ class _CsvStatement:
 
     def rows(self) -> Iterator[StatementRow | RowError]:
         """Every row of the file that is not blank."""
-        lines = _RecordLines(itertools.islice(_lines(self.file, self.encoding), self.header_lines, None))
+        lines = _RecordLines(itertools.islice(text_lines(self.file, self.encoding), self.header_lines, None))
         row_number = self.header_row
         record, width = lines.record, self.width
         read = self._row_reader()
@@ -970,7 +970,7 @@ def _ofx_fields(record: str) -> dict[str, str]:
 def _open(file: BinaryIO, filename: str, today: date) -> _CsvStatement | _OfxStatement:
     """The statement, understood. The name only makes an error clearer: what a file is, its content says."""
     try:
-        encoding = _encoding_of(file)
+        encoding = encoding_of(file)
         if _OFX_START.match(next(_text(file, encoding))):
             return _OfxStatement(file, encoding, today)
         return _CsvStatement(file, encoding, today)

@@ -169,6 +169,7 @@ CELERY_TASK_ROUTES = {
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
+    "import_mappings": {"queue": "bulk"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
@@ -316,6 +317,7 @@ UNFOLD = {
                 "items": [
                     _menu("Merchants", "storefront", "transactions_merchant"),
                     _menu("Proposals", "psychology", "llm_center_llmmapping"),
+                    _menu("Mapping files", "upload_file", "llm_center_mappingimport"),
                     _menu("Model calls", "smart_toy", "llm_center_llmcall"),
                     _menu("Asking now", "hourglass_top", "llm_center_proposalclaim"),
                     _menu("Decisions", "gavel", "llm_center_mappingdecision"),

@@ -25,6 +25,9 @@ from llm_center.models import (
     LlmDataAsset,
     LlmMapping,
     MappingDecision,
+    MappingImport,
+    MappingImportKey,
+    MappingImportReject,
     PendingDecision,
     ProposalClaim,
     ReviewMerchant,
@@ -97,6 +100,13 @@ def _fill(number: int) -> None:
     run = MigrationRun.objects.create(command="copy")
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
     Flag.objects.get_or_create(name="kamioi_reads")
+    mappings = MappingImport.objects.create(
+        task=BackgroundTask.objects.create(name="import_mappings"), filename="m.csv", sha256=f"{number}"
+    )
+    MappingImportReject.objects.create(mapping_import=mappings, row_number=2, field="ticker", reason="none")
+    MappingImportKey.objects.create(
+        mapping_import=mappings, merchant_key="X", ticker="X", display_name="X", confidence=1
+    )
 
 
 def _statements(client: Client, address: str) -> list[str]:

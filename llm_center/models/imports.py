@@ -1,0 +1,71 @@
+"""Uploaded mapping files: how far each is, what it asked for, and rows that could not be read."""
+
+from django.db import models
+from django.utils import timezone
+
+
+class MappingImport(models.Model):
+    """One uploaded file of mappings. `rows_done` is written with each batch, so a killed import goes on where it stood."""
+
+    task = models.OneToOneField("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="mappings")
+    filename = models.CharField(max_length=255)
+    file = models.FileField(upload_to="mappings/%Y/%m/")
+    size = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, unique=True, help_text="The same file is imported once.")
+    rows_done = models.BigIntegerField(default=0)
+    rows_added = models.BigIntegerField(default=0)
+    rows_rejected = models.BigIntegerField(default=0)
+    merchants_approved = models.BigIntegerField(default=0)
+    merchants_kept = models.BigIntegerField(default=0, help_text="A reviewer decided otherwise: left as they are.")
+    merchants_review = models.BigIntegerField(
+        default=0, help_text="Contradicted or in conflict: a reviewer settles them."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "mapping_imports"
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class MappingImportReject(models.Model):
+    """A row that could not be imported: where, which field, why, and the row itself."""
+
+    mapping_import = models.ForeignKey(MappingImport, on_delete=models.CASCADE, related_name="rejects", db_index=False)
+    row_number = models.BigIntegerField()
+    field = models.CharField(max_length=30)
+    reason = models.CharField(max_length=255)
+    raw = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "mapping_import_rejects"
+        constraints = [
+            models.UniqueConstraint(fields=["mapping_import", "row_number"], name="mapping_import_rejects_once_per_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"row {self.row_number}: {self.reason}"
+
+
+class MappingImportKey(models.Model):
+    """What a file says of one merchant and ticker, while it is read; gone when the directory has it."""
+
+    mapping_import = models.ForeignKey(MappingImport, on_delete=models.CASCADE, related_name="keys", db_index=False)
+    merchant_key = models.CharField(max_length=120)
+    ticker = models.CharField(max_length=12)
+    display_name = models.CharField(max_length=255)
+    category = models.CharField(max_length=100, blank=True)
+    confidence = models.DecimalField(max_digits=5, decimal_places=4)
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        db_table = "mapping_import_keys"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mapping_import", "merchant_key", "ticker"], name="mapping_import_keys_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.merchant_key} → {self.ticker}"
