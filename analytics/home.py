@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from llm_center.models import MappingDecision
-from llm_center.services.review import queue_totals
+from llm_center.services.review import queue_totals, queue_totals_lately
 from transactions.models import BackgroundTask, StatementImport, StockPrice, Transaction
 
 LOOK_AT = 50_000
@@ -111,5 +111,5 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def queue_badge(request: HttpRequest) -> str:
     """Merchants that wait, beside the menu entry."""
-    merchants, _, _ = queue_totals()
+    merchants, _, _ = queue_totals_lately()
     return f"{merchants:,}"

@@ -1,13 +1,23 @@
-"""Long downloads, line by line: memory stays flat under WSGI and ASGI alike."""
+"""Long downloads line by line, and figures that are pushed to pages as they change, under WSGI and ASGI alike."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 
-_LINES_AT_ONCE = 500
+_LINES_AT_ONCE: Final = 500
+LOOK_SECONDS: Final = 3.0
+HEARTBEAT_SECONDS: Final = 15.0
+# A stream ends after this long and the browser opens the next one: logged-out people lose it, restarts are not held up.
+STREAM_SECONDS: Final = 300.0
+_RETRY_MILLISECONDS: Final = 3_000
 
 
 def csv_download(request: HttpRequest, lines: Iterator[str], *, filename: str) -> StreamingHttpResponse:
@@ -28,3 +38,38 @@ async def _taken(lines: Iterator[str]) -> AsyncIterator[str]:
     take = sync_to_async(lambda: "".join(islice(lines, _LINES_AT_ONCE)))
     while piece := await take():
         yield piece
+
+
+def live_figures(request: HttpRequest, figures: Callable[[], dict[str, Any]]) -> StreamingHttpResponse:
+    """Server-sent events: the figures now, and again whenever they changed.
+
+    `figures` must be cheap (cached): it is asked every few seconds by everybody who looks. No database connection is held
+    in between. Under WSGI, where a stream would hold a thread, one event is sent and the browser asks again.
+    """
+    content = _pushed(figures) if isinstance(request, ASGIRequest) else iter([_event(figures())])
+    return StreamingHttpResponse(
+        content, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"retry: {_RETRY_MILLISECONDS}\ndata: {json.dumps(data, default=str)}\n\n"
+
+
+async def _pushed(figures: Callable[[], dict[str, Any]]) -> AsyncIterator[str]:
+    def look() -> dict[str, Any]:
+        try:
+            return figures()
+        finally:
+            connection.close()  # back to the pool, until the next look
+
+    end, told_at, told = time.monotonic() + STREAM_SECONDS, 0.0, None
+    while time.monotonic() < end:
+        now = await sync_to_async(look)()
+        if now != told:
+            told, told_at = now, time.monotonic()
+            yield _event(now)
+        elif time.monotonic() - told_at > HEARTBEAT_SECONDS:
+            told_at = time.monotonic()
+            yield ": still here\n\n"
+        await asyncio.sleep(LOOK_SECONDS)

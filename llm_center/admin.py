@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -30,12 +31,13 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
-from kamioi_site.streaming import csv_download
+from kamioi_site.streaming import csv_download, live_figures
 from llm_center.errors import MerchantChanged
 from llm_center.mapping_file import mappings_preview
 from llm_center.models import (
     AmortizationEntry,
     AssetEvent,
+    CalibrationFit,
     CatalogueBrand,
     LlmCall,
     LlmDataAsset,
@@ -60,7 +62,9 @@ from llm_center.services.amortization import (
     month_amortize,
 )
 from llm_center.services.brands import brand_check
+from llm_center.services.learning import chart, learning
 from llm_center.services.mapping_imports import csv_line, mappings_upload, rejects_csv
+from llm_center.services.proposals import auto_approval_threshold
 from llm_center.services.review import (
     WAITING,
     Action,
@@ -72,6 +76,7 @@ from llm_center.services.review import (
     merchant_decide,
     merchant_effect,
     queue_totals,
+    queue_totals_lately,
     undo_effect,
 )
 from transactions.admin import PREVIEW_SECONDS, PREVIEWS, STATUS_LABELS, StatusMixin, previews_sweep, staff_of
@@ -112,6 +117,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             path("bulk/", view(self.bulk_view), name=f"{name}_bulk"),
             path("undo/<int:pk>/", view(self.undo_view), name=f"{name}_undo"),
             path("companies/", view(self.companies_view), name=f"{name}_companies"),
+            path("live/", view(self.live_view), name=f"{name}_live"),
             *super().get_urls(),
         ]
 
@@ -228,6 +234,17 @@ class ReviewMerchantAdmin(HistoryAdmin):
             request, f"Undo: {decision.merchant_key}", decision=decision, effect=undo_effect(decision=decision)
         )
         return TemplateResponse(request, "admin/llm_center/undo.html", context)
+
+    def live_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        """What waits, as it changes (server-sent events)."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+        def figures() -> dict[str, str]:
+            merchants, count, amount = queue_totals_lately()
+            return {"merchants": f"{merchants:,}", "transactions": f"{count:,}", "amount": f"{amount:,}"}
+
+        return live_figures(request, figures)
 
     def companies_view(self, request: HttpRequest) -> JsonResponse:
         """Listed companies whose ticker or name begins or contains what is typed; tickers first."""
@@ -823,6 +840,41 @@ class CatalogueBrandForm(forms.ModelForm):
             )
             data["ticker"] = data.get("ticker", "").strip().upper()
         return data
+
+
+@admin.register(CalibrationFit)
+class CalibrationFitAdmin(HistoryAdmin):
+    """How good the proposals are, by what reviewers made of them; below it the fits that came of it."""
+
+    list_display = ("id", "source", "observations", "brier_before", "brier_after", "fitted_at")
+    list_before_template = "admin/llm_center/learning.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """With the pictures and the what-if."""
+        found = learning()
+        threshold = auto_approval_threshold()
+        extra = {
+            "title": "Learning",
+            "learning": found,
+            "accuracy_chart": json.dumps(
+                chart(
+                    [month for month, _, _ in found.months],
+                    **{"right, %": [round(100 * right / count, 1) for _, count, right in found.months]},
+                )
+            ),
+            "calibration_chart": json.dumps(
+                chart(
+                    [f"{low:.0%}–{low + 0.1:.0%}" for low, *_ in found.bins],
+                    **{
+                        "stated, %": [round(100 * stated, 1) for _, _, stated, _ in found.bins],
+                        "right, %": [round(100 * right, 1) for *_, right in found.bins],
+                    },
+                )
+            ),
+            "what_if": [asdict(one) for one in found.thresholds],
+            "threshold": float(threshold) if threshold is not None else None,
+        }
+        return super().changelist_view(request, {**(extra_context or {}), **extra})
 
 
 @admin.register(LlmCall)

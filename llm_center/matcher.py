@@ -77,6 +77,8 @@ class Proposal:
     method: str
     reason: str
     alternatives: tuple[Alternative, ...] = ()
+    stated_confidence: Decimal | None = None
+    """What the source said, where ``confidence`` was calibrated since."""
 
 
 _NO_MATCH = Proposal(None, None, "", "", NOTHING, "none", "No brand of the catalogue is written like this.")

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from llm_center.services.amortization import month_amortize
 from llm_center.services.directory import directory_recheck
+from llm_center.services.learning import calibration_refit
 from llm_center.services.mapping_imports import mappings_import
 from llm_center.services.proposals import merchants_propose
 from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
@@ -69,6 +70,13 @@ def undo_decision(task_id: str) -> None:
 def import_mappings(task_id: str) -> None:
     """Import an uploaded file of mappings."""
     mappings_import(task_id=task_id)
+
+
+@shared_task(name="refit_calibration")
+def refit_calibration() -> dict[str, int | None]:
+    """Fit the calibration of confidence on what reviewers decided."""
+    done = calibration_refit()
+    return {source: fit.observations if fit else None for source, fit in done.items()}
 
 
 @shared_task(name="monthly_llm_amortization")

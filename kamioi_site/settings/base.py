@@ -170,6 +170,7 @@ CELERY_TASK_ROUTES = {
     "ingest_statement": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
+    "refit_calibration": {"queue": "ai"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
@@ -321,6 +322,7 @@ UNFOLD = {
                     _menu("Model calls", "smart_toy", "llm_center_llmcall"),
                     _menu("Asking now", "hourglass_top", "llm_center_proposalclaim"),
                     _menu("Decisions", "gavel", "llm_center_mappingdecision"),
+                    _menu("Learning", "school", "llm_center_calibrationfit"),
                     _menu("Second opinions", "group_add", "llm_center_pendingdecision"),
                     _menu("Released", "undo", "transactions_releasedtransaction"),
                     _menu("Brands", "sell", "llm_center_cataloguebrand"),

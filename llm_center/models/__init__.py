@@ -20,6 +20,7 @@ from llm_center.models.calls import LlmCall as LlmCall
 from llm_center.models.imports import MappingImport as MappingImport
 from llm_center.models.imports import MappingImportKey as MappingImportKey
 from llm_center.models.imports import MappingImportReject as MappingImportReject
+from llm_center.models.learning import CalibrationFit as CalibrationFit
 from transactions.models import Merchant
 
 

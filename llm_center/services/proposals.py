@@ -19,11 +19,13 @@ from django.utils import timezone
 from psycopg2.extras import Json, execute_values
 
 from llm_center import matcher
+from llm_center.calibration import Calibration
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
 from llm_center.providers import BatchResult, MerchantQuestion, Provider, provider
 from llm_center.selectors import descriptor_samples
 from llm_center.services.brands import catalogue_refresh
+from llm_center.services.learning import calibrated
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting
 from transactions.services.processing import merchants_release
@@ -179,9 +181,10 @@ def _answers_write(
     tickers = {answer.proposal.ticker for answer in answers.values() if answer.proposal.ticker}
     listed = dict(Company.objects.filter(ticker__in=tickers, is_listed=True).values_list("ticker", "name"))
     decisions, log, keys = [], [], []
+    calibrations: dict[str, Calibration] = {}
     for merchant in merchants:
         answer = answers[merchant.pk]
-        proposal = _checked(answer.proposal, merchant, listed)
+        proposal = _checked(calibrated(answer.proposal, calibrations), merchant, listed)
         decided = (
             threshold is not None
             and answer.corroborated
@@ -253,6 +256,7 @@ def proposal_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now:
     merchant.company_name = proposal.company_name[:200]
     merchant.category = (merchant.category or proposal.category)[:100]
     merchant.confidence = proposal.confidence
+    merchant.stated_confidence = proposal.stated_confidence
     merchant.reason = proposal.reason
     merchant.source = Merchant.Source.LLM if proposal.method == "llm" else Merchant.Source.MATCHER
     merchant.alternatives = [
@@ -271,6 +275,7 @@ def merchant_state(merchant: Merchant) -> dict[str, Any]:
         "ticker": merchant.ticker,
         "company_name": merchant.company_name,
         "confidence": None if merchant.confidence is None else str(merchant.confidence),
+        "raw_confidence": None if merchant.stated_confidence is None else str(merchant.stated_confidence),
         "source": merchant.source,
         "rejected_tickers": merchant.rejected_tickers,
         "decided_by": merchant.decided_by_id,
@@ -284,18 +289,20 @@ def merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:
         execute_values(
             cursor.cursor,
             "UPDATE merchants SET ticker = new.ticker, company_name = new.company_name, category = new.category, "
-            "confidence = new.confidence::numeric, reason = new.reason, source = new.source, status = new.status, "
+            "confidence = new.confidence::numeric, stated_confidence = new.stated::numeric, reason = new.reason, "
+            "source = new.source, status = new.status, "
             "alternatives = new.alternatives, rejected_tickers = new.rejected, decided_by_id = new.decided_by, "
             "decided_at = new.decided_at, updated_at = new.updated_at "
-            "FROM (VALUES %s) AS new (id, ticker, company_name, category, confidence, reason, source, status, "
+            "FROM (VALUES %s) AS new (id, ticker, company_name, category, confidence, stated, reason, source, status, "
             "alternatives, rejected, decided_by, decided_at, updated_at) WHERE merchants.id = new.id",
             [
                 (
-                    row.pk, row.ticker, row.company_name, row.category, row.confidence, row.reason, row.source,
+                    row.pk, row.ticker, row.company_name, row.category, row.confidence, row.stated_confidence,
+                    row.reason, row.source,
                     row.status, Json(row.alternatives), Json(row.rejected_tickers), row.decided_by_id, row.decided_at, now,
                 )
                 for row in merchants
             ],
-            template="(%s, %s::text, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, %s::timestamptz)",
+            template="(%s, %s::text, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, %s::timestamptz)",
             page_size=BATCH,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
+from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
@@ -29,6 +30,8 @@ from transactions.services.processing import Undone, merchants_release, release_
 from transactions.sql import statement
 
 Action = MappingDecision.Action
+LIVE_KEY = "llm:queue:live"
+LIVE_SECONDS = 3
 UNDO_WINDOW = timedelta(minutes=10)
 # Merchants decided in one database transaction when many are.
 BULK_BATCH = 200
@@ -424,6 +427,16 @@ def queue_totals() -> tuple[int, int, Decimal]:
         merchants=Count("pk"), count=Sum("waiting_count"), amount=Sum("waiting_amount")
     )
     return sums["merchants"], sums["count"] or 0, sums["amount"] or Decimal("0.00")
+
+
+def queue_totals_lately() -> tuple[int, int, Decimal]:
+    """`queue_totals`, at most three seconds old and counted once for everybody who looks."""
+    known = cache.get(LIVE_KEY)
+    if known is None:
+        known = queue_totals()
+        cache.set(LIVE_KEY, known, LIVE_SECONDS)
+    merchants, count, amount = known
+    return merchants, count, amount
 
 
 def _company(merchant: Merchant, action: Action, ticker: str) -> Company | None:

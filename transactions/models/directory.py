@@ -62,6 +62,9 @@ class Merchant(models.Model):
     category = models.CharField(max_length=100, blank=True)
     status = models.CharField(max_length=12, choices=Status, default=Status.PROPOSED)
     confidence = models.DecimalField(max_digits=5, decimal_places=4, null=True, blank=True)
+    stated_confidence = models.DecimalField(
+        max_digits=5, decimal_places=4, null=True, blank=True, help_text="Of the source, before it was calibrated."
+    )
     source = models.CharField(max_length=10, choices=Source, default=Source.INGEST)
     reason = models.TextField(blank=True)
     alternatives = models.JSONField(

@@ -6,6 +6,19 @@
   const rows = [...document.querySelectorAll(".review-row")];
   let current = -1;
 
+  // What waits, as it changes.
+  const live = document.querySelector("[data-live-from]");
+  if (live && window.EventSource) {
+    const events = new EventSource(live.dataset.liveFrom);
+    events.addEventListener("message", (event) => {
+      for (const [name, value] of Object.entries(JSON.parse(event.data))) {
+        const place = live.querySelector(`[data-live="${name}"]`);
+        if (place && place.textContent !== value) place.textContent = value;
+      }
+    });
+    window.addEventListener("pagehide", () => events.close());
+  }
+
   function select(index) {
     if (!rows.length) return;
     rows[current]?.classList.remove("is-current");

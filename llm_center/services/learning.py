@@ -1,0 +1,210 @@
+"""What reviewers teach: calibration of confidence, and how good the proposals were.
+
+Every decision of a person on a proposal is an observation: the proposed ticker was right, or it was not. So is an undone
+automatic approval. They are read from `mapping_decisions`, newest first and no more than `LOOK_AT`.
+"""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from django.db import connection
+
+from llm_center.calibration import Calibration, Observation, brier, fit, gathered
+from llm_center.matcher import Proposal
+from llm_center.models import CalibrationFit
+
+LOOK_AT: Final = 50_000
+SOURCES: Final = ("matcher", "llm")
+_BASE = Path(__file__).resolve().parent.parent / "data" / "calibration_base.csv"
+
+# A decision on a proposal with a ticker, by a person; or an automatic approval that was taken back.
+_JUDGED = """
+    SELECT decided_at, before->>'source', coalesce(before->>'raw_confidence', before->>'confidence')::numeric,
+           (before->>'confidence')::numeric, before->>'ticker', after->>'ticker', action,
+           action = 'approve' AND before->>'ticker' = after->>'ticker', released_count
+    FROM (
+        SELECT decision.decided_at, decision.action, decision.before, decision.after, decision.released_count
+        FROM mapping_decisions AS decision
+        WHERE NOT decision.automatic AND decision.action <> 'undo' AND decision.before->>'source' IN ('matcher', 'llm')
+          AND decision.before->>'status' = 'proposed'
+          AND NOT EXISTS (SELECT FROM mapping_decisions AS undo WHERE undo.undoes_id = decision.id)
+        UNION ALL
+        SELECT undo.decided_at, 'undo', first.after, undo.after, first.released_count
+        FROM mapping_decisions AS first JOIN mapping_decisions AS undo ON undo.undoes_id = first.id
+        WHERE first.automatic AND first.after->>'source' IN ('matcher', 'llm')
+    ) AS judged
+    WHERE before->>'ticker' IS NOT NULL AND before->>'confidence' IS NOT NULL
+    ORDER BY decided_at DESC LIMIT %(most)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One proposal and what a person made of it. `stated` is what the source said, `confidence` what was shown."""
+
+    at: datetime
+    source: str
+    stated: Decimal
+    confidence: Decimal
+    ticker: str
+    became: str | None
+    action: str
+    right: bool
+    transactions: int
+
+
+def judged() -> list[Judged]:
+    """Proposals that people judged, the newest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_JUDGED, {"most": LOOK_AT})
+        return [Judged(*row) for row in cursor.fetchall()]
+
+
+def calibration_in_use(source: str) -> Calibration:
+    """The newest fit of the source; what ships with Kamioi while there is none."""
+    found = CalibrationFit.objects.filter(source=source).order_by("-id").values_list("points", flat=True).first()
+    if found is None:
+        return _shipped(source)
+    return Calibration(tuple((float(stated), float(calibrated)) for stated, calibrated in found))
+
+
+@lru_cache(maxsize=4)
+def _shipped(source: str) -> Calibration:
+    return fit(_base(source))
+
+
+def _base(source: str) -> list[Observation]:
+    """Answers of the shipped matcher on labelled descriptors; of a model nothing is known beforehand."""
+    if source != "matcher":
+        return []
+    with _BASE.open(encoding="ascii", newline="") as file:
+        return [
+            Observation(Decimal(row["confidence"]), int(row["answers"]), int(row["right"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def calibrated(proposal: Proposal, calibrations: dict[str, Calibration]) -> Proposal:
+    """The proposal with a confidence that can be trusted; what the source said stays beside it."""
+    source = "llm" if proposal.method == "llm" else "matcher"
+    if source not in calibrations:
+        calibrations[source] = calibration_in_use(source)
+    return replace(
+        proposal, confidence=calibrations[source].apply(proposal.confidence), stated_confidence=proposal.confidence
+    )
+
+
+def calibration_refit() -> dict[str, CalibrationFit | None]:
+    """Fit each source anew on what people judged; None where nothing was judged since the last fit."""
+    seen = judged()
+    done: dict[str, CalibrationFit | None] = {}
+    for source in SOURCES:
+        of_people = [Observation(one.stated, 1, one.right) for one in seen if one.source == source]
+        last = CalibrationFit.objects.filter(source=source).order_by("-id").first()
+        if not of_people or (last is not None and last.observations == len(of_people)):
+            done[source] = None
+            continue
+        observations = gathered([*_base(source), *of_people])
+        found = fit(observations)
+        done[source] = CalibrationFit.objects.create(
+            source=source, points=[list(point) for point in found.points], observations=len(of_people),
+            brier_before=brier(observations, Calibration()), brier_after=brier(observations, found),
+        )  # fmt: skip
+    return done
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AtThreshold:
+    """What would have happened at a threshold: proposals bought without a reviewer, wrong ones, left to people."""
+
+    threshold: float
+    automatic: int
+    wrong: int
+    transactions_wrong: int
+    left: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the automatic ones that is right."""
+        return None if not self.automatic else 1 - self.wrong / self.automatic
+
+
+@dataclass(slots=True)
+class Learning:
+    """How good the proposals were, by what people made of them."""
+
+    count: int = 0
+    right: int = 0
+    months: list[tuple[str, int, int]] = field(default_factory=list)
+    """(month, judged, right), in order."""
+    bins: list[tuple[float, int, float, float]] = field(default_factory=list)
+    """(lower bound, judged, mean confidence, share right) of each tenth of confidence."""
+    confusions: list[tuple[str, str, int]] = field(default_factory=list)
+    """(proposed, decided, how often), the most frequent first."""
+    thresholds: list[AtThreshold] = field(default_factory=list)
+    fits: list[CalibrationFit] = field(default_factory=list)
+
+
+def learning() -> Learning:
+    """Everything that the page shows, from one look at the decisions."""
+    seen = judged()
+    found = Learning(count=len(seen), right=sum(one.right for one in seen))
+    months: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for one in seen:
+        months[f"{one.at:%Y-%m}"][0] += 1
+        months[f"{one.at:%Y-%m}"][1] += one.right
+    found.months = [(month, count, right) for month, (count, right) in sorted(months.items())]
+    found.bins = list(_bins(seen))
+    wrong = Counter((one.ticker, one.became or "nobody") for one in seen if not one.right and one.became != one.ticker)
+    found.confusions = [(proposed, decided, count) for (proposed, decided), count in wrong.most_common(20)]
+    found.thresholds = [_at(seen, Decimal(n) / 100) for n in range(50, 100)]
+    found.fits = list(CalibrationFit.objects.order_by("-id")[:10])
+    return found
+
+
+def _bins(seen: list[Judged]) -> Iterator[tuple[float, int, float, float]]:
+    for number in range(10):
+        inside = [one for one in seen if min(int(one.confidence * 10), 9) == number]
+        if inside:
+            yield (
+                number / 10,
+                len(inside),
+                float(sum((one.confidence for one in inside), Decimal(0)) / len(inside)),
+                sum(one.right for one in inside) / len(inside),
+            )
+
+
+def _at(seen: list[Judged], threshold: Decimal) -> AtThreshold:
+    above = [one for one in seen if one.confidence >= threshold]
+    wrong = [one for one in above if not one.right]
+    return AtThreshold(
+        threshold=float(threshold), automatic=len(above), wrong=len(wrong),
+        transactions_wrong=sum(one.transactions for one in wrong), left=len(seen) - len(above),
+    )  # fmt: skip
+
+
+def chart(labels: list[str], **datasets: list[Any]) -> dict[str, Any]:
+    """Data for a chart of the admin."""
+    colours = ("var(--color-primary-600)", "var(--color-primary-300)")
+    return {
+        "labels": labels,
+        "datasets": [
+            {
+                "label": name.replace("_", " "),
+                "data": values,
+                "borderColor": colours[n % 2],
+                "backgroundColor": colours[n % 2],
+            }
+            for n, (name, values) in enumerate(datasets.items())
+        ],
+    }
