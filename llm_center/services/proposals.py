@@ -195,46 +195,43 @@ def _answers_write(
         proposal_fill(merchant, proposal, decided=decided, now=now)
         by_model = proposal.method == "llm"
         log.append(
-            LlmMapping(
-                merchant_name=merchant.display_name,
-                merchant_key=merchant.merchant_key,
-                ticker=proposal.ticker,
-                category=merchant.category,
-                confidence=proposal.confidence,
-                status=LlmMapping.Status.APPROVED if decided else LlmMapping.Status.PENDING,
-                admin_approved=decided,
-                ai_processed=True,
-                company_name=merchant.company_name,
-                source=LlmMapping.Source.LLM if by_model else LlmMapping.Source.MATCHER,
-                created_at=now,
-                ai_model_version=(result.usage.model if by_model else f"matcher/{proposal.method}")[:100],
-                ai_reasoning=proposal.reason + (f" {answer.fallback}" if answer.fallback else ""),
-                ai_auto_approved=decided,
-                ai_processing_ms=elapsed,
-                ai_decided_at=now,
+            (
+                merchant.display_name, merchant.merchant_key, proposal.ticker, merchant.category, proposal.confidence,
+                LlmMapping.Status.APPROVED if decided else LlmMapping.Status.PENDING, decided, True, merchant.company_name,
+                LlmMapping.Source.LLM if by_model else LlmMapping.Source.MATCHER, now,
+                (result.usage.model if by_model else f"matcher/{proposal.method}")[:100],
+                proposal.reason + (f" {answer.fallback}" if answer.fallback else ""), decided, elapsed, now,
             )
-        )
+        )  # fmt: skip
         done.seen += 1
         done.proposed += proposal.ticker is not None
         if decided:
             done.decided += 1
             keys.append(merchant.merchant_key)
             decisions.append(
-                MappingDecision(
-                    merchant_key=merchant.merchant_key,
-                    action=MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
-                    before=before,
-                    after=merchant_state(merchant),
-                    reason=proposal.reason[:500],
-                    automatic=True,
-                    released_count=merchant.waiting_count,
-                    decided_at=now,
+                (
+                    merchant.merchant_key,
+                    MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
+                    Json(before), Json(merchant_state(merchant)), proposal.reason[:500], True, merchant.waiting_count, now,
                 )
-            )
+            )  # fmt: skip
     merchants_write(merchants, now)
-    LlmMapping.objects.bulk_create(log)
-    MappingDecision.objects.bulk_create(decisions)
+    with connection.cursor() as cursor:
+        execute_values(cursor.cursor, _LOG, log, page_size=BATCH)
+        if decisions:
+            execute_values(cursor.cursor, _DECISIONS, decisions, page_size=BATCH)
     return keys
+
+
+# As tuples: making and compiling model instances takes longer than everything else that is done for a merchant.
+_LOG = """
+    INSERT INTO llm_mappings (merchant_name, merchant_key, ticker, category, confidence, status, admin_approved, ai_processed,
+        company_name, source, created_at, ai_model_version, ai_reasoning, ai_auto_approved, ai_processing_ms, ai_decided_at)
+    VALUES %s
+"""
+_DECISIONS = """
+    INSERT INTO mapping_decisions (merchant_key, action, before, after, reason, automatic, released_count, decided_at) VALUES %s
+"""
 
 
 def _checked(proposal: Proposal, merchant: Merchant, listed: dict[str, str]) -> Proposal:
