@@ -6,6 +6,7 @@ peer is the limit of 300 ms; `queries` is their number on a page, with a full ho
 """
 
 import argparse
+import re
 import statistics
 import subprocess
 import sys
@@ -26,14 +27,14 @@ def _fill(waiting: int) -> None:
         """
         INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, confidence, source, reason,
             alternatives, rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
-        SELECT 'SHOP ' || md5(n::text), 'SHOP ' || n, CASE WHEN n %% 3 > 0 THEN tickers.ticker END, '', 'Shopping', 'proposed',
+        SELECT 'SHOP ' || upper(md5(n::text)), 'SHOP ' || n, CASE WHEN n %% 3 > 0 THEN tickers.ticker END, '', 'Shopping', 'proposed',
                CASE WHEN n %% 3 > 0 THEN (n %% 90) / 100.0 END, 'matcher', 'The name begins like a brand.', '[]', '[]', 3, 3 + n %% 40,
                now(), now()
         FROM generate_series(1, %(waiting)s) AS n
         JOIN (SELECT ticker, row_number() OVER (ORDER BY ticker) AS place FROM companies WHERE is_listed LIMIT 500) AS tickers
           ON tickers.place = 1 + n %% 500;
         INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, round_up, fee, total_debit, status, priority, source)
-        SELECT 1 + n %% 2000, now() - (n %% 60) * interval '1 day', 'SHOP ' || n || ' TX', 'SHOP ' || md5(n::text), 10, 1, 0, 11,
+        SELECT 1 + n %% 2000, now() - (n %% 60) * interval '1 day', 'SHOP ' || n || ' TX', 'SHOP ' || upper(md5(n::text)), 10, 1, 0, 11,
                'needs_review', 9, 'statement'
         FROM generate_series(1, %(waiting)s) AS n, generate_series(1, 3);
         INSERT INTO stock_prices (ticker, price, as_of, source)
@@ -81,10 +82,10 @@ def _pages(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
         for _ in range(rounds):
             page = get("first page of the queue", queue)
             for _ in range(3):
-                following = page.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
-                if not following:
+                following = re.search(r'href="([^"]+)" rel="next"', page)
+                if following is None:
                     break
-                page = get("next pages of the queue", queue + following)
+                page = get("next pages of the queue", queue + following[1].replace("&amp;", "&"))
             get("search in the queue", queue + "?q=SHOP+A")
             get("mappings, newest", mappings)
             get("mappings of one status", mappings + "?status__exact=rejected")
@@ -110,6 +111,7 @@ def main() -> None:
     subprocess.run(
         [sys.executable, "manage.py", "import_companies"], cwd=common.ROOT, check=True, stdout=subprocess.DEVNULL
     )
+    subprocess.run([sys.executable, "manage.py", "collectstatic", "--noinput", "-v0"], cwd=common.ROOT, check=True)
     _, empty_queries = _pages(1)
     with tempfile.TemporaryDirectory() as directory:
         path = arguments.legacy or Path(directory) / "kamioi.db"
