@@ -6,12 +6,12 @@ has none: money that buys the wrong share. An answer without a ticker never buys
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import IO
 
-from llm_center.matcher import propose_descriptor
+from llm_center.matcher import Proposal, propose_descriptor
 
 THRESHOLDS = tuple(Decimal(text) for text in ("0.50", "0.60", "0.70", "0.80", "0.85", "0.90", "0.95", "0.98"))
 BINS = tuple(Decimal(n) / 10 for n in range(10))
@@ -48,10 +48,20 @@ def _rows(file: IO[str], wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
         yield {name: row[names[name]] or "" for name in wanted}
 
 
-def mapping_rows(descriptors: Iterable[str]) -> Iterator[tuple[str, str, Decimal, str, str]]:
+Calibrate = Callable[[Proposal], Proposal]
+
+
+def as_stated(proposal: Proposal) -> Proposal:
+    """No calibration."""
+    return proposal
+
+
+def mapping_rows(
+    descriptors: Iterable[str], calibrate: Calibrate = as_stated
+) -> Iterator[tuple[str, str, Decimal, str, str]]:
     """(descriptor, ticker or "", confidence, method, reason) of each."""
     for descriptor in descriptors:
-        found = propose_descriptor(descriptor)
+        found = calibrate(propose_descriptor(descriptor))
         yield descriptor, found.ticker or "", found.confidence, found.method, found.reason
 
 
@@ -93,11 +103,11 @@ class Evaluation:
                 )
 
 
-def evaluate(labelled: Iterable[tuple[str, str]]) -> Evaluation:
+def evaluate(labelled: Iterable[tuple[str, str]], calibrate: Calibrate = as_stated) -> Evaluation:
     """Ask the matcher about each labelled descriptor."""
     done = Evaluation()
     for descriptor, label in labelled:
-        found = propose_descriptor(descriptor)
+        found = calibrate(propose_descriptor(descriptor))
         done.rows += 1
         done.mappable += bool(label)
         if found.ticker:

@@ -2,6 +2,7 @@
 
 import csv
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from llm_center.evaluation import THRESHOLDS, Evaluation, evaluate, labels_read
 from llm_center.services.brands import catalogue_refresh
+from llm_center.services.learning import calibrated
 
 GOAL_THRESHOLD = Decimal("0.90")
 BAR = 30
@@ -32,7 +34,7 @@ class Command(BaseCommand):
         catalogue_refresh()
         try:
             with options["labelled"].open(encoding="utf-8-sig", newline="") as file:
-                done = evaluate(labels_read(file))
+                done = evaluate(labels_read(file), partial(calibrated, calibrations={}))
         except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
             raise CommandError(f"{options['labelled']}: {error}") from error
         if not done.rows:

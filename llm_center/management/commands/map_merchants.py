@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from llm_center.evaluation import descriptors_read, mapping_rows
 from llm_center.services.brands import catalogue_refresh
+from llm_center.services.learning import calibrated
 
 
 class Command(BaseCommand):
@@ -42,7 +44,7 @@ class Command(BaseCommand):
                 writer = csv.writer(file)
                 writer.writerow(["descriptor", "ticker", "confidence", "method", "reason"])
                 rows = 0
-                for row in mapping_rows(descriptors_read(given)):
+                for row in mapping_rows(descriptors_read(given), partial(calibrated, calibrations={})):
                     writer.writerow(row)
                     rows += 1  # the bar does not count where nobody looks
                     bar.update()
