@@ -62,7 +62,7 @@ from llm_center.services.amortization import (
     month_amortize,
 )
 from llm_center.services.brands import brand_check
-from llm_center.services.learning import chart, learning
+from llm_center.services.learning import CHART_OPTIONS, chart, learning
 from llm_center.services.mapping_imports import csv_line, mappings_upload, rejects_csv
 from llm_center.services.proposals import auto_approval_threshold
 from llm_center.services.review import (
@@ -588,6 +588,7 @@ class LlmDataAssetAdmin(ModelAdmin):
             extra |= {
                 "asset": asset,
                 "schedule": months,
+                "chart_options": json.dumps(CHART_OPTIONS),
                 "carrying": carrying_value(asset),
                 "may_book": self.has_change_permission(request, asset) and asset.status != LlmDataAsset.Status.DISPOSED,
                 "chart": json.dumps(
@@ -871,6 +872,7 @@ class CalibrationFitAdmin(HistoryAdmin):
                     },
                 )
             ),
+            "chart_options": json.dumps(CHART_OPTIONS),
             "what_if": [asdict(one) for one in found.thresholds],
             "threshold": float(threshold) if threshold is not None else None,
         }

@@ -5,6 +5,7 @@ automatic approval. They are read from `mapping_decisions`, newest first and no 
 """
 
 import csv
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -71,24 +72,45 @@ def calibration_in_use(source: str) -> Calibration:
     """The newest fit of the source; what ships with Kamioi while there is none."""
     found = CalibrationFit.objects.filter(source=source).order_by("-id").values_list("points", flat=True).first()
     if found is None:
-        return _shipped(source)
+        return _shipped() if source == "matcher" else Calibration()
     return Calibration(tuple((float(stated), float(calibrated)) for stated, calibrated in found))
 
 
-@lru_cache(maxsize=4)
-def _shipped(source: str) -> Calibration:
-    return fit(_base(source))
+@lru_cache(maxsize=1)
+def _shipped() -> Calibration:
+    return fit(_base("matcher"))
 
 
 def _base(source: str) -> list[Observation]:
-    """Answers of the shipped matcher on labelled descriptors; of a model nothing is known beforehand."""
+    """What is known beforehand: the shipped matcher on labelled descriptors; of a model, feedback of the legacy system."""
     if source != "matcher":
-        return []
+        return list(_legacy_feedback())
     with _BASE.open(encoding="ascii", newline="") as file:
         return [
             Observation(Decimal(row["confidence"]), int(row["answers"]), int(row["right"]))
             for row in csv.DictReader(file)
         ]
+
+
+_FEEDBACK = """
+    SELECT data->>'parsed_response', data->>'was_ai_correct' FROM legacy_rows
+    WHERE source_table = 'ai_responses' AND kind = 'row' AND data->>'was_ai_correct' IN ('0', '1')
+    ORDER BY legacy_id LIMIT %(most)s
+"""
+
+
+def _legacy_feedback() -> Iterator[Observation]:
+    """What administrators of the legacy system said of its model's answers, where a migration brought it along."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FEEDBACK, {"most": LOOK_AT})
+        rows = cursor.fetchall()
+    for said, right in rows:
+        try:
+            confidence = Decimal(str(json.loads(said or "")["confidence"]))
+        except (ValueError, ArithmeticError, KeyError, TypeError):
+            continue
+        if 0 < confidence <= 1:
+            yield Observation(confidence.quantize(Decimal("0.0001")), 1, int(right))
 
 
 def calibrated(proposal: Proposal, calibrations: dict[str, Calibration]) -> Proposal:
@@ -108,13 +130,15 @@ def calibration_refit() -> dict[str, CalibrationFit | None]:
     for source in SOURCES:
         of_people = [Observation(one.stated, 1, one.right) for one in seen if one.source == source]
         last = CalibrationFit.objects.filter(source=source).order_by("-id").first()
-        if not of_people or (last is not None and last.observations == len(of_people)):
+        base = _base(source)
+        judged_in_all = len(of_people) + (len(base) if source == "llm" else 0)
+        if not judged_in_all or (last is not None and last.observations == judged_in_all):
             done[source] = None
             continue
-        observations = gathered([*_base(source), *of_people])
+        observations = gathered([*base, *of_people])
         found = fit(observations)
         done[source] = CalibrationFit.objects.create(
-            source=source, points=[list(point) for point in found.points], observations=len(of_people),
+            source=source, points=[list(point) for point in found.points], observations=judged_in_all,
             brier_before=brier(observations, Calibration()), brier_after=brier(observations, found),
         )  # fmt: skip
     return done
@@ -191,6 +215,20 @@ def _at(seen: list[Judged], threshold: Decimal) -> AtThreshold:
         threshold=float(threshold), automatic=len(above), wrong=len(wrong),
         transactions_wrong=sum(one.transactions for one in wrong), left=len(seen) - len(above),
     )  # fmt: skip
+
+
+CHART_OPTIONS: Final[dict[str, Any]] = {
+    "animation": False,
+    "responsive": True,
+    "maintainAspectRatio": False,
+    "datasets": {"line": {"borderWidth": 2, "pointRadius": 3}},
+    "plugins": {"legend": {"align": "end", "labels": {"boxHeight": 5, "boxWidth": 5, "usePointStyle": True}}},
+    "scales": {
+        "y": {"beginAtZero": True, "ticks": {"display": True, "maxTicksLimit": 5}},
+        "x": {"ticks": {"maxRotation": 0, "autoSkip": True}},
+    },
+}
+"""Charts of the admin show their scale and what their lines are."""
 
 
 def chart(labels: list[str], **datasets: list[Any]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Confidence means what it says; reviewers' decisions teach; the page shows how good the proposals are."""
 
+import json
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,3 +151,25 @@ def test_the_page_says_so_when_nothing_was_judged_and_shows_it_otherwise(client)
     assert "What if the threshold were another?" in page
     assert '"threshold": 0.9' in page
     assert "No proposal was corrected" in page
+
+
+def test_feedback_of_the_legacy_system_counts_for_models():
+    with connection.cursor() as cursor:
+        for n in range(200):
+            cursor.execute(
+                "INSERT INTO legacy_rows (source_table, legacy_id, kind, data) VALUES ('ai_responses', %s, 'row', %s)",
+                [
+                    str(n),
+                    json.dumps(
+                        {"parsed_response": '{"ticker": "X", "confidence": 0.95}', "was_ai_correct": int(n % 4 == 0)}
+                    ),
+                ],
+            )
+        cursor.execute(
+            "INSERT INTO legacy_rows (source_table, legacy_id, kind, data) VALUES ('ai_responses', 'bad', 'row', %s)",
+            [json.dumps({"parsed_response": "no JSON", "was_ai_correct": 1})],
+        )
+    done = calibration_refit()["llm"]
+    assert done is not None
+    assert done.observations == 200
+    assert calibration_in_use("llm").apply(Decimal("0.95")) < Decimal("0.4")
