@@ -185,6 +185,12 @@ class ReviewMerchantAdmin(HistoryAdmin):
             request, f"{chosen.label.capitalize()}: {merchant.merchant_key}", merchant=merchant, action=chosen,
             ticker=ticker, seen=merchant.updated_at.isoformat(),
         )  # fmt: skip
+        if merchant.status not in WAITING and merchant.decided_at:
+            who = merchant.decided_by.email if merchant.decided_by else "The system"
+            context["decided"] = (
+                f"{who} decided this at {merchant.decided_at:%Y-%m-%d %H:%M} UTC: {merchant.get_status_display()}"
+                f"{', ' + merchant.ticker if merchant.ticker else ''}. Deciding again replaces that."
+            )
         try:
             if chosen != Action.CORRECT or ticker:
                 context["effect"] = merchant_effect(merchant=merchant, action=chosen, ticker=ticker)
@@ -382,6 +388,13 @@ class MappingFileForm(forms.Form):
         label="Mappings", help_text="CSV with a header such as “Merchant Name,Category,Ticker,Company Name,Confidence”.",
         widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv", "class": "kamioi-file"}),
     )  # fmt: skip
+    # Unfold's script looks for a text field beside every file field.
+    note = forms.CharField(
+        required=False,
+        max_length=200,
+        help_text="Where the file comes from, if you like.",
+        widget=UnfoldAdminTextInputWidget,
+    )
 
 
 @admin.register(MappingImport)
@@ -394,7 +407,7 @@ class MappingImportAdmin(HistoryAdmin):
     )  # fmt: skip
     list_select_related = ("task",)
     fields = (
-        "filename", "size", "rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review",
+        "filename", "note", "size", "rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review",
         "merchants_kept", "created_at",
     )  # fmt: skip
     list_before_template = "admin/llm_center/mapping_upload_link.html"
@@ -432,7 +445,9 @@ class MappingImportAdmin(HistoryAdmin):
                 upload.seek(0)
                 stored = default_storage.save(f"{PREVIEWS}/mappings", upload)
                 previews_sweep()
-                context["token"] = signing.dumps({"stored": stored, "name": upload.name}, salt=PREVIEWS)
+                context["token"] = signing.dumps(
+                    {"stored": stored, "name": upload.name, "note": form.cleaned_data["note"]}, salt=PREVIEWS
+                )
                 context["upload"] = upload
         context["form"] = form
         return TemplateResponse(request, "admin/llm_center/mapping_upload.html", context)
@@ -442,7 +457,9 @@ class MappingImportAdmin(HistoryAdmin):
         try:
             known = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
             with default_storage.open(known["stored"]) as file:
-                imported = mappings_upload(filename=known["name"], content=File(file), by=staff_of(request))
+                imported = mappings_upload(
+                    filename=known["name"], content=File(file), by=staff_of(request), note=known["note"]
+                )
         except (signing.BadSignature, FileNotFoundError):
             messages.error(request, "The preview is too old. Choose the file again.")
             return again

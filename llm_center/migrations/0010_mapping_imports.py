@@ -17,6 +17,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("filename", models.CharField(max_length=255)),
+                (
+                    "note",
+                    models.CharField(blank=True, help_text="Where the file comes from.", max_length=200),
+                ),
                 ("file", models.FileField(upload_to="mappings/%Y/%m/")),
                 ("size", models.BigIntegerField(default=0)),
                 ("sha256", models.CharField(help_text="The same file is imported once.", max_length=64, unique=True)),

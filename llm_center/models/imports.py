@@ -9,6 +9,7 @@ class MappingImport(models.Model):
 
     task = models.OneToOneField("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="mappings")
     filename = models.CharField(max_length=255)
+    note = models.CharField(max_length=200, blank=True, help_text="Where the file comes from.")
     file = models.FileField(upload_to="mappings/%Y/%m/")
     size = models.BigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, unique=True, help_text="The same file is imported once.")

@@ -39,7 +39,9 @@ MERCHANTS = 2_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def mappings_upload(*, filename: str, content: "File[bytes]", by: User, send: bool = True) -> MappingImport:
+def mappings_upload(
+    *, filename: str, content: "File[bytes]", by: User, note: str = "", send: bool = True
+) -> MappingImport:
     """Keep the file and ask for its import in the background. Raises MappingFileError: too large, or imported before."""
     size = content.size or 0
     if size > settings.STATEMENT_MAX_BYTES:
@@ -53,7 +55,7 @@ def mappings_upload(*, filename: str, content: "File[bytes]", by: User, send: bo
         raise MappingFileError(f"This file was imported on {before.created_at:%Y-%m-%d} as {before.filename}.")
     with transaction.atomic():
         task = task_create(name="import_mappings", user=by, arguments={"filename": filename})
-        imported = MappingImport(task=task, filename=filename[:255], size=size, sha256=digest.hexdigest())
+        imported = MappingImport(task=task, filename=filename[:255], note=note, size=size, sha256=digest.hexdigest())
         imported.file.save(f"{task.pk}.csv", content, save=False)
         imported.save()
         if send:

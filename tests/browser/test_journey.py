@@ -3,79 +3,21 @@
 The screenshots of the README are taken here; `KAMIOI_SCREENSHOTS=docs/images` writes them anew.
 """
 
-import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.db import connections
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from llm_center.services.proposals import merchants_propose
-from tests.factories import PASSWORD, make_company, make_staff, make_user
+from tests.browser.conftest import log_in, look, needs_chromium
+from tests.factories import make_company, make_staff, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Notification, Transaction
 from transactions.services.ledger import ledger_verify
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.django_db(transaction=True, serialized_rollback=True),
-    # With CI=true the test never skips: without a browser it fails.
-    pytest.mark.skipif(
-        CHROMIUM is None and os.environ.get("CI") != "true",
-        reason="no Chromium; as root: apt-get install chromium",
-    ),
-]
-
-
-@pytest.fixture
-def browser(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
-    """Debian's Chromium, headless.
-
-    Playwright's loop runs in this thread, so Django takes what is done meanwhile for asynchronous and gives it another
-    connection. It is therefore up only between the set-up and the tear-down of the database.
-    """
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-        connections.close_all()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that tolerates no error in a script and no failed request."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("response", lambda reply: problems.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
-    yield page
-    context.close()
-    assert problems == []
-
-
-def _look(page: Page, name: str) -> None:
-    """Accessible by the rules of WCAG 2.1 AA that a program can check; and a picture where one is wanted."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
-    assert len(found["passes"]) > 10
-    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
-    if place := os.environ.get("KAMIOI_SCREENSHOTS"):
-        page.screenshot(path=Path(place) / f"{name}.png")
-
-
-def _log_in(page: Page, address: str, email: str) -> None:
-    page.goto(f"{address}/admin/")
-    page.fill("[name=username]", email)
-    page.fill("[name=password]", PASSWORD)
-    page.click("button[type=submit]")
-    expect(page.get_by_role("heading", name="Waiting for a reviewer")).to_be_visible()
+pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), needs_chromium]
 
 
 def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant(live_server, page, tmp_path):
@@ -92,7 +34,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         f"{day:%m/%d/%Y},CORNER LAUNDRY,twelve,\n"
     )
     with celery_worker():
-        _log_in(page, live_server.url, staff.email)
+        log_in(page, live_server.url, staff.email)
 
         # Upload, look at the preview, import.
         page.get_by_role("link", name="Upload a statement").click()
@@ -105,7 +47,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.get_by_role("button", name="Preview").click()
         expect(page.get_by_text("This is how october.csv is understood")).to_be_visible()
         expect(page.get_by_role("cell", name="WHOLEFDS MKT 10234 AUSTIN TX")).to_be_visible()
-        _look(page, "statement-preview")
+        look(page, "statement-preview")
         assert not Transaction.objects.exists()
         page.get_by_role("button", name="Import it").click()
         expect(page.locator("[data-task-status]")).to_have_text("Completed")
@@ -123,12 +65,12 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         row = page.locator("[data-merchant='STARBUKS COFFEE']")
         expect(row).to_contain_text("SBUX")
         expect(row).to_contain_text("80 % sure")
-        _look(page, "review-queue")
+        look(page, "review-queue")
         page.keyboard.press("j")
         page.keyboard.press("a")
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
-        _look(page, "decision")
+        look(page, "decision")
         assert Transaction.objects.filter(status="needs_review").count() == 2
         dialog.get_by_role("button", name="Approve SBUX").click()
         expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions go to work.")).to_be_visible()
@@ -143,7 +85,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.keyboard.press("Escape")
         page.keyboard.press("u")
         expect(dialog).to_contain_text("puts 2 transactions back; 2 of them bought shares for $2.00")
-        _look(page, "undo")
+        look(page, "undo")
         dialog.get_by_role("button", name="Undo the decision").click()
         expect(page.get_by_text("The decision on STARBUKS COFFEE is undone.")).to_be_visible()
         wait_until("taken back", lambda: Transaction.objects.filter(status="needs_review").count() == 2)
@@ -162,14 +104,14 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.get_by_role("link", name="Transactions").first.click()
         completed = page.get_by_role("row").filter(has_text="STARBUKS COFFEE").first
         expect(completed).to_contain_text("completed")
-        _look(page, "transactions")
+        look(page, "transactions")
         page.get_by_role("link", name="Holdings").click()
         expect(page.get_by_role("row").filter(has_text="SBUX")).to_contain_text("0.02105264")
         page.get_by_role("link", name="Notifications").click()
         expect(page.get_by_role("row").filter(has_text="You own more SBUX").first).to_be_visible()
         page.get_by_role("link", name="Home").first.click()
         expect(page.get_by_text("3 (100.0 %)")).to_be_visible()
-        _look(page, "home")
+        look(page, "home")
 
     assert Holding.objects.get(user=customer, ticker="SBUX").shares > 0
     titles = Counter(Notification.objects.filter(user=customer).values_list("title", flat=True))
