@@ -156,6 +156,7 @@ CELERY_TASK_QUEUES = [Queue(name) for name in ("ai", "transactions", "analytics"
 CELERY_TASK_ROUTES = {
     "process_llm_queue": {"queue": "ai"},
     "decide_merchants": {"queue": "ai"},
+    "run_llm_queue": {"queue": "ai"},
     "recheck_directory": {"queue": "ai"},
     "undo_decision": {"queue": "transactions"},
     "release_merchants": {"queue": "transactions"},
@@ -241,6 +242,7 @@ SPECTACULAR_SETTINGS = {
 API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
     "authenticated": env_list("API_RATE_AUTHENTICATED", "6000/m"),
+    "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
     "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
 }

@@ -7,6 +7,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, StatementImport, User
 
@@ -25,10 +26,17 @@ class World:
     staff: User
     transaction_id: int
     task: BackgroundTask
+    mapping_id: int
+    asset_id: int
 
     def url(self, path: str) -> str:
         """The address in the schema, with the owner's things filled in."""
-        return path.replace("{transaction_id}", str(self.transaction_id)).replace("{task_id}", str(self.task.pk))
+        for name, value in [
+            ("transaction_id", self.transaction_id), ("task_id", self.task.pk), ("mapping_id", self.mapping_id),
+            ("asset_id", self.asset_id),
+        ]:  # fmt: skip
+            path = path.replace(f"{{{name}}}", str(value))
+        return path
 
 
 @pytest.fixture
@@ -36,7 +44,9 @@ def world() -> World:
     owner = make_user()
     task = BackgroundTask.objects.create(name="ingest_statement", user=owner)
     StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
-    return World(owner, make_user(), make_staff(), make_transaction(owner).pk, task)
+    mapping = LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", user=owner)
+    asset = LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
+    return World(owner, make_user(), make_staff(), make_transaction(owner).pk, task, mapping.pk, asset.pk)
 
 
 def _addresses() -> list[tuple[str, str]]:
@@ -64,18 +74,35 @@ def test_nothing_but_logging_in_answers_an_anonymous_caller(world: World) -> Non
 
 def test_what_names_a_thing_is_for_its_owner_and_staff_sees_tasks_only(world: World) -> None:
     named = [(path, method) for path, method in _addresses() if "{" in path]
-    assert {path for path, _ in named} == {
+    assert {path for path, _ in named if not path.startswith("/api/admin/")} == {
         "/api/tasks/{task_id}",
         "/api/tasks/{task_id}/rejects",
         "/api/transactions/{transaction_id}",
     }
     for path, method in named:
+        if path.startswith("/api/admin/"):
+            continue
         for person, code in [
             (world.owner, 200),
             (world.stranger, 404),
             (world.staff, 200 if "task" in path else 404),
         ]:
             assert _call(api_client(person), method, world.url(path)).status_code == code, (path, person)
+
+
+def test_what_is_for_staff_is_for_nobody_else(world: World) -> None:
+    staff_only = [
+        (path, method)
+        for path, method in _addresses()
+        if path.startswith("/api/admin/") and not path.startswith("/api/admin/auth/")
+    ]
+    assert len(staff_only) > 15
+    for path, method in staff_only:
+        # Whose row it is changes nothing, and neither does being staff without the permission.
+        clerk = make_user(is_staff=True)
+        for person in (world.owner, world.stranger, clerk):
+            assert _call(api_client(person), method, world.url(path)).status_code == 403, (path, person)
+        assert _call(api_client(world.staff), method, world.url(path)).status_code in {200, 202, 400}, path
 
 
 def test_lists_show_a_stranger_nothing(world: World) -> None:

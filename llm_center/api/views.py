@@ -1,0 +1,409 @@
+"""Thin views for staff: parse, call one service or selector, answer in the legacy shapes."""
+
+from decimal import Decimal
+from typing import Any, ClassVar, cast
+
+from django.db.models import QuerySet
+from django.http import Http404
+from django.urls import reverse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import ValidationError
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api import ApiView, keyset_page, page_limit
+from llm_center import matcher
+from llm_center.api import serializers as shapes
+from llm_center.api.rows import asset_row, mapping_row, page_of, schedule_row
+from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
+from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
+from llm_center.services.mappings import (
+    MappingDecided,
+    mapping_approve,
+    mapping_reject,
+    mapping_submit,
+    mappings_decide,
+    queue_run_request,
+)
+from llm_center.services.review import queue_totals_lately
+from transactions.models import User
+from transactions.normalise import normalise
+
+
+class StaffMay(BasePermission):
+    """Staff with the permissions that the view names."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Whether this person may."""
+        user = request.user
+        return bool(user and user.is_staff and user.has_perms(getattr(view, "needs", ())))
+
+
+class StaffView(ApiView):
+    """Base of the views for staff; `needs` are the permissions."""
+
+    permission_classes = [IsAuthenticated, StaffMay]
+    needs: ClassVar[tuple[str, ...]] = ("llm_center.view_llmmapping",)
+
+
+def _errors(*codes: int) -> dict[int, type[shapes.ErrorOutput]]:
+    return dict.fromkeys((*codes, 401, 403, 429), shapes.ErrorOutput)
+
+
+def _staff(request: Request) -> User:
+    return cast("User", request.user)
+
+
+def _checked(serializer: Any) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", serializer.validated_data)
+
+
+def _mapping(mapping_id: int) -> LlmMapping:
+    found = LlmMapping.objects.select_related("user").filter(pk=mapping_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+# --- The log ----------------------------------------------------------------------------------------------------
+STATUSES = ("all", "pending", "approved", "rejected")
+
+
+class MappingListView(StaffView):
+    """The log of proposals."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the page before."),
+            OpenApiParameter("limit", OpenApiTypes.INT, description="Rows of a page, 1 to 500; 100 when absent."),
+            OpenApiParameter("status", OpenApiTypes.STR, enum=STATUSES),
+            OpenApiParameter("search", OpenApiTypes.STR, description="The whole name, as the statement wrote it."),
+            OpenApiParameter("page", OpenApiTypes.INT, description="The legacy shape: pages by number, to row 10,000."),
+        ],
+        responses={
+            200: PolymorphicProxySerializer(
+                "MappingPageOrLegacy",
+                [shapes.MappingPageOutput, shapes.LegacyPageOutput],
+                resource_type_field_name=None,
+            )
+        }
+        | _errors(400),
+        tags=["llm center"],
+    )
+    def get(self, request: Request) -> Response:
+        """Newest first. With `page` the legacy shape, else pages by cursor that cost the same however deep."""
+        wanted = request.query_params.get("status") or "all"
+        if wanted not in STATUSES:
+            raise ValidationError({"status": [f"One of {', '.join(STATUSES)} is needed."]})
+        rows: QuerySet[LlmMapping, LlmMapping] = LlmMapping.objects.select_related("user")
+        if wanted != "all":
+            rows = rows.filter(status=wanted)
+        search = (request.query_params.get("search") or "").strip()
+        if search:
+            rows = rows.filter(merchant_name=search)
+        limit = page_limit(request)
+        if "page" in request.query_params:
+            return Response({"success": True, "data": page_of(rows, request.query_params["page"], limit)})
+        page = keyset_page(
+            rows, time_field="created_at", cursor=request.query_params.get("cursor"), limit=limit,
+            scope=f"mappings:{wanted}:{search}",
+        )  # fmt: skip
+        return Response(
+            {
+                "data": [mapping_row(row) for row in page.rows],
+                "next_cursor": page.next_cursor,
+                "has_more": page.has_more,
+            }
+        )
+
+
+class MappingDetailView(StaffView):
+    """One row of the log."""
+
+    @extend_schema(responses={200: shapes.MappingOutput} | _errors(404), tags=["llm center"])
+    def get(self, request: Request, mapping_id: int) -> Response:
+        """The row."""
+        return Response({"success": True, "data": mapping_row(_mapping(mapping_id))})
+
+
+class DecideView(StaffView):
+    """Approve or reject a mapping, and with it its merchant."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+    approve = True
+
+    @extend_schema(
+        request=shapes.DecideInput, responses={200: shapes.DecidedOutput} | _errors(400, 404, 409), tags=["llm center"]
+    )
+    def post(self, request: Request, mapping_id: int | None = None) -> Response:
+        """Settle the mapping's merchant; what waits there is released in the background."""
+        if mapping_id is None:
+            data = _checked(shapes.DecideInput(data=request.data))
+        else:
+            data = {"mapping_id": mapping_id} | _checked(shapes.NotesInput(data=request.data))
+        decide = mapping_approve if self.approve else mapping_reject
+        try:
+            done = decide(mapping_id=data["mapping_id"], by=_staff(request), notes=data["notes"])
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response(self._answer(done))
+
+    def _answer(self, done: MappingDecided) -> dict[str, Any]:
+        mapping, decided = done.mapping, done.decided
+        waits = decided is not None and decided.pending is not None
+        message = (
+            f"{mapping.merchant_name} is {mapping.ticker}."
+            if self.approve
+            else f"{mapping.ticker or 'The mapping'} is rejected."
+        )
+        body = {
+            "success": True,
+            "message": "Another reviewer has to agree." if waits else message,
+            "mapping_id": mapping.pk,
+            "status": mapping.status,
+            "task_id": decided.task.pk if decided and decided.task else None,
+        }
+        if self.approve:
+            body["investment_details"] = {
+                "ticker": mapping.ticker,
+                "amount_invested": done.merchant.waiting_amount,
+                "platform_fee": None,
+                "total_cost": None,
+                "order_id": None,
+            }
+        return body
+
+
+class DecideManyView(StaffView):
+    """Approve or reject several mappings."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+    approve = True
+
+    @extend_schema(request=shapes.ManyInput, responses={200: shapes.ManyOutput} | _errors(400), tags=["llm center"])
+    def post(self, request: Request) -> Response:
+        """Each by itself; what is refused is named, and the others go on."""
+        data = _checked(shapes.ManyInput(data=request.data))
+        count, refused = mappings_decide(mapping_ids=data["mapping_ids"], approve=self.approve, by=_staff(request))
+        word = "approved" if self.approve else "rejected"
+        return Response(
+            {"success": True, "message": f"{count} mappings {word}.", f"{word}_count": count, "refused": refused}
+        )
+
+
+class SubmitView(ApiView):
+    """Propose an owner of a merchant."""
+
+    source = LlmMapping.Source.USER
+
+    @extend_schema(
+        request=shapes.SubmitInput,
+        responses={201: shapes.SubmittedOutput} | dict.fromkeys((400, 401, 403, 429), shapes.ErrorOutput),
+        tags=["llm center"],
+    )
+    def post(self, request: Request) -> Response:
+        """It waits for a reviewer."""
+        data = _checked(shapes.SubmitInput(data=request.data))
+        confidence = Decimal(str(data["confidence"]))
+        mapping = mapping_submit(
+            merchant_name=data["merchant_name"],
+            ticker=(data["ticker"] or data["ticker_symbol"]).strip().upper().replace("-", "."),
+            category=data["category"],
+            company_name=data["company_name"],
+            confidence=(confidence / 100 if confidence > 1 else confidence).quantize(Decimal("0.0001")),
+            notes=data["notes"],
+            by=_staff(request),
+            source=self.source,
+            transaction_id=data["transaction_id"],
+        )
+        return Response(
+            {"success": True, "mapping_id": mapping.pk, "message": "Thank you: a reviewer will look at it."},
+            status=status.HTTP_201_CREATED,
+        )
+
+
+class ManualSubmitView(SubmitView):
+    """The same for staff."""
+
+    permission_classes = [IsAuthenticated, StaffMay]
+    needs: ClassVar[tuple[str, ...]] = ("llm_center.change_reviewmerchant",)
+    source = LlmMapping.Source.ADMIN
+
+
+class LookupView(ApiView):
+    """Who owns a merchant."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("company", OpenApiTypes.STR, required=True)],
+        responses={200: shapes.DataOutput} | dict.fromkeys((400, 401, 429), shapes.ErrorOutput),
+        tags=["llm center"],
+    )
+    def get(self, request: Request) -> Response:
+        """By `?company=`."""
+        return self._answer(
+            _checked(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")}))
+        )
+
+    @extend_schema(
+        request=shapes.LookupInput,
+        responses={200: shapes.DataOutput} | dict.fromkeys((400, 401, 429), shapes.ErrorOutput),
+        tags=["llm center"],
+    )
+    def post(self, request: Request) -> Response:
+        """By `company_name`."""
+        return self._answer(_checked(shapes.LookupInput(data=request.data)))
+
+    @staticmethod
+    def _answer(data: dict[str, Any]) -> Response:
+        said = data["company_name"]
+        found = matcher.propose(normalise(said), said)
+        answer = {
+            "ticker": found.ticker, "company_name": found.company_name, "category": found.category,
+            "confidence": found.confidence, "reason": found.reason,
+            "alternatives": [{"ticker": other.ticker, "company_name": other.company_name} for other in found.alternatives],
+        }  # fmt: skip
+        return Response({"success": True, "data": answer, **answer})
+
+
+# --- The queue --------------------------------------------------------------------------------------------------
+class QueueView(StaffView):
+    """What waits for a decision."""
+
+    @extend_schema(responses={200: shapes.QueueOutput} | _errors(), tags=["llm center"])
+    def get(self, request: Request) -> Response:
+        """Counts, and the newest pending rows of the log."""
+        merchants, transactions, amount = queue_totals_lately()
+        pending = LlmMapping.objects.select_related("user").filter(status=LlmMapping.Status.PENDING)
+        rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
+        return Response(
+            {
+                "success": True,
+                "data": {
+                    "queue_status": {
+                        "total_entries": merchants, "pending": merchants, "waiting_transactions": transactions,
+                        "waiting_amount": amount,
+                    },
+                    "pending_reviews": rows,
+                    "all_entries": rows,
+                },
+            }
+        )  # fmt: skip
+
+
+class ProcessQueueView(StaffView):
+    """Run the LLM queue now."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=None, responses={202: shapes.QueuedOutput} | _errors(), tags=["llm center"])
+    def post(self, request: Request) -> Response:
+        """202 at once; the task says what came of it."""
+        task = queue_run_request(by=_staff(request))
+        return Response(
+            {
+                "success": True,
+                "task_id": task.pk,
+                "status": task.status,
+                "status_url": reverse("api-task", args=[task.pk]),
+            },
+            status=status.HTTP_202_ACCEPTED,
+        )
+
+
+# --- Data assets ------------------------------------------------------------------------------------------------
+class AssetListView(StaffView):
+    """The data assets in the books."""
+
+    needs = ("llm_center.view_llmdataasset",)
+
+    @extend_schema(responses={200: shapes.DataOutput} | _errors(), tags=["data assets"])
+    def get(self, request: Request) -> Response:
+        """Assets and their sums. What was never measured is null."""
+        assets = [
+            asset_row(asset) for asset in LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")
+        ]
+        summary = {
+            "total_assets": len(assets),
+            "total_value": sum((asset["current_value"] for asset in assets), Decimal(0)),
+            "total_cost": sum((asset["training_cost"] for asset in assets), Decimal(0)),
+            "total_carrying_value": sum((asset["carrying_value"] for asset in assets), Decimal(0)),
+            "average_performance": None,
+            "average_roi": None,
+            "gl_account": "15200",
+        }
+        return Response({"success": True, "data": {"assets": assets, "summary": summary}})
+
+
+class AssetCostView(StaffView):
+    """What an asset cost."""
+
+    needs = ("llm_center.view_llmdataasset",)
+
+    @extend_schema(responses={200: shapes.DataOutput} | _errors(404), tags=["data assets"])
+    def get(self, request: Request, asset_id: int) -> Response:
+        """Its components."""
+        asset = LlmDataAsset.objects.filter(pk=asset_id).first()
+        if asset is None:
+            raise Http404
+        costs = asset.events.filter(kind=AssetEvent.Kind.COST).order_by("dated_on", "pk")
+        breakdown = [
+            {
+                "cost_type": cost.component,
+                "amount": cost.amount,
+                "date": cost.dated_on,
+                "gl_account": asset.gl_account,
+                "note": cost.note,
+            }
+            for cost in costs
+        ]
+        return Response({"success": True, "data": {"cost_breakdown": breakdown}})
+
+
+class AssetScheduleView(StaffView):
+    """An asset month by month."""
+
+    needs = ("llm_center.view_llmdataasset",)
+
+    @extend_schema(responses={200: shapes.DataOutput} | _errors(404), tags=["data assets"])
+    def get(self, request: Request, asset_id: int) -> Response:
+        """Its schedule."""
+        asset = LlmDataAsset.objects.prefetch_related("amortization", "events").filter(pk=asset_id).first()
+        if asset is None:
+            raise Http404
+        return Response(
+            {"success": True, "data": {"schedule": [schedule_row(month) for month in asset_schedule(asset)]}}
+        )
+
+
+class AmortizeView(StaffView):
+    """Book a month's amortization."""
+
+    needs = ("llm_center.add_amortizationentry",)
+
+    @extend_schema(
+        request=shapes.AmortizeInput, responses={200: shapes.DataOutput} | _errors(400), tags=["data assets"]
+    )
+    def post(self, request: Request) -> Response:
+        """What is due is booked once; nothing due is 400, as it always was."""
+        data = _checked(shapes.AmortizeInput(data=request.data))
+        day = data.get("entry_date") or timezone.now().date()
+        done = month_amortize(month=day)
+        if not done.charges:
+            raise ValidationError({"entry_date": ["Nothing is due: every month up to this one is booked."]})
+        return Response(
+            {
+                "success": True,
+                "data": {
+                    "journal_entry_ids": [
+                        f"{reference_of(charge.period)}-{charge.asset.pk}" for charge in done.charges
+                    ],
+                    "entry_date": day,
+                    "message": f"{len(done.charges)} charges, ${done.total:,} booked.",
+                },
+            }
+        )
