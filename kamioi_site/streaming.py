@@ -40,13 +40,19 @@ async def _taken(lines: Iterator[str]) -> AsyncIterator[str]:
         yield piece
 
 
-def live_figures(request: HttpRequest, figures: Callable[[], dict[str, Any]]) -> StreamingHttpResponse:
-    """Server-sent events: the figures now, and again whenever they changed.
+def live_figures(
+    request: HttpRequest,
+    figures: Callable[[], dict[str, Any]],
+    *,
+    done: Callable[[dict[str, Any]], bool] = lambda _: False,
+    every: float = LOOK_SECONDS,
+) -> StreamingHttpResponse:
+    """Server-sent events: the figures now, and again whenever they changed; the stream ends with figures that are `done`.
 
     `figures` must be cheap (cached): it is asked every few seconds by everybody who looks. No database connection is held
     in between. Under WSGI, where a stream would hold a thread, one event is sent and the browser asks again.
     """
-    content = _pushed(figures) if isinstance(request, ASGIRequest) else iter([_event(figures())])
+    content = _pushed(figures, done, every) if isinstance(request, ASGIRequest) else iter([_event(figures())])
     return StreamingHttpResponse(
         content, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
@@ -56,7 +62,9 @@ def _event(data: dict[str, Any]) -> str:
     return f"retry: {_RETRY_MILLISECONDS}\ndata: {json.dumps(data, default=str)}\n\n"
 
 
-async def _pushed(figures: Callable[[], dict[str, Any]]) -> AsyncIterator[str]:
+async def _pushed(
+    figures: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool], every: float
+) -> AsyncIterator[str]:
     def look() -> dict[str, Any]:
         try:
             return figures()
@@ -69,7 +77,9 @@ async def _pushed(figures: Callable[[], dict[str, Any]]) -> AsyncIterator[str]:
         if now != told:
             told, told_at = now, time.monotonic()
             yield _event(now)
+            if done(now):
+                return
         elif time.monotonic() - told_at > HEARTBEAT_SECONDS:
             told_at = time.monotonic()
             yield ": still here\n\n"
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(min(every, LOOK_SECONDS))

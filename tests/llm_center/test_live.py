@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -9,12 +10,13 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.asgi import get_asgi_application
 from django.core.cache import cache
 from django.db import connections
+from django.test import Client
 from django.urls import reverse
 
 from kamioi_site import streaming
 from llm_center.services.review import LIVE_KEY, queue_totals_lately
 from tests.factories import make_merchant, make_staff, make_user
-from transactions.models import Merchant
+from transactions.models import BackgroundTask, Merchant
 
 pytestmark = pytest.mark.django_db
 
@@ -47,25 +49,48 @@ def test_under_asgi_a_change_arrives_while_the_page_is_open(client, monkeypatch)
     monkeypatch.setattr(streaming, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr("llm_center.services.review.LIVE_SECONDS", 0.01)
     client.force_login(make_staff())
+
+    def change() -> None:
+        Merchant.objects.create(merchant_key="NEW ONE", display_name="NEW ONE", waiting_count=5)
+
+    first, second = _heard(client, reverse("admin:llm_center_reviewmerchant_live"), change)
+    assert '"merchants": "0"' in first
+    assert '"merchants": "1", "transactions": "5"' in second
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_the_events_of_a_task_end_with_it(client):
+    staff = make_staff()
+    client.force_login(staff)
+    task = BackgroundTask.objects.create(name="import_mappings", user=staff)
+
+    def change() -> None:
+        BackgroundTask.objects.filter(pk=task.pk).update(status="completed", progress=7, total=7)
+
+    first, second = _heard(client, reverse("api-task-events", args=[task.pk]), change)
+    assert '"status": "queued"' in first
+    assert '"status": "completed", "progress": 7' in second
+
+
+def _heard(client: Client, path: str, change: Callable[[], None]) -> tuple[str, str]:
+    """The first event of the stream, and the one that follows the change."""
     cookie = f"sessionid={client.cookies['sessionid'].value}"
     scope = {
-        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "query_string": b"",
-        "path": reverse("admin:llm_center_reviewmerchant_live"), "headers": [(b"cookie", cookie.encode()), (b"host", b"testserver")],
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "query_string": b"", "path": path,
+        "headers": [(b"cookie", cookie.encode()), (b"host", b"testserver"), (b"accept", b"text/event-stream")],
         "client": ("127.0.0.1", 1), "server": ("testserver", 80), "asgi": {"version": "3.0"},
     }  # fmt: skip
 
-    async def listen() -> list[str]:
+    async def listen() -> tuple[str, str]:
         talk = ApplicationCommunicator(get_asgi_application(), scope)
         await talk.send_input({"type": "http.request", "body": b"", "more_body": False})
         assert (await talk.receive_output(10))["status"] == 200
-        heard = [(await talk.receive_output(10))["body"].decode()]
-        await sync_to_async(Merchant.objects.create)(merchant_key="NEW ONE", display_name="NEW ONE", waiting_count=5)
-        heard.append((await talk.receive_output(10))["body"].decode())
+        first = (await talk.receive_output(10))["body"].decode()
+        await sync_to_async(change)()
+        second = (await talk.receive_output(10))["body"].decode()
         await talk.send_input({"type": "http.disconnect"})
         await talk.wait(5)
         await sync_to_async(connections.close_all)()
-        return heard
+        return first, second
 
-    first, second = asyncio.run(listen())
-    assert '"merchants": "0"' in first
-    assert '"merchants": "1", "transactions": "5"' in second
+    return asyncio.run(listen())

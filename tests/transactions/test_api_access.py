@@ -76,6 +76,7 @@ def test_what_names_a_thing_is_for_its_owner_and_staff_sees_tasks_only(world: Wo
     named = [(path, method) for path, method in _addresses() if "{" in path]
     assert {path for path, _ in named if not path.startswith("/api/admin/")} == {
         "/api/tasks/{task_id}",
+        "/api/tasks/{task_id}/events",
         "/api/tasks/{task_id}/rejects",
         "/api/transactions/{transaction_id}",
     }

@@ -14,6 +14,7 @@ urlpatterns = [
     path("transactions/bulk", views.TransactionBulkView.as_view(), name="api-transactions-bulk"),
     path("transactions/<int:transaction_id>", views.TransactionDetailView.as_view(), name="api-transaction"),
     path("tasks/<uuid:task_id>", views.TaskView.as_view(), name="api-task"),
+    path("tasks/<uuid:task_id>/events", views.TaskEventsView.as_view(), name="api-task-events"),
     path("tasks/<uuid:task_id>/rejects", views.TaskRejectsView.as_view(), name="api-task-rejects"),
 ]
 for _area in (*CUSTOMER_AREAS, "admin"):

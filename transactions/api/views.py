@@ -16,10 +16,12 @@ from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api import ApiView, RateLimit, keyset_page, page_limit
+from kamioi_site.streaming import csv_download, live_figures
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
@@ -331,21 +333,61 @@ class TaskView(ApiView):
     @extend_schema(responses={200: shapes.TaskOutput} | _errors(401, 404), tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> Response:
         """A task of the caller's own, or any for staff; anybody else's is 404."""
+        return Response(_task_body(_task(request, task_id)))
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Lets callers ask for `text/event-stream`; the stream itself is made by the view."""
+
+    media_type = "text/event-stream"
+    format = "events"
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        """Nothing comes here: the view streams, and refusals are JSON."""
+        return JSONRenderer().render(data)
+
+
+class TaskEventsView(ApiView):
+    """How far a background task is, as it changes."""
+
+    renderer_classes = [JSONRenderer, EventStreamRenderer]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """A refusal is JSON, whatever was asked for."""
+        reply = super().handle_exception(exc)
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return reply
+
+    @extend_schema(responses={(200, "text/event-stream"): OpenApiTypes.STR} | _errors(401, 404), tags=["tasks"])
+    def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
+        """Server-sent events with the body of `GET /api/tasks/{task_id}`, the last one when the task has ended.
+
+        Every event is the whole state, so a reader that was away (`Last-Event-ID`) misses nothing.
+        """
         task = _task(request, task_id)
-        body = {
-            "success": True,
-            "task_id": task.pk,
-            "name": task.name,
-            "status": task.status,
-            "progress": task.progress,
-            "total": task.total,
-            "percent": _percent(task),
-            "result": task.result,
-            "error": task.error,
-        }
-        if _is_import(task):
-            body["rejects_url"] = reverse("api-task-rejects", args=[task.pk])
-        return Response(body)
+
+        def look() -> dict[str, Any]:
+            return _task_body(BackgroundTask.objects.select_related("statement").get(pk=task.pk))
+
+        ended = {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
+        return live_figures(request._request, look, done=lambda body: body["status"] in ended, every=0.5)
+
+
+def _task_body(task: BackgroundTask) -> dict[str, Any]:
+    body = {
+        "success": True,
+        "task_id": task.pk,
+        "name": task.name,
+        "status": task.status,
+        "progress": task.progress,
+        "total": task.total,
+        "percent": _percent(task),
+        "result": task.result,
+        "error": task.error,
+    }
+    if _is_import(task):
+        body["rejects_url"] = reverse("api-task-rejects", args=[task.pk])
+    return body
 
 
 class TaskRejectsView(ApiView):
@@ -357,10 +399,8 @@ class TaskRejectsView(ApiView):
         task = _task(request, task_id)
         if not _is_import(task):
             raise Http404
-        return StreamingHttpResponse(
-            statement_rejects_csv(statement=task.statement),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="rejects-{task.pk}.csv"'},
+        return csv_download(
+            request._request, statement_rejects_csv(statement=task.statement), filename=f"rejects-{task.pk}.csv"
         )
 
 
