@@ -17,6 +17,7 @@ from llm_center.models.assets import AmortizationEntry as AmortizationEntry
 from llm_center.models.assets import AssetEvent as AssetEvent
 from llm_center.models.assets import LlmDataAsset as LlmDataAsset
 from llm_center.models.calls import LlmCall as LlmCall
+from llm_center.models.deltas import MappingDelta as MappingDelta
 from llm_center.models.imports import MappingImport as MappingImport
 from llm_center.models.imports import MappingImportKey as MappingImportKey
 from llm_center.models.imports import MappingImportReject as MappingImportReject

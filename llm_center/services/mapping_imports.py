@@ -26,6 +26,7 @@ from llm_center import matcher
 from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services.brands import catalogue_refresh
+from llm_center.services.log import log_counted
 from llm_center.services.proposals import auto_approval_threshold, merchant_state, merchants_write
 from llm_center.services.review import four_eyes_limit
 from transactions.models import Company, Merchant, User
@@ -145,6 +146,9 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
                 ],
                 page_size=2_000,
             )  # fmt: skip
+            log_counted(
+                (now, LlmMapping.Status.APPROVED, LlmMapping.Source.BULK, False, row.confidence) for row, _ in good
+            )
             keys: dict[tuple[str, str], list[object]] = {}
             for row, key in good:
                 known = keys.get((key, row.ticker))

@@ -10,6 +10,7 @@ from django.utils import timezone
 from kamioi_site.errors import KamioiError
 from llm_center.errors import DecisionRefused
 from llm_center.models import LlmMapping
+from llm_center.services.log import log_create, log_update
 from llm_center.services.review import WAITING, Action, Decided, merchant_decide
 from transactions.models import BackgroundTask, Merchant, User
 from transactions.normalise import normalise
@@ -81,7 +82,7 @@ def mapping_submit(
     key = normalise(merchant_name)
     if not key:
         raise DecisionRefused("Nothing of this name names a merchant.")
-    mapping = LlmMapping.objects.create(
+    mapping = log_create(
         merchant_name=merchant_name[:255], merchant_key=key, ticker=ticker or None, category=category[:100],
         company_name=company_name[:200], confidence=confidence, source=source, user=by, ai_reasoning=notes,
         transaction_id=transaction_id,
@@ -134,6 +135,10 @@ def _merchant(mapping: LlmMapping) -> Merchant:
 def _mapping_close(mapping: LlmMapping, status: str, by: User) -> None:
     mapping.status, mapping.admin_approved = status, status == LlmMapping.Status.APPROVED
     mapping.decided_by, mapping.ai_decided_at = by, timezone.now()
-    LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at).update(
-        status=status, admin_approved=mapping.admin_approved, decided_by=by, ai_decided_at=mapping.ai_decided_at
+    log_update(
+        LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at),
+        status=status,
+        admin_approved=mapping.admin_approved,
+        decided_by=by,
+        ai_decided_at=mapping.ai_decided_at,
     )

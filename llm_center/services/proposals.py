@@ -26,6 +26,7 @@ from llm_center.providers import BatchResult, MerchantQuestion, Provider, provid
 from llm_center.selectors import descriptor_samples
 from llm_center.services.brands import catalogue_refresh
 from llm_center.services.learning import calibrated
+from llm_center.services.log import log_counted
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting
 from transactions.services.processing import merchants_release
@@ -218,6 +219,7 @@ def _answers_write(
     merchants_write(merchants, now)
     with connection.cursor() as cursor:
         execute_values(cursor.cursor, _LOG, log, page_size=BATCH)
+        log_counted((now, row[5], row[9], row[6], row[4]) for row in log)
         if decisions:
             execute_values(cursor.cursor, _DECISIONS, decisions, page_size=BATCH)
     return keys

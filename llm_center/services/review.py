@@ -22,6 +22,7 @@ from django.utils import timezone
 from kamioi_site.errors import KamioiError
 from llm_center.errors import DecisionRefused, MerchantChanged, TickerRefused, UndoRefused
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
+from llm_center.services.log import log_create, log_update
 from llm_center.services.proposals import merchant_state
 from transactions.errors import SettingError
 from transactions.models import BackgroundTask, Company, Merchant, Setting, User
@@ -398,9 +399,12 @@ def decision_undo(*, decision_id: int, by: User, reason: str = "") -> Decided:
     log = LlmMapping.objects.filter(
         merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ai_decided_at=decision.decided_at
     )
-    log.filter(source=LlmMapping.Source.ADMIN).update(status=LlmMapping.Status.REJECTED, admin_approved=False)
-    log.exclude(source=LlmMapping.Source.ADMIN).update(
-        status=LlmMapping.Status.PENDING, admin_approved=False, decided_by=None
+    log_update(log.filter(source=LlmMapping.Source.ADMIN), status=LlmMapping.Status.REJECTED, admin_approved=False)
+    log_update(
+        log.exclude(source=LlmMapping.Source.ADMIN),
+        status=LlmMapping.Status.PENDING,
+        admin_approved=False,
+        decided_by=None,
     )
     if decision.action == Action.REJECT:
         return Decided(undone, None)
@@ -474,11 +478,10 @@ def _log(merchant: Merchant, decision: MappingDecision, reason: str) -> None:
     )
     closed = {"decided_by": decision.decided_by, "ai_decided_at": decision.decided_at}
     if agreed:
-        open_rows.filter(ticker=merchant.ticker).update(
-            status=LlmMapping.Status.APPROVED, admin_approved=True, **closed
-        )
-    open_rows.update(status=LlmMapping.Status.REJECTED, **closed)
-    LlmMapping.objects.create(
+        same = open_rows.filter(ticker=merchant.ticker)
+        log_update(same, status=LlmMapping.Status.APPROVED, admin_approved=True, **closed)
+    log_update(open_rows, status=LlmMapping.Status.REJECTED, **closed)
+    log_create(
         merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ticker=merchant.ticker,
         category=merchant.category, confidence=merchant.confidence or Decimal(0), company_name=merchant.company_name,
         status=LlmMapping.Status.REJECTED if decision.action == Action.REJECT else LlmMapping.Status.APPROVED,

@@ -10,7 +10,7 @@ from transactions.models.activity import (
 )
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
-from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionKey
+from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionDelta, TransactionKey
 from transactions.models.user import ApiToken, User
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "StatementReject",
     "StockPrice",
     "Transaction",
+    "TransactionDelta",
     "TransactionKey",
     "User",
 ]

@@ -144,6 +144,34 @@ class Transaction(MonthlyPartitionedModel):
         return f"{self.merchant} {self.amount}"
 
 
+class TransactionDelta(models.Model):
+    """What one write changed in the figures of a day: rows and dollars that a (day, status, ticker) lost or gained.
+
+    Written by the statement that wrote the transactions, taken up and deleted by `analytics.services.rollups`.
+    `writes` is the number of rows of the table that the statement wrote, by which writes that nobody counted are noticed.
+    """
+
+    day = models.DateField()
+    status = models.CharField(max_length=16)
+    ticker = models.CharField(max_length=12, null=True)
+    rows = models.IntegerField()
+    amount = models.DecimalField(max_digits=18, decimal_places=2)
+    round_up = models.DecimalField(max_digits=18, decimal_places=2)
+    fee = models.DecimalField(max_digits=18, decimal_places=2)
+    investable = models.DecimalField(max_digits=18, decimal_places=2)
+    user = models.ForeignKey(
+        "transactions.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+",
+        help_text="Whose rows these are, where they are new.",
+    )  # fmt: skip
+    writes = models.IntegerField()
+
+    class Meta:
+        db_table = "transaction_deltas"
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.status} {self.rows:+d}"
+
+
 class TransactionKey(models.Model):
     """(user, idempotency key) → transaction: the same purchase sent twice is one purchase, in any month."""
 

@@ -120,7 +120,7 @@ def priced_release(*, now: datetime | None = None) -> int:
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement("release_priced"), {"now": now, "most": RELEASE_BATCH, "priced": priced})
-            moved = cursor.rowcount
+            moved = cursor.fetchone()[0]
         released += moved
         if moved < RELEASE_BATCH:
             break

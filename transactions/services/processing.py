@@ -62,15 +62,14 @@ def transactions_process(*, deadline: float | None = None, now: datetime | None 
     """Process pending transactions until none is left that this worker may take.
 
     Args:
-        deadline: `time.monotonic()` at which to stop after the current set.
+        deadline: `time.monotonic()` at which to stop after the current set; one set is done in any case.
         now: the time that prices are judged by; the current time for each set when not given.
     """
     done = Processed()
     if legacy_in_charge():  # during the migration, before the cut-over
         return done
-    while deadline is None or time.monotonic() < deadline:
-        moved = _set_book(ALL_BUCKETS, done, now=now)
-        if not moved:
+    while _set_book(ALL_BUCKETS, done, now=now):
+        if deadline is not None and time.monotonic() >= deadline:
             break
     return done
 
@@ -274,7 +273,7 @@ def orders_execute(*, now: datetime | None = None) -> int:
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement("release_orders"), {"now": now, "most": RELEASE_BATCH})
-            count = cursor.rowcount
+            count = cursor.fetchone()[0]
         moved += count
         if count < RELEASE_BATCH:
             break

@@ -4,7 +4,9 @@ WITH claimed AS MATERIALIZED (
     SELECT pending.*
     FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
     CROSS JOIN LATERAL (
-        SELECT id, user_id, date, amount, merchant, merchant_key, booking FROM transactions
+        SELECT id, user_id, date, amount, merchant, merchant_key, booking, ticker AS was_ticker,
+               round_up AS was_round_up, fee AS was_fee, investable AS was_investable
+        FROM transactions
         WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
         ORDER BY priority, id LIMIT %(per_bucket)s
     ) AS pending
@@ -67,7 +69,19 @@ moved AS (
     RETURNING transactions.id, transactions.user_id, transactions.date, transactions.status, transactions.merchant,
               transactions.merchant_key, transactions.category, transactions.ticker, transactions.round_up,
               transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price,
-              transactions.booking
+              transactions.booking, transactions.amount, was_ticker, was_round_up, was_fee, was_investable
+),
+-- counted: what the figures of each day lose and gain (see analytics.services.rollups).
+counted AS (
+    INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
+    SELECT (date AT TIME ZONE 'UTC')::date, side.status, side.ticker, sum(side.n), sum(side.n * amount),
+           sum(side.n * side.round_up), sum(side.n * side.fee), sum(side.n * side.investable), sum(greatest(side.n, 0))
+    FROM moved
+    CROSS JOIN LATERAL (VALUES
+        (-1, 'pending', was_ticker, was_round_up, was_fee, was_investable),
+        (1, moved.status, moved.ticker, moved.round_up, moved.fee, moved.investable)
+    ) AS side (n, status, ticker, round_up, fee, investable)
+    GROUP BY 1, 2, 3
 ),
 bought AS MATERIALIZED (
     SELECT moved.*, kamioi_cents(shares * price) AS cost

@@ -1,9 +1,13 @@
--- One purchase and its key, at once. No row comes back when the key was there already.
+-- One purchase, its key and what it adds to the figures of its day, at once. No row comes back when the key was there already.
 WITH fresh AS (
     INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date)
     VALUES (%(user)s, %(key)s, nextval(pg_get_serial_sequence('transactions', 'id')), %(date)s)
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
     RETURNING transaction_id
+),
+counted AS (
+    INSERT INTO transaction_deltas (day, status, rows, amount, round_up, fee, investable, user_id, writes)
+    SELECT (%(date)s AT TIME ZONE 'UTC')::date, 'pending', 1, %(amount)s, 0, 0, 0, %(user)s, 1 FROM fresh
 )
 INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
                           status, source, priority, created_at, updated_at)

@@ -25,6 +25,11 @@ added AS (
     SELECT id, %(user)s, date, merchant, merchant_key, amount, amount, category, description,
            'pending', 'statement', 9, %(now)s, %(now)s
     FROM numbered JOIN fresh ON fresh.transaction_id = numbered.id
-    RETURNING 1
+    RETURNING date, amount
+),
+counted_days AS (
+    INSERT INTO transaction_deltas (day, status, rows, amount, round_up, fee, investable, user_id, writes)
+    SELECT (date AT TIME ZONE 'UTC')::date, 'pending', count(*), sum(amount), 0, 0, 0, %(user)s, count(*)
+    FROM added GROUP BY 1
 )
 SELECT count(*) FROM added

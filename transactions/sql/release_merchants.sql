@@ -9,7 +9,15 @@ WITH released AS (
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'needs_review'
-    RETURNING transactions.id, transactions.user_id, transactions.date, transactions.merchant_key
+    RETURNING transactions.id, transactions.user_id, transactions.merchant_key, transactions.date, transactions.ticker, transactions.amount,
+              transactions.round_up, transactions.fee, transactions.investable
+),
+counted AS (
+    INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
+    SELECT (date AT TIME ZONE 'UTC')::date, side.status, ticker, sum(side.n), sum(side.n * amount),
+           sum(side.n * round_up), sum(side.n * fee), sum(side.n * investable), sum(greatest(side.n, 0))
+    FROM released CROSS JOIN (VALUES (-1, 'needs_review'), (1, 'pending')) AS side (n, status)
+    GROUP BY 1, 2, 3
 ),
 remembered AS (
     INSERT INTO released_transactions (decision_id, user_id, transaction_id, date)

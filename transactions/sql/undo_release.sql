@@ -10,7 +10,8 @@ WITH led_to AS MATERIALIZED (
 ),
 wrong AS MATERIALIZED (
     SELECT transactions.id, transactions.user_id, transactions.date, transactions.ticker, transactions.merchant,
-           transactions.booking, transactions.status = 'completed' AND transactions.investable > 0 AS booked
+           transactions.booking, transactions.status = 'completed' AND transactions.investable > 0 AS booked,
+           transactions.status, transactions.amount, transactions.round_up, transactions.fee, transactions.investable
     FROM transactions
     JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id AND led_to.date = transactions.date
     WHERE transactions.status IN ('completed', 'not_listed', 'mapped', 'awaiting_price')
@@ -58,6 +59,17 @@ moved AS (
         total_debit = transactions.amount, updated_at = %(now)s
     FROM wrong
     WHERE transactions.id = wrong.id AND transactions.user_id = wrong.user_id AND transactions.date = wrong.date
-    RETURNING wrong.booked
+    RETURNING wrong.*
+),
+counted AS (
+    INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
+    SELECT (date AT TIME ZONE 'UTC')::date, side.status, side.ticker, sum(side.n), sum(side.n * amount),
+           sum(side.n * side.round_up), sum(side.n * side.fee), sum(side.n * side.investable), sum(greatest(side.n, 0))
+    FROM moved
+    CROSS JOIN LATERAL (VALUES
+        (-1, moved.status, moved.ticker, moved.round_up, moved.fee, moved.investable),
+        (1, 'pending', NULL, 0, 0, 0)
+    ) AS side (n, status, ticker, round_up, fee, investable)
+    GROUP BY 1, 2, 3
 )
 SELECT count(*), count(*) FILTER (WHERE booked) FROM moved

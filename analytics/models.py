@@ -1,0 +1,96 @@
+"""Rollups: the figures of each day, kept up to date by what writes changed (`analytics.services.rollups`).
+
+The views that dashboards, reports and metrics read stand over these tables (`migrations/sql/0001_views.sql`).
+"""
+
+from django.db import models
+
+
+class TransactionDay(models.Model):
+    """Transactions of one day (UTC, of the purchase) by status and ticker; dollars are sums over them."""
+
+    day = models.DateField()
+    status = models.CharField(max_length=16)
+    ticker = models.CharField(max_length=12, blank=True, help_text="Empty where there is none.")
+    rows = models.BigIntegerField()
+    amount = models.DecimalField(max_digits=18, decimal_places=2)
+    round_up = models.DecimalField(max_digits=18, decimal_places=2)
+    fee = models.DecimalField(max_digits=18, decimal_places=2)
+    investable = models.DecimalField(max_digits=18, decimal_places=2)
+
+    class Meta:
+        db_table = "transaction_days"
+        constraints = [models.UniqueConstraint(fields=["day", "status", "ticker"], name="transaction_days_key")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.status} {self.ticker}"
+
+
+class CustomerMonth(models.Model):
+    """How many transactions a customer made in a month (UTC, of the purchase)."""
+
+    month = models.DateField()
+    user = models.ForeignKey(
+        "transactions.User", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    rows = models.BigIntegerField()
+
+    class Meta:
+        db_table = "customer_months"
+        constraints = [models.UniqueConstraint(fields=["month", "user"], name="customer_months_key")]
+
+    def __str__(self) -> str:
+        return f"{self.month} {self.user_id}"
+
+
+class MappingDay(models.Model):
+    """Rows of the log of proposals made on one day (UTC) by status, source and whether a machine decided."""
+
+    day = models.DateField()
+    status = models.CharField(max_length=10)
+    source = models.CharField(max_length=10)
+    automatic = models.BooleanField()
+    rows = models.BigIntegerField()
+    confidence = models.DecimalField(max_digits=20, decimal_places=4, help_text="Sum over the rows.")
+
+    class Meta:
+        db_table = "mapping_days"
+        constraints = [
+            models.UniqueConstraint(fields=["day", "status", "source", "automatic"], name="mapping_days_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.status}"
+
+
+class RollupPartition(models.Model):
+    """How much was written to a partition according to PostgreSQL's statistics, beside what was counted."""
+
+    name = models.CharField(max_length=63, primary_key=True)
+    relation = models.BigIntegerField(help_text="Its oid: a table made anew under the name is another one.")
+    written = models.BigIntegerField(help_text="Rows inserted, updated and deleted, when last looked at.")
+    ahead = models.BigIntegerField(help_text="Writes counted that the statistics do not show yet.")
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "rollup_partitions"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LlmAnalyticsSummary(models.Model):
+    """The materialized view `llm_analytics_summary`: mappings by day and status. Refreshed by `calculate_analytics`."""
+
+    pk = models.CompositePrimaryKey("date", "status")
+    date = models.DateField()
+    status = models.CharField(max_length=10)
+    count = models.BigIntegerField()
+    avg_confidence = models.DecimalField(max_digits=5, decimal_places=4)
+
+    class Meta:
+        db_table = "llm_analytics_summary"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.date} {self.status}: {self.count}"
