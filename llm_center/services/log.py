@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
+from llm_center.cache import mappings_changed
 from llm_center.models import LlmMapping, MappingDelta
 
 # (day, status, source, automatic) of a row.
@@ -38,6 +39,7 @@ def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> Non
         added[key] += 1
         confidence[key] += stated.quantize(_AS_STORED, ROUND_HALF_UP)
     MappingDelta.objects.bulk_create(_delta(key, count, confidence[key], count) for key, count in added.items())
+    mappings_changed()
 
 
 def log_update(rows: QuerySet[LlmMapping], *, status: str, **values: Any) -> int:
@@ -55,6 +57,7 @@ def log_update(rows: QuerySet[LlmMapping], *, status: str, **values: Any) -> int
                 _delta((day, status, source, automatic), count, confidence, count),
             )
         )
+        mappings_changed()
     return len(keys)
 
 
@@ -66,6 +69,7 @@ def log_delete(rows: QuerySet[LlmMapping]) -> int:
             return 0
         LlmMapping.objects.filter(pk__in=keys).delete()
         MappingDelta.objects.bulk_create(_delta(key, -count, -confidence, count) for key, count, confidence in before)
+        mappings_changed()
     return len(keys)
 
 
