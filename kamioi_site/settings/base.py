@@ -342,6 +342,15 @@ UNFOLD = {
                 ],
             },
             {
+                "title": "Figures",
+                "items": [
+                    _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
+                    _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Customers by month", "groups", "analytics_customermonth"),
+                    _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
+                ],
+            },
+            {
                 "title": "Operations",
                 "items": [
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
