@@ -10,7 +10,6 @@
 """
 
 import logging
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

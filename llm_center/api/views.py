@@ -22,7 +22,7 @@ from llm_center.api.rows import asset_row, mapping_row, page_of, schedule_row
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
 from llm_center.services.mappings import (
-    MappingDecided,
+    MappingOutcome,
     mapping_approve,
     mapping_reject,
     mapping_submit,
@@ -109,7 +109,9 @@ class DecideView(StaffView):
     approve = True
 
     @extend_schema(
-        request=shapes.DecideInput, responses={200: shapes.DecidedOutput} | errors(*BODY_ERRORS, 404, 409), tags=["llm center"]
+        request=shapes.DecideInput,
+        responses={200: shapes.DecidedOutput} | errors(*BODY_ERRORS, 404, 409),
+        tags=["llm center"],
     )
     def post(self, request: Request, mapping_id: int | None = None) -> Response:
         """Settle the mapping's merchant; what waits there is released in the background."""
@@ -124,7 +126,7 @@ class DecideView(StaffView):
             raise Http404 from error
         return Response(self._answer(done))
 
-    def _answer(self, done: MappingDecided) -> dict[str, Any]:
+    def _answer(self, done: MappingOutcome) -> dict[str, Any]:
         mapping, decided = done.mapping, done.decided
         waits = decided is not None and decided.pending is not None
         message = (
@@ -156,7 +158,9 @@ class DecideManyView(StaffView):
     needs = ("llm_center.change_reviewmerchant",)
     approve = True
 
-    @extend_schema(request=shapes.ManyInput, responses={200: shapes.ManyOutput} | errors(*BODY_ERRORS), tags=["llm center"])
+    @extend_schema(
+        request=shapes.ManyInput, responses={200: shapes.ManyOutput} | errors(*BODY_ERRORS), tags=["llm center"]
+    )
     def post(self, request: Request) -> Response:
         """Each by itself; what is refused is named, and the others go on."""
         data = checked(shapes.ManyInput(data=request.data))
@@ -216,9 +220,7 @@ class LookupView(ApiView):
     )
     def get(self, request: Request) -> Response:
         """By `?company=`."""
-        return self._answer(
-            checked(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")}))
-        )
+        return self._answer(checked(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")})))
 
     @extend_schema(
         request=shapes.LookupInput,

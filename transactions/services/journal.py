@@ -86,9 +86,7 @@ def entry_create(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, 
 
 
 @transaction.atomic
-def entry_change(
-    *, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool
-) -> JournalEntry:
+def entry_change(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool) -> JournalEntry:
     """Change a draft, and book it where `post` says so. `lines` None leaves them.
 
     Raises JournalEntry.DoesNotExist, EntryIsBooked, EntryRefused.

@@ -35,7 +35,11 @@ def person_change(*, user_id: int, changes: Mapping[str, Any], by: User) -> User
     _may_change(person, by)
     if changes.get("is_active") is False and person.pk == by.pk:
         raise PersonRefused("Nobody closes their own account here.")
-    said = [f"{name}: {getattr(person, name)!r} → {value!r}" for name, value in changes.items() if getattr(person, name) != value]
+    said = [
+        f"{name}: {getattr(person, name)!r} → {value!r}"
+        for name, value in changes.items()
+        if getattr(person, name) != value
+    ]
     for name, value in changes.items():
         setattr(person, name, value)
     person.full_clean(exclude=["password"])

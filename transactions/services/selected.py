@@ -140,7 +140,7 @@ def _looked_up(wanted: Sequence[int]) -> list[Look]:
     return [found.get(one) or Look(one, "", "not_found", None, "There is no such transaction.", ZERO) for one in wanted]
 
 
-def _look(
+def _look(  # noqa: PLR0917  # the columns of the statement
     number: int, merchant: str, amount: Decimal, status: str, set_aside: Decimal, known: str | None, ticker: str | None,
     enabled: bool, rule: str, flat: int, listed: bool | None,
 ) -> Look:  # fmt: skip

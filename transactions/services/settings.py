@@ -42,7 +42,9 @@ def setting_value(*, key: str, kind: str, text: str) -> str:
             raise SettingError("It must be a number.") from None
         low, high = RANGES.get(key, (None, None))
         if not number.is_finite() or (low is not None and high is not None and not low <= number <= high):
-            raise SettingError(f"It must be a number from {low} to {high}." if key in RANGES else "It must be a number.")
+            raise SettingError(
+                f"It must be a number from {low} to {high}." if key in RANGES else "It must be a number."
+            )
         if key in _WHOLE and number != int(number):
             raise SettingError("It must be a whole number.")
     return value.lower() if kind == Setting.Type.BOOLEAN else value
