@@ -117,12 +117,12 @@ CACHES: dict[str, Any] = {
             "CLIENT_CLASS": "django_redis.client.DefaultClient",
             # Redis away means slower, never an error.
             "IGNORE_EXCEPTIONS": True,
+            "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 1,
         },
     }
 }
-DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
 CELERY_RESULT_BACKEND = REDIS_URL
