@@ -17,5 +17,6 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]
+handler400 = "kamioi_site.api.bad_request"
 handler404 = "kamioi_site.api.page_not_found"
 handler500 = "kamioi_site.api.server_error"

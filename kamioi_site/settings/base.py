@@ -162,7 +162,11 @@ CELERY_TASK_ROUTES = {
     "release_merchants": {"queue": "transactions"},
     "process_transaction": {"queue": "transactions"},
     "process_transactions": {"queue": "transactions"},
+    "process_selected": {"queue": "transactions"},
+    "process_backlog": {"queue": "transactions"},
     "sweep_stuck": {"queue": "transactions"},
+    "check_ledger": {"queue": "analytics"},
+    "verify_ledger": {"queue": "analytics"},
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
@@ -172,6 +176,8 @@ CELERY_TASK_ROUTES = {
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
+    "remove_duplicates": {"queue": "bulk"},
+    "rebuild_indexes": {"queue": "bulk"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
@@ -311,6 +317,7 @@ UNFOLD = {
                     _menu("Statements", "upload_file", "transactions_statementimport"),
                     _menu("Unreadable rows", "report", "transactions_statementreject"),
                     _menu("Holdings", "savings", "transactions_holding"),
+                    _menu("Journal", "menu_book", "transactions_journalentry"),
                     _menu("Orders", "schedule", "transactions_order"),
                     _menu("Notifications", "notifications", "transactions_notification"),
                 ],
