@@ -264,6 +264,9 @@ SPECTACULAR_SETTINGS = {
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
 }
+# Open streams of events: of one caller, and of all, in one web process.
+EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
+EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
 # Scope → rates as `count/period`, all of them hold; an empty variable lifts the limit (benchmarks).
 API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),

@@ -1,6 +1,7 @@
 """The customer's API: thin views that parse, call one service or selector, and answer in the legacy shapes."""
 
 import re
+from collections.abc import Collection
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from django.contrib.auth import logout
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
@@ -21,12 +23,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api import ApiView, RateLimit, keyset_page, page_limit
-from kamioi_site.streaming import csv_download, live_figures
+from kamioi_site.events import Event, event_source, events_response
+from kamioi_site.streaming import csv_download
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
 from transactions.models import ApiToken, BackgroundTask, User
+from transactions.services.background import EVENTS
 from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -358,19 +362,37 @@ class TaskEventsView(ApiView):
         self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
         return reply
 
-    @extend_schema(responses={(200, "text/event-stream"): OpenApiTypes.STR} | _errors(401, 404), tags=["tasks"])
-    def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
+    @extend_schema(
+        parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.INT, OpenApiParameter.HEADER)],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR, 204: OpenApiResponse(description="Seen to its end.")}
+        | _errors(401, 404, 503),
+        tags=["tasks"],
+    )
+    def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         """Server-sent events with the body of `GET /api/tasks/{task_id}`, the last one when the task has ended.
 
-        Every event is the whole state, so a reader that was away (`Last-Event-ID`) misses nothing.
+        Every event is the whole state, and its id grows: a reader that was away says `Last-Event-ID` and misses nothing.
+        204 when it has seen the last one.
         """
         task = _task(request, task_id)
+        return events_response(
+            request._request, source=EVENTS, key=str(task.pk), caller=str(_user(request).pk), event=_task_event(task)
+        )
 
-        def look() -> dict[str, Any]:
-            return _task_body(BackgroundTask.objects.select_related("statement").get(pk=task.pk))
 
-        ended = {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
-        return live_figures(request._request, look, done=lambda body: body["status"] in ended, every=0.5)
+def _task_event(task: BackgroundTask) -> Event:
+    done = task.status in {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
+    return Event(task.version, _task_body(task), done)
+
+
+def _tasks_look(keys: Collection[str]) -> dict[str, Event]:
+    return {
+        str(task.pk): _task_event(task)
+        for task in BackgroundTask.objects.filter(pk__in=keys).select_related("statement")
+    }
+
+
+event_source(EVENTS, _tasks_look)
 
 
 def _task_body(task: BackgroundTask) -> dict[str, Any]:
