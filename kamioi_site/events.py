@@ -24,7 +24,7 @@ import re
 import signal
 import threading
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 CHANNEL: Final = "kamioi:1:events"
@@ -414,7 +414,7 @@ class EventStreams:
             self._opener = _Opener()
         response = await asyncio.get_running_loop().run_in_executor(_threads, self._opener, scope)
         if not isinstance(response, EventsResponse):
-            await _send_whole(send, response.status_code, _headers(response), b"".join(response))  # type: ignore[call-overload]
+            await _send_whole(send, response.status_code, _headers(response), b"".join(response))
             return
         streams = hub()
         refused = _refusal(streams, response.watch)
