@@ -321,6 +321,7 @@ SETTING_RANGES = {
     "four_eyes_limit": (Decimal(0), Decimal(10**9)),
     "llm_batch_size": (Decimal(1), Decimal(100)),
     "llm_monthly_budget": (Decimal(0), Decimal(10**6)),
+    "infrastructure_monthly_cost": (Decimal(0), Decimal(10**9)),
 }
 
 

@@ -346,7 +346,9 @@ UNFOLD = {
                 "items": [
                     _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
                     _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
-                    _menu("Customers by month", "groups", "analytics_customermonth"),
+                    _menu("Decisions by day", "timer", "analytics_decisionday"),
+                    _menu("Active customers", "groups", "analytics_customercount"),
+                    _menu("Customers by month", "person", "analytics_customermonth"),
                     _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
                 ],
             },
