@@ -8,7 +8,7 @@ from kamioi_site.db.sql_migrations import RunSQLFile
 class Migration(migrations.Migration):
     dependencies = [
         ("analytics", "0001_rollups"),
-        ("llm_center", "0014_waited_seconds"),
+        ("llm_center", "0015_waited_seconds"),
     ]
 
     operations = [

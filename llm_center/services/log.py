@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
@@ -59,37 +60,39 @@ def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> Non
     )  # fmt: skip
 
 
-def log_update(rows: QuerySet[LlmMapping], *, status: str, **values: Any) -> int:
-    """Move rows to another status, whatever else is written. Returns how many."""
-    assignments, parameters = ["status = %s"], [status]
+def log_update(rows: QuerySet[LlmMapping], **values: Any) -> int:
+    """Write these values into the rows, their status, source and confidence among them. Returns how many rows."""
+    assignments, parameters = [], []
     for name, value in values.items():
         field = LlmMapping._meta.get_field(name)
         plain = value.prepare_database_save(field) if hasattr(value, "prepare_database_save") else value
         assignments.append(f"{field.column} = %s")  # type: ignore[union-attr]  # the names are of columns
         parameters.append(field.get_db_prep_save(plain, connection))  # type: ignore[union-attr]
-    return _counted(
+    return _written(
         rows,
         f"UPDATE llm_mappings SET {', '.join(assignments)} FROM was",  # noqa: S608
-        "(-1, written.status, 0), (1, %s, 1)",
         parameters,
-        [status],
+        "(-1, written.status, written.source, written.confidence, 0), (1, now_status, now_source, now_confidence, 1)",
     )
 
 
 def log_delete(rows: QuerySet[LlmMapping]) -> int:
     """Take rows out of the log. Returns how many."""
-    return _counted(rows, "DELETE FROM llm_mappings USING was", "(-1, written.status, 1)", [], [])
-
-
-def _counted(
-    rows: QuerySet[LlmMapping], write: str, sides: str, write_parameters: list[Any], side_parameters: list[Any]
-) -> int:
-    """Write to these rows and count them: each adds to its `sides`, which are (sign, status, writes)."""
-    chosen, chosen_parameters = (
-        rows.order_by()
-        .values_list("pk", "created_at", "status", "source", "ai_auto_approved", "confidence")
-        .query.sql_with_params()
+    return _written(
+        rows, "DELETE FROM llm_mappings USING was", [], "(-1, written.status, written.source, written.confidence, 1)"
     )
+
+
+def _written(rows: QuerySet[LlmMapping], write: str, parameters: list[Any], sides: str) -> int:
+    """Write to these rows and count what each adds to its `sides`: (sign, status, source, confidence, writes)."""
+    try:
+        chosen, chosen_parameters = (
+            rows.order_by()
+            .values_list("pk", "created_at", "status", "source", "ai_auto_approved", "confidence")
+            .query.sql_with_params()
+        )
+    except EmptyResultSet:
+        return 0
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -97,18 +100,20 @@ def _counted(
             written AS (
                 {write}
                 WHERE llm_mappings.id = was.id AND llm_mappings.created_at = was.created_at
-                  AND llm_mappings.status = was.status
-                RETURNING was.*
+                  AND llm_mappings.status = was.status AND llm_mappings.source = was.source
+                  AND llm_mappings.confidence = was.confidence
+                RETURNING was.*, llm_mappings.status AS now_status, llm_mappings.source AS now_source,
+                          llm_mappings.confidence AS now_confidence
             ),
             counted AS (
                 INSERT INTO mapping_deltas (day, status, source, automatic, rows, confidence, writes)
-                SELECT (created_at AT TIME ZONE 'UTC')::date, side.status, source, automatic, sum(side.n),
-                       sum(side.n * confidence), sum(side.writes)
-                FROM written CROSS JOIN LATERAL (VALUES {sides}) AS side (n, status, writes)
+                SELECT (created_at AT TIME ZONE 'UTC')::date, side.status, side.source, automatic, sum(side.n),
+                       sum(side.n * side.confidence), sum(side.writes)
+                FROM written CROSS JOIN LATERAL (VALUES {sides}) AS side (n, status, source, confidence, writes)
                 GROUP BY 1, 2, 3, 4
             )
             SELECT count(*) FROM written
             """,  # noqa: S608
-            [*chosen_parameters, *write_parameters, *side_parameters],
+            [*chosen_parameters, *parameters],
         )
         return int(cursor.fetchone()[0])

@@ -38,7 +38,7 @@ FROM (
         SELECT date_trunc('month', started_at AT TIME ZONE 'UTC')::date AS month, sum(cost) AS cost FROM llm_calls GROUP BY 1
     ) AS llm USING (month)
     CROSS JOIN (
-        SELECT max(CASE WHEN value ~ '^\d+(\.\d*)?$' THEN value::numeric END) AS a_month
+        SELECT max(CASE WHEN value ~ '^\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?$' THEN value::numeric END) AS a_month
         FROM admin_settings WHERE key = 'infrastructure_monthly_cost'
     ) AS infrastructure
 ) AS costs;

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("llm_center", "0013_mapping_deltas"),
+        ("llm_center", "0014_journal_role"),
     ]
 
     operations = [
