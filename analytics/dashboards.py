@@ -755,7 +755,10 @@ def _amortization(period: Period, links: Links) -> Content:
     page = links.to("llm_center_llmdataasset")
     return Content(
         figures=[
-            Figure("Carrying value", money(sum((asset.carrying for asset in assets), ZERO)), f"of {len(assets)} asset{'' if len(assets) == 1 else 's'}", page),
+            Figure(
+                "Carrying value", money(sum((asset.carrying for asset in assets), ZERO)),
+                f"of {len(assets)} asset{'' if len(assets) == 1 else 's'}", page,
+            ),
             Figure(
                 "Charged in twelve months", money(sum((m.amount for m in months), ZERO)),
                 link=links.to("llm_center_amortizationentry"),
@@ -781,7 +784,7 @@ def _queues(period: Period, links: Links) -> Content:
     return Content(
         figures=[Figure("Messages that wait", number(sum(row.waiting for row in rows)))],
         chart=Chart("hbar", [row.queue for row in rows], [Series("waiting", [float(row.waiting) for row in rows], PRIMARY)]),
-        table=Table(["Queue", "Waiting"], [[_text(row.queue), _count(row.waiting)] for row in rows]),
+        table=Table(["Queue", "Waiting"], [[_text(row.queue), _count(row.waiting)] for row in rows], open=True),
         counted_at=timezone.now(),
     )  # fmt: skip
 

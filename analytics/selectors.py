@@ -2,7 +2,7 @@
 
 Figures of a period come from the rollups (`analytics.models`, `migrations/sql/0001_views.sql`), whose size follows days,
 not rows. What is not in a rollup is looked at through an index, and no further than a bound that the function names.
-Everything goes over `read_connection()` and is given up after `STATEMENT_SECONDS`: a slow answer is an error that
+Everything goes over `read_connection()` and is given up after `STATEMENT_MILLISECONDS`: a slow answer is an error that
 says so, never a page that hangs. Dollars are `Decimal`, days UTC.
 """
 
@@ -25,7 +25,7 @@ from llm_center.services.review import queue_totals_lately
 from transactions.legacy.state import state_read
 from transactions.money import ZERO
 
-STATEMENT_SECONDS: Final = 3
+STATEMENT_MILLISECONDS: Final = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def reading() -> Iterator[CursorWrapper]:
     """A cursor for figures: one transaction, bounded in time."""
     connection = read_connection()
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
+        cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}")
         yield cursor
 
 

@@ -178,7 +178,9 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Links lead here from a customer, a merchant and a ticker."""
-        return lookup in {"user__id__exact", "merchant_key__exact", "ticker__exact", "status__exact"}
+        return lookup in {
+            "user__id__exact", "merchant_key__exact", "ticker__exact", "status__exact", "date_from", "date_to",
+        }  # fmt: skip
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """The customer by e-mail, looked up first; else a merchant key. Never a scan of names."""
@@ -267,7 +269,9 @@ class LedgerTransferAdmin(HistoryAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Links lead here from a transaction."""
-        return lookup in {"user_id__exact", "user_id", "transaction_id__exact", "kind__exact"}
+        return lookup in {
+            "user_id__exact", "user_id", "transaction_id__exact", "kind__exact", "account__exact", "date_from", "date_to",
+        }  # fmt: skip
 
 
 @admin.register(Holding)
