@@ -177,6 +177,7 @@ CELERY_TASK_ROUTES = {
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
+    "count_ledger": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -309,6 +310,16 @@ def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A dashboard in the admin's menu, shown to those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("dashboard", args=[name]),
+        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -329,6 +340,15 @@ UNFOLD = {
                     _menu("Review queue", "rule", "llm_center_reviewmerchant")
                     | {"badge": "analytics.home.queue_badge"},
                 ]
+            },
+            {
+                "title": "Dashboards",
+                "items": [
+                    _dashboard("LLM Center", "psychology", "llm-center"),
+                    _dashboard("Transactions", "monitoring", "transactions"),
+                    _dashboard("Finance", "finance", "finance"),
+                    _dashboard("Operations", "speed", "operations"),
+                ],
             },
             {
                 "title": "Customers",
@@ -367,6 +387,7 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
+                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
                 ],
             },
             {
