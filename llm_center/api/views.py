@@ -30,6 +30,7 @@ from llm_center.services.mappings import (
     queue_run_request,
 )
 from llm_center.services.review import queue_totals_lately
+from transactions.api.parts import IdempotentView
 from transactions.models import User
 from transactions.normalise import normalise
 
@@ -43,7 +44,7 @@ class StaffMay(BasePermission):
         return bool(user and user.is_staff and user.has_perms(getattr(view, "needs", ())))
 
 
-class StaffView(ApiView):
+class StaffView(IdempotentView):
     """Base of the views for staff; `needs` are the permissions."""
 
     permission_classes = [IsAuthenticated, StaffMay]
@@ -196,7 +197,7 @@ class DecideManyView(StaffView):
         )
 
 
-class SubmitView(ApiView):
+class SubmitView(IdempotentView):
     """Propose an owner of a merchant."""
 
     source = LlmMapping.Source.USER

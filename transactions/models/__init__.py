@@ -2,6 +2,8 @@
 
 from transactions.models.activity import (
     BackgroundTask,
+    Goal,
+    IdempotencyKey,
     MigrationReject,
     MigrationRun,
     Notification,
@@ -11,7 +13,7 @@ from transactions.models.activity import (
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionDelta, TransactionKey
-from transactions.models.user import ApiToken, User
+from transactions.models.user import ApiToken, User, UserSetting
 
 __all__ = [
     "USER_BUCKETS",
@@ -19,7 +21,9 @@ __all__ = [
     "ApiToken",
     "BackgroundTask",
     "Company",
+    "Goal",
     "Holding",
+    "IdempotencyKey",
     "LedgerAccount",
     "LedgerTransfer",
     "Merchant",
@@ -36,4 +40,5 @@ __all__ = [
     "TransactionDelta",
     "TransactionKey",
     "User",
+    "UserSetting",
 ]

@@ -1,5 +1,6 @@
 """The tasks of this room; each only wakes a service."""
 
+from transactions.tasks.accounts import expire_idempotency_keys, send_password_reset
 from transactions.tasks.ingest import ingest_statement
 from transactions.tasks.legacy import legacy_dual_write
 from transactions.tasks.market import refresh_prices
@@ -13,11 +14,13 @@ from transactions.tasks.processing import (
 
 __all__ = [
     "execute_queued_orders",
+    "expire_idempotency_keys",
     "ingest_statement",
     "legacy_dual_write",
     "process_transaction",
     "process_transactions",
     "refresh_prices",
     "release_merchants",
+    "send_password_reset",
     "sweep_stuck",
 ]
