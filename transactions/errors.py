@@ -43,6 +43,22 @@ class RequestUnderWay(KamioiError):
     status_code = 409
 
 
+class EntryRefused(KamioiError):
+    """This journal entry cannot be booked as it is."""
+
+
+class EntryIsBooked(KamioiError):
+    """A posted entry does not change: reverse it, and book it anew."""
+
+    status_code = 409
+
+
+class PersonRefused(KamioiError):
+    """This cannot be changed about the person."""
+
+    status_code = 403
+
+
 class EmailTaken(KamioiError):
     """Somebody is registered with this e-mail already."""
 

@@ -24,7 +24,7 @@ def remove_schedule(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("transactions", "0013_transaction_deltas"),
+        ("transactions", "0014_journal_entries"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
 
