@@ -107,7 +107,7 @@ class _Fleet:
         self.pgbouncer = _program("pgbouncer")
         self.ports = {f"web-{number}": free_port() for number in range(1, WEBS + 1)} | {
             "pgbouncer": free_port(),
-            "redis": redis_port,
+            "redis": urlsplit(self.redis.url).port or 0,
         }
         if self.nginx is None:
             self.ports["web-1"] = port
