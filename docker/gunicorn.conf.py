@@ -15,5 +15,6 @@ timeout = 60
 graceful_timeout = int(os.environ.get("WEB_GRACEFUL_TIMEOUT", "25"))  # event streams are cut then; browsers come back
 max_requests = 20_000
 max_requests_jitter = 4_000
+control_socket_disable = True  # nothing is to be written beside /tmp
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # the heartbeat's file: a disk could block
 accesslog = None if os.environ.get("WEB_ACCESS_LOG", "") == "off" else "-"
