@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install browser run stop test lint types migrations-check bench worker beat shell clean
+.PHONY: help install browser run cluster stop test lint types migrations-check bench worker beat shell clean
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -39,6 +39,9 @@ $(STAMP): requirements.txt
 
 run: install ## servers, demo, web, workers and beat; PORT=8000; Ctrl-C stops all
 	@exec $(BIN)/python -m kamioi_site.run
+
+cluster: install ## the topology of production as processes: replica, PgBouncer, nginx, a pool a queue; PORT=8000; Ctrl-C stops all
+	@exec docker/local-cluster --demo
 
 stop: install ## stop what a `make run` elsewhere or a manage.py command left running
 	@$(BIN)/python -m kamioi_site.run --stop

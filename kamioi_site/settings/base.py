@@ -248,7 +248,7 @@ FORMAT_MODULE_PATH = ["kamioi_site.formats"]
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = KAMIOI_HOME / "static"
+STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
