@@ -15,7 +15,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu import Queue
 
-from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_secret, env_str
+from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.access.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -58,6 +59,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
+    "transactions.audit.AuditMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -207,6 +209,9 @@ AUTH_PASSWORD_VALIDATORS = [
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+
+# Networks from where the admin and the API of staff can be reached; empty: from anywhere.
+STAFF_NETWORKS = env_networks("STAFF_NETWORKS")
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -384,7 +389,8 @@ UNFOLD = {
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
-                    _menu("Audit trail", "history", "admin_logentry"),
+                    _menu("Audit trail", "policy", "transactions_auditevent"),
+                    _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),

@@ -8,6 +8,7 @@ from transactions.models.activity import (
     StatementImport,
     StatementReject,
 )
+from transactions.models.audit import AuditEvent
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.journal import JournalEntry
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
@@ -18,6 +19,7 @@ __all__ = [
     "USER_BUCKETS",
     "Account",
     "ApiToken",
+    "AuditEvent",
     "BackgroundTask",
     "Company",
     "Holding",
