@@ -284,6 +284,7 @@ MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
+PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
