@@ -48,7 +48,7 @@ from redis import RedisError
 from redis.asyncio import Redis as AsyncRedis
 from rest_framework.utils.encoders import JSONEncoder
 
-from kamioi_site.api import error_body
+from kamioi_site.errors import error_body
 
 logger = logging.getLogger(__name__)
 

@@ -31,10 +31,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from kamioi_site.api import error_body
 from kamioi_site.cache import CacheFamily
 from kamioi_site.compression import uncompressed
-from kamioi_site.errors import KamioiError
+from kamioi_site.errors import KamioiError, error_body
 
 logger = logging.getLogger(__name__)
 
