@@ -188,6 +188,8 @@ CELERY_TASK_ROUTES = {
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
+    "export_person": {"queue": "bulk"},
+    "erase_person": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
