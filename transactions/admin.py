@@ -31,13 +31,14 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from waffle import models as waffle
 
-from kamioi_site.admin import HistoryAdmin, KeysetAdmin
+from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
 from kamioi_site.streaming import csv_download
 from transactions.errors import SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
+    AuditEvent,
     BackgroundTask,
     Company,
     Goal,
@@ -61,7 +62,7 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.services.background import task_send
+from transactions.services.background import task_retry
 from transactions.services.ingest import statement_rejects_csv, statement_upload
 from transactions.services.settings import setting_value
 from transactions.statements import preview
@@ -173,17 +174,21 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         "id", "date", "user", "merchant", "amount", "round_up", "ticker", "shares", "status_label", "source",
     )  # fmt: skip
     list_select_related = ("user",)
-    list_filter = ("status",)
+    list_filter = ("status", ("date", DayRangeFilter))
+    list_filter_submit = True
     search_fields = ("user__email__iexact", "merchant_key__exact")
     search_help_text = "The customer's whole e-mail, or a merchant that waits (as in the review queue)"
 
     def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
-        """By date where one customer is looked at: that is the index."""
-        return ("-date", "-id") if "user__id__exact" in request.GET else ("-id",)
+        """By date where one customer or some days are looked at: that is the index."""
+        by_date = {"user__id__exact", "date_from", "date_to"} & request.GET.keys()
+        return ("-date", "-id") if by_date else ("-id",)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Links lead here from a customer, a merchant and a ticker."""
-        return lookup in {"user__id__exact", "merchant_key__exact", "ticker__exact", "status__exact"}
+        return lookup in {
+            "user__id__exact", "merchant_key__exact", "ticker__exact", "status__exact", "date_from", "date_to",
+        }  # fmt: skip
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """The customer by e-mail, looked up first; else a merchant key. Never a scan of names."""
@@ -265,6 +270,22 @@ class LedgerAccountAdmin(ModelAdmin):
         return False
 
 
+class AccountFilter(admin.SimpleListFilter):
+    """Movements on either side of an account."""
+
+    title = "account"
+    parameter_name = "account__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The chart."""
+        return [(account.number, str(account)) for account in LedgerAccount.objects.all()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LedgerTransfer]) -> QuerySet[LedgerTransfer]:
+        """Debit or credit."""
+        number = self.value()
+        return queryset.filter(Q(debit_account=number) | Q(credit_account=number)) if number else queryset
+
+
 @admin.register(LedgerTransfer)
 class LedgerTransferAdmin(HistoryAdmin):
     """Every movement of money and shares."""
@@ -272,10 +293,18 @@ class LedgerTransferAdmin(HistoryAdmin):
     list_display = (
         "id", "date", "user_id", "kind", "debit_account", "credit_account", "amount", "ticker", "shares", "reference",
     )  # fmt: skip
+    list_filter = (AccountFilter, ("date", DayRangeFilter))
+    list_filter_submit = True
+
+    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
+        """By date where some days are looked at."""
+        return ("-date", "-id") if {"date_from", "date_to"} & request.GET.keys() else ("-id",)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Links lead here from a transaction."""
-        return lookup in {"user_id__exact", "user_id", "transaction_id__exact", "kind__exact"}
+        return lookup in {
+            "user_id__exact", "user_id", "transaction_id__exact", "kind__exact", "account__exact", "date_from", "date_to",
+        }  # fmt: skip
 
 
 @admin.register(JournalEntry)
@@ -380,6 +409,15 @@ class LogEntryAdmin(HistoryAdmin):
     list_select_related = ("user", "content_type")
 
 
+@admin.register(AuditEvent)
+class AuditEventAdmin(HistoryAdmin):
+    """Who of the staff did what, from where."""
+
+    list_display = ("at", "user", "kind", "action", "target", "status", "address")
+    list_filter = ("kind",)
+    list_select_related = ("user",)
+
+
 @admin.register(Setting)
 class SettingAdmin(ModelAdmin):
     """Settings that take effect with the next set of transactions. Each change is in the audit trail, old and new."""
@@ -429,12 +467,8 @@ class BackgroundTaskAdmin(StatusMixin, HistoryAdmin):
         if not request.user.has_perm("transactions.change_backgroundtask"):
             messages.error(request, "You may not send tasks again.")
             return
-        failed = list(tasks.filter(status=BackgroundTask.Status.FAILED))
-        for task in failed:
-            task.status, task.attempts, task.error = BackgroundTask.Status.QUEUED, 0, ""
-            task.save(update_fields=["status", "attempts", "error"])
-            task_send(task=task)
-        messages.success(request, f"{len(failed)} tasks sent again.")
+        sent = sum(task_retry(task_id=pk) for pk in tasks.values_list("pk", flat=True))
+        messages.success(request, f"{sent} tasks sent again.")
 
 
 class StatementForm(forms.Form):

@@ -16,7 +16,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu import Queue
 
-from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_secret, env_str
+from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.access.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -61,6 +62,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
+    "transactions.audit.AuditMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -182,6 +184,7 @@ CELERY_TASK_ROUTES = {
     "send_password_reset": {"queue": "notifications"},
     "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
+    "count_ledger": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -227,6 +230,9 @@ EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Kamioi <no-reply@localhost>")
 
+# Networks from where the admin and the API of staff can be reached; empty: from anywhere.
+STAFF_NETWORKS = env_networks("STAFF_NETWORKS")
+
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [csp.SELF],
@@ -247,7 +253,7 @@ FORMAT_MODULE_PATH = ["kamioi_site.formats"]
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = KAMIOI_HOME / "static"
+STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -311,6 +317,7 @@ MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
+PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
@@ -341,6 +348,16 @@ def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A dashboard in the admin's menu, shown to those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("dashboard", args=[name]),
+        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -361,6 +378,15 @@ UNFOLD = {
                     _menu("Review queue", "rule", "llm_center_reviewmerchant")
                     | {"badge": "analytics.home.queue_badge"},
                 ]
+            },
+            {
+                "title": "Dashboards",
+                "items": [
+                    _dashboard("LLM Center", "psychology", "llm-center"),
+                    _dashboard("Transactions", "monitoring", "transactions"),
+                    _dashboard("Finance", "finance", "finance"),
+                    _dashboard("Operations", "speed", "operations"),
+                ],
             },
             {
                 "title": "Customers",
@@ -401,6 +427,7 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
+                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
                 ],
             },
             {
@@ -408,7 +435,9 @@ UNFOLD = {
                 "items": [
                     _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
                     _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
-                    _menu("Customers by month", "groups", "analytics_customermonth"),
+                    _menu("Decisions by day", "timer", "analytics_decisionday"),
+                    _menu("Active customers", "groups", "analytics_customercount"),
+                    _menu("Customers by month", "person", "analytics_customermonth"),
                     _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
                 ],
             },
@@ -418,7 +447,8 @@ UNFOLD = {
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
-                    _menu("Audit trail", "history", "admin_logentry"),
+                    _menu("Audit trail", "policy", "transactions_auditevent"),
+                    _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
