@@ -1,7 +1,7 @@
 """Thin views for staff: parse, call one service or selector, answer in the legacy shapes."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -11,7 +11,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -31,7 +30,7 @@ from llm_center.services.mappings import (
 )
 from llm_center.services.review import queue_totals_lately
 from transactions.api.parts import IdempotentView
-from transactions.api.staff import BODY_ERRORS, StaffMay, StaffView, checked, errors, staff_of
+from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, staff_of
 from transactions.normalise import normalise
 
 
@@ -203,11 +202,10 @@ class SubmitView(IdempotentView):
         )
 
 
-class ManualSubmitView(SubmitView):
+class ManualSubmitView(SubmitView, StaffView):
     """The same for staff."""
 
-    permission_classes = [IsAuthenticated, StaffMay]
-    needs: ClassVar[tuple[str, ...]] = ("llm_center.change_reviewmerchant",)
+    needs = ("llm_center.change_reviewmerchant",)
     source = LlmMapping.Source.ADMIN
 
 

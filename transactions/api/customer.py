@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.http import FileResponse, Http404, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -22,9 +22,9 @@ from kamioi_site.streaming import csv_download
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import IdempotentView, caller, checked, errors
+from transactions.api.parts import IdempotentView, answered, caller, checked, errors
 from transactions.history import transactions_csv
-from transactions.models import BackgroundTask, StatementImport
+from transactions.models import BackgroundTask, StatementImport, User
 from transactions.services.customer import (
     goal_create,
     goal_delete,
@@ -50,32 +50,34 @@ class RoundUpTotalView(ConditionalView):
     """What was set aside."""
 
     @extend_schema(responses={200: shapes.RoundUpTotalOutput} | errors(401), tags=["portfolio"])
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Of all time, and of the last thirty days."""
-        found = selectors.completed_total(caller(request), "round_up")
-        return Response(_total(found, "roundups"))
+        return _total(caller(request), "round_up", "roundups")
 
 
 class FeeTotalView(ConditionalView):
     """What was paid in fees."""
 
     @extend_schema(responses={200: shapes.FeeTotalOutput} | errors(401), tags=["portfolio"])
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Of all time, and of the last thirty days."""
-        found = selectors.completed_total(caller(request), "fee")
-        return Response(_total(found, "fees"))
+        return _total(caller(request), "fee", "fees")
 
 
-def _total(found: selectors.Total, name: str) -> dict[str, Any]:
-    return {
-        "success": True,
-        "data": {
-            f"total_{name}": found["total"],
-            f"monthly_{name}": found["monthly"],
-            "count": found["count"],
-            "monthly_count": found["monthly_count"],
-        },
-    }
+def _total(user: User, column: str, name: str) -> HttpResponse:
+    def body() -> dict[str, Any]:
+        found = selectors.completed_total(user, column)
+        return {
+            "success": True,
+            "data": {
+                f"total_{name}": found["total"],
+                f"monthly_{name}": found["monthly"],
+                "count": found["count"],
+                "monthly_count": found["monthly_count"],
+            },
+        }
+
+    return answered(user, f"total.{column}", body)
 
 
 # --- Messages ---------------------------------------------------------------------------------------------------
