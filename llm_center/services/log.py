@@ -24,7 +24,15 @@ def log_create(**values: Any) -> LlmMapping:
     with transaction.atomic():
         mapping: LlmMapping = LlmMapping.objects.create(**values)
         log_counted(
-            [(mapping.created_at, mapping.status, mapping.source, mapping.ai_auto_approved, Decimal(mapping.confidence))]
+            [
+                (
+                    mapping.created_at,
+                    mapping.status,
+                    mapping.source,
+                    mapping.ai_auto_approved,
+                    Decimal(mapping.confidence),
+                )
+            ]
         )
     return mapping
 
