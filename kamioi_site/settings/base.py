@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from corsheaders.defaults import default_headers
+from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -41,6 +43,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "import_export",
     "waffle",
+    "corsheaders",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -49,6 +52,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -56,6 +60,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "kamioi_site.csp.PolicyMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -67,8 +72,13 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["kamioi_site.csp.FilesystemLoader", "kamioi_site.csp.AppDirectoriesLoader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -169,7 +179,10 @@ CELERY_TASK_ROUTES = {
     "verify_ledger": {"queue": "analytics"},
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
+    "send_password_reset": {"queue": "notifications"},
+    "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
+    "count_ledger": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -200,6 +213,33 @@ AUTH_PASSWORD_VALIDATORS = [
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
+# Where the link in the mail leads: the front end's page, which sends the token back.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+
+# --- Mail -------------------------------------------------------------------------------------------------------
+EMAIL_HOST = env_str("EMAIL_HOST")
+# Without a mail server, mail is printed.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env_int("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env_secret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Kamioi <no-reply@localhost>")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [csp.SELF],
+        "script-src": [csp.SELF, csp.NONCE],
+        "style-src": [csp.SELF, csp.NONCE],
+        "img-src": [csp.SELF, "data:"],
+        "object-src": [csp.NONE],
+        "base-uri": [csp.SELF],
+        "form-action": [csp.SELF],
+        "frame-ancestors": [csp.NONE],
+    }
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -216,6 +256,8 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
+# A statement up to this size is read while the customer waits (about a second); a larger one in the background.
+STATEMENT_SYNC_BYTES = env_int("STATEMENT_SYNC_BYTES", 256 * 1024)
 
 # --- API --------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -226,7 +268,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "kamioi_site.schema.ApiSchema",
     "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
@@ -257,7 +299,18 @@ API_RATES = {
     "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
     "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
+    "register": env_list("API_RATE_REGISTER", "20/h"),  # by address
+    "reset": env_list("API_RATE_RESET", "20/h"),  # by address
+    "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
 }
+IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
+
+# Front ends on other hosts: their origins, as `https://app.example.com`. Tokens and cookies are allowed to come along.
+CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition"]
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
@@ -295,6 +348,16 @@ def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A dashboard in the admin's menu, shown to those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("dashboard", args=[name]),
+        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -302,6 +365,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
+    "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.home.home",
@@ -316,6 +380,15 @@ UNFOLD = {
                 ]
             },
             {
+                "title": "Dashboards",
+                "items": [
+                    _dashboard("LLM Center", "psychology", "llm-center"),
+                    _dashboard("Transactions", "monitoring", "transactions"),
+                    _dashboard("Finance", "finance", "finance"),
+                    _dashboard("Operations", "speed", "operations"),
+                ],
+            },
+            {
                 "title": "Customers",
                 "items": [
                     _menu("People", "group", "transactions_user"),
@@ -326,6 +399,8 @@ UNFOLD = {
                     _menu("Journal", "menu_book", "transactions_journalentry"),
                     _menu("Orders", "schedule", "transactions_order"),
                     _menu("Notifications", "notifications", "transactions_notification"),
+                    _menu("Goals", "flag", "transactions_goal"),
+                    _menu("Preferences", "tune", "transactions_usersetting"),
                 ],
             },
             {
@@ -352,6 +427,18 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
+                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
+                ],
+            },
+            {
+                "title": "Figures",
+                "items": [
+                    _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
+                    _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Decisions by day", "timer", "analytics_decisionday"),
+                    _menu("Active customers", "groups", "analytics_customercount"),
+                    _menu("Customers by month", "person", "analytics_customermonth"),
+                    _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
                 ],
             },
             {
@@ -364,6 +451,7 @@ UNFOLD = {
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
+                    _menu("Answered requests", "repeat", "transactions_idempotencykey"),
                     _menu("Migration runs", "move_down", "transactions_migrationrun"),
                     _menu("Migration rejects", "rule_folder", "transactions_migrationreject"),
                 ],

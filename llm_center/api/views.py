@@ -1,7 +1,7 @@
 """Thin views for staff: parse, call one service or selector, answer in the legacy shapes."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -11,7 +11,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -34,7 +33,8 @@ from llm_center.services.mappings import (
     pending_approve_request,
     queue_run_request,
 )
-from transactions.api.staff import BODY_ERRORS, StaffMay, StaffView, checked, errors, queued, staff_of
+from transactions.api.parts import IdempotentView
+from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, queued, staff_of
 from transactions.normalise import normalise
 
 
@@ -274,7 +274,7 @@ class DecideManyView(StaffView):
         )
 
 
-class SubmitView(ApiView):
+class SubmitView(IdempotentView):
     """Propose an owner of a merchant."""
 
     source = LlmMapping.Source.USER

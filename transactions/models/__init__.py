@@ -2,6 +2,8 @@
 
 from transactions.models.activity import (
     BackgroundTask,
+    Goal,
+    IdempotencyKey,
     MigrationReject,
     MigrationRun,
     Notification,
@@ -12,7 +14,7 @@ from transactions.models.directory import Company, Merchant, ReleasedTransaction
 from transactions.models.journal import JournalEntry
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionDelta, TransactionKey
-from transactions.models.user import ApiToken, User
+from transactions.models.user import ApiToken, User, UserSetting
 
 __all__ = [
     "USER_BUCKETS",
@@ -20,7 +22,9 @@ __all__ = [
     "ApiToken",
     "BackgroundTask",
     "Company",
+    "Goal",
     "Holding",
+    "IdempotencyKey",
     "JournalEntry",
     "LedgerAccount",
     "LedgerTransfer",
@@ -38,4 +42,5 @@ __all__ = [
     "TransactionDelta",
     "TransactionKey",
     "User",
+    "UserSetting",
 ]
