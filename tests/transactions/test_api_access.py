@@ -73,7 +73,7 @@ def _call(client: APIClient, method: str, url: str) -> Any:
 
 
 def test_nothing_but_logging_in_answers_an_anonymous_caller(world: World, settings: Settings) -> None:
-    settings.API_RATES = dict.fromkeys(settings.API_RATES, [])
+    settings.API_RATES = {scope: [] for scope in settings.API_RATES}
     addresses = _addresses()
     assert len(addresses) > 25
     for path, method in addresses:
