@@ -287,6 +287,13 @@ class ApiView(APIView):
         """Bytes that the body of this request may have, None for any number."""
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        """Leave what was read of the body where the audit trail looks for the rows it names."""
+        inner = getattr(request, "_request", None)
+        if inner is not None:
+            inner.audit_data = request.__dict__.get("_full_data")
+        return super().finalize_response(request, response, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a body that is too large before a byte of it is parsed."""
         # DRF's parsers read the stream past Django's own check. Without a Content-Length DRF reads nothing.

@@ -38,6 +38,7 @@ from transactions.errors import SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
+    AuditEvent,
     BackgroundTask,
     Company,
     Goal,
@@ -406,6 +407,15 @@ class LogEntryAdmin(HistoryAdmin):
 
     list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "change_message")
     list_select_related = ("user", "content_type")
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(HistoryAdmin):
+    """Who of the staff did what, from where."""
+
+    list_display = ("at", "user", "kind", "action", "target", "status", "address")
+    list_filter = ("kind",)
+    list_select_related = ("user",)
 
 
 @admin.register(Setting)

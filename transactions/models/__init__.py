@@ -10,6 +10,7 @@ from transactions.models.activity import (
     StatementImport,
     StatementReject,
 )
+from transactions.models.audit import AuditEvent
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
 from transactions.models.journal import JournalEntry
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
@@ -20,6 +21,7 @@ __all__ = [
     "USER_BUCKETS",
     "Account",
     "ApiToken",
+    "AuditEvent",
     "BackgroundTask",
     "Company",
     "Goal",
