@@ -288,7 +288,13 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kamioi_site.api.refusals_documented",
+    ],
     "ENUM_NAME_OVERRIDES": {
+        "SettingType": "transactions.models.Setting.Type",
+        "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
