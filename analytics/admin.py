@@ -1,9 +1,57 @@
-"""Admin pages of the days of the ledger."""
+"""Admin pages of the rollups: the figures as they stand, what waits to be taken up, and what is known of each partition."""
 
 from django.contrib import admin
 
-from analytics.models import LedgerDay, LedgerMark
+from analytics.models import CustomerMonth, LedgerDay, LedgerMark, MappingDay, RollupPartition, TransactionDay
 from kamioi_site.admin import HistoryAdmin
+from llm_center.models import MappingDelta
+from transactions.models import TransactionDelta
+
+
+@admin.register(TransactionDay)
+class TransactionDayAdmin(HistoryAdmin):
+    """Transactions of a day."""
+
+    keyset = ("-day", "-status", "-ticker")
+    list_display = ("day", "status", "ticker", "rows", "amount", "round_up", "fee", "investable")
+
+
+@admin.register(CustomerMonth)
+class CustomerMonthAdmin(HistoryAdmin):
+    """Transactions of a customer in a month."""
+
+    list_display = ("month", "user", "rows")
+    list_select_related = ("user",)
+
+
+@admin.register(MappingDay)
+class MappingDayAdmin(HistoryAdmin):
+    """Proposals of a day."""
+
+    keyset = ("-day", "-status", "-source", "-automatic")
+    list_display = ("day", "status", "source", "automatic", "rows", "confidence")
+
+
+@admin.register(RollupPartition)
+class RollupPartitionAdmin(HistoryAdmin):
+    """What the figures know of each partition."""
+
+    keyset = ("-name",)
+    list_display = ("name", "written", "ahead", "verified_at")
+
+
+@admin.register(TransactionDelta)
+class TransactionDeltaAdmin(HistoryAdmin):
+    """Changes of transactions that the next refresh takes up."""
+
+    list_display = ("id", "day", "status", "ticker", "rows", "amount", "round_up", "fee", "investable")
+
+
+@admin.register(MappingDelta)
+class MappingDeltaAdmin(HistoryAdmin):
+    """Changes of the log of proposals that the next refresh takes up."""
+
+    list_display = ("id", "day", "status", "source", "automatic", "rows", "confidence")
 
 
 @admin.register(LedgerDay)

@@ -880,6 +880,32 @@ def _connections(period: Period, links: Links) -> Content:
     )  # fmt: skip
 
 
+def _cache(period: Period, links: Links) -> Content:
+    rows, now = selectors.cache_families(), timezone.now()
+    if not rows:
+        return Content(empty="Nothing was read through the cache today, or Redis is away.", counted_at=now)
+    reads, away = sum(row.reads for row in rows), sum(row.away for row in rows)
+    found = sum(row.hit + row.stale + row.shared for row in rows)
+    return Content(
+        figures=[
+            Figure("Found", percent(found / reads), f"of {reads:,} reads today"),
+            Figure("Without Redis", number(away), tone="bad" if away else ""),
+        ],
+        table=Table(
+            ["Family", "Reads", "Found", "Computed", "One computation (ms)"],
+            [
+                [
+                    _text(r.family), _count(r.reads), _share(r.hit_rate), _count(r.computed),
+                    Cell(round(r.compute_ms or 0, 1), "–" if r.compute_ms is None else f"{r.compute_ms:,.1f}"),
+                ]
+                for r in rows
+            ],
+            open=True,
+        ),
+        counted_at=now,
+    )  # fmt: skip
+
+
 def _partitions(period: Period, links: Links) -> Content:
     rows = selectors.partitions()
     least = min((row.headroom_months for row in rows), default=0)
@@ -980,7 +1006,8 @@ DASHBOARDS: Final = (
             Panel("workers", "Workers", _workers, live=True, deferred=True),
             Panel("failed", "Failed background tasks", _failed, live=True, wide=True),
             Panel("connections", "Connections", _connections, live=True),
-            Panel("partitions", "Partitions", _partitions, live=True),
+            Panel("cache", "Cache", _cache, live=True),
+            Panel("partitions", "Partitions", _partitions, live=True, wide=True),
             Panel("slow", "Slow statements", _slow, live=True, wide=True),
             Panel("replicas", "Replicas", _replicas, live=True),
             Panel("migration", "Migration", _migration, live=True),

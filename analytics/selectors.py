@@ -19,6 +19,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from kombu.exceptions import ChannelError
 
+from kamioi_site.cache import FamilyFigures, family_figures
 from kamioi_site.db.partitions import PartitionStatus, partitions_status
 from kamioi_site.db.replica import read_connection
 from llm_center.services.review import queue_totals_lately
@@ -707,6 +708,12 @@ def connections_now() -> Connections:
         cursor.execute(_BLOCKS)
         maximum, rate = cursor.fetchone()
     return Connections(by_state, maximum, rate)
+
+
+def cache_families() -> list[FamilyFigures]:
+    """What the reads of today (UTC) met, by family of cached values; the busiest first, those without a read left out."""
+    figures = [family for family in family_figures().values() if family.reads]
+    return sorted(figures, key=lambda family: -family.reads)
 
 
 def partitions() -> list[PartitionStatus]:

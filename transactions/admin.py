@@ -4,7 +4,6 @@ History is read-only: what was booked is corrected by booking, never by editing.
 are searched by exact values that an index serves.
 """
 
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -35,12 +34,14 @@ from waffle import models as waffle
 from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
 from kamioi_site.streaming import csv_download
+from transactions.errors import SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
     BackgroundTask,
     Company,
     Holding,
+    JournalEntry,
     LedgerAccount,
     LedgerTransfer,
     Merchant,
@@ -59,6 +60,7 @@ from transactions.models import (
 )
 from transactions.services.background import task_retry
 from transactions.services.ingest import statement_rejects_csv, statement_upload
+from transactions.services.settings import setting_value
 from transactions.statements import preview
 
 STATUS_LABELS = {
@@ -274,6 +276,15 @@ class LedgerTransferAdmin(HistoryAdmin):
         }  # fmt: skip
 
 
+@admin.register(JournalEntry)
+class JournalEntryAdmin(StatusMixin, HistoryAdmin):
+    """Entries of the company's own books that people wrote; they are written through the API."""
+
+    keyset = ("-entry_date", "-id")
+    list_display = ("number", "entry_date", "description", "amount", "status_label", "created_by", "posted_at")
+    list_select_related = ("created_by",)
+
+
 @admin.register(Holding)
 class HoldingAdmin(HistoryAdmin):
     """What customers own."""
@@ -342,16 +353,6 @@ class StockPriceAdmin(HistoryAdmin):
         return (queryset.filter(ticker=term) if term else queryset), False
 
 
-# What a value of this type must look like; a range for the settings that have one.
-SETTING_RANGES = {
-    "platform_fee": (Decimal(0), Decimal(100)),
-    "confidence_threshold": (Decimal("0.5"), Decimal(1)),
-    "four_eyes_limit": (Decimal(0), Decimal(10**9)),
-    "llm_batch_size": (Decimal(1), Decimal(100)),
-    "llm_monthly_budget": (Decimal(0), Decimal(10**6)),
-}
-
-
 class SettingForm(forms.ModelForm):
     """A setting with a value that the program can read."""
 
@@ -359,28 +360,14 @@ class SettingForm(forms.ModelForm):
 
     def clean_value(self) -> str:
         """The value, checked against the setting's type and range. Settings of the LLM may be empty."""
-        value = self.cleaned_data["value"].strip()
-        key = self.cleaned_data.get("key") or self.instance.key
-        kind = self.cleaned_data.get("type") or self.instance.type
-        if not value:
-            if key.startswith("llm_"):
-                return ""
-            raise forms.ValidationError("A value is needed.")
-        if key == "llm_provider" and value not in {"matcher", "openai"}:
-            raise forms.ValidationError("It must be matcher or openai.")
-        if kind == Setting.Type.BOOLEAN and value.lower() not in {"true", "false"}:
-            raise forms.ValidationError("It must be true or false.")
-        if kind == Setting.Type.DECIMAL or key in SETTING_RANGES:
-            try:
-                number = Decimal(value)
-            except InvalidOperation:
-                raise forms.ValidationError("It must be a number.") from None
-            low, high = SETTING_RANGES.get(key, (None, None))
-            if not number.is_finite() or (low is not None and high is not None and not low <= number <= high):
-                raise forms.ValidationError(f"It must be a number from {low} to {high}.")
-            if key == "llm_batch_size" and number != int(number):
-                raise forms.ValidationError("It must be a whole number.")
-        return value.lower() if kind == Setting.Type.BOOLEAN else value
+        try:
+            return setting_value(
+                key=self.cleaned_data.get("key") or self.instance.key,
+                kind=self.cleaned_data.get("type") or self.instance.type,
+                text=self.cleaned_data["value"],
+            )
+        except SettingError as error:
+            raise forms.ValidationError(str(error)) from error
 
 
 @admin.register(LogEntry)

@@ -35,3 +35,19 @@ class IdempotencyConflict(KamioiError):
     """This idempotency key was used for another purchase."""
 
     status_code = 409
+
+
+class EntryRefused(KamioiError):
+    """This journal entry cannot be booked as it is."""
+
+
+class EntryIsBooked(KamioiError):
+    """A posted entry does not change: reverse it, and book it anew."""
+
+    status_code = 409
+
+
+class PersonRefused(KamioiError):
+    """This cannot be changed about the person."""
+
+    status_code = 403

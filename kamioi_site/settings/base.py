@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -56,6 +57,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "kamioi_site.csp.PolicyMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -67,8 +69,13 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["kamioi_site.csp.FilesystemLoader", "kamioi_site.csp.AppDirectoriesLoader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -117,12 +124,12 @@ CACHES: dict[str, Any] = {
             "CLIENT_CLASS": "django_redis.client.DefaultClient",
             # Redis away means slower, never an error.
             "IGNORE_EXCEPTIONS": True,
+            "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 1,
         },
     }
 }
-DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
 CELERY_RESULT_BACKEND = REDIS_URL
@@ -162,7 +169,11 @@ CELERY_TASK_ROUTES = {
     "release_merchants": {"queue": "transactions"},
     "process_transaction": {"queue": "transactions"},
     "process_transactions": {"queue": "transactions"},
+    "process_selected": {"queue": "transactions"},
+    "process_backlog": {"queue": "transactions"},
     "sweep_stuck": {"queue": "transactions"},
+    "check_ledger": {"queue": "analytics"},
+    "verify_ledger": {"queue": "analytics"},
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
@@ -173,6 +184,8 @@ CELERY_TASK_ROUTES = {
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
+    "remove_duplicates": {"queue": "bulk"},
+    "rebuild_indexes": {"queue": "bulk"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
@@ -195,6 +208,19 @@ AUTH_PASSWORD_VALIDATORS = [
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [csp.SELF],
+        "script-src": [csp.SELF, csp.NONCE],
+        "style-src": [csp.SELF, csp.NONCE],
+        "img-src": [csp.SELF, "data:"],
+        "object-src": [csp.NONE],
+        "base-uri": [csp.SELF],
+        "form-action": [csp.SELF],
+        "frame-ancestors": [csp.NONE],
+    }
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -301,6 +327,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
+    "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.home.home",
@@ -331,6 +358,7 @@ UNFOLD = {
                     _menu("Statements", "upload_file", "transactions_statementimport"),
                     _menu("Unreadable rows", "report", "transactions_statementreject"),
                     _menu("Holdings", "savings", "transactions_holding"),
+                    _menu("Journal", "menu_book", "transactions_journalentry"),
                     _menu("Orders", "schedule", "transactions_order"),
                     _menu("Notifications", "notifications", "transactions_notification"),
                 ],
@@ -359,7 +387,16 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
-                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
+                ],
+            },
+            {
+                "title": "Figures",
+                "items": [
+                    _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
+                    _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Ledger by day", "event_note", "analytics_ledgerday"),
+                    _menu("Customers by month", "groups", "analytics_customermonth"),
+                    _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
                 ],
             },
             {

@@ -58,6 +58,25 @@ def log_update(rows: QuerySet[LlmMapping], *, status: str, **values: Any) -> int
     return len(keys)
 
 
+def log_rewrite(rows: QuerySet[LlmMapping], *, source: str, confidence: Decimal, **values: Any) -> int:
+    """Write a new proposal into rows that stay in their status. Returns how many."""
+    with transaction.atomic():
+        keys, before = _locked(rows)
+        if not keys:
+            return 0
+        LlmMapping.objects.filter(pk__in=keys).update(source=source, confidence=confidence, **values)
+        stated = confidence.quantize(_AS_STORED, ROUND_HALF_UP)
+        MappingDelta.objects.bulk_create(
+            delta
+            for (day, status, was, automatic), count, summed in before
+            for delta in (
+                _delta((day, status, was, automatic), -count, -summed, 0),
+                _delta((day, status, source, automatic), count, stated * count, count),
+            )
+        )
+    return len(keys)
+
+
 def log_delete(rows: QuerySet[LlmMapping]) -> int:
     """Take rows out of the log. Returns how many."""
     with transaction.atomic():

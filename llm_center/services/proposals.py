@@ -94,7 +94,12 @@ def queue_provider(*, threshold: Decimal | None) -> Provider:
     return provider(values.get("llm_provider"), ask_below=threshold, batch_size=size, monthly_budget=budget)
 
 
-def merchants_propose(*, deadline: float | None = None, report: Callable[[Proposed], None] | None = None) -> Proposed:
+def merchants_propose(
+    *,
+    deadline: float | None = None,
+    report: Callable[[Proposed], None] | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Proposed:
     """Propose an owner for each merchant that has no proposal yet, the oldest question first.
 
     Several workers may run it at once: each claims its merchants, asks the provider outside of any database
@@ -103,10 +108,11 @@ def merchants_propose(*, deadline: float | None = None, report: Callable[[Propos
     Args:
         deadline: `time.monotonic()` at which to stop after the current batch.
         report: called with the figures so far after each batch.
+        go_on: asked before each batch; the run ends when it says no.
     """
     done = Proposed()
     catalogue_refresh()
-    while deadline is None or time.monotonic() < deadline:
+    while (deadline is None or time.monotonic() < deadline) and go_on():
         threshold = auto_approval_threshold()
         chosen = queue_provider(threshold=threshold)
         claimed = _claim()

@@ -9,6 +9,7 @@ from transactions.models.activity import (
     StatementReject,
 )
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
+from transactions.models.journal import JournalEntry
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionDelta, TransactionKey
 from transactions.models.user import ApiToken, User
@@ -20,6 +21,7 @@ __all__ = [
     "BackgroundTask",
     "Company",
     "Holding",
+    "JournalEntry",
     "LedgerAccount",
     "LedgerTransfer",
     "Merchant",

@@ -1,10 +1,13 @@
 """The tasks of this room; each only wakes a service."""
 
 from transactions.tasks.ingest import ingest_statement
+from transactions.tasks.ledger import check_ledger, verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
 from transactions.tasks.market import refresh_prices
 from transactions.tasks.processing import (
     execute_queued_orders,
+    process_backlog,
+    process_selected,
     process_transaction,
     process_transactions,
     release_merchants,
@@ -12,12 +15,16 @@ from transactions.tasks.processing import (
 )
 
 __all__ = [
+    "check_ledger",
     "execute_queued_orders",
     "ingest_statement",
     "legacy_dual_write",
+    "process_backlog",
+    "process_selected",
     "process_transaction",
     "process_transactions",
     "refresh_prices",
     "release_merchants",
     "sweep_stuck",
+    "verify_ledger",
 ]
