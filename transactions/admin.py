@@ -38,9 +38,12 @@ from transactions.errors import SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
+    AuditEvent,
     BackgroundTask,
     Company,
+    Goal,
     Holding,
+    IdempotencyKey,
     JournalEntry,
     LedgerAccount,
     LedgerTransfer,
@@ -57,6 +60,7 @@ from transactions.models import (
     Transaction,
     TransactionKey,
     User,
+    UserSetting,
 )
 from transactions.services.background import task_retry
 from transactions.services.ingest import statement_rejects_csv, statement_upload
@@ -108,11 +112,13 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
     search_fields = ("email", "account_number")
     search_help_text = "The whole e-mail, or the account number"
     ordering = ("-id",)
-    readonly_fields = ("created_at", "updated_at", "last_login")
+    readonly_fields = ("created_at", "updated_at", "last_login", "terms_agreed_at", "privacy_agreed_at")
     fieldsets = (
         (None, {"fields": ("email", "password", "name", "account_type", "account_number")}),
         ("Round-up", {"fields": ("round_up_enabled", "round_up_rule", "round_up_amount")}),
-        ("Address", {"fields": ("city", "state", "zip_code", "phone")}),
+        ("Profile", {"fields": ("first_name", "last_name", "company_name", "risk_tolerance", "investment_goals")}),
+        ("Address", {"fields": ("address", "city", "state", "zip_code", "country", "time_zone", "phone")}),
+        ("Agreed", {"fields": ("terms_agreed_at", "privacy_agreed_at", "marketing_agreed")}),
         ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("History", {"fields": ("created_at", "updated_at", "last_login")}),
     )
@@ -220,6 +226,31 @@ class NotificationAdmin(HistoryAdmin):
 
     list_display = ("id", "user", "title", "type", "read", "created_at")
     list_select_related = ("user",)
+
+
+@admin.register(Goal)
+class GoalAdmin(HistoryAdmin):
+    """What customers save for."""
+
+    list_display = ("id", "user", "title", "goal_type", "current_amount", "target_amount", "created_at")
+    list_select_related = ("user",)
+
+
+@admin.register(UserSetting)
+class UserSettingAdmin(HistoryAdmin):
+    """Preferences that front ends keep for their customers."""
+
+    list_display = ("id", "user", "setting_key", "setting_value", "updated_at")
+    list_select_related = ("user",)
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(HistoryAdmin):
+    """Requests that may be sent again; what was answered stays with the customer."""
+
+    list_display = ("id", "user", "key", "status", "created_at")
+    list_select_related = ("user",)
+    fields = ("user", "key", "fingerprint", "status", "created_at")
 
 
 # --- The books --------------------------------------------------------------------------------------------------
@@ -378,6 +409,15 @@ class LogEntryAdmin(HistoryAdmin):
     list_select_related = ("user", "content_type")
 
 
+@admin.register(AuditEvent)
+class AuditEventAdmin(HistoryAdmin):
+    """Who of the staff did what, from where."""
+
+    list_display = ("at", "user", "kind", "action", "target", "status", "address")
+    list_filter = ("kind",)
+    list_select_related = ("user",)
+
+
 @admin.register(Setting)
 class SettingAdmin(ModelAdmin):
     """Settings that take effect with the next set of transactions. Each change is in the audit trail, old and new."""
@@ -436,8 +476,8 @@ class StatementForm(forms.Form):
 
     email = forms.EmailField(label="Customer's e-mail", widget=UnfoldAdminTextInputWidget)
     file = forms.FileField(
-        label="Statement", help_text="CSV as the bank wrote it, OFX or QFX.",
-        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv,.ofx,.qfx", "class": "kamioi-file"}),
+        label="Statement", help_text="CSV or Excel as the bank wrote it, OFX or QFX.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv,.xlsx,.xls,.ofx,.qfx", "class": "kamioi-file"}),
     )  # fmt: skip
 
     def clean_email(self) -> User:

@@ -37,7 +37,7 @@ def remove_schedule(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("analytics", "0001_rollups"),
+        ("analytics", "0003_schedule"),
         ("llm_center", "0012_roles"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
