@@ -435,7 +435,6 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
-                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
                 ],
             },
             {
@@ -443,6 +442,7 @@ UNFOLD = {
                 "items": [
                     _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
                     _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Ledger by day", "event_note", "analytics_ledgerday"),
                     _menu("Decisions by day", "timer", "analytics_decisionday"),
                     _menu("Active customers", "groups", "analytics_customercount"),
                     _menu("Customers by month", "person", "analytics_customermonth"),
