@@ -71,6 +71,7 @@ def standby(
     monkeypatch.setattr(replica, "_watch", replica._Watch())
     settings.REPLICA_WATCH_SECONDS, settings.REPLICA_RETRY_SECONDS = 0, 0.2
     before = connections["default"]
+    before.close()  # back to the pool that is about to go
     del connections["default"]
     if standby.process is None:
         standby.start()
