@@ -14,6 +14,9 @@ import redis.asyncio
 from django.core.exceptions import ImproperlyConfigured
 from django_redis import get_redis_connection
 from redis import Redis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 SENTINEL_PORT: Final = 26379
 # Seconds. A Sentinel that does not answer is passed over for the next one.
@@ -93,6 +96,7 @@ def cache_settings(url: str) -> dict[str, Any]:
         "CLIENT_CLASS": "django_redis.client.DefaultClient",
         # Redis away means slower, never an error.
         "IGNORE_EXCEPTIONS": True,
+        "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
         "SOCKET_CONNECT_TIMEOUT": 1,
         "SOCKET_TIMEOUT": 1,
     }
@@ -103,8 +107,10 @@ def cache_settings(url: str) -> dict[str, Any]:
         url = f"{scheme}://{quote(address.service, safe='')}/{address.database}?is_master=1"
         options |= {
             "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+            "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.SentinelCircuitPool",
             "SENTINELS": list(address.sentinels),
-            "SENTINEL_KWARGS": address.sentinel_options,
+            # A Sentinel that does not answer is passed over at once for the next one.
+            "SENTINEL_KWARGS": address.sentinel_options | {"retry": Retry(NoBackoff(), 0)},
             **{name.upper(): value for name, value in address.login.items()},
         }
     return {
@@ -129,7 +135,8 @@ def celery_options(url: str) -> dict[str, Any]:
     address = sentinel_address(url)
     if address is None:
         return {}
-    return {"master_name": address.service, "sentinel_kwargs": address.sentinel_options}
+    options = address.sentinel_options | {"retry": Retry(NoBackoff(), 0)}
+    return {"master_name": address.service, "sentinel_kwargs": options}
 
 
 def redis_client() -> Redis:
@@ -143,7 +150,20 @@ def async_redis_client(url: str, **options: Any) -> "redis.asyncio.Redis":
     if address is None:
         return redis.asyncio.Redis.from_url(url, **options)
     sentinel = redis.asyncio.Sentinel(
-        list(address.sentinels), sentinel_kwargs=address.sentinel_options, db=address.database, ssl=address.ssl,
+        list(address.sentinels),
+        sentinel_kwargs=address.sentinel_options | {"retry": AsyncRetry(NoBackoff(), 0)},
+        db=address.database,
+        ssl=address.ssl,
         **address.login,
-    )  # fmt: skip
-    return sentinel.master_for(address.service, **options)  # type: ignore[no-any-return]
+    )
+    return sentinel.master_for(address.service, redis_class=_SentinelClient, **options)  # type: ignore[no-any-return]
+
+
+class _SentinelClient(redis.asyncio.Redis):
+    """Takes its connections to the Sentinels with it when it is closed."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        manager = self.connection_pool.sentinel_manager
+        await super().aclose(close_connection_pool)
+        for sentinel in manager.sentinels:
+            await sentinel.aclose()

@@ -19,7 +19,7 @@ import psycopg2
 import redis
 
 from kamioi_site import embedded
-from kamioi_site.embedded import _as_user, _free_port, _open_the_way, _plain_environment, _server_owner
+from kamioi_site.embedded import as_user, free_port, open_the_way, plain_environment, server_owner
 from tests.workers import wait_until
 
 _FAST = {
@@ -39,18 +39,18 @@ class Server:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.owner = _server_owner()
+        self.owner = server_owner()
         directory.mkdir(mode=0o700)
         if self.owner is not None:
             os.chown(directory, self.owner.pw_uid, self.owner.pw_gid)
-        _open_the_way(directory, self.owner)
+        open_the_way(directory, self.owner)
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str) -> None:
         """Run a program to its end as the servers' user."""
         done = subprocess.run(
-            arguments, cwd=self.directory, env=_plain_environment(), capture_output=True, text=True, check=False,
-            **_as_user(self.owner),
+            arguments, cwd=self.directory, env=plain_environment(), capture_output=True, text=True, check=False,
+            **as_user(self.owner),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
@@ -58,8 +58,8 @@ class Server:
         """Start the server itself."""
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                arguments, cwd=self.directory, env=_plain_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                **_as_user(self.owner),
+                arguments, cwd=self.directory, env=plain_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                **as_user(self.owner),
             )  # fmt: skip
 
     def log(self) -> str:
@@ -152,7 +152,7 @@ class RedisServer(Server):
 
     def __init__(self, directory: Path, *, sentinel: bool = False) -> None:
         super().__init__(directory)
-        self.port, self.sentinel = _free_port(), sentinel
+        self.port, self.sentinel = free_port(), sentinel
 
     def start(self, **settings: str) -> None:
         """Start with these settings (`save: 300 1` is `save="300 1"`), and wait until it answers."""

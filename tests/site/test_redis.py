@@ -27,7 +27,9 @@ PASSWORD = "an e@sy/one"
 
 
 def test_a_sentinel_url_names_everything():
-    found = sentinel_address(f"sentinel://app:{quote(PASSWORD, safe='')}@s1:26380,s2,[::1]:7/main/3?sentinel_password=other")
+    found = sentinel_address(
+        f"sentinel://app:{quote(PASSWORD, safe='')}@s1:26380,s2,[::1]:7/main/3?sentinel_password=other"
+    )
     assert found is not None
     assert found.sentinels == (("s1", 26380), ("s2", 26379), ("::1", 7))
     assert (found.service, found.database, found.username, found.password) == ("main", 3, "app", PASSWORD)
@@ -41,7 +43,9 @@ def test_other_urls_stay_as_they_are():
         assert cache_settings(url)["LOCATION"] == url
 
 
-@pytest.mark.parametrize("url", ["sentinel://", "sentinel://h", "sentinel://h:x/m", "sentinel://h/m/n", "sentinel://h/m?a=1"])
+@pytest.mark.parametrize(
+    "url", ["sentinel://", "sentinel://h", "sentinel://h:x/m", "sentinel://h/m/n", "sentinel://h/m?a=1"]
+)
 def test_a_sentinel_url_that_lacks_something_stops_the_start_without_telling_the_password(url):
     with pytest.raises(ImproperlyConfigured, match=r"sentinel://:password@host:26379,host:26379/service/0"):
         sentinel_address(url)
