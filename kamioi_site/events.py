@@ -43,12 +43,11 @@ from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
-from django_redis import get_redis_connection
 from redis import RedisError
-from redis.asyncio import Redis as AsyncRedis
 from rest_framework.utils.encoders import JSONEncoder
 
 from kamioi_site.errors import error_body
+from kamioi_site.redis import async_redis_client, redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def publish(source: str, key: str) -> None:
 
 def _publish(name: str) -> None:
     with suppress(RedisError):
-        get_redis_connection("default").publish(CHANNEL, name)
+        redis_client().publish(CHANNEL, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +257,7 @@ class Hub:
         """Hear from Redis what changed; when it goes, try again until it is back."""
         pause = 0.5
         while True:
-            client = AsyncRedis.from_url(
-                settings.CACHES["default"]["LOCATION"], socket_connect_timeout=2, health_check_interval=10
-            )
+            client = async_redis_client(settings.REDIS_URL, socket_connect_timeout=2, health_check_interval=10)
             try:
                 async with client.pubsub(ignore_subscribe_messages=True) as subscriber:
                     await subscriber.subscribe(CHANNEL)

@@ -335,6 +335,7 @@ def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_bac
     server = EmbeddedRedis(tmp_path)
     server.start()
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": server.url}}
+    settings.REDIS_URL = server.url
     task, token = _task()
 
     async def story() -> None:
