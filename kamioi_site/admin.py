@@ -197,8 +197,20 @@ for _theirs in (TOTPDevice, StaticDevice):
         admin.site.unregister(_theirs)
 
 
+class _RemovableAdmin(KeysetAdmin):
+    """Rows that the work itself makes: shown, and taken away by who may."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody makes one by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nor changes one."""
+        return False
+
+
 @admin.register(TOTPDevice)
-class SecondFactorAdmin(HistoryAdmin):
+class SecondFactorAdmin(_RemovableAdmin):
     """Who has a second factor. Removing one lets a person who lost phone and codes set up another."""
 
     list_display = ("user", "name", "confirmed", "created_at", "last_used_at", "throttling_failure_count")
@@ -214,7 +226,7 @@ class SecondFactorAdmin(HistoryAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Administrators, for others than themselves: their own they turn off with a code."""
-        allowed: bool = ModelAdmin.has_delete_permission(self, request, obj)
+        allowed: bool = super().has_delete_permission(request, obj)
         return allowed and getattr(obj, "user_id", None) != request.user.pk
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
@@ -224,7 +236,7 @@ class SecondFactorAdmin(HistoryAdmin):
 
 
 @admin.register(AccessAttempt)
-class FailedLogInAdmin(HistoryAdmin):
+class FailedLogInAdmin(_RemovableAdmin):
     """Wrong passwords by e-mail and address. Removing a row lets that pair try again at once."""
 
     list_display = ("username", "ip_address", "failures_since_start", "attempt_time", "path_info")
@@ -236,7 +248,3 @@ class FailedLogInAdmin(HistoryAdmin):
         """By the e-mail."""
         term = search_term.strip().lower()
         return (queryset.filter(username=term) if term else queryset), False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Who may unlock."""
-        return bool(ModelAdmin.has_delete_permission(self, request, obj))

@@ -185,7 +185,7 @@ class RateLimit(BaseThrottle):
         scope = getattr(view, "rate_scope", None) or ("authenticated" if known else "anonymous")
         return self.count(request, scope=scope, key="user" if known else "ip")
 
-    def count(self, request: Request, *, scope: str, key: Any) -> bool:
+    def count(self, request: Request | HttpRequest, *, scope: str, key: Any) -> bool:
         """Count one request under `key` against every rate of the scope; False when one is exceeded."""
         allowed = True
         for rate in settings.API_RATES[scope]:

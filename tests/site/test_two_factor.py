@@ -10,7 +10,7 @@ from django.core.checks import run_checks
 from django.test import Client
 from django.urls import reverse
 from django_otp.oath import TOTP
-from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
@@ -130,7 +130,7 @@ def test_it_is_turned_off_with_a_code_only(browser: Client, staff: User, device:
     browser.post(PAGE, {"code": _code(device)})
     browser.post(PAGE, {"action": "off", "code": "zzzzzzzz"})
     assert TOTPDevice.objects.filter(user=staff).exists()
-    staff.staticdevice_set.get().throttle_reset()
+    StaticDevice.objects.get(user=staff).throttle_reset()
     browser.post(PAGE, {"action": "off", "code": recovery[0]})
     assert not TOTPDevice.objects.filter(user=staff).exists()
     assert browser.get("/admin/").status_code == 200
