@@ -9,6 +9,7 @@ from kamioi_site import health
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
+    path("admin/dashboards/", include("analytics.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

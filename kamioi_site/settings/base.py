@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from corsheaders.defaults import default_headers
 from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu import Queue
 
-from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_secret, env_str
+from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
@@ -42,6 +43,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "import_export",
     "waffle",
+    "corsheaders",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -51,7 +53,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.access.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -59,6 +63,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
+    "transactions.audit.AuditMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -177,7 +182,10 @@ CELERY_TASK_ROUTES = {
     "verify_ledger": {"queue": "analytics"},
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
+    "send_password_reset": {"queue": "notifications"},
+    "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
+    "count_ledger": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -208,6 +216,23 @@ AUTH_PASSWORD_VALIDATORS = [
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
+# Where the link in the mail leads: the front end's page, which sends the token back.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+
+# --- Mail -------------------------------------------------------------------------------------------------------
+EMAIL_HOST = env_str("EMAIL_HOST")
+# Without a mail server, mail is printed.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env_int("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env_secret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Kamioi <no-reply@localhost>")
+
+# Networks from where the admin and the API of staff can be reached; empty: from anywhere.
+STAFF_NETWORKS = env_networks("STAFF_NETWORKS")
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -237,6 +262,8 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
+# A statement up to this size is read while the customer waits (about a second); a larger one in the background.
+STATEMENT_SYNC_BYTES = env_int("STATEMENT_SYNC_BYTES", 256 * 1024)
 
 # --- API --------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -247,7 +274,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "kamioi_site.schema.ApiSchema",
     "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
@@ -272,7 +299,18 @@ API_RATES = {
     "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
     "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
+    "register": env_list("API_RATE_REGISTER", "20/h"),  # by address
+    "reset": env_list("API_RATE_RESET", "20/h"),  # by address
+    "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
 }
+IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
+
+# Front ends on other hosts: their origins, as `https://app.example.com`. Tokens and cookies are allowed to come along.
+CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition"]
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
@@ -280,6 +318,7 @@ MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
+PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
@@ -310,6 +349,16 @@ def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A dashboard in the admin's menu, shown to those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("dashboard", args=[name]),
+        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -332,6 +381,15 @@ UNFOLD = {
                 ]
             },
             {
+                "title": "Dashboards",
+                "items": [
+                    _dashboard("LLM Center", "psychology", "llm-center"),
+                    _dashboard("Transactions", "monitoring", "transactions"),
+                    _dashboard("Finance", "finance", "finance"),
+                    _dashboard("Operations", "speed", "operations"),
+                ],
+            },
+            {
                 "title": "Customers",
                 "items": [
                     _menu("People", "group", "transactions_user"),
@@ -342,6 +400,8 @@ UNFOLD = {
                     _menu("Journal", "menu_book", "transactions_journalentry"),
                     _menu("Orders", "schedule", "transactions_order"),
                     _menu("Notifications", "notifications", "transactions_notification"),
+                    _menu("Goals", "flag", "transactions_goal"),
+                    _menu("Preferences", "tune", "transactions_usersetting"),
                 ],
             },
             {
@@ -368,6 +428,7 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
+                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
                 ],
             },
             {
@@ -375,7 +436,9 @@ UNFOLD = {
                 "items": [
                     _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
                     _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
-                    _menu("Customers by month", "groups", "analytics_customermonth"),
+                    _menu("Decisions by day", "timer", "analytics_decisionday"),
+                    _menu("Active customers", "groups", "analytics_customercount"),
+                    _menu("Customers by month", "person", "analytics_customermonth"),
                     _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
                 ],
             },
@@ -385,10 +448,12 @@ UNFOLD = {
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
-                    _menu("Audit trail", "history", "admin_logentry"),
+                    _menu("Audit trail", "policy", "transactions_auditevent"),
+                    _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
+                    _menu("Answered requests", "repeat", "transactions_idempotencykey"),
                     _menu("Migration runs", "move_down", "transactions_migrationrun"),
                     _menu("Migration rejects", "rule_folder", "transactions_migrationreject"),
                 ],

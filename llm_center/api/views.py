@@ -30,6 +30,7 @@ from llm_center.services.mappings import (
     queue_run_request,
 )
 from llm_center.services.review import queue_totals_lately
+from transactions.api.parts import IdempotentView
 from transactions.api.staff import BODY_ERRORS, StaffMay, StaffView, checked, errors, staff_of
 from transactions.normalise import normalise
 
@@ -171,7 +172,7 @@ class DecideManyView(StaffView):
         )
 
 
-class SubmitView(ApiView):
+class SubmitView(IdempotentView):
     """Propose an owner of a merchant."""
 
     source = LlmMapping.Source.USER

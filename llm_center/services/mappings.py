@@ -16,7 +16,7 @@ from llm_center.errors import BulkRowRefused, DecisionRefused, MappingDecided, T
 from llm_center.models import LlmMapping
 from llm_center.services.brands import catalogue_refresh
 from llm_center.services.learning import calibrated
-from llm_center.services.log import log_create, log_delete, log_rewrite, log_update
+from llm_center.services.log import log_create, log_delete, log_update
 from llm_center.services.proposals import auto_approval_threshold
 from llm_center.services.review import WAITING, Action, Decided, QueueFilter, bulk_request, merchant_decide
 from transactions.models import BackgroundTask, Company, Merchant, User
@@ -184,7 +184,7 @@ def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
                 pk=mapping.pk, created_at=mapping.created_at, status=LlmMapping.Status.PENDING
             )
             # The confidence is summed in the figures of the day: out with the old one, in with the new one.
-            stored = log_rewrite(
+            stored = log_update(
                 open_row, ticker=found.ticker, company_name=found.company_name[:200], confidence=found.confidence,
                 ai_processed=True, ai_reasoning=found.reason, ai_model_version="matcher",
                 ai_processing_ms=int(milliseconds), source=LlmMapping.Source.MATCHER,

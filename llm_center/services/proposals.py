@@ -220,6 +220,7 @@ def _answers_write(
                     merchant.merchant_key,
                     MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
                     Json(before), Json(merchant_state(merchant)), proposal.reason[:500], True, merchant.waiting_count, now,
+                    max(0, int((now - merchant.created_at).total_seconds())),
                 )
             )  # fmt: skip
     merchants_write(merchants, now)
@@ -238,7 +239,9 @@ _LOG = """
     VALUES %s
 """
 _DECISIONS = """
-    INSERT INTO mapping_decisions (merchant_key, action, before, after, reason, automatic, released_count, decided_at) VALUES %s
+    INSERT INTO mapping_decisions (merchant_key, action, before, after, reason, automatic, released_count, decided_at,
+        waited_seconds)
+    VALUES %s
 """
 
 

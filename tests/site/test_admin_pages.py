@@ -16,7 +16,15 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from waffle.models import Flag
 
-from analytics.models import CustomerMonth, LlmAnalyticsSummary, MappingDay, RollupPartition, TransactionDay
+from analytics.models import (
+    CustomerCount,
+    CustomerMonth,
+    DecisionDay,
+    LlmAnalyticsSummary,
+    MappingDay,
+    RollupPartition,
+    TransactionDay,
+)
 from kamioi_site.admin import HistoryAdmin, KeysetAdmin
 from llm_center.models import (
     AmortizationEntry,
@@ -112,6 +120,11 @@ def _fill(number: int) -> None:
     MappingImportReject.objects.create(mapping_import=mappings, row_number=2, field="ticker", reason="none")
     today = timezone.now().date()
     CustomerMonth.objects.create(month=today.replace(day=1), user=user, rows=1)
+    CustomerCount.objects.create(month=today - timedelta(days=number), account_type="family", users=1, transactions=1)
+    DecisionDay.objects.create(
+        day=today - timedelta(days=number), automatic=False, action="approve", decisions=1, reversed=0, overturned=0,
+        released=1, waited=1,
+    )  # fmt: skip
     TransactionDay.objects.create(
         day=today, status="completed", ticker=company.ticker, rows=1, amount=1, round_up=1, fee=0, investable=1
     )

@@ -97,9 +97,19 @@ def _take_charge() -> None:
     """Open purchases are Kamioi's to process from now on; what waits for a decision is looked up anew."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE transactions SET status = 'pending', updated_at = now() "
-            "WHERE source = 'legacy_open' AND status = 'needs_review' AND merchant_key IN "
-            "(SELECT merchant_key FROM merchants WHERE status IN ('approved', 'not_listed'))"
+            """
+            WITH released AS (
+                UPDATE transactions SET status = 'pending', updated_at = now()
+                WHERE source = 'legacy_open' AND status = 'needs_review' AND merchant_key IN
+                    (SELECT merchant_key FROM merchants WHERE status IN ('approved', 'not_listed'))
+                RETURNING date, ticker, amount, round_up, fee, investable
+            )
+            INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
+            SELECT (date AT TIME ZONE 'UTC')::date, side.status, ticker, sum(side.n), sum(side.n * amount),
+                   sum(side.n * round_up), sum(side.n * fee), sum(side.n * investable), sum(greatest(side.n, 0))
+            FROM released CROSS JOIN (VALUES (-1, 'needs_review'), (1, 'pending')) AS side (n, status)
+            GROUP BY 1, 2, 3
+            """
         )
         # The legacy system may have given out numbers beyond ours, if it was in charge before.
         for table in ("transactions", "llm_mappings", "notifications", "users"):

@@ -6,7 +6,6 @@ counters, so a killed import goes on after the last batch and nothing is stored 
 batches, whatever the size of the file.
 """
 
-import csv
 import io
 import itertools
 import queue
@@ -27,6 +26,7 @@ from django.utils import timezone
 from psycopg2.extras import execute_values
 
 from kamioi_site.db.partitions import months_ensure
+from kamioi_site.streaming import csv_line
 from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.normalise import normalise
@@ -45,7 +45,6 @@ _SWITCH_SECONDS = 0.0005
 _COPY_CHUNK = 1 << 24
 _MAX_AMOUNT = Decimal("9999999999.99")
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +329,4 @@ def statement_rejects_csv(*, statement: StatementImport) -> Iterator[str]:
     """The rejected rows as CSV, line by line. Cells that a spreadsheet would run as a formula are quoted with `'`."""
     yield "row,field,reason,original\r\n"
     for row in statement.rejects.order_by("row_number").iterator(chunk_size=2000):
-        out = io.StringIO()
-        cells = [str(row.row_number), row.field, row.reason, row.raw]
-        csv.writer(out).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
-        yield out.getvalue()
+        yield csv_line([row.row_number, row.field, row.reason, row.raw])

@@ -18,6 +18,7 @@ RANGES: Final = {
     "four_eyes_limit": (Decimal(0), Decimal(10**9)),
     "llm_batch_size": (Decimal(1), Decimal(100)),
     "llm_monthly_budget": (Decimal(0), Decimal(10**6)),
+    "infrastructure_monthly_cost": (Decimal(0), Decimal(10**9)),
     "process_selected_max_orders": (Decimal(1), Decimal(500)),
     "process_selected_max_amount": (Decimal(0), Decimal(10**9)),
 }

@@ -59,6 +59,7 @@ moved AS (
         total_debit = transactions.amount, updated_at = %(now)s
     FROM wrong
     WHERE transactions.id = wrong.id AND transactions.user_id = wrong.user_id AND transactions.date = wrong.date
+      AND transactions.status = wrong.status
     RETURNING wrong.*
 ),
 counted AS (

@@ -1,5 +1,6 @@
 """The tasks of this room; each only wakes a service."""
 
+from transactions.tasks.accounts import expire_idempotency_keys, send_password_reset
 from transactions.tasks.ingest import ingest_statement
 from transactions.tasks.ledger import check_ledger, verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
@@ -17,6 +18,7 @@ from transactions.tasks.processing import (
 __all__ = [
     "check_ledger",
     "execute_queued_orders",
+    "expire_idempotency_keys",
     "ingest_statement",
     "legacy_dual_write",
     "process_backlog",
@@ -25,6 +27,7 @@ __all__ = [
     "process_transactions",
     "refresh_prices",
     "release_merchants",
+    "send_password_reset",
     "sweep_stuck",
     "verify_ledger",
 ]
