@@ -5,9 +5,10 @@ import re
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.core.checks import run_checks
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
@@ -85,6 +86,17 @@ def test_a_session_without_the_code_may_do_nothing(browser: Client) -> None:
     page = browser.get(PAGE).content.decode()
     assert "Show your second factor" in page
     assert "data:image/svg" not in page  # nobody sets up another one instead
+
+
+@pytest.mark.usefixtures("device")
+def test_it_holds_under_asgi_too(staff: User) -> None:
+    browser = AsyncClient()
+    browser.force_login(staff)
+    reply = async_to_sync(browser.get)("/admin/", headers={"accept-encoding": "br"})
+    assert reply["Location"].startswith(PAGE)
+    TOTPDevice.objects.all().delete()
+    reply = async_to_sync(browser.get)("/admin/", headers={"accept-encoding": "br"})
+    assert (reply.status_code, reply["Content-Encoding"]) == (200, "br")
 
 
 def test_the_code_opens_the_session_and_leads_on(browser: Client, device: TOTPDevice) -> None:
