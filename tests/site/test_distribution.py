@@ -31,7 +31,10 @@ def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ("CREATE TABLE newcomer (id int)", "newcomer: nobody says whether it is a reference table, distributed or local"),
+        (
+            "CREATE TABLE newcomer (id int)",
+            "newcomer: nobody says whether it is a reference table, distributed or local",
+        ),
         ("DROP TABLE goals", "goals: it has a place, and does not exist"),
         ("CREATE UNIQUE INDEX only_ticker ON holdings (ticker)", "holdings: unique key only_ticker without user_id"),
         ("ALTER TABLE goals ADD FOREIGN KEY (id) REFERENCES holdings", "goals: foreign key goals_id_fkey to holdings"),
@@ -79,7 +82,9 @@ def test_the_statements_are_printed_in_order_and_nothing_changes():
     ]
     found = [position(start) for start in order]
     assert found == sorted(found)
-    assert {line.split("'")[1] for line in statements if "create_distributed_table" in line} == {*distribution().distributed}
+    assert {line.split("'")[1] for line in statements if "create_distributed_table" in line} == {
+        *distribution().distributed
+    }
 
 
 def test_without_the_extension_it_says_what_to_do():
