@@ -52,10 +52,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "kamioi_site.access.StaffNetworksMiddleware",
+    "kamioi_site.networks.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -203,6 +204,8 @@ CELERY_TASK_ROUTES = {
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
+    "export_person": {"queue": "bulk"},
+    "erase_person": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
@@ -301,7 +304,13 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kamioi_site.api.refusals_documented",
+    ],
     "ENUM_NAME_OVERRIDES": {
+        "SettingType": "transactions.models.Setting.Type",
+        "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
@@ -442,7 +451,6 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
-                    _menu("Ledger by day", "calendar_month", "analytics_ledgerday"),
                 ],
             },
             {
@@ -450,6 +458,7 @@ UNFOLD = {
                 "items": [
                     _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
                     _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Ledger by day", "event_note", "analytics_ledgerday"),
                     _menu("Decisions by day", "timer", "analytics_decisionday"),
                     _menu("Active customers", "groups", "analytics_customercount"),
                     _menu("Customers by month", "person", "analytics_customermonth"),
