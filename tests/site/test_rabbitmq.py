@@ -51,7 +51,7 @@ def test_a_priority_is_turned_around_where_the_highest_number_goes_first(setting
 def rabbit() -> Iterator[RabbitMQ]:
     """A node of the test's own."""
     if not RabbitMQ.programs.exists():
-        pytest.skip("rabbitmq-server is not installed; as root: make peers")
+        pytest.skip("rabbitmq-server is not installed; as root: make servers")
     place = short_directory("rabbit")
     server = RabbitMQ(place / "node")
     try:
