@@ -46,8 +46,12 @@ def worker(queue: str) -> str:
     """Why the pool is not well, or nothing. While the broker is away nobody can tell, and that is not its fault."""
     from celery import Celery  # noqa: PLC0415  # the other roles do without
 
-    app = Celery(broker=_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"))
-    app.conf.broker_transport_options = {"socket_timeout": 5, "socket_connect_timeout": 3}
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from kamioi_site.broker import broker_of  # noqa: PLC0415  # no Django behind it but names
+
+    broker = broker_of(_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), queues=())
+    app = Celery(broker=broker.url)
+    app.conf.broker_transport_options = broker.transport_options | {"socket_timeout": 5, "socket_connect_timeout": 3}
     name = f"{queue}@{socket.gethostname()}"
     try:
         replies = app.control.ping(destination=[name], timeout=6.0)
