@@ -45,13 +45,14 @@ def web() -> str:
 def worker(queue: str) -> str:
     """Why the pool is not well, or nothing. While the broker is away nobody can tell, and that is not its fault."""
     from celery import Celery  # noqa: PLC0415  # the other roles do without
+    from kombu.exceptions import OperationalError  # noqa: PLC0415
 
     app = Celery(broker=_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"))
     app.conf.broker_transport_options = {"socket_timeout": 5, "socket_connect_timeout": 3}
     name = f"{queue}@{socket.gethostname()}"
     try:
         replies = app.control.ping(destination=[name], timeout=6.0)
-    except (OSError, *app.connection_for_write().connection_errors):
+    except (OSError, OperationalError, *app.connection_for_write().connection_errors):
         return ""
     return "" if replies else f"{name} does not answer"
 
