@@ -1,7 +1,7 @@
 """Whether the process of this container is well: exit code 0, or 1 with a reason. Usage: health.py web|worker QUEUE|beat.
 
-It answers for the process alone: a database or broker that is away is no reason to kill what waits for it. It loads
-neither Django nor the application, so that asking often costs little.
+It answers for the process alone: a database or broker that is away is no reason to kill what waits for it. It does not
+load the application, so that asking often costs little.
 """
 
 import os
@@ -47,8 +47,14 @@ def worker(queue: str) -> str:
     from celery import Celery  # noqa: PLC0415  # the other roles do without
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 
-    app = Celery(broker=_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"))
-    app.conf.broker_transport_options = {"socket_timeout": 5, "socket_connect_timeout": 3}
+    url, options = _secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), {}
+    if not url.startswith("amqp"):
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        from kamioi_site.redis import celery_options, celery_url  # noqa: PLC0415  # Sentinels are named in our own way
+
+        url, options = celery_url(url), {**celery_options(url), "socket_timeout": 5, "socket_connect_timeout": 3}
+    app = Celery(broker=url)
+    app.conf.broker_transport_options = options
     name = f"{queue}@{socket.gethostname()}"
     try:
         replies = app.control.ping(destination=[name], timeout=6.0)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.files.base import File
@@ -120,9 +121,9 @@ def _life(number: int, user, reviewer) -> int:
         "llm_center_reviewmerchant",
     ):
         assert desk.get(reverse(f"admin:{page}_changelist")).status_code == 200
-    mappings = desk.get(reverse("admin:llm_center_llmmapping_export"))
-    assert b"".join(mappings.streaming_content).startswith(b"Merchant Name")  # type: ignore[arg-type]
-    mine = front_end.get("/api/user/export/transactions")
+    mappings: Any = desk.get(reverse("admin:llm_center_llmmapping_export"))
+    assert b"".join(mappings.streaming_content).startswith(b"Merchant Name")
+    mine: Any = front_end.get("/api/user/export/transactions")
     return b"".join(mine.streaming_content).count(b"\n")
 
 
