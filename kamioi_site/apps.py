@@ -9,5 +9,7 @@ class KamioiSiteConfig(AppConfig):
     name = "kamioi_site"
 
     def ready(self) -> None:
-        """Bind the Celery application and register the system checks."""
-        from kamioi_site import celery  # noqa: F401, PLC0415  # importing it before the apps are ready would fail
+        """Bind the Celery application, register the system checks and the figures for Prometheus."""
+        # Importing these before the apps are ready would fail.
+        from kamioi_site import celery  # noqa: F401, PLC0415
+        from kamioi_site.metrics import state  # noqa: F401, PLC0415

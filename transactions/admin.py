@@ -42,6 +42,7 @@ from transactions.models import (
     Company,
     Holding,
     LedgerAccount,
+    LedgerCheck,
     LedgerTransfer,
     Merchant,
     MigrationReject,
@@ -244,6 +245,13 @@ class LedgerTransferAdmin(HistoryAdmin):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Links lead here from a transaction."""
         return lookup in {"user_id__exact", "user_id", "transaction_id__exact", "kind__exact"}
+
+
+@admin.register(LedgerCheck)
+class LedgerCheckAdmin(HistoryAdmin):
+    """Whether the books agreed, night by night."""
+
+    list_display = ("finished_at", "differences", "started_at")
 
 
 @admin.register(Holding)

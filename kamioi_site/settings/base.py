@@ -14,7 +14,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from kombu import Queue
 
-from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_secret, env_str
+from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
@@ -48,6 +48,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "kamioi_site.metrics.web.RequestMetrics",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -168,6 +169,7 @@ CELERY_TASK_ROUTES = {
     "calculate_analytics": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
+    "verify_ledger": {"queue": "bulk"},
     "ingest_statement": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
@@ -246,6 +248,12 @@ API_RATES = {
     "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
 }
+
+# --- Watching it ------------------------------------------------------------------------------------------------
+# Who may read /metrics: whoever knows the token, or comes straight (through no proxy) from one of these networks.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")
+METRICS_ALLOWED_NETWORKS = env_networks("METRICS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower ones are logged, without values; 0 is never
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
@@ -339,6 +347,7 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
+                    _menu("Checks of the books", "fact_check", "transactions_ledgercheck"),
                 ],
             },
             {

@@ -49,6 +49,7 @@ from transactions.models import (
     Transaction,
     TransactionKey,
 )
+from transactions.services.ledger import ledger_check
 from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db
@@ -80,6 +81,7 @@ def _fill(number: int) -> None:
     statement = StatementImport.objects.create(task=task, user=user, filename=f"{number}.csv")
     StatementReject.objects.create(statement=statement, row_number=1, field="date", reason="none")
     ApiToken.issue(user=user)
+    ledger_check()
     TransactionKey.objects.create(user=user, idempotency_key=str(number), transaction_id=1, date=timezone.now())
     Order.objects.create(
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,

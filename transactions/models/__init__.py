@@ -9,7 +9,7 @@ from transactions.models.activity import (
     StatementReject,
 )
 from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
-from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
+from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerCheck, LedgerTransfer
 from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionDelta, TransactionKey
 from transactions.models.user import ApiToken, User
 
@@ -21,6 +21,7 @@ __all__ = [
     "Company",
     "Holding",
     "LedgerAccount",
+    "LedgerCheck",
     "LedgerTransfer",
     "Merchant",
     "MigrationReject",

@@ -23,6 +23,7 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 from kombu.exceptions import OperationalError
 
+from kamioi_site.metrics import TRANSACTIONS
 from transactions.errors import SettingError
 from transactions.legacy.state import legacy_in_charge
 from transactions.market import market_is_open, next_open
@@ -121,6 +122,7 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
         rows = cursor.fetchall()
     for status, count, invested in rows:
         done.statuses[status] += count
+        TRANSACTIONS.labels(status).inc(count)
         done.invested += invested
     done.sets += 1
     return sum(row[1] for row in rows)

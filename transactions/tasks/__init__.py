@@ -1,6 +1,7 @@
 """The tasks of this room; each only wakes a service."""
 
 from transactions.tasks.ingest import ingest_statement
+from transactions.tasks.ledger import verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
 from transactions.tasks.market import refresh_prices
 from transactions.tasks.processing import (
@@ -20,4 +21,5 @@ __all__ = [
     "refresh_prices",
     "release_merchants",
     "sweep_stuck",
+    "verify_ledger",
 ]
