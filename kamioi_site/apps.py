@@ -11,5 +11,5 @@ class KamioiSiteConfig(AppConfig):
     def ready(self) -> None:
         """Bind the Celery application, register the system checks and the figures for Prometheus."""
         # Importing these before the apps are ready would fail.
-        from kamioi_site import celery  # noqa: F401, PLC0415
+        from kamioi_site import celery, context  # noqa: F401, PLC0415
         from kamioi_site.metrics import state  # noqa: F401, PLC0415

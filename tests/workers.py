@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -32,7 +32,10 @@ def process_environment() -> dict[str, str]:
 
 @contextmanager
 def celery_worker(
-    *, concurrency: int = 2, queues: str = "ai,transactions,analytics,notifications,bulk"
+    *,
+    concurrency: int = 2,
+    queues: str = "ai,transactions,analytics,notifications,bulk",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[psutil.Process]:
     """A prefork worker for these queues, ready to take tasks; killed with its children afterwards."""
     log = Path(settings.MEDIA_ROOT) / "worker.log"
@@ -40,7 +43,7 @@ def celery_worker(
     with log.open("wb") as output, subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "kamioi_site", "worker", "-l", "info", "-Q", queues, "-c", str(concurrency),
          "--without-mingle", "--without-gossip", "-n", f"test{os.getpid()}@%h"],
-        cwd=ROOT, env=process_environment(), stdout=output, stderr=subprocess.STDOUT,
+        cwd=ROOT, env=process_environment() | dict(environment or {}), stdout=output, stderr=subprocess.STDOUT,
     ) as started:  # fmt: skip
         worker = psutil.Process(started.pid)
         try:
