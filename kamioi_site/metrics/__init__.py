@@ -134,10 +134,14 @@ def exposition(accept: str, *, with_figures: bool = True) -> tuple[bytes, str]:
     return encoder(registry(with_figures=with_figures)), content_type
 
 
-def registry(*, with_figures: bool = True) -> CollectorRegistry:
-    """Everything there is to scrape here. Workers leave the figures of the whole system to the web."""
+def registry(*, with_figures: bool = True, directory: Path | None = None) -> CollectorRegistry:
+    """Everything there is to scrape here. Workers leave the figures of the whole system to the web.
+
+    Args:
+        directory: where processes count, when it is not this process's own.
+    """
     found = CollectorRegistry(auto_describe=False)
-    found.register(_Counted())
+    found.register(_Counted(directory))
     if with_figures:
         found.register(figures_collector)
     return found
@@ -146,18 +150,21 @@ def registry(*, with_figures: bool = True) -> CollectorRegistry:
 class _Counted(Collector):
     """What processes counted: this one alone, or all that share the directory."""
 
+    def __init__(self, directory: Path | None) -> None:
+        shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._directory = directory or (Path(shared) if shared else None)
+
     def collect(self) -> Iterator[Metric]:
-        directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        if not directory:
+        if self._directory is None:
             yield from REGISTRY.collect()
             return
-        with _locked(Path(directory)) as here:
-            _dead_fold(here)
+        with _locked(self._directory):
+            _dead_fold(self._directory)
             try:
-                found = list(MultiProcessCollector(None, path=directory).collect())
+                found = list(MultiProcessCollector(None, path=str(self._directory)).collect())
             except struct.error:  # a process made its file this very moment
                 time.sleep(0.01)
-                found = list(MultiProcessCollector(None, path=directory).collect())
+                found = list(MultiProcessCollector(None, path=str(self._directory)).collect())
         yield from found
 
 
@@ -196,8 +203,8 @@ def _lives(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[Path]:
+def _locked(directory: Path) -> Iterator[None]:
     """One reader at a time: another one must not see counts in two files, or in none."""
     with (directory / "lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield directory
+        yield
