@@ -23,10 +23,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print them, one sample a line, buckets left out."""
         run = settings.KAMIOI_HOME / "metrics"
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ and run.is_dir():
-            directory = run  # of the `make run` of this home
-        else:
-            directory = None
+        # Without a directory of our own: that of the `make run` of this home.
+        directory = run if "PROMETHEUS_MULTIPROC_DIR" not in os.environ and run.is_dir() else None
         found = False
         for family in metrics.registry(directory=directory).collect():
             for sample in family.samples:
