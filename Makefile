@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install browser run stop test lint types migrations-check bench worker beat shell clean
+.PHONY: help install browser run cluster stop test lint types audit migrations-check bench worker beat shell clean
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -40,6 +40,9 @@ $(STAMP): requirements.txt
 run: install ## servers, demo, web, workers and beat; PORT=8000; Ctrl-C stops all
 	@exec $(BIN)/python -m kamioi_site.run
 
+cluster: install ## the topology of production as processes: replica, PgBouncer, nginx, a pool a queue; PORT=8000; Ctrl-C stops all
+	@exec docker/local-cluster --demo
+
 stop: install ## stop what a `make run` elsewhere or a manage.py command left running
 	@$(BIN)/python -m kamioi_site.run --stop
 
@@ -62,6 +65,11 @@ lint: install ## ruff
 
 types: install ## mypy, with names instead of servers
 	@KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python -m kamioi_site.embedded with-names $(BIN)/python -m mypy .
+
+# A tool with an environment of its own: what it needs is no part of the product. It asks PyPI for advisories.
+audit: ## known vulnerabilities of the pinned packages
+	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
+	@.kamioi/audit/bin/pip-audit -r requirements.txt --no-deps --disable-pip --strict
 
 migrations-check: install ## models and migrations agree
 	@env -u DJANGO_SETTINGS_MODULE KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python manage.py makemigrations --check --dry-run

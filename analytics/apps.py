@@ -9,5 +9,7 @@ class AnalyticsConfig(AppConfig):
     name = "analytics"
 
     def ready(self) -> None:
-        """Register the figures for Prometheus."""
-        from analytics import metrics  # noqa: F401, PLC0415  # its groups import models of other rooms
+        """Say what is held about people here, and register the figures for Prometheus."""
+        from analytics import metrics, privacy  # noqa: F401, PLC0415  # they need the models
+
+        privacy.declare()

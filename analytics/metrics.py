@@ -10,6 +10,7 @@ from django.conf import settings
 
 from kamioi_site.metrics import Figures, figure_group
 from kamioi_site.metrics.figures import MetricsDatabase
+from transactions.services.ledger import LEDGER_CHECK
 
 MOST_ROWS: Final = 50_000
 RECENT_DAYS: Final = 7
@@ -81,12 +82,13 @@ def _review(figures: Figures, database: MetricsDatabase) -> None:
 
 @figure_group("ledger", ttl=30)
 def _ledger(figures: Figures, database: MetricsDatabase) -> None:
-    for age, differences, seconds in database.rows(
-        "SELECT extract(epoch FROM now() - finished_at), differences, extract(epoch FROM finished_at - started_at)"
-        " FROM ledger_checks ORDER BY finished_at DESC LIMIT 1"
+    for age, problems, seconds in database.rows(
+        "SELECT extract(epoch FROM now() - finished_at), (result->>'problems')::int, (result->>'seconds')::float"
+        " FROM background_tasks WHERE name = %s AND status = 'completed' ORDER BY created_at DESC LIMIT 1",
+        [LEDGER_CHECK],
     ):
         figures.gauge("kamioi_ledger_check_age_seconds", "Since the books were last checked.", age)
-        figures.gauge("kamioi_ledger_check_differences", "Disagreements that the check found.", differences)
+        figures.gauge("kamioi_ledger_check_differences", "Disagreements that the check found.", problems)
         figures.gauge("kamioi_ledger_check_seconds", "How long it took.", seconds)
 
 

@@ -43,6 +43,44 @@ class CustomerMonth(models.Model):
         return f"{self.month} {self.user_id}"
 
 
+class CustomerCount(models.Model):
+    """Customers who made a transaction in a month, by the kind of account they had when it was last counted."""
+
+    month = models.DateField()
+    account_type = models.CharField(max_length=20)
+    users = models.BigIntegerField()
+    transactions = models.BigIntegerField()
+
+    class Meta:
+        db_table = "customer_counts"
+        constraints = [models.UniqueConstraint(fields=["month", "account_type"], name="customer_counts_key")]
+
+    def __str__(self) -> str:
+        return f"{self.month} {self.account_type}: {self.users}"
+
+
+class DecisionDay(models.Model):
+    """Decisions made on one day (UTC) by who decides and what, and how long the merchants had waited for them."""
+
+    day = models.DateField()
+    automatic = models.BooleanField()
+    action = models.CharField(max_length=12)
+    decisions = models.BigIntegerField()
+    reversed = models.BigIntegerField(help_text="Taken back later.")
+    overturned = models.BigIntegerField(help_text="Decisions of people that ended an approval no person had made.")
+    released = models.BigIntegerField(help_text="Transactions that waited for them.")
+    waited = models.BigIntegerField(help_text="Decisions about merchants that waited.")
+    median_seconds = models.FloatField(null=True)
+    slow_seconds = models.FloatField(null=True, help_text="Nine in ten waited no longer.")
+
+    class Meta:
+        db_table = "decision_days"
+        constraints = [models.UniqueConstraint(fields=["day", "automatic", "action"], name="decision_days_key")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.action}: {self.decisions}"
+
+
 class MappingDay(models.Model):
     """Rows of the log of proposals made on one day (UTC) by status, source and whether a machine decided."""
 
@@ -70,7 +108,14 @@ class RollupPartition(models.Model):
     relation = models.BigIntegerField(help_text="Its oid: a table made anew under the name is another one.")
     written = models.BigIntegerField(help_text="Rows inserted, updated and deleted, when last looked at.")
     ahead = models.BigIntegerField(help_text="Writes counted that the statistics do not show yet.")
-    verified_at = models.DateTimeField(null=True, blank=True)
+    looked_at = models.DateTimeField(null=True, blank=True)
+    stale = models.BooleanField(
+        default=False, db_default=False, help_text="Written to by somebody who did not count, and to be counted anew."
+    )
+    archived = models.BooleanField(
+        default=False, db_default=False, help_text="No longer a part of its table; the figures of its days stay."
+    )
+    verified_at = models.DateTimeField(null=True, blank=True, help_text="When its rows were last counted themselves.")
 
     class Meta:
         db_table = "rollup_partitions"
@@ -94,3 +139,45 @@ class LlmAnalyticsSummary(models.Model):
 
     def __str__(self) -> str:
         return f"{self.date} {self.status}: {self.count}"
+
+
+class LedgerDay(models.Model):
+    """Bookings of one day (UTC, of the booking) by kind and accounts. Counted by `analytics.services.ledger_days`."""
+
+    day = models.DateField()
+    kind = models.CharField(max_length=16)
+    debit_account = models.CharField(max_length=10)
+    credit_account = models.CharField(max_length=10)
+    rows = models.BigIntegerField()
+    amount = models.DecimalField(max_digits=18, decimal_places=2)
+
+    class Meta:
+        db_table = "ledger_days"
+        constraints = [
+            models.UniqueConstraint(fields=["day", "kind", "debit_account", "credit_account"], name="ledger_days_key")
+        ]
+        permissions = [
+            ("view_llm_center_dashboard", "Can view the dashboard of the LLM Center"),
+            ("view_transactions_dashboard", "Can view the dashboard of transactions"),
+            ("view_finance_dashboard", "Can view the dashboard of finance"),
+            ("view_operations_dashboard", "Can view the dashboard of operations"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.kind} {self.debit_account} {self.credit_account}"
+
+
+class LedgerMark(models.Model):
+    """How far the days of the ledger are counted (one row)."""
+
+    counted_to = models.BigIntegerField(help_text="Every booking up to this id is in the days.")
+    counted_at = models.DateTimeField(null=True, blank=True, help_text="Everything booked before is in the days.")
+    drawn_to = models.BigIntegerField(help_text="The newest id when the mark was set.")
+    drawn_before = models.BigIntegerField(help_text="Transactions with smaller numbers may hold smaller ids.")
+    drawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "ledger_marks"
+
+    def __str__(self) -> str:
+        return f"counted to {self.counted_to}"

@@ -5,8 +5,11 @@
 - Rates stand in `settings.API_RATES` (scope → list of `count/period`); an empty list lifts the limit. The counters
   live in Redis. When they cannot be read a request goes through, but for scopes that must not be guessed at (log-in).
 - A page is found by the key of the last row seen, never by an offset; its cursor is signed and bound to its list.
+- What no column can hold (NUL, half of a surrogate pair, a number wider than its column) is refused here, before a view
+  sees it: 400, or 404 where it stands in the address.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,19 +17,23 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from django.conf import settings
 from django.core import signing
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.db import DataError, connections
+from django.db.models import Field, Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.utils.datastructures import MultiValueDict
 from django.views import defaults
 from django_ratelimit.core import get_usage
-from rest_framework import exceptions, status
+from rest_framework import exceptions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView, set_rollback
 
 from kamioi_site.errors import KamioiError
+
+logger = logging.getLogger(__name__)
 
 RowT = TypeVar("RowT", bound=Model)
 
@@ -78,6 +85,12 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             code, message = status.HTTP_403_FORBIDDEN, "You may not do this."
         case RequestDataTooBig():
             code, message = PayloadTooLarge.status_code, PayloadTooLarge.default_detail
+        case SuspiciousOperation():  # too many fields, a file name that is a path …
+            code, message = status.HTTP_400_BAD_REQUEST, "The request is not valid."
+        case DataError():
+            # A value that no column can hold got past a serializer: the caller's to change, ours to notice.
+            logger.warning("a value reached the database that it cannot hold: %s", exc)
+            code, message = status.HTTP_400_BAD_REQUEST, "A value of the request is out of range."
         case _:
             return None
     set_rollback()
@@ -117,11 +130,50 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
     return defaults.page_not_found(request, exception or Http404())
 
 
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """400 before any view was found: JSON under /api/, the usual page elsewhere."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(error_body("The request is not valid."), status=400)
+    return defaults.bad_request(request, exception or SuspiciousOperation())
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """500: JSON under /api/, the usual page elsewhere. What went wrong stands in the log only."""
     if request.path.startswith("/api/"):
         return JsonResponse(error_body("Something went wrong on our side."), status=500)
     return defaults.server_error(request)
+
+
+# --- The schema -------------------------------------------------------------------------------------------------
+_REFUSALS = {
+    "400": "What was sent cannot be used.",
+    "401": "Log in.",
+    "403": "Not allowed.",
+    "404": "Not found, or not yours.",
+    "413": "The request is too large.",
+    "415": "Nobody here reads this kind of body.",
+    "429": "Too many requests; `Retry-After` says when to come back.",
+}
+
+
+def refusals_documented(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """A hook of drf-spectacular: the refusals that every address of a kind may answer, where a view does not name them itself."""
+    if "ErrorOutput" not in result.get("components", {}).get("schemas", {}):
+        return result
+    shape = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOutput"}}}
+    for methods in result["paths"].values():
+        for method, operation in methods.items():
+            places = {parameter["in"] for parameter in operation.get("parameters", ())}
+            secured = any(operation.get("security", ()))
+            codes = {"429"}
+            codes |= {"400"} if places & {"query", "header"} or "requestBody" in operation else set()
+            codes |= {"404"} if "path" in places else set()
+            codes |= {"400", "413", "415"} if "requestBody" in operation else set()
+            codes |= {"401"} if secured else set()
+            codes |= {"403"} if secured and method not in {"get", "head"} else set()  # a session without its CSRF token
+            for code in sorted(codes - set(operation["responses"])):
+                operation["responses"][code] = {"content": shape, "description": _REFUSALS[code]}
+    return result
 
 
 # --- Rate limits ------------------------------------------------------------------------------------------------
@@ -162,15 +214,85 @@ class RateLimit(BaseThrottle):
         return self._wait
 
 
+# --- Input ------------------------------------------------------------------------------------------------------
+ID_MAX = 2**63 - 1
+"""The largest id that a column holds."""
+
+
+class IdField(serializers.IntegerField):
+    """The id of a row."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=ID_MAX, **options)
+
+
+def _unstorable(value: Any) -> bool:
+    """Whether a text is in it that PostgreSQL cannot hold."""
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, str):
+            if "\0" in one or (not one.isascii() and any("\ud800" <= letter <= "\udfff" for letter in one)):
+                return True
+        elif isinstance(one, Mapping):
+            stack += [*one.keys(), *one.values()]
+        elif isinstance(one, (list, tuple)):
+            stack += one
+    return False
+
+
+class SafeRequest(Request):
+    """A request whose body holds nothing that cannot be stored.
+
+    A list is left to its view, which reports bad items one by one.
+    """
+
+    def _parse(self) -> Any:
+        try:
+            data, files = super()._parse()
+            body = dict(data.lists()) if isinstance(data, QueryDict) else data
+            if isinstance(body, Mapping) and _unstorable(body):
+                raise exceptions.ParseError("The body holds NUL or characters that are no text.")
+            for file in files.values() if files else ():
+                if _unstorable(file.name):
+                    raise exceptions.ParseError("The name of the file is not text.")
+        except (exceptions.APIException, RecursionError) as error:
+            # As DRF does: whoever asks again gets an empty body instead of a second parse of a stream that is read.
+            self._data, self._files = QueryDict(""), MultiValueDict()
+            self._full_data = self._data
+            if isinstance(error, RecursionError):
+                raise exceptions.ParseError("The body is nested too deeply.") from error
+            raise
+        return data, files
+
+
 class ApiView(APIView):
-    """Base of every view of the API: limits of body and rate, and the documented error shape."""
+    """Base of every view of the API: limits of body and rate, input that can be stored, the documented error shape."""
 
     throttle_classes = [RateLimit]
     rate_scope: str | None = None
 
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """The request with its body checked."""
+        plain = super().initialize_request(request, *args, **kwargs)
+        return SafeRequest(
+            request,
+            parsers=plain.parsers,
+            authenticators=plain.authenticators,
+            negotiator=plain.negotiator,
+            parser_context=plain.parser_context,
+        )
+
     def max_body_bytes(self, request: Request) -> int | None:
         """Bytes that the body of this request may have, None for any number."""
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        """Leave what was read of the body where the audit trail looks for the rows it names."""
+        inner = getattr(request, "_request", None)
+        if inner is not None:
+            inner.audit_data = request.__dict__.get("_full_data")
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a body that is too large before a byte of it is parsed."""
@@ -179,6 +301,12 @@ class ApiView(APIView):
         if limit is not None and int(request.META.get("CONTENT_LENGTH") or 0) > limit:
             raise PayloadTooLarge(f"The request is larger than the {limit:,} bytes this address accepts.")
         super().initial(request, *args, **kwargs)
+        for value in kwargs.values():
+            if (isinstance(value, int) and value > ID_MAX) or _unstorable(value):
+                raise Http404
+        for name, texts in request.query_params.lists():
+            if _unstorable([name, *texts]):
+                raise exceptions.ValidationError({"query": ["The query holds NUL or characters that are no text."]})
 
     def perform_authentication(self, request: Request) -> None:
         """Find the caller; a refused token counts against the caller's address."""
@@ -220,21 +348,74 @@ def page_limit(request: Request) -> int:
     return limit
 
 
+SCAN_ROWS = 20_000
+"""A page that is sieved looks at so many rows at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """A condition that no index serves: SQL over the columns of the list's table, with its parameters."""
+
+    condition: str
+    parameters: tuple[Any, ...]
+
+
 def keyset_page(
-    rows: QuerySet[RowT, RowT], *, time_field: str, cursor: str | None, limit: int, scope: str
+    rows: QuerySet[RowT, RowT],
+    *,
+    time_field: str,
+    cursor: str | None,
+    limit: int,
+    scope: str,
+    sieve: Sieve | None = None,
 ) -> Page[RowT]:
     """One page of `rows`, newest first by (`time_field`, id), from just after `cursor` on.
 
     `scope` names the list and whose it is: a cursor of another list or person is refused with 400. The cost does not
-    depend on how far the page is from the first, and rows added meanwhile shift nothing.
+    depend on how far the page is from the first, and rows added meanwhile shift nothing. With a `sieve` a page looks at
+    `SCAN_ROWS` rows at most, so it may be short, or empty, while there are more.
     """
     if cursor:
         at, last_id = _cursor_read(cursor, scope)
         # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
         rows = rows.filter(Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at})
-    found = list(rows.order_by(f"-{time_field}", "-pk")[: limit + 1])
-    page, more = found[:limit], len(found) > limit
-    return Page(page, _cursor_write(getattr(page[-1], time_field), page[-1].pk, scope) if more else None)
+    ordered = rows.order_by(f"-{time_field}", "-pk")
+    found = list(ordered[: limit + 1]) if sieve is None else _sieved(ordered, sieve, time_field, limit + 1)
+    page = found[:limit]
+    last = (getattr(page[-1], time_field), page[-1].pk) if len(found) > limit else None
+    if last is None and sieve is not None:
+        last = _scan_end(ordered, time_field)
+    return Page(page, _cursor_write(*last, scope) if last else None)
+
+
+def _sieved(rows: QuerySet[RowT, RowT], sieve: Sieve, time_field: str, most: int) -> list[RowT]:
+    """The first rows that pass, among the first `SCAN_ROWS`; the inner limit keeps PostgreSQL from any other plan."""
+    inner, parameters = rows[:SCAN_ROWS].query.sql_with_params()
+    time, pk = _columns(rows, time_field)
+    sql = (
+        f"SELECT * FROM ({inner}) AS scanned WHERE {sieve.condition} "  # noqa: S608  # names and conditions are ours
+        f"ORDER BY {time} DESC, {pk} DESC LIMIT {most:d}"
+    )
+    return list(rows.model._default_manager.using(rows.db).raw(sql, [*parameters, *sieve.parameters]))
+
+
+def _columns(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[str, str]:
+    field = rows.model._meta.get_field(time_field)
+    assert isinstance(field, Field)  # noqa: S101  # a relation has no moment
+    return str(field.column), str(rows.model._meta.pk.column)
+
+
+def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, int] | None:
+    """The last row that a sieved page looked at; None when it saw the end of the list."""
+    inner, parameters = rows.values(time_field, "pk")[:SCAN_ROWS].query.sql_with_params()
+    time, pk = _columns(rows, time_field)
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(
+            f"SELECT {time}, {pk}, count(*) OVER () FROM ({inner}) AS scanned ORDER BY {time}, {pk} LIMIT 1",  # noqa: S608
+            parameters,
+        )
+        found = cursor.fetchone()
+    return (found[0], found[1]) if found and found[2] == SCAN_ROWS else None
 
 
 def _cursor_write(at: datetime, pk: int, scope: str) -> str:

@@ -3,21 +3,25 @@
 from django.contrib import admin
 from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from kamioi_site import health
 from kamioi_site.metrics.web import metrics_view
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
+    path("admin/dashboards/", include("analytics.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics_view, name="metrics"),
     path("api/", include("transactions.api.urls")),
+    path("api/", include("transactions.api.staff_urls")),
     path("api/", include("llm_center.api.urls")),
+    path("api/", include("analytics.api.admin_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
+handler400 = "kamioi_site.api.bad_request"
 handler404 = "kamioi_site.api.page_not_found"
 handler500 = "kamioi_site.api.server_error"

@@ -25,3 +25,15 @@ class UndoRefused(KamioiError):
 
 class AssetRefused(KamioiError):
     """This cannot happen to the asset; nothing was booked."""
+
+
+class BulkRowRefused(KamioiError):
+    """Rows of uploaded files are not edited one by one; upload a corrected file."""
+
+    status_code = 403
+
+
+class MappingDecided(KamioiError):
+    """This mapping is decided, and its row is history: correct the merchant in the review queue."""
+
+    status_code = 409

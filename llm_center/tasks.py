@@ -11,6 +11,7 @@ from django.utils import timezone
 from llm_center.services.amortization import month_amortize
 from llm_center.services.directory import directory_recheck
 from llm_center.services.learning import calibration_refit
+from llm_center.services.maintenance import duplicates_remove, indexes_rebuild, queue_is_on
 from llm_center.services.mapping_imports import mappings_import
 from llm_center.services.proposals import merchants_propose
 from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
@@ -24,8 +25,10 @@ RUN_SECONDS = 200
 
 @shared_task(name="process_llm_queue")
 def process_llm_queue() -> dict[str, int]:
-    """Propose owners for the merchants that nobody knows, and decide what is sure enough."""
-    done = merchants_propose(deadline=time.monotonic() + RUN_SECONDS)
+    """Propose owners for the merchants that nobody knows, and decide what is sure enough; nothing while it is switched off."""
+    if not queue_is_on():
+        return {"seen": 0, "proposed": 0, "decided": 0, "released": 0}
+    done = merchants_propose(deadline=time.monotonic() + RUN_SECONDS, go_on=queue_is_on)
     if done.seen:
         logger.info("merchants: %d seen, %d proposed, %d decided", done.seen, done.proposed, done.decided)
     for problem in done.problems:
@@ -87,6 +90,29 @@ def undo_decision(task_id: str) -> None:
 def import_mappings(task_id: str) -> None:
     """Import an uploaded file of mappings."""
     mappings_import(task_id=task_id)
+
+
+@shared_task(name="remove_duplicates", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
+def remove_duplicates(task_id: str) -> None:
+    """Take exact duplicates of uploaded rows out of the log."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        done = duplicates_remove(report=lambda rows: task_heartbeat(task=task, progress=rows))
+        task.progress = task.total = done.rows
+        task.result = {
+            "duplicates_removed": done.removed, "total_mappings": done.rows - done.removed,
+            "unique_merchants": done.merchants,
+        }  # fmt: skip
+
+
+@shared_task(name="rebuild_indexes", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
+def rebuild_indexes(task_id: str) -> None:
+    """Rebuild what is broken, as somebody asked."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        task.result = indexes_rebuild(report=lambda done: task_heartbeat(task=task, progress=done))
 
 
 @shared_task(name="refit_calibration")

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connections
 from django_redis import get_redis_connection
 
+from kamioi_site.cache import family_figures
 from kamioi_site.db.partitions import NAME_FORMAT, month_start, partitioned_models
 from kamioi_site.metrics.figures import Figures, MetricsDatabase, figure_group
 from kamioi_site.metrics.workers import SENT_HEADER
@@ -95,6 +96,21 @@ def _redis(figures: Figures, database: MetricsDatabase) -> None:
             ("connections_rejected", "rejected_connections", "Connections refused for want of room."),
         ):
             figures.counter(f"kamioi_redis_{name}", text, info.get(key), role=role)
+
+
+@figure_group("cache", ttl=5)
+def _cache(figures: Figures, database: MetricsDatabase) -> None:
+    get_redis_connection("default").ping()  # without Redis the counts of families would be told as none
+    for template, family in family_figures().items():
+        for outcome in ("hit", "stale", "shared", "computed", "away", "failed"):
+            figures.counter(
+                "kamioi_cache_reads", "Reads of today by what they met.", getattr(family, outcome),
+                family=template, outcome=outcome,
+            )  # fmt: skip
+        figures.gauge(
+            "kamioi_cache_compute_seconds", "What computing a value takes on average.",
+            family.compute_ms and family.compute_ms / 1000, family=template,
+        )  # fmt: skip
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------

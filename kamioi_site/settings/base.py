@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from corsheaders.defaults import default_headers
+from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -42,6 +44,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "import_export",
     "waffle",
+    "corsheaders",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -52,13 +55,17 @@ MIDDLEWARE = [
     "kamioi_site.context.RequestContext",
     "kamioi_site.metrics.web.RequestMetrics",
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.networks.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "kamioi_site.csp.PolicyMiddleware",
+    "transactions.audit.AuditMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -70,8 +77,13 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["kamioi_site.csp.FilesystemLoader", "kamioi_site.csp.AppDirectoriesLoader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -120,12 +132,12 @@ CACHES: dict[str, Any] = {
             "CLIENT_CLASS": "django_redis.client.DefaultClient",
             # Redis away means slower, never an error.
             "IGNORE_EXCEPTIONS": True,
+            "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 1,
         },
     }
 }
-DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
 CELERY_RESULT_BACKEND = REDIS_URL
@@ -165,17 +177,27 @@ CELERY_TASK_ROUTES = {
     "release_merchants": {"queue": "transactions"},
     "process_transaction": {"queue": "transactions"},
     "process_transactions": {"queue": "transactions"},
+    "process_selected": {"queue": "transactions"},
+    "process_backlog": {"queue": "transactions"},
     "sweep_stuck": {"queue": "transactions"},
+    "check_ledger": {"queue": "analytics"},
+    "verify_ledger": {"queue": "analytics"},
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
+    "send_password_reset": {"queue": "notifications"},
+    "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
+    "count_ledger": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
-    "verify_ledger": {"queue": "bulk"},
     "ingest_statement": {"queue": "bulk"},
+    "export_person": {"queue": "bulk"},
+    "erase_person": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
+    "remove_duplicates": {"queue": "bulk"},
+    "rebuild_indexes": {"queue": "bulk"},
 }
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
@@ -198,6 +220,36 @@ AUTH_PASSWORD_VALIDATORS = [
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
+# Where the link in the mail leads: the front end's page, which sends the token back.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+
+# --- Mail -------------------------------------------------------------------------------------------------------
+EMAIL_HOST = env_str("EMAIL_HOST")
+# Without a mail server, mail is printed.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env_int("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env_secret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Kamioi <no-reply@localhost>")
+
+# Networks from where the admin and the API of staff can be reached; empty: from anywhere.
+STAFF_NETWORKS = env_networks("STAFF_NETWORKS")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [csp.SELF],
+        "script-src": [csp.SELF, csp.NONCE],
+        "style-src": [csp.SELF, csp.NONCE],
+        "img-src": [csp.SELF, "data:"],
+        "object-src": [csp.NONE],
+        "base-uri": [csp.SELF],
+        "form-action": [csp.SELF],
+        "frame-ancestors": [csp.NONE],
+    }
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -206,7 +258,7 @@ FORMAT_MODULE_PATH = ["kamioi_site.formats"]
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = KAMIOI_HOME / "static"
+STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -214,6 +266,8 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
+# A statement up to this size is read while the customer waits (about a second); a larger one in the background.
+STATEMENT_SYNC_BYTES = env_int("STATEMENT_SYNC_BYTES", 256 * 1024)
 
 # --- API --------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -224,7 +278,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "kamioi_site.schema.ApiSchema",
     "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
@@ -237,7 +291,13 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kamioi_site.api.refusals_documented",
+    ],
     "ENUM_NAME_OVERRIDES": {
+        "SettingType": "transactions.models.Setting.Type",
+        "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
@@ -249,7 +309,18 @@ API_RATES = {
     "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
     "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
+    "register": env_list("API_RATE_REGISTER", "20/h"),  # by address
+    "reset": env_list("API_RATE_RESET", "20/h"),  # by address
+    "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
 }
+IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
+
+# Front ends on other hosts: their origins, as `https://app.example.com`. Tokens and cookies are allowed to come along.
+CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "x-request-id", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition", "X-Request-ID"]
 
 # --- Watching it ------------------------------------------------------------------------------------------------
 # Who may read /metrics: whoever knows the token, or comes straight (through no proxy) from one of these networks.
@@ -263,6 +334,7 @@ MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
+PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
@@ -293,6 +365,16 @@ def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A dashboard in the admin's menu, shown to those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("dashboard", args=[name]),
+        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -300,6 +382,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
+    "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.home.home",
@@ -314,6 +397,15 @@ UNFOLD = {
                 ]
             },
             {
+                "title": "Dashboards",
+                "items": [
+                    _dashboard("LLM Center", "psychology", "llm-center"),
+                    _dashboard("Transactions", "monitoring", "transactions"),
+                    _dashboard("Finance", "finance", "finance"),
+                    _dashboard("Operations", "speed", "operations"),
+                ],
+            },
+            {
                 "title": "Customers",
                 "items": [
                     _menu("People", "group", "transactions_user"),
@@ -321,8 +413,11 @@ UNFOLD = {
                     _menu("Statements", "upload_file", "transactions_statementimport"),
                     _menu("Unreadable rows", "report", "transactions_statementreject"),
                     _menu("Holdings", "savings", "transactions_holding"),
+                    _menu("Journal", "menu_book", "transactions_journalentry"),
                     _menu("Orders", "schedule", "transactions_order"),
                     _menu("Notifications", "notifications", "transactions_notification"),
+                    _menu("Goals", "flag", "transactions_goal"),
+                    _menu("Preferences", "tune", "transactions_usersetting"),
                 ],
             },
             {
@@ -349,7 +444,18 @@ UNFOLD = {
                 "items": [
                     _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
                     _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
-                    _menu("Checks of the books", "fact_check", "transactions_ledgercheck"),
+                ],
+            },
+            {
+                "title": "Figures",
+                "items": [
+                    _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
+                    _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Ledger by day", "event_note", "analytics_ledgerday"),
+                    _menu("Decisions by day", "timer", "analytics_decisionday"),
+                    _menu("Active customers", "groups", "analytics_customercount"),
+                    _menu("Customers by month", "person", "analytics_customermonth"),
+                    _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
                 ],
             },
             {
@@ -358,10 +464,12 @@ UNFOLD = {
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
-                    _menu("Audit trail", "history", "admin_logentry"),
+                    _menu("Audit trail", "policy", "transactions_auditevent"),
+                    _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
+                    _menu("Answered requests", "repeat", "transactions_idempotencykey"),
                     _menu("Migration runs", "move_down", "transactions_migrationrun"),
                     _menu("Migration rejects", "rule_folder", "transactions_migrationreject"),
                 ],

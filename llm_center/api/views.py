@@ -1,7 +1,7 @@
 """Thin views for staff: parse, call one service or selector, answer in the legacy shapes."""
 
 from decimal import Decimal
-from typing import Any, ClassVar, cast
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -11,56 +11,31 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api import ApiView, keyset_page, page_limit
+from kamioi_site.cache import CacheFamily
 from llm_center import matcher
 from llm_center.api import serializers as shapes
-from llm_center.api.rows import asset_row, mapping_row, page_of, schedule_row
+from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
 from llm_center.services.mappings import (
-    MappingDecided,
+    MappingOutcome,
     mapping_approve,
+    mapping_edit,
+    mapping_reconsider,
     mapping_reject,
+    mapping_remove,
     mapping_submit,
     mappings_decide,
+    pending_approve_request,
     queue_run_request,
 )
-from llm_center.services.review import queue_totals_lately
-from transactions.models import User
+from transactions.api.parts import IdempotentView
+from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, queued, staff_of
 from transactions.normalise import normalise
-
-
-class StaffMay(BasePermission):
-    """Staff with the permissions that the view names."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        """Whether this person may."""
-        user = request.user
-        return bool(user and user.is_staff and user.has_perms(getattr(view, "needs", ())))
-
-
-class StaffView(ApiView):
-    """Base of the views for staff; `needs` are the permissions."""
-
-    permission_classes = [IsAuthenticated, StaffMay]
-    needs: ClassVar[tuple[str, ...]] = ("llm_center.view_llmmapping",)
-
-
-def _errors(*codes: int) -> dict[int, type[shapes.ErrorOutput]]:
-    return dict.fromkeys((*codes, 401, 403, 429), shapes.ErrorOutput)
-
-
-def _staff(request: Request) -> User:
-    return cast("User", request.user)
-
-
-def _checked(serializer: Any) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return cast("dict[str, Any]", serializer.validated_data)
 
 
 def _mapping(mapping_id: int) -> LlmMapping:
@@ -68,6 +43,9 @@ def _mapping(mapping_id: int) -> LlmMapping:
     if found is None:
         raise Http404
     return found
+
+
+MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation="llm")
 
 
 # --- The log ----------------------------------------------------------------------------------------------------
@@ -92,7 +70,7 @@ class MappingListView(StaffView):
                 resource_type_field_name=None,
             )
         }
-        | _errors(400),
+        | errors(400),
         tags=["llm center"],
     )
     def get(self, request: Request) -> Response:
@@ -107,28 +85,124 @@ class MappingListView(StaffView):
         if search:
             rows = rows.filter(merchant_name=search)
         limit = page_limit(request)
-        if "page" in request.query_params:
-            return Response({"success": True, "data": page_of(rows, request.query_params["page"], limit)})
-        page = keyset_page(
-            rows, time_field="created_at", cursor=request.query_params.get("cursor"), limit=limit,
-            scope=f"mappings:{wanted}:{search}",
-        )  # fmt: skip
-        return Response(
-            {
+        cursor, number = request.query_params.get("cursor"), request.query_params.get("page")
+
+        def read() -> dict[str, Any]:
+            if number is not None:
+                return {"success": True, "data": page_of(rows, number, limit)}
+            page = keyset_page(
+                rows, time_field="created_at", cursor=cursor, limit=limit, scope=f"mappings:{wanted}:{search}"
+            )
+            return {
                 "data": [mapping_row(row) for row in page.rows],
                 "next_cursor": page.next_cursor,
                 "has_more": page.has_more,
             }
-        )
+
+        if search:  # as many lists as names: not worth keeping
+            return Response(read())
+        place = f"{limit}/{number}" if number is not None else f"{limit}/after {cursor or 'nothing'}"
+        return Response(MAPPINGS.get(read, status=wanted, page=place))
 
 
 class MappingDetailView(StaffView):
     """One row of the log."""
 
-    @extend_schema(responses={200: shapes.MappingOutput} | _errors(404), tags=["llm center"])
+    @extend_schema(responses={200: shapes.MappingOutput} | errors(404), tags=["llm center"])
     def get(self, request: Request, mapping_id: int) -> Response:
         """The row."""
         return Response({"success": True, "data": mapping_row(_mapping(mapping_id))})
+
+
+class MappingUpdateView(StaffView):
+    """Change a proposal that nobody decided."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(
+        request=shapes.EditInput,
+        responses={200: shapes.MessageOutput} | errors(*BODY_ERRORS, 404, 409),
+        tags=["llm center"],
+    )
+    def put(self, request: Request, mapping_id: int) -> Response:
+        """It goes on waiting. Rows of uploaded files are 403, decided ones (they are history) 409."""
+        data = checked(shapes.EditInput(data=request.data))
+        try:
+            mapping = mapping_edit(
+                mapping_id=mapping_id,
+                merchant_name=data["merchant_name"],
+                ticker=data["ticker"].strip().upper().replace("-", "."),
+                category=data["category"],
+                company_name=data["company_name"],
+                by=staff_of(request),
+            )
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "message": f"It says now: {mapping}."})
+
+
+class MappingDeleteView(StaffView):
+    """Take a proposal that nobody decided out of the log."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(responses={200: shapes.MessageOutput} | errors(404, 409), tags=["llm center"])
+    def delete(self, request: Request, mapping_id: int) -> Response:
+        """Rows of uploaded files are 403, decided ones (they are history) 409."""
+        try:
+            mapping_remove(mapping_id=mapping_id, by=staff_of(request))
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "message": "The proposal is gone."})
+
+
+class ReconsiderView(StaffView):
+    """Look a mapping up anew."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=None, responses={200: shapes.ReconsideredOutput} | errors(404), tags=["llm center"])
+    def post(self, request: Request, mapping_id: int) -> Response:
+        """What the matcher makes of it now; nothing is approved. An open proposal of a machine takes the answer over."""
+        try:
+            found = mapping_reconsider(mapping_id=mapping_id)
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        data = {
+            "mapping_id": found.mapping.pk,
+            "ai_status": found.verdict,
+            "ai_confidence": found.confidence,
+            "ai_reasoning": found.reason,
+            "ai_auto_approved": False,
+            "processing_time": found.milliseconds,
+            "model_version": "matcher",
+            "ai_model_version": "matcher",
+            "suggested_ticker": found.ticker,
+            "ai_processing_duration": found.milliseconds,
+            "stored": found.stored,
+        }
+        return Response({"success": True, "data": data})
+
+
+class ApprovePendingView(StaffView):
+    """Approve what waits and is sure enough."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(
+        request=shapes.ApprovePendingInput,
+        responses={202: shapes.ApprovePendingOutput} | errors(*BODY_ERRORS),
+        tags=["llm center"],
+    )
+    def post(self, request: Request) -> Response:
+        """In the background, with everything that holds for one approval: the task's `result` says how many and what was refused."""
+        least = checked(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
+        task = pending_approve_request(min_confidence=least, by=staff_of(request))
+        return queued(
+            task,
+            message=f"Proposals that are at least {least:.0%} sure are being approved.",
+            approved_count=None,
+        )
 
 
 class DecideView(StaffView):
@@ -138,22 +212,24 @@ class DecideView(StaffView):
     approve = True
 
     @extend_schema(
-        request=shapes.DecideInput, responses={200: shapes.DecidedOutput} | _errors(400, 404, 409), tags=["llm center"]
+        request=shapes.DecideInput,
+        responses={200: shapes.DecidedOutput} | errors(*BODY_ERRORS, 404, 409),
+        tags=["llm center"],
     )
     def post(self, request: Request, mapping_id: int | None = None) -> Response:
         """Settle the mapping's merchant; what waits there is released in the background."""
         if mapping_id is None:
-            data = _checked(shapes.DecideInput(data=request.data))
+            data = checked(shapes.DecideInput(data=request.data))
         else:
-            data = {"mapping_id": mapping_id} | _checked(shapes.NotesInput(data=request.data))
+            data = {"mapping_id": mapping_id} | checked(shapes.NotesInput(data=request.data))
         decide = mapping_approve if self.approve else mapping_reject
         try:
-            done = decide(mapping_id=data["mapping_id"], by=_staff(request), notes=data["notes"])
+            done = decide(mapping_id=data["mapping_id"], by=staff_of(request), notes=data["notes"])
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(self._answer(done))
 
-    def _answer(self, done: MappingDecided) -> dict[str, Any]:
+    def _answer(self, done: MappingOutcome) -> dict[str, Any]:
         mapping, decided = done.mapping, done.decided
         waits = decided is not None and decided.pending is not None
         message = (
@@ -185,30 +261,32 @@ class DecideManyView(StaffView):
     needs = ("llm_center.change_reviewmerchant",)
     approve = True
 
-    @extend_schema(request=shapes.ManyInput, responses={200: shapes.ManyOutput} | _errors(400), tags=["llm center"])
+    @extend_schema(
+        request=shapes.ManyInput, responses={200: shapes.ManyOutput} | errors(*BODY_ERRORS), tags=["llm center"]
+    )
     def post(self, request: Request) -> Response:
         """Each by itself; what is refused is named, and the others go on."""
-        data = _checked(shapes.ManyInput(data=request.data))
-        count, refused = mappings_decide(mapping_ids=data["mapping_ids"], approve=self.approve, by=_staff(request))
+        data = checked(shapes.ManyInput(data=request.data))
+        count, refused = mappings_decide(mapping_ids=data["mapping_ids"], approve=self.approve, by=staff_of(request))
         word = "approved" if self.approve else "rejected"
         return Response(
             {"success": True, "message": f"{count} mappings {word}.", f"{word}_count": count, "refused": refused}
         )
 
 
-class SubmitView(ApiView):
+class SubmitView(IdempotentView):
     """Propose an owner of a merchant."""
 
     source = LlmMapping.Source.USER
 
     @extend_schema(
         request=shapes.SubmitInput,
-        responses={201: shapes.SubmittedOutput} | dict.fromkeys((400, 401, 403, 429), shapes.ErrorOutput),
+        responses={201: shapes.SubmittedOutput} | errors(*BODY_ERRORS),
         tags=["llm center"],
     )
     def post(self, request: Request) -> Response:
         """It waits for a reviewer."""
-        data = _checked(shapes.SubmitInput(data=request.data))
+        data = checked(shapes.SubmitInput(data=request.data))
         confidence = Decimal(str(data["confidence"]))
         mapping = mapping_submit(
             merchant_name=data["merchant_name"],
@@ -217,7 +295,7 @@ class SubmitView(ApiView):
             company_name=data["company_name"],
             confidence=(confidence / 100 if confidence > 1 else confidence).quantize(Decimal("0.0001")),
             notes=data["notes"],
-            by=_staff(request),
+            by=staff_of(request),
             source=self.source,
             transaction_id=data["transaction_id"],
         )
@@ -227,11 +305,10 @@ class SubmitView(ApiView):
         )
 
 
-class ManualSubmitView(SubmitView):
+class ManualSubmitView(SubmitView, StaffView):
     """The same for staff."""
 
-    permission_classes = [IsAuthenticated, StaffMay]
-    needs: ClassVar[tuple[str, ...]] = ("llm_center.change_reviewmerchant",)
+    needs = ("llm_center.change_reviewmerchant",)
     source = LlmMapping.Source.ADMIN
 
 
@@ -245,18 +322,16 @@ class LookupView(ApiView):
     )
     def get(self, request: Request) -> Response:
         """By `?company=`."""
-        return self._answer(
-            _checked(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")}))
-        )
+        return self._answer(checked(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")})))
 
     @extend_schema(
         request=shapes.LookupInput,
-        responses={200: shapes.DataOutput} | dict.fromkeys((400, 401, 429), shapes.ErrorOutput),
+        responses={200: shapes.DataOutput} | dict.fromkeys((*BODY_ERRORS, 401, 429), shapes.ErrorOutput),
         tags=["llm center"],
     )
     def post(self, request: Request) -> Response:
         """By `company_name`."""
-        return self._answer(_checked(shapes.LookupInput(data=request.data)))
+        return self._answer(checked(shapes.LookupInput(data=request.data)))
 
     @staticmethod
     def _answer(data: dict[str, Any]) -> Response:
@@ -271,39 +346,15 @@ class LookupView(ApiView):
 
 
 # --- The queue --------------------------------------------------------------------------------------------------
-class QueueView(StaffView):
-    """What waits for a decision."""
-
-    @extend_schema(responses={200: shapes.QueueOutput} | _errors(), tags=["llm center"])
-    def get(self, request: Request) -> Response:
-        """Counts, and the newest pending rows of the log."""
-        merchants, transactions, amount = queue_totals_lately()
-        pending = LlmMapping.objects.select_related("user").filter(status=LlmMapping.Status.PENDING)
-        rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
-        return Response(
-            {
-                "success": True,
-                "data": {
-                    "queue_status": {
-                        "total_entries": merchants, "pending": merchants, "waiting_transactions": transactions,
-                        "waiting_amount": amount,
-                    },
-                    "pending_reviews": rows,
-                    "all_entries": rows,
-                },
-            }
-        )  # fmt: skip
-
-
 class ProcessQueueView(StaffView):
     """Run the LLM queue now."""
 
     needs = ("llm_center.change_reviewmerchant",)
 
-    @extend_schema(request=None, responses={202: shapes.QueuedOutput} | _errors(), tags=["llm center"])
+    @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """202 at once; the task says what came of it."""
-        task = queue_run_request(by=_staff(request))
+        task = queue_run_request(by=staff_of(request))
         return Response(
             {
                 "success": True,
@@ -321,22 +372,13 @@ class AssetListView(StaffView):
 
     needs = ("llm_center.view_llmdataasset",)
 
-    @extend_schema(responses={200: shapes.DataOutput} | _errors(), tags=["data assets"])
+    @extend_schema(responses={200: shapes.DataOutput} | errors(), tags=["data assets"])
     def get(self, request: Request) -> Response:
         """Assets and their sums. What was never measured is null."""
         assets = [
             asset_row(asset) for asset in LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")
         ]
-        summary = {
-            "total_assets": len(assets),
-            "total_value": sum((asset["current_value"] for asset in assets), Decimal(0)),
-            "total_cost": sum((asset["training_cost"] for asset in assets), Decimal(0)),
-            "total_carrying_value": sum((asset["carrying_value"] for asset in assets), Decimal(0)),
-            "average_performance": None,
-            "average_roi": None,
-            "gl_account": "15200",
-        }
-        return Response({"success": True, "data": {"assets": assets, "summary": summary}})
+        return Response({"success": True, "data": {"assets": assets, "summary": assets_summary(assets)}})
 
 
 class AssetCostView(StaffView):
@@ -344,7 +386,7 @@ class AssetCostView(StaffView):
 
     needs = ("llm_center.view_llmdataasset",)
 
-    @extend_schema(responses={200: shapes.DataOutput} | _errors(404), tags=["data assets"])
+    @extend_schema(responses={200: shapes.DataOutput} | errors(404), tags=["data assets"])
     def get(self, request: Request, asset_id: int) -> Response:
         """Its components."""
         asset = LlmDataAsset.objects.filter(pk=asset_id).first()
@@ -369,7 +411,7 @@ class AssetScheduleView(StaffView):
 
     needs = ("llm_center.view_llmdataasset",)
 
-    @extend_schema(responses={200: shapes.DataOutput} | _errors(404), tags=["data assets"])
+    @extend_schema(responses={200: shapes.DataOutput} | errors(404), tags=["data assets"])
     def get(self, request: Request, asset_id: int) -> Response:
         """Its schedule."""
         asset = LlmDataAsset.objects.prefetch_related("amortization", "events").filter(pk=asset_id).first()
@@ -386,11 +428,11 @@ class AmortizeView(StaffView):
     needs = ("llm_center.add_amortizationentry",)
 
     @extend_schema(
-        request=shapes.AmortizeInput, responses={200: shapes.DataOutput} | _errors(400), tags=["data assets"]
+        request=shapes.AmortizeInput, responses={200: shapes.DataOutput} | errors(*BODY_ERRORS), tags=["data assets"]
     )
     def post(self, request: Request) -> Response:
         """What is due is booked once; nothing due is 400, as it always was."""
-        data = _checked(shapes.AmortizeInput(data=request.data))
+        data = checked(shapes.AmortizeInput(data=request.data))
         day = data.get("entry_date") or timezone.now().date()
         done = month_amortize(month=day)
         if not done.charges:

@@ -187,6 +187,11 @@ class MappingDecision(models.Model):
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     automatic = models.BooleanField(default=False)
     released_count = models.PositiveIntegerField(default=0)
+    waited_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How long the merchant had been waiting for a decision; empty where it was not.",
+    )
     decided_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -1,4 +1,8 @@
-"""Writes to the log of proposals, `llm_mappings`: each is counted into the figures of its day as it is made."""
+"""Writes to the log of proposals, `llm_mappings`: each is counted into the figures of its day as it is made.
+
+Nothing else writes to the log. Rows change and go by one statement that counts what it did, from values that it checks
+again when it writes: of two writers of the same rows the second leaves alone what the first one moved.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -6,15 +10,14 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Count, QuerySet, Sum
-from django.db.models.functions import TruncDate
+from django.core.exceptions import EmptyResultSet
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from llm_center.models import LlmMapping, MappingDelta
 
 # (day, status, source, automatic) of a row.
 Key = tuple[date, str, str, bool]
-_KEY = ("day", "status", "source", "ai_auto_approved")
 # The column keeps four places; what is summed must be what is stored.
 _AS_STORED = Decimal("0.0001")
 
@@ -24,66 +27,93 @@ def log_create(**values: Any) -> LlmMapping:
     with transaction.atomic():
         mapping: LlmMapping = LlmMapping.objects.create(**values)
         log_counted(
-            [(mapping.created_at, mapping.status, mapping.source, mapping.ai_auto_approved, Decimal(mapping.confidence))]
+            [
+                (
+                    mapping.created_at,
+                    mapping.status,
+                    mapping.source,
+                    mapping.ai_auto_approved,
+                    Decimal(mapping.confidence),
+                )
+            ]
         )
     return mapping
 
 
 def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> None:
-    """Count rows that were just added by a statement: (created_at, status, source, ai_auto_approved, confidence) each."""
+    """Count rows that were just added by a statement: (created_at, status, source, ai_auto_approved, confidence) each.
+
+    In the transaction of that statement.
+    """
     added: Counter[Key] = Counter()
     confidence: defaultdict[Key, Decimal] = defaultdict(Decimal)
     for created_at, status, source, automatic, stated in rows:
         key = (created_at.astimezone(UTC).date(), str(status), str(source), automatic)
         added[key] += 1
         confidence[key] += stated.quantize(_AS_STORED, ROUND_HALF_UP)
-    MappingDelta.objects.bulk_create(_delta(key, count, confidence[key], count) for key, count in added.items())
-
-
-def log_update(rows: QuerySet[LlmMapping], *, status: str, **values: Any) -> int:
-    """Move rows to another status, whatever else is written. Returns how many."""
-    with transaction.atomic():
-        keys, before = _locked(rows)
-        if not keys:
-            return 0
-        LlmMapping.objects.filter(pk__in=keys).update(status=status, **values)
-        MappingDelta.objects.bulk_create(
-            delta
-            for (day, was, source, automatic), count, confidence in before
-            for delta in (
-                _delta((day, was, source, automatic), -count, -confidence, 0),
-                _delta((day, status, source, automatic), count, confidence, count),
-            )
+    MappingDelta.objects.bulk_create(
+        MappingDelta(
+            day=day, status=status, source=source, automatic=automatic, rows=count,
+            confidence=confidence[day, status, source, automatic], writes=count,
         )
-    return len(keys)
+        for (day, status, source, automatic), count in added.items()
+    )  # fmt: skip
+
+
+def log_update(rows: QuerySet[LlmMapping], **values: Any) -> int:
+    """Write these values into the rows, their status, source and confidence among them. Returns how many rows."""
+    assignments, parameters = [], []
+    for name, value in values.items():
+        field = LlmMapping._meta.get_field(name)
+        plain = value.prepare_database_save(field) if hasattr(value, "prepare_database_save") else value
+        assignments.append(f"{field.column} = %s")  # type: ignore[union-attr]  # the names are of columns
+        parameters.append(field.get_db_prep_save(plain, connection))  # type: ignore[union-attr]
+    return _written(
+        rows,
+        f"UPDATE llm_mappings SET {', '.join(assignments)} FROM was",  # noqa: S608
+        parameters,
+        "(-1, written.status, written.source, written.confidence, 0), (1, now_status, now_source, now_confidence, 1)",
+    )
 
 
 def log_delete(rows: QuerySet[LlmMapping]) -> int:
     """Take rows out of the log. Returns how many."""
-    with transaction.atomic():
-        keys, before = _locked(rows)
-        if not keys:
-            return 0
-        LlmMapping.objects.filter(pk__in=keys).delete()
-        MappingDelta.objects.bulk_create(_delta(key, -count, -confidence, count) for key, count, confidence in before)
-    return len(keys)
-
-
-def _locked(rows: QuerySet[LlmMapping]) -> tuple[list[int], list[tuple[Key, int, Decimal]]]:
-    """The rows' ids, locked in order so that two writers cannot deadlock, and how they are counted now."""
-    keys = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
-    counted = (
-        LlmMapping.objects.filter(pk__in=keys)
-        .annotate(day=TruncDate("created_at", tzinfo=UTC))
-        .values_list(*_KEY)
-        .annotate(Count("pk"), Sum("confidence"))
-        .order_by()
+    return _written(
+        rows, "DELETE FROM llm_mappings USING was", [], "(-1, written.status, written.source, written.confidence, 1)"
     )
-    return keys, [((row[0], row[1], row[2], row[3]), row[4], row[5]) for row in counted]
 
 
-def _delta(key: Key, rows: int, confidence: Decimal, writes: int) -> MappingDelta:
-    day, status, source, automatic = key
-    return MappingDelta(
-        day=day, status=status, source=source, automatic=automatic, rows=rows, confidence=confidence, writes=writes
-    )
+def _written(rows: QuerySet[LlmMapping], write: str, parameters: list[Any], sides: str) -> int:
+    """Write to these rows and count what each adds to its `sides`: (sign, status, source, confidence, writes)."""
+    try:
+        chosen, chosen_parameters = (
+            rows.order_by()
+            .values_list("pk", "created_at", "status", "source", "ai_auto_approved", "confidence")
+            .query.sql_with_params()
+        )
+    except EmptyResultSet:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH was (id, created_at, status, source, automatic, confidence) AS MATERIALIZED ({chosen}),
+            written AS (
+                {write}
+                WHERE llm_mappings.id = was.id AND llm_mappings.created_at = was.created_at
+                  AND llm_mappings.status = was.status AND llm_mappings.source = was.source
+                  AND llm_mappings.confidence = was.confidence
+                RETURNING was.*, llm_mappings.status AS now_status, llm_mappings.source AS now_source,
+                          llm_mappings.confidence AS now_confidence
+            ),
+            counted AS (
+                INSERT INTO mapping_deltas (day, status, source, automatic, rows, confidence, writes)
+                SELECT (created_at AT TIME ZONE 'UTC')::date, side.status, side.source, automatic, sum(side.n),
+                       sum(side.n * side.confidence), sum(side.writes)
+                FROM written CROSS JOIN LATERAL (VALUES {sides}) AS side (n, status, source, confidence, writes)
+                GROUP BY 1, 2, 3, 4
+            )
+            SELECT count(*) FROM written
+            """,  # noqa: S608
+            [*chosen_parameters, *parameters],
+        )
+        return int(cursor.fetchone()[0])

@@ -64,8 +64,14 @@ def mappings_upload(
     return imported
 
 
-def mappings_import(*, task_id: UUID | str, report: Callable[[int], None] | None = None) -> MappingImport | None:
-    """Run the import as its background task; None when another worker has it, or it is done."""
+def mappings_import(
+    *, task_id: UUID | str, report: Callable[[int], None] | None = None, release_later: bool = False
+) -> MappingImport | None:
+    """Run the import as its background task; None when another worker has it, or it is done.
+
+    Args:
+        release_later: what waits for the merchants is released by a task of its own, for a caller whom somebody waits for.
+    """
     with task_run(task_id=task_id) as task:
         if task is None:
             return None
@@ -77,7 +83,7 @@ def mappings_import(*, task_id: UUID | str, report: Callable[[int], None] | None
                 report(imported.rows_done)
 
         _rows_store(imported, told)
-        released = _directory_fill(imported, told)
+        released = _directory_fill(imported, told, release_later=release_later)
         task.progress = task.total = imported.rows_done
         task.result = {
             "rows": imported.rows_done, "added": imported.rows_added, "rejected": imported.rows_rejected,
@@ -188,7 +194,7 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
 # --- the directory ----------------------------------------------------------------------------------------------------
 
 
-def _directory_fill(imported: MappingImport, told: Callable[[], None]) -> int:
+def _directory_fill(imported: MappingImport, told: Callable[[], None], *, release_later: bool = False) -> int:
     """Merchants of the file into the directory, in sets; what is done is taken off the list with it."""
     catalogue_refresh()
     threshold, limit, released = auto_approval_threshold() or matcher.PREFIX, four_eyes_limit(), 0
@@ -204,7 +210,14 @@ def _directory_fill(imported: MappingImport, told: Callable[[], None]) -> int:
             )
             approved = _merchants_fill(imported, said, threshold=threshold, limit=limit)
             MappingImportKey.objects.filter(pk__in=[row.pk for row in said]).delete()
-        if approved:
+        if approved and release_later:
+            with transaction.atomic():
+                task_send(
+                    task=task_create(
+                        name="release_merchants", user=imported.task.user, arguments={"merchant_keys": approved}
+                    )
+                )
+        elif approved:
             released += merchants_release(merchant_keys=approved)
         told()
 

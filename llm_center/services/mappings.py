@@ -1,18 +1,25 @@
 """Decisions that name a row of the log, as the legacy front end makes them: they settle the row's merchant."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from llm_center.errors import DecisionRefused
+from llm_center import matcher
+from llm_center.errors import BulkRowRefused, DecisionRefused, MappingDecided, TickerRefused
 from llm_center.models import LlmMapping
-from llm_center.services.log import log_create, log_update
-from llm_center.services.review import WAITING, Action, Decided, merchant_decide
-from transactions.models import BackgroundTask, Merchant, User
+from llm_center.services.brands import catalogue_refresh
+from llm_center.services.learning import calibrated
+from llm_center.services.log import log_create, log_delete, log_update
+from llm_center.services.proposals import auto_approval_threshold
+from llm_center.services.review import WAITING, Action, Decided, QueueFilter, bulk_request, merchant_decide
+from transactions.models import BackgroundTask, Company, Merchant, User
 from transactions.normalise import normalise
 from transactions.services.background import task_create, task_send
 
@@ -20,7 +27,7 @@ MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class MappingDecided:
+class MappingOutcome:
     """A row that was decided. `decided` is None where its merchant was settled that way already."""
 
     mapping: LlmMapping
@@ -29,7 +36,7 @@ class MappingDecided:
 
 
 @transaction.atomic
-def mapping_approve(*, mapping_id: int, by: User, notes: str = "") -> MappingDecided:
+def mapping_approve(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
     """The row's ticker is right: so for its merchant, and for what waits there. Approving twice is approving once.
 
     Raises LlmMapping.DoesNotExist, TickerRefused, DecisionRefused.
@@ -47,11 +54,11 @@ def mapping_approve(*, mapping_id: int, by: User, notes: str = "") -> MappingDec
     if decided is None or decided.decision is not None:  # else another reviewer has to agree first
         _mapping_close(mapping, LlmMapping.Status.APPROVED, by)
     merchant.refresh_from_db()
-    return MappingDecided(mapping, merchant, decided)
+    return MappingOutcome(mapping, merchant, decided)
 
 
 @transaction.atomic
-def mapping_reject(*, mapping_id: int, by: User, notes: str = "") -> MappingDecided:
+def mapping_reject(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
     """The row's ticker is wrong, and is never proposed for its merchant again. Raises LlmMapping.DoesNotExist."""
     mapping = LlmMapping.objects.get(pk=mapping_id)
     merchant, decided = _merchant(mapping), None
@@ -67,7 +74,7 @@ def mapping_reject(*, mapping_id: int, by: User, notes: str = "") -> MappingDeci
         merchant.save(update_fields=["rejected_tickers", "updated_at"])
     _mapping_close(mapping, LlmMapping.Status.REJECTED, by)
     merchant.refresh_from_db()
-    return MappingDecided(mapping, merchant, decided)
+    return MappingOutcome(mapping, merchant, decided)
 
 
 @transaction.atomic
@@ -87,12 +94,133 @@ def mapping_submit(
         company_name=company_name[:200], confidence=confidence, source=source, user=by, ai_reasoning=notes,
         transaction_id=transaction_id,
     )  # fmt: skip
+    _tell_reviewers(mapping, by)
+    return mapping
+
+
+@transaction.atomic
+def mapping_edit(
+    *, mapping_id: int, merchant_name: str, ticker: str, category: str, company_name: str | None, by: User
+) -> LlmMapping:
+    """Change a proposal that nobody decided yet. It goes on waiting, and the reviewer sees the new ticker beside the merchant.
+
+    Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided, TickerRefused, DecisionRefused.
+    """
+    mapping = _open_mapping(mapping_id)
+    key = normalise(merchant_name)
+    if not key:
+        raise DecisionRefused("Nothing of this name names a merchant.")
+    company = Company.objects.filter(ticker=ticker).first()
+    if company is None or not company.is_listed:
+        raise TickerRefused(f"{ticker} is not a listed company.")
+    before = f"{mapping.merchant_name} → {mapping.ticker or 'nobody'}"
+    changes = {
+        "merchant_name": merchant_name[:255], "merchant_key": key, "ticker": ticker, "category": category[:100],
+        "company_name": (company.name if company_name is None else company_name)[:200],
+    }  # fmt: skip
+    log_update(
+        LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at), status=mapping.status, **changes
+    )
+    for name, value in changes.items():
+        setattr(mapping, name, value)
+    _tell_reviewers(mapping, by)
+    _logged(mapping, by, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
+    return mapping
+
+
+@transaction.atomic
+def mapping_remove(*, mapping_id: int, by: User) -> None:
+    """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided."""
+    mapping = _open_mapping(mapping_id)
+    _logged(mapping, by, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
+    log_delete(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
+
+
+def _open_mapping(mapping_id: int) -> LlmMapping:
+    mapping = LlmMapping.objects.select_for_update(of=("self",)).get(pk=mapping_id)
+    if mapping.source == LlmMapping.Source.BULK:
+        raise BulkRowRefused
+    if mapping.status != LlmMapping.Status.PENDING:
+        raise MappingDecided
+    return mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Reconsidered:
+    """What the matcher makes of a row now. `stored` says whether the row carries it."""
+
+    mapping: LlmMapping
+    ticker: str | None
+    confidence: Decimal
+    reason: str
+    verdict: str
+    milliseconds: float
+    stored: bool
+
+
+def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
+    """Look a row up anew with the matcher; nothing is approved by it.
+
+    An open proposal of a machine takes the answer over. What a person wrote, and what is decided, stays as it is. A model is
+    asked by the queue alone: it takes seconds.
+
+    Raises LlmMapping.DoesNotExist.
+    """
+    mapping = LlmMapping.objects.get(pk=mapping_id)
+    catalogue_refresh()
+    started = time.perf_counter()
+    found = calibrated(matcher.propose(mapping.merchant_key, mapping.merchant_name, mapping.category), {})
+    milliseconds = round((time.perf_counter() - started) * 1000, 3)
+    if found.ticker and not Company.objects.filter(ticker=found.ticker, is_listed=True).exists():
+        found = replace(
+            found, ticker=None, confidence=Decimal(0), reason=f"{found.ticker} is not listed. {found.reason}"
+        )
+    threshold = auto_approval_threshold()
+    if not found.confidence:
+        verdict = "uncertain"
+    else:
+        verdict = "approved" if threshold is not None and found.confidence >= threshold else "review_required"
+    machine = mapping.source in {LlmMapping.Source.MATCHER, LlmMapping.Source.LLM}
+    stored = machine and mapping.status == LlmMapping.Status.PENDING
+    if stored:
+        with transaction.atomic():
+            open_row = LlmMapping.objects.filter(
+                pk=mapping.pk, created_at=mapping.created_at, status=LlmMapping.Status.PENDING
+            )
+            # The confidence is summed in the figures of the day: out with the old one, in with the new one.
+            stored = log_update(
+                open_row, ticker=found.ticker, company_name=found.company_name[:200], confidence=found.confidence,
+                ai_processed=True, ai_reasoning=found.reason, ai_model_version="matcher",
+                ai_processing_ms=int(milliseconds), source=LlmMapping.Source.MATCHER,
+            )  # fmt: skip
+    return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, bool(stored))
+
+
+def pending_approve_request(*, min_confidence: Decimal, by: User) -> BackgroundTask:
+    """Approve, in the background, every waiting merchant whose proposal is at least this sure, as of now.
+
+    Raises DecisionRefused: no confidence is named.
+    """
+    return bulk_request(
+        chosen=QueueFilter(confidence=min_confidence), action=Action.APPROVE, by=by, until=timezone.now()
+    )
+
+
+def _tell_reviewers(mapping: LlmMapping, by: User) -> None:
+    """Show the proposed ticker beside the merchant, where that still waits for a decision."""
     merchant = _merchant(mapping)
-    told = {"ticker": ticker, "company_name": company_name[:200], "brand": f"proposed by {by.email}"}
-    if ticker and merchant.status in WAITING and ticker not in {one["ticker"] for one in merchant.alternatives}:
+    known = {one["ticker"] for one in merchant.alternatives}
+    if mapping.ticker and merchant.status in WAITING and mapping.ticker not in known:
+        told = {"ticker": mapping.ticker, "company_name": mapping.company_name, "brand": f"proposed by {by.email}"}
         merchant.alternatives = [*merchant.alternatives, told][-10:]
         merchant.save(update_fields=["alternatives", "updated_at"])
-    return mapping
+
+
+def _logged(mapping: LlmMapping, by: User, flag: int, message: str) -> None:
+    LogEntry.objects.create(
+        user=by, content_type=ContentType.objects.get_for_model(LlmMapping), object_id=str(mapping.pk),
+        object_repr=str(mapping)[:200], action_flag=flag, change_message=message,
+    )  # fmt: skip
 
 
 def queue_run_request(*, by: User) -> BackgroundTask:

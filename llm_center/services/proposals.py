@@ -94,7 +94,12 @@ def queue_provider(*, threshold: Decimal | None) -> Provider:
     return provider(values.get("llm_provider"), ask_below=threshold, batch_size=size, monthly_budget=budget)
 
 
-def merchants_propose(*, deadline: float | None = None, report: Callable[[Proposed], None] | None = None) -> Proposed:
+def merchants_propose(
+    *,
+    deadline: float | None = None,
+    report: Callable[[Proposed], None] | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Proposed:
     """Propose an owner for each merchant that has no proposal yet, the oldest question first.
 
     Several workers may run it at once: each claims its merchants, asks the provider outside of any database
@@ -103,10 +108,11 @@ def merchants_propose(*, deadline: float | None = None, report: Callable[[Propos
     Args:
         deadline: `time.monotonic()` at which to stop after the current batch.
         report: called with the figures so far after each batch.
+        go_on: asked before each batch; the run ends when it says no.
     """
     done = Proposed()
     catalogue_refresh()
-    while deadline is None or time.monotonic() < deadline:
+    while (deadline is None or time.monotonic() < deadline) and go_on():
         threshold = auto_approval_threshold()
         chosen = queue_provider(threshold=threshold)
         claimed = _claim()
@@ -214,6 +220,7 @@ def _answers_write(
                     merchant.merchant_key,
                     MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
                     Json(before), Json(merchant_state(merchant)), proposal.reason[:500], True, merchant.waiting_count, now,
+                    max(0, int((now - merchant.created_at).total_seconds())),
                 )
             )  # fmt: skip
     merchants_write(merchants, now)
@@ -232,7 +239,9 @@ _LOG = """
     VALUES %s
 """
 _DECISIONS = """
-    INSERT INTO mapping_decisions (merchant_key, action, before, after, reason, automatic, released_count, decided_at) VALUES %s
+    INSERT INTO mapping_decisions (merchant_key, action, before, after, reason, automatic, released_count, decided_at,
+        waited_seconds)
+    VALUES %s
 """
 
 

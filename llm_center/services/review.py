@@ -123,7 +123,7 @@ def merchant_decide(
         if isinstance(asked, PendingDecision):
             return Decided(None, None, asked)
         first = asked
-    now, before = timezone.now(), merchant_state(merchant)
+    now, before, since = timezone.now(), merchant_state(merchant), _waiting_since(merchant)
     rejected = before["ticker"] if action != Action.APPROVE else None
     if rejected and (company is None or rejected != company.ticker) and rejected not in merchant.rejected_tickers:
         merchant.rejected_tickers = [*merchant.rejected_tickers, rejected]
@@ -145,6 +145,7 @@ def merchant_decide(
         merchant_key=merchant.merchant_key, action=action, before=before, after=merchant_state(merchant),
         reason=reason[:500], decided_by=by, first_reviewer=first, decided_at=now,
         released_count=0 if action == Action.REJECT else merchant.waiting_count,
+        waited_seconds=max(0, int((now - since).total_seconds())) if since else None,
     )  # fmt: skip
     _log(merchant, decision, reason)
     task = None
@@ -461,6 +462,20 @@ def _company(merchant: Merchant, action: Action, ticker: str) -> Company | None:
     if not company.is_listed:
         raise TickerRefused(f"{wanted} ({company.name}) is not listed on a US exchange.")
     return company
+
+
+def _waiting_since(merchant: Merchant) -> datetime | None:
+    """When the merchant came into the queue: first seen, or by the decision that put it back. None when it is not there."""
+    if merchant.status not in WAITING:
+        return None
+    last = (
+        MappingDecision.objects.filter(merchant_key=merchant.merchant_key, undone_by=None)
+        .exclude(action=Action.UNDO)
+        .order_by("-pk")
+        .values_list("decided_at", flat=True)
+        .first()
+    )
+    return last or merchant.created_at
 
 
 def _changed(merchant: Merchant) -> str:

@@ -36,13 +36,18 @@ def browser(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that tolerates no error in a script and no failed request."""
+    """A page that tolerates no error in a script, no failed request, and nothing that the Content Security Policy refuses."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(30_000)
     problems: list[str] = []
+    page.problems = problems  # type: ignore[attr-defined]  # a test that provokes one clears it
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("response", lambda reply: problems.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
+    page.on(
+        "console",
+        lambda said: problems.append(f"{page.url}: {said.text}") if "Content Security Policy" in said.text else None,
+    )
     yield page
     context.close()
     assert problems == []

@@ -14,7 +14,8 @@ from pytest_django import Settings
 from kamioi_site.metrics import figures, process_files_clear
 from kamioi_site.metrics.figures import BUDGET_SECONDS, Figures, FiguresCollector, MetricsDatabase
 from tests.factories import make_company, make_merchant, make_transaction, make_user
-from transactions.services.ledger import ledger_check
+from transactions.models import BackgroundTask
+from transactions.services.ledger import LEDGER_CHECK, ledger_check_request, ledger_check_run
 from transactions.services.processing import transactions_process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -122,7 +123,8 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
     assert value(pending, "kamioi_transactions_waiting", status="pending") == 2
     before = value(pending, "kamioi_transactions_processed_total", status="completed") or 0
     transactions_process()
-    ledger_check()
+    ledger_check_request(by=user)
+    ledger_check_run(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
     figures.figures_collector.forget()
     text = client.get("/metrics").content.decode()
     down = [labels for (name, labels), up in samples(text).items() if name == "kamioi_collector_up" and not up]

@@ -29,14 +29,28 @@ from transactions.models import MigrationReject, MigrationRun, Transaction
 CHUNK: Final = 2_000
 """Rows written by one round of statements."""
 
+_COUNT_TRANSACTIONS: Final = """
+    INSERT INTO transaction_deltas (day, status, ticker, user_id, rows, amount, round_up, fee, investable, writes)
+    SELECT (date AT TIME ZONE 'UTC')::date, status, ticker, user_id, {sign} count(*), {sign} sum(amount), {sign} sum(round_up),
+           {sign} sum(fee), {sign} sum(investable), count(*)
+    FROM written GROUP BY 1, 2, 3, 4
+"""
+_COUNT_MAPPINGS: Final = """
+    INSERT INTO mapping_deltas (day, status, source, automatic, rows, confidence, writes)
+    SELECT (created_at AT TIME ZONE 'UTC')::date, status, source, ai_auto_approved, {sign} count(*), {sign} sum(confidence),
+           count(*)
+    FROM written GROUP BY 1, 2, 3, 4
+"""
+# What the figures of a day lose or gain by the rows `written`.
+_COUNT: Final = {"transactions": _COUNT_TRANSACTIONS, "llm_mappings": _COUNT_MAPPINGS}
 _FORGET_BIG: Final[dict[str, str]] = {
     # What has bookings is Kamioi's own affair by now.
     "transactions": (
         "DELETE FROM transactions WHERE id = ANY (%s::bigint[]) AND source IN ('legacy', 'legacy_open') AND NOT EXISTS ("
         "SELECT FROM ledger_transfers WHERE ledger_transfers.user_id = transactions.user_id "
-        "AND ledger_transfers.transaction_id = transactions.id AND ledger_transfers.date = transactions.date)"
+        "AND ledger_transfers.transaction_id = transactions.id AND ledger_transfers.date = transactions.date) RETURNING *"
     ),
-    "llm_mappings": "DELETE FROM llm_mappings WHERE id = ANY (%s::bigint[]) AND source IN ('legacy', 'bulk')",
+    "llm_mappings": "DELETE FROM llm_mappings WHERE id = ANY (%s::bigint[]) AND source IN ('legacy', 'bulk') RETURNING *",
 }
 
 Change = Mapping[str, set[str]]
@@ -172,7 +186,8 @@ class Applier:
             for statement in FORGET.get(table.name, ()):
                 cursor.execute(statement, {"table": table.name, "ids": list(ids)})
             if table.name in _FORGET_BIG:
-                cursor.execute(_FORGET_BIG[table.name], [list(ids)])
+                counted = _COUNT[table.name].format(sign="-")
+                cursor.execute(f"WITH written AS ({_FORGET_BIG[table.name]}) {counted}", [list(ids)])
             cursor.execute(
                 "DELETE FROM legacy_rows WHERE source_table = %s AND legacy_id = ANY (%s)", [table.name, list(ids)]
             )
@@ -220,9 +235,10 @@ class Applier:
         months_ensure(model, {datetime(year, month, 1, tzinfo=UTC) for year, month in months_of(dates)})
         columns = ", ".join(converted.column_names)
         cursor.execute(
-            f"INSERT INTO {table.name} ({columns}) SELECT {columns} "
+            f"WITH written AS (INSERT INTO {table.name} ({columns}) SELECT {columns} "
             f"FROM jsonb_populate_recordset(NULL::{table.name}, %s::jsonb) AS item "
-            f"WHERE NOT EXISTS (SELECT FROM {table.name} AS there WHERE there.id = item.id)",
+            f"WHERE NOT EXISTS (SELECT FROM {table.name} AS there WHERE there.id = item.id) RETURNING *) "
+            + _COUNT[table.name].format(sign="+"),
             [json.dumps(converted.to_pylist(), default=_plain)],
         )
         outcome, by_position = Outcome(loaded=converted.num_rows), dict(enumerate(cells))

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from waffle import get_waffle_flag_model
 
 from kamioi_site.errors import KamioiError
+from transactions.cache import TRANSACTIONS
 from transactions.legacy.changes import lag, log_remove
 from transactions.legacy.copy import only_one
 from transactions.legacy.directory import directory_build
@@ -74,6 +75,7 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
             _take_charge()
             state_write(phase="kamioi")
             reads_set(percent=100)
+    TRANSACTIONS.clear()
     processing_wake(priority=Transaction.Priority.BULK)
     return "Kamioi is in charge. What it writes goes to the legacy file as well, until `finish`."
 
@@ -97,9 +99,19 @@ def _take_charge() -> None:
     """Open purchases are Kamioi's to process from now on; what waits for a decision is looked up anew."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE transactions SET status = 'pending', updated_at = now() "
-            "WHERE source = 'legacy_open' AND status = 'needs_review' AND merchant_key IN "
-            "(SELECT merchant_key FROM merchants WHERE status IN ('approved', 'not_listed'))"
+            """
+            WITH released AS (
+                UPDATE transactions SET status = 'pending', updated_at = now()
+                WHERE source = 'legacy_open' AND status = 'needs_review' AND merchant_key IN
+                    (SELECT merchant_key FROM merchants WHERE status IN ('approved', 'not_listed'))
+                RETURNING date, ticker, amount, round_up, fee, investable
+            )
+            INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
+            SELECT (date AT TIME ZONE 'UTC')::date, side.status, ticker, sum(side.n), sum(side.n * amount),
+                   sum(side.n * round_up), sum(side.n * fee), sum(side.n * investable), sum(greatest(side.n, 0))
+            FROM released CROSS JOIN (VALUES (-1, 'needs_review'), (1, 'pending')) AS side (n, status)
+            GROUP BY 1, 2, 3
+            """
         )
         # The legacy system may have given out numbers beyond ours, if it was in charge before.
         for table in ("transactions", "llm_mappings", "notifications", "users"):

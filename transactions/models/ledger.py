@@ -183,19 +183,3 @@ class Holding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ticker} {self.shares}"
-
-
-class LedgerCheck(models.Model):
-    """One run of the check of the books, and what it found. Rows are added and never changed."""
-
-    started_at = models.DateTimeField(default=timezone.now, editable=False)
-    finished_at = models.DateTimeField()
-    differences = models.PositiveIntegerField()
-    sample = models.JSONField(default=list, blank=True, help_text="The first of them, in words.")
-
-    class Meta:
-        db_table = "ledger_checks"
-        indexes = [models.Index(fields=["-finished_at"], name="idx_ledger_checks_finished")]
-
-    def __str__(self) -> str:
-        return f"{self.finished_at:%Y-%m-%d %H:%M}: {self.differences or 'no'} differences"

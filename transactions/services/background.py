@@ -48,6 +48,19 @@ def _send(name: str, task_id: str) -> None:
         logger.warning("the broker is away: the sweep will send task %s", task_id)
 
 
+def task_retry(*, task_id: UUID | str) -> bool:
+    """Send a failed task again, for another round of attempts from where its own state says; False when it has not failed.
+
+    Two people who press the button at once send it once.
+    """
+    with transaction.atomic():
+        failed = BackgroundTask.objects.filter(pk=task_id, status=BackgroundTask.Status.FAILED)
+        if not failed.update(status=BackgroundTask.Status.QUEUED, attempts=0, error="", finished_at=None):
+            return False
+        task_send(task=BackgroundTask.objects.get(pk=task_id))
+    return True
+
+
 @contextmanager
 def task_run(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
     """Claim the task and run the block as it; `None` when it is done already or another worker is at it.

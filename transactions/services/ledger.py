@@ -1,16 +1,22 @@
 """The books, checked: holdings, ledger and transactions must say the same, to the cent and to the share."""
 
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from transactions.models import LedgerCheck
+from transactions.models import BackgroundTask, User
+from transactions.services.background import task_create, task_run, task_send
 from transactions.sql import statement
 
 _FETCH = 1000
-_SAMPLE = 20
+LEDGER_CHECK = "verify_ledger"
+_SIGN_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +47,63 @@ def ledger_verify() -> Iterator[LedgerProblem]:
                 yield LedgerProblem(*row)
 
 
-def ledger_check(*, report: Callable[[LedgerProblem], None] | None = None) -> LedgerCheck:
-    """Verify the books and keep the outcome, which the metrics read.
+# Disagreements that a report keeps; the count is of all.
+REPORTED = 100
 
-    Args:
-        report: is told every disagreement.
-    """
-    started = timezone.now()
-    count, sample = 0, []
-    for problem in ledger_verify():
-        count += 1
-        if count <= _SAMPLE:
-            sample.append(str(problem))
-        if report:
-            report(problem)
-    return LedgerCheck.objects.create(started_at=started, finished_at=timezone.now(), differences=count, sample=sample)
+
+def ledger_check_request(*, by: User | None) -> BackgroundTask:
+    """Check the books in the background; a check that waits or runs already is the one."""
+    with transaction.atomic():
+        open_ = BackgroundTask.objects.filter(
+            name=LEDGER_CHECK, status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
+        ).first()
+        if open_ is not None:
+            return open_
+        task = task_create(name=LEDGER_CHECK, user=by, arguments={})
+        task_send(task=task)
+    return task
+
+
+def ledger_check_run(*, task_id: UUID | str) -> None:
+    """Check the books as a background task; its result is the report."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        started, count, shown = time.monotonic(), 0, list[str]()
+        with _signs_of_life(task):
+            for problem in ledger_verify():
+                count += 1
+                if len(shown) < REPORTED:
+                    shown.append(str(problem))
+        task.progress = task.total = count
+        task.result = {
+            "is_consistent": count == 0, "problems": count, "examples": shown,
+            "seconds": round(time.monotonic() - started, 3),
+        }  # fmt: skip
+
+
+@contextmanager
+def _signs_of_life(task: BackgroundTask) -> Iterator[None]:
+    """The check is one statement that may take hours; a thread tells the sweep meanwhile that its worker lives."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        try:
+            while not ended.wait(_SIGN_SECONDS):
+                BackgroundTask.objects.filter(pk=task.pk).update(heartbeat_at=timezone.now())
+        finally:
+            connection.close()
+
+    teller = threading.Thread(target=tell, name="ledger-check", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
+def ledger_check_last() -> BackgroundTask | None:
+    """The last check that ended."""
+    ended = [BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED]
+    return BackgroundTask.objects.filter(name=LEDGER_CHECK, status__in=ended).order_by("-created_at").first()

@@ -24,6 +24,7 @@ from django_redis import get_redis_connection
 from kombu.exceptions import OperationalError
 
 from kamioi_site.metrics import TRANSACTIONS
+from transactions.cache import customers_changed
 from transactions.errors import SettingError
 from transactions.legacy.state import legacy_in_charge
 from transactions.market import market_is_open, next_open
@@ -120,11 +121,12 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
             },
         )
         rows = cursor.fetchall()
-    for status, count, invested in rows:
+    for status, count, invested, _ in rows:
         done.statuses[status] += count
         TRANSACTIONS.labels(status).inc(count)
         done.invested += invested
     done.sets += 1
+    customers_changed(user_id for row in rows for user_id in row[3])
     return sum(row[1] for row in rows)
 
 
@@ -184,7 +186,8 @@ def merchants_release(
                         "now": timezone.now(),
                     },
                 )
-                moved = cursor.fetchone()[0]
+                moved, user_ids = cursor.fetchone()
+            customers_changed(user_ids)
             released += moved
             if report and moved:
                 report(released)
@@ -251,7 +254,8 @@ def release_undo(
                         "now": timezone.now(),
                     },
                 )
-                moved, bought = cursor.fetchone()
+                moved, bought, user_ids = cursor.fetchone()
+            customers_changed(user_ids)
             done.moved += moved
             done.bought += bought
             if report and moved:
@@ -275,7 +279,8 @@ def orders_execute(*, now: datetime | None = None) -> int:
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement("release_orders"), {"now": now, "most": RELEASE_BATCH})
-            count = cursor.fetchone()[0]
+            count, user_ids = cursor.fetchone()
+        customers_changed(user_ids)
         moved += count
         if count < RELEASE_BATCH:
             break

@@ -59,6 +59,7 @@ moved AS (
         total_debit = transactions.amount, updated_at = %(now)s
     FROM wrong
     WHERE transactions.id = wrong.id AND transactions.user_id = wrong.user_id AND transactions.date = wrong.date
+      AND transactions.status = wrong.status
     RETURNING wrong.*
 ),
 counted AS (
@@ -72,4 +73,4 @@ counted AS (
     ) AS side (n, status, ticker, round_up, fee, investable)
     GROUP BY 1, 2, 3
 )
-SELECT count(*), count(*) FILTER (WHERE booked) FROM moved
+SELECT count(*), count(*) FILTER (WHERE booked), coalesce(array_agg(DISTINCT user_id), '{}') FROM moved

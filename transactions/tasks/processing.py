@@ -8,6 +8,7 @@ from celery import shared_task
 from transactions.models import Transaction
 from transactions.services import processing
 from transactions.services.background import task_heartbeat, task_run
+from transactions.services.selected import selected_run
 
 logger = logging.getLogger(__name__)
 
@@ -60,3 +61,38 @@ def execute_queued_orders() -> int:
 def sweep_stuck() -> None:
     """Take up what lost messages and killed workers left behind."""
     processing.stuck_sweep()
+
+
+@shared_task(name="process_selected", time_limit=3600, soft_time_limit=3540)
+def process_selected(task_id: str) -> None:
+    """Process the transactions that staff chose."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        ids = task.arguments["transaction_ids"]
+        statuses = selected_run(
+            transaction_ids=ids, report=lambda done: task_heartbeat(task=task, progress=done, total=task.total)
+        )
+        task.progress, task.result = len(ids), {"processed": len(ids), "statuses": statuses}
+
+
+@shared_task(name="process_backlog")
+def process_backlog(task_id: str) -> None:
+    """Process what is pending, as somebody asked; a backlog longer than a run goes on by itself."""
+    with task_run(task_id=task_id) as task:
+        if task is None:
+            return
+        deadline = time.monotonic() + RUN_SECONDS
+        done = processing.transactions_process(deadline=deadline)
+        if time.monotonic() >= deadline:
+            processing.processing_wake(priority=Transaction.Priority.BULK)
+        found, status = done.statuses, Transaction.Status
+        task.progress = task.total = done.total
+        task.result = {
+            "processed": done.total,
+            "mapped": found[status.COMPLETED] + found[status.MAPPED] + found[status.AWAITING_PRICE],
+            "queued": found[status.MAPPED],
+            "review": found[status.NEEDS_REVIEW],
+            "errors": found[status.FAILED],
+            "invested": str(done.invested),
+        }

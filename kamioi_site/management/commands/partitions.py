@@ -65,7 +65,9 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError("the month is written YYYY-MM") from error
         if not options["yes"]:
-            answer = input(f"Detach {options['month']} from {options['table']}? Its rows leave every report. [y/N] ")
+            answer = input(
+                f"Detach {options['month']} from {options['table']}? Its rows leave every list; the figures of its days stay. [y/N] "
+            )
             if answer.strip().lower() != "y":
                 self.stdout.write("Nothing was changed.")
                 return

@@ -64,7 +64,9 @@
 
   async function open(address) {
     const reply = await fetch(address);
-    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    // Only the form is taken; the page's own style would be refused here, as its nonce is of another request.
+    const text = (await reply.text()).replace(/<style[^]*?<\/style>/g, "");
+    const page = new DOMParser().parseFromString(text, "text/html");
     const form = page.getElementById("decide");
     if (!reply.ok || !form) { window.location.assign(address); return; }
     form.classList.remove("kamioi-card");

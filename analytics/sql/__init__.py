@@ -1,0 +1,10 @@
+"""The statements that keep the rollups, one file each; the first lines of a file say what it does."""
+
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of `<name>.sql` in this folder."""
+    return (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")

@@ -1,0 +1,705 @@
+"""Figures against a full recount: whatever was written, by whomever, in whatever order, and whoever was killed meanwhile."""
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+from dateutil.relativedelta import relativedelta
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from analytics.models import (
+    CustomerMonth,
+    DecisionDay,
+    LlmAnalyticsSummary,
+    MappingDay,
+    RollupPartition,
+    TransactionDay,
+)
+from analytics.services import rollups
+from analytics.services.rollups import rollups_rebuild, rollups_refresh, rollups_state, rollups_verify
+from analytics.tasks import calculate_analytics
+from kamioi_site.db.partitions import months_ensure, partition_detach
+from llm_center.models import LlmCall, LlmMapping, MappingDecision, MappingDelta
+from llm_center.services.log import log_create, log_delete, log_update
+from llm_center.services.proposals import merchants_propose
+from llm_center.services.review import Action, decision_undo, merchant_decide, undo_run
+from tests.factories import make_company, make_merchant, make_price, make_staff, make_transaction, make_user
+from tests.workers import ROOT, celery_worker, process_environment, wait_until
+from transactions.errors import TransactionRefused
+from transactions.models import Merchant, Setting, StockPrice, Transaction, TransactionDelta, User
+from transactions.services.ingest import transaction_create
+from transactions.services.prices import prices_refresh
+from transactions.services.processing import merchants_release, orders_execute, transactions_process
+
+pytestmark = pytest.mark.django_db
+committed = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+MONTH = datetime.now(UTC).date().replace(day=1)
+
+
+def summary() -> list[tuple[Any, ...]]:
+    return list(
+        LlmAnalyticsSummary.objects.order_by("date", "status").values_list("date", "status", "count", "avg_confidence")
+    )
+
+
+def counted_in_full() -> list[tuple[Any, ...]]:
+    """What `llm_analytics_summary` must say, from the rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (created_at AT TIME ZONE 'UTC')::date, status, count(*), round(avg(confidence), 4) FROM llm_mappings "
+            "GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        return cursor.fetchall()
+
+
+def assert_right() -> None:
+    assert [str(difference) for difference in rollups_verify()] == []
+    assert summary() == counted_in_full()
+
+
+def a_mapping(**values: Any) -> LlmMapping:
+    return log_create(
+        **{"merchant_name": "SHOP", "merchant_key": "SHOP", "source": "llm", "confidence": Decimal("0.7")} | values
+    )
+
+
+def some_of_everything() -> User:
+    """Purchases in every status but `mapped`, of two months, and proposals about them."""
+    make_company("SBUX", "95.00")
+    make_company("DELL", None)
+    make_merchant("STARBUCKS", "SBUX")
+    make_merchant("DELL", "DELL")
+    make_merchant("TOWN HALL", None, "not_listed")
+    user = make_user()
+    for merchant in ("STARBUCKS", "DELL", "TOWN HALL", "NOBODY KNOWS"):
+        for days in (0, 45):
+            transaction_create(
+                user=user, amount=Decimal("4.50"), merchant=merchant, date=timezone.now() - timedelta(days=days)
+            )
+    transaction_create(user=user, amount=Decimal("-4.50"), merchant="STARBUCKS")
+    transactions_process()
+    transaction_create(user=user, amount=Decimal("9.99"), merchant="STARBUCKS")
+    merchants_propose()
+    return user
+
+
+class Books(RuleBasedStateMachine):
+    """Everything that writes the two tables, in any order; after each step the figures with their deltas must be right."""
+
+    users = Bundle("users")
+    days = st.integers(0, 80)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = count()
+        self.atomic = transaction.atomic()
+        self.atomic.__enter__()
+        self.reviewer = make_staff(f"reviewer{id(self)}@example.com")
+        self.decided: list[MappingDecision] = []
+        self.uncounted = False
+
+    @initialize()
+    def directory(self) -> None:
+        make_company("SBUX", "95.00")
+        make_company("DELL", None)
+        make_merchant("STARBUCKS", "SBUX")
+        make_merchant("DELL", "DELL")
+        rollups_refresh()
+
+    @rule(target=users)
+    def a_customer_comes(self) -> User:
+        return make_user(f"c{id(self)}-{next(self.numbers)}@example.com")
+
+    @rule(
+        user=users,
+        days=days,
+        merchant=st.sampled_from(["STARBUCKS", "DELL", "ODD SHOP", "ODDER SHOP"]),
+        cents=st.integers(-900, 900),
+    )
+    def a_purchase(self, user: User, days: int, merchant: str, cents: int) -> None:
+        try:
+            transaction_create(
+                user=user, amount=Decimal(cents) / 100, merchant=merchant, date=timezone.now() - timedelta(days=days),
+                idempotency_key=f"{days}{merchant}{cents}",
+            )  # fmt: skip
+        except TransactionRefused:
+            assert cents == 0
+
+    @rule(market_open=st.booleans())
+    def processing(self, market_open: bool) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("transactions.services.processing.market_is_open", lambda now: market_open)
+            patch.setattr("transactions.services.processing.next_open", lambda now: now - timedelta(seconds=1))
+            transactions_process()
+
+    @rule()
+    def the_market_opens(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("transactions.services.processing.market_is_open", lambda now: True)
+            orders_execute()
+
+    @rule()
+    def a_price_comes(self) -> None:
+        if not StockPrice.objects.filter(ticker="DELL").exists():
+            make_price("DELL", "120.00")
+        prices_refresh()
+
+    @rule()
+    def proposals_are_made(self) -> None:
+        merchants_propose()
+
+    @rule(action=st.sampled_from([Action.CORRECT, Action.NOT_LISTED]), which=st.integers(0, 5))
+    def a_reviewer_decides(self, action: Action, which: int) -> None:
+        waiting = list(Merchant.objects.filter(status__in=["proposed", "rejected"]).order_by("pk"))
+        if waiting:
+            merchant = waiting[which % len(waiting)]
+            done = merchant_decide(
+                merchant_id=merchant.pk, action=action, by=self.reviewer, seen=None, ticker="SBUX", release=False
+            )
+            assert done.decision is not None
+            self.decided.append(done.decision)
+            merchants_release(merchant_keys=[merchant.merchant_key], decision_ids=[done.decision.pk])
+
+    @rule()
+    def the_decision_is_undone(self) -> None:
+        if self.decided:
+            decision = self.decided.pop()
+            if Merchant.objects.get(merchant_key=decision.merchant_key).decided_at == decision.decided_at:
+                decision_undo(decision_id=decision.pk, by=self.reviewer)
+                undo_run(decision_id=decision.pk)
+
+    @rule(days=days, confidence=st.decimals(0, 1, places=6), source=st.sampled_from(["llm", "user", "bulk"]))
+    def a_mapping_comes(self, days: int, confidence: Decimal, source: str) -> None:
+        a_mapping(confidence=confidence, source=source, created_at=timezone.now() - timedelta(days=days))
+
+    @rule(
+        status=st.sampled_from(["approved", "rejected", "pending"]), confidence=st.none() | st.decimals(0, 1, places=4)
+    )
+    def mappings_change(self, status: str, confidence: Decimal | None) -> None:
+        more = {} if confidence is None else {"confidence": confidence, "source": "matcher"}
+        log_update(LlmMapping.objects.exclude(status=status), status=status, **more)
+
+    @rule(source=st.sampled_from(["llm", "user", "bulk"]))
+    def mappings_go(self, source: str) -> None:
+        log_delete(LlmMapping.objects.filter(source=source))
+
+    @rule(days=days, what=st.sampled_from(["insert", "update", "delete", "truncate"]))
+    def somebody_writes_by_hand(self, days: int, what: str) -> None:
+        when = timezone.now() - timedelta(days=days)
+        self.uncounted = True
+        if what == "insert":
+            make_transaction(self.reviewer, "BY HAND", date=when)
+            LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", created_at=when)
+        elif what == "update":
+            Transaction.objects.filter(date__lt=when, status="needs_review").update(
+                status="failed", failure_reason="by hand"
+            )
+            LlmMapping.objects.filter(created_at__lt=when).update(confidence=Decimal("0.25"))
+        elif what == "delete":
+            Transaction.objects.filter(date__gt=when, status__in=["pending", "refunded"]).delete()
+            LlmMapping.objects.filter(created_at__gt=when).delete()
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute("TRUNCATE llm_mappings")
+
+    @rule()
+    def a_refresh(self) -> None:
+        rollups_refresh()
+        self.uncounted = False
+        assert TransactionDelta.objects.count() == MappingDelta.objects.count() == 0
+        assert_right()
+
+    @rule(recheck=st.integers(1, 3))
+    def the_nightly_refresh(self, recheck: int) -> None:
+        rollups_refresh(recheck=recheck)
+        self.uncounted = False
+        assert_right()
+
+    def teardown(self) -> None:
+        try:
+            if not self.uncounted:  # without the help of a recount
+                assert [str(difference) for difference in rollups_verify()] == []
+            rollups_refresh()
+            assert_right()
+            assert not TransactionDay.objects.filter(rows__lte=0).exists()
+            assert not MappingDay.objects.filter(rows__lte=0).exists()
+        finally:
+            transaction.set_rollback(True)
+            self.atomic.__exit__(None, None, None)
+
+
+def test_whatever_is_written_the_figures_are_what_a_full_recount_says() -> None:
+    run_state_machine_as_test(
+        Books,
+        settings=settings(
+            max_examples=12,
+            stateful_step_count=14,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
+
+
+# --- counted writes ---------------------------------------------------------------------------------------------
+
+
+@committed
+def test_counted_writes_are_taken_up_without_counting_any_row_again() -> None:
+    rollups_refresh()
+    some_of_everything()
+    mapping = a_mapping(created_at=timezone.now() - timedelta(days=40))
+    log_update(LlmMapping.objects.filter(pk=mapping.pk), status="approved")
+    log_delete(LlmMapping.objects.filter(pk=mapping.pk))
+    done = rollups_refresh()
+    assert done.deltas > 0
+    assert done.recounted == []
+    assert rollups_refresh().deltas == 0
+    assert_right()
+    assert TransactionDay.objects.filter(status="completed").count() == 2
+    assert CustomerMonth.objects.count() == 2
+
+
+@committed
+def test_late_and_changed_rows_are_counted_on_their_own_day() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    late = timezone.now() - relativedelta(months=5)
+    transaction_create(user=user, amount=Decimal("7.00"), merchant="STARBUCKS", date=late)
+    a_mapping(created_at=late)
+    assert rollups_refresh().recounted == []
+    assert TransactionDay.objects.get(day=late.date()).status == "pending"
+    transactions_process()
+    assert rollups_refresh().recounted == []
+    day = TransactionDay.objects.get(day=late.date())
+    assert (day.status, day.ticker, day.rows, day.amount, day.fee) == (
+        "completed",
+        "SBUX",
+        1,
+        Decimal("7.00"),
+        Decimal("0.25"),
+    )
+    assert (late.date(), "pending", 1, Decimal("0.7000")) in summary()
+    assert_right()
+
+
+@committed
+def test_deleting_and_running_again_never_counts_twice() -> None:
+    some_of_everything()
+    for _ in range(3):
+        rollups_refresh()
+        rollups_rebuild()
+        assert_right()
+    log_delete(LlmMapping.objects.all())
+    rollups_refresh()
+    assert summary() == []
+    assert not MappingDay.objects.exists()
+    assert_right()
+
+
+# --- writes that nobody counted -----------------------------------------------------------------------------------
+
+
+@committed
+def test_writes_that_nobody_counted_are_noticed_and_only_their_partition_is_counted_anew() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    when = timezone.now() - relativedelta(months=2)
+    make_transaction(user, date=when)
+    done = rollups_refresh()
+    assert done.recounted == [f"transactions_y{when:%Ym%m}"]
+    LlmMapping.objects.filter(created_at__gte=timezone.now() - timedelta(hours=1)).update(confidence=Decimal("0.1"))
+    done = rollups_refresh()
+    assert done.recounted == [f"llm_mappings_y{timezone.now():%Ym%m}"]
+    assert done.corrected > 0
+    assert rollups_refresh().recounted == []
+    assert_right()
+
+
+@committed
+def test_uncounted_writes_beside_counted_ones_are_noticed() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    for _ in range(3):
+        transaction_create(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
+        make_transaction(user)
+    assert rollups_refresh().recounted == [f"transactions_y{timezone.now():%Ym%m}"]
+    assert_right()
+
+
+@committed
+def test_a_write_that_is_rolled_back_costs_a_recount_and_changes_nothing() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    before = summary()
+    with transaction.atomic():
+        transaction_create(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
+        transaction.set_rollback(True)
+    assert rollups_refresh().corrected == 0
+    assert summary() == before
+    assert_right()
+
+
+@committed
+def test_statistics_that_begin_anew_are_no_reason_to_count_everything_but_to_look_at_night() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_reset()")
+    transaction_create(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
+    assert rollups_refresh().recounted == []
+    assert RollupPartition.objects.filter(verified_at=None, archived=False).exists()
+    assert_right()
+    names = RollupPartition.objects.filter(name__startswith="transactions_y")
+    oldest = names.order_by("verified_at").first()
+    names.filter(verified_at=None).update(verified_at=timezone.now())
+    names.filter(pk=oldest.pk).update(verified_at=timezone.now() - timedelta(days=40))
+    assert oldest.pk in rollups_refresh(recheck=2).recounted
+
+
+def test_writes_that_were_counted_and_never_show_cover_up_for_no_others() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    name = f"transactions_y{timezone.now():%Ym%m}"
+    RollupPartition.objects.filter(pk=name).update(ahead=100)
+    rollups_refresh()
+    assert RollupPartition.objects.get(pk=name).ahead == 100  # the statistics may be late
+    RollupPartition.objects.filter(pk=name).update(looked_at=timezone.now() - timedelta(minutes=5))
+    rollups_refresh()
+    assert RollupPartition.objects.get(pk=name).ahead == 0
+    make_transaction(user, date=timezone.now())
+    assert rollups_refresh().recounted == [name]
+    assert_right()
+
+
+def test_rows_that_lay_in_the_default_partition_are_counted_before_and_after_they_move() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    when = datetime(2011, 3, 31, 23, 59, tzinfo=UTC)
+    transaction_create(user=user, amount=Decimal("3.00"), merchant="STARBUCKS", date=when)
+    LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", created_at=when)
+    rollups_refresh()
+    assert TransactionDay.objects.get(day=when.date()).rows == 1
+    assert_right()
+    for model in (Transaction, LlmMapping):
+        months_ensure(model, [when])
+    rollups_refresh()
+    assert TransactionDay.objects.get(day=when.date()).rows == 1
+    assert_right()
+
+
+def test_the_figures_of_a_detached_month_stay() -> None:
+    user = some_of_everything()
+    month = MONTH - relativedelta(months=4)
+    transaction_create(
+        user=user, amount=Decimal("3.00"), merchant="STARBUCKS", date=datetime(month.year, month.month, 9, tzinfo=UTC)
+    )
+    rollups_refresh()
+    partition_detach(Transaction, month)
+    for _ in range(2):
+        rollups_refresh(recheck=1)
+        rollups_rebuild()
+        assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
+    assert list(rollups_verify()) == []
+    assert RollupPartition.objects.get(pk=f"transactions_y{month:%Ym%m}").archived
+    # A late row of that month lies in the default partition, and is counted as well.
+    transaction_create(
+        user=user, amount=Decimal("4.00"), merchant="STARBUCKS", date=datetime(month.year, month.month, 9, tzinfo=UTC)
+    )
+    rollups_refresh()
+    assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 2
+    rollups_rebuild(months=[month])  # who names the month wants what is there
+    assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
+
+
+# --- two at once, and kill -9 ---------------------------------------------------------------------------------------
+
+
+@committed
+def test_refreshes_at_once_beside_writers_count_each_change_once() -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    stop, problems = threading.Event(), []
+
+    def until_stopped(work: Any) -> None:
+        try:
+            while not stop.is_set():
+                work()
+        except Exception as error:
+            problems.append(error)
+        finally:
+            connection.close()
+
+    def write() -> None:
+        transaction_create(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
+        a_mapping()
+        transactions_process()
+
+    def recount() -> None:
+        rollups_rebuild(months=[MONTH])
+
+    threads = [
+        threading.Thread(target=until_stopped, args=(work,))
+        for work in (write, write, rollups_refresh, rollups_refresh, recount)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in range(15):
+        time.sleep(0.1)
+        assert [str(difference) for difference in rollups_verify(months=[MONTH])] == []
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []
+    rollups_refresh()
+    assert_right()
+
+
+@committed
+def test_a_refresh_killed_at_any_moment_loses_and_doubles_nothing() -> None:
+    user = some_of_everything()
+    script = (
+        "import django; django.setup()\n"
+        "from analytics.services import rollups; rollups.BATCH = 3\n"
+        "print('ready', flush=True)\n"
+        "while True: rollups.rollups_refresh(recheck=3)\n"
+    )
+    for pause in (0.0, 0.03, 0.1, 0.25):
+        for _ in range(30):
+            transaction_create(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
+            a_mapping()
+        child = subprocess.Popen(
+            [sys.executable, "-c", script], env=process_environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(pause)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        assert [str(difference) for difference in rollups_verify(months=[MONTH])] == []
+    rollups_refresh()
+    assert_right()
+
+
+def test_a_backlog_is_taken_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollups, "BATCH", 4)
+    some_of_everything()
+    waiting = TransactionDelta.objects.count() + MappingDelta.objects.count()
+    assert waiting > 12
+    assert rollups_state().waiting == waiting
+    assert rollups_refresh().deltas == waiting
+    assert rollups_state().waiting == 0
+    assert_right()
+
+
+# --- views ------------------------------------------------------------------------------------------------------
+
+
+def rows_of(view: str, order: str = "1, 2") -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {view} ORDER BY {order}")
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def test_the_summary_is_a_materialized_view_with_a_unique_index_and_is_refreshed_beside_its_readers(
+    django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indisunique, array_agg(attname ORDER BY attname) FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
+            "AND attnum = ANY (indkey::int[]) WHERE indrelid = 'llm_analytics_summary'::regclass GROUP BY 1"
+        )
+        assert cursor.fetchall() == [(True, ["date", "status"])]
+        said: list[str] = []
+        with connection.execute_wrapper(lambda execute, sql, *rest: (said.append(sql), execute(sql, *rest))[1]):
+            rollups_refresh()
+        assert "REFRESH MATERIALIZED VIEW CONCURRENTLY llm_analytics_summary" in said
+        cursor.execute("REFRESH MATERIALIZED VIEW llm_analytics_summary WITH NO DATA")
+        rollups_refresh()  # a dump restored without its data
+        cursor.execute("SELECT count(*) FROM llm_analytics_summary")
+
+
+def test_views_say_volume_tickers_revenue_and_users() -> None:
+    some_of_everything()
+    rollups_refresh()
+    volume = {(row["date"], row["status"]): row for row in rows_of("analytics_volume")}
+    today = timezone.now().date()
+    assert volume[today, "completed"]["transactions"] == 1
+    assert volume[today, "pending"]["amount"] == Decimal("9.99")
+    assert {status for _, status in volume} == {
+        "completed", "pending", "needs_review", "not_listed", "awaiting_price", "refunded",
+    }  # fmt: skip
+    assert [(row["date"], row["ticker"], row["invested"]) for row in rows_of("analytics_tickers")] == [
+        (today - timedelta(days=45), "SBUX", Decimal("1.00")), (today, "SBUX", Decimal("1.00")),
+    ]  # fmt: skip
+    assert sum(row["fees"] for row in rows_of("analytics_revenue", "1")) == Decimal("0.50")
+    users = rows_of("analytics_users")
+    assert sum(row["transactions"] for row in users) == 10
+    assert {(row["account_type"], row["active_users"]) for row in users} == {("individual", 1)}
+
+
+def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
+    make_company("SBUX", "95.00")
+    reviewer, now = make_staff(), timezone.now()
+    for number, minutes in enumerate((10, 20, 90)):
+        merchant = make_merchant(f"SHOP {number}", None, "proposed", created_at=now - timedelta(minutes=minutes))
+        merchant_decide(merchant_id=merchant.pk, action=Action.CORRECT, by=reviewer, seen=None, ticker="SBUX")
+    wrong = make_merchant("WRONG", "SBUX", "approved", source="matcher")
+    merchant_decide(merchant_id=wrong.pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
+    rollups_refresh()
+    review = {row["action"]: row for row in rows_of("analytics_review")}
+    correct = review["correct"]
+    assert (correct["decisions"], correct["waited"], correct["overturned"], correct["automatic"]) == (3, 3, 0, False)
+    assert correct["median_seconds"] == pytest.approx(1200, abs=30)
+    assert correct["slow_seconds"] == pytest.approx(1200 + 0.8 * 4200, abs=30)
+    assert review["not_listed"]["waited"] == 0  # it waited for nobody
+    assert review["not_listed"]["median_seconds"] is None
+    assert review["not_listed"]["overturned"] == 1
+
+
+def test_a_merchant_that_was_put_back_waits_from_then_on_and_an_undone_decision_does_not_count() -> None:
+    make_company("SBUX", "95.00")
+    reviewer, now = make_staff(), timezone.now()
+    merchant = make_merchant("SHOP", "SBUX", "proposed", created_at=now - timedelta(hours=5))
+    first = merchant_decide(merchant_id=merchant.pk, action=Action.APPROVE, by=reviewer, seen=None).decision
+    assert first is not None
+    assert first.waited_seconds == pytest.approx(5 * 3600, abs=30)
+    decision_undo(decision_id=first.pk, by=reviewer)
+    second = merchant_decide(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=None).decision
+    assert second is not None
+    assert second.waited_seconds == pytest.approx(5 * 3600, abs=30)
+    MappingDecision.objects.filter(pk=second.pk).update(decided_at=now - timedelta(minutes=30))
+    third = merchant_decide(
+        merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", by=reviewer, seen=None
+    ).decision
+    assert third is not None
+    assert third.waited_seconds == pytest.approx(1800, abs=30)
+    rollups_refresh()
+    assert DecisionDay.objects.get(action="approve").reversed == 1
+
+
+def test_the_decisions_of_a_machine_say_how_long_merchants_waited_too() -> None:
+    make_company("SBUX", "95.00", name="Starbucks Corporation")
+    make_merchant("STARBUCKS", None, "proposed", source="ingest", created_at=timezone.now() - timedelta(minutes=3))
+    merchants_propose()
+    decision = MappingDecision.objects.get(automatic=True)
+    assert decision.waited_seconds == pytest.approx(180, abs=30)
+
+
+def test_cost_is_told_for_each_transaction_and_user_with_the_part_of_the_month_that_has_run() -> None:
+    some_of_everything()
+    last = MONTH - relativedelta(months=1)
+    user = make_user()
+    for _ in range(3):
+        transaction_create(
+            user=user, amount=Decimal("4.50"), merchant="STARBUCKS", date=datetime(last.year, last.month, 2, tzinfo=UTC)
+        )
+    transactions_process()
+    LlmCall.objects.create(
+        provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1, cost=Decimal("0.50"),
+        started_at=datetime(last.year, last.month, 3, tzinfo=UTC),
+    )  # fmt: skip
+    Setting.objects.filter(key="infrastructure_monthly_cost").update(value="120")
+    rollups_refresh()
+    costs = {row["month"]: row for row in rows_of("analytics_cost", "1")}
+    cost = costs[last]
+    completed = TransactionDay.objects.filter(status="completed", day__gte=last, day__lt=MONTH)
+    transactions = sum(row.rows for row in completed)
+    assert (cost["llm_cost"], cost["infrastructure_cost"], cost["transactions"]) == (
+        Decimal("0.50"),
+        Decimal(120),
+        transactions,
+    )
+    assert cost["cost_per_transaction"] == round(Decimal("120.50") / transactions, 6)
+    assert cost["cost_per_user"] == round(Decimal("120.50") / cost["active_users"], 4)
+    assert (cost["target_per_transaction"], cost["target_per_user"]) == (Decimal("0.001"), Decimal("0.10"))
+    assert 0 <= costs[MONTH]["infrastructure_cost"] <= 120
+    Setting.objects.filter(key="infrastructure_monthly_cost").update(value="much")
+    assert rows_of("analytics_cost", "1")[0]["cost"] is None
+
+
+# --- command and task ---------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("calculate_analytics", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_refreshes_verifies_and_rebuilds() -> None:
+    some_of_everything()
+    assert "up to date" in run()
+    assert "The figures are right" in run("--verify")
+    MappingDay.objects.update(rows=77)
+    month = f"{MONTH:%Y-%m}"
+    with pytest.raises(CommandError, match=r"the figures are wrong: [1-9]"):
+        run("--verify", "--month", month)
+    assert "figures changed" in run("--rebuild", "--month", month)
+    assert "The figures are right" in run("--verify", "--month", month)
+    TransactionDay.objects.all().delete()
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="the figures are wrong"):
+        call_command("calculate_analytics", "--verify", "--show", "1", stdout=out)
+    assert len(out.getvalue().splitlines()) == 1
+    assert "the figures say nothing, the rows" in out.getvalue()
+    assert "counted anew" in run("--rebuild")
+    assert "The figures are right" in run("--verify")
+    with pytest.raises(CommandError, match="--month goes with"):
+        run("--month", month)
+
+
+def test_the_schedule_says_hourly_at_the_full_hour_on_the_queue_of_analytics() -> None:
+    task = PeriodicTask.objects.get(name="calculate_analytics")
+    assert (task.task, task.enabled, task.queue) == ("calculate_analytics", True, "analytics")
+    assert (task.crontab.minute, task.crontab.hour, task.crontab.day_of_month) == ("0", "*", "*")
+    assert PeriodicTask.objects.get(name="recheck_analytics").kwargs == '{"recheck": 1}'
+    some_of_everything()
+    assert calculate_analytics(recheck=1)["deltas"] > 0
+    assert_right()
+
+
+@committed
+def test_a_worker_brings_the_figures_up_to_date() -> None:
+    some_of_everything()
+    with celery_worker(queues="analytics", concurrency=1):
+        calculate_analytics.apply_async()
+        wait_until(
+            "the figures", lambda: rollups_state().refreshed_at is not None and LlmAnalyticsSummary.objects.exists()
+        )
+    assert_right()
+
+
+def test_a_refresh_costs_a_fixed_number_of_statements(django_assert_max_num_queries: Any) -> None:
+    user = some_of_everything()
+    rollups_refresh()
+    for _ in range(50):
+        transaction_create(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
+        a_mapping()
+    with django_assert_max_num_queries(40):
+        assert rollups_refresh().recounted == []
+
+
+def test_dates_go_by_utc() -> None:
+    late = datetime.combine(date.today() - timedelta(days=3), datetime.max.time(), tzinfo=UTC)  # noqa: DTZ011
+    transaction_create(user=make_user(), amount=Decimal("2.00"), merchant="STARBUCKS", date=late)
+    a_mapping(created_at=late)
+    rollups_refresh()
+    assert TransactionDay.objects.get().day == MappingDay.objects.get().day == late.date()
+    assert_right()

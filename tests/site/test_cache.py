@@ -1,0 +1,371 @@
+"""Cached reads: computed once, void at once, and right without Redis."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import time_machine
+from django.db import transaction
+from django_redis import get_redis_connection
+from pytest_django import Settings
+
+from kamioi_site import cache
+from kamioi_site.cache import CacheFamily, caches_clear, family_figures, generation_bump, generations_bump
+from kamioi_site.embedded import EmbeddedRedis
+
+PAGE = CacheFamily("test:user:{user_id}:{page}", ttl=300, generation="test:user:{user_id}")
+COUNT = CacheFamily("test:count", ttl=30)
+
+
+class _Source:
+    """The truth behind the cache; counts how often it is asked."""
+
+    def __init__(self, value: Any = 1, seconds: float = 0) -> None:
+        self.value, self.seconds, self.asked = value, seconds, 0
+
+    def __call__(self) -> Any:
+        value = self.value
+        self.asked += 1
+        time.sleep(self.seconds)
+        return value
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> Iterator[None]:
+    cache._after_fork()
+    yield
+    cache._after_fork()
+
+
+def test_computed_once_then_cached_under_the_key_of_the_contract() -> None:
+    source = _Source({"total": Decimal("12.50")})
+    assert [PAGE.get(source, user_id=5, page=1) for _ in range(3)] == [{"total": Decimal("12.50")}] * 3
+    assert source.asked == 1
+    assert get_redis_connection("default").exists("kamioi:1:test:user:5:1")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 0, 1.5, "text “ü”", Decimal("0.10"), date(2026, 11, 3), datetime(2026, 11, 3, 1, 2, 3, 4, tzinfo=UTC),
+        timedelta(days=1, microseconds=5), UUID(int=7), b"\x00\xff", (1, (Decimal(2), [3])), {"a": {"b": [(1,)]}},
+        {1: "one", ("x", 2): Decimal(3)}, {"": 1}, [],
+    ],
+)  # fmt: skip
+def test_a_cached_answer_equals_a_computed_one(value: Any) -> None:
+    computed, cached = (PAGE.get(lambda: value, user_id=1, page="x") for _ in range(2))
+    assert cached == computed == value
+    assert type(cached) is type(value)
+
+
+def test_what_would_not_come_back_as_it_went_is_refused() -> None:
+    with pytest.raises(TypeError, match="set cannot be cached"):
+        COUNT.get(lambda: {1, 2})
+
+
+def test_invalidation_voids_every_page_of_one_and_of_nobody_else() -> None:
+    mine, other = _Source("old"), _Source("other")
+    for page in range(3):
+        PAGE.get(mine, user_id=5, page=page)
+    PAGE.get(other, user_id=6, page=0)
+    mine.value = "new"
+    PAGE.invalidate(user_id=5)
+    assert {PAGE.get(mine, user_id=5, page=page) for page in range(3)} == {"new"}
+    PAGE.get(other, user_id=6, page=0)
+    assert (mine.asked, other.asked) == (6, 1)
+
+
+def test_invalidation_is_one_command_however_many_values_there_are() -> None:
+    for page in range(50):
+        PAGE.get(lambda: "x", user_id=5, page=page)
+    client = get_redis_connection("default")
+    before = client.info("commandstats")
+    generation_bump("test:user:5")
+    after = client.info("commandstats")
+    ran = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
+    assert {name: calls for name, calls in ran.items() if calls and name != "cmdstat_info"} == {"cmdstat_unlink": 1}
+
+
+def test_many_customers_are_voided_in_one_command() -> None:
+    source = _Source()
+    for user_id in range(20):
+        PAGE.get(source, user_id=user_id, page=1)
+    generations_bump(f"test:user:{user_id}" for user_id in range(20))
+    for user_id in range(20):
+        PAGE.get(source, user_id=user_id, page=1)
+    assert source.asked == 40
+
+
+def test_the_clear_button_voids_a_family_or_all() -> None:
+    page, count = _Source(), _Source()
+
+    def read() -> tuple[int, int]:
+        PAGE.get(page, user_id=1, page=1)
+        COUNT.get(count)
+        return page.asked, count.asked
+
+    assert read() == read() == (1, 1)
+    PAGE.clear()
+    assert read() == (2, 1)
+    caches_clear()
+    assert read() == (3, 2)
+
+
+def test_a_value_computed_before_an_invalidation_is_not_served_after_it() -> None:
+    def slow() -> str:
+        generation_bump("test:user:5")  # somebody writes while this one computes
+        return "old"
+
+    assert PAGE.get(slow, user_id=5, page=1) == "old"
+    assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
+
+
+def test_a_generation_that_was_evicted_brings_no_old_value_back() -> None:
+    PAGE.get(lambda: "old", user_id=5, page=1)
+    get_redis_connection("default").delete("kamioi:1:generation:test:user:5")
+    assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
+
+
+def test_a_part_cannot_reach_into_another_key() -> None:
+    assert PAGE.key(user_id="1:2", page="3") != PAGE.key(user_id="1", page="2:3")
+    assert len(PAGE.key(user_id=1, page="x" * 5000)) < 100
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_what_was_read_before_a_commit_is_void_after_it() -> None:
+    with transaction.atomic():
+        generation_bump("test:user:5")
+        with ThreadPoolExecutor(1) as somebody_else:  # who does not see the change yet
+            assert somebody_else.submit(lambda: PAGE.get(lambda: "old", user_id=5, page=1)).result() == "old"
+    assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------
+def test_200_threads_on_a_cold_key_are_one_computation() -> None:
+    source = _Source({"n": 1}, seconds=0.2)
+    gate = threading.Barrier(200)
+
+    def read(_: int) -> Any:
+        gate.wait()
+        return COUNT.get(source)
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(read, range(200)))
+    assert answers == [{"n": 1}] * 200
+    assert len({id(answer) for answer in answers}) == 200  # nobody can change another's
+    assert source.asked == 1
+
+
+def _read_in_process(results: Any) -> None:
+    client = get_redis_connection("default")
+
+    def compute() -> str:
+        client.incr("test:computed")
+        time.sleep(0.3)
+        return "value"
+
+    client.incr("test:there")
+    while int(client.get("test:there")) < 4:
+        time.sleep(0.005)
+    with ThreadPoolExecutor(50) as pool:
+        results.put(list(pool.map(lambda _: COUNT.get(compute), range(50))))
+
+
+def test_200_readers_in_four_processes_on_a_cold_key_are_one_computation() -> None:
+    fork = multiprocessing.get_context("fork")
+    results = fork.Queue()
+    processes = [fork.Process(target=_read_in_process, args=(results,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    answers = [answer for _ in processes for answer in results.get(timeout=60)]
+    for process in processes:
+        process.join(30)
+    assert answers == ["value"] * 200
+    assert int(get_redis_connection("default").get("test:computed")) == 1
+
+
+def test_a_stale_value_is_served_while_one_recomputes() -> None:
+    with time_machine.travel(datetime(2026, 11, 3, tzinfo=UTC), tick=False) as clock:
+        COUNT.get(lambda: "old")
+        clock.shift(31)
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slow() -> str:
+            begun.set()
+            go_on.wait(10)
+            return "new"
+
+        with ThreadPoolExecutor(1) as pool:
+            one = pool.submit(COUNT.get, slow)
+            begun.wait(10)
+            assert [COUNT.get(lambda: "a second computation") for _ in range(5)] == ["old"] * 5
+            go_on.set()
+            assert one.result() == "new"
+        assert COUNT.get(lambda: "another") == "new"
+
+
+def test_who_asks_after_an_invalidation_does_not_wait_for_a_computation_from_before() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        go_on.wait(10)
+        return "old"
+
+    with ThreadPoolExecutor(1) as pool:
+        one = pool.submit(COUNT.get, slow)
+        begun.wait(10)
+        COUNT.invalidate()
+        assert COUNT.get(lambda: "new") == "new"
+        go_on.set()
+        assert one.result() == "old"
+    assert COUNT.get(lambda: "another") == "new"
+
+
+def test_when_the_one_died_another_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LEASE_SECONDS", 1)
+    COUNT.get(lambda: 0)
+    COUNT.invalidate()
+    place = cache._Place("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
+    _, generations = COUNT._read(place)
+    assert cache._lock(place, generations)  # and its holder is never heard of again
+    assert COUNT.get(lambda: "mine") == "mine"
+
+
+def test_an_error_is_not_cached_and_holds_nobody_up() -> None:
+    with pytest.raises(ZeroDivisionError):
+        COUNT.get(lambda: 1 // 0)
+    assert COUNT.get(lambda: "fine") == "fine"
+
+
+# --- Redis away -------------------------------------------------------------------------------------------------
+@contextmanager
+def _own_redis(settings: Settings, directory: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of this test alone, which it may kill."""
+    server = EmbeddedRedis(directory)
+    server.start()
+    before = settings.CACHES
+    settings.CACHES = {"default": before["default"] | {"LOCATION": server.url}}
+    try:
+        yield server
+    finally:
+        settings.CACHES = before
+        if (pid := server.find_pid()) is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _under_load(read: Callable[[], Any], while_that: Callable[[], None]) -> list[Any]:
+    """Answers of eight threads that read without a pause while something happens; an error of theirs is raised."""
+    over = threading.Event()
+
+    def reader() -> list[Any]:
+        answers = []
+        while not over.is_set():
+            answers.append(read())
+        return answers
+
+    with ThreadPoolExecutor(8) as pool:
+        readers = [pool.submit(reader) for _ in range(8)]
+        try:
+            while_that()
+        finally:
+            over.set()
+        return [answer for one in readers for answer in one.result()]
+
+
+def test_redis_killed_under_load_is_no_error_and_back_to_normal_by_itself(settings: Settings, tmp_path: Path) -> None:
+    source = _Source({"amount": Decimal("3.10")}, seconds=0.001)
+    with _own_redis(settings, tmp_path) as server:
+
+        def killed() -> None:
+            time.sleep(0.2)
+            os.kill(server.find_pid() or 0, signal.SIGKILL)
+            time.sleep(0.4)
+            server.start()
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                asked = source.asked
+                time.sleep(0.3)
+                if source.asked == asked:  # every read is a hit again
+                    return
+            raise AssertionError("the cache did not come back")
+
+        answers = _under_load(lambda: COUNT.get(source), killed)
+        assert all(answer == {"amount": Decimal("3.10")} for answer in answers)
+        figures = family_figures()["test:count"]
+        assert figures.away > 0
+        assert figures.hit > 0
+
+
+def test_a_redis_that_hangs_costs_its_time_out_once_and_not_every_reader(settings: Settings, tmp_path: Path) -> None:
+    with _own_redis(settings, tmp_path) as server:
+        COUNT.get(lambda: 1)
+        pid = server.find_pid() or 0
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            assert [COUNT.get(lambda: 2) for _ in range(200)] == [2] * 200
+            assert time.monotonic() - began < 20  # 200 time-outs would be 200 seconds
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_an_invalidation_that_redis_did_not_hear_is_said_when_it_is_back(settings: Settings, tmp_path: Path) -> None:
+    with _own_redis(settings, tmp_path) as server:
+        PAGE.get(lambda: "old", user_id=5, page=1)
+        pid = server.find_pid() or 0
+        os.kill(pid, signal.SIGSTOP)
+        PAGE.invalidate(user_id=5)
+        assert cache._process.unheard == {"test:user:5"}
+        assert PAGE.get(lambda: "now", user_id=5, page=1) == "now"
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(1.1)  # the pause of the circuit
+        assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
+        assert not cache._process.unheard
+
+
+def test_without_redis_answers_are_never_older_than_the_question(settings: Settings) -> None:
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}}
+    state = {"value": "old"}
+    begun, go_on = threading.Event(), threading.Event()
+    asked: list[str] = []
+
+    def compute() -> str:
+        value = state["value"]
+        asked.append(value)
+        begun.set()
+        go_on.wait(10)
+        return value
+
+    with ThreadPoolExecutor(51) as pool:
+        first = pool.submit(COUNT.get, compute)
+        begun.wait(10)
+        state["value"] = "new"
+        later = [pool.submit(COUNT.get, compute) for _ in range(50)]
+        time.sleep(0.2)
+        go_on.set()
+        assert first.result() == "old"
+        assert {one.result() for one in later} == {"new"}
+    assert asked[0] == "old"
+    assert len(asked) < 10  # fifty shared a few computations
+
+
+# --- Figures ----------------------------------------------------------------------------------------------------
+def test_hits_and_computations_are_counted_by_family() -> None:
+    for _ in range(4):
+        PAGE.get(lambda: 1, user_id=1, page=1)
+    figures = family_figures()[PAGE.template]
+    assert (figures.hit, figures.computed, figures.reads, figures.hit_rate) == (3, 1, 4, 0.75)
+    assert figures.compute_ms is not None
+    assert family_figures()[COUNT.template].hit_rate is None

@@ -1,0 +1,75 @@
+"""What every view for staff shares: who may, what it may refuse, and how it answers for work that goes on."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from django.urls import reverse
+from rest_framework import status
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from transactions.api.parts import IdempotentView
+from transactions.api.serializers import ErrorOutput
+from transactions.models import BackgroundTask, User
+
+
+class StaffMay(BasePermission):
+    """Staff with the permissions that the view names for the method."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Whether this person may."""
+        user = request.user
+        return bool(user and user.is_staff and user.has_perms(view.needed(request.method)))
+
+
+class StaffView(IdempotentView):
+    """Base of the views for staff.
+
+    `needs` are the permissions that reading takes, `needs_to_write` those of the other methods (the same where it is None).
+    """
+
+    permission_classes = [IsAuthenticated, StaffMay]
+    needs: ClassVar[tuple[str, ...]] = ("llm_center.view_llmmapping",)
+    needs_to_write: ClassVar[tuple[str, ...] | None] = None
+
+    def needed(self, method: str | None) -> tuple[str, ...]:
+        """The permissions for this method."""
+        reads = method in {"GET", "HEAD", "OPTIONS"}
+        return self.needs if reads or self.needs_to_write is None else self.needs_to_write
+
+
+def errors(*codes: int) -> dict[int, type[ErrorOutput]]:
+    """The refusals of an address for staff, for the schema; a log-in, a permission and a rate may be missing everywhere."""
+    return dict.fromkeys((*codes, 401, 403, 429), ErrorOutput)
+
+
+BODY_ERRORS = (400, 413, 415)
+"""What may be wrong with any body."""
+
+
+def staff_of(request: Request) -> User:
+    """Who is calling."""
+    return cast("User", request.user)
+
+
+def checked(serializer: BaseSerializer[Any]) -> dict[str, Any]:
+    """What was sent, when it is valid; ValidationError else."""
+    serializer.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", serializer.validated_data)
+
+
+def queued(task: BackgroundTask, *, message: str, data: Mapping[str, Any] | None = None, **more: Any) -> Response:
+    """202: the work goes on in the background, and the task says what comes of it."""
+    body: dict[str, Any] = {
+        "success": True,
+        "message": message,
+        "task_id": task.pk,
+        "status": task.status,
+        "status_url": reverse("api-task", args=[task.pk]),
+        **more,
+    }
+    if data is not None:
+        body["data"] = dict(data)
+    return Response(body, status=status.HTTP_202_ACCEPTED)

@@ -1,0 +1,173 @@
+"""Journal entries of the company's own books: written as lines, booked as balanced transfers.
+
+The ledger's rows are balanced pairs, so the lines of an entry are matched off: each debit against credits until it is used
+up. What was posted never changes; it is taken back by the same transfers with the accounts exchanged.
+
+Customers' money and securities are booked by purchases alone: no entry may touch their accounts, or holdings and ledger
+would no longer agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from kamioi_site.db.partitions import months_ensure
+from transactions.errors import EntryIsBooked, EntryRefused
+from transactions.models import Account, JournalEntry, LedgerAccount, LedgerTransfer, User
+from transactions.money import ZERO
+
+POSTED_KIND: Final = "journal_entry"
+REVERSED_KIND: Final = "journal_reverse"
+CUSTOMERS: Final = frozenset({Account.SECURITIES, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES})
+_EARLIEST = date(2000, 1, 1)
+_AHEAD = timedelta(days=31)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an entry: dollars on one side of an account."""
+
+    account: str
+    debit: Decimal
+    credit: Decimal
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One balanced transfer."""
+
+    debit: str
+    credit: str
+    amount: Decimal
+
+
+def lines_match(lines: Sequence[Line]) -> list[Pair]:
+    """The lines as balanced pairs, in their order. Raises EntryRefused: they are no balanced entry."""
+    debits = [[line.account, line.debit] for line in lines if line.debit]
+    credits_ = [[line.account, line.credit] for line in lines if line.credit]
+    for number, line in enumerate(lines, start=1):
+        if line.debit < 0 or line.credit < 0 or bool(line.debit) == bool(line.credit):
+            raise EntryRefused(f"Line {number}: give a debit or a credit above zero, not both.")
+    debit_sum = sum((line.debit for line in lines), ZERO)
+    credit_sum = sum((line.credit for line in lines), ZERO)
+    if not debits or debit_sum != credit_sum:
+        raise EntryRefused(f"Debits of ${debit_sum:,} and credits of ${credit_sum:,} do not balance.")
+    if twice := {line.account for line in lines if line.debit} & {line.account for line in lines if line.credit}:
+        raise EntryRefused(f"Account {min(twice)} is debited and credited: book the difference.")
+    pairs: list[Pair] = []
+    while debits:
+        debit, credit = debits[0], credits_[0]
+        amount = min(debit[1], credit[1])
+        pairs.append(Pair(debit[0], credit[0], amount))
+        debit[1] -= amount
+        credit[1] -= amount
+        if not debit[1]:
+            debits.pop(0)
+        if not credit[1]:
+            credits_.pop(0)
+    return pairs
+
+
+@transaction.atomic
+def entry_create(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, post: bool) -> JournalEntry:
+    """Write an entry, and book it where `post` says so. `fields` are those of the model but lines, amount and status.
+
+    Raises EntryRefused.
+    """
+    _check(fields["entry_date"], lines)
+    entry = JournalEntry.objects.create(**fields, **_written(lines), created_by=by)
+    return _post(entry) if post else entry
+
+
+@transaction.atomic
+def entry_change(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool) -> JournalEntry:
+    """Change a draft, and book it where `post` says so. `lines` None leaves them.
+
+    Raises JournalEntry.DoesNotExist, EntryIsBooked, EntryRefused.
+    """
+    entry = JournalEntry.objects.select_for_update(of=("self",)).get(pk=entry_id)
+    if entry.status != JournalEntry.Status.DRAFT:
+        raise EntryIsBooked
+    for name, value in {**fields, **(_written(lines) if lines is not None else {})}.items():
+        setattr(entry, name, value)
+    _check(entry.entry_date, lines_of(entry))
+    entry.save()
+    return _post(entry) if post else entry
+
+
+@transaction.atomic
+def entry_remove(*, entry_id: int, by: User) -> JournalEntry | None:
+    """Throw a draft away (None), or reverse a posted entry under today's date. Reversing twice is reversing once.
+
+    Raises JournalEntry.DoesNotExist.
+    """
+    entry = JournalEntry.objects.select_for_update(of=("self",)).get(pk=entry_id)
+    if entry.status == JournalEntry.Status.DRAFT:
+        entry.delete()
+        return None
+    if entry.status == JournalEntry.Status.POSTED:
+        now = timezone.now()
+        pairs = [Pair(pair.credit, pair.debit, pair.amount) for pair in lines_match(lines_of(entry))]
+        _transfers(entry, pairs, kind=REVERSED_KIND, day=max(now.date(), entry.entry_date))
+        entry.status, entry.reversed_at, entry.reversed_by = JournalEntry.Status.REVERSED, now, by
+        entry.save(update_fields=["status", "reversed_at", "reversed_by"])
+    return entry
+
+
+def lines_of(entry: JournalEntry) -> list[Line]:
+    """The lines as they were written."""
+    return [
+        Line(line["account_code"], Decimal(line["debit"]), Decimal(line["credit"]), line["description"])
+        for line in entry.lines
+    ]
+
+
+def _written(lines: Sequence[Line]) -> dict[str, Any]:
+    return {
+        "amount": sum((line.debit for line in lines), ZERO),
+        "lines": [
+            {
+                "account_code": line.account, "debit": str(line.debit), "credit": str(line.credit),
+                "description": line.description,
+            }
+            for line in lines
+        ],
+    }  # fmt: skip
+
+
+def _check(day: date, lines: Sequence[Line]) -> None:
+    today = timezone.now().date()
+    if not _EARLIEST <= day <= today + _AHEAD:
+        raise EntryRefused(f"The date must lie between {_EARLIEST} and {today + _AHEAD}.")
+    lines_match(lines)
+    accounts = {line.account for line in lines}
+    if theirs := accounts & CUSTOMERS:
+        raise EntryRefused(f"Account {min(theirs)} holds what is customers': only their purchases are booked on it.")
+    known = set(LedgerAccount.objects.filter(number__in=accounts).values_list("number", flat=True))
+    if unknown := accounts - known:
+        raise EntryRefused(f"There is no account {min(unknown)}.")
+
+
+def _post(entry: JournalEntry) -> JournalEntry:
+    _transfers(entry, lines_match(lines_of(entry)), kind=POSTED_KIND, day=entry.entry_date)
+    entry.status, entry.posted_at = JournalEntry.Status.POSTED, timezone.now()
+    entry.save(update_fields=["status", "posted_at"])
+    return entry
+
+
+def _transfers(entry: JournalEntry, pairs: Sequence[Pair], *, kind: str, day: date) -> None:
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    months_ensure(LedgerTransfer, [at])
+    LedgerTransfer.objects.bulk_create(
+        LedgerTransfer(
+            user_id=0, date=at, kind=kind, debit_account=pair.debit, credit_account=pair.credit, amount=pair.amount,
+            reference=entry.number,
+        )
+        for pair in pairs
+    )  # fmt: skip
