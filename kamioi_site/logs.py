@@ -107,12 +107,13 @@ class JsonLines(JsonFormatter):
             log_data["stack"] = redact_all(stack)
 
 
-def logging_config(*, style: str, level: str) -> dict[str, Any]:
+def logging_config(*, style: str, level: str, access: bool = True) -> dict[str, Any]:
     """Configuration for Django, Celery and gunicorn alike: everything to standard error through one redacting formatter.
 
     Args:
         style: `json` or `plain`.
         level: of the root logger.
+        access: whether every request is a line.
     """
     handled = {"handlers": ["console"], "propagate": False}
     return {
@@ -127,6 +128,7 @@ def logging_config(*, style: str, level: str) -> dict[str, Any]:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": style}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
+            "kamioi.access": {} if access else {"level": "WARNING"},
             # Django's own handler would mail and print beside ours.
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": [], "propagate": True},

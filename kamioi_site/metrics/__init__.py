@@ -23,7 +23,10 @@ from pathlib import Path
 
 # Decided at the first import of prometheus_client. A worker with a port of its own needs no shared directory.
 if os.environ.get("KAMIOI_WORKER_METRICS_PORT") and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kamioi-metrics-")
+    OWN_DIRECTORY = tempfile.mkdtemp(prefix="kamioi-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = OWN_DIRECTORY
+else:
+    OWN_DIRECTORY = ""
 if _directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     Path(_directory).mkdir(parents=True, exist_ok=True)
 
@@ -42,6 +45,7 @@ __all__ = [
     "HTTP_IN_FLIGHT",
     "HTTP_REQUESTS",
     "HTTP_SECONDS",
+    "OWN_DIRECTORY",
     "POOL_IN_USE",
     "POOL_LIMIT",
     "POOL_WAIT_SECONDS",

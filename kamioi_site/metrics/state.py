@@ -117,7 +117,7 @@ def _cache(figures: Figures, database: MetricsDatabase) -> None:
 @figure_group("postgres", ttl=5)
 def _postgres(figures: Figures, database: MetricsDatabase) -> None:
     for state, count, longest in database.rows(
-        "SELECT coalesce(state, 'unknown'), count(*), max(extract(epoch FROM clock_timestamp() - xact_start))"
+        "SELECT coalesce(state, 'unknown'), count(*), coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)"
         " FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
         " AND pid <> pg_backend_pid() GROUP BY 1"
     ):

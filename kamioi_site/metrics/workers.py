@@ -8,6 +8,7 @@ when it is not given.
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -106,6 +107,12 @@ def _serve(**_: Any) -> None:
     port = os.environ.get("KAMIOI_WORKER_METRICS_PORT")
     if port:
         serve(host=os.environ.get("KAMIOI_WORKER_METRICS_HOST", "127.0.0.1"), port=int(port))
+
+
+@signals.worker_shutdown.connect(weak=False)
+def _leave_nothing(**_: Any) -> None:
+    if metrics.OWN_DIRECTORY:
+        shutil.rmtree(metrics.OWN_DIRECTORY, ignore_errors=True)
 
 
 class _Quiet(WSGIRequestHandler):

@@ -481,4 +481,5 @@ LOGIN_URL = reverse_lazy("admin:login")
 
 LOG_FORMAT = env_str("LOG_FORMAT", "plain")  # plain | json
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
-LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL)
+LOG_ACCESS = env_str("WEB_ACCESS_LOG") != "off"
+LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL, access=LOG_ACCESS)

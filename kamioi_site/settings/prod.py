@@ -4,6 +4,7 @@ from kamioi_site.logs import logging_config
 from kamioi_site.settings.base import *  # noqa: F403
 from kamioi_site.settings.base import (
     ALLOWED_HOSTS,
+    LOG_ACCESS,
     LOG_LEVEL,
     SECRET_KEY,
     ImproperlyConfigured,
@@ -36,4 +37,4 @@ CSRF_COOKIE_NAME = "__Host-csrftoken"
 CSRF_COOKIE_SECURE = True
 
 LOG_FORMAT = env_str("LOG_FORMAT", "json")
-LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL)
+LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL, access=LOG_ACCESS)
