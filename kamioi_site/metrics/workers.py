@@ -31,7 +31,7 @@ _began: dict[str, float] = {}
 _pool = "solo"
 
 
-class CountedRequest(Request):  # type: ignore[misc]
+class CountedRequest(Request):
     """A message under way, seen by the parent of the pool: counts the ends that the child cannot tell of."""
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -50,7 +50,7 @@ class CountedRequest(Request):  # type: ignore[misc]
         metrics.TASKS.labels(self.name, _queue_of(self.delivery_info), outcome).inc()
 
 
-class KamioiTask(Task):  # type: ignore[misc]
+class KamioiTask(Task):
     """The base of every task."""
 
     abstract = True

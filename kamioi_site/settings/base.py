@@ -326,6 +326,10 @@ CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-D
 # Who may read /metrics: whoever knows the token, or comes straight (through no proxy) from one of these networks.
 METRICS_TOKEN = env_secret("METRICS_TOKEN")
 METRICS_ALLOWED_NETWORKS = env_networks("METRICS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+SENTRY_DSN = env_secret("SENTRY_DSN")  # errors go there, without anything of a person; empty is nowhere
+SENTRY_ENVIRONMENT = env_str("SENTRY_ENVIRONMENT", "production")
+SENTRY_RELEASE = env_str("SENTRY_RELEASE")
+SENTRY_TRACES_SAMPLE_RATE = env_decimal("SENTRY_TRACES_SAMPLE_RATE", "0")  # the part of requests that is timed there
 SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower ones are logged, without values; 0 is never
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
