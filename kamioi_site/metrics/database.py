@@ -19,15 +19,21 @@ logger = logging.getLogger(__name__)
 _STATEMENT_SHOWN = 400  # characters
 
 
+# Most connections that the pool of each alias may open.
+_limits: dict[str, int] = {}
+
+
 @contextmanager
-def waiting_for_connection(options: dict[str, Any]) -> Iterator[None]:
-    """Times the borrowing of a connection from a pool with these options."""
+def waiting_for_connection(alias: str, options: dict[str, Any]) -> Iterator[None]:
+    """Times the borrowing of a connection from the pool of an alias with these options."""
     began = time.perf_counter()
     try:
         yield
     finally:
         metrics.POOL_WAIT_SECONDS.observe(time.perf_counter() - began)
-        metrics.POOL_LIMIT.set(options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0))
+        limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
+        _limits[alias] = limit
+        metrics.POOL_LIMIT.set(sum(_limits.values()))
 
 
 @event.listens_for(Pool, "checkout")

@@ -10,13 +10,13 @@ from typing import Any
 from celery import current_app
 from dateutil.relativedelta import relativedelta
 from django.conf import settings
-from django.db import connections
-from django_redis import get_redis_connection
 
+from kamioi_site.broker import queue_lengths
 from kamioi_site.cache import family_figures
 from kamioi_site.db.partitions import NAME_FORMAT, month_start, partitioned_models
 from kamioi_site.metrics.figures import Figures, MetricsDatabase, figure_group
 from kamioi_site.metrics.workers import SENT_HEADER
+from kamioi_site.redis import redis_client
 
 # Rows of a default partition are counted up to here: it should be empty, and an alarm needs no exact figure.
 _DEFAULT_ROWS_SEEN = 10_000
@@ -26,7 +26,7 @@ _STATEMENTS_SHOWN = 20
 # --- Queues and Redis -------------------------------------------------------------------------------------------
 @contextmanager
 def _broker() -> Iterator[Any]:
-    """The channel of a broker on Redis, None for another one (RabbitMQ has an exporter of its own)."""
+    """The channel of a broker on Redis, None for another one."""
     with current_app.connection_for_read() as connection:
         connection.transport_options = {
             **(connection.transport_options or {}), "socket_timeout": 1, "socket_connect_timeout": 1
@@ -41,6 +41,8 @@ def _broker() -> Iterator[Any]:
 def _queues(figures: Figures, database: MetricsDatabase) -> None:
     with _broker() as channel:
         if channel is None:
+            for queue, count in queue_lengths().items():
+                figures.gauge("kamioi_queue_messages", "Messages that wait.", count, queue=queue, priority="all")
             return
         lists = [(queue.name, step) for queue in settings.CELERY_TASK_QUEUES for step in channel.priority_steps]
         pipe = channel.client.pipeline(transaction=False)
@@ -73,7 +75,7 @@ def _sent_at(message: bytes) -> float | None:
 
 @figure_group("redis", ttl=5)
 def _redis(figures: Figures, database: MetricsDatabase) -> None:
-    servers: dict[str, dict[str, Any]] = {"cache": get_redis_connection("default").info()}
+    servers: dict[str, dict[str, Any]] = {"cache": redis_client().info()}
     if settings.CELERY_BROKER_URL != settings.REDIS_URL:
         with _broker() as channel:
             if channel is not None:
@@ -100,7 +102,7 @@ def _redis(figures: Figures, database: MetricsDatabase) -> None:
 
 @figure_group("cache", ttl=5)
 def _cache(figures: Figures, database: MetricsDatabase) -> None:
-    get_redis_connection("default").ping()  # without Redis the counts of families would be told as none
+    redis_client().ping()  # without Redis the counts of families would be told as none
     for template, family in family_figures().items():
         for outcome in ("hit", "stale", "shared", "computed", "away", "failed"):
             figures.counter(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpResponseNotFound
 from django.http.response import HttpResponseBase
@@ -13,7 +13,6 @@ from django.views.decorators.http import require_safe
 
 from kamioi_site import metrics
 
-_SCRAPED = "/metrics"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
@@ -21,8 +20,7 @@ _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 class RequestMetrics:
     """Counts every request by method, route and status, and times it until its answer begins.
 
-    Works under WSGI and ASGI. Stands near the top, so that what other middleware answers counts as well. A scrape is
-    answered here: Prometheus calls a process by its address, which is none of ALLOWED_HOSTS.
+    Works under WSGI and ASGI. Stands near the top, so that what other middleware answers counts as well.
     """
 
     sync_capable = async_capable = True
@@ -37,8 +35,6 @@ class RequestMetrics:
         """Answer and count."""
         if self._async:
             return self._answered(request)
-        if request.path == _SCRAPED:
-            return metrics_view(request)
         began = time.perf_counter()
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = self._get_response(request)
@@ -46,8 +42,6 @@ class RequestMetrics:
         return response
 
     async def _answered(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path == _SCRAPED:
-            return await sync_to_async(metrics_view)(request)
         began = time.perf_counter()
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = await cast("Awaitable[HttpResponseBase]", self._get_response(request))
@@ -59,8 +53,6 @@ def route_of(request: HttpRequest) -> str:
     """The template of the request's address: `api/tasks/<uuid:task_id>`, never the address itself."""
     if request.resolver_match is not None:
         return request.resolver_match.route or "/"
-    if request.path == _SCRAPED:
-        return "metrics"
     return "static" if request.path.startswith(settings.STATIC_URL) else "unmatched"
 
 

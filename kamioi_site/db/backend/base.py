@@ -46,7 +46,7 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
             _parameters[self.alias] = conn_params
         options = self.settings_dict.get("POOL_OPTIONS", {})
         try:
-            with waiting_for_connection(options):
+            with waiting_for_connection(self.alias, options):
                 return super().get_new_connection(conn_params)
         except PoolWaitOver as error:
             limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
