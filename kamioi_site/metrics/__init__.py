@@ -211,4 +211,8 @@ def _locked(directory: Path) -> Iterator[None]:
     """One reader at a time: another one must not see counts in two files, or in none."""
     with (directory / "lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            # Said, not left to the closing: a child forked meanwhile has the file open too, and would hold the lock.
+            fcntl.flock(handle, fcntl.LOCK_UN)

@@ -14,6 +14,7 @@ from django.conf import settings
 from kamioi_site.broker import queue_lengths
 from kamioi_site.cache import family_figures
 from kamioi_site.db.partitions import NAME_FORMAT, month_start, partitioned_models
+from kamioi_site.db.replica import replica_is_set, replica_state
 from kamioi_site.metrics.figures import Figures, MetricsDatabase, figure_group
 from kamioi_site.metrics.workers import SENT_HEADER
 from kamioi_site.redis import redis_client
@@ -219,9 +220,10 @@ def _replication(figures: Figures, database: MetricsDatabase) -> None:
         " FROM pg_stat_replication WHERE state = 'streaming'"
     )
     figures.gauge("kamioi_replicas", "Replicas that stream from this server.", len(rows))
-    figures.gauge(
-        "kamioi_replicas_expected", "Replicas that the settings name.", sum(n != "default" for n in connections)
-    )
+    figures.gauge("kamioi_replicas_expected", "Replicas that the settings name.", replica_is_set())
+    if replica_is_set():
+        state = replica_state()  # of this process, which reads from it
+        figures.gauge("kamioi_replica_used", "Whether reads go to the replica.", state.used)
     for name, seconds, size in rows:
         figures.gauge("kamioi_replica_lag_seconds", "How far behind a replica is.", seconds, replica=name)
         figures.gauge("kamioi_replica_lag_bytes", "Bytes of the log that it has not replayed.", size, replica=name)

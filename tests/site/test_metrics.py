@@ -221,6 +221,24 @@ os._exit(0)
 """
 
 
+_FORKS = """
+import fcntl, os, time
+from pathlib import Path
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.test")
+from kamioi_site import metrics
+with metrics._locked(Path({directory!r})):
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+with open({directory!r} + "/lock", "a") as handle:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, 9)
+"""
+
+
 def test_what_dead_processes_counted_is_kept_in_one_file_and_what_they_were_doing_is_not(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 
@@ -241,5 +259,11 @@ def test_what_dead_processes_counted_is_kept_in_one_file_and_what_they_were_doin
     dead = sorted(path.name for path in tmp_path.glob("*_0.db"))
     assert dead == ["counter_0.db", "histogram_0.db"]
     assert len(list(tmp_path.glob("counter_*.db"))) == 2  # the dead together, and the one that scraped last
+    # A child forked in the middle of a scrape does not keep the next one waiting.
+    program = _FORKS.format(directory=str(tmp_path))
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=False, timeout=60).returncode
+        == 0
+    )
     process_files_clear(tmp_path)
     assert list(tmp_path.glob("*.db")) == []
