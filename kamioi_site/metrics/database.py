@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from sqlalchemy import event
@@ -31,8 +32,8 @@ def waiting_for_connection(alias: str, options: dict[str, Any]) -> Iterator[None
         yield
     finally:
         metrics.POOL_WAIT_SECONDS.observe(time.perf_counter() - began)
-        limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
-        _limits[alias] = limit
+        if alias in connections:  # Django has one of its own for making databases
+            _limits[alias] = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
         metrics.POOL_LIMIT.set(sum(_limits.values()))
 
 
