@@ -32,12 +32,15 @@ from django.utils import timezone
 
 from analytics.models import CustomerMonth, DecisionDay, MappingDay, RollupPartition, TransactionDay
 from analytics.sql import statement
+from kamioi_site.cache import generation_bump
 from kamioi_site.errors import KamioiError
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 100_000
 """Deltas taken up in one transaction."""
+GENERATION: Final = "analytics"
+"""Cached reads of the figures stand under this generation (`kamioi_site.cache`); every refresh voids them."""
 FLUSHED: Final = timedelta(seconds=60)
 """After this time the statistics show what was committed."""
 # One refresh at a time; who writes transactions or mappings never waits for it.
@@ -202,7 +205,7 @@ def rollups_state(*, most: int = 10_000) -> RollupState:
 
 
 def summary_refresh() -> None:
-    """Refresh the materialized view without keeping its readers waiting."""
+    """Refresh the materialized view without keeping its readers waiting, and void what was cached of the figures."""
     with connection.cursor() as cursor:
         # A dump restored without its data leaves it unpopulated, and then nobody can read it anyway.
         cursor.execute("SELECT ispopulated FROM pg_matviews WHERE matviewname = 'llm_analytics_summary'")
@@ -212,6 +215,7 @@ def summary_refresh() -> None:
         cursor.execute(
             f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary"
         )
+    generation_bump(GENERATION)
 
 
 # --- what was counted -------------------------------------------------------------------------------------------
