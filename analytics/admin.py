@@ -2,7 +2,16 @@
 
 from django.contrib import admin
 
-from analytics.models import CustomerCount, CustomerMonth, DecisionDay, MappingDay, RollupPartition, TransactionDay
+from analytics.models import (
+    CustomerCount,
+    CustomerMonth,
+    DecisionDay,
+    LedgerDay,
+    LedgerMark,
+    MappingDay,
+    RollupPartition,
+    TransactionDay,
+)
 from kamioi_site.admin import HistoryAdmin
 from llm_center.models import MappingDelta
 from transactions.models import TransactionDelta
@@ -71,3 +80,18 @@ class MappingDeltaAdmin(HistoryAdmin):
     """Changes of the log of proposals that the next refresh takes up."""
 
     list_display = ("id", "day", "status", "source", "automatic", "rows", "confidence")
+
+
+@admin.register(LedgerDay)
+class LedgerDayAdmin(HistoryAdmin):
+    """Bookings of a day."""
+
+    keyset = ("-day", "-kind", "-debit_account", "-credit_account")
+    list_display = ("day", "kind", "debit_account", "credit_account", "rows", "amount")
+
+
+@admin.register(LedgerMark)
+class LedgerMarkAdmin(HistoryAdmin):
+    """How far the ledger is counted."""
+
+    list_display = ("id", "counted_to", "counted_at", "drawn_to", "drawn_at")

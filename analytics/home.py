@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from analytics.dashboards import DASHBOARDS
 from llm_center.models import MappingDecision
 from llm_center.services.review import queue_totals, queue_totals_lately
 from transactions.models import BackgroundTask, StatementImport, StockPrice, Transaction
@@ -105,6 +106,7 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "tasks_failed": BackgroundTask.objects.filter(status=BackgroundTask.Status.FAILED).order_by("-created_at")[:3],
         "decisions": MappingDecision.objects.select_related("decided_by").order_by("-id")[:6],
         "newest_price": newest,
+        "dashboards": [dashboard for dashboard in DASHBOARDS if request.user.has_perm(dashboard.permission)],
     }
     return context
 

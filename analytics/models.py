@@ -139,3 +139,45 @@ class LlmAnalyticsSummary(models.Model):
 
     def __str__(self) -> str:
         return f"{self.date} {self.status}: {self.count}"
+
+
+class LedgerDay(models.Model):
+    """Bookings of one day (UTC, of the booking) by kind and accounts. Counted by `analytics.services.ledger_days`."""
+
+    day = models.DateField()
+    kind = models.CharField(max_length=16)
+    debit_account = models.CharField(max_length=10)
+    credit_account = models.CharField(max_length=10)
+    rows = models.BigIntegerField()
+    amount = models.DecimalField(max_digits=18, decimal_places=2)
+
+    class Meta:
+        db_table = "ledger_days"
+        constraints = [
+            models.UniqueConstraint(fields=["day", "kind", "debit_account", "credit_account"], name="ledger_days_key")
+        ]
+        permissions = [
+            ("view_llm_center_dashboard", "Can view the dashboard of the LLM Center"),
+            ("view_transactions_dashboard", "Can view the dashboard of transactions"),
+            ("view_finance_dashboard", "Can view the dashboard of finance"),
+            ("view_operations_dashboard", "Can view the dashboard of operations"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.kind} {self.debit_account} {self.credit_account}"
+
+
+class LedgerMark(models.Model):
+    """How far the days of the ledger are counted (one row)."""
+
+    counted_to = models.BigIntegerField(help_text="Every booking up to this id is in the days.")
+    counted_at = models.DateTimeField(null=True, blank=True, help_text="Everything booked before is in the days.")
+    drawn_to = models.BigIntegerField(help_text="The newest id when the mark was set.")
+    drawn_before = models.BigIntegerField(help_text="Transactions with smaller numbers may hold smaller ids.")
+    drawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "ledger_marks"
+
+    def __str__(self) -> str:
+        return f"counted to {self.counted_to}"

@@ -19,8 +19,8 @@ from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DataError
-from django.db.models import Model, Q, QuerySet
+from django.db import DataError, connections
+from django.db.models import Field, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.views import defaults
@@ -144,6 +144,38 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return defaults.server_error(request)
 
 
+# --- The schema -------------------------------------------------------------------------------------------------
+_REFUSALS = {
+    "400": "What was sent cannot be used.",
+    "401": "Log in.",
+    "403": "Not allowed.",
+    "404": "Not found, or not yours.",
+    "413": "The request is too large.",
+    "415": "Nobody here reads this kind of body.",
+    "429": "Too many requests; `Retry-After` says when to come back.",
+}
+
+
+def refusals_documented(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """A hook of drf-spectacular: the refusals that every address of a kind may answer, where a view does not name them itself."""
+    if "ErrorOutput" not in result.get("components", {}).get("schemas", {}):
+        return result
+    shape = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOutput"}}}
+    for methods in result["paths"].values():
+        for method, operation in methods.items():
+            places = {parameter["in"] for parameter in operation.get("parameters", ())}
+            secured = any(operation.get("security", ()))
+            codes = {"429"}
+            codes |= {"400"} if places & {"query", "header"} or "requestBody" in operation else set()
+            codes |= {"404"} if "path" in places else set()
+            codes |= {"400", "413", "415"} if "requestBody" in operation else set()
+            codes |= {"401"} if secured else set()
+            codes |= {"403"} if secured and method not in {"get", "head"} else set()  # a session without its CSRF token
+            for code in sorted(codes - set(operation["responses"])):
+                operation["responses"][code] = {"content": shape, "description": _REFUSALS[code]}
+    return result
+
+
 # --- Rate limits ------------------------------------------------------------------------------------------------
 class RateLimit(BaseThrottle):
     """Counts requests with django-ratelimit against the rates of `settings.API_RATES`.
@@ -255,6 +287,13 @@ class ApiView(APIView):
         """Bytes that the body of this request may have, None for any number."""
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        """Leave what was read of the body where the audit trail looks for the rows it names."""
+        inner = getattr(request, "_request", None)
+        if inner is not None:
+            inner.audit_data = request.__dict__.get("_full_data")
+        return super().finalize_response(request, response, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a body that is too large before a byte of it is parsed."""
         # DRF's parsers read the stream past Django's own check. Without a Content-Length DRF reads nothing.
@@ -309,21 +348,74 @@ def page_limit(request: Request) -> int:
     return limit
 
 
+SCAN_ROWS = 20_000
+"""A page that is sieved looks at so many rows at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """A condition that no index serves: SQL over the columns of the list's table, with its parameters."""
+
+    condition: str
+    parameters: tuple[Any, ...]
+
+
 def keyset_page(
-    rows: QuerySet[RowT, RowT], *, time_field: str, cursor: str | None, limit: int, scope: str
+    rows: QuerySet[RowT, RowT],
+    *,
+    time_field: str,
+    cursor: str | None,
+    limit: int,
+    scope: str,
+    sieve: Sieve | None = None,
 ) -> Page[RowT]:
     """One page of `rows`, newest first by (`time_field`, id), from just after `cursor` on.
 
     `scope` names the list and whose it is: a cursor of another list or person is refused with 400. The cost does not
-    depend on how far the page is from the first, and rows added meanwhile shift nothing.
+    depend on how far the page is from the first, and rows added meanwhile shift nothing. With a `sieve` a page looks at
+    `SCAN_ROWS` rows at most, so it may be short, or empty, while there are more.
     """
     if cursor:
         at, last_id = _cursor_read(cursor, scope)
         # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
         rows = rows.filter(Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at})
-    found = list(rows.order_by(f"-{time_field}", "-pk")[: limit + 1])
-    page, more = found[:limit], len(found) > limit
-    return Page(page, _cursor_write(getattr(page[-1], time_field), page[-1].pk, scope) if more else None)
+    ordered = rows.order_by(f"-{time_field}", "-pk")
+    found = list(ordered[: limit + 1]) if sieve is None else _sieved(ordered, sieve, time_field, limit + 1)
+    page = found[:limit]
+    last = (getattr(page[-1], time_field), page[-1].pk) if len(found) > limit else None
+    if last is None and sieve is not None:
+        last = _scan_end(ordered, time_field)
+    return Page(page, _cursor_write(*last, scope) if last else None)
+
+
+def _sieved(rows: QuerySet[RowT, RowT], sieve: Sieve, time_field: str, most: int) -> list[RowT]:
+    """The first rows that pass, among the first `SCAN_ROWS`; the inner limit keeps PostgreSQL from any other plan."""
+    inner, parameters = rows[:SCAN_ROWS].query.sql_with_params()
+    time, pk = _columns(rows, time_field)
+    sql = (
+        f"SELECT * FROM ({inner}) AS scanned WHERE {sieve.condition} "  # noqa: S608  # names and conditions are ours
+        f"ORDER BY {time} DESC, {pk} DESC LIMIT {most:d}"
+    )
+    return list(rows.model._default_manager.using(rows.db).raw(sql, [*parameters, *sieve.parameters]))
+
+
+def _columns(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[str, str]:
+    field = rows.model._meta.get_field(time_field)
+    assert isinstance(field, Field)  # noqa: S101  # a relation has no moment
+    return str(field.column), str(rows.model._meta.pk.column)
+
+
+def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, int] | None:
+    """The last row that a sieved page looked at; None when it saw the end of the list."""
+    inner, parameters = rows.values(time_field, "pk")[:SCAN_ROWS].query.sql_with_params()
+    time, pk = _columns(rows, time_field)
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(
+            f"SELECT {time}, {pk}, count(*) OVER () FROM ({inner}) AS scanned ORDER BY {time}, {pk} LIMIT 1",  # noqa: S608
+            parameters,
+        )
+        found = cursor.fetchone()
+    return (found[0], found[1]) if found and found[2] == SCAN_ROWS else None
 
 
 def _cursor_write(at: datetime, pk: int, scope: str) -> str:

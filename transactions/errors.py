@@ -32,7 +32,13 @@ class TransactionRefused(KamioiError):
 
 
 class IdempotencyConflict(KamioiError):
-    """This idempotency key was used for another purchase."""
+    """This idempotency key was used for something else."""
+
+    status_code = 409
+
+
+class RequestUnderWay(KamioiError):
+    """The first request with this idempotency key is still being answered."""
 
     status_code = 409
 
@@ -51,3 +57,31 @@ class PersonRefused(KamioiError):
     """This cannot be changed about the person."""
 
     status_code = 403
+
+
+class EmailTaken(KamioiError):
+    """Somebody is registered with this e-mail already."""
+
+    status_code = 409
+
+
+class ResetTokenInvalid(KamioiError):
+    """The link is not valid any more. Ask for a new one."""
+
+
+class WrongPassword(KamioiError):
+    """The present password is wrong."""
+
+
+class TooManySettings(KamioiError):
+    """No more settings can be kept."""
+
+
+class TooManyGoals(KamioiError):
+    """No more goals can be kept. Delete one first."""
+
+
+class EraseRefused(KamioiError):
+    """This person cannot be erased now."""
+
+    status_code = 409

@@ -20,6 +20,7 @@ from django.utils import timezone
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from kamioi_site.outbound import OutboundAddressRefused, check_outbound
 from transactions.errors import PriceProviderError
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -109,8 +110,10 @@ class HttpPrices:
     name = "http"
 
     def __init__(self, url: str, key: str = "", *, timeout: float = 10, tries: int = 4, pause: float = 0.5) -> None:
-        if not url.startswith(("https://", "http://")):
-            raise PriceProviderError("PRICE_API_URL must be an http or https address.")
+        try:
+            check_outbound(url, name="PRICE_API_URL", allow_http=settings.PRICE_ALLOW_HTTP)
+        except OutboundAddressRefused as error:
+            raise PriceProviderError(str(error)) from error
         self.url, self.timeout = url, timeout
         self._session = requests.Session()
         if key:

@@ -5,19 +5,20 @@ aware UTC. Nothing here counts or skips through a big table.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import TypedDict
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from transactions.legacy import reads as legacy_reads
 from transactions.legacy.reads import from_legacy
-from transactions.models import BackgroundTask, Notification, Order, Transaction, User
+from transactions.models import BackgroundTask, Goal, Notification, Order, Transaction, User
 from transactions.money import CENT, ZERO, rounded
 
 NEWEST = 100
@@ -214,3 +215,138 @@ def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
     """The task, if it is the user's own or the user is staff."""
     visible = Q() if user.is_staff else Q(user=user)
     return BackgroundTask.objects.filter(visible, pk=task_id).select_related("statement").first()
+
+
+# --- The customer -----------------------------------------------------------------------------------------------
+def profile(user: User) -> dict[str, Any]:
+    """What a customer says about themselves, in the names of the front ends. Subscriptions are not ours: null."""
+    first, _, rest = user.name.partition(" ")
+    known = user.first_name or user.last_name
+    return {
+        "id": user.pk,
+        "email": user.email,
+        "name": user.name,
+        "firstName": user.first_name if known else first,
+        "lastName": user.last_name if known else rest,
+        "phone": user.phone,
+        "address": user.address,
+        "city": user.city,
+        "state": user.state,
+        "zipCode": user.zip_code,
+        "country": user.country,
+        "timezone": user.time_zone,
+        "companyName": user.company_name,
+        "accountType": user.account_type,
+        "accountNumber": user.account_number,
+        "userGuid": user.user_guid,
+        "roundUpAmount": user.round_up_amount,
+        "roundUpEnabled": user.round_up_enabled,
+        "roundUpRule": user.round_up_rule,
+        "riskTolerance": user.risk_tolerance,
+        "investmentGoals": user.investment_goals,
+        "termsAgreed": user.terms_agreed_at is not None,
+        "privacyAgreed": user.privacy_agreed_at is not None,
+        "marketingAgreed": user.marketing_agreed,
+        "createdAt": user.created_at,
+        "updatedAt": user.updated_at,
+        "subscription": None,
+    }
+
+
+class Total(TypedDict):
+    """A sum over the customer's completed purchases: of all time, and of the last thirty days."""
+
+    total: Decimal
+    monthly: Decimal
+    count: int
+    monthly_count: int
+
+
+def completed_total(user: User, column: str, *, now: datetime | None = None) -> Total:
+    """Dollars of `column` ("round_up" or "fee"), over the customer's own rows: the index has them together."""
+    lately = Q(date__gte=(now or timezone.now()) - timedelta(days=30))
+    found = Transaction.objects.filter(user=user, status=Transaction.Status.COMPLETED).aggregate(
+        total=Coalesce(Sum(column), ZERO),
+        monthly=Coalesce(Sum(column, filter=lately), ZERO),
+        count=Count("pk"),
+        monthly_count=Count("pk", filter=lately),
+    )
+    return {
+        "total": found["total"],
+        "monthly": found["monthly"],
+        "count": found["count"],
+        "monthly_count": found["monthly_count"],
+    }
+
+
+class GoalRow(TypedDict):
+    """A goal; `progress` in percent, at most 100."""
+
+    id: int
+    user_id: int
+    title: str
+    target_amount: Decimal
+    current_amount: Decimal
+    progress: Decimal
+    goal_type: str
+    created_at: datetime
+
+
+def goals(user: User) -> list[GoalRow]:
+    """The customer's goals, newest first."""
+    return [goal_row(goal) for goal in Goal.objects.filter(user=user).order_by("-id")]
+
+
+def goal_row(goal: Goal) -> GoalRow:
+    """One goal in the shape of the front ends."""
+    return {
+        "id": goal.pk,
+        "user_id": goal.user_id,
+        "title": goal.title,
+        "target_amount": goal.target_amount,
+        "current_amount": goal.current_amount,
+        "progress": min(Decimal(100), _percent(goal.current_amount, goal.target_amount)),
+        "goal_type": goal.goal_type,
+        "created_at": goal.created_at,
+    }
+
+
+class StatementRow(TypedDict):
+    """A month of a customer, to be downloaded from `url`."""
+
+    id: str
+    type: str
+    period: str
+    date: date
+    size: str | None
+    format: str
+    url: str
+    created_at: datetime
+
+
+MONTHS: Final = 24
+"""How many months the list of statements goes back."""
+
+
+def statements(user: User, *, export_url: str, now: datetime | None = None) -> list[StatementRow]:
+    """The months from the customer's first transaction on, newest first; each is a download of `export_url`.
+
+    Two steps into the index, whatever the number of transactions. Size is not known before it is written.
+    """
+    own = transactions_of(user).values_list("date", flat=True)
+    first, last = own.order_by("date").first(), own.order_by("-date").first()
+    if first is None or last is None:
+        return []
+    months: list[StatementRow] = []
+    month = min(last, now or timezone.now()).astimezone(UTC).date().replace(day=1)
+    while len(months) < MONTHS and month >= first.astimezone(UTC).date().replace(day=1):
+        end = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        months.append(
+            StatementRow(
+                id=f"{month:%Y-%m}", type="monthly", period=f"{month:%Y-%m}", date=end, size=None, format="CSV",
+                url=f"{export_url}?start_date={month}&end_date={end}",
+                created_at=datetime(end.year, end.month, end.day, tzinfo=UTC),
+            )
+        )  # fmt: skip
+        month = (month - timedelta(days=1)).replace(day=1)
+    return months

@@ -1,10 +1,11 @@
-"""Bank statements as banks write them, read row by row: CSV of any spelling, OFX and QFX. Pure: no database, no Django.
+"""Bank statements as banks write them, read row by row: CSV of any spelling, Excel, OFX and QFX. Pure: no database, no Django.
 
 Rules that hold:
 
 - **Rows are independent.** A bad row becomes a `RowError` that names the field and the reason; good rows go on. Only a
   file that cannot be read at all raises `StatementError`.
-- **Memory is flat** for a CSV of any length. OFX is read whole, so it is refused above `OFX_MAX_BYTES`.
+- **Memory is flat** for a CSV of any length. OFX and Excel are read whole, so they are refused above `OFX_MAX_BYTES` and
+  `EXCEL_MAX_BYTES` (`transactions.workbooks`).
 - **Nothing is guessed that costs money.** An unreadable date is never today, a third decimal is never rounded, a
   foreign currency is never taken for dollars.
 - **Positive is money spent**, negative is a refund or other money in. Who decides, in this order: separate debit and
@@ -39,6 +40,7 @@ from ofxtools.Parser import TreeBuilder
 from ofxtools.Types import DateTime as OFXDateTime
 
 from transactions.errors import StatementError
+from transactions.workbooks import is_workbook, sheets_as_csv
 
 if TYPE_CHECKING:
     import _csv
@@ -410,7 +412,7 @@ def _guess_columns(rows: list[list[str]], today: date) -> dict[str, int]:
 # --- Text -------------------------------------------------------------------------------------------------------------
 
 _BINARY = {
-    b"PK\x03\x04": "an Excel workbook or a ZIP archive", b"\xd0\xcf\x11\xe0": "an old Excel workbook", b"%PDF": "a PDF",
+    b"PK\x03\x04": "a ZIP archive", b"\xd0\xcf\x11\xe0": "an old Office file", b"%PDF": "a PDF",
     b"\x1f\x8b": "a compressed file", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture",
     b"SQLite format": "a database",
 }  # fmt: skip
@@ -427,7 +429,7 @@ def encoding_of(file: BinaryIO) -> str:
         raise StatementError("The file is empty.")
     for magic, what in _BINARY.items():
         if head.startswith(magic):
-            raise StatementError(f"This is {what}, not a statement. Download the statement as CSV, OFX or QFX.")
+            raise StatementError(f"This is {what}, not a statement. Download the statement as CSV, Excel, OFX or QFX.")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -970,6 +972,8 @@ def _ofx_fields(record: str) -> dict[str, str]:
 def _open(file: BinaryIO, filename: str, today: date) -> _CsvStatement | _OfxStatement:
     """The statement, understood. The name only makes an error clearer: what a file is, its content says."""
     try:
+        if is_workbook(file):
+            return _workbook(file, today)
         encoding = encoding_of(file)
         if _OFX_START.match(next(_text(file, encoding))):
             return _OfxStatement(file, encoding, today)
@@ -978,3 +982,14 @@ def _open(file: BinaryIO, filename: str, today: date) -> _CsvStatement | _OfxSta
         if filename:
             raise StatementError(f"{filename}: {error}") from None
         raise
+
+
+def _workbook(file: BinaryIO, today: date) -> _CsvStatement:
+    """The first sheet that is a statement; what is wrong with the first one when none is."""
+    trouble: StatementError | None = None
+    for sheet in sheets_as_csv(file):
+        try:
+            return _CsvStatement(sheet, "utf-8", today)
+        except StatementError as error:
+            trouble = trouble or error
+    raise trouble or StatementError("The file is empty.")

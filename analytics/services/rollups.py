@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 100_000
 """Deltas taken up in one transaction."""
-GENERATION: Final = "analytics"
+GENERATION: Final = "llm"
 """Cached reads of the figures stand under this generation (`kamioi_site.cache`); every refresh voids them."""
 FLUSHED: Final = timedelta(seconds=60)
 """After this time the statistics show what was committed."""
@@ -212,9 +212,7 @@ def summary_refresh() -> None:
         populated = cursor.fetchone()
         if populated is None:
             raise RollupError("llm_analytics_summary is missing: run `manage.py migrate`.")
-        cursor.execute(
-            f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary"
-        )
+        cursor.execute(f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary")
     generation_bump(GENERATION)
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from corsheaders.defaults import default_headers
 from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
-from kombu import Queue
 
-from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_secret, env_str
+from kamioi_site.broker import broker_of
+from kamioi_site.redis import cache_settings, celery_options, celery_url
+from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
@@ -42,6 +44,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "import_export",
     "waffle",
+    "corsheaders",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -49,15 +52,20 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.networks.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "kamioi_site.db.replica.ReadYourWrites",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
+    "transactions.audit.AuditMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -91,12 +99,12 @@ if not DATABASE_URL:
     raise ImproperlyConfigured(
         "DATABASE_URL is not set. Start through manage.py or `make run` (they start embedded servers), or set it."
     )
-_database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
-_database |= {
+# Behind PgBouncer's transaction pooling, where nothing of a session outlives its transaction.
+PGBOUNCER = env_bool("PGBOUNCER")
+_connection: dict[str, Any] = {
     "ENGINE": "psqlextra.backend",  # on top of POSTGRES_EXTRA_DB_BACKEND_BASE, our pool
     "CONN_MAX_AGE": 0,  # the pool keeps the connections
-    # Under PgBouncer's transaction pooling a cursor on the server does not survive its transaction.
-    "DISABLE_SERVER_SIDE_CURSORS": env_bool("PGBOUNCER"),
+    "DISABLE_SERVER_SIDE_CURSORS": PGBOUNCER,  # they would be gone with their transaction
     "POOL_OPTIONS": {
         "POOL_SIZE": env_int("DATABASE_POOL_SIZE", 20),
         "MAX_OVERFLOW": env_int("DATABASE_POOL_OVERFLOW", 40),
@@ -105,7 +113,35 @@ _database |= {
         "PRE_PING": True,
     },
 }
-DATABASES = {"default": _database}
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) | _connection}
+# A streaming standby for reads of analytics, see kamioi_site/db/replica.py.
+if REPLICA_URL := env_secret("REPLICA_URL"):
+    _replica: dict[str, Any] = dict(dj_database_url.parse(REPLICA_URL))
+    DATABASES["replica"] = (
+        _replica
+        | _connection
+        | {
+            "ENGINE": "kamioi_site.db.replica_backend",
+            # A result that came as a whole cannot break off. The tables that are read here have a row a day, not a purchase.
+            "DISABLE_SERVER_SIDE_CURSORS": True,
+            # One that vanished without a word is noticed in seconds.
+            "OPTIONS": {
+                "connect_timeout": 2,
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,
+                # PgBouncer passes no options on; behind it the standby itself is what refuses writes.
+                **({} if PGBOUNCER else {"options": "-c default_transaction_read_only=on"}),
+                **_replica.get("OPTIONS", {}),
+            },
+            "TEST": {"MIRROR": "default"},
+        }
+    )
+DATABASE_ROUTERS = ["kamioi_site.db.replica.ReplicaRouter"]
+REPLICA_MAX_LAG_SECONDS = env_int("REPLICA_MAX_LAG_SECONDS", 10)
+REPLICA_WATCH_SECONDS = env_int("REPLICA_WATCH_SECONDS", 2)  # how old the knowledge of its lag may be
+REPLICA_RETRY_SECONDS = env_int("REPLICA_RETRY_SECONDS", 10)  # how long one that failed is left alone
 POSTGRES_EXTRA_AUTO_EXTENSION_SET_UP = False  # the embedded server ships no hstore, and nothing needs it
 POSTGRES_EXTRA_DB_BACKEND_BASE = "kamioi_site.db.backend"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -115,24 +151,20 @@ REDIS_URL = env_secret("REDIS_URL")
 if not REDIS_URL:
     raise ImproperlyConfigured("REDIS_URL is not set. Start through manage.py or `make run`, or set it.")
 
-CACHES: dict[str, Any] = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "kamioi",
-        "OPTIONS": {
-            "CLIENT_CLASS": "django_redis.client.DefaultClient",
-            # Redis away means slower, never an error.
-            "IGNORE_EXCEPTIONS": True,
-            "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
-            "SOCKET_CONNECT_TIMEOUT": 1,
-            "SOCKET_TIMEOUT": 1,
-        },
-    }
-}
+CACHES: dict[str, Any] = {"default": cache_settings(REDIS_URL)}
 
-CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
-CELERY_RESULT_BACKEND = REDIS_URL
+BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL  # redis, sentinel or amqp, see kamioi_site/broker.py
+_broker = broker_of(
+    BROKER_URL,
+    queues=("ai", "transactions", "analytics", "notifications", "bulk"),
+    quorum=env_bool("CELERY_QUORUM_QUEUES"),
+)
+CELERY_BROKER_URL = _broker.url
+CELERY_BROKER_TRANSPORT_OPTIONS = _broker.transport_options
+CELERY_TASK_QUEUES = _broker.queues
+CELERY_TASK_DEFAULT_PRIORITY = _broker.priority(6)
+CELERY_RESULT_BACKEND = celery_url(REDIS_URL)
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = celery_options(REDIS_URL)
 CELERY_RESULT_EXPIRES = timedelta(days=1)
 CELERY_TASK_IGNORE_RESULT = True  # outcomes that people ask for stand in the table `background_tasks`
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
@@ -148,18 +180,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Longer than the hard time limit, so that a running task is never handed to a second worker.
-    "visibility_timeout": 900,
-    # Redis pops the lists in this order: 0 goes first (a customer's own purchase), 9 last (bulk work).
-    "priority_steps": [0, 3, 6, 9],
-    "queue_order_strategy": "priority",
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-}
-CELERY_TASK_DEFAULT_PRIORITY = 6
 CELERY_TASK_DEFAULT_QUEUE = "transactions"
-CELERY_TASK_QUEUES = [Queue(name) for name in ("ai", "transactions", "analytics", "notifications", "bulk")]
 CELERY_TASK_ROUTES = {
     "process_llm_queue": {"queue": "ai"},
     "decide_merchants": {"queue": "ai"},
@@ -176,10 +197,15 @@ CELERY_TASK_ROUTES = {
     "verify_ledger": {"queue": "analytics"},
     "execute_queued_orders": {"queue": "transactions"},
     "refresh_prices": {"queue": "analytics"},
+    "send_password_reset": {"queue": "notifications"},
+    "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
+    "count_ledger": {"queue": "analytics"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
+    "export_person": {"queue": "bulk"},
+    "erase_person": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
@@ -207,6 +233,23 @@ AUTH_PASSWORD_VALIDATORS = [
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
+PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
+# Where the link in the mail leads: the front end's page, which sends the token back.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+
+# --- Mail -------------------------------------------------------------------------------------------------------
+EMAIL_HOST = env_str("EMAIL_HOST")
+# Without a mail server, mail is printed.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env_int("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env_secret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Kamioi <no-reply@localhost>")
+
+# Networks from where the admin and the API of staff can be reached; empty: from anywhere.
+STAFF_NETWORKS = env_networks("STAFF_NETWORKS")
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -228,7 +271,7 @@ FORMAT_MODULE_PATH = ["kamioi_site.formats"]
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = KAMIOI_HOME / "static"
+STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -236,6 +279,8 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
+# A statement up to this size is read while the customer waits (about a second); a larger one in the background.
+STATEMENT_SYNC_BYTES = env_int("STATEMENT_SYNC_BYTES", 256 * 1024)
 
 # --- API --------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -246,7 +291,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "kamioi_site.schema.ApiSchema",
     "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
@@ -259,7 +304,13 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kamioi_site.api.refusals_documented",
+    ],
     "ENUM_NAME_OVERRIDES": {
+        "SettingType": "transactions.models.Setting.Type",
+        "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
@@ -271,7 +322,18 @@ API_RATES = {
     "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
     "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
+    "register": env_list("API_RATE_REGISTER", "20/h"),  # by address
+    "reset": env_list("API_RATE_RESET", "20/h"),  # by address
+    "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
 }
+IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
+
+# Front ends on other hosts: their origins, as `https://app.example.com`. Tokens and cookies are allowed to come along.
+CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition"]
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
@@ -279,6 +341,7 @@ MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
+PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
@@ -309,6 +372,16 @@ def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
+    """A dashboard in the admin's menu, shown to those who may see it."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy("dashboard", args=[name]),
+        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -331,6 +404,15 @@ UNFOLD = {
                 ]
             },
             {
+                "title": "Dashboards",
+                "items": [
+                    _dashboard("LLM Center", "psychology", "llm-center"),
+                    _dashboard("Transactions", "monitoring", "transactions"),
+                    _dashboard("Finance", "finance", "finance"),
+                    _dashboard("Operations", "speed", "operations"),
+                ],
+            },
+            {
                 "title": "Customers",
                 "items": [
                     _menu("People", "group", "transactions_user"),
@@ -341,6 +423,8 @@ UNFOLD = {
                     _menu("Journal", "menu_book", "transactions_journalentry"),
                     _menu("Orders", "schedule", "transactions_order"),
                     _menu("Notifications", "notifications", "transactions_notification"),
+                    _menu("Goals", "flag", "transactions_goal"),
+                    _menu("Preferences", "tune", "transactions_usersetting"),
                 ],
             },
             {
@@ -374,6 +458,7 @@ UNFOLD = {
                 "items": [
                     _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
                     _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
+                    _menu("Ledger by day", "event_note", "analytics_ledgerday"),
                     _menu("Decisions by day", "timer", "analytics_decisionday"),
                     _menu("Active customers", "groups", "analytics_customercount"),
                     _menu("Customers by month", "person", "analytics_customermonth"),
@@ -386,10 +471,12 @@ UNFOLD = {
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
-                    _menu("Audit trail", "history", "admin_logentry"),
+                    _menu("Audit trail", "policy", "transactions_auditevent"),
+                    _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
+                    _menu("Answered requests", "repeat", "transactions_idempotencykey"),
                     _menu("Migration runs", "move_down", "transactions_migrationrun"),
                     _menu("Migration rejects", "rule_folder", "transactions_migrationreject"),
                 ],

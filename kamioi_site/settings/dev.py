@@ -8,6 +8,10 @@ from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secre
 DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
+# Where the front ends' development servers listen.
+CORS_ALLOWED_ORIGINS = env_list(
+    "CORS_ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173,http://127.0.0.1:3000,http://127.0.0.1:5173"
+)
 
 
 def _machine_secret() -> str:

@@ -11,6 +11,7 @@ ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = True
+CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
 # A worker of a test shares the files of the test.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "test-media" / str(os.getpid()))
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True  # nothing is collected for tests

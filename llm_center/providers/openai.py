@@ -28,9 +28,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -38,6 +36,7 @@ import pybreaker
 from django.conf import settings
 from django.utils import timezone
 
+from kamioi_site.outbound import OutboundAddressRefused, check_outbound
 from llm_center.matcher import DOUBTFUL, IN_CONTEXT, MAX_ALTERNATIVES, NOTHING, Alternative, Proposal
 from llm_center.providers import (
     MAX_BATCH,
@@ -165,38 +164,13 @@ class OpenAIConfig:
 def check_base_url(url: str, *, allow_http: bool = False) -> None:
     """Refuse an address that the key and the customers' merchants should not be sent to.
 
-    https, or http to this machine (elsewhere only where the operator allows it); no user name, query or fragment; no
-    link-local or other special address, where clouds keep their credentials. Redirects are never followed.
-
     Raises:
-        ProviderMisconfigured: says what is wrong, without the address, which may hold a secret.
+        ProviderMisconfigured: see :func:`kamioi_site.outbound.check_outbound`.
     """
     try:
-        parts = urlsplit(url)
-        host, _ = (parts.hostname or "").rstrip("."), parts.port
-    except ValueError as error:
-        raise ProviderMisconfigured("LLM_BASE_URL is no web address.") from error
-    if parts.scheme not in ("http", "https") or not host or url != url.strip():
-        raise ProviderMisconfigured("LLM_BASE_URL must be an http or https address.")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ProviderMisconfigured("LLM_BASE_URL must hold no user name, query or fragment; the key is LLM_API_KEY.")
-    address: IPv4Address | IPv6Address | None
-    try:
-        address = ip_address(host.split("%")[0])
-    except ValueError:
-        address = None
-        # 2852039166 and 0xA9FEA9FE are addresses to a resolver.
-        if re.fullmatch(r"(0x[0-9a-f]*|\d+)", host.rsplit(".", 1)[-1], re.IGNORECASE):
-            raise ProviderMisconfigured("LLM_BASE_URL must write an IP address the usual way.") from None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):
-        raise ProviderMisconfigured("LLM_BASE_URL must not be a link-local or other special address.")
-    is_local = host == "localhost" or (address is not None and address.is_loopback)
-    if parts.scheme == "http" and not (is_local or allow_http):
-        raise ProviderMisconfigured(
-            "LLM_BASE_URL must be https, or http to this machine (LLM_ALLOW_HTTP allows others)."
-        )
+        check_outbound(url, name="LLM_BASE_URL", allow_http=allow_http)
+    except OutboundAddressRefused as error:
+        raise ProviderMisconfigured(str(error)) from error
 
 
 def openai_provider(

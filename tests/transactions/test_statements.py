@@ -2,6 +2,7 @@
 
 import io
 import tracemalloc
+import zipfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from transactions import statements
 from transactions.errors import StatementError
 from transactions.statements import RowError, StatementRow, parse_statement, preview
+from transactions.workbooks import _number
 
 FILES = Path(__file__).parents[1] / "data" / "statements"
 TODAY = date(2025, 2, 10)
@@ -97,6 +99,12 @@ BANKS = [
         ("2025-01-16", "A NAME THAT IS LONGER THAN THE THIRTY-TWO CHARACTERS OF THE STANDARD", "1234.50"),
         ("2025-01-18", "REFUND NIKE.COM", "-25.00")], [(2, "date"), (4, "amount")]),
     ("bank.ofx", [("2025-01-14", "Café du Monde", "18.40"), ("2025-01-15", "LONDON PUB", "25.00")], [(2, "currency")]),
+    ("business.xlsx", [  # the first sheet is a summary, the second hidden, the third has a title and a blank row
+        ("2025-01-04", "STARBUCKS #123", "4.50"), ("2025-01-05", "TARGET", "0.30"), ("2025-01-06", "=CMD", "1250.00"),
+        ("2025-01-08", "REFUND STORE", "-20.00")], [(8, "amount")]),
+    ("business.xls", [
+        ("2025-01-04", "STARBUCKS #123", "4.50"), ("2025-01-05", "TARGET", "0.30"), ("2025-01-06", "=CMD", "1250.00"),
+        ("2025-01-08", "REFUND STORE", "-20.00")], [(5, "amount")]),
     ("dirty.csv", [
         ("2025-01-15", "Good Shop", "5.00"), ("2025-01-16", "After it", "6.00"), ("2025-01-16", "Short row", "7.00")],
      [(3, "date"), (4, "amount"), (5, "amount"), (6, "amount"), (7, "merchant"), (8, "date"), (9, "date"), (10, "date"),
@@ -429,7 +437,7 @@ def test_a_legacy_type_column_is_the_category():
 
 BROKEN = [
     (b"", "empty"), (b"\n \r\n\n", "empty"), (b"\xef\xbb\xbf", "empty"), (b"\xff\xfe", "empty"),
-    (b"PK\x03\x04" + bytes(range(256)), "Excel"), (b"%PDF-1.7\n1 0 obj", "PDF"),
+    (b"PK\x03\x04" + bytes(range(256)), "ZIP archive"), (b"%PDF-1.7\n1 0 obj", "PDF"),
     (bytes(range(1, 32)) * 40, "text file"),
     (b"Date,Merchant,Balance\n01/15/2025,Shop,5.00\n", "Columns seen: Date, Merchant, Balance"),
     (b"When,Merchant,Amount\nlater,Shop,5.00\n", "No date column. Columns seen: When, Merchant, Amount"),
@@ -445,6 +453,58 @@ BROKEN = [
 def test_a_file_that_cannot_be_read_says_why(data, message):
     with pytest.raises(StatementError, match=message):
         parse_statement(io.BytesIO(data), today=TODAY)
+
+
+def _workbook(cells: str) -> io.BytesIO:
+    """The smallest workbook of one sheet."""
+    xml, office = '<?xml version="1.0"?>', "http://schemas.openxmlformats.org"
+    main, relations = f"{office}/spreadsheetml/2006/main", f"{office}/package/2006/relationships"
+    kind = f"{office}/officeDocument/2006/relationships"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "xl/workbook.xml",
+            f'{xml}<workbook xmlns="{main}" xmlns:r="{kind}"><sheets><sheet name="A" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        )
+        archive.writestr(
+            "_rels/.rels",
+            f'{xml}<Relationships xmlns="{relations}"><Relationship Id="rId1" Type="{kind}/officeDocument" '
+            'Target="xl/workbook.xml"/></Relationships>',
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'{xml}<Relationships xmlns="{relations}"><Relationship Id="rId1" Type="{kind}/worksheet" '
+            'Target="worksheets/sheet1.xml"/></Relationships>',
+        )
+        archive.writestr(
+            "xl/worksheets/sheet1.xml", f'{xml}<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>'
+        )
+    return file
+
+
+def _text_row(*texts: str) -> str:
+    return "<row>" + "".join(f'<c t="str"><v>{text}</v></c>' for text in texts) + "</row>"
+
+
+def test_a_workbook_that_says_a_cell_in_the_last_corner_ends_its_own_process_only():
+    small = _text_row("Date", "Merchant", "Amount") + _text_row("2025-01-04", "SHOP", "-5.00")
+    assert [row.merchant for row in parse_statement(_workbook(small), today=TODAY)] == ["SHOP"]
+    corner = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+    with pytest.raises(StatementError, match="cannot be read"):
+        parse_statement(_workbook(corner), today=TODAY)
+
+
+def test_an_empty_or_damaged_workbook_says_so():
+    with pytest.raises(StatementError, match="empty"):
+        parse_statement(_workbook('<row r="1"><c r="A1" t="str"><v></v></c></row>'), today=TODAY)
+    data = (FILES / "business.xls").read_bytes()
+    with pytest.raises(StatementError, match="cannot be read"):
+        parse_statement(io.BytesIO(data[:2000]), today=TODAY)
+
+
+def test_numbers_of_a_workbook_are_what_a_person_sees():
+    shown = [_number(value) for value in (0.1 + 0.2, 4.5, 20.0, 1234.567, 123456789012.0, 1e300)]
+    assert shown == ["0.30", "4.50", "20", "1234.567", "123456789012", "1e+300"]
 
 
 def test_the_error_names_the_file():

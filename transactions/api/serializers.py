@@ -4,15 +4,19 @@ Replies are built by the selectors as typed dictionaries with the same keys (a t
 DRF's field-by-field rendering of a hundred rows costs more than the query that reads them.
 """
 
-from datetime import UTC, date, datetime, time
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from transactions.models import BackgroundTask, Transaction, User
+from transactions.models import BackgroundTask, Goal, Transaction, User
+from transactions.services.accounts import MOST_SETTINGS, SETTING_KEY, SETTING_LENGTH
 
 
 def _money(**options: Any) -> serializers.DecimalField:
@@ -119,6 +123,164 @@ class RoundUpOutput(serializers.ModelSerializer[User]):
         fields = ("success", "round_up_amount", "round_up_enabled", "round_up_rule")
 
 
+class _TwoSpellings(serializers.Serializer[Any]):
+    """Front ends write `zipCode`, scripts `zip_code`: both are read; the schema names the first."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The input under the names of the schema."""
+        if isinstance(data, Mapping):
+            data = dict(data.items())
+            for name, field in self.fields.items():
+                if field.source and name not in data and field.source in data:
+                    data[name] = data[field.source]
+        return super().to_internal_value(data)
+
+
+def _said(source: str | None = None, *, length: int, **options: Any) -> serializers.CharField:
+    """Something that a customer says about themselves, or leaves out."""
+    if source:
+        options["source"] = source
+    return serializers.CharField(max_length=length, required=False, allow_blank=True, **options)
+
+
+class _AboutInput(_TwoSpellings):
+    name = _said(length=150)
+    firstName = _said("first_name", length=75)  # noqa: N815  # the front ends' names
+    lastName = _said("last_name", length=75)  # noqa: N815
+    phone = _said(length=40)
+    address = _said(length=255)
+    city = _said(length=100)
+    state = _said(length=50)
+    zipCode = _said("zip_code", length=20)  # noqa: N815
+    country = _said(length=60)
+    timezone = _said("time_zone", length=60)
+    companyName = _said("company_name", length=150)  # noqa: N815
+    riskTolerance = _said("risk_tolerance", length=30)  # noqa: N815
+    investmentGoals = _said("investment_goals", length=500)  # noqa: N815
+    roundUpAmount = serializers.IntegerField(  # noqa: N815
+        source="round_up_amount", min_value=1, max_value=100, required=False
+    )
+    marketingAgreed = serializers.BooleanField(source="marketing_agreed", required=False)  # noqa: N815
+
+
+class RegisterInput(_AboutInput):
+    """A new customer. The kind of account is that of the address when it is left out."""
+
+    email = serializers.EmailField(max_length=254)
+    password = serializers.CharField(max_length=1024, trim_whitespace=False)
+    accountType = serializers.ChoiceField(  # noqa: N815
+        choices=User.AccountType.choices, source="account_type", required=False
+    )
+    termsAgreed = serializers.BooleanField(source="terms_agreed", required=False, default=False)  # noqa: N815
+    privacyAgreed = serializers.BooleanField(source="privacy_agreed", required=False, default=False)  # noqa: N815
+
+
+class ProfileInput(_AboutInput):
+    """What is to change; what is left out stays. Another e-mail takes `currentPassword`."""
+
+    email = serializers.EmailField(max_length=254, required=False)
+    currentPassword = serializers.CharField(  # noqa: N815
+        source="current_password", max_length=1024, required=False, trim_whitespace=False, allow_blank=True
+    )
+
+
+class ProfileShape(serializers.Serializer[Any]):
+    """A customer's profile."""
+
+    id = serializers.IntegerField()
+    email = serializers.CharField()
+    name = serializers.CharField()
+    firstName = serializers.CharField()  # noqa: N815
+    lastName = serializers.CharField()  # noqa: N815
+    phone = serializers.CharField()
+    address = serializers.CharField()
+    city = serializers.CharField()
+    state = serializers.CharField()
+    zipCode = serializers.CharField()  # noqa: N815
+    country = serializers.CharField()
+    timezone = serializers.CharField()
+    companyName = serializers.CharField()  # noqa: N815
+    accountType = serializers.CharField()  # noqa: N815
+    accountNumber = serializers.CharField(allow_null=True)  # noqa: N815
+    userGuid = serializers.CharField()  # noqa: N815
+    roundUpAmount = serializers.IntegerField()  # noqa: N815
+    roundUpEnabled = serializers.BooleanField()  # noqa: N815
+    roundUpRule = serializers.CharField()  # noqa: N815
+    riskTolerance = serializers.CharField()  # noqa: N815
+    investmentGoals = serializers.CharField()  # noqa: N815
+    termsAgreed = serializers.BooleanField()  # noqa: N815
+    privacyAgreed = serializers.BooleanField()  # noqa: N815
+    marketingAgreed = serializers.BooleanField()  # noqa: N815
+    createdAt = serializers.DateTimeField()  # noqa: N815
+    updatedAt = serializers.DateTimeField()  # noqa: N815
+    subscription = serializers.DictField(allow_null=True, help_text="Always null: subscriptions are not Kamioi's.")
+
+
+class ProfileOutput(serializers.Serializer[Any]):
+    """The caller's profile."""
+
+    success = serializers.BooleanField()
+    profile = ProfileShape()
+
+
+class ForgotInput(serializers.Serializer[Any]):
+    """Who forgot their password."""
+
+    email = serializers.EmailField(max_length=254)
+
+
+class ResetTokenInput(serializers.Serializer[Any]):
+    """The token of the mail."""
+
+    token = serializers.CharField(max_length=200)
+
+
+class ResetInput(ResetTokenInput):
+    """The token of the mail, and the new password."""
+
+    password = serializers.CharField(max_length=1024, trim_whitespace=False)
+
+
+class ChangePasswordInput(_TwoSpellings):
+    """The present password and the new one."""
+
+    currentPassword = serializers.CharField(  # noqa: N815
+        source="current_password", max_length=1024, trim_whitespace=False
+    )
+    newPassword = serializers.CharField(source="new_password", max_length=1024, trim_whitespace=False)  # noqa: N815
+
+
+class SettingsInput(serializers.Serializer[Any]):
+    """Preferences by name; null forgets one. `round_up_…` are Kamioi's own, all others are kept as they are sent."""
+
+    round_up_amount = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    round_up_enabled = serializers.BooleanField(required=False)
+    round_up_rule = serializers.ChoiceField(choices=User.RoundUpRule.choices, required=False)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Kamioi's own are checked one by one, the others by name and size."""
+        known: dict[str, Any] = super().to_internal_value(data)
+        errors: dict[str, list[str]] = {}
+        others = {str(name): value for name, value in data.items() if name not in self.fields}
+        for name, value in others.items():
+            if not SETTING_KEY.fullmatch(name):
+                errors[name[:64]] = ["A name has up to 64 letters, digits, “_”, “.” and “-”."]
+            elif len(text := json.dumps(value)) > SETTING_LENGTH or "\\u0000" in text:
+                errors[name] = [f"A value has at most {SETTING_LENGTH:,} characters, and no NUL."]
+        if len(others) > MOST_SETTINGS:
+            errors["non_field_errors"] = [f"At most {MOST_SETTINGS} settings are kept."]
+        if errors:
+            raise serializers.ValidationError(errors)
+        return known | others
+
+
+class SettingsOutput(serializers.Serializer[Any]):
+    """Every preference."""
+
+    success = serializers.BooleanField()
+    data = serializers.DictField()  # type: ignore[assignment]
+
+
 # --- Transactions -----------------------------------------------------------------------------------------------
 class TransactionInput(serializers.Serializer[Any]):
     """A card purchase in dollars. Whatever else the body says (user, status, fee, ticker …) is the server's affair."""
@@ -136,6 +298,34 @@ class TransactionCreatedOutput(serializers.Serializer[Any]):
     success = serializers.BooleanField()
     transaction_id = serializers.IntegerField()
     status = serializers.ChoiceField(choices=Transaction.Status.choices)
+
+
+class DayField(MomentField):
+    """A moment; a date alone is its whole day: `end_of_day` says which end of it is meant."""
+
+    def __init__(self, *, end_of_day: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.end_of_day = end_of_day
+
+    def to_internal_value(self, data: str) -> datetime:
+        """The aware moment, as a bound: the day after where a day is to be included."""
+        moment = super().to_internal_value(data)
+        if not self.end_of_day:
+            return moment
+        try:
+            return moment + (timedelta(days=1) if len(data.strip()) <= 10 else timedelta(microseconds=1))
+        except OverflowError:
+            self.fail("invalid")
+
+
+class TransactionFilterInput(serializers.Serializer[Any]):
+    """What a list of transactions is narrowed to."""
+
+    start_date = DayField(required=False, source="start")
+    end_date = DayField(required=False, source="end", end_of_day=True)
+    status = serializers.ChoiceField(choices=Transaction.Status.choices, required=False)
+    ticker = serializers.CharField(max_length=12, required=False)
+    merchant = serializers.CharField(max_length=255, required=False)
 
 
 class TransactionOutput(serializers.Serializer[Any]):
@@ -191,10 +381,15 @@ class TransactionPageOutput(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
 
 
-class BulkFileInput(serializers.Serializer[Any]):
-    """A bank statement: CSV, OFX or QFX."""
+@extend_schema_field(OpenApiTypes.BINARY)
+class UploadField(serializers.FileField):
+    """A file in a form."""
 
-    file = serializers.FileField()
+
+class BulkFileInput(serializers.Serializer[Any]):
+    """A bank statement: CSV, Excel, OFX or QFX."""
+
+    file = UploadField()
 
 
 class QueuedOutput(serializers.Serializer[Any]):
@@ -272,3 +467,118 @@ class NotificationListOutput(serializers.Serializer[Any]):
 
     success = serializers.BooleanField()
     data = NotificationOutput(many=True)  # type: ignore[assignment]
+
+
+# --- The customer -----------------------------------------------------------------------------------------------
+class RoundUpTotal(serializers.Serializer[Any]):
+    """Round-ups of completed purchases: of all time, and of the last thirty days."""
+
+    total_roundups = _money()
+    monthly_roundups = _money()
+    count = serializers.IntegerField()
+    monthly_count = serializers.IntegerField()
+
+
+class RoundUpTotalOutput(serializers.Serializer[Any]):
+    """What was set aside."""
+
+    success = serializers.BooleanField()
+    data = RoundUpTotal()  # type: ignore[assignment]
+
+
+class FeeTotal(serializers.Serializer[Any]):
+    """Fees of completed purchases: of all time, and of the last thirty days."""
+
+    total_fees = _money()
+    monthly_fees = _money()
+    count = serializers.IntegerField()
+    monthly_count = serializers.IntegerField()
+
+
+class FeeTotalOutput(serializers.Serializer[Any]):
+    """What was paid."""
+
+    success = serializers.BooleanField()
+    data = FeeTotal()  # type: ignore[assignment]
+
+
+class GoalInput(serializers.Serializer[Any]):
+    """A goal in dollars. Its kind is that of the address when it is left out."""
+
+    title = serializers.CharField(max_length=120)
+    target_amount = _money(min_value=Decimal("0.01"))
+    current_amount = _money(min_value=Decimal(0), required=False)
+    goal_type = serializers.ChoiceField(choices=Goal.Type.choices, required=False)
+
+
+class GoalOutput(serializers.Serializer[Any]):
+    """A goal; `progress` in percent."""
+
+    id = serializers.IntegerField()
+    user_id = serializers.IntegerField()
+    title = serializers.CharField()
+    target_amount = _money()
+    current_amount = _money()
+    progress = _money()
+    goal_type = serializers.ChoiceField(choices=Goal.Type.choices)
+    created_at = serializers.DateTimeField()
+
+
+class GoalListOutput(serializers.Serializer[Any]):
+    """The caller's goals, newest first."""
+
+    success = serializers.BooleanField()
+    data = GoalOutput(many=True)  # type: ignore[assignment]
+
+
+class GoalDetailOutput(serializers.Serializer[Any]):
+    """One goal."""
+
+    success = serializers.BooleanField()
+    data = GoalOutput()  # type: ignore[assignment]
+
+
+class StatementOutput(serializers.Serializer[Any]):
+    """A month, to be downloaded from `url`."""
+
+    id = serializers.CharField()
+    type = serializers.CharField()
+    period = serializers.CharField()
+    date = serializers.DateField()
+    size = serializers.CharField(allow_null=True)
+    format = serializers.CharField()
+    url = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class StatementListOutput(serializers.Serializer[Any]):
+    """The caller's months, newest first."""
+
+    success = serializers.BooleanField()
+    data = StatementOutput(many=True)  # type: ignore[assignment]
+
+
+class BankFileData(serializers.Serializer[Any]):
+    """What was read. `processed` counts good rows: `added` and those that were here already, `duplicates`."""
+
+    processed = serializers.IntegerField()
+    processed_rows = serializers.IntegerField()
+    total_rows = serializers.IntegerField()
+    added = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    error_count = serializers.IntegerField()
+    errors = serializers.ListField(  # type: ignore[assignment]
+        child=serializers.CharField(), help_text="The first hundred; all of them at `rejects_url`."
+    )
+
+
+class BankFileOutput(serializers.Serializer[Any]):
+    """The file was read."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    data = BankFileData()  # type: ignore[assignment]
+    task_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=BackgroundTask.Status.choices)
+    status_url = serializers.CharField()
+    rejects_url = serializers.CharField()

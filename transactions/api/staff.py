@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from kamioi_site.api import ApiView
+from transactions.api.parts import IdempotentView
 from transactions.api.serializers import ErrorOutput
 from transactions.models import BackgroundTask, User
 
@@ -24,7 +24,7 @@ class StaffMay(BasePermission):
         return bool(user and user.is_staff and user.has_perms(view.needed(request.method)))
 
 
-class StaffView(ApiView):
+class StaffView(IdempotentView):
     """Base of the views for staff.
 
     `needs` are the permissions that reading takes, `needs_to_write` those of the other methods (the same where it is None).

@@ -1,14 +1,14 @@
 """The customer's API: thin views that parse, call one service or selector, and answer in the legacy shapes."""
 
-import re
-from typing import Any, cast
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import logout
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
@@ -20,39 +20,26 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, RateLimit, keyset_page, page_limit
+from kamioi_site.api import ApiView, RateLimit, page_limit
+from kamioi_site.conditional import ConditionalView
 from kamioi_site.streaming import csv_download, live_figures
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
+from transactions.api.filters import FILTERS, transaction_filter
+from transactions.api.parts import (
+    IdempotentView,
+    answered,
+    caller,
+    checked,
+    errors,
+    idempotency_key,
+    transactions_version,
+)
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
+from transactions.history import TransactionFilter, transactions_page
 from transactions.models import ApiToken, BackgroundTask, User
 from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
-
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    description="Up to 100 printable characters. The same key again answers with what the first request made.",
-)
-_KEY = re.compile(r"[\x20-\x7e]{1,100}")
-
-
-def _errors(*codes: int) -> dict[int, type[shapes.ErrorOutput]]:
-    """The refusals of an address, for the schema; 429 is possible everywhere."""
-    return dict.fromkeys((*codes, 429), shapes.ErrorOutput)
-
-
-def _user(request: Request) -> User:
-    return cast("User", request.user)
-
-
-def _idempotency_key(request: Request) -> str:
-    """The `Idempotency-Key` header, empty when absent."""
-    key = request.headers.get("Idempotency-Key", "").strip()
-    if key and not _KEY.fullmatch(key):
-        raise ValidationError({"Idempotency-Key": ["Up to 100 printable ASCII characters are allowed."]})
-    return key
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------------
@@ -105,13 +92,13 @@ class LogInView(AccountView):
 
     @extend_schema(
         request=shapes.LogInInput,
-        responses={200: shapes.LogInOutput} | _errors(400, 401, 413),
+        responses={200: shapes.LogInOutput} | errors(400, 401, 413),
         auth=[],
         tags=["accounts"],
     )
     def post(self, request: Request) -> Response:
         """Log in. An unknown e-mail and a wrong password are the same 401."""
-        data = _checked(shapes.LogInInput(data=request.data))
+        data = checked(shapes.LogInInput(data=request.data))
         found = log_in(request, email=data["email"], password=data["password"], staff_only=self.area == "admin")
         if found is None:
             raise AuthenticationFailed("E-mail or password is wrong.")
@@ -122,7 +109,7 @@ class LogInView(AccountView):
 class LogOutView(AccountView):
     """End a token's life."""
 
-    @extend_schema(request=None, responses={200: shapes.MessageOutput} | _errors(401), tags=["accounts"])
+    @extend_schema(request=None, responses={200: shapes.MessageOutput} | errors(401), tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Revoke the token of this request (or end the browser's session)."""
         if isinstance(request.auth, ApiToken):
@@ -135,29 +122,29 @@ class LogOutView(AccountView):
 class MeView(AccountView):
     """Who is calling."""
 
-    @extend_schema(responses={200: shapes.MeOutput} | _errors(401, 403), tags=["accounts"])
+    @extend_schema(responses={200: shapes.MeOutput} | errors(401, 403), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """The caller; under /api/admin/ for staff only."""
-        if self.area == "admin" and not _user(request).is_staff:
+        if self.area == "admin" and not caller(request).is_staff:
             raise PermissionDenied("This is for staff.")
-        return Response({"success": True, "user": self.person(_user(request))})
+        return Response({"success": True, "user": self.person(caller(request))})
 
 
-class RoundUpSettingsView(ApiView):
+class RoundUpSettingsView(ConditionalView):
     """How much is set aside at each purchase."""
 
-    @extend_schema(responses={200: shapes.RoundUpOutput} | _errors(401), tags=["accounts"])
+    @extend_schema(responses={200: shapes.RoundUpOutput} | errors(401), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """The settings in force."""
-        return self._answer(_user(request))
+        return self._answer(caller(request))
 
     @extend_schema(
-        request=shapes.RoundUpInput, responses={200: shapes.RoundUpOutput} | _errors(400, 401, 413), tags=["accounts"]
+        request=shapes.RoundUpInput, responses={200: shapes.RoundUpOutput} | errors(400, 401, 413), tags=["accounts"]
     )
     def put(self, request: Request) -> Response:
         """Change any of them. Purchases already processed keep their round-up."""
-        user = _user(request)
-        changes = _checked(shapes.RoundUpInput(data=request.data))
+        user = caller(request)
+        changes = checked(shapes.RoundUpInput(data=request.data))
         for field, value in changes.items():
             setattr(user, field, value)
         user.save(update_fields=[*changes, "updated_at"])
@@ -181,27 +168,28 @@ class TransactionCreateView(ApiView):
 
     parser_classes = [JSONParser]
 
+    idempotent = True  # by a rule of its own: a purchase's key is kept for good
+
     @extend_schema(
-        parameters=[IDEMPOTENCY_KEY],
         request=shapes.TransactionInput,
         responses={
             201: shapes.TransactionCreatedOutput,
             200: OpenApiResponse(shapes.TransactionCreatedOutput, "Sent before with the same key."),
         }
-        | _errors(400, 401, 409, 413),
+        | errors(400, 401, 409, 413),
         tags=["transactions"],
     )
     def post(self, request: Request) -> Response:
         """Store a purchase of the caller; it is processed in the background."""
-        data = _checked(shapes.TransactionInput(data=request.data))
-        created = transaction_create(user=_user(request), idempotency_key=_idempotency_key(request) or None, **data)
+        data = checked(shapes.TransactionInput(data=request.data))
+        created = transaction_create(user=caller(request), idempotency_key=idempotency_key(request) or None, **data)
         return Response(
             {"success": True, "transaction_id": created.transaction_id, "status": created.status},
             status=status.HTTP_201_CREATED if created.created else status.HTTP_200_OK,
         )
 
 
-class TransactionBulkView(ApiView):
+class TransactionBulkView(IdempotentView):
     """Many purchases at once."""
 
     parser_classes = [JSONParser, MultiPartParser, StatementParser, OfxParser, QfxParser]
@@ -212,7 +200,6 @@ class TransactionBulkView(ApiView):
         return super().max_body_bytes(request) if is_list else settings.STATEMENT_MAX_BYTES
 
     @extend_schema(
-        parameters=[IDEMPOTENCY_KEY],
         request={
             "application/json": shapes.TransactionInput(many=True),
             "multipart/form-data": shapes.BulkFileInput,
@@ -220,13 +207,13 @@ class TransactionBulkView(ApiView):
             "application/x-ofx": OpenApiTypes.BINARY,
             "application/vnd.intu.qfx": OpenApiTypes.BINARY,
         },
-        responses={202: shapes.QueuedOutput} | _errors(400, 401, 409, 413, 415),
+        responses={202: shapes.QueuedOutput} | errors(400, 401, 409, 413, 415),
         tags=["transactions"],
     )
     def post(self, request: Request) -> Response:
-        """Take a list or a bank statement (CSV, OFX, QFX); rows are read in the background, bad ones reported."""
+        """Take a list or a bank statement (CSV, Excel, OFX, QFX); rows are read in the background, bad ones reported."""
         with _statement_file(request) as file:
-            user = _user(request)
+            user = caller(request)
             task = statement_upload(
                 user=user, filename=file.name or "statement.csv", content=file, requested_by=user
             ).task
@@ -247,20 +234,23 @@ def _statement_file(request: Request) -> "File[bytes]":
         return ContentFile(csv_of_items(request.data), name="transactions.json.csv")
     file = request.FILES.get("file")
     if not isinstance(file, UploadedFile):
-        raise ValidationError({"file": ["Send a JSON list, or a CSV, OFX or QFX file in the form field “file”."]})
+        raise ValidationError(
+            {"file": ["Send a JSON list, or a CSV, Excel, OFX or QFX file in the form field “file”."]}
+        )
     if not file.size:
         file.close()
         raise ValidationError({"file": ["The file is empty."]})
     return file
 
 
-class TransactionListView(ApiView):
+class TransactionListView(ConditionalView):
     """A customer's own transactions."""
 
     @extend_schema(
         parameters=[
             OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the page before."),
             OpenApiParameter("limit", OpenApiTypes.INT, description="Rows of a page, 1 to 500; 100 when absent."),
+            *FILTERS,
         ],
         responses={
             200: PolymorphicProxySerializer(
@@ -269,68 +259,81 @@ class TransactionListView(ApiView):
                 resource_type_field_name=None,
             )
         }
-        | _errors(400, 401),
+        | errors(400, 401),
         tags=["transactions"],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """The newest hundred; with `cursor` or `limit` a page of all, newest first."""
-        user = _user(request)
+        user, wanted = caller(request), transaction_filter(request)
         cursor, limit = request.query_params.get("cursor"), request.query_params.get("limit")
         if cursor is None and limit is None:
-            rows = selectors.transactions_newest(user)
-            return Response({"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}})
-        page = keyset_page(
-            selectors.transactions_of(user),
-            time_field="date",
-            cursor=cursor,
-            limit=page_limit(request),
-            scope=f"transactions:{user.pk}",
-        )
-        return Response(
-            {
-                "data": selectors.transaction_rows(page.rows),
-                "next_cursor": page.next_cursor,
-                "has_more": page.has_more,
-            }
-        )
+            page = f"newest.{wanted.key}"
+            body = partial(_newest, user, wanted)
+        else:
+            rows = page_limit(request)
+            page = f"{rows}.{wanted.key}.{cursor or ''}"
+            body = partial(_page, user, wanted, cursor, rows)
+        return answered(user, page, body)
+
+    def version(self, request: Request) -> str | None:
+        """The customer's generation: it changes whenever one of their transactions does."""
+        return transactions_version(caller(request))
 
 
-class TransactionDetailView(ApiView):
+def _newest(user: User, wanted: TransactionFilter) -> dict[str, Any]:
+    if wanted.key:
+        found = transactions_page(user, wanted, cursor=None, limit=selectors.NEWEST)
+        rows = selectors.transaction_rows(found.rows)
+    else:
+        rows = selectors.transactions_newest(user)
+    return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
+
+
+def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int) -> dict[str, Any]:
+    page = transactions_page(user, wanted, cursor=cursor, limit=limit)
+    return {
+        "data": selectors.transaction_rows(page.rows),
+        "next_cursor": page.next_cursor,
+        "has_more": page.has_more,
+    }
+
+
+class TransactionDetailView(ConditionalView):
     """One transaction."""
 
-    @extend_schema(responses={200: shapes.TransactionDetailOutput} | _errors(401, 404), tags=["transactions"])
+    @extend_schema(responses={200: shapes.TransactionDetailOutput} | errors(401, 404), tags=["transactions"])
     def get(self, request: Request, transaction_id: int) -> Response:
         """One of the caller's own; anybody else's is 404."""
-        found = selectors.transactions_of(_user(request)).filter(pk=transaction_id).first()
+        found = selectors.transactions_of(caller(request)).filter(pk=transaction_id).first()
         if found is None:
             raise Http404
         return Response({"success": True, "data": selectors.transaction_row(found)})
 
 
 # --- What became of it ------------------------------------------------------------------------------------------
-class PortfolioView(ApiView):
+class PortfolioView(ConditionalView):
     """What the caller owns."""
 
-    @extend_schema(responses={200: shapes.PortfolioOutput} | _errors(401), tags=["portfolio"])
+    @extend_schema(responses={200: shapes.PortfolioOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """Holdings at their newest quotes."""
-        return Response({"success": True, "data": selectors.portfolio(_user(request))})
+        return Response({"success": True, "data": selectors.portfolio(caller(request))})
 
 
-class NotificationListView(ApiView):
+class NotificationListView(ConditionalView):
     """Messages for the caller."""
 
-    @extend_schema(responses={200: shapes.NotificationListOutput} | _errors(401), tags=["portfolio"])
+    @extend_schema(responses={200: shapes.NotificationListOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """The newest hundred."""
-        return Response({"success": True, "data": selectors.notifications_newest(_user(request))})
+        return Response({"success": True, "data": selectors.notifications_newest(caller(request))})
 
 
 # --- Background tasks -------------------------------------------------------------------------------------------
 class TaskView(ApiView):
     """How far a background task is."""
 
-    @extend_schema(responses={200: shapes.TaskOutput} | _errors(401, 404), tags=["tasks"])
+    @extend_schema(responses={200: shapes.TaskOutput} | errors(401, 404), tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> Response:
         """A task of the caller's own, or any for staff; anybody else's is 404."""
         return Response(_task_body(_task(request, task_id)))
@@ -358,7 +361,7 @@ class TaskEventsView(ApiView):
         self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
         return reply
 
-    @extend_schema(responses={(200, "text/event-stream"): OpenApiTypes.STR} | _errors(401, 404), tags=["tasks"])
+    @extend_schema(responses={(200, "text/event-stream"): OpenApiTypes.STR} | errors(401, 404), tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
         """Server-sent events with the body of `GET /api/tasks/{task_id}`, the last one when the task has ended.
 
@@ -393,7 +396,7 @@ def _task_body(task: BackgroundTask) -> dict[str, Any]:
 class TaskRejectsView(ApiView):
     """The rows of an import that could not be read."""
 
-    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR} | _errors(401, 404), tags=["tasks"])
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR} | errors(401, 404), tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
         """CSV with row number, field, reason and the row itself; no cell runs as a formula."""
         task = _task(request, task_id)
@@ -405,7 +408,7 @@ class TaskRejectsView(ApiView):
 
 
 def _task(request: Request, task_id: UUID) -> BackgroundTask:
-    task = selectors.task_visible_to(_user(request), task_id)
+    task = selectors.task_visible_to(caller(request), task_id)
     if task is None:
         raise Http404
     return task
@@ -419,8 +422,3 @@ def _percent(task: BackgroundTask) -> float | None:
     if task.status == BackgroundTask.Status.COMPLETED:
         return 100.0
     return round(min(100.0, task.progress * 100 / task.total), 1) if task.total else None
-
-
-def _checked(serializer: Any) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return cast("dict[str, Any]", serializer.validated_data)

@@ -1,6 +1,7 @@
-"""What people see of the work: notifications, uploaded statements with their rejects, background tasks, migrations."""
+"""What people see of the work: notifications, goals, uploaded statements, background tasks, answered requests, migrations."""
 
 import uuid
+from decimal import Decimal
 
 from django.db import models
 from django.db.models import Q
@@ -23,6 +24,64 @@ class Notification(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Goal(models.Model):
+    """What a customer saves for, in dollars."""
+
+    class Type(models.TextChoices):
+        """Whose goal it is."""
+
+        PERSONAL = "personal"
+        FAMILY = "family"
+        BUSINESS = "business"
+
+    user = models.ForeignKey(
+        "transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="goals"
+    )
+    title = models.CharField(max_length=120)
+    target_amount = models.DecimalField(max_digits=14, decimal_places=2)
+    current_amount = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    goal_type = models.CharField(max_length=10, choices=Type, default=Type.PERSONAL)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "goals"
+        indexes = [models.Index(fields=["user", "-id"], name="idx_goals_user")]
+        constraints = [
+            models.CheckConstraint(condition=Q(target_amount__gt=0), name="goals_target_positive"),
+            models.CheckConstraint(condition=Q(current_amount__gte=0), name="goals_current_not_negative"),
+            models.CheckConstraint(
+                condition=Q(goal_type__in=["personal", "family", "business"]), name="goals_type_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class IdempotencyKey(models.Model):
+    """(user, `Idempotency-Key`) → what was asked and what was answered: sent again, the answer is given again.
+
+    Written in the transaction that did the work, so neither exists without the other. Forgotten after
+    `IDEMPOTENCY_KEY_HOURS`.
+    """
+
+    user = models.ForeignKey("transactions.User", on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    key = models.CharField(max_length=100)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, address and body.")
+    status = models.PositiveSmallIntegerField(default=0)
+    answer = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "idempotency_keys"
+        indexes = [models.Index(fields=["created_at"], name="idx_idempotency_keys_created")]
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotency_keys_once_per_user")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class BackgroundTask(models.Model):

@@ -65,6 +65,19 @@ class User(AbstractBaseUser, PermissionsMixin):
     state = models.CharField(max_length=50, blank=True)
     zip_code = models.CharField("ZIP code", max_length=20, blank=True)
     phone = models.CharField(max_length=40, blank=True)
+    # Defaults in the database too: people also come in by statements that know nothing of these columns.
+    first_name = models.CharField(max_length=75, blank=True, default="", db_default="")
+    last_name = models.CharField(max_length=75, blank=True, default="", db_default="")
+    company_name = models.CharField(max_length=150, blank=True, default="", db_default="")
+    address = models.CharField(max_length=255, blank=True, default="", db_default="")
+    country = models.CharField(max_length=60, blank=True, default="", db_default="")
+    time_zone = models.CharField(max_length=60, blank=True, default="", db_default="")
+    risk_tolerance = models.CharField(max_length=30, blank=True, default="moderate", db_default="moderate")
+    investment_goals = models.CharField(max_length=500, blank=True, default="", db_default="")
+    # What was agreed to, and when: a customer and the law may ask.
+    terms_agreed_at = models.DateTimeField(null=True, blank=True)
+    privacy_agreed_at = models.DateTimeField(null=True, blank=True)
+    marketing_agreed = models.BooleanField(default=False, db_default=False)
     round_up_enabled = models.BooleanField(default=True)
     round_up_rule = models.CharField(max_length=12, choices=RoundUpRule, default=RoundUpRule.FLAT)
     round_up_amount = models.PositiveSmallIntegerField(
@@ -74,6 +87,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+    erased_at = models.DateTimeField(null=True, editable=False, help_text="When everything that told who it is was taken out.")
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -94,6 +108,23 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+
+class UserSetting(models.Model):
+    """A preference of a front end, kept for it as it was sent. What Kamioi itself acts upon is a column of `User`."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="settings")
+    setting_key = models.CharField(max_length=64)
+    setting_value = models.JSONField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "user_settings"
+        constraints = [models.UniqueConstraint(fields=["user", "setting_key"], name="user_settings_once_per_user")]
+
+    def __str__(self) -> str:
+        return self.setting_key
 
 
 class ApiToken(models.Model):

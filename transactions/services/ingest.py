@@ -6,7 +6,6 @@ counters, so a killed import goes on after the last batch and nothing is stored 
 batches, whatever the size of the file.
 """
 
-import csv
 import io
 import itertools
 import queue
@@ -27,6 +26,8 @@ from django.utils import timezone
 from psycopg2.extras import execute_values
 
 from kamioi_site.db.partitions import months_ensure
+from kamioi_site.streaming import csv_line
+from transactions.cache import customers_changed
 from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.normalise import normalise
@@ -45,7 +46,6 @@ _SWITCH_SECONDS = 0.0005
 _COPY_CHUNK = 1 << 24
 _MAX_AMOUNT = Decimal("9999999999.99")
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,7 @@ def transaction_create(
         row = cursor.fetchone()
     if row is None:
         return _stored_before(values)
+    customers_changed([user.pk])
     processing_wake(priority=Transaction.Priority.CUSTOMER)
     return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
 
@@ -312,6 +313,7 @@ def _batch_store(imported: StatementImport, batch: _Batch) -> None:
         imported.rows_rejected += len(batch.errors)
         imported.save(update_fields=["rows_done", "rows_added", "rows_duplicate", "rows_rejected"])
         if added:
+            customers_changed([imported.user_id])
             processing_wake(priority=Transaction.Priority.BULK)
 
 
@@ -330,7 +332,4 @@ def statement_rejects_csv(*, statement: StatementImport) -> Iterator[str]:
     """The rejected rows as CSV, line by line. Cells that a spreadsheet would run as a formula are quoted with `'`."""
     yield "row,field,reason,original\r\n"
     for row in statement.rejects.order_by("row_number").iterator(chunk_size=2000):
-        out = io.StringIO()
-        cells = [str(row.row_number), row.field, row.reason, row.raw]
-        csv.writer(out).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
-        yield out.getvalue()
+        yield csv_line([row.row_number, row.field, row.reason, row.raw])

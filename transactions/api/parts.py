@@ -1,0 +1,128 @@
+"""What the customer's views share: the caller, checked input, documented refusals, `Idempotency-Key`."""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.http import HttpResponse, HttpResponseBase, QueryDict
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api import ApiView
+from transactions.api import serializers as shapes
+from transactions.cache import TRANSACTIONS
+from transactions.legacy.reads import reads_from_kamioi
+from transactions.models import User
+from transactions.services.idempotency import key_answer, key_claim
+
+_KEY = re.compile(r"[\x20-\x7e]{1,100}")
+
+
+def errors(*codes: int) -> dict[int, type[shapes.ErrorOutput]]:
+    """The refusals of an address, for the schema; 429 is possible everywhere."""
+    return dict.fromkeys((*codes, 429), shapes.ErrorOutput)
+
+
+def caller(request: Request) -> User:
+    """Who asks; views that call this let nobody anonymous in."""
+    return cast("User", request.user)
+
+
+def checked(serializer: Any) -> dict[str, Any]:
+    """What the serializer makes of its input. Raises ValidationError, which names the fields."""
+    serializer.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", serializer.validated_data)
+
+
+def idempotency_key(request: Request) -> str:
+    """The `Idempotency-Key` header, empty when absent."""
+    key = request.headers.get("Idempotency-Key", "").strip()
+    if key and not _KEY.fullmatch(key):
+        raise ValidationError({"Idempotency-Key": ["Up to 100 printable ASCII characters are allowed."]})
+    return key
+
+
+def answered(user: User, page: str, body: Callable[[], Mapping[str, Any]]) -> HttpResponse:
+    """The answer about the customer's transactions, rendered once for each `page` while none of them changes.
+
+    Who is still answered from the legacy system's file is answered anew: nobody tells when that changes.
+    """
+
+    def rendered() -> str:
+        return JSONRenderer().render(body()).decode()
+
+    text = TRANSACTIONS.get(rendered, user_id=user.pk, page=page) if reads_from_kamioi(user) else rendered()
+    return HttpResponse(text, content_type=JSONRenderer.media_type)
+
+
+def transactions_version(user: User) -> str | None:
+    """What changes whenever the customer's transactions do, for `ConditionalView`. With the time in it, for writes that
+    nobody told of: those are seen as late as by the cache.
+    """
+    version = TRANSACTIONS.version(user_id=user.pk, page="") if reads_from_kamioi(user) else None
+    return version and f"{version}.{int(time.time() // TRANSACTIONS.ttl)}"
+
+
+class IdempotentView(ApiView):
+    """Base of views whose POST makes something: sent again with the same `Idempotency-Key`, it is answered again and
+    nothing is made twice (see `transactions.services.idempotency`). A refusal is not remembered: mended, the request
+    may be sent again with its key. The handler runs in one transaction with the key.
+    """
+
+    idempotent = True  # for the schema
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Put the key before the handler of this one request."""
+        super().initial(request, *args, **kwargs)
+        handler = getattr(self, "post", None)
+        if request.method == "POST" and handler and (key := idempotency_key(request)):
+            vars(self)["post"] = partial(_once, key, handler)
+
+
+def _once(
+    key: str, handler: Callable[..., HttpResponseBase], request: Request, *args: Any, **kwargs: Any
+) -> HttpResponseBase:
+    user_id, fingerprint = caller(request).pk, _fingerprint(request)
+    with transaction.atomic():
+        known = key_claim(user_id=user_id, key=key, fingerprint=fingerprint)
+        if known is not None:
+            return HttpResponse(
+                known.answer, status=known.status, content_type="application/json",
+                headers={"Idempotency-Replayed": "true"},
+            )  # fmt: skip
+        reply = handler(request, *args, **kwargs)
+        if reply.status_code < 400 and isinstance(reply, Response):
+            answer = JSONRenderer().render(reply.data).decode()
+            key_answer(user_id=user_id, key=key, status=reply.status_code, answer=answer)
+        else:
+            transaction.set_rollback(True)
+    return reply
+
+
+def _fingerprint(request: Request) -> str:
+    """SHA-256 of method, address and body; a file counts by its name and content, a JSON object whatever its order."""
+    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    data: Any = request.data
+    if isinstance(data, QueryDict):
+        data = dict(data.lists())
+    if isinstance(data, Mapping):
+        data = {
+            name: value
+            for name, value in data.items()
+            if not isinstance(value[0] if isinstance(value, list) and value else value, UploadedFile)
+        }
+    digest.update(json.dumps(data, sort_keys=True, default=str).encode())
+    for name, file in sorted(request.FILES.items()):
+        digest.update(f"\n{name} {file.name} {file.size}\n".encode())
+        for chunk in file.chunks():
+            digest.update(chunk)
+        file.seek(0)
+    return digest.hexdigest()

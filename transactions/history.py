@@ -1,0 +1,97 @@
+"""A customer's transactions, filtered: pages by cursor, and the whole as CSV.
+
+Dates are a range of the index (user_id, date). Status, ticker and merchant are looked for among the customer's own rows,
+`SCAN_ROWS` of them a page at most, so no filter costs more than that; a page may be short while there are more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Final
+
+from django.db.models import Q, QuerySet
+
+from kamioi_site.api import Page, Sieve, keyset_page
+from kamioi_site.streaming import csv_line
+from transactions.models import Transaction, User
+
+_EXPORTED_AT_ONCE: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFilter:
+    """What is asked for; None and empty ask for everything. `start` is included, `end` is not."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    status: str = ""
+    ticker: str = ""
+    merchant: str = ""
+    """Part of the merchant's name, in any case."""
+
+    @property
+    def key(self) -> str:
+        """Stands for this filter in cursors and cache keys; empty without one."""
+        given = astuple(self)
+        return blake2b(repr(given).encode(), digest_size=9).hexdigest() if any(given) else ""
+
+    def rows(self, user: User) -> QuerySet[Transaction, Transaction]:
+        """The customer's rows of these dates: what the index gives."""
+        dates = Q()
+        if self.start:
+            dates &= Q(date__gte=self.start)
+        if self.end:
+            dates &= Q(date__lt=self.end)
+        return Transaction.objects.filter(dates, user=user)
+
+    @property
+    def sieve(self) -> Sieve | None:
+        """What has to be looked for among them."""
+        given = [
+            (condition, value)
+            for condition, value in [
+                ("status = %s", self.status),
+                ("ticker = %s", self.ticker),
+                ("strpos(lower(merchant), lower(%s)) > 0", self.merchant),
+            ]
+            if value
+        ]
+        if not given:
+            return None
+        return Sieve(" AND ".join(condition for condition, _ in given), tuple(value for _, value in given))
+
+
+def transactions_page(user: User, wanted: TransactionFilter, *, cursor: str | None, limit: int) -> Page[Transaction]:
+    """One page, newest first. A cursor belongs to the customer and the filter it was made for."""
+    return keyset_page(
+        wanted.rows(user), time_field="date", cursor=cursor, limit=limit,
+        scope=f"transactions:{user.pk}:{wanted.key}" if wanted.key else f"transactions:{user.pk}", sieve=wanted.sieve,
+    )  # fmt: skip
+
+
+COLUMNS: Final = (
+    "id", "date", "merchant", "category", "description", "type", "amount", "round_up", "fee", "total_debit", "investable",
+    "status", "ticker", "shares", "price_per_share",
+)  # fmt: skip
+
+
+def transactions_csv(user: User, wanted: TransactionFilter) -> Iterator[str]:
+    """Everything that is asked for, newest first, line by line. Each page is a query of its own: no connection and no
+    cursor is held in between, and memory is that of one page.
+    """
+    yield csv_line(COLUMNS)
+    cursor: str | None = None
+    while True:
+        page = transactions_page(user, wanted, cursor=cursor, limit=_EXPORTED_AT_ONCE)
+        for row in page.rows:
+            yield csv_line(
+                [
+                    row.pk, row.date.isoformat(), row.merchant, row.category, row.description,
+                    "refund" if row.amount < 0 else "purchase", abs(row.amount), row.round_up, row.fee, row.total_debit,
+                    row.investable, row.status, row.ticker, row.shares, row.price_per_share,
+                ]
+            )  # fmt: skip
+        if page.next_cursor is None:
+            return
+        cursor = page.next_cursor

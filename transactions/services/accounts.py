@@ -1,0 +1,233 @@
+"""Accounts: registering, passwords and their reset by mail, the profile, preferences.
+
+A reset token is Django's: signed, bound to the present password and log-in, so it works once and for
+`PASSWORD_RESET_TIMEOUT` seconds, and nothing of it is stored. Whoever asks for a reset learns nothing about who is
+registered: the look-up happens in the task that writes the mail. A changed password ends every other token.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from celery import current_app
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.tokens import default_token_generator
+from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from kombu.exceptions import OperationalError as BrokerError
+from redis import RedisError
+
+from transactions.errors import EmailTaken, ResetTokenInvalid, TooManySettings, WrongPassword
+from transactions.models import ApiToken, User, UserSetting
+
+logger = logging.getLogger(__name__)
+
+_LETTERS: Final = {"individual": "I", "family": "F", "business": "B"}
+_NUMBER_ATTEMPTS: Final = 20
+MOST_SETTINGS: Final = 100
+SETTING_LENGTH: Final = 2_000
+SETTING_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,63}")
+OWN_SETTINGS: Final = ("round_up_enabled", "round_up_amount", "round_up_rule")
+"""Preferences that Kamioi acts upon: columns of the user."""
+
+
+# --- Registering ------------------------------------------------------------------------------------------------
+def user_register(*, email: str, password: str, account_type: str, now: datetime | None = None, **profile: Any) -> User:
+    """A new customer with an account number of their own (I, F or B and seven digits).
+
+    Raises:
+        EmailTaken: in any case of its letters.
+        ValidationError: the password is too easy.
+    """
+    now = now or timezone.now()
+    user = User(email=User.objects.normalize_email(email.strip()), account_type=account_type, created_at=now, **profile)
+    user.name = user.name or " ".join(filter(None, (user.first_name, user.last_name)))
+    _password_check(password, user)
+    if _by_email(user.email) is not None:
+        raise EmailTaken
+    user.set_password(password)
+    for _ in range(_NUMBER_ATTEMPTS):
+        user.account_number = f"{_LETTERS[account_type]}{secrets.randbelow(10**7):07d}"
+        user.user_guid = f"USR-{user.account_number}"
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError as error:
+            if _constraint(error) in {"users_email_unique_any_case", "users_email_key"}:
+                raise EmailTaken from error
+            if "account_number" not in _constraint(error):
+                raise
+        else:
+            return user
+    raise RuntimeError(f"no free account number of {account_type} found")
+
+
+def _by_email(email: str) -> User | None:
+    return User.objects.annotate(email_lower=Lower("email")).filter(email_lower=email.strip().lower()).first()
+
+
+def _constraint(error: IntegrityError) -> str:
+    return str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", ""))
+
+
+def _password_check(password: str, user: User, field: str = "password") -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise ValidationError({field: error.messages}) from error
+
+
+# --- Passwords --------------------------------------------------------------------------------------------------
+def password_reset_request(*, email: str) -> None:
+    """Ask for the mail. The same work, whoever is registered; without a broker the customer asks again."""
+    try:
+        current_app.send_task("send_password_reset", args=[email.strip()], retry=False, ignore_result=True)
+    except (BrokerError, RedisError):
+        logger.warning("the broker is away: a password reset is not sent")
+
+
+def password_reset_send(*, email: str) -> bool:
+    """Write the mail, if somebody active is registered with this address. Whether it was written."""
+    user = _by_email(email)
+    if user is None or not user.is_active:
+        return False
+    minutes = settings.PASSWORD_RESET_TIMEOUT // 60
+    link = f"{settings.PASSWORD_RESET_URL}?{urlencode({'token': password_reset_token(user)})}"
+    send_mail(
+        "Your new password for Kamioi",
+        f"Somebody, we hope you, asked for a new password for {user.email}.\n\n"
+        f"Choose it here within {minutes} minutes:\n{link}\n\n"
+        "If it was not you, leave this mail alone: nothing has changed.\n",
+        None,
+        [user.email],
+    )
+    return True
+
+
+def password_reset_token(user: User) -> str:
+    """A token that sets a new password once."""
+    return f"{urlsafe_base64_encode(str(user.pk).encode())}.{default_token_generator.make_token(user)}"
+
+
+def password_reset_check(token: str, *, lock: bool = False) -> User:
+    """Whose token it is. Raises ResetTokenInvalid when it is used, expired or none of ours."""
+    encoded, _, rest = token.partition(".")
+    try:
+        pk = int(urlsafe_base64_decode(encoded))
+    except ValueError as error:
+        raise ResetTokenInvalid from error
+    users = User.objects.select_for_update() if lock else User.objects.all()
+    user = users.filter(pk=pk, is_active=True).first() if 0 < pk < 2**63 else None
+    if user is None or not default_token_generator.check_token(user, rest):
+        raise ResetTokenInvalid
+    return user
+
+
+@transaction.atomic
+def password_reset(*, token: str, password: str) -> User:
+    """Set the new password and end every token of the account. Raises ResetTokenInvalid, ValidationError."""
+    user = password_reset_check(token, lock=True)
+    _password_check(password, user)
+    user.set_password(password)
+    user.save(update_fields=["password", "updated_at"])
+    tokens_revoke(user=user)
+    return user
+
+
+@transaction.atomic
+def password_change(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
+    """Change the password and end every token but `keep`. Raises WrongPassword, ValidationError."""
+    locked = User.objects.select_for_update().get(pk=user.pk)
+    if not locked.check_password(current):
+        raise WrongPassword
+    _password_check(new, locked, "new_password")
+    locked.set_password(new)
+    locked.save(update_fields=["password", "updated_at"])
+    tokens_revoke(user=locked, keep=keep)
+
+
+def tokens_revoke(*, user: User, keep: ApiToken | None = None) -> int:
+    """End the customer's tokens, but `keep`. Returns how many."""
+    tokens = ApiToken.objects.filter(user=user, revoked_at=None)
+    if keep is not None:
+        tokens = tokens.exclude(pk=keep.pk)
+    return tokens.update(revoked_at=timezone.now())
+
+
+# --- Profile and preferences ------------------------------------------------------------------------------------
+@transaction.atomic
+def profile_update(*, user: User, changes: Mapping[str, Any], current_password: str = "") -> User:
+    """Change what the customer says about themselves. Another e-mail, by which they log in, takes the password.
+
+    Raises:
+        WrongPassword, EmailTaken: the e-mail cannot be changed.
+    """
+    locked = User.objects.select_for_update().get(pk=user.pk)
+    fields = dict(changes)
+    if "email" in fields:
+        fields["email"] = User.objects.normalize_email(fields["email"].strip())
+        if fields["email"] == locked.email:
+            del fields["email"]
+        elif not locked.check_password(current_password):
+            raise WrongPassword("Another e-mail takes your present password.")
+        elif (other := _by_email(fields["email"])) is not None and other.pk != locked.pk:
+            raise EmailTaken
+    if "name" not in fields and {"first_name", "last_name"} & fields.keys():
+        names = (fields.get("first_name", locked.first_name), fields.get("last_name", locked.last_name))
+        fields["name"] = " ".join(filter(None, names)) or locked.name
+    for field, value in fields.items():
+        setattr(locked, field, value)
+    try:
+        with transaction.atomic():
+            locked.save(update_fields=[*fields, "updated_at"])
+    except IntegrityError as error:
+        if not _constraint(error).startswith("users_email"):
+            raise
+        raise EmailTaken from error
+    return locked
+
+
+def settings_of(user: User) -> dict[str, Any]:
+    """Every preference: Kamioi's own, and what front ends keep."""
+    kept = UserSetting.objects.filter(user=user).order_by("setting_key").values_list("setting_key", "setting_value")
+    return dict(kept) | {name: getattr(user, name) for name in OWN_SETTINGS}
+
+
+@transaction.atomic
+def settings_change(*, user: User, values: Mapping[str, Any]) -> None:
+    """Keep these preferences; None forgets one. `round_up_…` must have been checked by the caller.
+
+    Raises:
+        TooManySettings: more than `MOST_SETTINGS`.
+    """
+    own = {name: value for name, value in values.items() if name in OWN_SETTINGS}
+    if own:
+        for name, value in own.items():
+            setattr(user, name, value)
+        user.save(update_fields=[*own, "updated_at"])
+    now = timezone.now()
+    kept = {name: value for name, value in values.items() if name not in OWN_SETTINGS}
+    UserSetting.objects.filter(
+        user=user, setting_key__in=[name for name, value in kept.items() if value is None]
+    ).delete()
+    UserSetting.objects.bulk_create(
+        [
+            UserSetting(user=user, setting_key=name, setting_value=value, updated_at=now)
+            for name, value in sorted(kept.items())
+            if value is not None
+        ],
+        update_conflicts=True,
+        unique_fields=["user", "setting_key"],
+        update_fields=["setting_value", "updated_at"],
+    )
+    if UserSetting.objects.filter(user=user).count() > MOST_SETTINGS:
+        raise TooManySettings(f"At most {MOST_SETTINGS} settings are kept.")
