@@ -42,9 +42,10 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import transaction
-from django_redis import get_redis_connection
 from redis import Redis
 from redis.exceptions import RedisError
+
+from kamioi_site.redis import redis_client
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -484,7 +485,7 @@ def _lock(place: _Place, generations: Generations) -> str | None:
 
 
 def _client() -> "Redis":
-    return cast("Redis", get_redis_connection("default"))
+    return redis_client()
 
 
 def _filled(template: str, parts: dict[str, object]) -> str:

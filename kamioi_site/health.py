@@ -11,7 +11,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django_redis import get_redis_connection
+
+from kamioi_site.db.replica import replica_is_set, replica_state
+from kamioi_site.redis import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +31,14 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, Redis and migrations are in order, else 503 with what is wrong."""
+    """200 when database, Redis and migrations are in order, else 503 with what is wrong.
+
+    A replica is named with whether it is used; without it everything works on the primary, so it makes nobody unready.
+    """
     checks = {name: _outcome(name, check) for name, check in _CHECKS.items()}
     ready = all(outcome == "ok" for outcome in checks.values())
+    if replica_is_set():
+        checks["replica"] = _outcome("replica", _replica)
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
 
 
@@ -50,8 +57,13 @@ def _database() -> str:
 
 
 def _redis() -> str:
-    get_redis_connection().ping()
+    redis_client().ping()
     return "ok"
+
+
+def _replica() -> str:
+    state = replica_state()
+    return "used" if state.used else f"not used: {state.reason}"
 
 
 def _migrations() -> str:

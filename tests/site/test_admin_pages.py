@@ -20,6 +20,8 @@ from analytics.models import (
     CustomerCount,
     CustomerMonth,
     DecisionDay,
+    LedgerDay,
+    LedgerMark,
     LlmAnalyticsSummary,
     MappingDay,
     RollupPartition,
@@ -51,6 +53,7 @@ from transactions.models import (
     BackgroundTask,
     Goal,
     IdempotencyKey,
+    JournalEntry,
     Merchant,
     MigrationReject,
     MigrationRun,
@@ -116,6 +119,7 @@ def _fill(number: int) -> None:
         asset=asset, kind="cost", amount=Decimal(1), dated_on=timezone.now().date(), created_by=user
     )
     AmortizationEntry.objects.create(asset=asset, period=timezone.now().date().replace(day=1), amount=Decimal(1))
+    JournalEntry.objects.create(entry_date=timezone.now().date(), amount=1, lines=[], created_by=user)
     run = MigrationRun.objects.create(command="copy")
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
     Flag.objects.get_or_create(name="kamioi_reads")
@@ -137,6 +141,10 @@ def _fill(number: int) -> None:
     MappingDay.objects.create(
         day=today - timedelta(days=number), status="pending", source="llm", automatic=False, rows=1, confidence=1
     )
+    LedgerDay.objects.create(
+        day=today - timedelta(days=number), kind="fee", debit_account="10100", credit_account="40100", rows=1, amount=1
+    )
+    LedgerMark.objects.create(counted_to=0, drawn_to=0, drawn_before=0)
     RollupPartition.objects.create(name=f"transactions_{number}", relation=1, written=0, ahead=0)
     TransactionDelta.objects.create(
         day=today, status="pending", rows=1, amount=1, round_up=0, fee=0, investable=0, writes=1

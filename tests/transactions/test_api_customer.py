@@ -119,12 +119,13 @@ def test_every_page_of_the_front_end_finds_the_keys_and_types_it_reads(area: str
         assert reply.status_code in {200, 201}, (name, reply.content)
         fits({"success": YES_NO} | shape, reply.json(), name)
         assert reply.json()["success"] is True
-    for method, name, body, shape in [
+    others: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
         ("get", "/api/lookup/ticker?company=starbucks", None, {"ticker": TEXT, "company_name": TEXT, "category": TEXT,
                                                               "confidence": NUMBER, "alternatives": list}),
         ("post", "/api/lookup/ticker", {"company_name": "starbucks"}, {"data": {"ticker": TEXT}, "ticker": TEXT}),
         ("post", "/api/transactions", {"amount": 5, "merchant": "SHOP"}, {"transaction_id": WHOLE}),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+    for method, name, body, shape in others:
         reply = getattr(api_client(user), method)(name, body, format="json")
         fits({"success": YES_NO} | shape, reply.json(), name)
 
