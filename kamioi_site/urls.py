@@ -5,11 +5,12 @@ from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from kamioi_site import health
+from kamioi_site import cache_page, health
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
     path("admin/dashboards/", include("analytics.urls")),
+    path("admin/cache/", admin.site.admin_view(cache_page.cache_view), name="admin-cache"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

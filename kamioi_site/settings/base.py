@@ -451,6 +451,12 @@ UNFOLD = {
                 "title": "Operations",
                 "items": [
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
+                    {
+                        "title": "Cache",
+                        "icon": "bolt",
+                        "link": reverse_lazy("admin-cache"),
+                        "permission": lambda request: request.user.has_perm("transactions.change_backgroundtask"),
+                    },
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
                     _menu("Audit trail", "policy", "transactions_auditevent"),

@@ -23,6 +23,7 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 from kombu.exceptions import OperationalError
 
+from kamioi_site.cache import generation_bump
 from transactions.errors import SettingError
 from transactions.legacy.state import legacy_in_charge
 from transactions.market import market_is_open, next_open
@@ -42,6 +43,8 @@ BUCKETS_A_SET = 16
 RELEASE_BATCH = 5000
 # A wake-up that nobody answered in this time was lost; the next one is sent again.
 WAKE_SECONDS = 10
+# The generation of every cached read of the review queue.
+REVIEW_QUEUE = "llm:queue"
 
 
 @dataclass(slots=True)
@@ -119,6 +122,8 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
             },
         )
         rows = cursor.fetchall()
+    if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
+        generation_bump(REVIEW_QUEUE)
     for status, count, invested in rows:
         done.statuses[status] += count
         done.invested += invested
@@ -202,6 +207,7 @@ def _waiting_recount(merchant_keys: Sequence[str]) -> None:
             [list(merchant_keys)],
         )
         cursor.execute(statement("recount_waiting"), {"merchant_keys": list(merchant_keys)})
+        generation_bump(REVIEW_QUEUE)
 
 
 @dataclass(slots=True)
