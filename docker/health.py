@@ -37,7 +37,7 @@ def web() -> str:
     port = os.environ.get("WEB_BIND", "0.0.0.0:8000").rpartition(":")[2]
     # The name is one that the site takes; /healthz is exempt from the redirect to https.
     host = os.environ.get("ALLOWED_HOSTS", "localhost").split(",")[0].strip().lstrip(".")
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz", headers={"Host": host})  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz", headers={"Host": host})
     try:
         with urllib.request.urlopen(request, timeout=8) as reply:  # noqa: S310  # our own http address
             return "" if reply.status == 200 else f"/healthz answers {reply.status}"

@@ -24,6 +24,7 @@ from redis import RedisError
 from kamioi_site.cache import CacheFamily, family_figures
 from kamioi_site.db.replica import read_connection
 from llm_center import matcher
+from llm_center.cache import LLM
 from llm_center.models import CalibrationFit
 from llm_center.services.learning import learning
 from llm_center.services.maintenance import queue_is_on
@@ -34,8 +35,8 @@ from transactions.money import ZERO
 
 Status = Transaction.Status
 
-DASHBOARD: Final = CacheFamily("llm:dashboard:{user_id}", ttl=900, generation="llm")
-ANALYTICS: Final = CacheFamily("llm:analytics:{date}", ttl=3600, generation="llm")
+DASHBOARD: Final = CacheFamily("llm:dashboard:{user_id}", ttl=900, generation=LLM)
+ANALYTICS: Final = CacheFamily("llm:analytics:{date}", ttl=3600, generation=LLM)
 STAFF: Final = CacheFamily("staff:figures:{name}", ttl=30)
 ACCOUNT_TYPES: Final = CacheFamily("staff:account_types", ttl=3600)
 
