@@ -416,12 +416,27 @@ def _backlog(period: Period, links: Links) -> Content:
     )  # fmt: skip
 
 
+def _waited(seconds: float | None) -> str:
+    """A span of time in words."""
+    if seconds is None:
+        return "–"
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.0f} seconds"
+
+
 def _quality(period: Period, links: Links) -> Content:
-    rows, now = selectors.review_by_day(period), timezone.now()
+    rows, counted = selectors.review_by_day(period), selectors.rollups_counted_at()
     if not rows:
-        return Content(empty="Nothing was decided in this period.", counted_at=now)
+        return Content(empty="Nothing was decided in this period.", counted_at=counted)
     people, automatic = sum(row.people for row in rows), sum(row.automatic for row in rows)
     people_back, automatic_back = sum(row.people_reversed for row in rows), sum(row.automatic_reversed for row in rows)
+    overturned = sum(row.overturned for row in rows)
+    timed = [(row.median_seconds, row.people) for row in rows if row.median_seconds is not None]
+    typical = (
+        sum(seconds * count for seconds, count in timed) / max(1, sum(count for _, count in timed)) if timed else None
+    )
     axis = Axis(period)
     found: dict[date, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for row in rows:
@@ -440,6 +455,8 @@ def _quality(period: Period, links: Links) -> Content:
                 "Decided by itself", number(automatic), f"{percent(rate(automatic_back, automatic))} taken back since", decisions,
                 "bad" if (rate(automatic_back, automatic) or 0) > Decimal("0.05") else "",
             ),
+            Figure("Waited for people", _waited(typical), "the middle one, on average over the days"),
+            Figure("Overturned", number(overturned), "approvals that people ended"),
             Figure("Transactions released", number(sum(row.released for row in rows))),
         ],
         chart=Chart(
@@ -450,13 +467,13 @@ def _quality(period: Period, links: Links) -> Content:
             ],
         ),
         table=Table(
-            ["Day" if not axis.by_month else "Month", "By people", "Taken back", "By itself", "Taken back"],
+            ["Month" if axis.by_month else "Day", "By people", "Taken back", "By itself", "Taken back"],
             [
                 [_text(axis.name(key)), *(_count(found[key][n]) for n in (0, 2, 1, 3))]
                 for key in axis.keys if key in found
             ],
         ),
-        counted_at=now,
+        counted_at=counted,
     )  # fmt: skip
 
 
@@ -622,17 +639,11 @@ def _tickers(period: Period, links: Links) -> Content:
     )  # fmt: skip
 
 
-def _months_back(day: date, months: int) -> date:
-    """The first day of the month that many months before."""
-    years, month = divmod(day.year * 12 + day.month - 1 - months, 12)
-    return date(years, month + 1, 1)
-
-
 _ACCOUNT_COLOURS: Final = {"individual": PRIMARY, "family": SECOND, "business": AMBER}
 
 
 def _users(period: Period, links: Links) -> Content:
-    half_a_year = Period(min(period.first, _months_back(period.last, 5)), period.last)
+    half_a_year = Period(min(period.first, selectors.months_before(period.last, 5)), period.last)
     rows, counted = selectors.active_users_by_month(half_a_year), selectors.rollups_counted_at()
     if not rows:
         return Content(empty="Nobody made a purchase in these months.", counted_at=counted)
@@ -778,6 +789,60 @@ def _amortization(period: Period, links: Links) -> Content:
     )  # fmt: skip
 
 
+def _cost(period: Period, links: Links) -> Content:
+    rows, counted = selectors.cost_by_month(last=period.last), selectors.rollups_counted_at()
+    if not rows:
+        return Content(empty="No month has anything that costs.", counted_at=counted)
+    newest, (per_transaction, per_user) = rows[-1], selectors.COST_TARGETS
+
+    def against(value: Decimal | None, target: Decimal) -> str:
+        return "" if value is None else "good" if value < target else "bad"
+
+    unsaid = newest.infrastructure_cost is None
+    settings = links.to("transactions_setting")
+    return Content(
+        figures=[
+            Figure(
+                "A transaction", money(newest.per_transaction, 6), f"target: under {money(per_transaction, 3)}",
+                tone=against(newest.per_transaction, per_transaction),
+            ),
+            Figure(
+                "A user", money(newest.per_user, 4), f"target: under {money(per_user)} a month",
+                tone=against(newest.per_user, per_user),
+            ),
+            Figure("Models", money(newest.llm_cost, 4), f"in {newest.month:%B}", links.to("llm_center_llmcall")),
+            Figure(
+                "Infrastructure", money(newest.infrastructure_cost), "not said: setting infrastructure_monthly_cost" if unsaid
+                else "the part of the month so far", settings, "warn" if unsaid or not newest.infrastructure_cost else "",
+            ),
+        ],
+        chart=Chart(
+            "bar", [f"{r.month:%b %Y}" for r in rows],
+            [
+                Series("models", [float(r.llm_cost) for r in rows], PRIMARY),
+                Series("infrastructure", [float(r.infrastructure_cost or 0) for r in rows], SECOND),
+                Series("a transaction", [None if r.per_transaction is None else float(r.per_transaction) for r in rows], AMBER, line=True),
+            ],
+            unit="$", stacked=True, line_unit="$",
+        ),
+        table=Table(
+            ["Month", "Transactions", "Active users", "Models ($)", "Infrastructure ($)", "A transaction ($)", "A user ($)"],
+            [
+                [
+                    _text(f"{r.month:%Y-%m}"), _count(r.transactions), _count(r.active_users), _dollars(r.llm_cost, places=4),
+                    *(
+                        Cell("" if value is None else value, money(value, places))
+                        for value, places in ((r.infrastructure_cost, 2), (r.per_transaction, 6), (r.per_user, 4))
+                    ),
+                ]
+                for r in rows
+            ],
+        ),
+        note=f"The month of {newest.month:%B %Y}, whose days have been counted so far.",
+        counted_at=counted,
+    )  # fmt: skip
+
+
 # --- Operations -------------------------------------------------------------------------------------------------------
 def _queues(period: Period, links: Links) -> Content:
     rows = selectors.queue_depths()
@@ -880,6 +945,32 @@ def _connections(period: Period, links: Links) -> Content:
     )  # fmt: skip
 
 
+def _cache(period: Period, links: Links) -> Content:
+    rows, now = selectors.cache_families(), timezone.now()
+    if not rows:
+        return Content(empty="Nothing was read through the cache today, or Redis is away.", counted_at=now)
+    reads, away = sum(row.reads for row in rows), sum(row.away for row in rows)
+    found = sum(row.hit + row.stale + row.shared for row in rows)
+    return Content(
+        figures=[
+            Figure("Found", percent(found / reads), f"of {reads:,} reads today"),
+            Figure("Without Redis", number(away), tone="bad" if away else ""),
+        ],
+        table=Table(
+            ["Family", "Reads", "Found", "Computed", "One computation (ms)"],
+            [
+                [
+                    _text(r.family), _count(r.reads), _share(r.hit_rate), _count(r.computed),
+                    Cell(round(r.compute_ms or 0, 1), "–" if r.compute_ms is None else f"{r.compute_ms:,.1f}"),
+                ]
+                for r in rows
+            ],
+            open=True,
+        ),
+        counted_at=now,
+    )  # fmt: skip
+
+
 def _partitions(period: Period, links: Links) -> Content:
     rows = selectors.partitions()
     least = min((row.headroom_months for row in rows), default=0)
@@ -970,6 +1061,7 @@ DASHBOARDS: Final = (
             Panel("revenue", "Revenue", _revenue),
             Panel("ledger", "Ledger", _ledger),
             Panel("accounts", "Accounts", _accounts, wide=True),
+            Panel("cost", "Cost", _cost),
             Panel("amortization", "Amortization", _amortization),
         ),
     ),
@@ -980,7 +1072,8 @@ DASHBOARDS: Final = (
             Panel("workers", "Workers", _workers, live=True, deferred=True),
             Panel("failed", "Failed background tasks", _failed, live=True, wide=True),
             Panel("connections", "Connections", _connections, live=True),
-            Panel("partitions", "Partitions", _partitions, live=True),
+            Panel("cache", "Cache", _cache, live=True),
+            Panel("partitions", "Partitions", _partitions, live=True, wide=True),
             Panel("slow", "Slow statements", _slow, live=True, wide=True),
             Panel("replicas", "Replicas", _replicas, live=True),
             Panel("migration", "Migration", _migration, live=True),

@@ -19,6 +19,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from kombu.exceptions import ChannelError
 
+from kamioi_site.cache import FamilyFigures, family_figures
 from kamioi_site.db.partitions import PartitionStatus, partitions_status
 from kamioi_site.db.replica import read_connection
 from llm_center.services.review import queue_totals_lately
@@ -52,6 +53,12 @@ class Period:
         return Period(self.first - timedelta(days=self.days), self.first - timedelta(days=1))
 
 
+def months_before(day: date, months: int) -> date:
+    """The first day of the month that many months before."""
+    years, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+    return date(years, month + 1, 1)
+
+
 @contextmanager
 def reading() -> Iterator[CursorWrapper]:
     """A cursor for figures: one transaction, bounded in time."""
@@ -69,7 +76,7 @@ def _rows(sql: str, **values: Any) -> list[tuple[Any, ...]]:
 
 def rollups_counted_at() -> datetime | None:
     """When the rollups of transactions and mappings were last brought up to date; None before the first time."""
-    return _rows("SELECT max(verified_at) FROM rollup_partitions")[0][0]
+    return _rows("SELECT max(looked_at) FROM rollup_partitions")[0][0]
 
 
 def ledger_counted_at() -> datetime | None:
@@ -133,7 +140,11 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class ReviewDay:
-    """Decisions of a day by people and without one, and how many of each were taken back since."""
+    """Decisions of a day by people and without one, and how many of each were taken back since.
+
+    `overturned`: decisions of people that ended an approval no person had made. `median_seconds`: how long the merchants
+    that people decided had waited, the middle one of them.
+    """
 
     date: date
     people: int
@@ -141,6 +152,8 @@ class ReviewDay:
     people_reversed: int
     automatic_reversed: int
     released: int
+    overturned: int = 0
+    median_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,19 +232,20 @@ def review_backlog() -> Backlog:
 
 
 _REVIEW = """
-    SELECT date, coalesce(sum(decisions) FILTER (WHERE NOT automatic), 0), coalesce(sum(decisions) FILTER (WHERE automatic), 0),
-           coalesce(sum(reversed) FILTER (WHERE NOT automatic), 0), coalesce(sum(reversed) FILTER (WHERE automatic), 0),
-           sum(released)
+    SELECT date, coalesce(sum(decisions) FILTER (WHERE NOT automatic), 0)::bigint,
+           coalesce(sum(decisions) FILTER (WHERE automatic), 0)::bigint,
+           coalesce(sum(reversed) FILTER (WHERE NOT automatic), 0)::bigint,
+           coalesce(sum(reversed) FILTER (WHERE automatic), 0)::bigint,
+           sum(released)::bigint, sum(overturned)::bigint,
+           sum(median_seconds * waited) FILTER (WHERE NOT automatic)
+             / nullif(sum(waited) FILTER (WHERE NOT automatic AND median_seconds IS NOT NULL), 0)
     FROM analytics_review WHERE date BETWEEN %(first)s AND %(last)s AND action <> 'undo' GROUP BY date ORDER BY date
 """
 
 
 def review_by_day(period: Period) -> list[ReviewDay]:
     """Decisions on merchants by day."""
-    return [
-        ReviewDay(day, *(int(count) for count in counts))
-        for day, *counts in _rows(_REVIEW, first=period.first, last=period.last)
-    ]
+    return [ReviewDay(*row) for row in _rows(_REVIEW, first=period.first, last=period.last)]
 
 
 def llm_cost_by_day(period: Period) -> list[LlmCostDay]:
@@ -472,13 +486,12 @@ def ledger_by_day(period: Period) -> list[LedgerKindDay]:
 
 def amortization_by_month(*, last: date, months: int = 12) -> list[AmortizationMonth]:
     """Charges of the last months up to the one of `last`."""
-    first = date(last.year + (last.month - months) // 12, (last.month - months) % 12 + 1, 1)
     return [
         AmortizationMonth(*row)
         for row in _rows(
             "SELECT period, count(*), sum(amount) FROM amortization_entries "
             "WHERE reversed_at IS NULL AND period BETWEEN %(first)s AND %(last)s GROUP BY period ORDER BY period",
-            first=first, last=last,
+            first=months_before(last, months - 1), last=last,
         )
     ]  # fmt: skip
 
@@ -499,6 +512,39 @@ _ASSETS = """
 def asset_values(*, most: int = 50) -> list[AssetValue]:
     """The data assets, the dearest first."""
     return [AssetValue(*row) for row in _rows(_ASSETS, most=most)]
+
+
+@dataclass(frozen=True, slots=True)
+class CostMonth:
+    """What a month cost: models and infrastructure, for each completed transaction and for each active user; dollars.
+
+    The costs are None while nobody has said what the infrastructure costs (setting `infrastructure_monthly_cost`).
+    """
+
+    month: date
+    transactions: int
+    active_users: int
+    llm_cost: Decimal
+    infrastructure_cost: Decimal | None
+    cost: Decimal | None
+    per_transaction: Decimal | None
+    per_user: Decimal | None
+
+
+COST_TARGETS: Final = (Decimal("0.001"), Decimal("0.10"))
+"""Dollars a transaction, and dollars a user and month, that a month should stay under."""
+
+
+def cost_by_month(*, last: date, months: int = 12) -> list[CostMonth]:
+    """The last months up to the one of `last`, which bears the part of the infrastructure that it has run for."""
+    return [
+        CostMonth(*row)
+        for row in _rows(
+            "SELECT month, transactions, active_users, llm_cost, infrastructure_cost, cost, cost_per_transaction, cost_per_user "
+            "FROM analytics_cost WHERE month BETWEEN %(first)s AND %(last)s ORDER BY month",
+            first=months_before(last, months - 1), last=last,
+        )
+    ]  # fmt: skip
 
 
 # --- Operations -------------------------------------------------------------------------------------------------------
@@ -707,6 +753,12 @@ def connections_now() -> Connections:
         cursor.execute(_BLOCKS)
         maximum, rate = cursor.fetchone()
     return Connections(by_state, maximum, rate)
+
+
+def cache_families() -> list[FamilyFigures]:
+    """What the reads of today (UTC) met, by family of cached values; the busiest first, those without a read left out."""
+    figures = [family for family in family_figures().values() if family.reads]
+    return sorted(figures, key=lambda family: -family.reads)
 
 
 def partitions() -> list[PartitionStatus]:

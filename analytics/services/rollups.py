@@ -209,9 +209,7 @@ def summary_refresh() -> None:
         populated = cursor.fetchone()
         if populated is None:
             raise RollupError("llm_analytics_summary is missing: run `manage.py migrate`.")
-        cursor.execute(
-            f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary"
-        )
+        cursor.execute(f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary")
 
 
 # --- what was counted -------------------------------------------------------------------------------------------

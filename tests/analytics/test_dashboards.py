@@ -17,13 +17,14 @@ from django.utils import timezone
 
 from analytics import dashboards, selectors
 from analytics.dashboards import DASHBOARDS, csv_row, dashboard_of, panel_show
-from analytics.models import CustomerMonth, LedgerDay, MappingDay, TransactionDay
+from analytics.models import CustomerCount, DecisionDay, LedgerDay, MappingDay, TransactionDay
 from analytics.selectors import Period
 from analytics.services.ledger_days import ledger_days_count, ledger_days_recount
+from analytics.services.rollups import rollups_refresh
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision
 from llm_center.services.review import queue_totals_lately
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.models import BackgroundTask, LedgerTransfer, Transaction
+from transactions.models import BackgroundTask, LedgerTransfer, Setting, Transaction
 from transactions.services.background import task_retry
 from transactions.services.processing import transactions_process
 
@@ -69,7 +70,7 @@ def _summarise() -> None:
 def _everything(days: int = 3) -> None:
     """Something of everything on each of the last days."""
     make_company("SBUX")
-    user, staff = make_user(account_type="family"), make_staff()
+    staff = make_staff()
     for n in range(days):
         day, at = TODAY - timedelta(days=n), timezone.now() - timedelta(days=n)
         _volume(day, "completed", 80, ticker="SBUX", investable="100.00", fee="20.00")
@@ -78,10 +79,11 @@ def _everything(days: int = 3) -> None:
         _proposals(day, "pending", 2, confidence="0.4")
         LedgerDay.objects.create(day=day, kind="fee", debit_account="10100", credit_account="40100", rows=80, amount=20)
         LlmCall.objects.create(started_at=at, provider="openai", merchants=25, cost=Decimal("0.002500"))
-        MappingDecision.objects.create(
-            merchant_key="X", action="approve", before={}, after={}, decided_by=staff, decided_at=at, released_count=5
-        )
-    CustomerMonth.objects.create(month=TODAY.replace(day=1), user=user, rows=7)
+        DecisionDay.objects.create(
+            day=day, automatic=False, action="approve", decisions=5, reversed=1, overturned=0, released=9, waited=5,
+            median_seconds=7200.0, slow_seconds=9000.0,
+        )  # fmt: skip
+    CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=40, transactions=7)
     LlmDataAsset.objects.create(asset_name="Directory", asset_type="dataset", cost_basis=Decimal("3600.00"))
     make_merchant("CAFE", None, "proposed", category="cafe", waiting_count=3, waiting_amount=Decimal("4.00"))
     LlmMapping.objects.create(merchant_name="CAFE", merchant_key="CAFE", source="llm")
@@ -100,7 +102,7 @@ def test_every_panel_shows_its_figures(staff_client, dashboard, subtests):
             assert shown.error == ""
             assert shown.content is not None
             assert shown.content.counted_at is not None or panel.name in {
-                "proposals", "volume", "invested", "tickers", "users", "revenue", "ledger", "accounts",
+                "proposals", "quality", "volume", "invested", "tickers", "users", "revenue", "ledger", "accounts", "cost",
             }  # fmt: skip
             page = staff_client.get(f"/admin/dashboards/{dashboard}/{panel.name}/")
             assert page.status_code == 200
@@ -267,10 +269,30 @@ def test_decisions_that_were_taken_back_count_where_they_were_made():
     )
     MappingDecision.objects.create(merchant_key="X", action="undo", before={}, after={}, decided_by=staff, undoes=wrong)
     MappingDecision.objects.create(merchant_key="Y", action="correct", before={}, after={}, decided_by=staff)
+    rollups_refresh()
     days = selectors.review_by_day(Period.of_days(7))
     assert [(d.date, d.people, d.automatic, d.people_reversed, d.automatic_reversed, d.released) for d in days] == [
         (before.date(), 0, 1, 0, 1, 4), (TODAY, 1, 0, 0, 0, 0),
     ]  # fmt: skip
+
+
+def test_cost_stands_beside_its_targets(staff_client):
+    _volume(TODAY, "completed", 1000, ticker="SBUX")
+    CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=10, transactions=1000)
+    LlmCall.objects.create(provider="openai", merchants=25, cost=Decimal("0.500000"))
+    Setting.objects.filter(key="infrastructure_monthly_cost").update(value="not said")
+    month = selectors.cost_by_month(last=TODAY)[-1]
+    assert (month.transactions, month.active_users, month.llm_cost, month.cost) == (1000, 10, Decimal("0.500000"), None)
+    page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
+    assert "not said: setting infrastructure_monthly_cost" in page
+    Setting.objects.filter(key="infrastructure_monthly_cost").update(value="0")
+    month = selectors.cost_by_month(last=TODAY)[-1]
+    assert (month.per_transaction, month.per_user) == (Decimal("0.000500"), Decimal("0.0500"))
+    page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
+    assert page.count('class="is-good"') == 2
+    LlmCall.objects.create(provider="openai", merchants=25, cost=Decimal("0.500000"))
+    page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
+    assert page.count('class="is-bad"') == 2
 
 
 def test_a_large_directory_is_sampled_and_says_so(monkeypatch):

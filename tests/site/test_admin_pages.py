@@ -20,6 +20,8 @@ from analytics.models import (
     CustomerCount,
     CustomerMonth,
     DecisionDay,
+    LedgerDay,
+    LedgerMark,
     LlmAnalyticsSummary,
     MappingDay,
     RollupPartition,
@@ -133,6 +135,10 @@ def _fill(number: int) -> None:
     MappingDay.objects.create(
         day=today - timedelta(days=number), status="pending", source="llm", automatic=False, rows=1, confidence=1
     )
+    LedgerDay.objects.create(
+        day=today - timedelta(days=number), kind="fee", debit_account="10100", credit_account="40100", rows=1, amount=1
+    )
+    LedgerMark.objects.create(counted_to=0, drawn_to=0, drawn_before=0)
     RollupPartition.objects.create(name=f"transactions_{number}", relation=1, written=0, ahead=0)
     TransactionDelta.objects.create(
         day=today, status="pending", rows=1, amount=1, round_up=0, fee=0, investable=0, writes=1

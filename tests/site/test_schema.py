@@ -78,7 +78,7 @@ def _one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-class _TakenBack(Exception):  # noqa: N818
+class _TakenBack(Exception):
     pass
 
 
