@@ -226,10 +226,10 @@ def journal_entry(number: str) -> JournalRow | None:
         return None
     if kind == "JE":
         entry = JournalEntry.objects.select_related("created_by").filter(pk=int(digits)).first()
-        return entry and _journal_row(entry)
+        return _journal_row(entry) if entry else None
     if kind == "LT":
         transfer = LedgerTransfer.objects.filter(pk=int(digits), user_id=0).first()
-        return transfer and _transfer_row(transfer)
+        return _transfer_row(transfer) if transfer else None
     return None
 
 

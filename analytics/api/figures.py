@@ -102,9 +102,10 @@ _MAPPINGS = """
 
 def mapping_totals() -> MappingTotals:
     """The log of proposals as it is now."""
-    *counts, confidence = _rows(_MAPPINGS, today=timezone.now().astimezone(UTC).date())[0]
-    mean = None if confidence is None else confidence.quantize(Decimal("0.0001"))
-    return MappingTotals(*(int(count) for count in counts), confidence=mean)
+    row = _rows(_MAPPINGS, today=today())[0]
+    pending, approved, rejected, automatic, bulk, made_today = (int(count) for count in row[:6])
+    mean = None if row[6] is None else row[6].quantize(Decimal("0.0001"))
+    return MappingTotals(pending, approved, rejected, automatic, bulk, made_today, mean)
 
 
 _CATEGORIES = """
@@ -160,7 +161,7 @@ _OPEN: Final = {Status.PENDING, Status.NEEDS_REVIEW, Status.MAPPED, Status.AWAIT
 
 def transaction_totals() -> TransactionTotals:
     """All transactions as they are now. `waiting` are round-ups that are not invested yet."""
-    rows = _rows(_TRANSACTIONS, today=timezone.now().astimezone(UTC).date())
+    rows = _rows(_TRANSACTIONS, today=today())
     return TransactionTotals(
         by_status={status: int(count) for status, count, *_ in rows},
         today=sum(int(row[2]) for row in rows),

@@ -7,7 +7,6 @@ from uuid import uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
-from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from llm_center.api.serializers import ReconsideredData, UploadedRows, UploadProgress
@@ -128,7 +127,7 @@ def test_everything_that_is_sure_enough_is_approved_in_the_background(staff: Use
 GOOD = "Merchant Name,Category,Ticker,Company Name,Confidence\nCORNER CAFE,Food,SBUX,Starbucks,95\nBAD SHOP,,NOPE,,90\n"
 
 
-def upload(client: APIClient, text: str, path: str = "/api/admin/bulk-upload", name: str = "m.csv") -> Response:
+def upload(client: APIClient, text: str, path: str = "/api/admin/bulk-upload", name: str = "m.csv") -> Any:
     file = SimpleUploadedFile(name, text.encode(), content_type="text/csv")
     return client.post(path, {"file": file}, format="multipart")
 
