@@ -280,7 +280,7 @@ class Machinery:
     last_booking: datetime | None
 
 
-_LAST_BOOKING = "SELECT created_at FROM ledger_transfers ORDER BY id DESC LIMIT 1"
+_LAST_BOOKING = "SELECT created_at FROM ledger_transfers WHERE user_id > 0 ORDER BY id DESC LIMIT 1"
 
 
 def machinery() -> Machinery:
