@@ -5,8 +5,6 @@ What it returns is plain data: figures, one chart, one table. The chart is drawn
 table is also its CSV. Each panel is read by itself: one that fails says so and the others stand.
 """
 
-import csv
-import io
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,12 +23,12 @@ from redis import RedisError
 
 from analytics import selectors
 from analytics.selectors import Period
+from kamioi_site.streaming import csv_line
 from transactions.models import User
 from transactions.money import ZERO
 
 logger = logging.getLogger(__name__)
 
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 MAX_POINTS: Final = 120
 """A longer period is shown by months."""
 
@@ -219,18 +217,9 @@ def panel_csv(content: Content) -> Iterator[str]:
         ["figure", "value", "note"],
         [[Cell(f.label, f.label), Cell(f.value, f.value), Cell(f.note, f.note)] for f in content.figures],
     )
-    yield csv_row(table.headings)
+    yield csv_line(table.headings)
     for row in table.rows:
-        yield csv_row([cell.value for cell in row])
-
-
-def csv_row(cells: Sequence[Any]) -> str:
-    """One line of CSV. Text that a spreadsheet would run as a formula is quoted with `'`; numbers are numbers."""
-    out = io.StringIO()
-    csv.writer(out).writerow(
-        [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells]
-    )
-    return out.getvalue()
+        yield csv_line([cell.value for cell in row])
 
 
 # --- How things are written -------------------------------------------------------------------------------------------

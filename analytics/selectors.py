@@ -342,8 +342,8 @@ def volume_by_day(period: Period) -> list[VolumeDay]:
 
 
 _VOLUME = """
-    SELECT coalesce(sum(transactions), 0), coalesce(sum(amount), 0), coalesce(sum(transactions) FILTER (WHERE status = 'completed'), 0),
-           coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), coalesce(sum(fee) FILTER (WHERE status = 'completed'), 0)
+    SELECT coalesce(sum(transactions), 0), coalesce(sum(amount), 0.00), coalesce(sum(transactions) FILTER (WHERE status = 'completed'), 0),
+           coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0.00), coalesce(sum(fee) FILTER (WHERE status = 'completed'), 0.00)
     FROM analytics_volume WHERE date BETWEEN %(first)s AND %(last)s
 """
 
@@ -457,13 +457,13 @@ _ACCOUNTS = """
         UNION ALL
         SELECT day, credit_account, 0, amount FROM ledger_days WHERE day <= %(last)s
     ), sums AS (
-        SELECT number, coalesce(sum(debit) FILTER (WHERE day >= %(first)s), 0) AS debit,
-               coalesce(sum(credit) FILTER (WHERE day >= %(first)s), 0) AS credit, sum(debit) - sum(credit) AS balance
+        SELECT number, coalesce(sum(debit) FILTER (WHERE day >= %(first)s), 0.00) AS debit,
+               coalesce(sum(credit) FILTER (WHERE day >= %(first)s), 0.00) AS credit, sum(debit) - sum(credit) AS balance
         FROM sides GROUP BY number
     )
     SELECT coalesce(chart.number, sums.number), coalesce(chart.name, 'not in the chart'), coalesce(chart.type, 'asset'),
-           coalesce(sums.debit, 0), coalesce(sums.credit, 0),
-           coalesce(CASE WHEN chart.type IN ('liability', 'equity', 'revenue') THEN -sums.balance ELSE sums.balance END, 0)
+           coalesce(sums.debit, 0.00), coalesce(sums.credit, 0.00),
+           coalesce(CASE WHEN chart.type IN ('liability', 'equity', 'revenue') THEN -sums.balance ELSE sums.balance END, 0.00)
     FROM ledger_accounts AS chart FULL JOIN sums ON sums.number = chart.number ORDER BY 1
 """
 

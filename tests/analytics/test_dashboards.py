@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analytics import dashboards, selectors
-from analytics.dashboards import DASHBOARDS, csv_row, dashboard_of, panel_show
+from analytics.dashboards import DASHBOARDS, dashboard_of, panel_show
 from analytics.models import CustomerCount, DecisionDay, LedgerDay, MappingDay, TransactionDay
 from analytics.selectors import Period
 from analytics.services.ledger_days import ledger_days_count, ledger_days_recount
@@ -457,7 +457,10 @@ def test_the_table_of_a_panel_is_a_csv(staff_client):
 
 
 def test_no_cell_runs_as_a_formula():
-    assert csv_row(["=1+1", "-x", "@a", "\tb", "fine", Decimal("-1.50"), -3]) == "'=1+1,'-x,'@a,'\tb,fine,-1.50,-3\r\n"
+    content = dashboards.Content(
+        table=dashboards.Table(["=Sum", "Amount"], [[dashboards._text("@cmd"), dashboards._dollars(Decimal("-1.50"))]])
+    )
+    assert list(dashboards.panel_csv(content)) == ["'=Sum,Amount\r\n", "'@cmd,-1.50\r\n"]
 
 
 # --- failed tasks -----------------------------------------------------------------------------------------------------
