@@ -453,9 +453,9 @@ def revenue_by_day(period: Period) -> list[RevenueDay]:
 
 _ACCOUNTS = """
     WITH sides AS (
-        SELECT day, debit_account AS number, amount AS debit, 0::numeric AS credit FROM ledger_days WHERE day <= %(last)s
+        SELECT day, debit_account AS number, amount AS debit, 0.00 AS credit FROM ledger_days WHERE day <= %(last)s
         UNION ALL
-        SELECT day, credit_account, 0, amount FROM ledger_days WHERE day <= %(last)s
+        SELECT day, credit_account, 0.00, amount FROM ledger_days WHERE day <= %(last)s
     ), sums AS (
         SELECT number, coalesce(sum(debit) FILTER (WHERE day >= %(first)s), 0.00) AS debit,
                coalesce(sum(credit) FILTER (WHERE day >= %(first)s), 0.00) AS credit, sum(debit) - sum(credit) AS balance

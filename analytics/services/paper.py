@@ -4,6 +4,7 @@ Rows are drawn as they come and a finished page is compressed at once, so the me
 compressed pages. The number of pages is known at the end only; the pages refer to it, and it is written last.
 """
 
+import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Paper:
     # --- parts --------------------------------------------------------------------------------------------------------
     def heading(self, text: str) -> None:
         """A heading that does not stand alone at the end of a page."""
-        self._room(60)
+        self._room(30 + 3 * ROW)
         self._y -= 22
         self._write(MARGIN, text, BOLD, 12, INK)
         self._y -= 8
@@ -209,10 +210,10 @@ class Paper:
         self, columns: Sequence[Column], cells: Sequence[str], font: str, colour: Color, *, size: float = 8
     ) -> None:
         self._y -= ROW
-        x = MARGIN + 3.0
+        x, last = MARGIN + 3.0, columns[-1]
         for column, cell in zip(columns, cells, strict=True):
             if column.number:
-                self._right(x + column.width - 6, cell, font, size, colour, up=4.5)
+                self._right(x + column.width - (6 if column is last else 12), cell, font, size, colour, up=4.5)
             elif cell:
                 self._write(x, _fitted(cell, column.width - 6, font, size), font, size, colour, up=4.5)
             x += column.width
@@ -248,8 +249,16 @@ def _drawable(text: str, font: str) -> tuple[str, str]:
         text.encode("cp1252")
     except UnicodeEncodeError:
         wide = _wide(_WIDE.get(font, "Vera"))
-        return wide.fontName, "".join(letter_ if ord(letter_) in wide.face.charToGlyph else "?" for letter_ in text)
+        return wide.fontName, "".join(_glyph(wide, one) for one in text)
     return font, text
+
+
+def _glyph(font: TTFont, one: str) -> str:
+    """The letter; without its accents where the font has only those; a question mark where it has nothing like it."""
+    for known in (one, unicodedata.normalize("NFKD", one)[0]):
+        if ord(known) in font.face.charToGlyph:
+            return known
+    return "?"
 
 
 @lru_cache(maxsize=2)

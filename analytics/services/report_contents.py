@@ -5,6 +5,7 @@ the books' own decimals, never floats. A statement is printed only if the books 
 the same to the cent. Rows are read in pages by key and written as they come: memory does not follow their number.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from transactions.services.ledger import ledger_verify
 
 PAGE: Final = 2_000
 """Rows read at once."""
+COUNT_SECONDS: Final = 1800.0
+COUNT_PAUSE: Final = 10.0
 SHOWN_PROBLEMS: Final = 500
 """Disagreements in the PDF of a reconciliation; its CSV has all."""
 TARGET_PER_TRANSACTION, TARGET_PER_USER = selectors.COST_TARGETS
@@ -362,6 +365,17 @@ _KINDS = """
     SELECT kind, debit_account, credit_account, sum(rows)::bigint, sum(amount) FROM ledger_days
     WHERE day >= %(first)s AND day <= %(last)s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+# Contra entries taken off, on the day of the booking.
+_FEES = """
+    SELECT day, coalesce(sum(n * rows) FILTER (WHERE base = 'fee'), 0)::bigint, coalesce(sum(n * amount) FILTER (WHERE base = 'fee'), 0.00),
+           coalesce(sum(n * amount) FILTER (WHERE base = 'purchase'), 0.00)
+    FROM (
+        SELECT day, rows, amount, CASE WHEN starts_with(kind, 'undo_') THEN -1 ELSE 1 END AS n,
+               rtrim(CASE WHEN starts_with(kind, 'undo_') THEN substr(kind, 6) ELSE kind END, '_23456789') AS base
+        FROM ledger_days WHERE day >= %(first)s AND day <= %(last)s
+    ) AS bookings
+    WHERE base IN ('fee', 'purchase') GROUP BY day ORDER BY day
+"""
 _ACCOUNTS: Final = (
     Column("Account", 52), Column("Name", 152), Column("Opening", 80, number=True), Column("Debit", 78, number=True),
     Column("Credit", 78, number=True), Column("Closing", 80, number=True),
@@ -374,7 +388,7 @@ _ENTRIES: Final = (
 
 def finance_write(files: Files, *, month: date, told: Told) -> int:
     """A month of the books: accounts, entries, fees, amortization, cost; returns the number of bookings."""
-    ledger_days_count()
+    _ledger_count(until=timezone.now())
     first = month.replace(day=1)
     last = first + relativedelta(months=1) - timedelta(days=1)
     period = selectors.Period(first, last)
@@ -382,17 +396,18 @@ def finance_write(files: Files, *, month: date, told: Told) -> int:
         selectors.accounts(period),
         {a.number: a.balance for a in selectors.accounts(_day_before(period))},
     )
-    revenue, costs = selectors.revenue_by_day(period), selectors.cost_by_month(last=last, months=1)
-    counted = selectors.ledger_counted_at()
+    costs, counted = selectors.cost_by_month(last=last, months=1), selectors.ledger_counted_at()
     with _snapshot() as cursor:
         cursor.execute(_KINDS, {"first": first, "last": last})
         kinds = cursor.fetchall()
+        cursor.execute(_FEES, {"first": first, "last": last})
+        days = cursor.fetchall()
         cursor.execute(_CHARGES, {"month": first})
         charges = cursor.fetchall()
     debit, credit = sum((a.debit for a in accounts), ZERO), sum((a.credit for a in accounts), ZERO)
     if debit != credit:
         raise BooksDiffer
-    fees = sum((row.fees for row in revenue), ZERO)
+    fees, invested = sum((row[2] for row in days), ZERO), sum((row[3] for row in days), ZERO)
     bookings = sum(row[3] for row in kinds)
     paper = Paper(
         files.pdf, title="Finance month", subject=month_name(month), foot=f"Kamioi · finance {month_name(month)}"
@@ -429,21 +444,16 @@ def finance_write(files: Files, *, month: date, told: Told) -> int:
         _ENTRIES, [[kind, d, c, f"{rows:,}", f"{amount:,.2f}"] for kind, d, c, rows, amount in kinds],
         total=["Total", "", "", f"{bookings:,}", f"{debit:,.2f}"],
     )  # fmt: skip
-    paper.heading("Fees by day of the purchase")
+    paper.heading("Fees by day")
     paper.table(
         (
             Column("Day", 120),
-            Column("Purchases", 130, number=True),
-            Column("Invested", 135, number=True),
+            Column("Fees booked", 130, number=True),
+            Column("Shares at cost", 135, number=True),
             Column("Fees", 135, number=True),
         ),
-        [[f"{r.date}", f"{r.transactions:,}", f"{r.invested:,.2f}", f"{r.fees:,.2f}"] for r in revenue],
-        total=[
-            "Total",
-            f"{sum(r.transactions for r in revenue):,}",
-            f"{sum((r.invested for r in revenue), ZERO):,.2f}",
-            f"{fees:,.2f}",
-        ],
+        [[f"{day}", f"{count:,}", f"{cost:,.2f}", f"{fee:,.2f}"] for day, count, fee, cost in days],
+        total=["Total", f"{sum(row[1] for row in days):,}", f"{invested:,.2f}", f"{fees:,.2f}"],
     )
     paper.heading("Amortization of data assets")
     paper.table(
@@ -486,15 +496,26 @@ def finance_write(files: Files, *, month: date, told: Told) -> int:
     for row in kinds:
         files.line(*row)
     files.line()
-    files.line("Day", "Purchases", "Invested", "Fees")
-    for r in revenue:
-        files.line(r.date.isoformat(), r.transactions, r.invested, r.fees)
+    files.line("Day", "Fees booked", "Fees", "Shares at cost")
+    for day, *values in days:
+        files.line(day.isoformat(), *values)
     files.line()
     files.line("Asset", "Amortization", "Credited to")
     for row in charges:
         files.line(*row)
     told(bookings)
     return bookings
+
+
+def _ledger_count(*, until: datetime) -> None:
+    """Count the ledger up to this moment: as soon as whoever was booking then has ended, and half an hour at most."""
+    deadline = time.monotonic() + COUNT_SECONDS
+    while time.monotonic() < deadline:
+        ledger_days_count(deadline=deadline)
+        counted = selectors.ledger_counted_at()
+        if counted is not None and counted >= until:
+            return
+        time.sleep(COUNT_PAUSE)
 
 
 def _day_before(period: selectors.Period) -> selectors.Period:

@@ -184,10 +184,11 @@ def test_a_finance_month_adds_up(monkeypatch):
     assert [accounts["40100"][n] for n in (3, 4, 5, 6)] == ["0.00", "0.00", "0.75", "0.75"]
     assert sum(Decimal(row[4]) for row in accounts.values()) == sum(Decimal(row[5]) for row in accounts.values()) > 0
     assert ["fee", "10100", "40100", "3", "0.75"] in rows
+    assert [str(MIDDLE.date()), "3", "0.75", "3.00"] in rows
     assert "Finance month" in _text_of(made["pdf"])
 
 
-def _count_now() -> None:
+def _count_now(**kwargs: Any) -> None:
     """Under a test everything is one transaction, which is taken for ended."""
     from django.db import connection
 
