@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install browser run cluster stop test lint types audit migrations-check bench worker beat shell clean
+.PHONY: help install browser servers run cluster stop test lint types audit migrations-check bench worker beat shell clean
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -57,8 +57,26 @@ browser:
 		echo "No Chromium for the browser test. As root: apt-get install chromium chromium-driver" >&2; \
 	fi
 
-test: install browser lint types migrations-check ## all checks and tests
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
+# Programs of Debian's that tests drive for real, as program:package. Without them those tests are skipped and say so.
+PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer
+
+servers:
+	@missing=; for pair in $(PROGRAMS); do \
+		PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null 2>&1 || missing="$$missing $${pair#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing$$missing for the tests ..."; \
+		trap 'rm -f "$$policy"' EXIT; policy=; \
+		if ! [ -e /usr/sbin/policy-rc.d ]; then policy=/usr/sbin/policy-rc.d; printf '#!/bin/sh\nexit 101\n' >"$$policy"; chmod +x "$$policy"; fi; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null \
+		|| { echo "$$missing could not be installed." >&2; [ "$${CI:-}" != true ]; }; \
+	else \
+		echo "Missing for some tests. As root: apt-get install$$missing" >&2; \
+	fi
+
+test: install browser servers lint types migrations-check ## all checks and tests
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: install ## ruff
 	@$(BIN)/python -m ruff check .

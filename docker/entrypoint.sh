@@ -18,6 +18,11 @@ remember() { # the health check asks what this container is
 case $role in
 web)
 	remember web
+	# Every process of this container counts into a file there, and whoever is scraped adds them up.
+	PROMETHEUS_MULTIPROC_DIR=${TMPDIR:-/tmp}/kamioi-metrics
+	rm -rf "$PROMETHEUS_MULTIPROC_DIR"
+	mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
+	export PROMETHEUS_MULTIPROC_DIR
 	exec gunicorn -c docker/gunicorn.conf.py kamioi_site.asgi:application
 	;;
 worker)

@@ -144,6 +144,38 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return defaults.server_error(request)
 
 
+# --- The schema -------------------------------------------------------------------------------------------------
+_REFUSALS = {
+    "400": "What was sent cannot be used.",
+    "401": "Log in.",
+    "403": "Not allowed.",
+    "404": "Not found, or not yours.",
+    "413": "The request is too large.",
+    "415": "Nobody here reads this kind of body.",
+    "429": "Too many requests; `Retry-After` says when to come back.",
+}
+
+
+def refusals_documented(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """A hook of drf-spectacular: the refusals that every address of a kind may answer, where a view does not name them itself."""
+    if "ErrorOutput" not in result.get("components", {}).get("schemas", {}):
+        return result
+    shape = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOutput"}}}
+    for methods in result["paths"].values():
+        for method, operation in methods.items():
+            places = {parameter["in"] for parameter in operation.get("parameters", ())}
+            secured = any(operation.get("security", ()))
+            codes = {"429"}
+            codes |= {"400"} if places & {"query", "header"} or "requestBody" in operation else set()
+            codes |= {"404"} if "path" in places else set()
+            codes |= {"400", "413", "415"} if "requestBody" in operation else set()
+            codes |= {"401"} if secured else set()
+            codes |= {"403"} if secured and method not in {"get", "head"} else set()  # a session without its CSRF token
+            for code in sorted(codes - set(operation["responses"])):
+                operation["responses"][code] = {"content": shape, "description": _REFUSALS[code]}
+    return result
+
+
 # --- Rate limits ------------------------------------------------------------------------------------------------
 class RateLimit(BaseThrottle):
     """Counts requests with django-ratelimit against the rates of `settings.API_RATES`.

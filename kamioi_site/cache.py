@@ -42,9 +42,10 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import transaction
-from django_redis import get_redis_connection
 from redis import Redis
 from redis.exceptions import RedisError
+
+from kamioi_site.redis import redis_client
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -160,8 +161,8 @@ class CacheFamily:
         Raises:
             Exception: whatever `compute` raises; it is not cached.
         """
-        key = self.key(**parts)
-        place = _Place(key, _generation_key(_filled(self.generation, parts)), _generation_key(_of_family(self)))
+        place = self._place(parts)
+        key = place.key
         if _process.unheard:
             _bump([])
         try:
@@ -178,6 +179,21 @@ class CacheFamily:
             self._count("stale")
             return cast("T", found.value)
         return self._compute_and_store(place, generations, compute, token)
+
+    def version(self, **parts: object) -> str | None:
+        """What changes whenever the values of these parts are voided; None while Redis is away."""
+        if _process.unheard:
+            _bump([])
+        try:
+            generations = self._read(self._place(parts))[1]
+        except RedisError:
+            return None
+        return f"{generations.group}.{generations.family}"
+
+    def _place(self, parts: dict[str, object]) -> "_Place":
+        return _Place(
+            self.key(**parts), _generation_key(_filled(self.generation, parts)), _generation_key(_of_family(self))
+        )
 
     def invalidate(self, **parts: object) -> None:
         """Void the value of these parts, and every other under the same generation."""
@@ -469,7 +485,7 @@ def _lock(place: _Place, generations: Generations) -> str | None:
 
 
 def _client() -> "Redis":
-    return cast("Redis", get_redis_connection("default"))
+    return redis_client()
 
 
 def _filled(template: str, parts: dict[str, object]) -> str:

@@ -105,13 +105,11 @@ class _Fleet:
         self.redis.choose_port()
         self.nginx = _program("nginx")
         self.pgbouncer = _program("pgbouncer")
-        self.ports = {f"web-{number}": free_port() for number in range(1, WEBS + 1)} | {
-            "pgbouncer": free_port(),
-            "redis": urlsplit(self.redis.url).port or 0,
-        }
+        names = [*(f"web-{number}" for number in range(1, WEBS + 1)), *(f"worker-{queue}" for queue in QUEUES)]
+        self.ports = {name: free_port() for name in [*names, "pgbouncer", "nginx-status"]}
+        self.ports |= {"nginx": port, "redis": urlsplit(self.redis.url).port or 0}
         if self.nginx is None:
             self.ports["web-1"] = port
-        self.ports |= {"nginx": port, "nginx-status": free_port()}
         self.kinds: dict[str, str] = {}
         self.children: list[Child] = []
 
@@ -181,7 +179,14 @@ class _Fleet:
         celery = [sys.executable, "-m", "celery", "-A", "kamioi_site"]
         for queue, size in QUEUES.items():
             command = [*celery, "worker", "-l", "info", "-c", str(size), "-n", f"{queue}@%h", "-Q", queue]
-            self._add(Child(name=f"worker-{queue}", group="workers", command=command, patience=30), "worker")
+            child = Child(
+                name=f"worker-{queue}",
+                group="workers",
+                command=command,
+                environment=environment | {"KAMIOI_WORKER_METRICS_PORT": str(self.ports[f"worker-{queue}"])},
+                patience=30,
+            )
+            self._add(child, "worker")
         for number in range(1, WEBS + 1):
             name = f"web-{number}"
             child = Child(
@@ -196,6 +201,7 @@ class _Fleet:
                     "WEB_CONCURRENCY": os.environ.get("WEB_CONCURRENCY", "1"),
                     "WEB_GRACEFUL_TIMEOUT": "10",
                     "FORWARDED_ALLOW_IPS": "127.0.0.1",
+                    "PROMETHEUS_MULTIPROC_DIR": str(self.here / "metrics" / name),
                 },
                 patience=15,
             )  # fmt: skip

@@ -52,8 +52,12 @@ class ConditionalView(ApiView):
         patch_vary_headers(reply, ("Authorization", "Cookie"))
         if self._etag:
             reply["ETag"] = self._etag
-        elif isinstance(reply, Response) and reply.status_code == status.HTTP_200_OK:
+        elif reply.status_code == status.HTTP_304_NOT_MODIFIED or reply.streaming:
+            pass
+        elif isinstance(reply, Response):
             reply.add_post_render_callback(_compare(request._request))
+        else:
+            return _compare(request._request)(reply) or reply
         return reply
 
 

@@ -1,19 +1,27 @@
 """Health for load balancers and orchestrators: `/healthz` (this process answers) and `/readyz` (it can do its work).
 
-Neither needs a log-in; neither tells more than the name of what is wrong. The details are logged.
+Neither needs a log-in; neither tells more than the name of what is wrong. The details are logged. Both (and /metrics)
+answer under any Host: who asks a process itself asks by its address, which no list of hosts can name.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from django_redis import get_redis_connection
+
+from kamioi_site.db.replica import replica_is_set, replica_state
+from kamioi_site.redis import redis_client
 
 logger = logging.getLogger(__name__)
+
+_ASKED_BY_ADDRESS = {"/healthz", "/readyz", "/metrics"}
 
 # Reading the migration files takes long, and what is applied stays applied for the life of this process.
 _migrations_seen_applied = False
@@ -29,9 +37,14 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when database, Redis and migrations are in order, else 503 with what is wrong."""
+    """200 when database, Redis and migrations are in order, else 503 with what is wrong.
+
+    A replica is named with whether it is used; without it everything works on the primary, so it makes nobody unready.
+    """
     checks = {name: _outcome(name, check) for name, check in _CHECKS.items()}
     ready = all(outcome == "ok" for outcome in checks.values())
+    if replica_is_set():
+        checks["replica"] = _outcome("replica", _replica)
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
 
 
@@ -50,8 +63,13 @@ def _database() -> str:
 
 
 def _redis() -> str:
-    get_redis_connection().ping()
+    redis_client().ping()
     return "ok"
+
+
+def _replica() -> str:
+    state = replica_state()
+    return "used" if state.used else f"not used: {state.reason}"
 
 
 def _migrations() -> str:
@@ -66,3 +84,20 @@ def _migrations() -> str:
 
 
 _CHECKS: dict[str, Callable[[], str]] = {"database": _database, "redis": _redis, "migrations": _migrations}
+
+
+class AnyHost:
+    """Lets what probes and Prometheus ask for through the check of ALLOWED_HOSTS; none of it builds an address."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answer as for a host of ours."""
+        if request.path in _ASKED_BY_ADDRESS and settings.ALLOWED_HOSTS:
+            request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"
+        return self._get_response(request)

@@ -16,6 +16,7 @@ from redis.connection import Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,8 +85,8 @@ class _WatchedRetry(Retry):
         return result
 
 
-class CircuitPool(ConnectionPool):
-    """A pool that hands out no connection while Redis is taken for away."""
+class _Guarded(ConnectionPool):
+    """Hands out no connection while Redis is taken for away."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.circuit = Circuit()
@@ -102,3 +103,11 @@ class CircuitPool(ConnectionPool):
         if not self.circuit.may_try():
             raise RedisConnectionError("Redis was away a moment ago.")
         return super().get_connection()
+
+
+class CircuitPool(_Guarded):
+    """Connections to one Redis."""
+
+
+class SentinelCircuitPool(_Guarded, SentinelConnectionPool):
+    """Connections to whichever Redis the Sentinels name as the primary."""

@@ -8,3 +8,9 @@ class LlmCenterConfig(AppConfig):
 
     name = "llm_center"
     verbose_name = "LLM Center"
+
+    def ready(self) -> None:
+        """Say what is held about people here."""
+        from llm_center import privacy  # noqa: PLC0415  # it needs the models
+
+        privacy.declare()

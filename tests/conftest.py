@@ -77,6 +77,7 @@ def _claim_redis(url: str) -> None:
 if not _in_worker:  # the processes of a parallel run inherit all of this
     here = Path(os.environ.get("KAMIOI_TEST_HOME") or ROOT / ".kamioi" / "test")
     os.environ["KAMIOI_HOME"] = str(here)
+    os.environ.pop("REPLICA_URL", None)  # a standby has no test database; tests of replicas start their own
     _number, _slot = _take_slot(here)
     for _name in ("DATABASE_URL", "REDIS_URL"):
         if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would win over what is set below

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from transactions.cache import customers_changed
 from transactions.models import ApiToken, Company, Merchant, StockPrice, Transaction, User
 
 _numbers = itertools.count(1)
@@ -52,7 +53,9 @@ def make_transaction(user: User, merchant: str = "STARBUCKS", amount: str = "4.5
         "merchant_key": merchant,
         "total_debit": Decimal(amount),
     } | fields
-    return Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
+    made = Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
+    customers_changed([user.pk])
+    return made
 
 
 def api_client(user: User | None = None) -> APIClient:

@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
-from celery import current_app
+from celery import Celery, current_app
 from django.conf import settings
 from django.db import connection
 
@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90
 
 
-def process_environment() -> dict[str, str]:
-    """What a process of the same installation as this test needs to know."""
+def process_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a process of the same installation as this test needs to know; what is `given` goes before."""
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return {
         **os.environ,
@@ -27,25 +27,33 @@ def process_environment() -> dict[str, str]:
         "DATABASE_URL": urlunsplit(database),
         "REDIS_URL": settings.REDIS_URL,
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
+        **(given or {}),
     }
 
 
 @contextmanager
 def celery_worker(
-    *, concurrency: int = 2, queues: str = "ai,transactions,analytics,notifications,bulk"
+    *,
+    concurrency: int = 2,
+    queues: str = "ai,transactions,analytics,notifications,bulk",
+    environment: Mapping[str, str] | None = None,
+    app: Celery = current_app,
 ) -> Iterator[psutil.Process]:
-    """A prefork worker for these queues, ready to take tasks; killed with its children afterwards."""
+    """A prefork worker for these queues, ready to take tasks; killed with its children afterwards.
+
+    One on another broker gets the `environment` that names it, and an `app` that can ask it whether it is ready.
+    """
     log = Path(settings.MEDIA_ROOT) / "worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output, subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "kamioi_site", "worker", "-l", "info", "-Q", queues, "-c", str(concurrency),
          "--without-mingle", "--without-gossip", "-n", f"test{os.getpid()}@%h"],
-        cwd=ROOT, env=process_environment(), stdout=output, stderr=subprocess.STDOUT,
+        cwd=ROOT, env=process_environment(environment), stdout=output, stderr=subprocess.STDOUT,
     ) as started:  # fmt: skip
         worker = psutil.Process(started.pid)
         try:
             deadline = time.monotonic() + START_SECONDS
-            while not current_app.control.ping(timeout=0.5):
+            while not app.control.ping(timeout=0.5):
                 if started.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the worker did not come up:\n{log.read_text()[-3000:]}")
             yield worker

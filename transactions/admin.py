@@ -5,6 +5,7 @@ are searched by exact values that an index serves.
 """
 
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,16 +14,19 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group
 from django.core import signing
+from django.core.exceptions import PermissionDenied
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Lower
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
 from django_celery_beat import admin as beat_admin
 from django_celery_beat import models as beat
 from unfold.admin import ModelAdmin
@@ -34,7 +38,7 @@ from waffle import models as waffle
 from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
 from kamioi_site.streaming import csv_download
-from transactions.errors import SettingError
+from transactions.errors import EraseRefused, SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
@@ -64,6 +68,7 @@ from transactions.models import (
 )
 from transactions.services.background import task_retry
 from transactions.services.ingest import statement_rejects_csv, statement_upload
+from transactions.services.privacy import erase_refusal, erase_request, export_path, export_request
 from transactions.services.settings import setting_value
 from transactions.statements import preview
 
@@ -100,6 +105,24 @@ class StaffCreationForm(UserCreationForm):
         field_classes: dict[str, Any] = {}
 
 
+class EraseForm(forms.Form):
+    """An erasure is confirmed by typing the person's e-mail."""
+
+    email = forms.CharField(label="E-mail of the person, typed again", widget=UnfoldAdminTextInputWidget)
+    reason = forms.CharField(max_length=500, label="Why", widget=UnfoldAdminTextInputWidget)
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.person = person
+
+    def clean_email(self) -> str:
+        """The same e-mail."""
+        email: str = self.cleaned_data["email"]
+        if email.strip().lower() != self.person.email.lower():
+            raise forms.ValidationError("This is not the e-mail of the person on this page.")
+        return email
+
+
 @admin.register(User)
 class UserAdmin(KeysetAdmin, BaseUserAdmin):
     """Customers and staff. Nobody who has transactions is deleted."""
@@ -112,7 +135,7 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
     search_fields = ("email", "account_number")
     search_help_text = "The whole e-mail, or the account number"
     ordering = ("-id",)
-    readonly_fields = ("created_at", "updated_at", "last_login", "terms_agreed_at", "privacy_agreed_at")
+    readonly_fields = ("created_at", "updated_at", "last_login", "terms_agreed_at", "privacy_agreed_at", "erased_at")
     fieldsets = (
         (None, {"fields": ("email", "password", "name", "account_type", "account_number")}),
         ("Round-up", {"fields": ("round_up_enabled", "round_up_rule", "round_up_amount")}),
@@ -120,10 +143,68 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
         ("Address", {"fields": ("address", "city", "state", "zip_code", "country", "time_zone", "phone")}),
         ("Agreed", {"fields": ("terms_agreed_at", "privacy_agreed_at", "marketing_agreed")}),
         ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
-        ("History", {"fields": ("created_at", "updated_at", "last_login")}),
+        ("History", {"fields": ("created_at", "updated_at", "last_login", "erased_at")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "password1", "password2")}),)
     filter_horizontal = ("groups",)
+    change_form_outer_before_template = "admin/transactions/person_links.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of what is held about a person."""
+        guarded = self.admin_site.admin_view
+        return [
+            path("<int:pk>/export/", guarded(self.export_view), name="transactions_user_export"),
+            path("<int:pk>/export/<uuid:task_id>/", guarded(self.export_file_view), name="transactions_user_export_file"),
+            path("<int:pk>/erase/", guarded(self.erase_view), name="transactions_user_erase"),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(require_POST)
+    def export_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Have the file made of everything held about a person."""
+        person = self._person(request, pk)
+        task = export_request(person=person, by=staff_of(request))
+        messages.success(request, "The file is being made. It can be downloaded from this page's task when it is done.")
+        return redirect("admin:transactions_backgroundtask_change", task.pk)
+
+    def export_file_view(self, request: HttpRequest, pk: int, task_id: UUID) -> FileResponse:
+        """The file."""
+        self._person(request, pk)
+        task = get_object_or_404(BackgroundTask, pk=task_id, name="export_person", arguments__user_id=pk)
+        if not export_path(task).exists():
+            raise Http404
+        return FileResponse(export_path(task).open("rb"), as_attachment=True, filename=f"person-{pk}.zip")
+
+    def erase_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Say what an erasure does; do it when the e-mail was typed again."""
+        person = self._person(request, pk)
+        form = EraseForm(request.POST or None, person=person)
+        refusal = erase_refusal(person)
+        if request.method == "POST" and not refusal and form.is_valid():
+            try:
+                task = erase_request(person=person, by=staff_of(request), reason=form.cleaned_data["reason"])
+            except EraseRefused as error:
+                refusal = str(error)
+            else:
+                messages.success(request, "The account is closed, and the person is being erased.")
+                return redirect("admin:transactions_backgroundtask_change", task.pk)
+        return render(
+            request,
+            "admin/transactions/erase.html",
+            self.admin_site.each_context(request)
+            | {
+                "title": "Erase a person", "opts": self.opts, "person": person, "form": form, "refusal": refusal,
+                "holdings": Holding.objects.filter(user=person, shares__gt=0).count(),
+            },
+        )  # fmt: skip
+
+    def _person(self, request: HttpRequest, pk: int) -> User:
+        """The person, for those who may change people and staff alone by administrators."""
+        person = get_object_or_404(User, pk=pk)
+        user = staff_of(request)
+        if not self.has_change_permission(request, person) or (person.is_staff and not user.is_superuser):
+            raise PermissionDenied
+        return person
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Exact values only: the unique indexes serve them among millions."""

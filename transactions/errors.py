@@ -79,3 +79,9 @@ class TooManySettings(KamioiError):
 
 class TooManyGoals(KamioiError):
     """No more goals can be kept. Delete one first."""
+
+
+class EraseRefused(KamioiError):
+    """This person cannot be erased now."""
+
+    status_code = 409

@@ -1,1 +1,1 @@
-"""A customer's statements over the API."""
+"""The API of figures and reports: for staff what needs the rollups, for customers their statements."""

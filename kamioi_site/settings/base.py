@@ -14,8 +14,9 @@ from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
-from kombu import Queue
 
+from kamioi_site.broker import broker_of
+from kamioi_site.redis import cache_settings, celery_options, celery_url
 from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -51,14 +52,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "kamioi_site.access.StaffNetworksMiddleware",
+    "kamioi_site.networks.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "kamioi_site.db.replica.ReadYourWrites",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
@@ -96,12 +99,12 @@ if not DATABASE_URL:
     raise ImproperlyConfigured(
         "DATABASE_URL is not set. Start through manage.py or `make run` (they start embedded servers), or set it."
     )
-_database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
-_database |= {
+# Behind PgBouncer's transaction pooling, where nothing of a session outlives its transaction.
+PGBOUNCER = env_bool("PGBOUNCER")
+_connection: dict[str, Any] = {
     "ENGINE": "psqlextra.backend",  # on top of POSTGRES_EXTRA_DB_BACKEND_BASE, our pool
     "CONN_MAX_AGE": 0,  # the pool keeps the connections
-    # Under PgBouncer's transaction pooling a cursor on the server does not survive its transaction.
-    "DISABLE_SERVER_SIDE_CURSORS": env_bool("PGBOUNCER"),
+    "DISABLE_SERVER_SIDE_CURSORS": PGBOUNCER,  # they would be gone with their transaction
     "POOL_OPTIONS": {
         "POOL_SIZE": env_int("DATABASE_POOL_SIZE", 20),
         "MAX_OVERFLOW": env_int("DATABASE_POOL_OVERFLOW", 40),
@@ -110,7 +113,35 @@ _database |= {
         "PRE_PING": True,
     },
 }
-DATABASES = {"default": _database}
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) | _connection}
+# A streaming standby for reads of analytics, see kamioi_site/db/replica.py.
+if REPLICA_URL := env_secret("REPLICA_URL"):
+    _replica: dict[str, Any] = dict(dj_database_url.parse(REPLICA_URL))
+    DATABASES["replica"] = (
+        _replica
+        | _connection
+        | {
+            "ENGINE": "kamioi_site.db.replica_backend",
+            # A result that came as a whole cannot break off. The tables that are read here have a row a day, not a purchase.
+            "DISABLE_SERVER_SIDE_CURSORS": True,
+            # One that vanished without a word is noticed in seconds.
+            "OPTIONS": {
+                "connect_timeout": 2,
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,
+                # PgBouncer passes no options on; behind it the standby itself is what refuses writes.
+                **({} if PGBOUNCER else {"options": "-c default_transaction_read_only=on"}),
+                **_replica.get("OPTIONS", {}),
+            },
+            "TEST": {"MIRROR": "default"},
+        }
+    )
+DATABASE_ROUTERS = ["kamioi_site.db.replica.ReplicaRouter"]
+REPLICA_MAX_LAG_SECONDS = env_int("REPLICA_MAX_LAG_SECONDS", 10)
+REPLICA_WATCH_SECONDS = env_int("REPLICA_WATCH_SECONDS", 2)  # how old the knowledge of its lag may be
+REPLICA_RETRY_SECONDS = env_int("REPLICA_RETRY_SECONDS", 10)  # how long one that failed is left alone
 POSTGRES_EXTRA_AUTO_EXTENSION_SET_UP = False  # the embedded server ships no hstore, and nothing needs it
 POSTGRES_EXTRA_DB_BACKEND_BASE = "kamioi_site.db.backend"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -120,24 +151,20 @@ REDIS_URL = env_secret("REDIS_URL")
 if not REDIS_URL:
     raise ImproperlyConfigured("REDIS_URL is not set. Start through manage.py or `make run`, or set it.")
 
-CACHES: dict[str, Any] = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "kamioi",
-        "OPTIONS": {
-            "CLIENT_CLASS": "django_redis.client.DefaultClient",
-            # Redis away means slower, never an error.
-            "IGNORE_EXCEPTIONS": True,
-            "CONNECTION_POOL_CLASS": "kamioi_site.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
-            "SOCKET_CONNECT_TIMEOUT": 1,
-            "SOCKET_TIMEOUT": 1,
-        },
-    }
-}
+CACHES: dict[str, Any] = {"default": cache_settings(REDIS_URL)}
 
-CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
-CELERY_RESULT_BACKEND = REDIS_URL
+BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL  # redis, sentinel or amqp, see kamioi_site/broker.py
+_broker = broker_of(
+    BROKER_URL,
+    queues=("ai", "transactions", "analytics", "notifications", "bulk"),
+    quorum=env_bool("CELERY_QUORUM_QUEUES"),
+)
+CELERY_BROKER_URL = _broker.url
+CELERY_BROKER_TRANSPORT_OPTIONS = _broker.transport_options
+CELERY_TASK_QUEUES = _broker.queues
+CELERY_TASK_DEFAULT_PRIORITY = _broker.priority(6)
+CELERY_RESULT_BACKEND = celery_url(REDIS_URL)
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = celery_options(REDIS_URL)
 CELERY_RESULT_EXPIRES = timedelta(days=1)
 CELERY_TASK_IGNORE_RESULT = True  # outcomes that people ask for stand in the table `background_tasks`
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
@@ -153,18 +180,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Longer than the hard time limit, so that a running task is never handed to a second worker.
-    "visibility_timeout": 900,
-    # Redis pops the lists in this order: 0 goes first (a customer's own purchase), 9 last (bulk work).
-    "priority_steps": [0, 3, 6, 9],
-    "queue_order_strategy": "priority",
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-}
-CELERY_TASK_DEFAULT_PRIORITY = 6
 CELERY_TASK_DEFAULT_QUEUE = "transactions"
-CELERY_TASK_QUEUES = [Queue(name) for name in ("ai", "transactions", "analytics", "notifications", "bulk")]
 CELERY_TASK_ROUTES = {
     "process_llm_queue": {"queue": "ai"},
     "decide_merchants": {"queue": "ai"},
@@ -191,6 +207,8 @@ CELERY_TASK_ROUTES = {
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
+    "export_person": {"queue": "bulk"},
+    "erase_person": {"queue": "bulk"},
     "legacy_dual_write": {"queue": "analytics"},
     "import_mappings": {"queue": "bulk"},
     "refit_calibration": {"queue": "ai"},
@@ -292,7 +310,13 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kamioi_site.api.refusals_documented",
+    ],
     "ENUM_NAME_OVERRIDES": {
+        "SettingType": "transactions.models.Setting.Type",
+        "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },

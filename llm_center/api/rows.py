@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
+from dateutil.relativedelta import relativedelta
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
@@ -100,11 +101,25 @@ def asset_row(asset: LlmDataAsset) -> dict[str, Any]:
     }
 
 
+def assets_summary(assets: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sums over rows of `asset_row`. What was never measured is null."""
+    return {
+        "total_assets": len(assets),
+        "total_value": sum((asset["current_value"] for asset in assets), Decimal(0)),
+        "total_cost": sum((asset["training_cost"] for asset in assets), Decimal(0)),
+        "total_carrying_value": sum((asset["carrying_value"] for asset in assets), Decimal(0)),
+        "average_performance": None,
+        "average_roi": None,
+        "gl_account": "15200",
+    }
+
+
 def schedule_row(month: Charge) -> dict[str, Any]:
     """A month of an asset's schedule."""
     return {
         "period": f"{month.period:%Y-%m}",
         "period_start": month.period,
+        "period_end": month.period + relativedelta(months=1, days=-1),
         "amortization_expense": month.amount,
         "remaining_value": month.carrying,
         "booked": month.booked,

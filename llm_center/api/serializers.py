@@ -1,12 +1,15 @@
 """What the LLM Center's API takes and answers; money and confidence are JSON numbers."""
 
+from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
 
-from transactions.api.serializers import ErrorOutput, QueuedOutput
+from kamioi_site.api import IdField
+from transactions.api.serializers import ErrorOutput, MessageOutput, QueuedOutput
+from transactions.api.staff_shapes import StaffQueuedOutput
 
-__all__ = ["ErrorOutput", "QueuedOutput"]
+__all__ = ["ErrorOutput", "MessageOutput", "QueuedOutput"]
 
 
 class MappingRowOutput(serializers.Serializer[Any]):
@@ -72,7 +75,7 @@ class LegacyPageOutput(serializers.Serializer[Any]):
 class DecideInput(serializers.Serializer[Any]):
     """Which mapping, and why."""
 
-    mapping_id = serializers.IntegerField(min_value=1)
+    mapping_id = IdField()
     notes = serializers.CharField(required=False, allow_blank=True, max_length=500, default="")
 
 
@@ -96,7 +99,7 @@ class DecidedOutput(serializers.Serializer[Any]):
 class ManyInput(serializers.Serializer[Any]):
     """Which mappings."""
 
-    mapping_ids = serializers.ListField(child=serializers.IntegerField(min_value=1), min_length=1, max_length=500)
+    mapping_ids = serializers.ListField(child=IdField(), min_length=1, max_length=500)
 
 
 class ManyOutput(serializers.Serializer[Any]):
@@ -109,11 +112,120 @@ class ManyOutput(serializers.Serializer[Any]):
     refused = serializers.ListField(child=serializers.DictField())
 
 
-class QueueOutput(serializers.Serializer[Any]):
-    """What waits."""
+class EditInput(serializers.Serializer[Any]):
+    """What the proposal says from now on; without a company's name the listed one."""
+
+    merchant_name = serializers.CharField(max_length=255)
+    ticker = serializers.CharField(max_length=12)
+    category = serializers.CharField(max_length=100, required=False, allow_blank=True, default="")
+    company_name = serializers.CharField(max_length=200, required=False, allow_null=True, default=None)
+
+
+class ReconsideredData(serializers.Serializer[Any]):
+    """What the matcher makes of a row; times are milliseconds, `stored` says whether the row carries the answer."""
+
+    mapping_id = serializers.IntegerField()
+    ai_status = serializers.ChoiceField(choices=["approved", "review_required", "uncertain"])
+    ai_confidence = serializers.FloatField()
+    ai_reasoning = serializers.CharField()
+    ai_auto_approved = serializers.BooleanField()
+    processing_time = serializers.FloatField()
+    model_version = serializers.CharField()
+    ai_model_version = serializers.CharField()
+    suggested_ticker = serializers.CharField(allow_null=True)
+    ai_processing_duration = serializers.FloatField()
+    stored = serializers.BooleanField()
+
+
+class ReconsideredOutput(serializers.Serializer[Any]):
+    """What came of a second look."""
 
     success = serializers.BooleanField()
-    data = serializers.DictField()  # type: ignore[assignment]  # the name is part of the documented shape
+    data = ReconsideredData()  # type: ignore[assignment]  # the name is part of the documented shape
+
+
+class ApprovePendingInput(serializers.Serializer[Any]):
+    """How sure a proposal must be, 0.5 to 1. A wrong purchase is worse than none, so what is less sure is looked at one by one."""
+
+    min_confidence = serializers.DecimalField(
+        max_digits=5, decimal_places=4, min_value=Decimal("0.5"), max_value=Decimal(1), required=False,
+        default=Decimal("0.8"),
+    )  # fmt: skip
+
+
+class ApprovePendingOutput(StaffQueuedOutput):
+    """The work goes on in the background; `approved_count` is null until the task's `result` has it as `decided`."""
+
+    approved_count = serializers.IntegerField(allow_null=True)
+
+
+class UploadInput(serializers.Serializer[Any]):
+    """A file of mappings: CSV with merchant and ticker, and if it has them category, company, confidence, notes."""
+
+    file = serializers.FileField()
+
+
+class UploadedRows(serializers.Serializer[Any]):
+    """What came of the rows; null while the task works. `errors` are the first fifty."""
+
+    processed_rows = serializers.IntegerField(allow_null=True)
+    total_rows = serializers.IntegerField(allow_null=True)
+    valid_rows = serializers.IntegerField(allow_null=True)
+    errors = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # part of the documented shape
+    error_count = serializers.IntegerField(allow_null=True)
+    processing_time = serializers.FloatField(allow_null=True)
+    rows_per_second = serializers.FloatField(allow_null=True)
+    job_id = serializers.UUIDField()
+    status = serializers.CharField()
+
+
+class UploadOutput(serializers.Serializer[Any]):
+    """A small file is read at once, a larger one in the background."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    task_id = serializers.UUIDField()
+    data = UploadedRows()  # type: ignore[assignment]  # the name is part of the documented shape
+
+
+class UploadJob(serializers.Serializer[Any]):
+    """The job to ask the progress of."""
+
+    job_id = serializers.UUIDField()
+    status = serializers.CharField()
+    method = serializers.CharField()
+
+
+class FastUploadOutput(serializers.Serializer[Any]):
+    """The file is kept and read in the background."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    task_id = serializers.UUIDField()
+    data = UploadJob()  # type: ignore[assignment]  # the name is part of the documented shape
+
+
+class UploadProgress(serializers.Serializer[Any]):
+    """How far the job is; `total_rows` is null until the file is read."""
+
+    job_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=["queued", "processing", "completed", "failed"])
+    processed_rows = serializers.IntegerField()
+    total_rows = serializers.IntegerField(allow_null=True)
+    valid_rows = serializers.IntegerField()
+    error_count = serializers.IntegerField()
+    errors = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # part of the documented shape
+    error = serializers.CharField()
+    progress = serializers.FloatField(allow_null=True)
+    processing_time = serializers.FloatField(allow_null=True)
+    rows_per_second = serializers.FloatField(allow_null=True)
+
+
+class UploadProgressOutput(serializers.Serializer[Any]):
+    """How far the job is."""
+
+    success = serializers.BooleanField()
+    data = UploadProgress()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
 class SubmitInput(serializers.Serializer[Any]):
@@ -124,9 +236,16 @@ class SubmitInput(serializers.Serializer[Any]):
     ticker_symbol = serializers.CharField(required=False, allow_blank=True, max_length=12, default="")
     category = serializers.CharField(required=False, allow_blank=True, max_length=100, default="")
     company_name = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
-    confidence = serializers.FloatField(required=False, min_value=0, max_value=100, default=0)
+    confidence = serializers.DecimalField(
+        required=False,
+        min_value=Decimal(0),
+        max_value=Decimal(100),
+        max_digits=40,
+        decimal_places=36,
+        default=Decimal(0),
+    )
     notes = serializers.CharField(required=False, allow_blank=True, max_length=500, default="")
-    transaction_id = serializers.IntegerField(required=False, allow_null=True, min_value=1, default=None)
+    transaction_id = IdField(required=False, allow_null=True, default=None)
 
 
 class SubmittedOutput(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from llm_center.api import views
+from llm_center.api import uploads, views
 from transactions.api.urls import CUSTOMER_AREAS
 
 _approve, _reject = views.DecideView.as_view(approve=True), views.DecideView.as_view(approve=False)
@@ -17,7 +17,10 @@ urlpatterns = [
     path(f"{_CENTER}/reject-mapping", _reject, name="api-reject-mapping"),
     path(f"{_CENTER}/bulk-approve", views.DecideManyView.as_view(approve=True), name="api-bulk-approve"),
     path(f"{_CENTER}/bulk-reject", views.DecideManyView.as_view(approve=False), name="api-bulk-reject"),
-    path(f"{_CENTER}/queue", views.QueueView.as_view(), name="api-queue"),
+    path(f"{_CENTER}/mapping/<int:mapping_id>/update", views.MappingUpdateView.as_view(), name="api-mapping-update"),
+    path(f"{_CENTER}/mapping/<int:mapping_id>/delete", views.MappingDeleteView.as_view(), name="api-mapping-delete"),
+    path(f"{_CENTER}/process-mapping/<int:mapping_id>", views.ReconsiderView.as_view(), name="api-process-mapping"),
+    path(f"{_CENTER}/approve-all-pending", views.ApprovePendingView.as_view(), name="api-approve-pending"),
     path(f"{_CENTER}/data-assets", views.AssetListView.as_view(), name="api-data-assets"),
     path("admin/ai/process-queue", views.ProcessQueueView.as_view(), name="api-process-queue"),
     path("admin/llm-assets", views.AssetListView.as_view(), name="api-assets"),
@@ -25,6 +28,9 @@ urlpatterns = [
     path("admin/llm-assets/<int:asset_id>/cost-breakdown", views.AssetCostView.as_view(), name="api-asset-cost"),
     path("admin/llm-assets/<int:asset_id>/amortization", views.AssetScheduleView.as_view(), name="api-asset-schedule"),
     path("admin/manual-submit", views.ManualSubmitView.as_view(), name="api-manual-submit"),
+    path("admin/bulk-upload", uploads.UploadView.as_view(), name="api-bulk-upload"),
+    path("admin/bulk-upload-fast", uploads.FastUploadView.as_view(), name="api-bulk-upload-fast"),
+    path("admin/bulk-upload/progress", uploads.UploadProgressView.as_view(), name="api-bulk-upload-progress"),
     path("lookup/ticker", views.LookupView.as_view(), name="api-lookup"),
 ]
 for _name in ("mapping", "llm-mappings"):

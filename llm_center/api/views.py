@@ -1,7 +1,7 @@
 """Thin views for staff: parse, call one service or selector, answer in the legacy shapes."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -11,27 +11,30 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api import ApiView, keyset_page, page_limit
+from kamioi_site.cache import CacheFamily
 from llm_center import matcher
 from llm_center.api import serializers as shapes
-from llm_center.api.rows import asset_row, mapping_row, page_of, schedule_row
+from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
 from llm_center.services.mappings import (
     MappingOutcome,
     mapping_approve,
+    mapping_edit,
+    mapping_reconsider,
     mapping_reject,
+    mapping_remove,
     mapping_submit,
     mappings_decide,
+    pending_approve_request,
     queue_run_request,
 )
-from llm_center.services.review import queue_totals_lately
 from transactions.api.parts import IdempotentView
-from transactions.api.staff import BODY_ERRORS, StaffMay, StaffView, checked, errors, staff_of
+from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, queued, staff_of
 from transactions.normalise import normalise
 
 
@@ -40,6 +43,9 @@ def _mapping(mapping_id: int) -> LlmMapping:
     if found is None:
         raise Http404
     return found
+
+
+MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation="llm")
 
 
 # --- The log ----------------------------------------------------------------------------------------------------
@@ -79,19 +85,24 @@ class MappingListView(StaffView):
         if search:
             rows = rows.filter(merchant_name=search)
         limit = page_limit(request)
-        if "page" in request.query_params:
-            return Response({"success": True, "data": page_of(rows, request.query_params["page"], limit)})
-        page = keyset_page(
-            rows, time_field="created_at", cursor=request.query_params.get("cursor"), limit=limit,
-            scope=f"mappings:{wanted}:{search}",
-        )  # fmt: skip
-        return Response(
-            {
+        cursor, number = request.query_params.get("cursor"), request.query_params.get("page")
+
+        def read() -> dict[str, Any]:
+            if number is not None:
+                return {"success": True, "data": page_of(rows, number, limit)}
+            page = keyset_page(
+                rows, time_field="created_at", cursor=cursor, limit=limit, scope=f"mappings:{wanted}:{search}"
+            )
+            return {
                 "data": [mapping_row(row) for row in page.rows],
                 "next_cursor": page.next_cursor,
                 "has_more": page.has_more,
             }
-        )
+
+        if search:  # as many lists as names: not worth keeping
+            return Response(read())
+        place = f"{limit}/{number}" if number is not None else f"{limit}/after {cursor or 'nothing'}"
+        return Response(MAPPINGS.get(read, status=wanted, page=place))
 
 
 class MappingDetailView(StaffView):
@@ -101,6 +112,97 @@ class MappingDetailView(StaffView):
     def get(self, request: Request, mapping_id: int) -> Response:
         """The row."""
         return Response({"success": True, "data": mapping_row(_mapping(mapping_id))})
+
+
+class MappingUpdateView(StaffView):
+    """Change a proposal that nobody decided."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(
+        request=shapes.EditInput,
+        responses={200: shapes.MessageOutput} | errors(*BODY_ERRORS, 404, 409),
+        tags=["llm center"],
+    )
+    def put(self, request: Request, mapping_id: int) -> Response:
+        """It goes on waiting. Rows of uploaded files are 403, decided ones (they are history) 409."""
+        data = checked(shapes.EditInput(data=request.data))
+        try:
+            mapping = mapping_edit(
+                mapping_id=mapping_id,
+                merchant_name=data["merchant_name"],
+                ticker=data["ticker"].strip().upper().replace("-", "."),
+                category=data["category"],
+                company_name=data["company_name"],
+                by=staff_of(request),
+            )
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "message": f"It says now: {mapping}."})
+
+
+class MappingDeleteView(StaffView):
+    """Take a proposal that nobody decided out of the log."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(responses={200: shapes.MessageOutput} | errors(404, 409), tags=["llm center"])
+    def delete(self, request: Request, mapping_id: int) -> Response:
+        """Rows of uploaded files are 403, decided ones (they are history) 409."""
+        try:
+            mapping_remove(mapping_id=mapping_id, by=staff_of(request))
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "message": "The proposal is gone."})
+
+
+class ReconsiderView(StaffView):
+    """Look a mapping up anew."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=None, responses={200: shapes.ReconsideredOutput} | errors(404), tags=["llm center"])
+    def post(self, request: Request, mapping_id: int) -> Response:
+        """What the matcher makes of it now; nothing is approved. An open proposal of a machine takes the answer over."""
+        try:
+            found = mapping_reconsider(mapping_id=mapping_id)
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        data = {
+            "mapping_id": found.mapping.pk,
+            "ai_status": found.verdict,
+            "ai_confidence": found.confidence,
+            "ai_reasoning": found.reason,
+            "ai_auto_approved": False,
+            "processing_time": found.milliseconds,
+            "model_version": "matcher",
+            "ai_model_version": "matcher",
+            "suggested_ticker": found.ticker,
+            "ai_processing_duration": found.milliseconds,
+            "stored": found.stored,
+        }
+        return Response({"success": True, "data": data})
+
+
+class ApprovePendingView(StaffView):
+    """Approve what waits and is sure enough."""
+
+    needs = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(
+        request=shapes.ApprovePendingInput,
+        responses={202: shapes.ApprovePendingOutput} | errors(*BODY_ERRORS),
+        tags=["llm center"],
+    )
+    def post(self, request: Request) -> Response:
+        """In the background, with everything that holds for one approval: the task's `result` says how many and what was refused."""
+        least = checked(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
+        task = pending_approve_request(min_confidence=least, by=staff_of(request))
+        return queued(
+            task,
+            message=f"Proposals that are at least {least:.0%} sure are being approved.",
+            approved_count=None,
+        )
 
 
 class DecideView(StaffView):
@@ -203,11 +305,10 @@ class SubmitView(IdempotentView):
         )
 
 
-class ManualSubmitView(SubmitView):
+class ManualSubmitView(SubmitView, StaffView):
     """The same for staff."""
 
-    permission_classes = [IsAuthenticated, StaffMay]
-    needs: ClassVar[tuple[str, ...]] = ("llm_center.change_reviewmerchant",)
+    needs = ("llm_center.change_reviewmerchant",)
     source = LlmMapping.Source.ADMIN
 
 
@@ -245,30 +346,6 @@ class LookupView(ApiView):
 
 
 # --- The queue --------------------------------------------------------------------------------------------------
-class QueueView(StaffView):
-    """What waits for a decision."""
-
-    @extend_schema(responses={200: shapes.QueueOutput} | errors(), tags=["llm center"])
-    def get(self, request: Request) -> Response:
-        """Counts, and the newest pending rows of the log."""
-        merchants, transactions, amount = queue_totals_lately()
-        pending = LlmMapping.objects.select_related("user").filter(status=LlmMapping.Status.PENDING)
-        rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
-        return Response(
-            {
-                "success": True,
-                "data": {
-                    "queue_status": {
-                        "total_entries": merchants, "pending": merchants, "waiting_transactions": transactions,
-                        "waiting_amount": amount,
-                    },
-                    "pending_reviews": rows,
-                    "all_entries": rows,
-                },
-            }
-        )  # fmt: skip
-
-
 class ProcessQueueView(StaffView):
     """Run the LLM queue now."""
 
@@ -301,16 +378,7 @@ class AssetListView(StaffView):
         assets = [
             asset_row(asset) for asset in LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")
         ]
-        summary = {
-            "total_assets": len(assets),
-            "total_value": sum((asset["current_value"] for asset in assets), Decimal(0)),
-            "total_cost": sum((asset["training_cost"] for asset in assets), Decimal(0)),
-            "total_carrying_value": sum((asset["carrying_value"] for asset in assets), Decimal(0)),
-            "average_performance": None,
-            "average_roi": None,
-            "gl_account": "15200",
-        }
-        return Response({"success": True, "data": {"assets": assets, "summary": summary}})
+        return Response({"success": True, "data": {"assets": assets, "summary": assets_summary(assets)}})
 
 
 class AssetCostView(StaffView):

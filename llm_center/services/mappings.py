@@ -118,7 +118,9 @@ def mapping_edit(
         "merchant_name": merchant_name[:255], "merchant_key": key, "ticker": ticker, "category": category[:100],
         "company_name": (company.name if company_name is None else company_name)[:200],
     }  # fmt: skip
-    log_update(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at), status=mapping.status, **changes)
+    log_update(
+        LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at), status=mapping.status, **changes
+    )
     for name, value in changes.items():
         setattr(mapping, name, value)
     _tell_reviewers(mapping, by)
@@ -170,7 +172,9 @@ def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
     found = calibrated(matcher.propose(mapping.merchant_key, mapping.merchant_name, mapping.category), {})
     milliseconds = round((time.perf_counter() - started) * 1000, 3)
     if found.ticker and not Company.objects.filter(ticker=found.ticker, is_listed=True).exists():
-        found = replace(found, ticker=None, confidence=Decimal(0), reason=f"{found.ticker} is not listed. {found.reason}")
+        found = replace(
+            found, ticker=None, confidence=Decimal(0), reason=f"{found.ticker} is not listed. {found.reason}"
+        )
     threshold = auto_approval_threshold()
     if not found.confidence:
         verdict = "uncertain"

@@ -51,6 +51,7 @@ from tests.factories import make_company, make_merchant, make_staff, make_transa
 from transactions.models import (
     ApiToken,
     BackgroundTask,
+    JournalEntry,
     Merchant,
     MigrationReject,
     MigrationRun,
@@ -112,6 +113,7 @@ def _fill(number: int) -> None:
         asset=asset, kind="cost", amount=Decimal(1), dated_on=timezone.now().date(), created_by=user
     )
     AmortizationEntry.objects.create(asset=asset, period=timezone.now().date().replace(day=1), amount=Decimal(1))
+    JournalEntry.objects.create(entry_date=timezone.now().date(), amount=1, lines=[], created_by=user)
     run = MigrationRun.objects.create(command="copy")
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
     Flag.objects.get_or_create(name="kamioi_reads")

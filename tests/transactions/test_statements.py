@@ -467,6 +467,11 @@ def _workbook(cells: str) -> io.BytesIO:
             f'{xml}<workbook xmlns="{main}" xmlns:r="{kind}"><sheets><sheet name="A" sheetId="1" r:id="rId1"/></sheets></workbook>',
         )
         archive.writestr(
+            "_rels/.rels",
+            f'{xml}<Relationships xmlns="{relations}"><Relationship Id="rId1" Type="{kind}/officeDocument" '
+            'Target="xl/workbook.xml"/></Relationships>',
+        )
+        archive.writestr(
             "xl/_rels/workbook.xml.rels",
             f'{xml}<Relationships xmlns="{relations}"><Relationship Id="rId1" Type="{kind}/worksheet" '
             'Target="worksheets/sheet1.xml"/></Relationships>',
@@ -477,7 +482,13 @@ def _workbook(cells: str) -> io.BytesIO:
     return file
 
 
+def _text_row(*texts: str) -> str:
+    return "<row>" + "".join(f'<c t="str"><v>{text}</v></c>' for text in texts) + "</row>"
+
+
 def test_a_workbook_that_says_a_cell_in_the_last_corner_ends_its_own_process_only():
+    small = _text_row("Date", "Merchant", "Amount") + _text_row("2025-01-04", "SHOP", "-5.00")
+    assert [row.merchant for row in parse_statement(_workbook(small), today=TODAY)] == ["SHOP"]
     corner = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
     with pytest.raises(StatementError, match="cannot be read"):
         parse_statement(_workbook(corner), today=TODAY)
@@ -486,10 +497,9 @@ def test_a_workbook_that_says_a_cell_in_the_last_corner_ends_its_own_process_onl
 def test_an_empty_or_damaged_workbook_says_so():
     with pytest.raises(StatementError, match="empty"):
         parse_statement(_workbook('<row r="1"><c r="A1" t="str"><v></v></c></row>'), today=TODAY)
-    data = bytearray((FILES / "business.xls").read_bytes())
-    data[600:1600] = bytes(1000)
+    data = (FILES / "business.xls").read_bytes()
     with pytest.raises(StatementError, match="cannot be read"):
-        parse_statement(io.BytesIO(bytes(data)), today=TODAY)
+        parse_statement(io.BytesIO(data[:2000]), today=TODAY)
 
 
 def test_numbers_of_a_workbook_are_what_a_person_sees():

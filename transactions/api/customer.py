@@ -1,10 +1,11 @@
 """A customer's totals, messages, goals, statements, export and bank files, in the shapes of the legacy front ends."""
 
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -21,9 +22,9 @@ from kamioi_site.streaming import csv_download
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import IdempotentView, caller, checked, errors
+from transactions.api.parts import IdempotentView, answered, caller, checked, errors
 from transactions.history import transactions_csv
-from transactions.models import StatementImport
+from transactions.models import BackgroundTask, StatementImport, User
 from transactions.services.customer import (
     goal_create,
     goal_delete,
@@ -33,6 +34,7 @@ from transactions.services.customer import (
     notifications_read_all,
 )
 from transactions.services.ingest import statement_run, statement_upload
+from transactions.services.privacy import export_path, export_request
 
 SHOWN_ERRORS = 100
 
@@ -48,32 +50,34 @@ class RoundUpTotalView(ConditionalView):
     """What was set aside."""
 
     @extend_schema(responses={200: shapes.RoundUpTotalOutput} | errors(401), tags=["portfolio"])
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Of all time, and of the last thirty days."""
-        found = selectors.completed_total(caller(request), "round_up")
-        return Response(_total(found, "roundups"))
+        return _total(caller(request), "round_up", "roundups")
 
 
 class FeeTotalView(ConditionalView):
     """What was paid in fees."""
 
     @extend_schema(responses={200: shapes.FeeTotalOutput} | errors(401), tags=["portfolio"])
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Of all time, and of the last thirty days."""
-        found = selectors.completed_total(caller(request), "fee")
-        return Response(_total(found, "fees"))
+        return _total(caller(request), "fee", "fees")
 
 
-def _total(found: selectors.Total, name: str) -> dict[str, Any]:
-    return {
-        "success": True,
-        "data": {
-            f"total_{name}": found["total"],
-            f"monthly_{name}": found["monthly"],
-            "count": found["count"],
-            "monthly_count": found["monthly_count"],
-        },
-    }
+def _total(user: User, column: str, name: str) -> HttpResponse:
+    def body() -> dict[str, Any]:
+        found = selectors.completed_total(user, column)
+        return {
+            "success": True,
+            "data": {
+                f"total_{name}": found["total"],
+                f"monthly_{name}": found["monthly"],
+                "count": found["count"],
+                "monthly_count": found["monthly_count"],
+            },
+        }
+
+    return answered(user, f"total.{column}", body)
 
 
 # --- Messages ---------------------------------------------------------------------------------------------------
@@ -251,3 +255,34 @@ def _bank_file_body(imported: StatementImport) -> dict[str, Any]:
         "status_url": reverse("api-task", args=[imported.task_id]),
         "rejects_url": reverse("api-task-rejects", args=[imported.task_id]),
     }
+
+
+# --- What is held about the caller --------------------------------------------------------------------------------
+class DataExportView(ApiView):
+    """Everything held about the caller."""
+
+    @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(401), tags=["accounts"])
+    def post(self, request: Request) -> Response:
+        """Have the file made: 202; poll the task, then download it. One that is being made is not made twice."""
+        task = export_request(person=caller(request), by=caller(request))
+        return Response(
+            {
+                "success": True, "task_id": task.pk, "status": task.status,
+                "status_url": reverse("api-task", args=[task.pk]),
+            },
+            status=status.HTTP_202_ACCEPTED,
+        )  # fmt: skip
+
+
+class DataExportFileView(ApiView):
+    """The file of everything held about the caller."""
+
+    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY} | errors(401, 404), tags=["accounts"])
+    def get(self, request: Request, task_id: UUID) -> FileResponse:
+        """The ZIP file; for a week after it was made."""
+        task = BackgroundTask.objects.filter(
+            pk=task_id, name="export_person", user=caller(request), arguments__user_id=caller(request).pk
+        ).first()
+        if task is None or not export_path(task).exists():
+            raise Http404
+        return FileResponse(export_path(task).open("rb"), as_attachment=True, filename="kamioi-data.zip")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -17,6 +18,8 @@ from rest_framework.response import Response
 
 from kamioi_site.api import ApiView
 from transactions.api import serializers as shapes
+from transactions.cache import TRANSACTIONS
+from transactions.legacy.reads import reads_from_kamioi
 from transactions.models import User
 from transactions.services.idempotency import key_answer, key_claim
 
@@ -45,6 +48,27 @@ def idempotency_key(request: Request) -> str:
     if key and not _KEY.fullmatch(key):
         raise ValidationError({"Idempotency-Key": ["Up to 100 printable ASCII characters are allowed."]})
     return key
+
+
+def answered(user: User, page: str, body: Callable[[], Mapping[str, Any]]) -> HttpResponse:
+    """The answer about the customer's transactions, rendered once for each `page` while none of them changes.
+
+    Who is still answered from the legacy system's file is answered anew: nobody tells when that changes.
+    """
+
+    def rendered() -> str:
+        return JSONRenderer().render(body()).decode()
+
+    text = TRANSACTIONS.get(rendered, user_id=user.pk, page=page) if reads_from_kamioi(user) else rendered()
+    return HttpResponse(text, content_type=JSONRenderer.media_type)
+
+
+def transactions_version(user: User) -> str | None:
+    """What changes whenever the customer's transactions do, for `ConditionalView`. With the time in it, for writes that
+    nobody told of: those are seen as late as by the cache.
+    """
+    version = TRANSACTIONS.version(user_id=user.pk, page="") if reads_from_kamioi(user) else None
+    return version and f"{version}.{int(time.time() // TRANSACTIONS.ttl)}"
 
 
 class IdempotentView(ApiView):

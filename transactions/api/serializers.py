@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -380,10 +381,15 @@ class TransactionPageOutput(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
 
 
+@extend_schema_field(OpenApiTypes.BINARY)
+class UploadField(serializers.FileField):
+    """A file in a form."""
+
+
 class BulkFileInput(serializers.Serializer[Any]):
     """A bank statement: CSV, Excel, OFX or QFX."""
 
-    file = serializers.FileField()
+    file = UploadField()
 
 
 class QueuedOutput(serializers.Serializer[Any]):

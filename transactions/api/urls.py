@@ -49,6 +49,11 @@ for _area in CUSTOMER_AREAS:
         path(f"{_area}/settings/roundup", views.RoundUpSettingsView.as_view(), name=f"api-{_area}-roundup"),
         path(f"{_area}/transactions", views.TransactionListView.as_view(), name=f"api-{_area}-transactions"),
         path(f"{_area}/export/transactions", customer.ExportView.as_view(), name=f"api-{_area}-export"),
+        path(f"{_area}/data-export", customer.DataExportView.as_view(), name=f"api-{_area}-data-export"),
+        path(
+            f"{_area}/data-export/<uuid:task_id>", customer.DataExportFileView.as_view(),
+            name=f"api-{_area}-data-export-file",
+        ),
         path(f"{_area}/upload-bank-file", customer.BankFileView.as_view(), name=f"api-{_area}-bank-file"),
         path(f"{_area}/portfolio", views.PortfolioView.as_view(), name=f"api-{_area}-portfolio"),
         path(f"{_area}/roundups/total", customer.RoundUpTotalView.as_view(), name=f"api-{_area}-roundups-total"),

@@ -1,5 +1,6 @@
 """The customer's API: thin views that parse, call one service or selector, and answer in the legacy shapes."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
@@ -26,9 +27,17 @@ from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import IdempotentView, caller, checked, errors, idempotency_key
+from transactions.api.parts import (
+    IdempotentView,
+    answered,
+    caller,
+    checked,
+    errors,
+    idempotency_key,
+    transactions_version,
+)
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
-from transactions.history import transactions_page
+from transactions.history import TransactionFilter, transactions_page
 from transactions.models import ApiToken, BackgroundTask, User
 from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
 
@@ -225,7 +234,9 @@ def _statement_file(request: Request) -> "File[bytes]":
         return ContentFile(csv_of_items(request.data), name="transactions.json.csv")
     file = request.FILES.get("file")
     if not isinstance(file, UploadedFile):
-        raise ValidationError({"file": ["Send a JSON list, or a CSV, Excel, OFX or QFX file in the form field “file”."]})
+        raise ValidationError(
+            {"file": ["Send a JSON list, or a CSV, Excel, OFX or QFX file in the form field “file”."]}
+        )
     if not file.size:
         file.close()
         raise ValidationError({"file": ["The file is empty."]})
@@ -251,25 +262,40 @@ class TransactionListView(ConditionalView):
         | errors(400, 401),
         tags=["transactions"],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """The newest hundred; with `cursor` or `limit` a page of all, newest first."""
         user, wanted = caller(request), transaction_filter(request)
         cursor, limit = request.query_params.get("cursor"), request.query_params.get("limit")
         if cursor is None and limit is None:
-            if wanted.key:
-                found = transactions_page(user, wanted, cursor=None, limit=selectors.NEWEST)
-                rows = selectors.transaction_rows(found.rows)
-            else:
-                rows = selectors.transactions_newest(user)
-            return Response({"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}})
-        page = transactions_page(user, wanted, cursor=cursor, limit=page_limit(request))
-        return Response(
-            {
-                "data": selectors.transaction_rows(page.rows),
-                "next_cursor": page.next_cursor,
-                "has_more": page.has_more,
-            }
-        )
+            page = f"newest.{wanted.key}"
+            body = partial(_newest, user, wanted)
+        else:
+            rows = page_limit(request)
+            page = f"{rows}.{wanted.key}.{cursor or ''}"
+            body = partial(_page, user, wanted, cursor, rows)
+        return answered(user, page, body)
+
+    def version(self, request: Request) -> str | None:
+        """The customer's generation: it changes whenever one of their transactions does."""
+        return transactions_version(caller(request))
+
+
+def _newest(user: User, wanted: TransactionFilter) -> dict[str, Any]:
+    if wanted.key:
+        found = transactions_page(user, wanted, cursor=None, limit=selectors.NEWEST)
+        rows = selectors.transaction_rows(found.rows)
+    else:
+        rows = selectors.transactions_newest(user)
+    return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
+
+
+def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int) -> dict[str, Any]:
+    page = transactions_page(user, wanted, cursor=cursor, limit=limit)
+    return {
+        "data": selectors.transaction_rows(page.rows),
+        "next_cursor": page.next_cursor,
+        "has_more": page.has_more,
+    }
 
 
 class TransactionDetailView(ConditionalView):

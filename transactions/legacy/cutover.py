@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from waffle import get_waffle_flag_model
 
 from kamioi_site.errors import KamioiError
+from transactions.cache import TRANSACTIONS
 from transactions.legacy.changes import lag, log_remove
 from transactions.legacy.copy import only_one
 from transactions.legacy.directory import directory_build
@@ -74,6 +75,7 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
             _take_charge()
             state_write(phase="kamioi")
             reads_set(percent=100)
+    TRANSACTIONS.clear()
     processing_wake(priority=Transaction.Priority.BULK)
     return "Kamioi is in charge. What it writes goes to the legacy file as well, until `finish`."
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from django.db import transaction
 
+from transactions.cache import TRANSACTIONS
 from transactions.legacy.apply import Applied, Applier
 from transactions.legacy.changes import SyncError, log_position, log_read
 from transactions.legacy.copy import only_one
@@ -68,6 +69,7 @@ def sync_round(path: Path, run: MigrationRun) -> Synced:
         with transaction.atomic():
             applied = Applier(snapshot, run).apply(changes.rows)
             state_write(position=changes.last)
+    TRANSACTIONS.clear()
     return Synced(changes.entries, changes.last, applied, max(0.0, time.time() - (changes.oldest or time.time())))
 
 
@@ -118,5 +120,6 @@ def sync_all(path: Path, run: MigrationRun, *, report: Callable[[str, int, int],
         with Snapshot(path) as snapshot, transaction.atomic():
             applied = Applier(snapshot, run).apply(changed)
             state_write(position=position)
+        TRANSACTIONS.clear()
         directory_build()
     return applied

@@ -87,6 +87,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+    erased_at = models.DateTimeField(null=True, editable=False, help_text="When everything that told who it is was taken out.")
 
     objects: ClassVar[UserManager] = UserManager()
 

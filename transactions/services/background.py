@@ -17,9 +17,8 @@ from celery import current_app
 from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
-from redis import RedisError
 
+from kamioi_site.broker import BROKER_ERRORS
 from kamioi_site.errors import KamioiError
 from transactions.models import BackgroundTask, User
 
@@ -45,7 +44,7 @@ def task_send(*, task: BackgroundTask) -> None:
 def _send(name: str, task_id: str) -> None:
     try:
         current_app.send_task(name, args=[task_id], retry=False, ignore_result=True)
-    except (BrokerError, RedisError):
+    except BROKER_ERRORS:
         logger.warning("the broker is away: the sweep will send task %s", task_id)
 
 

@@ -27,6 +27,7 @@ from psycopg2.extras import execute_values
 
 from kamioi_site.db.partitions import months_ensure
 from kamioi_site.streaming import csv_line
+from transactions.cache import customers_changed
 from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.normalise import normalise
@@ -111,6 +112,7 @@ def transaction_create(
         row = cursor.fetchone()
     if row is None:
         return _stored_before(values)
+    customers_changed([user.pk])
     processing_wake(priority=Transaction.Priority.CUSTOMER)
     return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
 
@@ -311,6 +313,7 @@ def _batch_store(imported: StatementImport, batch: _Batch) -> None:
         imported.rows_rejected += len(batch.errors)
         imported.save(update_fields=["rows_done", "rows_added", "rows_duplicate", "rows_rejected"])
         if added:
+            customers_changed([imported.user_id])
             processing_wake(priority=Transaction.Priority.BULK)
 
 

@@ -11,7 +11,9 @@ from django.utils import timezone
 from transactions.errors import PersonRefused
 from transactions.models import (
     ApiToken,
+    Goal,
     Holding,
+    IdempotencyKey,
     LedgerTransfer,
     Notification,
     Order,
@@ -19,6 +21,7 @@ from transactions.models import (
     Transaction,
     TransactionKey,
     User,
+    UserSetting,
 )
 
 # Tables that keep rows of a person without the database saying so; each is looked at through an index.
@@ -84,7 +87,8 @@ def _has_books(person: User) -> bool:
 @transaction.atomic
 def _delete(person: User, by: User) -> None:
     """The row and what hangs on it alone. Not through the ORM's collector: it would search every table that names people."""
-    ApiToken.objects.filter(user=person).delete()
+    for model in (ApiToken, Goal, UserSetting, IdempotencyKey):
+        model._base_manager.filter(user_id=person.pk).delete()
     person.groups.clear()
     person.user_permissions.clear()
     _logged(person, by, DELETION, "deleted: nothing was booked")

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from transactions.cache import customers_changed
 from transactions.errors import PriceProviderError
 from transactions.models import Transaction
 from transactions.prices import PriceProvider, Quote, QuoteError, price_provider
@@ -120,7 +121,8 @@ def priced_release(*, now: datetime | None = None) -> int:
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement("release_priced"), {"now": now, "most": RELEASE_BATCH, "priced": priced})
-            moved = cursor.fetchone()[0]
+            moved, user_ids = cursor.fetchone()
+        customers_changed(user_ids)
         released += moved
         if moved < RELEASE_BATCH:
             break

@@ -15,14 +15,15 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial
 
-import redis
 from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-from django_redis import get_redis_connection
-from kombu.exceptions import OperationalError
+from redis import RedisError
 
+from kamioi_site.broker import BROKER_ERRORS, message_priority
+from kamioi_site.redis import redis_client
+from transactions.cache import customers_changed
 from transactions.errors import SettingError
 from transactions.legacy.state import legacy_in_charge
 from transactions.market import market_is_open, next_open
@@ -119,10 +120,11 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
             },
         )
         rows = cursor.fetchall()
-    for status, count, invested in rows:
+    for status, count, invested, _ in rows:
         done.statuses[status] += count
         done.invested += invested
     done.sets += 1
+    customers_changed(user_id for row in rows for user_id in row[3])
     return sum(row[1] for row in rows)
 
 
@@ -182,7 +184,8 @@ def merchants_release(
                         "now": timezone.now(),
                     },
                 )
-                moved = cursor.fetchone()[0]
+                moved, user_ids = cursor.fetchone()
+            customers_changed(user_ids)
             released += moved
             if report and moved:
                 report(released)
@@ -249,7 +252,8 @@ def release_undo(
                         "now": timezone.now(),
                     },
                 )
-                moved, bought = cursor.fetchone()
+                moved, bought, user_ids = cursor.fetchone()
+            customers_changed(user_ids)
             done.moved += moved
             done.bought += bought
             if report and moved:
@@ -273,7 +277,8 @@ def orders_execute(*, now: datetime | None = None) -> int:
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement("release_orders"), {"now": now, "most": RELEASE_BATCH})
-            count = cursor.fetchone()[0]
+            count, user_ids = cursor.fetchone()
+        customers_changed(user_ids)
         moved += count
         if count < RELEASE_BATCH:
             break
@@ -305,23 +310,27 @@ def processing_wake(*, priority: int) -> None:
 
 def _wake(priority: int) -> None:
     try:
-        if get_redis_connection("default").set(_wake_key(priority), 1, nx=True, ex=WAKE_SECONDS) is None:
+        if redis_client().set(_wake_key(priority), 1, nx=True, ex=WAKE_SECONDS) is None:
             return
-    except redis.RedisError:
+    except RedisError:
         logger.warning("Redis is away: the wake-up is sent without its flag")
     try:
         current_app.send_task(
-            "process_transactions", kwargs={"priority": priority}, priority=priority, retry=False, ignore_result=True
+            "process_transactions",
+            kwargs={"priority": priority},
+            priority=message_priority(priority),
+            retry=False,
+            ignore_result=True,
         )
-    except (OperationalError, redis.RedisError):
+    except BROKER_ERRORS:
         logger.warning("the broker is away: sweep_stuck will take the work up")
 
 
 def wake_answered(*, priority: int) -> None:
     """Lower the flag: from here on a new row sends a new message."""
     try:
-        get_redis_connection("default").delete(_wake_key(priority))
-    except redis.RedisError:
+        redis_client().delete(_wake_key(priority))
+    except RedisError:
         logger.warning("Redis is away: the wake-up flag expires by itself")
 
 

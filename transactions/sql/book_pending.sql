@@ -148,4 +148,5 @@ waiting AS (
         waiting_count = merchants.waiting_count + excluded.waiting_count,
         waiting_amount = merchants.waiting_amount + excluded.waiting_amount
 )
-SELECT status, count(*), coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0) FROM moved GROUP BY status
+SELECT status, count(*), coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), array_agg(DISTINCT user_id)
+FROM moved GROUP BY status

@@ -28,4 +28,4 @@ remembered AS (
     WHERE decided.id IS NOT NULL
     ON CONFLICT DO NOTHING
 )
-SELECT count(*) FROM released
+SELECT count(*), coalesce(array_agg(DISTINCT user_id), '{}') FROM released

@@ -11,7 +11,7 @@ WITH released AS (
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'awaiting_price'
-    RETURNING transactions.id, transactions.date, transactions.ticker, transactions.amount,
+    RETURNING transactions.id, transactions.user_id, transactions.date, transactions.ticker, transactions.amount,
               transactions.round_up, transactions.fee, transactions.investable
 ),
 counted AS (
@@ -21,4 +21,4 @@ counted AS (
     FROM released CROSS JOIN (VALUES (-1, 'awaiting_price'), (1, 'pending')) AS side (n, status)
     GROUP BY 1, 2, 3
 )
-SELECT count(*) FROM released
+SELECT count(*), coalesce(array_agg(DISTINCT user_id), '{}') FROM released

@@ -73,4 +73,4 @@ counted AS (
     ) AS side (n, status, ticker, round_up, fee, investable)
     GROUP BY 1, 2, 3
 )
-SELECT count(*), count(*) FILTER (WHERE booked) FROM moved
+SELECT count(*), count(*) FILTER (WHERE booked), coalesce(array_agg(DISTINCT user_id), '{}') FROM moved

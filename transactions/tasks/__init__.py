@@ -5,6 +5,7 @@ from transactions.tasks.ingest import ingest_statement
 from transactions.tasks.ledger import check_ledger, verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
 from transactions.tasks.market import refresh_prices
+from transactions.tasks.privacy import erase_person, export_person
 from transactions.tasks.processing import (
     execute_queued_orders,
     process_backlog,
@@ -17,8 +18,10 @@ from transactions.tasks.processing import (
 
 __all__ = [
     "check_ledger",
+    "erase_person",
     "execute_queued_orders",
     "expire_idempotency_keys",
+    "export_person",
     "ingest_statement",
     "legacy_dual_write",
     "process_backlog",

@@ -1,0 +1,22 @@
+"""What this room holds about people: proposals of customers, and what members of staff decided."""
+
+from llm_center.models import AmortizationEntry, AssetEvent, LlmMapping, MappingDecision, PendingDecision
+from llm_center.services.log import log_update
+from transactions.models import User
+from transactions.services.privacy import person_table
+
+
+def _forget_proposals(user: User) -> int:
+    """A proposal stays in the log; who made it and their words do not."""
+    return log_update(LlmMapping.objects.filter(user=user), user=None, ai_reasoning="")
+
+
+def declare() -> None:
+    """Declare the tables."""
+    person_table(LlmMapping, "blanked", erase=_forget_proposals)
+    person_table(LlmMapping, "staff", column="decided_by_id")
+    person_table(MappingDecision, "staff", column="decided_by_id")
+    person_table(MappingDecision, "staff", column="first_reviewer_id")
+    person_table(PendingDecision, "staff", column="requested_by_id")
+    person_table(AssetEvent, "staff", column="created_by_id")
+    person_table(AmortizationEntry, "staff", column="reversed_by_id")

@@ -1,0 +1,55 @@
+"""The files of `docker/` as data: compose as Docker's own client reads it, Kubernetes as kubectl's kustomize builds it."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCKER = ROOT / "docker"
+BIN = Path(sys.prefix) / "bin"
+
+
+@cache
+def compose() -> dict[str, Any]:
+    """The whole of compose.yml, every profile, checked against the schema and resolved by docker-compose."""
+    done = subprocess.run(
+        [str(BIN / "docker-compose"), "-f", str(DOCKER / "compose.yml"), "--profile", "*", "config", "--format", "json",
+         "--no-path-resolution"],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ALLOWED_HOSTS": "kamioi.example"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@cache
+def kubernetes(overlay: str) -> list[dict[str, Any]]:
+    """Every object of an overlay, as kustomize builds it."""
+    done = subprocess.run(
+        [str(BIN / "kubectl"), "kustomize", str(DOCKER / "k8s" / "overlays" / overlay)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
+    """Objects of that kind by their names."""
+    return {item["metadata"]["name"]: item for item in kubernetes(overlay) if item["kind"] == kind}
+
+
+def pods(overlay: str) -> dict[str, dict[str, Any]]:
+    """The pod specification of everything that runs pods, by its name."""
+    kinds = ("Deployment", "StatefulSet", "Job")
+    return {
+        item["metadata"]["name"]: item["spec"]["template"]["spec"]
+        for item in kubernetes(overlay)
+        if item["kind"] in kinds
+    }

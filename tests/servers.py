@@ -1,0 +1,199 @@
+"""Servers of a test's own beside the session's: PostgreSQL with a standby, Redis with Sentinels.
+
+They use the programs of the installed packages, run as the user of the embedded servers, and end with the test. Nothing
+waits for the disk: what they hold is worth nothing.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+import redis
+
+from kamioi_site import embedded
+from kamioi_site.embedded import as_user, free_port, open_the_way, plain_environment, server_owner
+from tests.workers import wait_until
+
+_FAST = {
+    "listen_addresses": "", "fsync": "off", "shared_buffers": "32MB", "max_connections": "60", "wal_level": "replica",
+    "max_wal_senders": "5", "wal_keep_size": "64MB", "max_locks_per_transaction": "256", "timezone": "UTC",
+    "wal_receiver_timeout": "5s", "wal_retrieve_retry_interval": "100ms", "dynamic_shared_memory_type": "mmap",
+    "hot_standby_feedback": "off", "max_standby_streaming_delay": "-1",
+}  # fmt: skip
+
+
+def _sentinel_binary() -> str:
+    return str(embedded.EmbeddedRedis(Path("/nowhere"))._binary)
+
+
+class Server:
+    """A process that the test may kill and start again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.owner = server_owner()
+        directory.mkdir(mode=0o700)
+        if self.owner is not None:
+            os.chown(directory, self.owner.pw_uid, self.owner.pw_gid)
+        open_the_way(directory, self.owner)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *arguments: str) -> None:
+        """Run a program to its end as the servers' user."""
+        done = subprocess.run(
+            arguments, cwd=self.directory, env=plain_environment(), capture_output=True, text=True, check=False,
+            **as_user(self.owner),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def launch(self, *arguments: str) -> None:
+        """Start the server itself."""
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                arguments, cwd=self.directory, env=plain_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                **as_user(self.owner),
+            )  # fmt: skip
+
+    def log(self) -> str:
+        """The end of what it said."""
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
+
+    def kill(self) -> None:
+        """kill -9, with its children: as when the machine goes."""
+        if self.process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = psutil.Process(self.process.pid).children(recursive=True)
+            os.kill(self.process.pid, signal.SIGKILL)
+            for child in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+            # Orphans stay as zombies until init looks after them; what they held is free.
+            wait_until("its children are gone", lambda: all(map(_is_gone, family)), seconds=10)
+        self.process.wait(10)
+        self.process = None
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Postgres(Server):
+    """A PostgreSQL on a Unix socket in its own directory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.binaries = embedded.EmbeddedPostgres(directory).binaries
+        self.data = directory / "data"
+
+    @property
+    def url(self) -> str:
+        """The URL of its database `postgres`."""
+        return f"postgresql://postgres@{quote(str(self.directory), safe='')}/postgres"
+
+    def initialise(self) -> None:
+        """An empty primary."""
+        self.run(
+            str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync",
+            "--encoding=UTF8", "--locale=C",
+        )  # fmt: skip
+
+    def standby_of(self, primary: "Postgres") -> None:
+        """A copy of the primary that follows it."""
+        self.run(
+            str(self.binaries / "pg_basebackup"), "-D", str(self.data), "-h", str(primary.directory), "-U", "postgres",
+            "-R", "-X", "stream", "-c", "fast", "--no-sync",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
+        settings = _FAST | {"unix_socket_directories": str(self.directory)}
+        self.launch(
+            str(self.binaries / "postgres"), "-D", str(self.data),
+            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+        )  # fmt: skip
+        wait_until("PostgreSQL answers", self.answers, seconds=30)
+
+    def answers(self) -> bool:
+        """Whether it takes a connection."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        with contextlib.suppress(psycopg2.OperationalError):
+            psycopg2.connect(self.url, connect_timeout=2).close()
+            return True
+        return False
+
+    def ask(self, sql: str) -> Any:
+        """The first value of the answer, None when there is none."""
+        connection = psycopg2.connect(self.url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]
+        finally:
+            connection.close()
+
+
+class RedisServer(Server):
+    """A Redis or a Sentinel on 127.0.0.1."""
+
+    def __init__(self, directory: Path, *, sentinel: bool = False) -> None:
+        super().__init__(directory)
+        self.port, self.sentinel = free_port(), sentinel
+
+    def start(self, **settings: str) -> None:
+        """Start with these settings (`save: 300 1` is `save="300 1"`), and wait until it answers."""
+        config = self.directory / "redis.conf"
+        if not config.exists():  # a Sentinel writes what it learns into its own
+            lines = {"bind": "127.0.0.1", "port": str(self.port), "dir": f'"{self.directory}"'}
+            lines |= {name.replace("_", "-"): value for name, value in settings.items()}
+            config.write_text("".join(f"{name} {line}\n" for name, text in lines.items() for line in text.split("\n")))
+            if self.owner is not None:
+                os.chown(config, self.owner.pw_uid, self.owner.pw_gid)
+        self.launch(_sentinel_binary(), str(config), *(["--sentinel"] if self.sentinel else []))
+        wait_until("Redis answers", self.answers, seconds=20)
+
+    def answers(self) -> bool:
+        """Whether it takes a connection, with a password or without."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        client = redis.Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1)
+        try:
+            client.ping()
+        except redis.AuthenticationError:
+            return True
+        except redis.ConnectionError:
+            return False
+        finally:
+            client.close()
+        return True
+
+
+@contextlib.contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """Kill them afterwards, whatever happened."""
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def short_directory(name: str) -> Path:
+    """A directory whose path leaves room for a socket's name."""
+    place = Path("/tmp") / f"kamioi-{name}-{os.getpid()}-{time.monotonic_ns() % 1_000_000_000}"
+    place.mkdir(mode=0o711)
+    return place

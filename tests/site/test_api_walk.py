@@ -1,0 +1,297 @@
+"""Every operation of the OpenAPI schema, called as anonymous, its owner, another customer, a reviewer and an administrator.
+
+The schema drives it: an address that is added later is walked too. Its path parameters are filled in with things of the
+owner's (`World.things`); a name that is not there fails the test and says what to do.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from llm_center.models import LlmDataAsset, LlmMapping
+from tests.factories import api_client, make_staff, make_transaction, make_user
+from transactions.models import BackgroundTask, Goal, Notification, StatementImport, User
+
+pytestmark = pytest.mark.django_db
+
+_RESET = ("forgot-password", "verify-reset-token", "reset-password")
+PUBLIC = {
+    *(f"/api/{area}/auth/login" for area in ("user", "family", "business", "admin")),
+    *(f"/api/{area}/auth/register" for area in ("user", "family", "business")),
+    *(f"/api/{area}/{way}{name}" for area in ("user", "family", "business", "admin") for way in ("auth/", "") for name in _RESET),
+}  # fmt: skip
+"""What anybody may call. Add to it on purpose only."""
+
+# Under /api/admin/, but for whoever is logged in: what they do concerns themselves.
+FOR_ANYBODY_LOGGED_IN = {"/api/admin/auth/logout", "/api/admin/auth/change-password"}
+# What staff see of everybody: progress of background work.
+STAFF_SEES = re.compile(r"^/api/tasks/\{task_id\}")
+PURCHASE = {"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one address."""
+
+    method: str
+    path: str
+    spec: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters in the path."""
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    @property
+    def is_for_staff(self) -> bool:
+        return self.path.startswith("/api/admin/") and self.path not in PUBLIC | FOR_ANYBODY_LOGGED_IN
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} {self.path}"
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = SchemaGenerator().get_schema(public=True)
+    return schema
+
+
+def _operations() -> list[Operation]:
+    return [
+        Operation(method, path, spec)
+        for path, methods in sorted(_schema()["paths"].items())
+        for method, spec in methods.items()
+        if method in {"get", "post", "put", "patch", "delete"}
+    ]
+
+
+# --- The cast ---------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class World:
+    """The owner of things, another customer, a reviewer, a clerk without permissions, an administrator."""
+
+    owner: User
+    stranger: User
+    reviewer: User
+    clerk: User
+    admin: User
+    things: dict[str, object]
+
+    def url(self, operation: Operation) -> str:
+        """The address with the owner's things."""
+        url = operation.path
+        for name in operation.names:
+            if name not in self.things:
+                pytest.fail(
+                    f"{operation} has the path parameter {{{name}}}, which this walk does not know: make such a thing "
+                    "of the owner's in the fixture `world` of tests/site/test_api_walk.py and put its id into `things`."
+                )
+            url = url.replace(f"{{{name}}}", str(self.things[name]))
+        return url
+
+
+@pytest.fixture
+def world() -> World:
+    owner = make_user()
+    task = BackgroundTask.objects.create(name="ingest_statement", user=owner)
+    StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
+    mapping = LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", user=owner)
+    asset = LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
+    reviewer = make_user(is_staff=True)
+    reviewer.groups.add(Group.objects.get(name="reviewer"))
+    things: dict[str, object] = {
+        "transaction_id": make_transaction(owner).pk,
+        "task_id": task.pk,
+        "mapping_id": mapping.pk,
+        "asset_id": asset.pk,
+        "notification_id": Notification.objects.create(user=owner, title="Hello", message="you").pk,
+        "goal_id": Goal.objects.create(user=owner, title="Car", target_amount=Decimal(9)).pk,
+        "user_id": owner.pk,
+        "number": "JE-2026-000000",
+    }
+    return World(owner, make_user(), reviewer, make_user(is_staff=True), make_staff(), things)
+
+
+@pytest.fixture(autouse=True)
+def _no_rates(settings: Settings) -> None:
+    """The walk is quicker than any person."""
+    settings.API_RATES = {scope: [] for scope in settings.API_RATES}
+
+
+# --- Bodies -----------------------------------------------------------------------------------------------------
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema or "allOf" in schema or "oneOf" in schema:
+        if "$ref" in schema:
+            schema = _schema()["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
+        else:
+            schema = (schema.get("allOf") or schema["oneOf"])[0]
+    return schema
+
+
+def _sample(schema: dict[str, Any], name: str = "") -> Any:
+    """Something that the schema allows: the required fields, as plain as can be."""
+    schema = _resolved(schema)
+    if schema.get("enum"):
+        return schema["enum"][0]
+    formats: dict[str, Callable[[], Any]] = {
+        "email": lambda: "new@example.com",
+        "date": lambda: "2026-11-03",
+        "date-time": lambda: "2026-11-03T12:00:00Z",
+        "uuid": lambda: "00000000-0000-0000-0000-000000000000",
+        "binary": lambda: SimpleUploadedFile("a.csv", b"Date,Description,Amount\n2026-11-03,SHOP,-4.50\n"),
+    }
+    if make := formats.get(schema.get("format", "")):
+        return make()
+    match schema.get("type"):
+        case "object":
+            wanted = schema.get("required", [])
+            return {
+                field: _sample(spec, field) for field, spec in schema.get("properties", {}).items() if field in wanted
+            }
+        case "array":
+            return [_sample(schema["items"])]
+        case "integer" | "number":
+            return max(1, int(schema.get("minimum", 1)))
+        case "boolean":
+            return True
+    return "correct horse battery" if "assword" in name else "1" if name == "token" else "sample"
+
+
+def _call(client: APIClient, operation: Operation, url: str) -> Any:
+    if operation.method == "get":
+        return client.get(url, {"company": "STARBUCKS"} if operation.path == "/api/lookup/ticker" else None)
+    contents = operation.spec.get("requestBody", {}).get("content", {})
+    if operation.path == "/api/transactions":
+        return client.post(url, PURCHASE, format="json")
+    if "application/json" in contents:
+        body = _sample(contents["application/json"]["schema"])
+        return getattr(client, operation.method)(url, body, format="json")
+    if "multipart/form-data" in contents:
+        return getattr(client, operation.method)(
+            url, _sample(contents["multipart/form-data"]["schema"]), format="multipart"
+        )
+    return getattr(client, operation.method)(url)
+
+
+def _those(wanted: Callable[[Operation], bool]) -> list[Operation]:
+    found = [operation for operation in _operations() if wanted(operation)]
+    assert found
+    return found
+
+
+# --- The walk ---------------------------------------------------------------------------------------------------
+def test_the_walk_knows_every_path_parameter_and_every_public_address(world: World) -> None:
+    operations = _operations()
+    assert len(operations) > 90
+    for operation in operations:
+        world.url(operation)
+    assert {operation.path for operation in operations} >= PUBLIC | FOR_ANYBODY_LOGGED_IN
+    open_to_all = {operation.path for operation in operations if operation.spec.get("security") in (None, [], [{}])}
+    assert open_to_all == PUBLIC, "the schema says of other addresses than PUBLIC that they need no log-in"
+
+
+def test_an_anonymous_caller_gets_401_and_nothing_else(world: World, subtests: Any) -> None:
+    for operation in _those(lambda operation: operation.path not in PUBLIC):
+        with subtests.test(str(operation)):
+            reply = _call(api_client(), operation, world.url(operation))
+            assert reply.status_code == 401
+            assert reply["WWW-Authenticate"] == "Bearer"
+            assert set(reply.json()) == {"success", "error"}
+
+
+def test_what_is_public_answers_without_a_log_in_and_leaks_nothing(world: World, subtests: Any) -> None:
+    for operation in _those(lambda operation: operation.path in PUBLIC):
+        with subtests.test(str(operation)):
+            reply = _call(api_client(), operation, world.url(operation))
+            assert str(reply.status_code) in operation.spec["responses"]
+            assert reply.status_code in {200, 201, 400, 401, 409}
+            assert world.owner.email not in reply.content.decode()
+
+
+@pytest.mark.parametrize("who", ["owner", "stranger", "clerk"])
+def test_what_is_for_staff_is_for_nobody_else_whoever_they_are(world: World, subtests: Any, who: str) -> None:
+    """Whose row it is changes nothing, and neither does being staff without the permission."""
+    for operation in _those(lambda operation: operation.is_for_staff):
+        if who == "clerk" and operation.path == "/api/admin/auth/me":
+            continue
+        with subtests.test(str(operation)):
+            reply = _call(api_client(getattr(world, who)), operation, world.url(operation))
+            assert reply.status_code in {401, 403, 404}
+            if operation.path != "/api/admin/auth/me":
+                assert reply.status_code == 403
+
+
+def test_other_peoples_things_do_not_exist(world: World, subtests: Any) -> None:
+    for operation in _those(lambda operation: bool(operation.names) and not operation.is_for_staff):
+        with subtests.test(str(operation)):
+            url = world.url(operation)
+            others = (
+                [world.stranger] if STAFF_SEES.match(operation.path) else [world.stranger, world.reviewer, world.admin]
+            )
+            for person in others:
+                assert _call(api_client(person), operation, url).status_code == 404
+            assert Goal.objects.filter(user=world.owner).exists()
+            assert Notification.objects.filter(user=world.owner, read=False).exists()
+
+
+def test_the_owner_reaches_their_things_and_every_answer_is_documented(world: World, subtests: Any) -> None:
+    # Deleting last, and logging out each with a token of its own.
+    order = sorted(_operations(), key=lambda operation: operation.method == "delete")
+    for operation in order:
+        if operation.is_for_staff or operation.path in PUBLIC or operation.path.endswith("/change-password"):
+            continue
+        with subtests.test(str(operation)):
+            if operation.method == "delete":
+                world.things["goal_id"] = Goal.objects.create(user=world.owner, title="A", target_amount=1).pk
+                world.things["notification_id"] = Notification.objects.create(
+                    user=world.owner, title="B", message="c"
+                ).pk
+            reply = _call(api_client(world.owner), operation, world.url(operation))
+            assert str(reply.status_code) in operation.spec["responses"], reply.content
+            assert reply.status_code < 300, reply.content
+
+
+@pytest.mark.parametrize("who", ["reviewer", "admin"])
+def test_staff_get_what_is_documented_and_never_an_error_of_ours(world: World, subtests: Any, who: str) -> None:
+    person = getattr(world, who)
+    for operation in _those(lambda operation: operation.path not in PUBLIC):
+        if operation.path.endswith("/change-password"):
+            continue
+        with subtests.test(str(operation)):
+            reply = _call(api_client(person), operation, world.url(operation))
+            assert str(reply.status_code) in operation.spec["responses"], reply.content
+            assert reply.status_code < 500
+            assert reply.status_code != 401
+            if who == "admin":
+                assert reply.status_code != 403
+
+
+def test_a_reviewer_reviews_and_does_not_keep_the_books(world: World) -> None:
+    client = api_client(world.reviewer)
+    assert client.get("/api/admin/llm-center/mappings").status_code == 200
+    assert client.post("/api/admin/llm-assets/monthly-amortization", {}, format="json").status_code == 403
+
+
+def test_lists_show_a_stranger_nothing(world: World) -> None:
+    make_transaction(world.owner, date=timezone.now() - timedelta(days=2))
+    for area in ("user", "family", "business"):
+        for person, rows in [(world.owner, 2), (world.stranger, 0), (world.admin, 0)]:
+            client = api_client(person)
+            assert len(client.get(f"/api/{area}/transactions").json()["data"]["transactions"]) == rows
+            assert len(client.get(f"/api/{area}/transactions?limit=5").json()["data"]) == rows
+            export = client.get(f"/api/{area}/export/transactions").getvalue().decode()
+            assert len(export.splitlines()) == rows + 1
+            for name in ("goals", "notifications"):
+                assert len(client.get(f"/api/{area}/{name}").json()["data"]) == (1 if person == world.owner else 0)

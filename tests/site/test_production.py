@@ -1,0 +1,99 @@
+"""Production settings: nothing insecure by default, nothing that must be decided left undecided, secrets from files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GIVEN = {
+    "SECRET_KEY": "p" * 30 + "r0duct1on-" + "abcdefghijklmnopqrstuvwxyz",
+    "ALLOWED_HOSTS": "kamioi.example",
+    # Nobody listens there: these checks ask no server.
+    "DATABASE_URL": "postgresql://kamioi:from-the-environment@127.0.0.1:1/kamioi",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+
+def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=kept | {"DJANGO_SETTINGS_MODULE": "kamioi_site.settings.prod"} | environment,
+    )  # fmt: skip
+
+
+def _settings(*names: str, **environment: str):
+    code = "import json; from django.conf import settings; print(json.dumps({{n: getattr(settings, n, None) for n in {} }}))"
+    done = _python(code.format(list(names)), **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_deployment_check_has_no_complaint():
+    code = "import django; django.setup(); from django.core.management import call_command; call_command('check', deploy=True, fail_level='WARNING')"
+    done = _python(code, **GIVEN)
+    assert done.returncode == 0, done.stderr
+    assert "no issues (0 silenced)" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY"),
+        ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
+        ({"ALLOWED_HOSTS": "*"}, "* would take any"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL"),
+        ({"REDIS_URL": ""}, "REDIS_URL"),
+        ({"SECRET_KEY_FILE": "/nowhere/secret_key"}, "SECRET_KEY_FILE cannot be read"),
+    ],
+)
+def test_what_must_be_decided_stops_the_start(changed, said):
+    done = _python("from django.conf import settings; settings.DEBUG", **GIVEN | changed)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_secrets_come_from_files_before_the_environment(tmp_path):
+    (tmp_path / "key").write_text("from-a-file-" + "k" * 50 + "\n")
+    (tmp_path / "url").write_text("postgresql://kamioi:from-a-file@127.0.0.1:1/kamioi\n")
+    found = _settings(
+        "SECRET_KEY",
+        "DATABASES",
+        **GIVEN,
+        SECRET_KEY_FILE=str(tmp_path / "key"),
+        DATABASE_URL_FILE=str(tmp_path / "url"),
+    )
+    assert found["SECRET_KEY"] == "from-a-file-" + "k" * 50
+    assert found["DATABASES"]["default"]["PASSWORD"] == "from-a-file"
+
+
+def test_cookies_and_transport_are_strict():
+    names = (
+        "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "SECURE_HSTS_INCLUDE_SUBDOMAINS", "SESSION_COOKIE_SECURE",
+        "CSRF_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY", "SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "DEBUG",
+        "SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST",
+    )  # fmt: skip
+    assert _settings(*names, **GIVEN) == {
+        "SECURE_SSL_REDIRECT": True, "SECURE_HSTS_SECONDS": 31_536_000, "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
+        "SESSION_COOKIE_SECURE": True, "CSRF_COOKIE_SECURE": True, "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_NAME": "__Host-sessionid", "CSRF_COOKIE_NAME": "__Host-csrftoken", "DEBUG": False,
+        # A header of a client says nothing about TLS, unless somebody decided that it does.
+        "SECURE_PROXY_SSL_HEADER": None, "USE_X_FORWARDED_HOST": False,
+    }  # fmt: skip
+    told = _settings("SECURE_PROXY_SSL_HEADER", **GIVEN, SECURE_PROXY_SSL_HEADER="X-Forwarded-Proto")
+    assert told["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
+
+
+def test_probes_may_ask_by_address_and_nobody_else_may():
+    code = """
+import django; django.setup()
+from django.test import Client
+client = Client(SERVER_NAME="10.1.2.3")
+print(client.get("/healthz").status_code, client.get("/admin/login/").status_code)
+"""
+    done = _python(code, **GIVEN)
+    assert done.stdout.strip() == "200 400", done.stderr

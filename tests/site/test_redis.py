@@ -1,0 +1,177 @@
+"""Redis by its URL, and a fail-over under real Sentinels."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from celery import Celery
+from django.conf import settings as django_settings
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.test import RequestFactory
+from rest_framework.request import Request
+
+from kamioi_site.api import RateLimit
+from kamioi_site.broker import broker_of
+from kamioi_site.redis import async_redis_client, cache_settings, celery_url, redis_client, sentinel_address
+from tests.factories import make_company, make_merchant, make_user
+from tests.servers import RedisServer, running, short_directory
+from tests.workers import celery_worker, wait_until
+from transactions.models import Transaction
+from transactions.services.ledger import ledger_verify
+
+PASSWORD = "an e@sy/one"
+
+
+def test_a_sentinel_url_names_everything():
+    found = sentinel_address(
+        f"sentinel://app:{quote(PASSWORD, safe='')}@s1:26380,s2,[::1]:7/main/3?sentinel_password=other"
+    )
+    assert found is not None
+    assert found.sentinels == (("s1", 26380), ("s2", 26379), ("::1", 7))
+    assert (found.service, found.database, found.username, found.password) == ("main", 3, "app", PASSWORD)
+    assert found.sentinel_options["password"] == "other"
+
+
+def test_other_urls_stay_as_they_are():
+    for url in ("redis://:x@h:1/2", "rediss://h/0", "unix:///run/redis.sock?db=1"):
+        assert sentinel_address(url) is None
+        assert celery_url(url) == url
+        assert cache_settings(url)["LOCATION"] == url
+
+
+@pytest.mark.parametrize(
+    "url", ["sentinel://", "sentinel://h", "sentinel://h:x/m", "sentinel://h/m/n", "sentinel://h/m?a=1"]
+)
+def test_a_sentinel_url_that_lacks_something_stops_the_start_without_telling_the_password(url):
+    with pytest.raises(ImproperlyConfigured, match=r"sentinel://:password@host:26379,host:26379/service/0"):
+        sentinel_address(url)
+
+
+class Redises:
+    """A primary, its replica and three Sentinels."""
+
+    def __init__(self) -> None:
+        self.place = short_directory("sentinel")
+        self.nodes = [RedisServer(self.place / name) for name in ("one", "two")]
+        self.sentinels = [RedisServer(self.place / f"sentinel{n}", sentinel=True) for n in range(3)]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"sentinel://:{quote(PASSWORD, safe='')}@{hosts}/main/0"
+
+    def start(self) -> None:
+        one, two = self.nodes
+        login = {"requirepass": f'"{PASSWORD}"', "masterauth": f'"{PASSWORD}"', "save": '""'}
+        one.start(**login)
+        two.start(**login, replicaof=f"127.0.0.1 {one.port}")
+        for sentinel in self.sentinels:
+            sentinel.start(
+                sentinel=f"monitor main 127.0.0.1 {one.port} 2\ndown-after-milliseconds main 400\n"
+                f'failover-timeout main 2000\nauth-pass main "{PASSWORD}"'
+            )
+        wait_until("the Sentinels know each other and the replica", self.know, seconds=20)
+
+    def know(self) -> bool:
+        import redis
+
+        for sentinel in self.sentinels:
+            client = redis.Redis(port=sentinel.port)
+            state: Any = client.sentinel_master("main")
+            client.close()
+            if (state["num-other-sentinels"], state["num-slaves"]) != (2, 1):
+                return False
+        return True
+
+
+@pytest.fixture
+def redises(settings: Any) -> Iterator[Redises]:
+    """Redis behind Sentinels, used by this process for as long as the test lasts."""
+    made, before = Redises(), settings.CACHES
+    with running(*made.nodes, *made.sentinels):
+        made.start()
+        settings.CACHES = {"default": cache_settings(made.url)}
+        yield made
+        settings.CACHES = before
+    shutil.rmtree(made.place, ignore_errors=True)
+
+
+def _refused() -> bool:
+    request = Request(RequestFactory().get("/"))
+    return not RateLimit().count(request, scope="anonymous", key=lambda group, request: "somebody")
+
+
+def _works_again() -> bool:
+    cache.set("after", 2, 60)
+    return bool(cache.get("after") == 2)
+
+
+async def _heard(url: str) -> bytes:
+    client = async_redis_client(url)
+    async with client, client.pubsub() as subscription:
+        await subscription.subscribe("news")
+        await subscription.get_message(timeout=5)
+        await client.publish("news", "hello")
+        message = await subscription.get_message(timeout=5)
+        return bytes(message["data"]) if message else b""
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_cache_limits_and_workers_survive_the_loss_of_the_primary(redises, settings):
+    from asgiref.sync import async_to_sync
+
+    settings.API_RATES = settings.API_RATES | {"anonymous": ["2/h"]}
+    user = make_user()
+    make_company("SBUX", "95.00")
+    make_merchant("STARBUCKS", "SBUX")
+    broker = broker_of(redises.url, queues=["transactions"])
+    sender = Celery("sender", broker=broker.url, set_as_current=False)
+    sender.conf.broker_transport_options = broker.transport_options
+
+    def pending(rows: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit) "
+                "SELECT %s, now() - n * interval '1 minute', 'STARBUCKS', 'STARBUCKS', 4.50, 4.50 "
+                "FROM generate_series(1, %s) AS n",
+                [user.pk, rows],
+            )
+
+    def completed() -> int:
+        return Transaction.objects.filter(status="completed").count()
+
+    with celery_worker(concurrency=1, queues="transactions", environment={"REDIS_URL": redises.url}, app=sender):
+        pending(5)
+        sender.send_task("process_transactions", kwargs={"priority": 0}, queue="transactions", priority=0)
+        wait_until("the first are booked", lambda: completed() == 5, seconds=30)
+        assert async_to_sync(_heard)(redises.url) == b"hello"
+        cache.set("before", 1, 60)
+        assert [_refused(), _refused(), _refused()] == [False, False, True]
+
+        redises.nodes[0].kill()
+        assert cache.get("before") in (1, None)  # an answer, whatever it is
+        assert _refused() in (False, True)
+        wait_until("the cache works", _works_again, seconds=20)
+        assert redis_client().info()["tcp_port"] == redises.nodes[1].port
+        _refused(), _refused()
+        assert _refused()
+
+        # A purchase whose message went down with the old primary: beat's sweep finds it.
+        pending(5)
+
+        def sweep() -> bool:
+            try:
+                sender.send_task("sweep_stuck", queue="transactions", retry=False)
+            except Exception:  # the sender's own connection is the old one, once
+                sender.pool.force_close_all()
+            return completed() == 10
+
+        wait_until("the rest is booked", sweep, seconds=40)
+        assert async_to_sync(_heard)(redises.url) == b"hello"
+    assert list(ledger_verify()) == []
+    sender.close()
+    assert django_settings.REDIS_URL.startswith("redis://")

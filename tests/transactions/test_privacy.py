@@ -1,0 +1,210 @@
+"""What is held about a person: all of it is given out, and after an erasure nothing tells who it was."""
+
+import csv
+import io
+import json
+import zipfile
+from decimal import Decimal
+
+import pytest
+from django.apps import apps
+from django.core.files.base import ContentFile
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.models import ForeignKey, OneToOneField
+from django.urls import reverse
+
+from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
+from transactions.models import (
+    BackgroundTask,
+    Goal,
+    Holding,
+    Notification,
+    Order,
+    StatementImport,
+    Transaction,
+    TransactionDelta,
+    User,
+    UserSetting,
+)
+from transactions.services.ingest import statement_run, statement_upload
+from transactions.services.ledger import ledger_verify
+from transactions.services.privacy import erase_run, export_run, person_erase, person_export, person_tables
+from transactions.services.processing import transactions_process
+
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+
+NAME = "Xanthippe Quill"
+BANK = "Date,Description,Amount\n2026-11-01,STARBUCKS 1234 ATHENS,4.50\nnever,Xanthippe,1\n"
+
+
+@pytest.fixture
+def person() -> User:
+    """A customer with something in every table that holds anything."""
+    make_company("SBUX", "95.00")
+    make_merchant("STARBUCKS", "SBUX")
+    user = make_user(
+        "xanthippe@example.com", name=NAME, first_name="Xanthippe", last_name="Quill", phone="555-0100", city="Athens",
+        address="1 Agora, Xanthippe's", account_number="I7777777", user_guid="USR-I7777777",
+    )  # fmt: skip
+    statement = statement_upload(
+        user=user, filename="Xanthippe.csv", content=ContentFile(BANK.encode()), requested_by=user, send=False
+    )
+    statement_run(task_id=statement.task_id)
+    make_transaction(user, description="for Xanthippe")
+    transactions_process()
+    Notification.objects.create(user=user, title="Dear Xanthippe", message="m")
+    Goal.objects.create(user=user, title="Xanthippe's goal", target_amount=Decimal(5))
+    UserSetting.objects.create(user=user, setting_key="nick", setting_value="Xanthippe")
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE legacy_ids, legacy_rows")  # no model's: the end of a test does not empty them
+        cursor.execute("INSERT INTO legacy_ids (source_table, legacy_id, user_id) VALUES ('users', 7, %s)", [user.pk])
+        cursor.execute("INSERT INTO legacy_rows VALUES ('users', '7', 'rest', '{\"dob\": \"Xanthippe\"}')")
+        cursor.execute(
+            "INSERT INTO legacy_rows VALUES ('goals', '1', 'row', '{\"user_id\": \"7\", \"title\": \"Xanthippe\"}')"
+        )
+        cursor.execute(
+            "INSERT INTO legacy_rows VALUES ('goals', '2', 'row', '{\"user_id\": \"8\", \"title\": \"somebody else\"}')"
+        )
+    return user
+
+
+def _everything() -> str:
+    """The whole database as text, but for what Django itself keeps."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+            "WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition"
+        )
+        tables = [row[0] for row in cursor.fetchall()]
+        texts = []
+        for table in tables:
+            cursor.execute(f"SELECT coalesce(string_agg(t::text, ' '), '') FROM {table} AS t")
+            texts.append(f"{table}: {cursor.fetchone()[0]}")
+    return "\n".join(texts)
+
+
+def test_every_table_that_names_a_person_is_declared():
+    declared = {(table.model, table.column) for table in person_tables()}
+    missing = []
+    for model in apps.get_models():
+        if model._meta.proxy:
+            continue
+        for field in model._meta.concrete_fields:
+            names = isinstance(field, ForeignKey | OneToOneField) and field.related_model is User
+            if (names or field.name == "user_id") and (model, field.attname) not in declared:
+                missing.append(f"{model.__name__}.{field.attname}")
+    assert not missing, f"say with person_table() what becomes of these when a person is erased: {missing}"
+
+
+def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(person):
+    uploaded = StatementImport.objects.get().file
+    assert uploaded.storage.exists(uploaded.name)
+    before = Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares
+    done = person_erase(user_id=person.pk)
+    everything = _everything().lower()
+    for word in ("xanthippe", "quill", "555-0100", "i7777777", "agora"):
+        assert word not in everything, everything[max(0, everything.index(word) - 300) : everything.index(word) + 40]
+    assert not uploaded.storage.exists(uploaded.name)
+    assert (Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares) == before
+    assert ledger_verify() == []
+    assert done.rows["transactions"] == 2
+    person.refresh_from_db()
+    assert (person.is_active, person.round_up_enabled, person.has_usable_password()) == (False, False, False)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM legacy_rows")
+        assert cursor.fetchone() == (1,)  # somebody else's
+
+
+def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
+    TransactionDelta.objects.all().delete()
+    person_erase(user_id=person.pk)
+    counted = TransactionDelta.objects.values_list("rows", "amount", "writes")
+    assert {(rows, amount) for rows, amount, _ in counted} == {(0, 0)}
+    assert sum(writes for *_, writes in counted) == 2
+
+
+def test_a_log_in_and_a_token_stop_working(person):
+    client = api_client(person)
+    assert client.get("/api/user/auth/me").status_code == 200
+    person_erase(user_id=person.pk)
+    assert client.get("/api/user/auth/me").status_code == 401
+
+
+@pytest.mark.parametrize("what", ["staff", "twice", "pending", "order"])
+def test_it_is_refused_while_it_would_do_harm(person, what):
+    if what == "staff":
+        person = make_staff()
+    elif what == "twice":
+        person_erase(user_id=person.pk)
+    elif what == "pending":
+        make_transaction(person)
+    else:
+        bought = Transaction.objects.filter(user=person).first()
+        Order.objects.create(
+            user=person, transaction_id=bought.pk, transaction_date=bought.date, ticker="SBUX", amount=Decimal(1),
+            status="queued", execute_after=bought.date,
+        )  # fmt: skip
+    person.refresh_from_db()
+    with pytest.raises(CommandError):
+        call_command("erase_person", person.email, "--yes")
+
+
+def test_the_export_holds_everything_of_the_person_and_nothing_of_others(person, tmp_path):
+    other = make_user("other@example.com")
+    make_transaction(other, "SECRET OF OTHERS")
+    Transaction.objects.filter(user=person).update(description="=cmd()")
+    person_export(user=person, path=tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.testzip() is None
+        names = set(archive.namelist())
+        text = "".join(archive.read(name).decode() for name in names)
+        account = json.loads(archive.read("account.json"))
+        rows = list(csv.DictReader(io.StringIO(archive.read("transactions.csv").decode())))
+    assert {"transactions.csv", "holdings.csv", "notifications.csv", "goals.csv", "ledger_transfers.csv"} <= names
+    assert any(name.startswith("statements/") for name in names)
+    assert account["email"] == "xanthippe@example.com"
+    assert "password" not in account
+    assert "SECRET OF OTHERS" not in text
+    assert len(rows) == 2
+    assert {row["description"] for row in rows} == {"'=cmd()"}  # no spreadsheet runs it
+
+
+def test_a_customer_asks_for_their_data_and_downloads_it(person):
+    client = api_client(person)
+    asked = client.post("/api/user/data-export")
+    assert asked.status_code == 202
+    assert client.post("/api/user/data-export").json()["task_id"] == asked.json()["task_id"]
+    address = f"/api/user/data-export/{asked.json()['task_id']}"
+    assert client.get(address).status_code == 404
+    export_run(task_id=asked.json()["task_id"])
+    reply = client.get(address)
+    assert (reply.status_code, reply["Content-Type"]) == (200, "application/zip")
+    assert zipfile.ZipFile(io.BytesIO(b"".join(reply.streaming_content))).testzip() is None
+    assert api_client(make_user()).get(address).status_code == 404
+
+
+def test_erasing_in_the_admin_asks_for_the_e_mail_and_says_the_effect(person, client):
+    client.force_login(make_staff())
+    address = reverse("admin:transactions_user_erase", args=[person.pk])
+    assert b"cannot be undone" in client.get(address).content
+    assert b"not the e-mail" in client.post(address, {"email": "wrong@example.com", "reason": "r"}).content
+    client.post(address, {"email": person.email.upper(), "reason": "asked by letter"})
+    person.refresh_from_db()
+    assert not person.is_active
+    task = BackgroundTask.objects.get(name="erase_person")
+    erase_run(task_id=task.pk)
+    person.refresh_from_db()
+    assert person.erased_at is not None
+    assert b"Erased at" in client.get(reverse("admin:transactions_user_change", args=[person.pk])).content
+
+
+def test_the_file_in_the_admin(person, client):
+    client.force_login(make_staff())
+    assert client.get(reverse("admin:transactions_user_export", args=[person.pk])).status_code == 405
+    client.post(reverse("admin:transactions_user_export", args=[person.pk]))
+    task = BackgroundTask.objects.get(name="export_person")
+    export_run(task_id=task.pk)
+    reply = client.get(reverse("admin:transactions_user_export_file", args=[person.pk, task.pk]))
+    assert reply["Content-Disposition"].startswith("attachment")
+    reply.close()

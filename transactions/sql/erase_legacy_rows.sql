@@ -1,0 +1,8 @@
+-- What the migration kept of a person beside the tables: their account, rows that name them, and the rest of their transactions.
+DELETE FROM legacy_rows
+USING legacy_ids AS known
+WHERE known.user_id = %(user)s
+  AND ((legacy_rows.source_table = known.source_table AND legacy_rows.legacy_id = known.legacy_id::text)
+       OR legacy_rows.data->>'user_id' = known.legacy_id::text
+       OR (legacy_rows.source_table = 'transactions' AND legacy_rows.legacy_id IN (
+            SELECT id::text FROM transactions WHERE user_id = %(user)s)))
