@@ -982,12 +982,25 @@ def _partitions(period: Period, links: Links) -> Content:
 
 
 def _replicas(period: Period, links: Links) -> Content:
-    rows, now = selectors.replicas(), timezone.now()
-    if not rows:
+    rows, ours, now = selectors.replicas(), selectors.replica_of_reads(), timezone.now()
+    if not rows and ours is None:
         return Content(
             empty="No replica streams from this database. Reads of analytics go to the primary.", counted_at=now
         )
+    figures = []
+    if ours is not None:
+        lag = "–" if ours.lag_seconds is None else f"{ours.lag_seconds:,.1f} s"
+        figures = [
+            Figure(
+                "Reads of analytics",
+                "on the replica" if ours.used else "on the primary",
+                ours.reason,
+                tone="" if ours.used else "bad",
+            ),
+            Figure("Behind", lag, "" if ours.lag_bytes is None else f"{ours.lag_bytes:,} bytes"),
+        ]
     return Content(
+        figures=figures,
         table=Table(
             ["Replica", "State", "Bytes behind", "Seconds behind"],
             [

@@ -21,7 +21,7 @@ from kombu.exceptions import ChannelError
 
 from kamioi_site.cache import FamilyFigures, family_figures
 from kamioi_site.db.partitions import PartitionStatus, partitions_status
-from kamioi_site.db.replica import read_connection
+from kamioi_site.db.replica import ReplicaState, read_connection, replica_is_set, replica_state
 from llm_center.services.review import queue_totals_lately
 from transactions.legacy.state import state_read
 from transactions.money import ZERO
@@ -615,7 +615,7 @@ class Connections:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaState:
+class StandbyState:
     """A standby as the primary sees it."""
 
     name: str
@@ -773,12 +773,17 @@ _REPLICAS = """
 """
 
 
-def replicas() -> list[ReplicaState]:
+def replica_of_reads() -> ReplicaState | None:
+    """The replica that reads of analytics go to; None when none is set."""
+    return replica_state() if replica_is_set() else None
+
+
+def replicas() -> list[StandbyState]:
     """Standbys that stream from the primary; none where there are none."""
     # The primary knows them, so this is asked there.
     with transaction.atomic(), transaction.get_connection().cursor() as cursor:
         cursor.execute(_REPLICAS)
-        return [ReplicaState(*row) for row in cursor.fetchall()]
+        return [StandbyState(*row) for row in cursor.fetchall()]
 
 
 def migration_stand(*, most: int = 5) -> MigrationStand | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import IO, Any, Final, cast
 
 from dateutil.relativedelta import relativedelta
@@ -220,7 +221,7 @@ _ACTIVE = """
           SELECT FROM reports WHERE reports.user_id = customer_months.user_id AND kind = 'statement'
              AND reports.period = %(month)s AND format = 'csv'
       )
-      AND EXISTS (SELECT FROM users WHERE users.id = customer_months.user_id)
+      AND EXISTS (SELECT FROM users WHERE users.id = customer_months.user_id AND erased_at IS NULL)
     ORDER BY user_id
 """
 
@@ -291,7 +292,7 @@ def _store(wanted: _Wanted, format_: str, file: IO[bytes], rows: int, stored: li
     report, _ = Report.objects.update_or_create(**key, defaults=values)
     if before is not None:
         old = before.file.name
-        transaction.on_commit(lambda: default_storage.delete(old))
+        transaction.on_commit(partial(default_storage.delete, old))
     return report
 
 
@@ -308,6 +309,15 @@ def _mailing() -> Iterator[Any]:
     finally:
         with suppress(Exception):
             mail.close()
+
+
+def reports_erase(user: User) -> int:
+    """Delete the statements of somebody who is erased; the files go with the commit. Returns how many."""
+    reports = list(Report.objects.filter(user=user))
+    for report in reports:
+        transaction.on_commit(partial(default_storage.delete, report.file.name))
+    Report.objects.filter(pk__in=[report.pk for report in reports]).delete()
+    return len(reports)
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
