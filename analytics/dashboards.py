@@ -22,7 +22,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
 from analytics import selectors
-from analytics.selectors import Period
+from analytics.selectors import Period, VolumeDay, VolumeTotals
 from kamioi_site.streaming import csv_line
 from transactions.models import User
 from transactions.money import ZERO
@@ -80,7 +80,7 @@ class Series:
     """One row of bars, or one line. Colours are CSS colours or variables of the admin's theme."""
 
     label: str
-    values: list[float | None]
+    values: Sequence[float | None]
     colour: str
     line: bool = False
     """A line over the bars, with its own scale on the right."""
@@ -129,10 +129,18 @@ class Content:
 
 
 class Links:
-    """Addresses of the rows behind a figure, for who may see them; nothing for others."""
+    """Addresses of the rows behind a figure, for who may see them and nothing for others; and what panels of a page share."""
 
     def __init__(self, user: User | AnonymousUser) -> None:
         self._user = user
+        self._known: dict[Any, Any] = {}
+
+    def once(self, read: Callable[..., Any], *asked: Any) -> Any:
+        """What the function answers, asked once for all panels of a page."""
+        key = (read, asked)
+        if key not in self._known:
+            self._known[key] = read(*asked)
+        return self._known[key]
 
     def to(
         self, model: str, first: date | None = None, last: date | None = None, *, column: str = "date", **filters: str
@@ -334,7 +342,7 @@ def _stacked(
 def _proposals(period: Period, links: Links) -> Content:
     rows, totals = selectors.proposals_by_day(period), selectors.proposal_totals(period)
     before = selectors.proposal_totals(period.before)
-    counted = selectors.rollups_counted_at()
+    counted = links.once(selectors.rollups_counted_at)
     if not rows and not totals.count:
         return Content(empty="No proposals were made in this period.", counted_at=counted)
     axis = Axis(period)
@@ -416,7 +424,7 @@ def _waited(seconds: float | None) -> str:
 
 
 def _quality(period: Period, links: Links) -> Content:
-    rows, counted = selectors.review_by_day(period), selectors.rollups_counted_at()
+    rows, counted = selectors.review_by_day(period), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="Nothing was decided in this period.", counted_at=counted)
     people, automatic = sum(row.people for row in rows), sum(row.automatic for row in rows)
@@ -545,9 +553,16 @@ _STATUSES: Final = {
 }  # fmt: skip
 
 
+def _volumes(period: Period, links: Links) -> tuple[list[VolumeDay], VolumeTotals, VolumeTotals]:
+    """The rows of the period, its sums, and the sums of the period before, from one reading."""
+    read = links.once(selectors.volume_by_day, Period(period.before.first, period.last))
+    now = [row for row in read if row.date >= period.first]
+    before = [row for row in read if row.date < period.first]
+    return now, VolumeTotals.of(now), VolumeTotals.of(before)
+
+
 def _volume(period: Period, links: Links) -> Content:
-    rows, counted = selectors.volume_by_day(period), selectors.rollups_counted_at()
-    totals, before = selectors.volume_totals(period), selectors.volume_totals(period.before)
+    (rows, totals, before), counted = _volumes(period, links), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="No transactions in this period.", counted_at=counted)
     axis = Axis(period)
@@ -582,10 +597,10 @@ def _volume(period: Period, links: Links) -> Content:
 
 
 def _invested(period: Period, links: Links) -> Content:
-    rows, counted = selectors.revenue_by_day(period), selectors.rollups_counted_at()
+    (every, totals, before), counted = _volumes(period, links), links.once(selectors.rollups_counted_at)
+    rows = [row for row in every if row.status == "completed"]
     if not rows:
         return Content(empty="Nothing was invested in this period.", counted_at=counted)
-    totals, before = selectors.volume_totals(period), selectors.volume_totals(period.before)
     axis = Axis(period)
     per = totals.invested / totals.completed if totals.completed else None
     return Content(
@@ -593,13 +608,13 @@ def _invested(period: Period, links: Links) -> Content:
             Figure("Invested", money(totals.invested), _change(totals.invested, before.invested)),
             Figure("A purchase", money(per), "invested on average"),
         ],
-        chart=Chart("line", axis.labels, [Series("invested", axis.sums((r.date, r.invested) for r in rows), GREEN)], unit="$"),
+        chart=Chart("line", axis.labels, [Series("invested", axis.sums((r.date, r.investable) for r in rows), GREEN)], unit="$"),
         table=Table(
             ["Day", "Purchases", "Invested ($)"],
             [
                 [
                     _text(r.date, links.to("transactions_transaction", r.date, r.date, status="completed")),
-                    _count(r.transactions), _dollars(r.invested),
+                    _count(r.transactions), _dollars(r.investable),
                 ]
                 for r in rows
             ],
@@ -609,7 +624,7 @@ def _invested(period: Period, links: Links) -> Content:
 
 
 def _tickers(period: Period, links: Links) -> Content:
-    rows, counted = selectors.top_tickers(period), selectors.rollups_counted_at()
+    rows, counted = selectors.top_tickers(period), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="Nothing was invested in this period.", counted_at=counted)
     to = [links.to("transactions_transaction", period.first, period.last, ticker=row.ticker) for row in rows]
@@ -633,7 +648,7 @@ _ACCOUNT_COLOURS: Final = {"individual": PRIMARY, "family": SECOND, "business": 
 
 def _users(period: Period, links: Links) -> Content:
     half_a_year = Period(min(period.first, selectors.months_before(period.last, 5)), period.last)
-    rows, counted = selectors.active_users_by_month(half_a_year), selectors.rollups_counted_at()
+    rows, counted = selectors.active_users_by_month(half_a_year), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="Nobody made a purchase in these months.", counted_at=counted)
     months = sorted({row.month for row in rows})
@@ -665,10 +680,10 @@ def _users(period: Period, links: Links) -> Content:
 
 # --- Finance ----------------------------------------------------------------------------------------------------------
 def _revenue(period: Period, links: Links) -> Content:
-    rows, counted = selectors.revenue_by_day(period), selectors.rollups_counted_at()
+    (every, totals, before), counted = _volumes(period, links), links.once(selectors.rollups_counted_at)
+    rows = [row for row in every if row.status == "completed"]
     if not rows:
         return Content(empty="No fees were earned in this period.", counted_at=counted)
-    totals, before = selectors.volume_totals(period), selectors.volume_totals(period.before)
     axis = Axis(period)
     return Content(
         figures=[
@@ -676,13 +691,13 @@ def _revenue(period: Period, links: Links) -> Content:
             Figure("A day", money(totals.fees / period.days), "on average"),
             Figure("Of what was invested", percent(totals.fees / totals.invested if totals.invested else None)),
         ],
-        chart=Chart("bar", axis.labels, [Series("fees", axis.sums((r.date, r.fees) for r in rows), GREEN)], unit="$"),
+        chart=Chart("bar", axis.labels, [Series("fees", axis.sums((r.date, r.fee) for r in rows), GREEN)], unit="$"),
         table=Table(
             ["Day", "Purchases", "Fees ($)"],
             [
                 [
                     _text(r.date, links.to("transactions_transaction", r.date, r.date, status="completed")),
-                    _count(r.transactions), _dollars(r.fees),
+                    _count(r.transactions), _dollars(r.fee),
                 ]
                 for r in rows
             ],
@@ -699,7 +714,7 @@ _KINDS: Final = {
 
 
 def _ledger(period: Period, links: Links) -> Content:
-    rows, counted = selectors.ledger_by_day(period), selectors.ledger_counted_at()
+    rows, counted = selectors.ledger_by_day(period), links.once(selectors.ledger_counted_at)
     if not rows:
         return Content(empty="Nothing was booked in this period.", counted_at=counted)
     axis = Axis(period)
@@ -729,7 +744,7 @@ def _ledger(period: Period, links: Links) -> Content:
 
 
 def _accounts(period: Period, links: Links) -> Content:
-    rows, counted = selectors.accounts(period), selectors.ledger_counted_at()
+    rows, counted = selectors.accounts(period), links.once(selectors.ledger_counted_at)
     return Content(
         table=Table(
             ["Account", "Name", "Type", "Debit ($)", "Credit ($)", "Balance ($)"],
@@ -779,7 +794,7 @@ def _amortization(period: Period, links: Links) -> Content:
 
 
 def _cost(period: Period, links: Links) -> Content:
-    rows, counted = selectors.cost_by_month(last=period.last), selectors.rollups_counted_at()
+    rows, counted = selectors.cost_by_month(last=period.last), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="No month has anything that costs.", counted_at=counted)
     newest, (per_transaction, per_user) = rows[-1], selectors.COST_TARGETS

@@ -6,7 +6,7 @@ Everything goes over `read_connection()` and is given up after `STATEMENT_MILLIS
 says so, never a page that hangs. Dollars are `Decimal`, days UTC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -196,8 +196,8 @@ _PROPOSALS = """
 
 def proposal_totals(period: Period) -> ProposalTotals:
     """All proposals made in the period, by what became of them."""
-    *counts, confidence = _rows(_PROPOSALS, first=period.first, last=period.last)[0]
-    return ProposalTotals(*(int(count) for count in counts), average_confidence=confidence)
+    pending, approved, rejected, automatic, confidence = _rows(_PROPOSALS, first=period.first, last=period.last)[0]
+    return ProposalTotals(int(pending), int(approved), int(rejected), int(automatic), confidence)
 
 
 _AGES: Final = (
@@ -307,6 +307,19 @@ class VolumeTotals:
     invested: Decimal
     fees: Decimal
 
+    @classmethod
+    def of(cls, rows: Iterable[VolumeDay]) -> "VolumeTotals":
+        """The sums of these days."""
+        rows = list(rows)
+        completed = [row for row in rows if row.status == "completed"]
+        return cls(
+            transactions=sum(row.transactions for row in rows),
+            amount=sum((row.amount for row in rows), ZERO),
+            completed=sum(row.transactions for row in completed),
+            invested=sum((row.investable for row in completed), ZERO),
+            fees=sum((row.fee for row in completed), ZERO),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TickerTotal:
@@ -341,17 +354,9 @@ def volume_by_day(period: Period) -> list[VolumeDay]:
     ]  # fmt: skip
 
 
-_VOLUME = """
-    SELECT coalesce(sum(transactions), 0), coalesce(sum(amount), 0.00), coalesce(sum(transactions) FILTER (WHERE status = 'completed'), 0),
-           coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0.00), coalesce(sum(fee) FILTER (WHERE status = 'completed'), 0.00)
-    FROM analytics_volume WHERE date BETWEEN %(first)s AND %(last)s
-"""
-
-
 def volume_totals(period: Period) -> VolumeTotals:
     """All transactions of the period."""
-    count, amount, completed, invested, fees = _rows(_VOLUME, first=period.first, last=period.last)[0]
-    return VolumeTotals(int(count), amount, int(completed), invested, fees)
+    return VolumeTotals.of(volume_by_day(period))
 
 
 _TICKERS = """
@@ -794,4 +799,6 @@ def migration_stand(*, most: int = 5) -> MigrationStand | None:
     runs = _rows(
         "SELECT command, status, rows_done, started_at FROM migration_runs ORDER BY id DESC LIMIT %(most)s", most=most
     )
-    return MigrationStand(state.phase, state.dual_write, state.error, [*runs])  # type: ignore[list-item]
+    return MigrationStand(
+        state.phase, state.dual_write, state.error, [(command, status, rows, at) for command, status, rows, at in runs]
+    )

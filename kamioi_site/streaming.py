@@ -74,7 +74,8 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 
 async def _piece_by_piece(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await sync_to_async(next)(pieces, None)) is not None:
+    take = sync_to_async(lambda: next(pieces, b""))
+    while piece := await take():
         yield piece
 
 

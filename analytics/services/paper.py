@@ -191,7 +191,7 @@ class Paper:
         canvas.doForm(_PAGES)
         canvas.restoreState()
         canvas.showPage()
-        page = canvas._doc.Pages.pages[-1]
+        page = canvas._doc.Pages.pages[-1]  # type: ignore[attr-defined]  # nothing public leads there
         packed = pdfdoc.PDFStream(content=zlib.compress(page.stream.encode("latin-1")), filters=[])
         packed.dictionary["Filter"] = pdfdoc.PDFName("FlateDecode")
         page.Contents, page.stream = packed, None

@@ -193,7 +193,7 @@ _HOLDINGS: Final = (
 def statement_write(files: Files, *, user: User, month: date, told: Told) -> int:
     """A customer's month; returns the number of transactions. Raises BooksDiffer."""
     start, end = month_bounds(month)
-    bounds = {"user": user.pk, "start": start, "end": end}
+    bounds: dict[str, Any] = {"user": user.pk, "start": start, "end": end}
     with _snapshot() as cursor:
         cursor.execute(_TOTALS, bounds)
         totals = StatementTotals(*cursor.fetchone())
@@ -207,7 +207,8 @@ def statement_write(files: Files, *, user: User, month: date, told: Told) -> int
             raise BooksDiffer
         cursor.execute(_HELD, bounds)
         held = [
-            Held(*row, None if row[-1] is None else rounded(row[2] * row[-1], CENT)) for row in cursor.fetchall()
+            Held(ticker, name, shares, cost, price, None if price is None else rounded(shares * price, CENT))
+            for ticker, name, shares, cost, price in cursor.fetchall()
         ]  # fmt: skip
         paper = Paper(
             files.pdf, title="Account statement", subject=month_name(month),

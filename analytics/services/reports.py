@@ -253,7 +253,7 @@ def _make(wanted: _Wanted, *, told: Told) -> list[Report]:
 
 @contextmanager
 def _as_text(file: IO[bytes]) -> Iterator[IO[str]]:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)  # type: ignore[type-var]
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
     text.write("\ufeff")  # spreadsheets read names right only with it
     yield text
     text.flush()
@@ -283,7 +283,7 @@ def _store(wanted: _Wanted, format_: str, file: IO[bytes], rows: int, stored: li
     place = f"reports/{wanted.period:%Y/%m}/{shelf}/{uuid.uuid4().hex}.{format_}"
     name = default_storage.save(place, File(file))
     stored.append(name)
-    key = {"kind": wanted.kind, "period": wanted.period, "user": wanted.user, "format": format_}
+    key: dict[str, Any] = {"kind": wanted.kind, "period": wanted.period, "user": wanted.user, "format": format_}
     before = Report.objects.select_for_update().filter(**key).first()
     values: dict[str, Any] = {
         "task": wanted.task, "file": name, "size": size, "sha256": digest.hexdigest(), "rows": rows, "made_at": timezone.now(),
@@ -292,7 +292,7 @@ def _store(wanted: _Wanted, format_: str, file: IO[bytes], rows: int, stored: li
     report, _ = Report.objects.update_or_create(**key, defaults=values)
     if before is not None:
         old = before.file.name
-        transaction.on_commit(partial(default_storage.delete, old))
+        transaction.on_commit(partial(default_storage.delete, str(old)))
     return report
 
 
@@ -315,7 +315,7 @@ def reports_erase(user: User) -> int:
     """Delete the statements of somebody who is erased; the files go with the commit. Returns how many."""
     reports = list(Report.objects.filter(user=user))
     for report in reports:
-        transaction.on_commit(partial(default_storage.delete, report.file.name))
+        transaction.on_commit(partial(default_storage.delete, str(report.file.name)))
     Report.objects.filter(pk__in=[report.pk for report in reports]).delete()
     return len(reports)
 

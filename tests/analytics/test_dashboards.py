@@ -96,7 +96,7 @@ def _everything(days: int = 3) -> None:
 def test_every_panel_shows_its_figures(staff_client, dashboard, subtests):
     _everything()
     assert staff_client.get(f"/admin/dashboards/{dashboard}/").status_code == 200
-    for panel in dashboard_of(dashboard).panels:  # type: ignore[union-attr]
+    for panel in dashboard_of(dashboard).panels:
         with subtests.test(panel.name):
             shown = panel_show(panel, Period.of_days(30), dashboards.Links(make_staff()))
             assert shown.error == ""
@@ -359,7 +359,7 @@ def test_counting_the_ledger_again_counts_nothing_twice(monkeypatch):
     assert LedgerDay.objects.get(kind="journal").rows == 8
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_booking_that_commits_late_is_counted():
     """Its id is smaller than one that is committed already: the count waits for it."""
     from threading import Event, Thread

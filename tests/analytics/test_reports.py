@@ -131,7 +131,7 @@ def test_what_was_taken_back_is_in_no_total():
 def test_books_that_differ_are_not_printed():
     user = make_user()
     _months_purchases(user)
-    LedgerTransfer.objects.filter(user_id=user.pk, kind="fee").first().delete()  # type: ignore[union-attr]
+    LedgerTransfer.objects.filter(user_id=user.pk, kind="fee").first().delete()
     task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
     report_make(task_id=str(task.pk))
     task.refresh_from_db()
@@ -207,7 +207,7 @@ def test_a_reconciliation_says_what_differs():
     made = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff))
     assert made["pdf"].rows == 0
     assert "differs" not in _text_of(made["pdf"])
-    user.holdings.update(cost_basis=Decimal("1.00"))  # type: ignore[attr-defined]
+    user.holdings.update(cost_basis=Decimal("1.00"))
     made = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff, again=True))
     assert made["csv"].rows == 1
     assert [row[:2] for row in _csv_of(made["csv"]) if row[:1] == ["holding"]] == [["holding", str(user.pk)]]
@@ -427,7 +427,7 @@ def test_reports_are_for_finance_and_admins():
 
 
 # --- end to end -------------------------------------------------------------------------------------------------------
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_worker_makes_the_statement_that_a_customer_asked_for():
     user = make_user(name="Maya Chen", account_number="I7")
     _months_purchases(user, 40)
