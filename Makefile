@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install browser servers run cluster stop test lint types audit migrations-check bench worker beat shell clean
+.PHONY: help install browser servers run cluster stop test chaos lint types audit migrations-check bench worker beat shell clean
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -58,7 +58,7 @@ browser:
 	fi
 
 # Programs of Debian's that tests drive for real, as program:package. Without them those tests are skipped and say so.
-PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus
+PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus faketime:faketime
 
 servers:
 	@missing=; for pair in $(PROGRAMS); do \
@@ -77,6 +77,10 @@ servers:
 
 test: install browser servers lint types migrations-check ## all checks and tests
 	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# Faults under load, with the times that are shipped; CHAOS_HURRY=1 sweeps every two seconds instead of every minute.
+chaos: install servers ## every fault against the whole cluster, a table of what came of it; RECORD=1 writes docs/faults.md
+	@env -u DJANGO_SETTINGS_MODULE CHAOS_HURRY="$(CHAOS_HURRY)" RECORD="$(RECORD)" $(BIN)/python -m pytest -n 0 -m chaos tests/chaos $(ARGS)
 
 lint: install ## ruff
 	@$(BIN)/python -m ruff check .
