@@ -35,6 +35,7 @@ from django.conf import settings
 from kamioi_site.broker import broker_of
 from kamioi_site.cluster import Cluster
 from tests import cluster as local
+from tests.chaos.model import ModelServer
 from transactions.sql import statement
 
 QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
@@ -94,6 +95,7 @@ class House:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.sent = Sent()
+        self.model: ModelServer | None = None
         # Names of tasks that may take longer while this fault lasts.
         self.slow_tasks: list[str] = []
         self._lock = threading.Lock()
