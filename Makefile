@@ -97,8 +97,8 @@ migrations-check: install ## models and migrations agree
 	@env -u DJANGO_SETTINGS_MODULE KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: install ## one benchmark (NAME=processing) or all of them
-	@set -e; for name in $(or $(NAME),$$(cd benchmarks && ls *.py | sed 's/\.py$$//' | grep -vx -e __init__ -e common)); do \
-		$(BIN)/python -m benchmarks.$$name; \
+	@set -e; for name in $(or $(NAME),$$(cd benchmarks && ls *.py | sed 's/\.py$$//' | grep -vx -e __init__ -e common -e load_users)); do \
+		$(BIN)/python -m benchmarks.$$name $(if $(NAME),$(ARGS)); \
 	done
 
 worker: install ## one Celery worker for every queue, in the foreground

@@ -24,8 +24,9 @@ class Entry(ModelEntry):
 
     def __init__(self, model: PeriodicTask, app: Any = None) -> None:
         """Take it from its row."""
-        if _is_ahead(model.last_run_at):
-            logger.warning("%s is said to have run at %s, which has not come yet", model.name, model.last_run_at)
+        last = model.last_run_at or model.date_changed  # what stands for it before the first run
+        if _is_ahead(last):
+            logger.warning("%s is said to have run at %s, which has not come yet", model.name, last)
             model.last_run_at = timezone.now()
         super().__init__(model, app=app)
 

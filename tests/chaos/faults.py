@@ -206,7 +206,9 @@ def _model_hangs(house: House) -> None:
     house.model.answers.clear()
     house.slow_tasks = ["run_llm_queue"]
     for number in range(20):
-        house.purchase(2 + number, f"purchase-{os.urandom(4).hex()}", shop=f"QWXY {chr(65 + number)}{chr(70 + number)}OLVE GUILD")
+        house.purchase(
+            2 + number, f"purchase-{os.urandom(4).hex()}", shop=f"QWXY {chr(65 + number)}{chr(70 + number)}OLVE GUILD"
+        )
     house.run_queue(f"queue-{os.urandom(4).hex()}")
 
 
@@ -269,7 +271,13 @@ FAULTS = [
     Fault("messages that cannot be read", poisoned_messages),
     Fault("garbage in the broker's list", _garbage),
     Fault("a row that cannot be booked", _poisoned_row, heal=lambda house, _: _poisoned_row_failed(house), hold=6),
-    Fault("a model that takes the question and says nothing, for 25 s", _model_hangs, heal=_model_answers, hold=25, rounds=1),
+    Fault(
+        "a model that takes the question and says nothing, for 25 s",
+        _model_hangs,
+        heal=_model_answers,
+        hold=25,
+        rounds=1,
+    ),
     Fault("a task that kills its worker", a_task_that_kills_its_worker, heal=at_most_four_died, hold=30, rounds=1),
     Fault("a statement whose worker dies each time", _statement_that_kills, rounds=1, seconds=300),
     Fault("a worker two hours ahead, for 30 s", _worker_of_another_time, heal=end, hold=30, rounds=1),
@@ -302,7 +310,7 @@ def _gentle_ones_over(house: House, beat: "subprocess.Popen[bytes]") -> None:
 
 # The bounded part: on the small cluster, where one pool has every queue.
 QUICK = [
-    Fault("a second beat; doubled, reordered and unreadable messages; a row that cannot be booked", _gentle_ones, heal=_gentle_ones_over, hold=5, rounds=1),
+    Fault("two beats; doubled, reordered, unreadable messages; an unbookable row", _gentle_ones, heal=_gentle_ones_over, hold=5, rounds=1),
     Fault("kill -9 of the worker pool, and a message lost", _worker_of_all, rounds=1),
     Fault("kill -9 of a web", _webs_one_by_one, rounds=1),
     Fault("kill -9 of Redis, its data lost", _redis_loses_everything, rounds=1),
@@ -315,7 +323,9 @@ def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
     """A disk of its own size; skipped where we may not mount."""
     place.mkdir(exist_ok=True)
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
     )
     if done.returncode != 0:
         pytest.skip(f"a small disk needs the right to mount: {done.stderr.decode().strip()}")

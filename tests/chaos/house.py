@@ -241,7 +241,9 @@ class House:
         """One purchase, at this shop, at one of the directory or at one that nobody knows."""
         with self._lock:
             self.sent.purchases.add(key)
-        shop = shop or (f"SHOP{chr(65 + hash(key) % MERCHANTS)}" if known else f"ZQXV {chr(65 + hash(key) % 26)}RBLE WORKS")
+        shop = shop or (
+            f"SHOP{chr(65 + hash(key) % MERCHANTS)}" if known else f"ZQXV {chr(65 + hash(key) % 26)}RBLE WORKS"
+        )
         amount = f"{4 + hash(key) % 40}.50"
         found = self._ask(user, "/api/transactions", key, {"merchant": shop, "amount": amount, "description": key})
         if found is not None:
@@ -270,7 +272,9 @@ class House:
             with self._lock:
                 self.sent.tasks.add(str(found["task_id"]))
 
-    def _ask(self, user: int, path: str, key: str, body: Any, *, kind: str = "application/json") -> dict[str, Any] | None:
+    def _ask(
+        self, user: int, path: str, key: str, body: Any, *, kind: str = "application/json"
+    ) -> dict[str, Any] | None:
         """Until there is an answer. None: the request was refused, or nobody answered all the while."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.tokens[user]}", "Content-Type": kind, "Idempotency-Key": key}
@@ -386,7 +390,9 @@ class House:
         with contextlib.suppress(psycopg2.Error, AssertionError, OSError):
             return str(
                 self.sql("SELECT status, count(*) FROM transactions GROUP BY 1")
-                + self.sql("SELECT name, status, attempts, error FROM background_tasks WHERE finished_at IS NULL LIMIT 5")
+                + self.sql(
+                    "SELECT name, status, attempts, error FROM background_tasks WHERE finished_at IS NULL LIMIT 5"
+                )
             )
         return f"PostgreSQL does not answer; {self.sent.failures} requests failed"
 
@@ -423,7 +429,11 @@ class House:
             if status not in {"completed", "failed"} or (status == "failed" and not error):
                 lost.append(f"task {task} is {status}, {error!r}")
         for key, task in sent.statements.items():
-            if outcomes.get(task, ("",))[0] == "completed" and rows.get(key, 0) < STATEMENT_ROWS and not key.endswith("big"):
+            if (
+                outcomes.get(task, ("",))[0] == "completed"
+                and rows.get(key, 0) < STATEMENT_ROWS
+                and not key.endswith("big")
+            ):
                 lost.append(f"{key}: {rows.get(key, 0)} of {STATEMENT_ROWS} rows")
         books = [" ".join(map(str, row)) for row in self.sql(statement("verify_ledger"), {})]
         return Verdict(
@@ -434,9 +444,7 @@ class House:
 
 
 @contextlib.contextmanager
-def furnished_house(
-    home: Path, *arguments: str, sweep_seconds: int | None, **environment: str
-) -> Iterator[House]:
+def furnished_house(home: Path, *arguments: str, sweep_seconds: int | None, **environment: str) -> Iterator[House]:
     """A cluster with customers and a running load, until the end of the block."""
     environment |= {"API_RATE_AUTHENTICATED": "", "API_RATE_ANONYMOUS": ""}
     with local.local_cluster(home, *arguments, **environment):

@@ -163,7 +163,8 @@ def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
 def _put_back(task: BackgroundTask, error: Exception) -> None:
     """For the sweep. When the database is still away, silence says the same a little later."""
     try:
-        connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
         _ours(task).update(status=BackgroundTask.Status.QUEUED, error=f"put back: {type(error).__name__}")
     except DatabaseError:
         return

@@ -138,7 +138,8 @@ def _first_fail(bucket: int, error: Exception, done: Processed, *, now: datetime
         except ROW_ERRORS as again:
             error = again
         cursor.execute(
-            statement("fail_first"), {"bucket": bucket, "reason": f"It cannot be booked: {_reason(error)}"[:255], "now": now}
+            statement("fail_first"),
+            {"bucket": bucket, "reason": f"It cannot be booked: {_reason(error)}"[:255], "now": now},
         )
         found = cursor.fetchone()
     if found is None:
