@@ -135,7 +135,7 @@ def _garbage(house: House) -> None:
 
 def _poisoned_row(house: House) -> None:
     """A purchase that the database refuses to book, whoever tries: its neighbours must not wait for it."""
-    if not house.sql("SELECT FROM pg_constraint WHERE conname = 'chaos_poison'"):
+    if not house.sql("SELECT 1 FROM pg_constraint WHERE conname = 'chaos_poison'"):
         house.sql("ALTER TABLE notifications ADD CONSTRAINT chaos_poison CHECK (message NOT LIKE '%#6666%') NOT VALID")
     for _ in range(3):
         house.purchase(2 + random.randrange(60), f"purchase-{os.urandom(4).hex()}", shop="SHOPA #6666")

@@ -12,6 +12,7 @@ the time from the strike to the last moment it was not.
 """
 
 import contextlib
+import copy
 import hashlib
 import http.client
 import json
@@ -401,7 +402,8 @@ class House:
     # --- Judging ---------------------------------------------------------------------------------------------------
     def judge(self, fault: str, *, struck: int, recovery: float) -> Verdict:
         """Look at everything since the cluster was started."""
-        sent = self.sent
+        with self._lock:  # the load goes on
+            sent = copy.deepcopy(self.sent)
         stored = dict(self.sql("SELECT id, status FROM transactions WHERE source = 'api'"))
         bookings = dict(
             self.sql("SELECT transaction_id, count(*) FROM ledger_transfers WHERE kind = 'purchase' GROUP BY 1")
