@@ -77,6 +77,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
+# Requests that a web process works on at a time; each holds a database connection while it needs one.
+WEB_THREADS = env_int("WEB_THREADS", 16)
 ASGI_APPLICATION = "kamioi_site.asgi.application"
 WSGI_APPLICATION = "kamioi_site.wsgi.application"
 APPEND_SLASH = True
