@@ -26,6 +26,7 @@ from analytics.models import (
     LedgerMark,
     LlmAnalyticsSummary,
     MappingDay,
+    Report,
     RollupPartition,
     TransactionDay,
 )
@@ -53,6 +54,8 @@ from tests.factories import make_company, make_merchant, make_staff, make_transa
 from transactions.models import (
     ApiToken,
     BackgroundTask,
+    Goal,
+    IdempotencyKey,
     JournalEntry,
     Merchant,
     MigrationReject,
@@ -64,6 +67,7 @@ from transactions.models import (
     Transaction,
     TransactionDelta,
     TransactionKey,
+    UserSetting,
 )
 from transactions.services.processing import transactions_process
 
@@ -101,6 +105,9 @@ def _fill(number: int) -> None:
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
         amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
     )  # fmt: skip
+    Goal.objects.create(user=user, title=f"Goal {number}", target_amount=Decimal(100))
+    UserSetting.objects.create(user=user, setting_key="theme", setting_value="dark")
+    IdempotencyKey.objects.create(user=user, key=f"key {number}", fingerprint="0" * 64, status=201)
     ProposalClaim.objects.create(merchant=merchant, claimed_at=timezone.now())
     LlmCall.objects.create(provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1)
     LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")
@@ -146,6 +153,9 @@ def _fill(number: int) -> None:
         day=today - timedelta(days=number), kind="fee", debit_account="10100", credit_account="40100", rows=1, amount=1
     )
     LedgerMark.objects.create(counted_to=0, drawn_to=0, drawn_before=0)
+    Report.objects.create(
+        kind="statement", period=today.replace(day=1), user=user, format="pdf", task=task, file="x.pdf", size=1, rows=0
+    )
     RollupPartition.objects.create(name=f"transactions_{number}", relation=1, written=0, ahead=0)
     TransactionDelta.objects.create(
         day=today, status="pending", rows=1, amount=1, round_up=0, fee=0, investable=0, writes=1
