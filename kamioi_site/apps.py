@@ -12,7 +12,8 @@ class KamioiSiteConfig(AppConfig):
         """Bind the Celery application and register the system checks."""
         from unfold import fields  # noqa: PLC0415
 
-        from kamioi_site import celery  # noqa: F401, PLC0415  # importing it before the apps are ready would fail
+        # Importing them before the apps are ready would fail.
+        from kamioi_site import celery, checks, lockout, two_factor  # noqa: F401, PLC0415
         from kamioi_site.csp import json_block  # noqa: PLC0415
 
         fields.prettify_json = json_block

@@ -5,10 +5,12 @@ from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from kamioi_site import health
+from kamioi_site import cache_page, health, two_factor
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
+    path("admin/two-factor/", admin.site.admin_view(two_factor.two_factor_view), name="admin-two-factor"),
+    path("admin/cache/", admin.site.admin_view(cache_page.cache_view), name="admin-cache"),
     path("admin/dashboards/", include("analytics.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
