@@ -16,8 +16,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
 _LINES_AT_ONCE: Final = 500
-_PIECE: Final = 64 * 1024
 _ROWS_AT_ONCE: Final = 2_000
+_PIECE: Final = 64 * 1024
 LOOK_SECONDS: Final = 3.0
 HEARTBEAT_SECONDS: Final = 15.0
 # A stream ends after this long and the browser opens the next one: logged-out people lose it, restarts are not held up.

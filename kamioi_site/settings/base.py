@@ -16,6 +16,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from kamioi_site.broker import broker_of
+from kamioi_site.logs import logging_config
 from kamioi_site.redis import cache_settings, celery_options, celery_url
 from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
@@ -56,6 +57,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "kamioi_site.context.RequestContext",
+    "kamioi_site.metrics.web.RequestMetrics",
     "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -367,8 +370,18 @@ IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_CREDENTIALS = True
 CORS_URLS_REGEX = r"^/api/"
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "last-event-id", "cache-control"]
-CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition"]
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "x-request-id", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition", "X-Request-ID"]
+
+# --- Watching it ------------------------------------------------------------------------------------------------
+# Who may read /metrics: whoever knows the token, or comes straight (through no proxy) from one of these networks.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")
+METRICS_ALLOWED_NETWORKS = env_networks("METRICS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+SENTRY_DSN = env_secret("SENTRY_DSN")  # errors go there, without anything of a person; empty is nowhere
+SENTRY_ENVIRONMENT = env_str("SENTRY_ENVIRONMENT", "production")
+SENTRY_RELEASE = env_str("SENTRY_RELEASE")
+SENTRY_TRACES_SAMPLE_RATE = env_decimal("SENTRY_TRACES_SAMPLE_RATE", "0")  # the part of requests that is timed there
+SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower ones are logged, without values; 0 is never
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
@@ -532,11 +545,7 @@ UNFOLD = {
 }
 LOGIN_URL = reverse_lazy("admin:login")
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
-    "loggers": {"axes": {"level": "WARNING"}},
-}
+LOG_FORMAT = env_str("LOG_FORMAT", "plain")  # plain | json
+LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
+LOG_ACCESS = env_str("WEB_ACCESS_LOG") != "off"
+LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL, access=LOG_ACCESS)

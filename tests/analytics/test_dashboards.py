@@ -486,9 +486,7 @@ def test_retry_needs_the_permission_for_tasks():
 
 # --- cost -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dashboard", [d.name for d in DASHBOARDS])
-def test_a_dashboard_costs_as_many_queries_whatever_there_is(staff_client, dashboard, monkeypatch):
-    monkeypatch.setattr("llm_center.services.review.LIVE_SECONDS", 600)
-
+def test_a_dashboard_costs_as_many_queries_whatever_there_is(staff_client, dashboard):
     def statements() -> list[str]:
         queue_totals_lately()  # the badge of the menu is remembered
         with CaptureQueriesContext(connection) as captured:
