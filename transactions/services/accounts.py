@@ -100,12 +100,15 @@ def password_reset_send(*, email: str) -> bool:
     user = _by_email(email)
     if user is None or not user.is_active:
         return False
-    minutes = settings.PASSWORD_RESET_TIMEOUT // 60
-    link = f"{settings.PASSWORD_RESET_URL}?{urlencode({'token': password_reset_token(user)})}"
+    minutes, token = settings.PASSWORD_RESET_TIMEOUT // 60, password_reset_token(user)
+    way = (
+        f"Choose it here within {minutes} minutes:\n{settings.PASSWORD_RESET_URL}?{urlencode({'token': token})}"
+        if settings.PASSWORD_RESET_URL
+        else f"Choose it within {minutes} minutes. You will be asked for this:\n{token}"
+    )
     send_mail(
         "Your new password for Kamioi",
-        f"Somebody, we hope you, asked for a new password for {user.email}.\n\n"
-        f"Choose it here within {minutes} minutes:\n{link}\n\n"
+        f"Somebody, we hope you, asked for a new password for {user.email}.\n\n{way}\n\n"
         "If it was not you, leave this mail alone: nothing has changed.\n",
         None,
         [user.email],
