@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from axes.utils import reset as lockout_reset
 from celery import current_app
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -143,6 +144,7 @@ def password_reset(*, token: str, password: str) -> User:
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
     tokens_revoke(user=user)
+    lockout_reset(username=user.email.lower())  # who forgot it has guessed before
     return user
 
 
