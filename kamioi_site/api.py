@@ -241,7 +241,7 @@ class SafeRequest(Request):
 
     def _parse(self) -> Any:
         try:
-            data, files = super()._parse()
+            data, files = super()._parse()  # type: ignore[misc]  # DRF's own, which the stubs leave out
             body = dict(data.lists()) if isinstance(data, QueryDict) else data
             if isinstance(body, Mapping) and _unstorable(body):
                 raise exceptions.ParseError("The body holds NUL or characters that are no text.")
@@ -250,7 +250,7 @@ class SafeRequest(Request):
                     raise exceptions.ParseError("The name of the file is not text.")
         except (exceptions.APIException, RecursionError) as error:
             # As DRF does: whoever asks again gets an empty body instead of a second parse of a stream that is read.
-            self._data, self._files = QueryDict(""), MultiValueDict()
+            self._data, self._files = QueryDict(""), MultiValueDict[str, Any]()
             self._full_data = self._data
             if isinstance(error, RecursionError):
                 raise exceptions.ParseError("The body is nested too deeply.") from error
@@ -270,7 +270,7 @@ class ApiView(APIView):
         return SafeRequest(
             request,
             parsers=plain.parsers,
-            authenticators=plain.authenticators,
+            authenticators=plain.authenticators,  # type: ignore[arg-type]  # as DRF itself passes them
             negotiator=plain.negotiator,
             parser_context=plain.parser_context,
         )

@@ -20,6 +20,7 @@ from kamioi_site.conditional import ConditionalView
 from llm_center import matcher
 from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
+from llm_center.cache import LLM
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
 from llm_center.services.mappings import (
@@ -46,7 +47,7 @@ def _mapping(mapping_id: int) -> LlmMapping:
     return found
 
 
-MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation="llm")
+MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation=LLM)
 
 
 # --- The log ----------------------------------------------------------------------------------------------------
