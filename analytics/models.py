@@ -104,6 +104,8 @@ class MappingDay(models.Model):
 class RollupPartition(models.Model):
     """How much was written to a partition according to PostgreSQL's statistics, beside what was counted."""
 
+    read_from_primary = True  # what a refresh goes by
+
     name = models.CharField(max_length=63, primary_key=True)
     relation = models.BigIntegerField(help_text="Its oid: a table made anew under the name is another one.")
     written = models.BigIntegerField(help_text="Rows inserted, updated and deleted, when last looked at.")
@@ -169,6 +171,8 @@ class LedgerDay(models.Model):
 
 class LedgerMark(models.Model):
     """How far the days of the ledger are counted (one row)."""
+
+    read_from_primary = True  # what a refresh goes by
 
     counted_to = models.BigIntegerField(help_text="Every booking up to this id is in the days.")
     counted_at = models.DateTimeField(null=True, blank=True, help_text="Everything booked before is in the days.")

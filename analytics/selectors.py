@@ -2,7 +2,7 @@
 
 Figures of a period come from the rollups (`analytics.models`, `migrations/sql/0001_views.sql`), whose size follows days,
 not rows. What is not in a rollup is looked at through an index, and no further than a bound that the function names.
-Everything goes over `read_connection()` and is given up after `STATEMENT_MILLISECONDS`: a slow answer is an error that
+Everything goes over `kamioi_site.db.replica` and is given up after `STATEMENT_MILLISECONDS`: a slow answer is an error that
 says so, never a page that hangs. Dollars are `Decimal`, days UTC.
 """
 
@@ -15,13 +15,12 @@ from typing import Any, Final
 
 from celery import current_app
 from django.db import transaction
-from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from kombu.exceptions import ChannelError
 
 from kamioi_site.cache import FamilyFigures, family_figures
+from kamioi_site.db import replica
 from kamioi_site.db.partitions import PartitionStatus, partitions_status
-from kamioi_site.db.replica import read_connection
 from llm_center.services.review import queue_totals_lately
 from transactions.legacy.state import state_read
 from transactions.money import ZERO
@@ -60,11 +59,9 @@ def months_before(day: date, months: int) -> date:
 
 
 @contextmanager
-def reading() -> Iterator[CursorWrapper]:
-    """A cursor for figures: one transaction, bounded in time."""
-    connection = read_connection()
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}")
+def reading() -> Iterator[replica.BoundedCursor]:
+    """A cursor for figures, bounded in time."""
+    with replica.reading(milliseconds=STATEMENT_MILLISECONDS) as cursor:
         yield cursor
 
 

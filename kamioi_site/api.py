@@ -10,7 +10,7 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
@@ -31,7 +31,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView, set_rollback
 
-from kamioi_site.errors import KamioiError
+from kamioi_site.errors import KamioiError, error_body
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,6 @@ class PayloadTooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = "The request is larger than this address accepts."
     default_code = "too_large"
-
-
-def error_body(message: str, errors: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """The one shape of a refusal."""
-    body: dict[str, Any] = {"success": False, "error": message}
-    if errors:
-        body["errors"] = {field: list(texts) for field, texts in errors.items()}
-    return body
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -193,7 +185,7 @@ class RateLimit(BaseThrottle):
         scope = getattr(view, "rate_scope", None) or ("authenticated" if known else "anonymous")
         return self.count(request, scope=scope, key="user" if known else "ip")
 
-    def count(self, request: Request, *, scope: str, key: Any) -> bool:
+    def count(self, request: Request | HttpRequest, *, scope: str, key: Any) -> bool:
         """Count one request under `key` against every rate of the scope; False when one is exceeded."""
         allowed = True
         for rate in settings.API_RATES[scope]:

@@ -68,7 +68,7 @@ def _clear(request: HttpRequest) -> HttpResponse:
         found[0].clear()
     what = "Every cached value" if chosen == ALL else f"What was cached under {chosen}"
     LogEntry.objects.create(
-        user_id=request.user.pk, action_flag=CHANGE, object_repr=f"cache {chosen}"[:200], change_message="Cleared."
+        user_id=int(request.user.pk or 0), action_flag=CHANGE, object_repr=f"cache {chosen}"[:200], change_message="Cleared."
     )
     messages.success(request, f"{what} is void. The next reader computes it anew.")
     return redirect("admin-cache")

@@ -14,15 +14,13 @@ from typing import Any, Final
 
 import psutil
 from django.conf import settings
-from django.db import transaction
-from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
-from django_redis import get_redis_connection
 from redis import RedisError
 
 from kamioi_site.cache import CacheFamily, family_figures
-from kamioi_site.db.replica import read_connection
+from kamioi_site.db import replica
+from kamioi_site.redis import redis_client
 from llm_center import matcher
 from llm_center.cache import LLM
 from llm_center.models import CalibrationFit
@@ -49,10 +47,8 @@ _NEWEST: Final = 10_000
 
 
 @contextmanager
-def _reading() -> Iterator[CursorWrapper]:
-    connection = read_connection()
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
+def _reading() -> Iterator[replica.BoundedCursor]:
+    with replica.reading(milliseconds=STATEMENT_SECONDS * 1000) as cursor:
         yield cursor
 
 
@@ -286,7 +282,7 @@ _LAST_BOOKING = "SELECT created_at FROM ledger_transfers WHERE user_id > 0 ORDER
 def machinery() -> Machinery:
     """What runs now."""
     try:
-        redis = bool(get_redis_connection("default").ping())
+        redis = bool(redis_client().ping())
     except RedisError:
         redis = False
     beat = PeriodicTask.objects.filter(name="process_llm_queue").first()

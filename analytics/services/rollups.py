@@ -32,6 +32,7 @@ from django.utils import timezone
 
 from analytics.models import CustomerMonth, DecisionDay, MappingDay, RollupPartition, TransactionDay
 from analytics.sql import statement
+from kamioi_site.db.replica import primary_reads
 from kamioi_site.errors import KamioiError
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class RollupState:
     stale: int
 
 
+@primary_reads()
 def rollups_refresh(*, recheck: int = 0, report: Report | None = None) -> Refreshed:
     """Bring the figures and `llm_analytics_summary` up to date.
 
@@ -141,6 +143,7 @@ def rollups_refresh(*, recheck: int = 0, report: Report | None = None) -> Refres
     return done
 
 
+@primary_reads()
 def rollups_rebuild(*, months: Iterable[date] | None = None, report: Report | None = None) -> Refreshed:
     """Count the figures of these months anew from their rows, whatever is known of them; without months, of all of them.
 

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from kamioi_site.api import ApiView, keyset_page, page_limit
 from kamioi_site.cache import CacheFamily
+from kamioi_site.conditional import ConditionalView
 from llm_center import matcher
 from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
@@ -53,7 +54,7 @@ MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation=LLM)
 STATUSES = ("all", "pending", "approved", "rejected")
 
 
-class MappingListView(StaffView):
+class MappingListView(StaffView, ConditionalView):
     """The log of proposals."""
 
     @extend_schema(
@@ -368,7 +369,7 @@ class ProcessQueueView(StaffView):
 
 
 # --- Data assets ------------------------------------------------------------------------------------------------
-class AssetListView(StaffView):
+class AssetListView(StaffView, ConditionalView):
     """The data assets in the books."""
 
     needs = ("llm_center.view_llmdataasset",)

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from kamioi_site.broker import BROKER_ERRORS
 from kamioi_site.errors import KamioiError
+from kamioi_site.events import publish
 from transactions.models import BackgroundTask, User
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ SILENCE = timedelta(seconds=120)
 # A queued task whose message was lost is sent again after this time.
 UNANSWERED = timedelta(seconds=60)
 MAX_ATTEMPTS = 5
+# The kind of event that streams of tasks listen to.
+EVENTS = "task"
 
 
 def task_create(*, name: str, user: User | None, arguments: dict[str, Any]) -> BackgroundTask:
@@ -38,6 +41,7 @@ def task_create(*, name: str, user: User | None, arguments: dict[str, Any]) -> B
 def task_send(*, task: BackgroundTask) -> None:
     """Send the message after this transaction commits. Without a broker the sweep sends it later."""
     transaction.on_commit(partial(_send, task.name, str(task.pk)))
+    publish(EVENTS, str(task.pk))  # a failed one that is sent again is news
 
 
 def _send(name: str, task_id: str) -> None:
@@ -89,18 +93,23 @@ def _claim(task_id: UUID | str) -> BackgroundTask | None:
     claimed = BackgroundTask.objects.filter(free, pk=task_id).update(
         status=BackgroundTask.Status.RUNNING, started_at=now, heartbeat_at=now, attempts=F("attempts") + 1
     )
-    return BackgroundTask.objects.get(pk=task_id) if claimed else None
+    if not claimed:
+        return None
+    publish(EVENTS, str(task_id))
+    return BackgroundTask.objects.get(pk=task_id)
 
 
 def task_heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) -> None:
     """Say how far it is; also the sign of life."""
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
     task.save(update_fields=["progress", "total", "heartbeat_at"])
+    publish(EVENTS, str(task.pk))
 
 
 def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
     task.status, task.error, task.finished_at = status, error, timezone.now()
     task.save(update_fields=["status", "error", "finished_at", "progress", "total", "result"])
+    publish(EVENTS, str(task.pk))
 
 
 def background_sweep(*, now: datetime | None = None) -> int:
@@ -110,9 +119,12 @@ def background_sweep(*, now: datetime | None = None) -> int:
         Q(status=BackgroundTask.Status.QUEUED, created_at__lt=now - UNANSWERED)
         | Q(status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=now - SILENCE)
     )
-    lost.filter(attempts__gte=MAX_ATTEMPTS).update(
+    hopeless = list(lost.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
+    lost.filter(pk__in=hopeless).update(
         status=BackgroundTask.Status.FAILED, error=f"given up after {MAX_ATTEMPTS} attempts", finished_at=now
     )
+    for task_id in hopeless:
+        publish(EVENTS, str(task_id))
     tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:100])
     for task in tasks:
         task_send(task=task)

@@ -23,6 +23,7 @@ from redis import RedisError
 
 from kamioi_site.broker import BROKER_ERRORS, message_priority
 from kamioi_site.cache import generation_bump
+from kamioi_site.metrics import TRANSACTIONS
 from kamioi_site.redis import redis_client
 from transactions.cache import customers_changed
 from transactions.errors import SettingError
@@ -127,6 +128,7 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
         generation_bump(REVIEW_QUEUE)
     for status, count, invested, _ in rows:
         done.statuses[status] += count
+        TRANSACTIONS.labels(status).inc(count)
         done.invested += invested
     done.sets += 1
     customers_changed(user_id for row in rows for user_id in row[3])
