@@ -399,7 +399,7 @@ def _columns(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[str, str]:
 
 def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, int] | None:
     """The last row that a sieved page looked at; None when it saw the end of the list."""
-    inner, parameters = rows.values(time_field, "pk")[:SCAN_ROWS].query.sql_with_params()
+    inner, parameters = rows.values(time_field, rows.model._meta.pk.name)[:SCAN_ROWS].query.sql_with_params()
     time, pk = _columns(rows, time_field)
     with connections[rows.db].cursor() as cursor:
         cursor.execute(

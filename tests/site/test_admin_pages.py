@@ -53,6 +53,8 @@ from tests.factories import make_company, make_merchant, make_staff, make_transa
 from transactions.models import (
     ApiToken,
     BackgroundTask,
+    Goal,
+    IdempotencyKey,
     JournalEntry,
     Merchant,
     MigrationReject,
@@ -64,6 +66,7 @@ from transactions.models import (
     Transaction,
     TransactionDelta,
     TransactionKey,
+    UserSetting,
 )
 from transactions.services.processing import transactions_process
 
@@ -101,6 +104,9 @@ def _fill(number: int) -> None:
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
         amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
     )  # fmt: skip
+    Goal.objects.create(user=user, title=f"Goal {number}", target_amount=Decimal(100))
+    UserSetting.objects.create(user=user, setting_key="theme", setting_value="dark")
+    IdempotencyKey.objects.create(user=user, key=f"key {number}", fingerprint="0" * 64, status=201)
     ProposalClaim.objects.create(merchant=merchant, claimed_at=timezone.now())
     LlmCall.objects.create(provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1)
     LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")

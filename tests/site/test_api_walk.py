@@ -23,6 +23,7 @@ from rest_framework.test import APIClient
 from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Goal, Notification, StatementImport, User
+from transactions.services.privacy import export_path
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +35,8 @@ PUBLIC = {
 }  # fmt: skip
 """What anybody may call. Add to it on purpose only."""
 
+# What begins like this is for staff.
+STAFF = ("/api/admin/", "/api/llm-data/")
 # Under /api/admin/, but for whoever is logged in: what they do concerns themselves.
 FOR_ANYBODY_LOGGED_IN = {"/api/admin/auth/logout", "/api/admin/auth/change-password"}
 # What staff see of everybody: progress of background work.
@@ -56,7 +59,7 @@ class Operation:
 
     @property
     def is_for_staff(self) -> bool:
-        return self.path.startswith("/api/admin/") and self.path not in PUBLIC | FOR_ANYBODY_LOGGED_IN
+        return self.path.startswith(STAFF) and self.path not in PUBLIC | FOR_ANYBODY_LOGGED_IN
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
@@ -98,7 +101,9 @@ class World:
                     f"{operation} has the path parameter {{{name}}}, which this walk does not know: make such a thing "
                     "of the owner's in the fixture `world` of tests/site/test_api_walk.py and put its id into `things`."
                 )
-            url = url.replace(f"{{{name}}}", str(self.things[name]))
+            # The same name may stand for another kind of thing: "data-export/{task_id}".
+            parent = f"{url.split(f'/{{{name}}}')[0].rsplit('/', 1)[-1]}/{name}"
+            url = url.replace(f"{{{name}}}", str(self.things.get(parent, self.things[name])))
         return url
 
 
@@ -109,11 +114,15 @@ def world() -> World:
     StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
     mapping = LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", user=owner)
     asset = LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
+    exported = BackgroundTask.objects.create(name="export_person", user=owner, arguments={"user_id": owner.pk})
+    export_path(exported).parent.mkdir(parents=True, exist_ok=True)
+    export_path(exported).write_bytes(b"zip")
     reviewer = make_user(is_staff=True)
     reviewer.groups.add(Group.objects.get(name="reviewer"))
     things: dict[str, object] = {
         "transaction_id": make_transaction(owner).pk,
         "task_id": task.pk,
+        "data-export/task_id": exported.pk,
         "mapping_id": mapping.pk,
         "asset_id": asset.pk,
         "notification_id": Notification.objects.create(user=owner, title="Hello", message="you").pk,
@@ -170,6 +179,13 @@ def _sample(schema: dict[str, Any], name: str = "") -> Any:
 
 
 def _call(client: APIClient, operation: Operation, url: str) -> Any:
+    reply = _sent(client, operation, url)
+    if reply.streaming:
+        reply.getvalue()  # to its end: then its file is closed
+    return reply
+
+
+def _sent(client: APIClient, operation: Operation, url: str) -> Any:
     if operation.method == "get":
         return client.get(url, {"company": "STARBUCKS"} if operation.path == "/api/lookup/ticker" else None)
     contents = operation.spec.get("requestBody", {}).get("content", {})
