@@ -20,6 +20,7 @@ urlpatterns = [
     path("api/", include("transactions.api.urls")),
     path("api/", include("transactions.api.staff_urls")),
     path("api/", include("llm_center.api.urls")),
+    path("api/", include("analytics.api.urls")),
     path("api/", include("analytics.api.admin_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

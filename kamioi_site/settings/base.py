@@ -212,6 +212,9 @@ CELERY_TASK_ROUTES = {
     "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
     "count_ledger": {"queue": "analytics"},
+    "make_report": {"queue": "bulk"},
+    "make_statements": {"queue": "bulk"},
+    "make_monthly_statements": {"queue": "bulk"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -265,6 +268,9 @@ API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
 # Where the link in the mail leads: the front end's page, which sends the token back.
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+# Where links in other mails lead: the front end's page of statements, and this site.
+STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
+SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
 
 # --- Mail -------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env_str("EMAIL_HOST")
@@ -454,6 +460,7 @@ UNFOLD = {
                     _dashboard("Transactions", "monitoring", "transactions"),
                     _dashboard("Finance", "finance", "finance"),
                     _dashboard("Operations", "speed", "operations"),
+                    _menu("Reports", "description", "analytics_report"),
                 ],
             },
             {

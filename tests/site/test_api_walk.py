@@ -7,19 +7,22 @@ owner's (`World.things`); a name that is not there fails the test and says what 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from analytics.models import Report
 from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Goal, Notification, StatementImport, User
@@ -107,6 +110,21 @@ class World:
         return url
 
 
+def _statement(owner: User, task: BackgroundTask) -> Report:
+    file = default_storage.save("reports/statement.csv", ContentFile(b"Kamioi account statement"))
+    return Report.objects.create(
+        kind="statement",
+        period=date(2026, 10, 1),
+        user=owner,
+        format="csv",
+        task=task,
+        file=file,
+        size=24,
+        sha256="",
+        rows=0,
+    )
+
+
 @pytest.fixture
 def world() -> World:
     owner = make_user()
@@ -128,6 +146,7 @@ def world() -> World:
         "notification_id": Notification.objects.create(user=owner, title="Hello", message="you").pk,
         "goal_id": Goal.objects.create(user=owner, title="Car", target_amount=Decimal(9)).pk,
         "user_id": owner.pk,
+        "statement_id": _statement(owner, task).pk,
         "number": "JE-2026-000000",
     }
     return World(owner, make_user(), reviewer, make_user(is_staff=True), make_staff(), things)
@@ -175,6 +194,8 @@ def _sample(schema: dict[str, Any], name: str = "") -> Any:
             return max(1, int(schema.get("minimum", 1)))
         case "boolean":
             return True
+    if name == "period":
+        return f"{timezone.now().replace(day=1) - timedelta(days=1):%Y-%m}"
     return "correct horse battery" if "assword" in name else "1" if name == "token" else "sample"
 
 
@@ -274,6 +295,8 @@ def test_the_owner_reaches_their_things_and_every_answer_is_documented(world: Wo
                 world.things["notification_id"] = Notification.objects.create(
                     user=world.owner, title="B", message="c"
                 ).pk
+            if operation.path.endswith("/statements"):  # of a month before this one
+                make_transaction(world.owner, date=timezone.now() - timedelta(days=40))
             reply = _call(api_client(world.owner), operation, world.url(operation))
             assert str(reply.status_code) in operation.spec["responses"], reply.content
             assert reply.status_code < 300, reply.content

@@ -5,15 +5,16 @@ The row in `background_tasks` is the truth; a message only says "look at it". A 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
 from celery import current_app
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -104,6 +105,33 @@ def task_heartbeat(*, task: BackgroundTask, progress: int, total: int | None = N
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
     task.save(update_fields=["progress", "total", "heartbeat_at"])
     publish(EVENTS, str(task.pk))
+
+
+@contextmanager
+def task_alive(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5)) -> Iterator[Callable[[int], None]]:
+    """Signs of life and progress while the block is in one long statement or transaction, over a connection of their own.
+
+    The block gets a function to say how far it is; what was said last is written every few seconds.
+    """
+    over, said = Event(), [task.progress]
+
+    def beat() -> None:
+        try:
+            while not over.wait(every.total_seconds()):
+                BackgroundTask.objects.filter(pk=task.pk).update(heartbeat_at=timezone.now(), progress=said[0])
+        finally:
+            connection.close()  # this thread's own
+
+    def tell(progress: int) -> None:
+        said[0] = progress
+
+    thread = Thread(target=beat, daemon=True, name=f"alive-{task.pk}")
+    thread.start()
+    try:
+        yield tell
+    finally:
+        over.set()
+        thread.join()
 
 
 def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
