@@ -80,6 +80,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
+# Requests that a web process works on at a time; each holds a database connection while it needs one.
+WEB_THREADS = env_int("WEB_THREADS", 16)
 ASGI_APPLICATION = "kamioi_site.asgi.application"
 WSGI_APPLICATION = "kamioi_site.wsgi.application"
 APPEND_SLASH = True
@@ -266,8 +268,8 @@ WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
-# Where the link in the mail leads: the front end's page, which sends the token back.
-PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+# Where the link in the mail leads: the front end's page, which sends the token back. Without one the mail has the token alone.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL")
 # Where links in other mails lead: the front end's page of statements, and this site.
 STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
 SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
