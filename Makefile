@@ -76,7 +76,7 @@ servers:
 	fi
 
 test: install browser servers lint types migrations-check ## all checks and tests
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: install ## ruff
 	@$(BIN)/python -m ruff check .
