@@ -47,14 +47,12 @@ def worker(queue: str) -> str:
     from celery import Celery  # noqa: PLC0415  # the other roles do without
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 
-    url, options = _secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), {}
-    if not url.startswith("amqp"):
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-        from kamioi_site.redis import celery_options, celery_url  # noqa: PLC0415  # Sentinels are named in our own way
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from kamioi_site.broker import broker_of  # noqa: PLC0415  # no Django behind it but names
 
-        url, options = celery_url(url), {**celery_options(url), "socket_timeout": 5, "socket_connect_timeout": 3}
-    app = Celery(broker=url)
-    app.conf.broker_transport_options = options
+    broker = broker_of(_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), queues=())
+    app = Celery(broker=broker.url)
+    app.conf.broker_transport_options = broker.transport_options | {"socket_timeout": 5, "socket_connect_timeout": 3}
     name = f"{queue}@{socket.gethostname()}"
     try:
         replies = app.control.ping(destination=[name], timeout=6.0)

@@ -2,6 +2,7 @@
 
 import secrets
 
+from kamioi_site.logs import hide
 from kamioi_site.settings.base import *  # noqa: F403
 from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret
 
@@ -24,4 +25,4 @@ def _machine_secret() -> str:
     return path.read_text()
 
 
-SECRET_KEY = env_secret("SECRET_KEY") or _machine_secret()
+SECRET_KEY = env_secret("SECRET_KEY") or hide(_machine_secret())

@@ -24,6 +24,7 @@ from psycopg2.extras import execute_values
 
 from kamioi_site.streaming import rows_in_pages
 from llm_center import matcher
+from llm_center.cache import mappings_changed
 from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services.brands import catalogue_refresh
@@ -272,6 +273,7 @@ def _merchants_fill(
     if changed:
         merchants_write(changed, now)
     Merchant.objects.bulk_create(added, batch_size=1_000)
+    mappings_changed()
     MappingDecision.objects.bulk_create(decisions, batch_size=1_000)
     imported.save(update_fields=["merchants_approved", "merchants_kept", "merchants_review"])
     return keys

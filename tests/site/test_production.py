@@ -39,7 +39,7 @@ import django; django.setup()
 from django.core.management import call_command
 call_command("check", deploy=True, fail_level="WARNING")
 """
-    done = _python(code, **GIVEN)
+    done = _python(code, **GIVEN, STAFF_OTP_REQUIRED="true")
     assert done.returncode == 0, done.stderr
     assert "no issues (0 silenced)" in done.stdout + done.stderr
 
