@@ -6,4 +6,8 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
-application = get_asgi_application()
+django_application = get_asgi_application()
+
+from kamioi_site.events import EventStreams  # noqa: E402  # needs the apps
+
+application = EventStreams(django_application)

@@ -24,6 +24,9 @@ from redis import RedisError
 from kamioi_site.redis import celery_options, celery_url, is_redis
 
 LAST_PRIORITY: Final = 9
+# Who sends a message while the broker is away hears of it at once, after a second try: the sweeps send it later. By itself
+# Kombu would hold a request for six seconds.
+_ONE_MORE_TRY: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 # What sending a message raises while the broker is away, refuses, or does not answer in time.
 BROKER_ERRORS: Final = (KombuError, AMQPError, RedisError, OSError)
 
@@ -54,6 +57,7 @@ def broker_of(url: str, *, queues: Iterable[str], quorum: bool = False) -> Broke
                 "queue_order_strategy": "priority",
                 "socket_timeout": 10,
                 "socket_connect_timeout": 5,
+                **_ONE_MORE_TRY,
                 **celery_options(url),
             },
             queues=[Queue(name) for name in queues],
@@ -63,7 +67,7 @@ def broker_of(url: str, *, queues: Iterable[str], quorum: bool = False) -> Broke
     return Broker(
         url=url,
         # A message counts as sent when the broker has it; one that takes no more says so in seconds.
-        transport_options={"confirm_publish": True, "read_timeout": 10, "write_timeout": 10},
+        transport_options={"confirm_publish": True, "read_timeout": 10, "write_timeout": 10, **_ONE_MORE_TRY},
         queues=[Queue(name, queue_arguments=arguments) for name in queues],
         last_goes_first=True,
     )

@@ -138,6 +138,6 @@ def logging_config(*, style: str, level: str, access: bool = True) -> dict[str, 
             "gunicorn.access": {"handlers": [], "propagate": False},
             "uvicorn.access": {"handlers": [], "propagate": False},
             # One line a request of a model or a price: the address, which may hold a key.
-            "httpx": {"level": "WARNING"}, "httpx2": {"level": "WARNING"},
+            "axes": {"level": "WARNING"}, "httpx": {"level": "WARNING"}, "httpx2": {"level": "WARNING"},
         },
     }  # fmt: skip

@@ -31,7 +31,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
-from kamioi_site.streaming import csv_download, live_figures
+from kamioi_site.streaming import csv_download, live_figures, rows_in_pages
 from llm_center.errors import MerchantChanged
 from llm_center.mapping_file import mappings_preview
 from llm_center.models import (
@@ -363,7 +363,7 @@ class LlmMappingAdmin(StatusMixin, HistoryAdmin):
             yield csv_line(
                 ["Merchant Name", "Category", "Ticker", "Company Name", "Confidence", "Status", "Source", "Created"]
             )
-            for row in rows.order_by(*self.get_keyset(request)).values_list(*columns).iterator(chunk_size=2_000):
+            for row in rows_in_pages(rows, columns, order=self.get_keyset(request)):
                 *texts, confidence, status, source, created = row
                 yield csv_line(
                     [

@@ -197,3 +197,62 @@ def short_directory(name: str) -> Path:
     place = Path("/tmp") / f"kamioi-{name}-{os.getpid()}-{time.monotonic_ns() % 1_000_000_000}"
     place.mkdir(mode=0o711)
     return place
+
+
+class RabbitMQ(Server):
+    """Debian's rabbitmq-server, a node of its own on 127.0.0.1."""
+
+    programs = Path("/usr/lib/rabbitmq/bin")
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self._ports = {"RABBITMQ_DIST_PORT": str(free_port()), "ERL_EPMD_PORT": str(free_port())}
+
+    @property
+    def url(self) -> str:
+        """For Celery; the user that a fresh node has."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def environment(self) -> dict[str, str]:
+        """What keeps it apart from every other node of this machine."""
+        here = str(self.directory)
+        return plain_environment() | self._ports | {
+            "HOME": here, "RABBITMQ_NODENAME": f"kamioi-{self.port}@localhost", "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_MNESIA_BASE": f"{here}/data",
+            "RABBITMQ_LOG_BASE": f"{here}/logs", "RABBITMQ_CONF_ENV_FILE": f"{here}/none",
+            "RABBITMQ_CONFIG_FILE": f"{here}/rabbitmq", "RABBITMQ_ENABLED_PLUGINS_FILE": f"{here}/plugins",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+        }  # fmt: skip
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        config = self.directory / "rabbitmq.conf"
+        config.write_text("disk_free_limit.absolute = 1MB\nvm_memory_high_watermark.relative = 0.9\n")
+        config.chmod(0o644)
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.programs / "rabbitmq-server")], cwd=self.directory, env=self.environment(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user(self.owner),
+            )  # fmt: skip
+        wait_until("RabbitMQ answers", self.answers, seconds=60)
+
+    def answers(self) -> bool:
+        """Whether it takes a connection."""
+        import amqp
+
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        try:
+            with amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=2):
+                return True
+        except (OSError, amqp.AMQPError):
+            return False
+
+    def stop(self) -> None:
+        """kill -9, with the port mapper that it started."""
+        self.kill()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "epmd" and process.environ().get("ERL_EPMD_PORT") == self._ports["ERL_EPMD_PORT"]:
+                    process.kill()

@@ -16,6 +16,8 @@ from typing import Final
 from django.db import connection, transaction
 from django.utils import timezone
 
+from kamioi_site.db.replica import primary_reads
+
 STEP: Final = 2_000_000
 """Ids taken up by one transaction."""
 SETTLE: Final = timedelta(seconds=30)
@@ -48,6 +50,7 @@ class LedgerCounted:
     more: bool
 
 
+@primary_reads()
 def ledger_days_count(*, deadline: float | None = None, settle: timedelta = SETTLE) -> LedgerCounted:
     """Take up what was booked before the last mark, in steps, until `deadline` (of `time.monotonic`); then set a new mark.
 
@@ -86,6 +89,7 @@ def _step(settle: timedelta) -> LedgerCounted:
     return LedgerCounted(counted_to, more)
 
 
+@primary_reads()
 def ledger_days_recount() -> None:
     """Count the whole ledger anew. Its cost follows the size of the ledger; the dashboards show it as it grows."""
     with transaction.atomic(), connection.cursor() as cursor:

@@ -197,6 +197,35 @@ def read_connection() -> BaseDatabaseWrapper:
 
 
 @contextlib.contextmanager
+def reading(*, milliseconds: int) -> Iterator["BoundedCursor"]:
+    """A cursor for reads of analytics, each of whose statements is given up after so long.
+
+    There is no transaction around them: a statement that the replica drops could not go on elsewhere within one.
+    """
+    with read_connection().cursor() as cursor:
+        yield BoundedCursor(cursor, milliseconds)
+
+
+class BoundedCursor:
+    """A cursor whose statements carry their time-out along, so that it needs neither a session nor a transaction."""
+
+    def __init__(self, cursor: Any, milliseconds: int) -> None:
+        self._cursor = cursor
+        self._bound = f"SET LOCAL statement_timeout = {milliseconds}; "
+
+    def execute(self, sql: str, params: Any = None) -> None:
+        """Run one statement; raises OperationalError when it takes too long."""
+        # One message of two statements is one transaction to PostgreSQL: the setting ends with it.
+        self._cursor.execute(self._bound + sql, params)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._cursor)
+
+
+@contextlib.contextmanager
 def primary_reads() -> Iterator[None]:
     """Reads inside go to the primary: for figures that a write is going to rest on."""
     token = _reader.set(_Reader(primary_only=True))

@@ -46,6 +46,10 @@ INSTALLED_APPS = [
     "import_export",
     "waffle",
     "corsheaders",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -59,16 +63,20 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.compression.CompressionMiddleware",
     "kamioi_site.networks.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "kamioi_site.two_factor.TwoFactorMiddleware",
     "kamioi_site.db.replica.ReadYourWrites",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
     "transactions.audit.AuditMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
@@ -204,6 +212,9 @@ CELERY_TASK_ROUTES = {
     "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
     "count_ledger": {"queue": "analytics"},
+    "make_report": {"queue": "bulk"},
+    "make_statements": {"queue": "bulk"},
+    "make_monthly_statements": {"queue": "bulk"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -220,6 +231,24 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 # --- People -----------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "transactions.User"
+AUTHENTICATION_BACKENDS = ["kamioi_site.lockout.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
+# Wrong passwords for one e-mail from one address; what else is counted stands in kamioi_site.lockout.
+AXES_FAILURE_LIMIT = env_int("LOGIN_FAILURES", 5)
+AXES_COOLOFF_TIME = timedelta(minutes=env_int("LOGIN_COOL_OFF_MINUTES", 15))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # whoever keeps trying does not prolong it
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False  # ours is in our style
+AXES_VERBOSE = False
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code", "otp"]
+AXES_USERNAME_CALLABLE = "kamioi_site.lockout.login_name"
+AXES_CLIENT_IP_CALLABLE = "kamioi_site.lockout.client_address"
+AXES_LOCKOUT_CALLABLE = "kamioi_site.lockout.locked_out"
+# Staff can do nothing before they have set up a second factor.
+STAFF_OTP_REQUIRED = env_bool("STAFF_OTP_REQUIRED")
+OTP_TOTP_ISSUER = "Kamioi"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -239,6 +268,9 @@ API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
 # Where the link in the mail leads: the front end's page, which sends the token back.
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+# Where links in other mails lead: the front end's page of statements, and this site.
+STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
+SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
 
 # --- Mail -------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env_str("EMAIL_HOST")
@@ -318,6 +350,9 @@ SPECTACULAR_SETTINGS = {
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
 }
+# Open streams of events: of one caller, and of all, in one web process.
+EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
+EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
 # Scope → rates as `count/period`, all of them hold; an empty variable lifts the limit (benchmarks).
 API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
@@ -403,6 +438,8 @@ UNFOLD = {
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
     "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
+    "LOGIN": {"form": "kamioi_site.lockout.StaffLogInForm"},
+    "ACCOUNT": {"navigation": [{"title": "Two-factor", "link": reverse_lazy("admin-two-factor")}]},
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.home.home",
@@ -423,6 +460,7 @@ UNFOLD = {
                     _dashboard("Transactions", "monitoring", "transactions"),
                     _dashboard("Finance", "finance", "finance"),
                     _dashboard("Operations", "speed", "operations"),
+                    _menu("Reports", "description", "analytics_report"),
                 ],
             },
             {
@@ -482,12 +520,20 @@ UNFOLD = {
                 "title": "Operations",
                 "items": [
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
+                    {
+                        "title": "Cache",
+                        "icon": "bolt",
+                        "link": reverse_lazy("admin-cache"),
+                        "permission": lambda request: request.user.has_perm("transactions.change_backgroundtask"),
+                    },
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
                     _menu("Audit trail", "policy", "transactions_auditevent"),
                     _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
+                    _menu("Two-factor devices", "phonelink_lock", "otp_totp_totpdevice"),
+                    _menu("Failed log-ins", "lock_clock", "axes_accessattempt"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
                     _menu("Answered requests", "repeat", "transactions_idempotencykey"),
                     _menu("Migration runs", "move_down", "transactions_migrationrun"),

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from analytics.models import TransactionDay
+from analytics.models import RollupPartition, TransactionDay
 from kamioi_site.db import replica
 from kamioi_site.db.backend.base import drop_pool
 from kamioi_site.db.replica import ReadYourWrites, read_alias, read_connection, replica_state
@@ -273,6 +273,30 @@ print(TransactionDay.objects.count(), TransactionDay.objects.all().db, replica_s
         check=False,
     )
     assert (done.stdout, done.stderr) == ("0 replica True\n", "")
+
+
+def test_a_bounded_read_falls_back_as_well_and_leaves_no_setting_behind(primary, standby):
+    with replica.reading(milliseconds=100) as cursor:
+        cursor.execute(_WHERE)
+        assert cursor.fetchone() == ("replica",)
+        with pytest.raises(OperationalError, match="statement timeout"):
+            cursor.execute("SELECT pg_sleep(%s)", [5])
+    with connections["replica"].cursor() as after:
+        after.execute("SHOW statement_timeout")
+        assert after.fetchone() == ("0",)
+    standby.kill()
+    with replica.reading(milliseconds=5_000) as cursor:  # the watch has not seen it yet, or has: an answer in any case
+        cursor.execute(_WHERE)
+        assert cursor.fetchone() == ("primary",)
+
+
+def test_figures_that_are_written_rest_on_the_primary(standby):
+    @replica.primary_reads()
+    def refresh() -> str:
+        return TransactionDay.objects.all().db
+
+    assert (refresh(), TransactionDay.objects.all().db) == ("default", "replica")
+    assert RollupPartition.objects.all().db == "default"
 
 
 def test_a_server_that_is_no_standby_is_not_read_from(primary, standby, monkeypatch):

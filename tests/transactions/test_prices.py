@@ -289,7 +289,14 @@ def test_the_command_and_the_task_say_what_they_did(tmp_path, capsys, settings: 
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://prices.example", "http://prices.example/q", "http://169.254.169.254/latest", "https://me:pw@prices.example", "http://2852039166/"]
+    "url",
+    [
+        "ftp://prices.example",
+        "http://prices.example/q",
+        "http://169.254.169.254/latest",
+        "https://me:pw@prices.example",
+        "http://2852039166/",
+    ],
 )
 def test_an_address_that_must_not_be_called_is_refused(url):
     with pytest.raises(PriceProviderError, match="PRICE_API_URL"):

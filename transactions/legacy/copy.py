@@ -111,6 +111,11 @@ def mapping_model() -> type[MonthlyPartitionedModel]:
 @contextmanager
 def only_one(*, wait: float = 0) -> Iterator[None]:
     """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds."""
+    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        # The lock is the session's, and under transaction pooling a session is not ours for longer than a transaction.
+        raise LegacyCopyError(
+            "The legacy migration goes past PgBouncer: set DATABASE_URL to PostgreSQL itself, and PGBOUNCER=0."
+        )
     lock = psycopg2.connect(connection_string())
     try:
         lock.autocommit = True

@@ -1,0 +1,92 @@
+"""Every table has a place on a Citus cluster, and Citus would refuse none of it."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+
+from kamioi_site.db.distribution import distribution, distribution_plan, distribution_problems
+from kamioi_site.db.partitions import partitioned_models
+
+pytestmark = pytest.mark.django_db
+
+
+def _sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_every_table_has_one_place_and_every_key_can_be_distributed():
+    assert distribution_problems() == []
+
+
+def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
+    placed = distribution()
+    assert {model._meta.db_table for model in partitioned_models()} <= placed.distributed.keys()
+    assert all(placed.local.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            "CREATE TABLE newcomer (id int)",
+            "newcomer: nobody says whether it is a reference table, distributed or local",
+        ),
+        ("DROP TABLE goals", "goals: it has a place, and does not exist"),
+        ("CREATE UNIQUE INDEX only_ticker ON holdings (ticker)", "holdings: unique key only_ticker without user_id"),
+        ("ALTER TABLE goals ADD FOREIGN KEY (id) REFERENCES holdings", "goals: foreign key goals_id_fkey to holdings"),
+        (
+            "ALTER TABLE background_tasks ADD o bigint REFERENCES orders",
+            "background_tasks: foreign key background_tasks_o_fkey to orders",
+        ),
+        (
+            "ALTER TABLE companies ADD g int REFERENCES auth_group",
+            "auth_group: a reference table refers to it by companies_g_fkey, so it has to be one too",
+        ),
+        (
+            "CREATE TRIGGER note AFTER INSERT ON orders REFERENCING NEW TABLE AS changed FOR EACH STATEMENT "
+            "EXECUTE FUNCTION legacy_outbox_note('id')",
+            "orders: trigger note; an outbox of dual-write goes with `migrate_from_sqlite finish`",
+        ),
+    ],
+)
+def test_what_citus_would_refuse_is_said(change, problem):
+    _sql(change)
+    assert [found[: len(problem)] for found in distribution_problems()] == [problem]
+
+
+def test_the_statements_are_printed_in_order_and_nothing_changes():
+    said, refused = StringIO(), StringIO()
+    call_command("distribute", "--dry-run", stdout=said, stderr=refused)
+    statements = [line for line in said.getvalue().splitlines() if not line.startswith("--")]
+    assert refused.getvalue() == ""
+    assert len(statements) == len(distribution_plan())
+
+    def position(start: str) -> int:
+        (found,) = [number for number, line in enumerate(statements) if line.startswith(start)]
+        return found
+
+    order = [
+        "SELECT create_distributed_function('kamioi_shares(numeric,numeric)');",
+        "ALTER TABLE transactions DROP CONSTRAINT transactions_user_id_fkey;",
+        "SELECT create_reference_table('users');",
+        "SELECT create_reference_table('merchants');",  # refers to users
+        "SELECT create_distributed_table('transactions', 'user_id', colocate_with => 'none');",
+        "ALTER TABLE holdings DROP CONSTRAINT holdings_pkey, ADD CONSTRAINT holdings_pkey PRIMARY KEY (id, user_id);",
+        "SELECT create_distributed_table('holdings', 'user_id', colocate_with => 'transactions');",
+        "SELECT create_distributed_table('llm_mappings', 'id', colocate_with => 'none');",
+        "ALTER TABLE transactions ADD CONSTRAINT transactions_user_id_fk_users FOREIGN KEY (user_id) REFERENCES users (id);",
+    ]
+    found = [position(start) for start in order]
+    assert found == sorted(found)
+    assert {line.split("'")[1] for line in statements if "create_distributed_table" in line} == {
+        *distribution().distributed
+    }
+
+
+def test_without_the_extension_it_says_what_to_do():
+    with pytest.raises(CommandError, match="The extension citus is not in this database"):
+        call_command("distribute", stdout=StringIO())
