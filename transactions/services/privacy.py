@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -22,6 +23,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model
 from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache import caches_clear
 from kamioi_site.streaming import csv_line
@@ -128,7 +131,7 @@ def person_export(*, user: User, path: Path, report: Callable[[int], None] = lam
                     if written % _CHUNK == 0:
                         report(written)
         for held in StatementImport.objects.filter(user=user).order_by("pk"):
-            if held.file and held.file.storage.exists(held.file.name):
+            if held.file and held.file.storage.exists(str(held.file.name)):
                 with (
                     held.file.open("rb") as source,
                     archive.open(f"statements/{held.pk}-{Path(held.filename).name}", "w") as out,
@@ -198,6 +201,8 @@ def _erase_account(user: User) -> int:
     for field in User._meta.concrete_fields:
         if field.get_internal_type() in ("CharField", "TextField", "EmailField") and field.name not in harmless:
             setattr(user, field.attname, None if field.null else "")
+    for attempts in (AccessAttempt, AccessFailureLog, AccessLog):  # they name people by their e-mail
+        attempts.objects.filter(username__iexact=user.email).delete()
     user.email = f"erased-{user.pk}@erased.invalid"
     user.set_unusable_password()
     user.is_active = user.round_up_enabled = user.marketing_agreed = False
@@ -240,7 +245,7 @@ def _erase_statements(user: User) -> int:
 
 
 def _deletion(held: StatementImport) -> Callable[[], None]:
-    storage, name = held.file.storage, held.file.name
+    storage, name = held.file.storage, str(held.file.name)
     return lambda: storage.delete(name)
 
 
@@ -263,6 +268,8 @@ person_table(Goal, "deleted")
 person_table(UserSetting, "deleted")
 person_table(IdempotencyKey, "deleted")
 person_table(ApiToken, "deleted")
+person_table(TOTPDevice, "deleted")
+person_table(StaticDevice, "deleted")
 person_table(AuditEvent, "staff")
 person_table(LogEntry, "staff")
 person_table(MigrationReject, "staff", column="resolved_by_id")
