@@ -30,6 +30,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
+from kamioi_site.db.pages import in_pages
 from kamioi_site.errors import KamioiError
 from kamioi_site.streaming import csv_download, live_figures
 from llm_center.errors import MerchantChanged
@@ -363,8 +364,9 @@ class LlmMappingAdmin(StatusMixin, HistoryAdmin):
             yield csv_line(
                 ["Merchant Name", "Category", "Ticker", "Company Name", "Confidence", "Status", "Source", "Created"]
             )
-            for row in rows.order_by(*self.get_keyset(request)).values_list(*columns).iterator(chunk_size=2_000):
-                *texts, confidence, status, source, created = row
+            # The newest first: ids are drawn in the order of time.
+            for row in in_pages(rows.values_list(*columns, "id"), by="-pk"):
+                *texts, confidence, status, source, created, _ = row
                 yield csv_line(
                     [
                         *(text or "" for text in texts),

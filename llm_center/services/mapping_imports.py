@@ -22,6 +22,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
+from kamioi_site.db.pages import in_pages
 from llm_center import matcher
 from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
@@ -96,7 +97,7 @@ def mappings_import(
 def rejects_csv(*, imported: MappingImport) -> Iterator[str]:
     """The rejected rows as CSV; cells that a spreadsheet would run as a formula are quoted with `'`."""
     yield "row,field,reason,original\r\n"
-    for row in imported.rejects.order_by("row_number").iterator(chunk_size=2000):
+    for row in in_pages(imported.rejects.all(), by="row_number"):
         yield csv_line([str(row.row_number), row.field, row.reason, row.raw])
 
 
