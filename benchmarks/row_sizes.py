@@ -31,6 +31,15 @@ _PER_PURCHASE = ("transactions", "transaction_keys", "ledger_transfers", "notifi
 _OTHERS = ("llm_mappings", "merchants", "holdings", "users")
 
 
+def _position() -> int:
+    """Bytes of write-ahead log ever written."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_lsn() - '0/0'")
+        return int(cursor.fetchone()[0])
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -45,8 +54,10 @@ def main() -> None:
 
     from transactions.services.processing import transactions_process
 
+    before = _position()
     while transactions_process().total:
         pass
+    log = _position() - before
     sizes: dict[str, dict[str, float]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_MAPPINGS.replace(" % ", " %% "), {"rows": arguments.rows})
@@ -66,7 +77,7 @@ def main() -> None:
     common.drop_database("kamioi_bench_row_sizes")
     common.report(
         benchmark="row_sizes", ours=round(total), unit="bytes a purchase, indexes included",
-        tables={table: found["bytes"] for table, found in sizes.items()}, rows=arguments.rows,
+        tables={table: found["bytes"] for table, found in sizes.items()}, wal_bytes=round(log / arguments.rows), rows=arguments.rows,
     )  # fmt: skip
 
 
