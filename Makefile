@@ -58,7 +58,7 @@ browser:
 	fi
 
 # Programs of Debian's that tests drive for real, as program:package. Without them those tests are skipped and say so.
-PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server
+PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus
 
 servers:
 	@missing=; for pair in $(PROGRAMS); do \
@@ -76,7 +76,7 @@ servers:
 	fi
 
 test: install browser servers lint types migrations-check ## all checks and tests
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: install ## ruff
 	@$(BIN)/python -m ruff check .
@@ -109,5 +109,6 @@ shell: install ## a Django shell
 clean: stop ## stop the servers and delete the demo's data and every cache (asks first)
 	@if [ -t 0 ]; then printf 'Delete .kamioi (the demo database and uploads)? [y/N] '; read -r answer; [ "$$answer" = y ]; fi
 	@KAMIOI_HOME=.kamioi/test $(BIN)/python -m kamioi_site.embedded stop
+	@if [ -e .kamioi/cluster ]; then docker/local-cluster stop; fi
 	@rm -rf .kamioi .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -9,7 +9,7 @@ class AnalyticsConfig(AppConfig):
     name = "analytics"
 
     def ready(self) -> None:
-        """Say what is held about people here."""
-        from analytics import privacy  # noqa: PLC0415  # it needs the models
+        """Say what is held about people here, and register the figures for Prometheus."""
+        from analytics import metrics, privacy  # noqa: F401, PLC0415  # they need the models
 
         privacy.declare()

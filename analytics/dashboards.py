@@ -5,8 +5,6 @@ What it returns is plain data: figures, one chart, one table. The chart is drawn
 table is also its CSV. Each panel is read by itself: one that fails says so and the others stand.
 """
 
-import csv
-import io
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,13 +22,13 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
 from analytics import selectors
-from analytics.selectors import Period
+from analytics.selectors import Period, VolumeDay, VolumeTotals
+from kamioi_site.streaming import csv_line
 from transactions.models import User
 from transactions.money import ZERO
 
 logger = logging.getLogger(__name__)
 
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 MAX_POINTS: Final = 120
 """A longer period is shown by months."""
 
@@ -82,7 +80,7 @@ class Series:
     """One row of bars, or one line. Colours are CSS colours or variables of the admin's theme."""
 
     label: str
-    values: list[float | None]
+    values: Sequence[float | None]
     colour: str
     line: bool = False
     """A line over the bars, with its own scale on the right."""
@@ -131,10 +129,18 @@ class Content:
 
 
 class Links:
-    """Addresses of the rows behind a figure, for who may see them; nothing for others."""
+    """Addresses of the rows behind a figure, for who may see them and nothing for others; and what panels of a page share."""
 
     def __init__(self, user: User | AnonymousUser) -> None:
         self._user = user
+        self._known: dict[Any, Any] = {}
+
+    def once(self, read: Callable[..., Any], *asked: Any) -> Any:
+        """What the function answers, asked once for all panels of a page."""
+        key = (read, asked)
+        if key not in self._known:
+            self._known[key] = read(*asked)
+        return self._known[key]
 
     def to(
         self, model: str, first: date | None = None, last: date | None = None, *, column: str = "date", **filters: str
@@ -219,18 +225,9 @@ def panel_csv(content: Content) -> Iterator[str]:
         ["figure", "value", "note"],
         [[Cell(f.label, f.label), Cell(f.value, f.value), Cell(f.note, f.note)] for f in content.figures],
     )
-    yield csv_row(table.headings)
+    yield csv_line(table.headings)
     for row in table.rows:
-        yield csv_row([cell.value for cell in row])
-
-
-def csv_row(cells: Sequence[Any]) -> str:
-    """One line of CSV. Text that a spreadsheet would run as a formula is quoted with `'`; numbers are numbers."""
-    out = io.StringIO()
-    csv.writer(out).writerow(
-        [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells]
-    )
-    return out.getvalue()
+        yield csv_line([cell.value for cell in row])
 
 
 # --- How things are written -------------------------------------------------------------------------------------------
@@ -345,7 +342,7 @@ def _stacked(
 def _proposals(period: Period, links: Links) -> Content:
     rows, totals = selectors.proposals_by_day(period), selectors.proposal_totals(period)
     before = selectors.proposal_totals(period.before)
-    counted = selectors.rollups_counted_at()
+    counted = links.once(selectors.rollups_counted_at)
     if not rows and not totals.count:
         return Content(empty="No proposals were made in this period.", counted_at=counted)
     axis = Axis(period)
@@ -427,7 +424,7 @@ def _waited(seconds: float | None) -> str:
 
 
 def _quality(period: Period, links: Links) -> Content:
-    rows, counted = selectors.review_by_day(period), selectors.rollups_counted_at()
+    rows, counted = selectors.review_by_day(period), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="Nothing was decided in this period.", counted_at=counted)
     people, automatic = sum(row.people for row in rows), sum(row.automatic for row in rows)
@@ -556,9 +553,16 @@ _STATUSES: Final = {
 }  # fmt: skip
 
 
+def _volumes(period: Period, links: Links) -> tuple[list[VolumeDay], VolumeTotals, VolumeTotals]:
+    """The rows of the period, its sums, and the sums of the period before, from one reading."""
+    read = links.once(selectors.volume_by_day, Period(period.before.first, period.last))
+    now = [row for row in read if row.date >= period.first]
+    before = [row for row in read if row.date < period.first]
+    return now, VolumeTotals.of(now), VolumeTotals.of(before)
+
+
 def _volume(period: Period, links: Links) -> Content:
-    rows, counted = selectors.volume_by_day(period), selectors.rollups_counted_at()
-    totals, before = selectors.volume_totals(period), selectors.volume_totals(period.before)
+    (rows, totals, before), counted = _volumes(period, links), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="No transactions in this period.", counted_at=counted)
     axis = Axis(period)
@@ -593,10 +597,10 @@ def _volume(period: Period, links: Links) -> Content:
 
 
 def _invested(period: Period, links: Links) -> Content:
-    rows, counted = selectors.revenue_by_day(period), selectors.rollups_counted_at()
+    (every, totals, before), counted = _volumes(period, links), links.once(selectors.rollups_counted_at)
+    rows = [row for row in every if row.status == "completed"]
     if not rows:
         return Content(empty="Nothing was invested in this period.", counted_at=counted)
-    totals, before = selectors.volume_totals(period), selectors.volume_totals(period.before)
     axis = Axis(period)
     per = totals.invested / totals.completed if totals.completed else None
     return Content(
@@ -604,13 +608,13 @@ def _invested(period: Period, links: Links) -> Content:
             Figure("Invested", money(totals.invested), _change(totals.invested, before.invested)),
             Figure("A purchase", money(per), "invested on average"),
         ],
-        chart=Chart("line", axis.labels, [Series("invested", axis.sums((r.date, r.invested) for r in rows), GREEN)], unit="$"),
+        chart=Chart("line", axis.labels, [Series("invested", axis.sums((r.date, r.investable) for r in rows), GREEN)], unit="$"),
         table=Table(
             ["Day", "Purchases", "Invested ($)"],
             [
                 [
                     _text(r.date, links.to("transactions_transaction", r.date, r.date, status="completed")),
-                    _count(r.transactions), _dollars(r.invested),
+                    _count(r.transactions), _dollars(r.investable),
                 ]
                 for r in rows
             ],
@@ -620,7 +624,7 @@ def _invested(period: Period, links: Links) -> Content:
 
 
 def _tickers(period: Period, links: Links) -> Content:
-    rows, counted = selectors.top_tickers(period), selectors.rollups_counted_at()
+    rows, counted = selectors.top_tickers(period), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="Nothing was invested in this period.", counted_at=counted)
     to = [links.to("transactions_transaction", period.first, period.last, ticker=row.ticker) for row in rows]
@@ -644,7 +648,7 @@ _ACCOUNT_COLOURS: Final = {"individual": PRIMARY, "family": SECOND, "business": 
 
 def _users(period: Period, links: Links) -> Content:
     half_a_year = Period(min(period.first, selectors.months_before(period.last, 5)), period.last)
-    rows, counted = selectors.active_users_by_month(half_a_year), selectors.rollups_counted_at()
+    rows, counted = selectors.active_users_by_month(half_a_year), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="Nobody made a purchase in these months.", counted_at=counted)
     months = sorted({row.month for row in rows})
@@ -676,10 +680,10 @@ def _users(period: Period, links: Links) -> Content:
 
 # --- Finance ----------------------------------------------------------------------------------------------------------
 def _revenue(period: Period, links: Links) -> Content:
-    rows, counted = selectors.revenue_by_day(period), selectors.rollups_counted_at()
+    (every, totals, before), counted = _volumes(period, links), links.once(selectors.rollups_counted_at)
+    rows = [row for row in every if row.status == "completed"]
     if not rows:
         return Content(empty="No fees were earned in this period.", counted_at=counted)
-    totals, before = selectors.volume_totals(period), selectors.volume_totals(period.before)
     axis = Axis(period)
     return Content(
         figures=[
@@ -687,13 +691,13 @@ def _revenue(period: Period, links: Links) -> Content:
             Figure("A day", money(totals.fees / period.days), "on average"),
             Figure("Of what was invested", percent(totals.fees / totals.invested if totals.invested else None)),
         ],
-        chart=Chart("bar", axis.labels, [Series("fees", axis.sums((r.date, r.fees) for r in rows), GREEN)], unit="$"),
+        chart=Chart("bar", axis.labels, [Series("fees", axis.sums((r.date, r.fee) for r in rows), GREEN)], unit="$"),
         table=Table(
             ["Day", "Purchases", "Fees ($)"],
             [
                 [
                     _text(r.date, links.to("transactions_transaction", r.date, r.date, status="completed")),
-                    _count(r.transactions), _dollars(r.fees),
+                    _count(r.transactions), _dollars(r.fee),
                 ]
                 for r in rows
             ],
@@ -710,7 +714,7 @@ _KINDS: Final = {
 
 
 def _ledger(period: Period, links: Links) -> Content:
-    rows, counted = selectors.ledger_by_day(period), selectors.ledger_counted_at()
+    rows, counted = selectors.ledger_by_day(period), links.once(selectors.ledger_counted_at)
     if not rows:
         return Content(empty="Nothing was booked in this period.", counted_at=counted)
     axis = Axis(period)
@@ -740,7 +744,7 @@ def _ledger(period: Period, links: Links) -> Content:
 
 
 def _accounts(period: Period, links: Links) -> Content:
-    rows, counted = selectors.accounts(period), selectors.ledger_counted_at()
+    rows, counted = selectors.accounts(period), links.once(selectors.ledger_counted_at)
     return Content(
         table=Table(
             ["Account", "Name", "Type", "Debit ($)", "Credit ($)", "Balance ($)"],
@@ -790,7 +794,7 @@ def _amortization(period: Period, links: Links) -> Content:
 
 
 def _cost(period: Period, links: Links) -> Content:
-    rows, counted = selectors.cost_by_month(last=period.last), selectors.rollups_counted_at()
+    rows, counted = selectors.cost_by_month(last=period.last), links.once(selectors.rollups_counted_at)
     if not rows:
         return Content(empty="No month has anything that costs.", counted_at=counted)
     newest, (per_transaction, per_user) = rows[-1], selectors.COST_TARGETS
@@ -993,12 +997,25 @@ def _partitions(period: Period, links: Links) -> Content:
 
 
 def _replicas(period: Period, links: Links) -> Content:
-    rows, now = selectors.replicas(), timezone.now()
-    if not rows:
+    rows, ours, now = selectors.replicas(), selectors.replica_of_reads(), timezone.now()
+    if not rows and ours is None:
         return Content(
             empty="No replica streams from this database. Reads of analytics go to the primary.", counted_at=now
         )
+    figures = []
+    if ours is not None:
+        lag = "–" if ours.lag_seconds is None else f"{ours.lag_seconds:,.1f} s"
+        figures = [
+            Figure(
+                "Reads of analytics",
+                "on the replica" if ours.used else "on the primary",
+                ours.reason,
+                tone="" if ours.used else "bad",
+            ),
+            Figure("Behind", lag, "" if ours.lag_bytes is None else f"{ours.lag_bytes:,} bytes"),
+        ]
     return Content(
+        figures=figures,
         table=Table(
             ["Replica", "State", "Bytes behind", "Seconds behind"],
             [

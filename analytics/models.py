@@ -4,6 +4,7 @@ The views that dashboards, reports and metrics read stand over these tables (`mi
 """
 
 from django.db import models
+from django.utils import timezone
 
 
 class TransactionDay(models.Model):
@@ -185,3 +186,59 @@ class LedgerMark(models.Model):
 
     def __str__(self) -> str:
         return f"counted to {self.counted_to}"
+
+
+class Report(models.Model):
+    """One file of a report: a customer's month, a month of the books, a check of the books. Made by `analytics.services.reports`."""
+
+    class Kind(models.TextChoices):
+        """What it is about."""
+
+        STATEMENT = "statement", "customer's statement"
+        FINANCE = "finance", "finance month"
+        RECONCILIATION = "reconciliation"
+
+    class Format(models.TextChoices):
+        """How it is written."""
+
+        PDF = "pdf", "PDF"
+        CSV = "csv", "CSV"
+
+    kind = models.CharField(max_length=16, choices=Kind)
+    period = models.DateField(help_text="First day of the month.")
+    user = models.ForeignKey(
+        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, db_index=False, related_name="+",
+        help_text="Whose statement it is.",
+    )  # fmt: skip
+    format = models.CharField(max_length=4, choices=Format)
+    task = models.ForeignKey("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="+")
+    file = models.FileField(max_length=200)
+    size = models.BigIntegerField(help_text="Bytes.")
+    sha256 = models.CharField("SHA-256", max_length=64)
+    rows = models.BigIntegerField(help_text="Transactions, bookings or disagreements in it.")
+    made_at = models.DateTimeField(default=timezone.now, editable=False)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "reports"
+        indexes = [models.Index(fields=["user", "-period", "format"], name="idx_reports_user_period")]
+        constraints = [
+            # A report that is made again takes the place of the one before.
+            models.UniqueConstraint(
+                fields=["kind", "period", "user", "format"], name="reports_once", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="statement", user__isnull=False)
+                | models.Q(kind__in=["finance", "reconciliation"], user__isnull=True),
+                name="reports_statement_has_user",
+            ),
+            models.CheckConstraint(condition=models.Q(format__in=["pdf", "csv"]), name="reports_format_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def filename(self) -> str:
+        """What it is called when it is downloaded."""
+        return f"kamioi-{self.kind}-{self.period:%Y-%m}.{self.format}"

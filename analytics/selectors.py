@@ -6,7 +6,7 @@ Everything goes over `kamioi_site.db.replica` and is given up after `STATEMENT_M
 says so, never a page that hangs. Dollars are `Decimal`, days UTC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -193,8 +193,8 @@ _PROPOSALS = """
 
 def proposal_totals(period: Period) -> ProposalTotals:
     """All proposals made in the period, by what became of them."""
-    *counts, confidence = _rows(_PROPOSALS, first=period.first, last=period.last)[0]
-    return ProposalTotals(*(int(count) for count in counts), average_confidence=confidence)
+    pending, approved, rejected, automatic, confidence = _rows(_PROPOSALS, first=period.first, last=period.last)[0]
+    return ProposalTotals(int(pending), int(approved), int(rejected), int(automatic), confidence)
 
 
 _AGES: Final = (
@@ -304,6 +304,19 @@ class VolumeTotals:
     invested: Decimal
     fees: Decimal
 
+    @classmethod
+    def of(cls, rows: Iterable[VolumeDay]) -> "VolumeTotals":
+        """The sums of these days."""
+        rows = list(rows)
+        completed = [row for row in rows if row.status == "completed"]
+        return cls(
+            transactions=sum(row.transactions for row in rows),
+            amount=sum((row.amount for row in rows), ZERO),
+            completed=sum(row.transactions for row in completed),
+            invested=sum((row.investable for row in completed), ZERO),
+            fees=sum((row.fee for row in completed), ZERO),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TickerTotal:
@@ -338,17 +351,9 @@ def volume_by_day(period: Period) -> list[VolumeDay]:
     ]  # fmt: skip
 
 
-_VOLUME = """
-    SELECT coalesce(sum(transactions), 0), coalesce(sum(amount), 0), coalesce(sum(transactions) FILTER (WHERE status = 'completed'), 0),
-           coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), coalesce(sum(fee) FILTER (WHERE status = 'completed'), 0)
-    FROM analytics_volume WHERE date BETWEEN %(first)s AND %(last)s
-"""
-
-
 def volume_totals(period: Period) -> VolumeTotals:
     """All transactions of the period."""
-    count, amount, completed, invested, fees = _rows(_VOLUME, first=period.first, last=period.last)[0]
-    return VolumeTotals(int(count), amount, int(completed), invested, fees)
+    return VolumeTotals.of(volume_by_day(period))
 
 
 _TICKERS = """
@@ -450,17 +455,17 @@ def revenue_by_day(period: Period) -> list[RevenueDay]:
 
 _ACCOUNTS = """
     WITH sides AS (
-        SELECT day, debit_account AS number, amount AS debit, 0::numeric AS credit FROM ledger_days WHERE day <= %(last)s
+        SELECT day, debit_account AS number, amount AS debit, 0.00 AS credit FROM ledger_days WHERE day <= %(last)s
         UNION ALL
-        SELECT day, credit_account, 0, amount FROM ledger_days WHERE day <= %(last)s
+        SELECT day, credit_account, 0.00, amount FROM ledger_days WHERE day <= %(last)s
     ), sums AS (
-        SELECT number, coalesce(sum(debit) FILTER (WHERE day >= %(first)s), 0) AS debit,
-               coalesce(sum(credit) FILTER (WHERE day >= %(first)s), 0) AS credit, sum(debit) - sum(credit) AS balance
+        SELECT number, coalesce(sum(debit) FILTER (WHERE day >= %(first)s), 0.00) AS debit,
+               coalesce(sum(credit) FILTER (WHERE day >= %(first)s), 0.00) AS credit, sum(debit) - sum(credit) AS balance
         FROM sides GROUP BY number
     )
     SELECT coalesce(chart.number, sums.number), coalesce(chart.name, 'not in the chart'), coalesce(chart.type, 'asset'),
-           coalesce(sums.debit, 0), coalesce(sums.credit, 0),
-           coalesce(CASE WHEN chart.type IN ('liability', 'equity', 'revenue') THEN -sums.balance ELSE sums.balance END, 0)
+           coalesce(sums.debit, 0.00), coalesce(sums.credit, 0.00),
+           coalesce(CASE WHEN chart.type IN ('liability', 'equity', 'revenue') THEN -sums.balance ELSE sums.balance END, 0.00)
     FROM ledger_accounts AS chart FULL JOIN sums ON sums.number = chart.number ORDER BY 1
 """
 
@@ -612,7 +617,7 @@ class Connections:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaState:
+class StandbyState:
     """A standby as the primary sees it."""
 
     name: str
@@ -770,12 +775,17 @@ _REPLICAS = """
 """
 
 
-def replicas() -> list[ReplicaState]:
+def replica_of_reads() -> replica.ReplicaState | None:
+    """The replica that reads of analytics go to; None when none is set."""
+    return replica.replica_state() if replica.replica_is_set() else None
+
+
+def replicas() -> list[StandbyState]:
     """Standbys that stream from the primary; none where there are none."""
     # The primary knows them, so this is asked there.
     with transaction.atomic(), transaction.get_connection().cursor() as cursor:
         cursor.execute(_REPLICAS)
-        return [ReplicaState(*row) for row in cursor.fetchall()]
+        return [StandbyState(*row) for row in cursor.fetchall()]
 
 
 def migration_stand(*, most: int = 5) -> MigrationStand | None:
@@ -786,4 +796,6 @@ def migration_stand(*, most: int = 5) -> MigrationStand | None:
     runs = _rows(
         "SELECT command, status, rows_done, started_at FROM migration_runs ORDER BY id DESC LIMIT %(most)s", most=most
     )
-    return MigrationStand(state.phase, state.dual_write, state.error, [*runs])  # type: ignore[list-item]
+    return MigrationStand(
+        state.phase, state.dual_write, state.error, [(command, status, rows, at) for command, status, rows, at in runs]
+    )

@@ -6,6 +6,7 @@ import time
 from celery import shared_task
 
 from analytics.services.ledger_days import ledger_days_count
+from analytics.services.reports import report_make, statements_make, statements_request
 from analytics.services.rollups import rollups_refresh
 
 logger = logging.getLogger(__name__)
@@ -29,3 +30,22 @@ def calculate_analytics(recheck: int = 0) -> dict[str, int | float]:
 def count_ledger() -> int:
     """Take up what was booked since the last round into the days of the ledger."""
     return ledger_days_count(deadline=time.monotonic() + RUN_SECONDS).counted_to
+
+
+# Rows are written as they are read; a worker that dies is made good by the sweep, not by the limit.
+@shared_task(name="make_report", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
+def make_report(task_id: str) -> None:
+    """Make the report of this background task."""
+    report_make(task_id=task_id)
+
+
+@shared_task(name="make_statements", time_limit=3 * 3600, soft_time_limit=3 * 3600 - 60)
+def make_statements(task_id: str) -> None:
+    """Make the monthly statements of this background task's customers."""
+    statements_make(task_id=task_id)
+
+
+@shared_task(name="make_monthly_statements")
+def make_monthly_statements() -> int:
+    """Ask for last month's statements of all active customers; returns the number of sets."""
+    return len(statements_request())

@@ -9,6 +9,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Where the processes of this container count for Prometheus; what an earlier start left is over.
+count_here() {
+	export PROMETHEUS_MULTIPROC_DIR="${PROMETHEUS_MULTIPROC_DIR:-${TMPDIR:-/tmp}/kamioi-metrics}"
+	rm -rf "$PROMETHEUS_MULTIPROC_DIR"
+	mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
+}
+
 role=${1:-web}
 [ $# -eq 0 ] || shift
 remember() { # the health check asks what this container is
@@ -18,11 +25,7 @@ remember() { # the health check asks what this container is
 case $role in
 web)
 	remember web
-	# Every process of this container counts into a file there, and whoever is scraped adds them up.
-	PROMETHEUS_MULTIPROC_DIR=${TMPDIR:-/tmp}/kamioi-metrics
-	rm -rf "$PROMETHEUS_MULTIPROC_DIR"
-	mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
-	export PROMETHEUS_MULTIPROC_DIR
+	count_here
 	exec gunicorn -c docker/gunicorn.conf.py kamioi_site.asgi:application
 	;;
 worker)
@@ -32,6 +35,7 @@ worker)
 	*) echo "There is no queue $queue." >&2; exit 2 ;;
 	esac
 	remember "worker $queue"
+	count_here
 	# SIGTERM is a warm shutdown: what runs is finished (300 s at most), what waits goes back.
 	exec celery -A kamioi_site worker -l "${LOG_LEVEL:-info}" -Q "$queue" -n "$queue@%h" \
 		-c "${WORKER_CONCURRENCY:-2}" --max-memory-per-child "${WORKER_MAX_MEMORY_KB:-800000}"

@@ -5,6 +5,23 @@ networks, commas between); nobody else's are. Never `*`: the address would then 
 """
 
 import os
+import shutil
+import tempfile
+from typing import Any
+
+from kamioi_site.logs import logging_config
+
+# The worker processes count here for Prometheus; read once, in the arbiter, and inherited by them.
+_made = "" if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else tempfile.mkdtemp(prefix="kamioi-metrics-")
+if _made:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _made
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    if _made:
+        shutil.rmtree(_made, ignore_errors=True)
+
 
 bind = os.environ.get("WEB_BIND", "0.0.0.0:8000")  # a container's own network
 worker_class = "uvicorn_worker.UvicornWorker"
@@ -17,4 +34,11 @@ max_requests = 20_000
 max_requests_jitter = 4_000
 control_socket_disable = True  # nothing is to be written beside /tmp
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # the heartbeat's file: a disk could block
-accesslog = None if os.environ.get("WEB_ACCESS_LOG", "") == "off" else "-"
+# No access log of gunicorn: its lines hold query strings. `kamioi.access` writes one line a request without.
+accesslog = None
+# gunicorn's own lines go through the same redaction as the site's.
+logconfig_dict = logging_config(
+    style=os.environ.get("LOG_FORMAT", "json"),
+    level=os.environ.get("LOG_LEVEL", "INFO"),
+    access=os.environ.get("WEB_ACCESS_LOG", "") != "off",
+)

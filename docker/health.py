@@ -1,7 +1,7 @@
 """Whether the process of this container is well: exit code 0, or 1 with a reason. Usage: health.py web|worker QUEUE|beat.
 
-It answers for the process alone: a database or broker that is away is no reason to kill what waits for it. It loads
-neither Django nor the application, so that asking often costs little.
+It answers for the process alone: a database or broker that is away is no reason to kill what waits for it. It does not
+load the application, so that asking often costs little.
 """
 
 import os
@@ -45,6 +45,7 @@ def web() -> str:
 def worker(queue: str) -> str:
     """Why the pool is not well, or nothing. While the broker is away nobody can tell, and that is not its fault."""
     from celery import Celery  # noqa: PLC0415  # the other roles do without
+    from kombu.exceptions import OperationalError  # noqa: PLC0415
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from kamioi_site.broker import broker_of  # noqa: PLC0415  # no Django behind it but names
@@ -55,7 +56,7 @@ def worker(queue: str) -> str:
     name = f"{queue}@{socket.gethostname()}"
     try:
         replies = app.control.ping(destination=[name], timeout=6.0)
-    except (OSError, *app.connection_for_write().connection_errors):
+    except (OSError, OperationalError, *app.connection_for_write().connection_errors):
         return ""
     return "" if replies else f"{name} does not answer"
 

@@ -11,11 +11,15 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from axes.models import AccessAttempt
+from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.views import ChangeList
@@ -185,3 +189,62 @@ def _beyond(model: type[Model], ordering: Sequence[str], cursor: str) -> Q:
         equal = {names[i]: bounds[i] for i in range(last)}
         condition |= Q(**equal, **{f"{names[last]}__{steps[last]}": bounds[last]})
     return Q(**{f"{names[0]}__{steps[0]}e": bounds[0]}) & condition
+
+
+# --- Log-ins ----------------------------------------------------------------------------------------------------
+for _theirs in (TOTPDevice, StaticDevice):
+    if admin.site.is_registered(_theirs):  # in the style of Django's own admin, and with the keys for all to see
+        admin.site.unregister(_theirs)
+
+
+class _RemovableAdmin(KeysetAdmin):
+    """Rows that the work itself makes: shown, and taken away by who may."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody makes one by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nor changes one."""
+        return False
+
+
+@admin.register(TOTPDevice)
+class SecondFactorAdmin(_RemovableAdmin):
+    """Who has a second factor. Removing one lets a person who lost phone and codes set up another."""
+
+    list_display = ("user", "name", "confirmed", "created_at", "last_used_at", "throttling_failure_count")
+    list_select_related = ("user",)
+    fields = list_display
+    search_fields = ("user__email",)
+    search_help_text = "The whole e-mail"
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """By the e-mail."""
+        term = search_term.strip()
+        return (queryset.filter(user__email__iexact=term) if term else queryset), False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Administrators, for others than themselves: their own they turn off with a code."""
+        allowed: bool = super().has_delete_permission(request, obj)
+        return allowed and getattr(obj, "user_id", None) != request.user.pk
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """The device, and the recovery codes that came with it."""
+        StaticDevice.objects.filter(user_id=obj.user_id).delete()
+        super().delete_model(request, obj)
+
+
+@admin.register(AccessAttempt)
+class FailedLogInAdmin(_RemovableAdmin):
+    """Wrong passwords by e-mail and address. Removing a row lets that pair try again at once."""
+
+    list_display = ("username", "ip_address", "failures_since_start", "attempt_time", "path_info")
+    fields = (*list_display, "user_agent")
+    search_fields = ("username",)
+    search_help_text = "The whole e-mail"
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """By the e-mail."""
+        term = search_term.strip().lower()
+        return (queryset.filter(username=term) if term else queryset), False

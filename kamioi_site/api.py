@@ -10,7 +10,7 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
@@ -31,7 +31,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView, set_rollback
 
-from kamioi_site.errors import KamioiError
+from kamioi_site.errors import KamioiError, error_body
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,6 @@ class PayloadTooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = "The request is larger than this address accepts."
     default_code = "too_large"
-
-
-def error_body(message: str, errors: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """The one shape of a refusal."""
-    body: dict[str, Any] = {"success": False, "error": message}
-    if errors:
-        body["errors"] = {field: list(texts) for field, texts in errors.items()}
-    return body
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -193,7 +185,7 @@ class RateLimit(BaseThrottle):
         scope = getattr(view, "rate_scope", None) or ("authenticated" if known else "anonymous")
         return self.count(request, scope=scope, key="user" if known else "ip")
 
-    def count(self, request: Request, *, scope: str, key: Any) -> bool:
+    def count(self, request: Request | HttpRequest, *, scope: str, key: Any) -> bool:
         """Count one request under `key` against every rate of the scope; False when one is exceeded."""
         allowed = True
         for rate in settings.API_RATES[scope]:
@@ -249,7 +241,7 @@ class SafeRequest(Request):
 
     def _parse(self) -> Any:
         try:
-            data, files = super()._parse()
+            data, files = super()._parse()  # type: ignore[misc]  # DRF's own, which the stubs leave out
             body = dict(data.lists()) if isinstance(data, QueryDict) else data
             if isinstance(body, Mapping) and _unstorable(body):
                 raise exceptions.ParseError("The body holds NUL or characters that are no text.")
@@ -258,7 +250,7 @@ class SafeRequest(Request):
                     raise exceptions.ParseError("The name of the file is not text.")
         except (exceptions.APIException, RecursionError) as error:
             # As DRF does: whoever asks again gets an empty body instead of a second parse of a stream that is read.
-            self._data, self._files = QueryDict(""), MultiValueDict()
+            self._data, self._files = QueryDict(""), MultiValueDict[str, Any]()
             self._full_data = self._data
             if isinstance(error, RecursionError):
                 raise exceptions.ParseError("The body is nested too deeply.") from error
@@ -278,7 +270,7 @@ class ApiView(APIView):
         return SafeRequest(
             request,
             parsers=plain.parsers,
-            authenticators=plain.authenticators,
+            authenticators=plain.authenticators,  # type: ignore[arg-type]  # as DRF itself passes them
             negotiator=plain.negotiator,
             parser_context=plain.parser_context,
         )
@@ -407,7 +399,7 @@ def _columns(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[str, str]:
 
 def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, int] | None:
     """The last row that a sieved page looked at; None when it saw the end of the list."""
-    inner, parameters = rows.values(time_field, "pk")[:SCAN_ROWS].query.sql_with_params()
+    inner, parameters = rows.values(time_field, rows.model._meta.pk.name)[:SCAN_ROWS].query.sql_with_params()
     time, pk = _columns(rows, time_field)
     with connections[rows.db].cursor() as cursor:
         cursor.execute(

@@ -9,10 +9,13 @@ class KamioiSiteConfig(AppConfig):
     name = "kamioi_site"
 
     def ready(self) -> None:
-        """Bind the Celery application and register the system checks."""
+        """Bind the Celery application, register the system checks and the figures for Prometheus."""
         from unfold import fields  # noqa: PLC0415
 
-        from kamioi_site import celery  # noqa: F401, PLC0415  # importing it before the apps are ready would fail
+        # Importing these before the apps are ready would fail.
+        from kamioi_site import celery, checks, context, lockout, sentry, two_factor  # noqa: F401, PLC0415
         from kamioi_site.csp import json_block  # noqa: PLC0415
+        from kamioi_site.metrics import state  # noqa: F401, PLC0415
 
         fields.prettify_json = json_block
+        sentry.start()

@@ -26,6 +26,7 @@ import json
 import logging
 import os
 import random
+import re
 import secrets
 import threading
 import time
@@ -36,6 +37,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import quote
@@ -61,6 +63,8 @@ _KEPT_BUMPS: Final = 10_000
 _BUMPS_AT_ONCE: Final = 1_000
 _STATS_EVERY: Final = 1.0  # seconds
 _STATS_DAYS: Final = 8
+_LOOK_AT: Final = 200_000  # keys
+_WEIGH: Final = 200  # keys of a family
 
 # Stores a value only while the generations it was computed under are current, and frees the lock of the one who computed.
 _STORE: Final = """
@@ -147,6 +151,11 @@ class CacheFamily:
         self.generation = template if generation is None else generation
         self.stale = ttl if stale is None else stale
         _families[template] = self
+
+    @cached_property
+    def shape(self) -> re.Pattern[str]:
+        """What the keys of this family look like."""
+        return re.compile(re.sub(r"\\\{\w+\\\}", "[^:]*", re.escape(self.template)))
 
     def __repr__(self) -> str:
         return f"<CacheFamily {self.template}>"
@@ -395,6 +404,11 @@ class FamilyFigures:
         return (self.hit + self.stale + self.shared) / self.reads if self.reads else None
 
     @property
+    def hit_percent(self) -> float | None:
+        """The hit rate in percent."""
+        return None if self.hit_rate is None else round(100 * self.hit_rate, 1)
+
+    @property
     def compute_ms(self) -> float | None:
         """Milliseconds that one computation took on average."""
         return self.microseconds / self.computed / 1000 if self.computed else None
@@ -434,6 +448,38 @@ def family_figures(*, day: date | None = None) -> dict[str, FamilyFigures]:
         template, _, outcome = name.decode().rpartition("|")
         figures.setdefault(template, {})[outcome] = int(count)
     return {template: FamilyFigures(family=template, **counts) for template, counts in figures.items()}
+
+
+def family_sizes() -> dict[str, FamilySize]:
+    """What each family holds. Looks at `_LOOK_AT` keys of Redis at most, and at the bytes of some of each family.
+
+    Raises:
+        redis.RedisError: Redis is away.
+    """
+    client = _client()
+    shapes = [(family.template, family.shape) for family in families()]
+    found: dict[str, list[bytes]] = {template: [] for template, _ in shapes}
+    cursor, looked = 0, 0
+    while looked < _LOOK_AT:
+        cursor, keys = cast("tuple[int, list[bytes]]", client.scan(cursor, match=f"{PREFIX}*", count=1_000))
+        looked += 1_000
+        for key in keys:
+            name = key.decode(errors="replace").removeprefix(PREFIX)
+            for template, shape in shapes:
+                if shape.fullmatch(name):
+                    found[template].append(key)
+                    break
+        if not cursor:
+            break
+    sizes = {}
+    for template, keys in found.items():
+        pipe = client.pipeline(transaction=False)
+        for key in keys[:_WEIGH]:
+            pipe.memory_usage(key, samples=0)
+        weights = [weight for weight in pipe.execute() if weight]  # what expired meanwhile weighs nothing
+        total = sum(weights) * len(keys) // len(weights) if weights else 0
+        sizes[template] = FamilySize(len(keys), total, bool(cursor) or len(keys) > _WEIGH)
+    return sizes
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +96,17 @@ def read_cluster(here: Path | None = None) -> Cluster | None:
 class _Fleet:
     """Every process of the cluster, in the order of starting."""
 
-    def __init__(self, here: Path, port: int) -> None:
+    def __init__(self, here: Path, port: int, without: Collection[str]) -> None:
         self.here = here
         self.owner = embedded.server_owner()
         self.primary = EmbeddedPostgres(here, _PRIMARY_SETTINGS)
         self.replica = EmbeddedReplica(here, self.primary, _REPLICA_SETTINGS)
         self.redis = EmbeddedRedis(here)
         self.redis.choose_port()
-        self.nginx = _program("nginx")
-        self.pgbouncer = _program("pgbouncer")
+        self.nginx = None if "nginx" in without else _program("nginx")
+        self.pgbouncer = None if "pgbouncer" in without else _program("pgbouncer")
+        # Programs that the machine has not got.
+        self.missing = [name for name in ("nginx", "pgbouncer") if name not in without and _program(name) is None]
         names = [*(f"web-{number}" for number in range(1, WEBS + 1)), *(f"worker-{queue}" for queue in QUEUES)]
         self.ports = {name: free_port() for name in [*names, "pgbouncer", "nginx-status"]}
         self.ports |= {"nginx": port, "redis": urlsplit(self.redis.url).port or 0}
@@ -112,11 +114,6 @@ class _Fleet:
             self.ports["web-1"] = port
         self.kinds: dict[str, str] = {}
         self.children: list[Child] = []
-
-    @property
-    def missing(self) -> list[str]:
-        """Programs that the machine has not got."""
-        return [name for name, path in {"nginx": self.nginx, "pgbouncer": self.pgbouncer}.items() if path is None]
 
     @property
     def address(self) -> str:
@@ -319,7 +316,7 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
-def run(port: int, *, demo: bool) -> int:
+def run(port: int, *, demo: bool, without: Collection[str] = ()) -> int:
     """Start, watch and stop the cluster. Returns the exit code: 0 when somebody asked for the end."""
     os.environ["KAMIOI_HOME"] = str(cluster_home())
     with supervisor.only_run() as here:
@@ -333,7 +330,7 @@ def run(port: int, *, demo: bool) -> int:
         for name in ("DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL"):
             os.environ.pop(f"{name}_FILE", None)
             os.environ.pop(name, None)
-        fleet = _Fleet(here, port or free_port())
+        fleet = _Fleet(here, port or free_port(), without)
         code = 0
         try:
             supervisor.on_signals(supervisor.ask_to_stop)
@@ -399,14 +396,17 @@ def stop() -> int:
     return 0
 
 
-def start_in_background(port: int, *, demo: bool) -> int:
+def start_in_background(port: int, *, demo: bool, without: Collection[str] = ()) -> int:
     """Start the cluster as a process of its own and return when it is up."""
     here = cluster_home()
     log = here / "cluster.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kamioi_site.cluster", "run", *(["--demo"] if demo else [])],
+            [
+                sys.executable, "-m", "kamioi_site.cluster", *(f"--without={name}" for name in without),
+                "run", *(["--demo"] if demo else []),
+            ],
             cwd=REPOSITORY, env=os.environ | {"PORT": str(port)},
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -436,6 +436,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000), help="0 takes any free one")
     parser.add_argument("--demo", action="store_true", help="load the demo into an empty database")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=["nginx", "pgbouncer"],
+        help="leave it out, to see what it does",
+    )
     parser.add_argument("--stop", action="store_true", help="end the running cluster")
     commands = parser.add_subparsers(dest="command")
     for name, what in {
@@ -465,9 +472,9 @@ def main(arguments: Sequence[str]) -> int:
             case "exec":
                 parser.error("exec needs a command")
             case "start":
-                return start_in_background(told.port, demo=told.demo)
+                return start_in_background(told.port, demo=told.demo, without=told.without)
             case _:
-                return run(told.port, demo=told.demo)
+                return run(told.port, demo=told.demo, without=told.without)
     except KamioiError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,13 +1,22 @@
 """The root of Kamioi's errors. The docstring of an error class is its default message."""
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class KamioiError(Exception):
     """Something went wrong."""
 
     status_code: ClassVar[int] = 400
-    """HTTP status that the API answers with: 400, 403, 404, 409, 413."""
+    """HTTP status that the API answers with: 400, 401, 403, 404, 409, 413."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+def error_body(message: str, errors: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """The one shape of a refusal by the API."""
+    body: dict[str, Any] = {"success": False, "error": message}
+    if errors:
+        body["errors"] = {field: list(texts) for field, texts in errors.items()}
+    return body

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def children(port: int) -> list[Child]:
             command=[
                 python, "-m", "gunicorn", "kamioi_site.asgi:application",
                 "--worker-class", "uvicorn_worker.UvicornWorker", "--workers", "2",
-                "--bind", f"{_host()}:{port}", "--timeout", "60", "--graceful-timeout", "10", "--access-logfile", "-",
+                "--bind", f"{_host()}:{port}", "--timeout", "60", "--graceful-timeout", "10",
             ],
             patience=15,
         ),
@@ -68,6 +69,8 @@ def run() -> int:
         embedded.write_private(here / "run.json", json.dumps({"token": token, "servers": owned}))
         os.environ[supervisor.TOKEN] = token
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.dev")
+        # Web and workers share it: one scrape of the web tells of all.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_directory(here))
         fleet = children(port)
         code = 0
         try:
@@ -109,6 +112,14 @@ def stop() -> int:
     stopped = embedded.stop_servers()
     say("Stopped" + (f": {' and '.join(stopped)}." if stopped else "; no server of this home was running."))
     return 0
+
+
+def _metrics_directory(here: Path) -> Path:
+    """Where the processes of this run count; empty, for what an earlier run counted is over."""
+    directory = here / "metrics"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    return directory
 
 
 def _prepare(here: Path) -> None:

@@ -7,7 +7,7 @@ from drf_spectacular.openapi import AutoSchema
 _KEY = {
     "in": "header",
     "name": "Idempotency-Key",
-    "schema": {"type": "string", "maxLength": 100},
+    "schema": {"type": "string", "pattern": "^[!-~]{1,100}$"},
     "description": "Up to 100 printable characters. The same key with the same request again is answered as the first one.",
 }
 _VALIDATOR = {

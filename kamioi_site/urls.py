@@ -5,17 +5,22 @@ from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from kamioi_site import health
+from kamioi_site import cache_page, health, two_factor
+from kamioi_site.metrics.web import metrics_view
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
+    path("admin/two-factor/", admin.site.admin_view(two_factor.two_factor_view), name="admin-two-factor"),
+    path("admin/cache/", admin.site.admin_view(cache_page.cache_view), name="admin-cache"),
     path("admin/dashboards/", include("analytics.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics_view, name="metrics"),
     path("api/", include("transactions.api.urls")),
     path("api/", include("transactions.api.staff_urls")),
     path("api/", include("llm_center.api.urls")),
+    path("api/", include("analytics.api.urls")),
     path("api/", include("analytics.api.admin_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

@@ -30,9 +30,8 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
-from kamioi_site.db.pages import in_pages
 from kamioi_site.errors import KamioiError
-from kamioi_site.streaming import csv_download, live_figures
+from kamioi_site.streaming import csv_download, live_figures, rows_in_pages
 from llm_center.errors import MerchantChanged
 from llm_center.mapping_file import mappings_preview
 from llm_center.models import (
@@ -364,9 +363,8 @@ class LlmMappingAdmin(StatusMixin, HistoryAdmin):
             yield csv_line(
                 ["Merchant Name", "Category", "Ticker", "Company Name", "Confidence", "Status", "Source", "Created"]
             )
-            # The newest first: ids are drawn in the order of time.
-            for row in in_pages(rows.values_list(*columns, "id"), by="-pk"):
-                *texts, confidence, status, source, created, _ = row
+            for row in rows_in_pages(rows, columns, order=self.get_keyset(request)):
+                *texts, confidence, status, source, created = row
                 yield csv_line(
                     [
                         *(text or "" for text in texts),

@@ -338,9 +338,10 @@ def statements(user: User, *, export_url: str, now: datetime | None = None) -> l
     if first is None or last is None:
         return []
     months: list[StatementRow] = []
-    month = min(last, now or timezone.now()).astimezone(UTC).date().replace(day=1)
+    today = (now or timezone.now()).astimezone(UTC).date()
+    month = min(last.astimezone(UTC).date(), today).replace(day=1)
     while len(months) < MONTHS and month >= first.astimezone(UTC).date().replace(day=1):
-        end = (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        end = min((month + timedelta(days=31)).replace(day=1) - timedelta(days=1), today)
         months.append(
             StatementRow(
                 id=f"{month:%Y-%m}", type="monthly", period=f"{month:%Y-%m}", date=end, size=None, format="CSV",

@@ -64,14 +64,17 @@ class _Where:
 _COLUMNS = """rows.id, rows.user_id, rows.date, rows.merchant, rows.amount, rows.category, rows.description, rows.investable,
            rows.round_up, rows.fee, rows.total_debit, rows.ticker, rows.shares, rows.price_per_share, rows.status,
            rows.failure_reason, rows.created_at"""
-# The window is what indexes answer, newest first; the person and the rest of the filter come after it.
-_PAGE = """
-    SELECT rows.*, users.email, users.name, users.account_type, users.is_staff, count(*) OVER () AS total,
-           (SELECT count(*) FROM seen) AS looked_at
-    FROM seen AS rows JOIN users ON users.id = rows.user_id
-    WHERE {after}
-    ORDER BY rows.created_at DESC, rows.id DESC
-    LIMIT %(limit)s OFFSET %(skip)s
+# The window is what indexes answer, newest first; the person and the rest of the filter come after it. The counts come with
+# the rows, and without them where there are none.
+_PAGE = """,
+    fitting AS MATERIALIZED (
+        SELECT rows.*, users.email, users.name, users.account_type, users.is_staff
+        FROM seen AS rows JOIN users ON users.id = rows.user_id WHERE {after}
+    )
+    SELECT (SELECT count(*) FROM seen) AS looked_at, (SELECT count(*) FROM fitting) AS total, page.*
+    FROM (VALUES (1)) AS one LEFT JOIN LATERAL (
+        SELECT * FROM fitting ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(skip)s
+    ) AS page ON true
 """
 _WINDOW = """
     WITH seen AS MATERIALIZED (
@@ -100,7 +103,7 @@ def transactions_page(chosen: TransactionFilter, *, page: int, limit: int) -> Fo
     elif chosen.search:
         after.add("rows.merchant ILIKE %(search)s", search=f"%{_literal(chosen.search)}%")
     _rest(after, chosen)
-    return _found(_WINDOW, inside, after, page=page, limit=limit, most=WINDOW)
+    return _found(_WINDOW, inside, after, page=page, limit=limit)
 
 
 def transactions_waiting_page(chosen: TransactionFilter, *, page: int, limit: int) -> Found:
@@ -119,7 +122,7 @@ def transactions_waiting_page(chosen: TransactionFilter, *, page: int, limit: in
         else:
             after.add("rows.merchant ILIKE %(search)s", search=f"%{_literal(chosen.search)}%")
     _rest(after, chosen)
-    return _found(_WAITING_WINDOW, inside, after, page=page, limit=limit, most=2 * WINDOW)
+    return _found(_WAITING_WINDOW, inside, after, page=page, limit=limit)
 
 
 def _times(where: _Where, chosen: TransactionFilter) -> None:
@@ -140,17 +143,15 @@ def _rest(where: _Where, chosen: TransactionFilter) -> None:
         where.add("rows.amount <= %(max_amount)s", max_amount=chosen.max_amount)
 
 
-def _found(window: str, inside: _Where, after: _Where, *, page: int, limit: int, most: int) -> Found:
+def _found(window: str, inside: _Where, after: _Where, *, page: int, limit: int) -> Found:
     statement = window.format(columns=_COLUMNS, inside=inside.sql) + _PAGE.format(after=after.sql)
     values = inside.values | after.values | {"window": WINDOW, "limit": limit, "skip": (page - 1) * limit}
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         names = [column.name for column in cursor.description]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    total = rows[0]["total"] if rows else 0
-    # At least one branch was filled to its end.
-    capped = bool(rows) and rows[0]["looked_at"] >= min(WINDOW, most)
-    return Found(rows, total, capped)
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    looked_at, total = found[0]["looked_at"], found[0]["total"]
+    return Found([row for row in found if row["id"] is not None], total, capped=looked_at >= WINDOW)
 
 
 def _literal(text: str) -> str:
@@ -226,10 +227,10 @@ def journal_entry(number: str) -> JournalRow | None:
         return None
     if kind == "JE":
         entry = JournalEntry.objects.select_related("created_by").filter(pk=int(digits)).first()
-        return entry and _journal_row(entry)
+        return _journal_row(entry) if entry else None
     if kind == "LT":
         transfer = LedgerTransfer.objects.filter(pk=int(digits), user_id=0).first()
-        return transfer and _transfer_row(transfer)
+        return _transfer_row(transfer) if transfer else None
     return None
 
 

@@ -1,1 +1,1 @@
-"""The API for staff where it needs figures of the rollups."""
+"""The API of figures and reports: for staff what needs the rollups, for customers their statements."""

@@ -173,7 +173,7 @@ def _short(statuses: list[Status]) -> list[dict[str, Any]]:
     newest = Transaction.objects.order_by("-created_at", "-pk").values(
         "id", "merchant", "amount", "ticker", "category", "status", "date", "user_id"
     )[:_LOOK_AT]
-    return [row for row in newest if row["status"] in statuses][:10]
+    return [dict(row) for row in newest if row["status"] in statuses][:10]
 
 
 class ProcessingStatsView(StaffView):

@@ -22,6 +22,7 @@ from kamioi_site.cache import CacheFamily, family_figures
 from kamioi_site.db import replica
 from kamioi_site.redis import redis_client
 from llm_center import matcher
+from llm_center.cache import LLM
 from llm_center.models import CalibrationFit
 from llm_center.services.learning import learning
 from llm_center.services.maintenance import queue_is_on
@@ -32,8 +33,8 @@ from transactions.money import ZERO
 
 Status = Transaction.Status
 
-DASHBOARD: Final = CacheFamily("llm:dashboard:{user_id}", ttl=900, generation="llm")
-ANALYTICS: Final = CacheFamily("llm:analytics:{date}", ttl=3600, generation="llm")
+DASHBOARD: Final = CacheFamily("llm:dashboard:{user_id}", ttl=900, generation=LLM)
+ANALYTICS: Final = CacheFamily("llm:analytics:{date}", ttl=3600, generation=LLM)
 STAFF: Final = CacheFamily("staff:figures:{name}", ttl=30)
 ACCOUNT_TYPES: Final = CacheFamily("staff:account_types", ttl=3600)
 
@@ -97,9 +98,10 @@ _MAPPINGS = """
 
 def mapping_totals() -> MappingTotals:
     """The log of proposals as it is now."""
-    *counts, confidence = _rows(_MAPPINGS, today=timezone.now().astimezone(UTC).date())[0]
-    mean = None if confidence is None else confidence.quantize(Decimal("0.0001"))
-    return MappingTotals(*(int(count) for count in counts), confidence=mean)
+    row = _rows(_MAPPINGS, today=today())[0]
+    pending, approved, rejected, automatic, bulk, made_today = (int(count) for count in row[:6])
+    mean = None if row[6] is None else row[6].quantize(Decimal("0.0001"))
+    return MappingTotals(pending, approved, rejected, automatic, bulk, made_today, mean)
 
 
 _CATEGORIES = """
@@ -155,7 +157,7 @@ _OPEN: Final = {Status.PENDING, Status.NEEDS_REVIEW, Status.MAPPED, Status.AWAIT
 
 def transaction_totals() -> TransactionTotals:
     """All transactions as they are now. `waiting` are round-ups that are not invested yet."""
-    rows = _rows(_TRANSACTIONS, today=timezone.now().astimezone(UTC).date())
+    rows = _rows(_TRANSACTIONS, today=today())
     return TransactionTotals(
         by_status={status: int(count) for status, count, *_ in rows},
         today=sum(int(row[2]) for row in rows),
@@ -274,7 +276,7 @@ class Machinery:
     last_booking: datetime | None
 
 
-_LAST_BOOKING = "SELECT created_at FROM ledger_transfers ORDER BY id DESC LIMIT 1"
+_LAST_BOOKING = "SELECT created_at FROM ledger_transfers WHERE user_id > 0 ORDER BY id DESC LIMIT 1"
 
 
 def machinery() -> Machinery:

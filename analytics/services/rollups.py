@@ -32,6 +32,7 @@ from django.utils import timezone
 
 from analytics.models import CustomerMonth, DecisionDay, MappingDay, RollupPartition, TransactionDay
 from analytics.sql import statement
+from kamioi_site.cache import generation_bump
 from kamioi_site.db.replica import primary_reads
 from kamioi_site.errors import KamioiError
 
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 100_000
 """Deltas taken up in one transaction."""
+GENERATION: Final = "llm"
+"""Cached reads of the figures stand under this generation (`kamioi_site.cache`); every refresh voids them."""
 FLUSHED: Final = timedelta(seconds=60)
 """After this time the statistics show what was committed."""
 # One refresh at a time; who writes transactions or mappings never waits for it.
@@ -205,7 +208,7 @@ def rollups_state(*, most: int = 10_000) -> RollupState:
 
 
 def summary_refresh() -> None:
-    """Refresh the materialized view without keeping its readers waiting."""
+    """Refresh the materialized view without keeping its readers waiting, and void what was cached of the figures."""
     with connection.cursor() as cursor:
         # A dump restored without its data leaves it unpopulated, and then nobody can read it anyway.
         cursor.execute("SELECT ispopulated FROM pg_matviews WHERE matviewname = 'llm_analytics_summary'")
@@ -213,6 +216,7 @@ def summary_refresh() -> None:
         if populated is None:
             raise RollupError("llm_analytics_summary is missing: run `manage.py migrate`.")
         cursor.execute(f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary")
+    generation_bump(GENERATION)
 
 
 # --- what was counted -------------------------------------------------------------------------------------------

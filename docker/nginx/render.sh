@@ -15,17 +15,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${NGINX_CERTIFICATE:=/run/secrets/tls_certificate}" "${NGINX_CERTIFICATE_KEY:=/run/secrets/tls_key}"
 
 case $NGINX_SITE in tls | plain) ;; *) echo "NGINX_SITE must be tls or plain, not $NGINX_SITE" >&2; exit 1 ;; esac
+
+names="NGINX_DIR NGINX_LISTEN NGINX_LISTEN_TLS NGINX_STATUS_LISTEN NGINX_WORKERS NGINX_TEMP NGINX_STATIC NGINX_UPLOAD_LIMIT
+NGINX_ACCESS_LOG NGINX_MIME_TYPES NGINX_CERTIFICATE NGINX_CERTIFICATE_KEY"
+script=
+for name in $names NGINX_UPSTREAM NGINX_RESOLVER NGINX_TRUSTED_PROXIES; do
+	eval "value=\$$name"
+	case $value in *[\|\&\;\{\}\\]* | *'
+'*) echo "$name holds a character that has no place in it" >&2; exit 1 ;; esac
+	script="$script;s|\${$name}|$value|g"
+done
 mkdir -p "$NGINX_DIR" "$NGINX_TEMP"
 
 render() { # TEMPLATE FILE
-	script=
-	for name in NGINX_DIR NGINX_LISTEN NGINX_LISTEN_TLS NGINX_STATUS_LISTEN NGINX_WORKERS NGINX_TEMP NGINX_STATIC \
-		NGINX_UPLOAD_LIMIT NGINX_ACCESS_LOG NGINX_MIME_TYPES NGINX_CERTIFICATE NGINX_CERTIFICATE_KEY; do
-		eval "value=\$$name"
-		case $value in *[\|\&\;\{\}\\]* | *'
-'*) echo "$name holds a character that has no place in it" >&2; exit 1 ;; esac
-		script="$script;s|\${$name}|$value|g"
-	done
 	sed "${script#;}" "$here/$1" >"$NGINX_DIR/$2"
 }
 render nginx.conf.template nginx.conf

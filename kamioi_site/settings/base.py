@@ -16,6 +16,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from kamioi_site.broker import broker_of
+from kamioi_site.logs import logging_config
 from kamioi_site.redis import cache_settings, celery_options, celery_url
 from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
@@ -45,6 +46,10 @@ INSTALLED_APPS = [
     "import_export",
     "waffle",
     "corsheaders",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "kamioi_site",
     "transactions",
     "llm_center",
@@ -52,23 +57,31 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "kamioi_site.context.RequestContext",
+    "kamioi_site.metrics.web.RequestMetrics",
     "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "kamioi_site.compression.CompressionMiddleware",
     "kamioi_site.networks.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "kamioi_site.two_factor.TwoFactorMiddleware",
     "kamioi_site.db.replica.ReadYourWrites",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "kamioi_site.csp.PolicyMiddleware",
     "transactions.audit.AuditMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
+# Requests that a web process works on at a time; each holds a database connection while it needs one.
+WEB_THREADS = env_int("WEB_THREADS", 16)
 ASGI_APPLICATION = "kamioi_site.asgi.application"
 WSGI_APPLICATION = "kamioi_site.wsgi.application"
 APPEND_SLASH = True
@@ -201,6 +214,9 @@ CELERY_TASK_ROUTES = {
     "expire_idempotency_keys": {"queue": "analytics"},
     "calculate_analytics": {"queue": "analytics"},
     "count_ledger": {"queue": "analytics"},
+    "make_report": {"queue": "bulk"},
+    "make_statements": {"queue": "bulk"},
+    "make_monthly_statements": {"queue": "bulk"},
     "monthly_llm_amortization": {"queue": "analytics"},
     "maintain_partitions": {"queue": "analytics"},
     "ingest_statement": {"queue": "bulk"},
@@ -217,6 +233,24 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 # --- People -----------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "transactions.User"
+AUTHENTICATION_BACKENDS = ["kamioi_site.lockout.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
+# Wrong passwords for one e-mail from one address; what else is counted stands in kamioi_site.lockout.
+AXES_FAILURE_LIMIT = env_int("LOGIN_FAILURES", 5)
+AXES_COOLOFF_TIME = timedelta(minutes=env_int("LOGIN_COOL_OFF_MINUTES", 15))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # whoever keeps trying does not prolong it
+AXES_RESET_ON_SUCCESS = True
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False  # ours is in our style
+AXES_VERBOSE = False
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code", "otp"]
+AXES_USERNAME_CALLABLE = "kamioi_site.lockout.login_name"
+AXES_CLIENT_IP_CALLABLE = "kamioi_site.lockout.client_address"
+AXES_LOCKOUT_CALLABLE = "kamioi_site.lockout.locked_out"
+# Staff can do nothing before they have set up a second factor.
+STAFF_OTP_REQUIRED = env_bool("STAFF_OTP_REQUIRED")
+OTP_TOTP_ISSUER = "Kamioi"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -234,8 +268,11 @@ WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
-# Where the link in the mail leads: the front end's page, which sends the token back.
-PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+# Where the link in the mail leads: the front end's page, which sends the token back. Without one the mail has the token alone.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL")
+# Where links in other mails lead: the front end's page of statements, and this site.
+STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
+SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
 
 # --- Mail -------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env_str("EMAIL_HOST")
@@ -315,6 +352,9 @@ SPECTACULAR_SETTINGS = {
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
 }
+# Open streams of events: of one caller, and of all, in one web process.
+EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
+EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
 # Scope → rates as `count/period`, all of them hold; an empty variable lifts the limit (benchmarks).
 API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
@@ -332,8 +372,18 @@ IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_CREDENTIALS = True
 CORS_URLS_REGEX = r"^/api/"
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "last-event-id", "cache-control"]
-CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition"]
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "x-request-id", "last-event-id", "cache-control"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition", "X-Request-ID"]
+
+# --- Watching it ------------------------------------------------------------------------------------------------
+# Who may read /metrics: whoever knows the token, or comes straight (through no proxy) from one of these networks.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")
+METRICS_ALLOWED_NETWORKS = env_networks("METRICS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
+SENTRY_DSN = env_secret("SENTRY_DSN")  # errors go there, without anything of a person; empty is nowhere
+SENTRY_ENVIRONMENT = env_str("SENTRY_ENVIRONMENT", "production")
+SENTRY_RELEASE = env_str("SENTRY_RELEASE")
+SENTRY_TRACES_SAMPLE_RATE = env_decimal("SENTRY_TRACES_SAMPLE_RATE", "0")  # the part of requests that is timed there
+SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower ones are logged, without values; 0 is never
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
@@ -390,6 +440,8 @@ UNFOLD = {
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
     "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
+    "LOGIN": {"form": "kamioi_site.lockout.StaffLogInForm"},
+    "ACCOUNT": {"navigation": [{"title": "Two-factor", "link": reverse_lazy("admin-two-factor")}]},
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.home.home",
@@ -410,6 +462,7 @@ UNFOLD = {
                     _dashboard("Transactions", "monitoring", "transactions"),
                     _dashboard("Finance", "finance", "finance"),
                     _dashboard("Operations", "speed", "operations"),
+                    _menu("Reports", "description", "analytics_report"),
                 ],
             },
             {
@@ -469,12 +522,20 @@ UNFOLD = {
                 "title": "Operations",
                 "items": [
                     _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
+                    {
+                        "title": "Cache",
+                        "icon": "bolt",
+                        "link": reverse_lazy("admin-cache"),
+                        "permission": lambda request: request.user.has_perm("transactions.change_backgroundtask"),
+                    },
                     _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
                     _menu("Settings", "settings", "transactions_setting"),
                     _menu("Audit trail", "policy", "transactions_auditevent"),
                     _menu("Changes in the admin", "history", "admin_logentry"),
                     _menu("Roles", "badge", "auth_group"),
                     _menu("API tokens", "key", "transactions_apitoken"),
+                    _menu("Two-factor devices", "phonelink_lock", "otp_totp_totpdevice"),
+                    _menu("Failed log-ins", "lock_clock", "axes_accessattempt"),
                     _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
                     _menu("Answered requests", "repeat", "transactions_idempotencykey"),
                     _menu("Migration runs", "move_down", "transactions_migrationrun"),
@@ -486,10 +547,7 @@ UNFOLD = {
 }
 LOGIN_URL = reverse_lazy("admin:login")
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
-}
+LOG_FORMAT = env_str("LOG_FORMAT", "plain")  # plain | json
+LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
+LOG_ACCESS = env_str("WEB_ACCESS_LOG") != "off"
+LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL, access=LOG_ACCESS)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from kamioi_site.logs import hide
+
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -20,12 +22,12 @@ def env_str(name: str, default: str = "") -> str:
 
 
 def env_secret(name: str, default: str = "") -> str:
-    """A secret from `NAME`, or from the file that `NAME_FILE` names."""
+    """A secret from `NAME`, or from the file that `NAME_FILE` names. No log will show it."""
     path = os.environ.get(f"{name}_FILE")
     if not path:
-        return os.environ.get(name, default)
+        return hide(os.environ.get(name, default))
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return hide(Path(path).read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
 

@@ -1,7 +1,17 @@
 """Production: nothing has a working default that should be a decision or a secret."""
 
+from kamioi_site.logs import logging_config
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import ALLOWED_HOSTS, SECRET_KEY, ImproperlyConfigured, env_bool, env_int, env_str
+from kamioi_site.settings.base import (
+    ALLOWED_HOSTS,
+    LOG_ACCESS,
+    LOG_LEVEL,
+    SECRET_KEY,
+    ImproperlyConfigured,
+    env_bool,
+    env_int,
+    env_str,
+)
 
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY (or SECRET_KEY_FILE) must be set in production")
@@ -25,3 +35,6 @@ SESSION_COOKIE_NAME = "__Host-sessionid"
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_NAME = "__Host-csrftoken"
 CSRF_COOKIE_SECURE = True
+
+LOG_FORMAT = env_str("LOG_FORMAT", "json")
+LOGGING = logging_config(style=LOG_FORMAT, level=LOG_LEVEL, access=LOG_ACCESS)

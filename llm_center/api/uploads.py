@@ -15,7 +15,6 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 
 from llm_center.api import serializers as shapes
 from llm_center.models import MappingImport
@@ -118,7 +117,7 @@ class UploadProgressView(StaffView):
     """How far an upload is."""
 
     needs = ("llm_center.add_mappingimport",)
-    authentication_classes = [*api_settings.DEFAULT_AUTHENTICATION_CLASSES, QueryTokenAuthentication]
+    authentication_classes = (*StaffView.authentication_classes, QueryTokenAuthentication)
 
     @extend_schema(
         parameters=[

@@ -16,9 +16,11 @@ from rest_framework.response import Response
 
 from kamioi_site.api import ApiView, keyset_page, page_limit
 from kamioi_site.cache import CacheFamily
+from kamioi_site.conditional import ConditionalView
 from llm_center import matcher
 from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
+from llm_center.cache import LLM
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
 from llm_center.services.mappings import (
@@ -45,14 +47,14 @@ def _mapping(mapping_id: int) -> LlmMapping:
     return found
 
 
-MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation="llm")
+MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation=LLM)
 
 
 # --- The log ----------------------------------------------------------------------------------------------------
 STATUSES = ("all", "pending", "approved", "rejected")
 
 
-class MappingListView(StaffView):
+class MappingListView(StaffView, ConditionalView):
     """The log of proposals."""
 
     @extend_schema(
@@ -367,7 +369,7 @@ class ProcessQueueView(StaffView):
 
 
 # --- Data assets ------------------------------------------------------------------------------------------------
-class AssetListView(StaffView):
+class AssetListView(StaffView, ConditionalView):
     """The data assets in the books."""
 
     needs = ("llm_center.view_llmdataasset",)

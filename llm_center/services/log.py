@@ -14,6 +14,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
+from llm_center.cache import mappings_changed
 from llm_center.models import LlmMapping, MappingDelta
 
 # (day, status, source, automatic) of a row.
@@ -58,6 +59,7 @@ def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> Non
         )
         for (day, status, source, automatic), count in added.items()
     )  # fmt: skip
+    mappings_changed()
 
 
 def log_update(rows: QuerySet[LlmMapping], **values: Any) -> int:
@@ -116,4 +118,7 @@ def _written(rows: QuerySet[LlmMapping], write: str, parameters: list[Any], side
             """,  # noqa: S608
             [*chosen_parameters, *parameters],
         )
-        return int(cursor.fetchone()[0])
+        count = int(cursor.fetchone()[0])
+    if count:
+        mappings_changed()
+    return count

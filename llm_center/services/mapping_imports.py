@@ -22,8 +22,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.db.pages import in_pages
+from kamioi_site.streaming import rows_in_pages
 from llm_center import matcher
+from llm_center.cache import mappings_changed
 from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services.brands import catalogue_refresh
@@ -97,8 +98,9 @@ def mappings_import(
 def rejects_csv(*, imported: MappingImport) -> Iterator[str]:
     """The rejected rows as CSV; cells that a spreadsheet would run as a formula are quoted with `'`."""
     yield "row,field,reason,original\r\n"
-    for row in in_pages(imported.rejects.all(), by="row_number"):
-        yield csv_line([str(row.row_number), row.field, row.reason, row.raw])
+    columns = ("row_number", "field", "reason", "raw")
+    for number, *texts in rows_in_pages(imported.rejects.all(), columns, order=("row_number",)):
+        yield csv_line([str(number), *texts])
 
 
 def csv_line(cells: list[str]) -> str:
@@ -271,6 +273,7 @@ def _merchants_fill(
     if changed:
         merchants_write(changed, now)
     Merchant.objects.bulk_create(added, batch_size=1_000)
+    mappings_changed()
     MappingDecision.objects.bulk_create(decisions, batch_size=1_000)
     imported.save(update_fields=["merchants_approved", "merchants_kept", "merchants_review"])
     return keys

@@ -188,12 +188,13 @@ def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
                 pk=mapping.pk, created_at=mapping.created_at, status=LlmMapping.Status.PENDING
             )
             # The confidence is summed in the figures of the day: out with the old one, in with the new one.
-            stored = log_update(
+            written = log_update(
                 open_row, ticker=found.ticker, company_name=found.company_name[:200], confidence=found.confidence,
                 ai_processed=True, ai_reasoning=found.reason, ai_model_version="matcher",
                 ai_processing_ms=int(milliseconds), source=LlmMapping.Source.MATCHER,
             )  # fmt: skip
-    return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, bool(stored))
+        stored = written > 0
+    return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
 
 
 def pending_approve_request(*, min_confidence: Decimal, by: User) -> BackgroundTask:

@@ -19,6 +19,7 @@ from django.utils import timezone
 from psycopg2.extras import Json, execute_values
 
 from llm_center import matcher
+from llm_center.cache import mappings_changed
 from llm_center.calibration import Calibration
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
@@ -293,6 +294,7 @@ def merchant_state(merchant: Merchant) -> dict[str, Any]:
 
 def merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:
     """One statement for the batch; what waits is left alone, because processing adds to it meanwhile."""
+    mappings_changed()
     with connection.cursor() as cursor:
         execute_values(
             cursor.cursor,

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
-from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
+from llm_center.cache import QUEUE_COUNT, mappings_changed
 from llm_center.errors import DecisionRefused, MerchantChanged, TickerRefused, UndoRefused
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.log import log_create, log_update
@@ -31,8 +31,6 @@ from transactions.services.processing import Undone, merchants_release, release_
 from transactions.sql import statement
 
 Action = MappingDecision.Action
-LIVE_KEY = "llm:queue:live"
-LIVE_SECONDS = 3
 UNDO_WINDOW = timedelta(minutes=10)
 # Merchants decided in one database transaction when many are.
 BULK_BATCH = 200
@@ -148,6 +146,7 @@ def merchant_decide(
         waited_seconds=max(0, int((now - since).total_seconds())) if since else None,
     )  # fmt: skip
     _log(merchant, decision, reason)
+    mappings_changed()
     task = None
     if release and action != Action.REJECT:
         task = _release([merchant], [decision], by)
@@ -407,6 +406,7 @@ def decision_undo(*, decision_id: int, by: User, reason: str = "") -> Decided:
         admin_approved=False,
         decided_by=None,
     )
+    mappings_changed()
     if decision.action == Action.REJECT:
         return Decided(undone, None)
     task = task_create(name="undo_decision", user=by, arguments={"decision_id": decision.pk})
@@ -435,13 +435,8 @@ def queue_totals() -> tuple[int, int, Decimal]:
 
 
 def queue_totals_lately() -> tuple[int, int, Decimal]:
-    """`queue_totals`, at most three seconds old and counted once for everybody who looks."""
-    known = cache.get(LIVE_KEY)
-    if known is None:
-        known = queue_totals()
-        cache.set(LIVE_KEY, known, LIVE_SECONDS)
-    merchants, count, amount = known
-    return merchants, count, amount
+    """`queue_totals`, counted once for everybody who looks until something in the queue changes."""
+    return QUEUE_COUNT.get(queue_totals)
 
 
 def _company(merchant: Merchant, action: Action, ticker: str) -> Company | None:

@@ -35,7 +35,7 @@ def test_the_topology_is_whole():
     assert {"nginx", "postgres", "replica", "pgbouncer", "redis", "prometheus", "grafana"} <= set(_services())
     exporters = {"postgres-exporter", "redis-exporter", "pgbouncer-exporter", "nginx-exporter", "node-exporter"}
     assert exporters <= set(_services())
-    by_profile = {profile: set() for profile in ("logs", "citus")}  # type: ignore[var-annotated]
+    by_profile: dict[str, set[str]] = {"logs": set(), "citus": set()}
     for name, service in _services().items():
         for profile in service.get("profiles", []):
             by_profile[profile].add(name)
@@ -60,7 +60,7 @@ def test_a_process_of_the_application_is_given_what_its_settings_need(name):
 
 def _names_the_code_reads() -> set[str]:
     """Every variable that the settings, gunicorn's file, the entry point and Kamioi's own code read."""
-    names = {"DJANGO_SETTINGS_MODULE", "SENTRY_DSN", "REPLICA_URL", "REPLICA_URL_FILE"}
+    names = {"DJANGO_SETTINGS_MODULE", "SENTRY_DSN", "SENTRY_RELEASE", "LOG_FORMAT", "REPLICA_URL", "REPLICA_URL_FILE"}
     names |= {"METRICS_TOKEN", "METRICS_TOKEN_FILE", "KAMIOI_WORKER_METRICS_PORT", "KAMIOI_WORKER_METRICS_HOST"}
     for path in [*ROOT.glob("kamioi_site/**/*.py"), *DOCKER.glob("*.py"), DOCKER / "entrypoint.sh"]:
         text = path.read_text()
@@ -127,7 +127,7 @@ def test_images_are_pinned():
 def test_a_pool_is_given_the_time_its_tasks_may_take():
     for queue in QUEUES:
         grace = _services()[f"worker-{queue}"]["stop_grace_period"]
-        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", grace).groups()  # type: ignore[union-attr]
+        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", grace).groups()
         assert int(minutes or 0) * 60 + int(seconds) >= settings.CELERY_TASK_TIME_LIMIT + 30
 
 

@@ -176,7 +176,7 @@ def test_a_pool_serves_the_one_queue_it_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    sorted(DOCKER.rglob("*.sh")) + [DOCKER / "make-secrets", DOCKER / "local-cluster"],
+    [*sorted(DOCKER.rglob("*.sh")), DOCKER / "make-secrets", DOCKER / "local-cluster"],
     ids=lambda path: path.name,
 )
 def test_scripts_are_readable_by_the_shell_they_name(path):

@@ -176,7 +176,7 @@ def test_the_network_is_shut_but_for_what_is_needed(overlay):
 
     def may(direction: str, name: str) -> set[int]:
         """The ports that a pod of that name may reach, or be reached at."""
-        found = set()
+        found: set[int] = set()
         for policy in policies.values():
             if _selects(policy["spec"]["podSelector"], name):
                 for rule in policy["spec"].get(direction, []):

@@ -8,15 +8,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.core.asgi import get_asgi_application
-from django.core.cache import cache
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
 from kamioi_site import streaming
-from llm_center.services.review import LIVE_KEY, queue_totals_lately
-from tests.factories import make_merchant, make_staff, make_user
+from kamioi_site.cache import generation_bump
+from llm_center.models import MappingDecision
+from llm_center.services.review import merchant_decide, queue_totals_lately
+from tests.factories import make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant
+from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db
 
@@ -33,10 +35,24 @@ def test_without_asgi_one_event_and_the_browser_asks_again(client):
 
 def test_counted_once_for_everybody(django_assert_num_queries):
     make_merchant("MYSTERY", None, "proposed")
-    cache.delete(LIVE_KEY)
+    generation_bump("llm:queue")
     with django_assert_num_queries(1):
         assert queue_totals_lately()[0] == 1
         assert queue_totals_lately()[0] == 1
+
+
+def test_purchases_of_unknown_merchants_and_decisions_are_seen_at_once():
+    make_transaction(make_user(), "MYSTERY", "7.25")
+    assert queue_totals_lately()[0] == 0
+    transactions_process()
+    assert queue_totals_lately()[:2] == (1, 1)
+    merchant_decide(
+        merchant_id=Merchant.objects.get(merchant_key="MYSTERY").pk,
+        action=MappingDecision.Action.NOT_LISTED,
+        by=make_staff(),
+        seen=None,
+    )
+    assert queue_totals_lately()[0] == 0
 
 
 def test_not_for_everybody(client):
@@ -47,11 +63,11 @@ def test_not_for_everybody(client):
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_under_asgi_a_change_arrives_while_the_page_is_open(client, monkeypatch):
     monkeypatch.setattr(streaming, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("llm_center.services.review.LIVE_SECONDS", 0.01)
     client.force_login(make_staff())
 
     def change() -> None:
         Merchant.objects.create(merchant_key="NEW ONE", display_name="NEW ONE", waiting_count=5)
+        generation_bump("llm:queue")
 
     first, second = _heard(client, reverse("admin:llm_center_reviewmerchant_live"), change)
     assert '"merchants": "0"' in first

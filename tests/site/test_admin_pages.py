@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.db import connection
@@ -14,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from waffle.models import Flag
 
 from analytics.models import (
@@ -24,6 +26,7 @@ from analytics.models import (
     LedgerMark,
     LlmAnalyticsSummary,
     MappingDay,
+    Report,
     RollupPartition,
     TransactionDay,
 )
@@ -51,6 +54,8 @@ from tests.factories import make_company, make_merchant, make_staff, make_transa
 from transactions.models import (
     ApiToken,
     BackgroundTask,
+    Goal,
+    IdempotencyKey,
     JournalEntry,
     Merchant,
     MigrationReject,
@@ -62,6 +67,7 @@ from transactions.models import (
     Transaction,
     TransactionDelta,
     TransactionKey,
+    UserSetting,
 )
 from transactions.services.processing import transactions_process
 
@@ -99,6 +105,9 @@ def _fill(number: int) -> None:
         user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
         amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
     )  # fmt: skip
+    Goal.objects.create(user=user, title=f"Goal {number}", target_amount=Decimal(100))
+    UserSetting.objects.create(user=user, setting_key="theme", setting_value="dark")
+    IdempotencyKey.objects.create(user=user, key=f"key {number}", fingerprint="0" * 64, status=201)
     ProposalClaim.objects.create(merchant=merchant, claimed_at=timezone.now())
     LlmCall.objects.create(provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1)
     LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")
@@ -117,6 +126,11 @@ def _fill(number: int) -> None:
     run = MigrationRun.objects.create(command="copy")
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
     Flag.objects.get_or_create(name="kamioi_reads")
+    AccessAttempt.objects.create(
+        username=user.email, ip_address="10.0.0.1", user_agent="x", http_accept="", path_info="/", get_data="",
+        post_data="", failures_since_start=1,
+    )  # fmt: skip
+    TOTPDevice.objects.create(user=user, name="authenticator")
     mappings = MappingImport.objects.create(
         task=BackgroundTask.objects.create(name="import_mappings"), filename="m.csv", sha256=f"{number}"
     )
@@ -139,6 +153,9 @@ def _fill(number: int) -> None:
         day=today - timedelta(days=number), kind="fee", debit_account="10100", credit_account="40100", rows=1, amount=1
     )
     LedgerMark.objects.create(counted_to=0, drawn_to=0, drawn_before=0)
+    Report.objects.create(
+        kind="statement", period=today.replace(day=1), user=user, format="pdf", task=task, file="x.pdf", size=1, rows=0
+    )
     RollupPartition.objects.create(name=f"transactions_{number}", relation=1, written=0, ahead=0)
     TransactionDelta.objects.create(
         day=today, status="pending", rows=1, amount=1, round_up=0, fee=0, investable=0, writes=1
@@ -158,10 +175,10 @@ def _statements(client: Client, address: str) -> list[str]:
     return [query["sql"] for query in captured.captured_queries]
 
 
-def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests, monkeypatch):
-    monkeypatch.setattr("llm_center.services.review.LIVE_SECONDS", 600)
-    queue_totals_lately()  # the badge of the menu is remembered
+def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests):
+    staff_client.get(reverse("admin:index"))  # whether this person has a second factor is remembered
     _fill(0)
+    queue_totals_lately()  # the badge of the menu too
     addresses = {
         model._meta.label: reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         for model in admin.site._registry
@@ -169,6 +186,7 @@ def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests
     before = {label: _statements(staff_client, address) for label, address in addresses.items()}
     for number in range(1, ROUNDS):
         _fill(number)
+    queue_totals_lately()
     for model, page in admin.site._registry.items():
         with subtests.test(model._meta.label):
             statements = _statements(staff_client, addresses[model._meta.label])

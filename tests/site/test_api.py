@@ -6,6 +6,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.management import call_command
@@ -16,7 +17,7 @@ from rest_framework import exceptions
 
 from kamioi_site.api import exception_handler, keyset_page, server_error
 from kamioi_site.errors import KamioiError
-from tests.factories import api_client, make_transaction, make_user
+from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import Transaction
 
 pytestmark = pytest.mark.django_db
@@ -119,6 +120,23 @@ def test_an_empty_list_of_rates_lifts_the_limit(settings: Settings) -> None:
     settings.API_RATES = settings.API_RATES | {"anonymous": []}
     client = api_client()
     assert {client.get("/api/user/portfolio").status_code for _ in range(60)} == {401}
+
+
+def test_the_dashboard_is_given_ten_times_a_minute() -> None:
+    with time_machine.travel(datetime(2026, 11, 3, tzinfo=UTC), tick=False):
+        client = api_client(make_staff())
+        assert [client.get("/api/admin/llm-center/dashboard").status_code for _ in range(10)] == [200] * 10
+        reply = client.get("/api/admin/llm-center/dashboard")
+    assert reply.status_code == 429
+    assert 0 < int(reply["Retry-After"]) <= 60
+
+
+def test_a_list_of_staff_that_did_not_change_is_304() -> None:
+    client = api_client(make_staff())
+    first = client.get("/api/admin/llm-center/mappings")
+    assert first["ETag"].startswith('W/"')
+    again = client.get("/api/admin/llm-center/mappings", HTTP_IF_NONE_MATCH=first["ETag"])
+    assert (again.status_code, again.content) == (304, b"")
 
 
 def test_the_contract_is_fifty_an_hour_and_two_hundred_a_day(settings: Settings) -> None:

@@ -7,22 +7,26 @@ owner's (`World.things`); a name that is not there fails the test and says what 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from analytics.models import Report
 from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Goal, Notification, StatementImport, User
+from transactions.services.privacy import export_path
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +38,8 @@ PUBLIC = {
 }  # fmt: skip
 """What anybody may call. Add to it on purpose only."""
 
+# What begins like this is for staff.
+STAFF = ("/api/admin/", "/api/llm-data/")
 # Under /api/admin/, but for whoever is logged in: what they do concerns themselves.
 FOR_ANYBODY_LOGGED_IN = {"/api/admin/auth/logout", "/api/admin/auth/change-password"}
 # What staff see of everybody: progress of background work.
@@ -56,7 +62,7 @@ class Operation:
 
     @property
     def is_for_staff(self) -> bool:
-        return self.path.startswith("/api/admin/") and self.path not in PUBLIC | FOR_ANYBODY_LOGGED_IN
+        return self.path.startswith(STAFF) and self.path not in PUBLIC | FOR_ANYBODY_LOGGED_IN
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
@@ -98,8 +104,25 @@ class World:
                     f"{operation} has the path parameter {{{name}}}, which this walk does not know: make such a thing "
                     "of the owner's in the fixture `world` of tests/site/test_api_walk.py and put its id into `things`."
                 )
-            url = url.replace(f"{{{name}}}", str(self.things[name]))
+            # The same name may stand for another kind of thing: "data-export/{task_id}".
+            parent = f"{url.split(f'/{{{name}}}')[0].rsplit('/', 1)[-1]}/{name}"
+            url = url.replace(f"{{{name}}}", str(self.things.get(parent, self.things[name])))
         return url
+
+
+def _statement(owner: User, task: BackgroundTask) -> Report:
+    file = default_storage.save("reports/statement.csv", ContentFile(b"Kamioi account statement"))
+    return Report.objects.create(
+        kind="statement",
+        period=date(2026, 10, 1),
+        user=owner,
+        format="csv",
+        task=task,
+        file=file,
+        size=24,
+        sha256="",
+        rows=0,
+    )
 
 
 @pytest.fixture
@@ -109,16 +132,21 @@ def world() -> World:
     StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
     mapping = LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", user=owner)
     asset = LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
+    exported = BackgroundTask.objects.create(name="export_person", user=owner, arguments={"user_id": owner.pk})
+    export_path(exported).parent.mkdir(parents=True, exist_ok=True)
+    export_path(exported).write_bytes(b"zip")
     reviewer = make_user(is_staff=True)
     reviewer.groups.add(Group.objects.get(name="reviewer"))
     things: dict[str, object] = {
         "transaction_id": make_transaction(owner).pk,
         "task_id": task.pk,
+        "data-export/task_id": exported.pk,
         "mapping_id": mapping.pk,
         "asset_id": asset.pk,
         "notification_id": Notification.objects.create(user=owner, title="Hello", message="you").pk,
         "goal_id": Goal.objects.create(user=owner, title="Car", target_amount=Decimal(9)).pk,
         "user_id": owner.pk,
+        "statement_id": _statement(owner, task).pk,
         "number": "JE-2026-000000",
     }
     return World(owner, make_user(), reviewer, make_user(is_staff=True), make_staff(), things)
@@ -166,10 +194,19 @@ def _sample(schema: dict[str, Any], name: str = "") -> Any:
             return max(1, int(schema.get("minimum", 1)))
         case "boolean":
             return True
+    if name == "period":
+        return f"{timezone.now().replace(day=1) - timedelta(days=1):%Y-%m}"
     return "correct horse battery" if "assword" in name else "1" if name == "token" else "sample"
 
 
 def _call(client: APIClient, operation: Operation, url: str) -> Any:
+    reply = _sent(client, operation, url)
+    if reply.streaming:
+        reply.getvalue()  # to its end: then its file is closed
+    return reply
+
+
+def _sent(client: APIClient, operation: Operation, url: str) -> Any:
     if operation.method == "get":
         return client.get(url, {"company": "STARBUCKS"} if operation.path == "/api/lookup/ticker" else None)
     contents = operation.spec.get("requestBody", {}).get("content", {})
@@ -258,6 +295,8 @@ def test_the_owner_reaches_their_things_and_every_answer_is_documented(world: Wo
                 world.things["notification_id"] = Notification.objects.create(
                     user=world.owner, title="B", message="c"
                 ).pk
+            if operation.path.endswith("/statements"):  # of a month before this one
+                make_transaction(world.owner, date=timezone.now() - timedelta(days=40))
             reply = _call(api_client(world.owner), operation, world.url(operation))
             assert str(reply.status_code) in operation.spec["responses"], reply.content
             assert reply.status_code < 300, reply.content

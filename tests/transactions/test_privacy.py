@@ -107,7 +107,7 @@ def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(pers
         assert word not in everything, everything[max(0, everything.index(word) - 300) : everything.index(word) + 40]
     assert not uploaded.storage.exists(uploaded.name)
     assert (Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares) == before
-    assert ledger_verify() == []
+    assert list(ledger_verify()) == []
     assert done.rows["transactions"] == 2
     person.refresh_from_db()
     assert (person.is_active, person.round_up_enabled, person.has_usable_password()) == (False, False, False)

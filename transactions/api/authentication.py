@@ -11,6 +11,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from kamioi_site.two_factor import log_in_check
 from transactions.models import ApiToken, User
 
 
@@ -61,14 +62,24 @@ def _live_token(raw: bytes) -> ApiToken | None:
     )
 
 
-def log_in(request: Request, *, email: str, password: str, staff_only: bool) -> tuple[User, str] | None:
+def log_in(
+    request: Request, *, email: str, password: str, staff_only: bool, code: str = ""
+) -> tuple[User, str] | None:
     """The user of these credentials and a new token for them; None when they are wrong.
 
     Django hashes the password for an unknown e-mail too, so the time does not tell whether somebody is registered.
+
+    Args:
+        code: of the authenticator app, which staff who have one are asked for whatever area they log in to.
+
+    Raises:
+        CodeNeeded: the code is missing, or wrong (CodeWrong).
+        SetUpNeeded: staff need a second factor here and have none.
     """
     user = authenticate(request._request, username=email, password=password)
     if not isinstance(user, User) or (staff_only and not user.is_staff):
         return None
+    log_in_check(user=user, code=code)
     _, token = ApiToken.issue(user=user)
     user_logged_in.send(sender=User, request=request._request, user=user)
     return user, token

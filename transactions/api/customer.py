@@ -197,16 +197,6 @@ class ExportView(ApiView):
         return reply
 
 
-class StatementListView(AreaView, ConditionalView):
-    """Months to download."""
-
-    @extend_schema(responses={200: shapes.StatementListOutput} | errors(401), tags=["transactions"])
-    def get(self, request: Request) -> Response:
-        """The newest two years, from the first transaction on."""
-        url = reverse(f"api-{self.area}-export")
-        return Response({"success": True, "data": selectors.statements(caller(request), export_url=url)})
-
-
 class BankFileView(IdempotentView):
     """A bank's file."""
 

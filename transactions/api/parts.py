@@ -84,7 +84,17 @@ class IdempotentView(ApiView):
         super().initial(request, *args, **kwargs)
         handler = getattr(self, "post", None)
         if request.method == "POST" and handler and (key := idempotency_key(request)):
-            vars(self)["post"] = partial(_once, key, handler)
+            vars(self)["post"] = partial(_once_and_close, key, handler)
+
+
+def _once_and_close(
+    key: str, handler: Callable[..., HttpResponseBase], request: Request, *args: Any, **kwargs: Any
+) -> HttpResponseBase:
+    try:
+        return _once(key, handler, request, *args, **kwargs)
+    finally:
+        for file in request.FILES.values():  # where the handler did not come to it
+            file.close()
 
 
 def _once(

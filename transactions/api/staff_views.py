@@ -216,7 +216,7 @@ class SettingsView(StaffView):
 
     @staticmethod
     def _all() -> list[dict[str, Any]]:
-        return list(Setting.objects.values("key", "value", "type", "description"))
+        return [dict(row) for row in Setting.objects.values("key", "value", "type", "description")]
 
 
 def _setting_values(body: Any) -> dict[str, str]:

@@ -55,7 +55,6 @@ for _area in CUSTOMER_AREAS:
             name=f"api-{_area}-data-export-file",
         ),
         path(f"{_area}/upload-bank-file", customer.BankFileView.as_view(), name=f"api-{_area}-bank-file"),
-        path(f"{_area}/statements", customer.StatementListView.as_view(area=_area), name=f"api-{_area}-statements"),
         path(f"{_area}/portfolio", views.PortfolioView.as_view(), name=f"api-{_area}-portfolio"),
         path(f"{_area}/roundups/total", customer.RoundUpTotalView.as_view(), name=f"api-{_area}-roundups-total"),
         path(f"{_area}/fees/total", customer.FeeTotalView.as_view(), name=f"api-{_area}-fees-total"),

@@ -1,5 +1,6 @@
 """The customer's API: thin views that parse, call one service or selector, and answer in the legacy shapes."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from django.contrib.auth import logout
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
@@ -20,9 +22,12 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, RateLimit, page_limit
+from kamioi_site.api import ApiView, error_body, page_limit
 from kamioi_site.conditional import ConditionalView
-from kamioi_site.streaming import csv_download, live_figures
+from kamioi_site.events import Event, event_source, events_response
+from kamioi_site.lockout import LogInCounter
+from kamioi_site.streaming import csv_download
+from kamioi_site.two_factor import CodeNeeded
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
@@ -39,21 +44,18 @@ from transactions.api.parts import (
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
 from transactions.history import TransactionFilter, transactions_page
 from transactions.models import ApiToken, BackgroundTask, User
+from transactions.services.background import EVENTS
 from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------------
-class LogInRateLimit(RateLimit):
+class LogInRateLimit(LogInCounter):
     """Log-ins are counted by address and by e-mail. When nobody can count them, nobody may guess either."""
 
-    fail_open = False
-
     def allow_request(self, request: Request, view: Any) -> bool:
-        """Count the attempt under both keys."""
+        """Count the attempt."""
         body = request.data
-        email = str(body.get("email", "")).strip().lower() if isinstance(body, dict) else ""
-        by_address = self.count(request, scope="login", key="ip")
-        return self.count(request, scope="login_email", key=lambda *_: email) and by_address
+        return self.may_try(request._request, str(body.get("email", "")) if isinstance(body, dict) else "")
 
 
 class AccountView(ApiView):
@@ -92,14 +94,23 @@ class LogInView(AccountView):
 
     @extend_schema(
         request=shapes.LogInInput,
-        responses={200: shapes.LogInOutput} | errors(400, 401, 413),
+        responses={200: shapes.LogInOutput} | errors(400, 401, 403, 413),
         auth=[],
         tags=["accounts"],
     )
     def post(self, request: Request) -> Response:
-        """Log in. An unknown e-mail and a wrong password are the same 401."""
+        """Log in. An unknown e-mail and a wrong password are the same 401.
+
+        Staff with a second factor send its code as `otp`; when it is missing or wrong, the 401 names it in `errors`.
+        """
         data = checked(shapes.LogInInput(data=request.data))
-        found = log_in(request, email=data["email"], password=data["password"], staff_only=self.area == "admin")
+        try:
+            found = log_in(
+                request, email=data["email"], password=data["password"], staff_only=self.area == "admin",
+                code=data.get("otp", ""),
+            )  # fmt: skip
+        except CodeNeeded as error:
+            return Response(error_body(str(error), {"otp": [str(error)]}), status=error.status_code)
         if found is None:
             raise AuthenticationFailed("E-mail or password is wrong.")
         user, token = found
@@ -361,19 +372,37 @@ class TaskEventsView(ApiView):
         self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
         return reply
 
-    @extend_schema(responses={(200, "text/event-stream"): OpenApiTypes.STR} | errors(401, 404), tags=["tasks"])
-    def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
+    @extend_schema(
+        parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.INT, OpenApiParameter.HEADER)],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR, 204: OpenApiResponse(description="Seen to its end.")}
+        | errors(401, 404, 503),
+        tags=["tasks"],
+    )
+    def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         """Server-sent events with the body of `GET /api/tasks/{task_id}`, the last one when the task has ended.
 
-        Every event is the whole state, so a reader that was away (`Last-Event-ID`) misses nothing.
+        Every event is the whole state, and its id grows: a reader that was away says `Last-Event-ID` and misses nothing.
+        204 when it has seen the last one.
         """
         task = _task(request, task_id)
+        return events_response(
+            request._request, source=EVENTS, key=str(task.pk), caller=str(caller(request).pk), event=_task_event(task)
+        )
 
-        def look() -> dict[str, Any]:
-            return _task_body(BackgroundTask.objects.select_related("statement").get(pk=task.pk))
 
-        ended = {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
-        return live_figures(request._request, look, done=lambda body: body["status"] in ended, every=0.5)
+def _task_event(task: BackgroundTask) -> Event:
+    done = task.status in {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
+    return Event(task.version, _task_body(task), done)
+
+
+def _tasks_look(keys: Collection[str]) -> dict[str, Event]:
+    return {
+        str(task.pk): _task_event(task)
+        for task in BackgroundTask.objects.filter(pk__in=keys).select_related("statement")
+    }
+
+
+event_source(EVENTS, _tasks_look)
 
 
 def _task_body(task: BackgroundTask) -> dict[str, Any]:

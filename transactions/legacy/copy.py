@@ -110,20 +110,21 @@ def mapping_model() -> type[MonthlyPartitionedModel]:
 
 @contextmanager
 def only_one(*, wait: float = 0) -> Iterator[None]:
-    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds.
-
-    It belongs to a transaction that does nothing else: a lock of the session would be anybody's behind PgBouncer. Without a
-    snapshot and an id of its own that transaction holds up no vacuum.
-    """
+    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds."""
+    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        # The lock is the session's, and under transaction pooling a session is not ours for longer than a transaction.
+        raise LegacyCopyError(
+            "The legacy migration goes past PgBouncer: set DATABASE_URL to PostgreSQL itself, and PGBOUNCER=0."
+        )
     lock = psycopg2.connect(connection_string())
     try:
+        lock.autocommit = True
         with lock.cursor() as cursor:
             deadline = time.monotonic() + wait
             while True:
-                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [COPY_LOCK])
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [COPY_LOCK])
                 if cursor.fetchone()[0]:
                     break
-                lock.rollback()
                 if time.monotonic() >= deadline:
                     raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.")
                 time.sleep(0.05)

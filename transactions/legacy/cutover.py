@@ -21,6 +21,7 @@ from transactions.legacy.state import READS_FLAG, MigrationState, state_read, st
 from transactions.legacy.sync import sync_round
 from transactions.models import MigrationRun, Transaction
 from transactions.services.processing import processing_wake
+from transactions.sql import statement
 
 MOST_LAG: Final = 10.0
 """Seconds that Kamioi may be behind while readers move over."""
@@ -71,6 +72,7 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
         directory_build()
         with transaction.atomic():
             _catch_up(state, run, patience=0)
+            _customers_carry()  # before changes of users are noted for the legacy file
             dual_write_on()
             _take_charge()
             state_write(phase="kamioi")
@@ -93,6 +95,12 @@ def _catch_up(state: MigrationState, run: MigrationRun, patience: float = _PATIE
         if time.monotonic() > deadline:
             raise CutoverError("The legacy system goes on writing: stop its writes, then cut over again.")
         time.sleep(0.1)
+
+
+def _customers_carry() -> None:
+    """Profiles, goals and preferences, which the legacy system kept until now, move into tables of their own."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("carry_customers"))
 
 
 def _take_charge() -> None:

@@ -112,6 +112,8 @@ class BackgroundTask(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # How often the row has changed; a trigger counts, so whoever writes need not.
+    version = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         db_table = "background_tasks"

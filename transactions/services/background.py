@@ -5,20 +5,22 @@ The row in `background_tasks` is the truth; a message only says "look at it". A 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
 from celery import current_app
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from kamioi_site.broker import BROKER_ERRORS
 from kamioi_site.errors import KamioiError
+from kamioi_site.events import publish
 from transactions.models import BackgroundTask, User
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ SILENCE = timedelta(seconds=120)
 # A queued task whose message was lost is sent again after this time.
 UNANSWERED = timedelta(seconds=60)
 MAX_ATTEMPTS = 5
+# The kind of event that streams of tasks listen to.
+EVENTS = "task"
 
 
 def task_create(*, name: str, user: User | None, arguments: dict[str, Any]) -> BackgroundTask:
@@ -38,6 +42,7 @@ def task_create(*, name: str, user: User | None, arguments: dict[str, Any]) -> B
 def task_send(*, task: BackgroundTask) -> None:
     """Send the message after this transaction commits. Without a broker the sweep sends it later."""
     transaction.on_commit(partial(_send, task.name, str(task.pk)))
+    publish(EVENTS, str(task.pk))  # a failed one that is sent again is news
 
 
 def _send(name: str, task_id: str) -> None:
@@ -89,18 +94,50 @@ def _claim(task_id: UUID | str) -> BackgroundTask | None:
     claimed = BackgroundTask.objects.filter(free, pk=task_id).update(
         status=BackgroundTask.Status.RUNNING, started_at=now, heartbeat_at=now, attempts=F("attempts") + 1
     )
-    return BackgroundTask.objects.get(pk=task_id) if claimed else None
+    if not claimed:
+        return None
+    publish(EVENTS, str(task_id))
+    return BackgroundTask.objects.get(pk=task_id)
 
 
 def task_heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) -> None:
     """Say how far it is; also the sign of life."""
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
     task.save(update_fields=["progress", "total", "heartbeat_at"])
+    publish(EVENTS, str(task.pk))
+
+
+@contextmanager
+def task_alive(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5)) -> Iterator[Callable[[int], None]]:
+    """Signs of life and progress while the block is in one long statement or transaction, over a connection of their own.
+
+    The block gets a function to say how far it is; what was said last is written every few seconds.
+    """
+    over, said = Event(), [task.progress]
+
+    def beat() -> None:
+        try:
+            while not over.wait(every.total_seconds()):
+                BackgroundTask.objects.filter(pk=task.pk).update(heartbeat_at=timezone.now(), progress=said[0])
+        finally:
+            connection.close()  # this thread's own
+
+    def tell(progress: int) -> None:
+        said[0] = progress
+
+    thread = Thread(target=beat, daemon=True, name=f"alive-{task.pk}")
+    thread.start()
+    try:
+        yield tell
+    finally:
+        over.set()
+        thread.join()
 
 
 def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
     task.status, task.error, task.finished_at = status, error, timezone.now()
     task.save(update_fields=["status", "error", "finished_at", "progress", "total", "result"])
+    publish(EVENTS, str(task.pk))
 
 
 def background_sweep(*, now: datetime | None = None) -> int:
@@ -110,9 +147,12 @@ def background_sweep(*, now: datetime | None = None) -> int:
         Q(status=BackgroundTask.Status.QUEUED, created_at__lt=now - UNANSWERED)
         | Q(status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=now - SILENCE)
     )
-    lost.filter(attempts__gte=MAX_ATTEMPTS).update(
+    hopeless = list(lost.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
+    lost.filter(pk__in=hopeless).update(
         status=BackgroundTask.Status.FAILED, error=f"given up after {MAX_ATTEMPTS} attempts", finished_at=now
     )
+    for task_id in hopeless:
+        publish(EVENTS, str(task_id))
     tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:100])
     for task in tasks:
         task_send(task=task)

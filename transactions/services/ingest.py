@@ -25,9 +25,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.db.pages import in_pages
 from kamioi_site.db.partitions import months_ensure
-from kamioi_site.streaming import csv_line
+from kamioi_site.streaming import csv_line, rows_in_pages
 from transactions.cache import customers_changed
 from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
@@ -332,5 +331,6 @@ def _fingerprints_forget(imported: StatementImport) -> None:
 def statement_rejects_csv(*, statement: StatementImport) -> Iterator[str]:
     """The rejected rows as CSV, line by line. Cells that a spreadsheet would run as a formula are quoted with `'`."""
     yield "row,field,reason,original\r\n"
-    for row in in_pages(statement.rejects.all(), by="row_number"):
-        yield csv_line([row.row_number, row.field, row.reason, row.raw])
+    columns = ("row_number", "field", "reason", "raw")
+    for row in rows_in_pages(statement.rejects.all(), columns, order=("row_number",)):
+        yield csv_line(row)

@@ -49,28 +49,26 @@ class Pair:
 
 def lines_match(lines: Sequence[Line]) -> list[Pair]:
     """The lines as balanced pairs, in their order. Raises EntryRefused: they are no balanced entry."""
-    debits = [[line.account, line.debit] for line in lines if line.debit]
-    credits_ = [[line.account, line.credit] for line in lines if line.credit]
     for number, line in enumerate(lines, start=1):
         if line.debit < 0 or line.credit < 0 or bool(line.debit) == bool(line.credit):
             raise EntryRefused(f"Line {number}: give a debit or a credit above zero, not both.")
     debit_sum = sum((line.debit for line in lines), ZERO)
     credit_sum = sum((line.credit for line in lines), ZERO)
-    if not debits or debit_sum != credit_sum:
+    if not debit_sum or debit_sum != credit_sum:
         raise EntryRefused(f"Debits of ${debit_sum:,} and credits of ${credit_sum:,} do not balance.")
     if twice := {line.account for line in lines if line.debit} & {line.account for line in lines if line.credit}:
         raise EntryRefused(f"Account {min(twice)} is debited and credited: book the difference.")
     pairs: list[Pair] = []
-    while debits:
-        debit, credit = debits[0], credits_[0]
-        amount = min(debit[1], credit[1])
-        pairs.append(Pair(debit[0], credit[0], amount))
-        debit[1] -= amount
-        credit[1] -= amount
-        if not debit[1]:
-            debits.pop(0)
-        if not credit[1]:
-            credits_.pop(0)
+    credits_ = [(line.account, line.credit) for line in reversed(lines) if line.credit]
+    for line in lines:
+        left = line.debit
+        while left:
+            account, credit = credits_.pop()
+            amount = min(left, credit)
+            pairs.append(Pair(line.account, account, amount))
+            left -= amount
+            if credit > amount:
+                credits_.append((account, credit - amount))
     return pairs
 
 

@@ -24,8 +24,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from kamioi_site.cache import caches_clear
-from kamioi_site.db.pages import in_pages
-from kamioi_site.streaming import csv_line
+from kamioi_site.streaming import csv_line, rows_in_pages
 from transactions.errors import EraseRefused
 from transactions.models import (
     ApiToken,
@@ -114,7 +113,7 @@ def person_export(*, user: User, path: Path, report: Callable[[int], None] = lam
             if table.fate == "staff":
                 continue
             columns = [field.attname for field in table.model._meta.concrete_fields if field.attname not in _SECRET]
-            rows = table.model._base_manager.filter(**{table.column: user.pk}).values_list(*columns)
+            rows = table.model._base_manager.filter(**{table.column: user.pk})
             if not rows.exists():
                 continue
             with (
@@ -122,7 +121,7 @@ def person_export(*, user: User, path: Path, report: Callable[[int], None] = lam
                 TextIOWrapper(raw, encoding="utf-8", newline="") as text,
             ):
                 text.write(csv_line(columns))
-                for row in in_pages(rows, size=_CHUNK):
+                for row in rows_in_pages(rows, columns, order=("pk",), size=_CHUNK):
                     text.write(csv_line(row))
                     written += 1
                     if written % _CHUNK == 0:

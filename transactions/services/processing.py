@@ -22,6 +22,8 @@ from django.utils import timezone
 from redis import RedisError
 
 from kamioi_site.broker import BROKER_ERRORS, message_priority
+from kamioi_site.cache import generation_bump
+from kamioi_site.metrics import TRANSACTIONS
 from kamioi_site.redis import redis_client
 from transactions.cache import customers_changed
 from transactions.errors import SettingError
@@ -43,6 +45,8 @@ BUCKETS_A_SET = 16
 RELEASE_BATCH = 5000
 # A wake-up that nobody answered in this time was lost; the next one is sent again.
 WAKE_SECONDS = 10
+# The generation of every cached read of the review queue.
+REVIEW_QUEUE = "llm:queue"
 
 
 @dataclass(slots=True)
@@ -120,8 +124,11 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
             },
         )
         rows = cursor.fetchall()
+    if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
+        generation_bump(REVIEW_QUEUE)
     for status, count, invested, _ in rows:
         done.statuses[status] += count
+        TRANSACTIONS.labels(status).inc(count)
         done.invested += invested
     done.sets += 1
     customers_changed(user_id for row in rows for user_id in row[3])
@@ -205,6 +212,7 @@ def _waiting_recount(merchant_keys: Sequence[str]) -> None:
             [list(merchant_keys)],
         )
         cursor.execute(statement("recount_waiting"), {"merchant_keys": list(merchant_keys)})
+        generation_bump(REVIEW_QUEUE)
 
 
 @dataclass(slots=True)

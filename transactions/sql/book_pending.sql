@@ -74,14 +74,13 @@ moved AS (
 -- counted: what the figures of each day lose and gain (see analytics.services.rollups).
 counted AS (
     INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
-    SELECT (date AT TIME ZONE 'UTC')::date, side.status, side.ticker, sum(side.n), sum(side.n * amount),
-           sum(side.n * side.round_up), sum(side.n * side.fee), sum(side.n * side.investable), sum(greatest(side.n, 0))
-    FROM moved
-    CROSS JOIN LATERAL (VALUES
-        (-1, 'pending', was_ticker, was_round_up, was_fee, was_investable),
-        (1, moved.status, moved.ticker, moved.round_up, moved.fee, moved.investable)
-    ) AS side (n, status, ticker, round_up, fee, investable)
-    GROUP BY 1, 2, 3
+    SELECT (date AT TIME ZONE 'UTC')::date, 'pending', was_ticker, -count(*), -sum(amount), -sum(was_round_up), -sum(was_fee),
+           -sum(was_investable), 0
+    FROM moved GROUP BY 1, 3
+    UNION ALL
+    SELECT (date AT TIME ZONE 'UTC')::date, status, ticker, count(*), sum(amount), sum(round_up), sum(fee), sum(investable),
+           count(*)
+    FROM moved GROUP BY 1, 2, 3
 ),
 bought AS MATERIALIZED (
     SELECT moved.*, kamioi_cents(shares * price) AS cost

@@ -22,6 +22,8 @@ from django.db import connections
 from django.db.utils import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolWaitOver
 
+from kamioi_site.metrics.database import waiting_for_connection
+
 # Every open connection of this process, in a pool or in use.
 _sockets: "weakref.WeakSet[Any]" = weakref.WeakSet()
 # What a child inherited. Were it collected, the pool would try to roll it back and put it into the pool again.
@@ -42,10 +44,11 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
         if _parameters.setdefault(self.alias, conn_params) != conn_params:
             drop_pool(self.alias)
             _parameters[self.alias] = conn_params
+        options = self.settings_dict.get("POOL_OPTIONS", {})
         try:
-            return super().get_new_connection(conn_params)
+            with waiting_for_connection(self.alias, options):
+                return super().get_new_connection(conn_params)
         except PoolWaitOver as error:
-            options = self.settings_dict.get("POOL_OPTIONS", {})
             limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
             raise PoolExhausted(
                 f"All {limit} database connections of this process are in use and none came free in "

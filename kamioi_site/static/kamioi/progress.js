@@ -36,6 +36,7 @@
           const task = await reply.json();
           show(place, task);
           pause = PAUSE;
+          if (task.status === "completed" && "taskReload" in place.dataset) { window.location.reload(); return; }
           if (task.status === "completed" || task.status === "failed") return;
         } else pause = Math.min(pause * 2, 30000);
       } catch { pause = Math.min(pause * 2, 30000); }

@@ -21,7 +21,7 @@ from tests.factories import api_client, make_staff
 from tests.legacy_db import insert
 from tests.transactions.legacy.conftest import run_copy
 from transactions.legacy.changes import LOG, SyncError, lag, log_install, log_remove
-from transactions.legacy.cutover import CutoverError, cutover, finish, reads_set, rollback
+from transactions.legacy.cutover import CutoverError, _customers_carry, cutover, finish, reads_set, rollback
 from transactions.legacy.hashers import WerkzeugPasswordHasher, legacy_password
 from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_send, outbox_status
 from transactions.legacy.plan import status
@@ -30,7 +30,17 @@ from transactions.legacy.source import LegacySourceError
 from transactions.legacy.state import state_read
 from transactions.legacy.sync import sync, sync_all
 from transactions.legacy.validate import validate
-from transactions.models import Holding, Merchant, MigrationReject, MigrationRun, Notification, Transaction, User
+from transactions.models import (
+    Goal,
+    Holding,
+    Merchant,
+    MigrationReject,
+    MigrationRun,
+    Notification,
+    Transaction,
+    User,
+    UserSetting,
+)
 from transactions.services.ledger import ledger_verify
 from transactions.services.processing import transactions_process
 
@@ -243,6 +253,38 @@ def test_from_the_cutover_on_what_is_open_is_processed(watched):
     assert list(ledger_verify()) == []
     with pytest.raises(SyncError, match="in charge"):
         sync(watched, a_run())
+
+
+def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, legacy):
+    with writing(legacy) as source:
+        for column in ("first_name TEXT", "address TEXT", "risk_tolerance TEXT", "terms_agreed BOOLEAN"):
+            source.execute(f"ALTER TABLE users ADD COLUMN {column}")
+        source.execute(
+            "UPDATE users SET first_name = ' Ann ', address = '1 Road', risk_tolerance = 'Aggressive', terms_agreed = 1 WHERE id = 1"
+        )
+        insert(source, "goals", user_id=1, title="Broken", target_amount="much")
+        insert(source, "goals", user_id=99, title="Nobody's", target_amount=5)
+        insert(source, "user_settings", user_id=1, setting_key="theme", setting_value="dark")
+        insert(source, "user_settings", user_id=1, setting_key="not a key!", setting_value="x")
+    log_install(legacy)
+    run_copy(legacy)
+    assert not Goal.objects.exists()
+    run_validate(legacy)
+    cutover(a_run(), percent=100)
+    user = User.objects.get(pk=1)
+    assert (user.first_name, user.address, user.risk_tolerance, user.name) == ("Ann", "1 Road", "aggressive", "Ann")
+    assert user.terms_agreed_at == user.created_at
+    goal = Goal.objects.get()
+    assert (goal.user_id, goal.title, goal.target_amount, goal.goal_type) == (
+        1,
+        "A house",
+        Decimal("1000.50"),
+        "personal",
+    )
+    assert [(row.setting_key, row.setting_value) for row in UserSetting.objects.all()] == [("theme", "dark")]
+    assert User.objects.get(pk=2).risk_tolerance == "moderate"
+    _customers_carry()
+    assert (Goal.objects.count(), UserSetting.objects.count()) == (1, 1)
 
 
 def test_what_kamioi_writes_reaches_the_legacy_file(over):

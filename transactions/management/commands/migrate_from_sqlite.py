@@ -185,6 +185,8 @@ class Command(BaseCommand):
         )
         if done.rejected:
             self.stdout.write(f"{done.rejected:,} rows were rejected; see Migration rejects in the admin.")
+        # The copy counts nothing row by row: its months are new to the figures, and are counted whole.
+        call_command("calculate_analytics", stdout=self.stdout)
 
     # --- validate and status ----------------------------------------------------------------------------------------
 
@@ -300,6 +302,8 @@ class Command(BaseCommand):
             said = cutover(run, percent=percent)
             run.details = {"percent": percent}
         self.stdout.write(said)
+        if percent == 100:
+            call_command("calculate_analytics", stdout=self.stdout)
 
     def _rollback(self, options: dict[str, Any]) -> None:
         self._end("rollback", "The legacy file becomes the truth again", options, rollback)

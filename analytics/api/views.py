@@ -1,0 +1,108 @@
+"""A customer's statements: the list, the files, and having one made."""
+
+from django.http import Http404, StreamingHttpResponse
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.parsers import JSONParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from analytics.api.serializers import StatementInput
+from analytics.models import Report
+from analytics.services.reports import period_of, report_of, report_request, statement_rows
+from kamioi_site.api import ApiView
+from kamioi_site.conditional import ConditionalView
+from kamioi_site.streaming import file_download
+from transactions.api import serializers as shapes
+from transactions.api.parts import IdempotentView, caller, checked, errors
+
+CONTENT_TYPES = {Report.Format.PDF: "application/pdf", Report.Format.CSV: "text/csv; charset=utf-8"}
+
+
+class StatementListView(ConditionalView, IdempotentView):
+    """A customer's statements."""
+
+    area: str = "user"
+    parser_classes = [JSONParser]
+
+    @extend_schema(responses={200: shapes.StatementListOutput} | errors(401), tags=["statements"])
+    def get(self, request: Request) -> Response:
+        """Newest first: what is made, as PDF and CSV; and of the other months of the last two years the transactions as CSV."""
+        rows = statement_rows(
+            caller(request),
+            export_url=reverse(f"api-{self.area}-export"),
+            download_url=lambda pk: reverse(f"api-{self.area}-statement-download", args=[pk]),
+        )
+        return Response({"success": True, "data": rows})
+
+    @extend_schema(
+        request=StatementInput,
+        responses={202: shapes.QueuedOutput} | errors(400, 401, 409, 413, 415),
+        tags=["statements"],
+    )
+    def post(self, request: Request) -> Response:
+        """Have a month's statement made. A month that is made already, or being made, is the same task again."""
+        period = period_of(checked(StatementInput(data=request.data))["period"])
+        user = caller(request)
+        task = report_request(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
+        return Response(
+            {
+                "success": True,
+                "task_id": task.pk,
+                "status": task.status,
+                "status_url": reverse("api-task", args=[task.pk]),
+            },
+            status=status.HTTP_202_ACCEPTED,
+        )
+
+
+class FileRenderer(BaseRenderer):
+    """Lets callers ask for a file's own type; the view streams it."""
+
+    media_type = "*/*"
+    format = "file"
+
+    def render(self, data: object, *args: object, **kwargs: object) -> bytes:
+        """Nothing comes here but refusals, which are JSON."""
+        return JSONRenderer().render(data)
+
+
+class StatementDownloadView(ApiView):
+    """One file of a statement."""
+
+    renderer_classes = [JSONRenderer, FileRenderer]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """A refusal is JSON, whatever was asked for."""
+        reply = super().handle_exception(exc)
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return reply
+
+    @extend_schema(
+        responses={
+            (200, "application/pdf"): OpenApiTypes.BINARY,
+            (200, "text/csv"): OpenApiTypes.BINARY,
+        }
+        | errors(401, 404),
+        tags=["statements"],
+    )
+    def get(self, request: Request, statement_id: int) -> StreamingHttpResponse:
+        """One of the caller's own; anybody else's is 404."""
+        report = report_of(caller(request), statement_id)
+        if report is None:
+            raise Http404
+        return report_download(request._request, report)
+
+
+def report_download(request: object, report: Report) -> StreamingHttpResponse:
+    """The file of a report, to keep. Raises Http404 when the file is gone."""
+    try:
+        file = report.file.open("rb")
+    except FileNotFoundError:
+        raise Http404 from None
+    return file_download(
+        request, file, filename=report.filename, size=report.size, content_type=CONTENT_TYPES[Report.Format(report.format)]  # type: ignore[arg-type]
+    )  # fmt: skip

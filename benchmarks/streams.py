@@ -1,0 +1,228 @@
+"""Open event streams of tasks on one web process: memory a stream, time to connect, time from a commit to every reader.
+
+The real web server (gunicorn, one uvicorn worker); the readers are another process. Each customer follows a task of
+their own with ten streams; then every task makes progress at once. `peer` is the same through Django's
+`StreamingHttpResponse`, with fewer streams (`--peer`): there each stream polls the table and holds a thread now and then.
+
+    python -m benchmarks.streams                  # 10,000 streams, the peer with 200
+    python -m benchmarks.streams --streams 500    # quick
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from benchmarks import common
+
+STREAMS_A_CUSTOMER = 10
+CONNECTING_AT_ONCE = 100
+
+
+def _more_files() -> None:
+    """A stream is a file on both sides."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1)
+
+
+# --- The readers' process -----------------------------------------------------------------------------------------
+async def _read(port: int, asked: list[tuple[str, str]]) -> None:
+    """Open a stream for each (task, token), say so, and then say when everybody heard of the progress."""
+    gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
+    opened: list[float] = []
+    heard: list[float] = []
+    failed: list[str] = []
+    all_open, all_heard = asyncio.Event(), asyncio.Event()
+
+    async def one(number: int, task: str, token: str) -> None:
+        async with gate:
+            began = time.monotonic()
+            # Each source address has some 28,000 ports.
+            source = (f"127.0.0.{2 + number // 20_000}", 0)
+            try:
+                reader, _writer = await asyncio.open_connection("127.0.0.1", port, local_addr=source)
+                _writer.write(
+                    f"GET /api/tasks/{task}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+                )
+                line = await reader.readline()
+                if b" 200 " not in line:
+                    raise OSError(line.decode())
+                while not (await reader.readline()).startswith(b"data: "):
+                    pass
+            except OSError as error:
+                failed.append(str(error))
+                return
+            finally:
+                if len(opened) + len(failed) + 1 >= len(asked):
+                    all_open.set()
+            opened.append(time.monotonic() - began)
+        while line := await reader.readline():
+            if line.startswith(b"data: ") and json.loads(line[6:])["progress"]:
+                heard.append(time.monotonic())
+                if len(heard) + len(failed) >= len(asked):
+                    all_heard.set()
+                return
+
+    began = time.monotonic()
+    readers = [asyncio.create_task(one(number, *what)) for number, what in enumerate(asked)]
+    await all_open.wait()
+    await asyncio.sleep(0.2)
+    took = time.monotonic() - began
+    print(json.dumps({"opened": len(opened), "failed": failed[:3], "seconds": took, "times": opened}), flush=True)
+    loop = asyncio.get_running_loop()
+    changed_at = float(await loop.run_in_executor(None, sys.stdin.readline))
+    try:
+        async with asyncio.timeout(60):
+            await all_heard.wait()
+    except TimeoutError:
+        pass
+    print(json.dumps({"heard": [at - changed_at for at in heard]}), flush=True)
+    await loop.run_in_executor(None, sys.stdin.readline)
+    for reader in readers:
+        reader.cancel()
+
+
+# --- The server and the measuring ---------------------------------------------------------------------------------
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start_web(port: int, application: str) -> subprocess.Popen[bytes]:
+    web = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "1", "-b", f"127.0.0.1:{port}",
+         "--log-level", "warning", "--backlog", "4096", "--timeout", "120", f"kamioi_site.asgi:{application}"],
+        cwd=common.ROOT,
+        env=os.environ | {"LOG_LEVEL": "WARNING", "EVENT_STREAMS_MAX": "100000", "API_RATE_AUTHENTICATED": ""},
+    )  # fmt: skip
+    for _ in range(300):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return web
+        except OSError:
+            pass
+        time.sleep(0.1)
+    web.kill()
+    raise RuntimeError("the web server did not start")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What one server did with so many streams. Times in milliseconds unless they say otherwise."""
+
+    streams: int
+    failed: list[str]
+    connect_seconds: float
+    connect_p50_ms: float
+    connect_p95_ms: float
+    kb_a_stream: float
+    megabytes: float
+    threads: int
+    idle_cpu_percent: float
+    told: int
+    told_p50_ms: float
+    told_p95_ms: float
+    told_last_ms: float
+
+
+def _measure(streams: int, application: str) -> _Measured:
+    from transactions.models import ApiToken, BackgroundTask, User
+    from transactions.services.background import task_heartbeat
+
+    customers = list(User.objects.order_by("id")[: -(-streams // STREAMS_A_CUSTOMER)])
+    tasks = [BackgroundTask.objects.create(name="benchmark", user=customer) for customer in customers]
+    tokens = [ApiToken.issue(user=customer)[1] for customer in customers]
+    asked = [
+        (str(tasks[number // STREAMS_A_CUSTOMER].pk), tokens[number // STREAMS_A_CUSTOMER]) for number in range(streams)
+    ]
+    port = _free_port()
+    web = _start_web(port, application)
+    readers = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.streams", "--read", str(port)],
+        cwd=common.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert readers.stdin
+    assert readers.stdout
+    try:
+        worker = psutil.Process(web.pid).children()[0]
+        before = worker.memory_full_info().uss
+        readers.stdin.write(json.dumps(asked) + "\n")
+        readers.stdin.flush()
+        opened = json.loads(readers.stdout.readline())
+        memory = worker.memory_full_info().uss
+        threads = worker.num_threads()
+        worker.cpu_percent()
+        time.sleep(5)
+        idle = worker.cpu_percent()
+        changed_at = time.monotonic()
+        for task in tasks:
+            task_heartbeat(task=task, progress=1, total=10)
+        readers.stdin.write(f"{changed_at}\n")
+        readers.stdin.flush()
+        heard = json.loads(readers.stdout.readline())["heard"]
+        readers.stdin.write("\n")
+        readers.stdin.flush()
+        readers.wait(30)
+    finally:
+        readers.kill()
+        web.terminate()
+        web.wait(60)
+    return _Measured(
+        streams=opened["opened"],
+        failed=opened["failed"],
+        connect_seconds=round(opened["seconds"], 1),
+        connect_p50_ms=_percentile(opened["times"], 0.5),
+        connect_p95_ms=_percentile(opened["times"], 0.95),
+        kb_a_stream=round((memory - before) / 1024 / max(1, opened["opened"]), 1),
+        megabytes=round(memory / 1024**2, 1),
+        threads=threads,
+        idle_cpu_percent=idle,
+        told=len(heard),
+        told_p50_ms=_percentile(heard or [60.0], 0.5),
+        told_p95_ms=_percentile(heard or [60.0], 0.95),
+        told_last_ms=_percentile(heard or [60.0], 1.0),
+    )
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=10_000)
+    parser.add_argument("--peer", type=int, default=200, help="streams of the peer; 0 leaves it out")
+    parser.add_argument("--read", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    _more_files()
+    if arguments.read:
+        asyncio.run(_read(arguments.read, [tuple(pair) for pair in json.loads(sys.stdin.readline())]))
+        return
+    common.fresh_database("kamioi_streams")
+    common.seed_directory(users=-(-max(arguments.streams, arguments.peer) // STREAMS_A_CUSTOMER), merchants=1)
+    ours = _measure(arguments.streams, "application")
+    peer = _measure(arguments.peer, "django_application") if arguments.peer else None
+    figures: dict[str, Any] = {"benchmark": "streams", "ours": vars(ours), "peer": peer and vars(peer)}
+    if peer:
+        figures["ratio"] = round(peer.kb_a_stream / max(ours.kb_a_stream, 0.1), 1)
+    common.drop_database("kamioi_streams")
+    common.report(**figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,444 @@
+"""Reports: what stands in them agrees with the books, who may have them, and that each is made once."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dateutil.relativedelta import relativedelta
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core import mail
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from analytics.errors import BooksDiffer, ReportRefused
+from analytics.models import CustomerMonth, Report
+from analytics.services import report_contents, reports
+from analytics.services.paper import Column, Paper
+from analytics.services.report_contents import Files, statement_write
+from analytics.services.reports import report_make, report_request, statements_make, statements_request
+from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
+from tests.workers import celery_worker, wait_until
+from transactions.models import BackgroundTask, LedgerTransfer, Notification, Transaction, User
+from transactions.services.processing import transactions_process
+
+pytestmark = pytest.mark.django_db
+
+MONTH = (timezone.now().date().replace(day=1) - timedelta(days=1)).replace(day=1)
+MIDDLE = datetime(MONTH.year, MONTH.month, 15, 12, tzinfo=UTC)
+
+
+def _months_purchases(user: User, count: int = 3) -> None:
+    """Invested purchases of last month, one merchant nobody knows, one refund; and one purchase of this month."""
+    make_company("SBUX", "95.00")
+    make_merchant("STARBUCKS", "SBUX")
+    for n in range(count):
+        make_transaction(user, date=MIDDLE + timedelta(minutes=n))
+    make_transaction(user, "=cmd|' /C calc'!A0", "9.99", date=MIDDLE + timedelta(hours=2), merchant_key="CMD")
+    make_transaction(user, "STARBUCKS", "-4.50", date=MIDDLE + timedelta(hours=3))
+    make_transaction(user, date=MIDDLE + relativedelta(months=1, day=1))
+    transactions_process()
+
+
+def _made(task: BackgroundTask) -> dict[str, Report]:
+    reports.report_make(task_id=str(task.pk))
+    task.refresh_from_db()
+    assert (task.status, task.error) == ("completed", "")
+    return {report.format: report for report in Report.objects.filter(task=task)}
+
+
+def _csv_of(report: Report) -> list[list[str]]:
+    with report.file.open("rb") as file:
+        return list(csv.reader(io.StringIO(file.read().decode("utf-8-sig"))))
+
+
+def _text_of(report: Report) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("no pdftotext; Debian's poppler-utils")
+    with report.file.open("rb") as file:
+        return subprocess.run(
+            ["pdftotext", "-layout", "-", "-"], input=file.read(), capture_output=True, check=True
+        ).stdout.decode()
+
+
+# --- statements -------------------------------------------------------------------------------------------------------
+def test_a_statement_agrees_with_the_books_to_the_cent():
+    user = make_user(round_up_amount=2, name="Łucja Ortega", account_number="I100", city="Austin", state="TX")
+    _months_purchases(user)
+    made = _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    rows = _csv_of(made["csv"])
+    header = next(n for n, row in enumerate(rows) if row[:1] == ["Id"])
+    listed = rows[header + 1 : header + 6]
+    assert [row[11] for row in listed] == ["completed"] * 3 + ["needs_review", "refunded"]
+    assert listed[3][2] == "'=cmd|' /C calc'!A0"  # no spreadsheet runs it
+    assert listed[4][4] == "-4.50"  # a number is a number
+    total = next(row for row in rows if row[:3] == ["Total", "", "invested"])
+    end = datetime(MONTH.year, MONTH.month, 1, tzinfo=UTC) + relativedelta(months=1)
+    booked = LedgerTransfer.objects.filter(user_id=user.pk, date__lt=end)
+    books = {kind: sum(row.amount for row in booked.filter(kind=kind)) for kind in ("round_up", "fee", "purchase")}
+    assert (
+        [Decimal(total[5]), Decimal(total[6])]
+        == [books["round_up"], books["fee"]]
+        == [Decimal("6.00"), Decimal("0.75")]
+    )
+    assert Decimal(total[7]) == Decimal("6.00")
+    holding = next(row for row in rows if row[:1] == ["SBUX"])
+    assert (Decimal(holding[2]), Decimal(holding[3])) == (
+        sum(row.shares for row in booked.filter(kind="purchase")),
+        books["purchase"],
+    )
+    assert made["csv"].rows == 5
+    text = _text_of(made["pdf"])
+    for said in ("Account statement", "I100", "6.00", "0.75", "SBUX", "Page 1 of 1", f"{MONTH:%B %Y}", "Austin, TX"):
+        assert said in text, said
+    assert "STARBUCKS" in text
+
+
+def test_what_was_taken_back_is_in_no_total():
+    user = make_user()
+    _months_purchases(user, 1)
+    for row in LedgerTransfer.objects.filter(user_id=user.pk, date__lt=MIDDLE + timedelta(days=1)):
+        LedgerTransfer.objects.create(
+            user_id=user.pk, date=row.date, transaction_id=row.transaction_id, kind=f"undo_{row.kind}", amount=row.amount,
+            debit_account=row.credit_account, credit_account=row.debit_account, ticker=row.ticker, shares=row.shares,
+        )  # fmt: skip
+    Transaction.objects.filter(user=user, date__lt=MIDDLE + timedelta(hours=1)).update(
+        status="needs_review",
+        round_up=0,
+        fee=0,
+        investable=0,
+        ticker=None,
+        shares=None,
+        price_per_share=None,
+        total_debit=4.50,
+    )
+    rows = _csv_of(_made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))["csv"])
+    total = next(row for row in rows if row[:3] == ["Total", "", "invested"])
+    assert total[3:] == ["0", "", "0.00", "0.00", "0.00"]
+    assert not any(row[:1] == ["SBUX"] for row in rows)
+
+
+def test_books_that_differ_are_not_printed():
+    user = make_user()
+    _months_purchases(user)
+    LedgerTransfer.objects.filter(user_id=user.pk, kind="fee").first().delete()
+    task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
+    report_make(task_id=str(task.pk))
+    task.refresh_from_db()
+    assert task.status == "failed"
+    assert "verify_ledger" in task.error
+    assert not Report.objects.exists()
+    with pytest.raises(BooksDiffer):
+        statement_write(Files(io.BytesIO(), io.StringIO()), user=user, month=MONTH, told=lambda _: None)
+
+
+def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
+    monkeypatch.setattr(report_contents, "PAGE", 2)
+    user = make_user()
+    _months_purchases(user, 7)
+    told: list[int] = []
+    text = io.StringIO()
+    assert statement_write(Files(io.BytesIO(), text), user=user, month=MONTH, told=told.append) == 9
+    assert told == [2, 4, 6, 8, 9]
+    ids = re.findall(r"^(\d+),\d{4}", text.getvalue(), re.M)
+    assert [int(pk) for pk in ids] == list(
+        Transaction.objects.filter(user=user, date__lt=MIDDLE + timedelta(days=1))
+        .order_by("date", "id")
+        .values_list("pk", flat=True)
+    )
+
+
+def test_a_long_table_runs_over_pages_that_know_their_number():
+    file = io.BytesIO()
+    paper = Paper(file, title="Test", subject="x", foot="foot")
+    count = paper.table((Column("A", 260), Column("B", 260, number=True)), ([f"row {n}", f"{n:,}"] for n in range(500)))
+    pages = paper.finish()
+    assert (count, pages) == (500, 12)
+    assert file.getvalue().startswith(b"%PDF-")
+    if shutil.which("pdftotext"):
+        text = subprocess.run(
+            ["pdftotext", "-layout", "-", "-"], input=file.getvalue(), capture_output=True, check=True
+        ).stdout.decode()
+        assert re.findall(r"Page (\d+) of (\d+)", text) == [(str(n), "12") for n in range(1, 13)]
+        assert text.count("row 499") == 1
+
+
+# --- the other reports ------------------------------------------------------------------------------------------------
+def test_a_finance_month_adds_up(monkeypatch):
+    user = make_user()
+    _months_purchases(user)
+    monkeypatch.setattr(report_contents, "ledger_days_count", _count_now)
+    made = _made(report_request(kind="finance", period=MONTH, requested_by=make_staff()))
+    rows = _csv_of(made["csv"])
+    accounts = {row[0]: row for row in rows if len(row) == 7 and row[0].isdigit()}
+    assert [accounts["40100"][n] for n in (3, 4, 5, 6)] == ["0.00", "0.00", "0.75", "0.75"]
+    assert sum(Decimal(row[4]) for row in accounts.values()) == sum(Decimal(row[5]) for row in accounts.values()) > 0
+    assert ["fee", "10100", "40100", "3", "0.75"] in rows
+    assert [str(MIDDLE.date()), "3", "0.75", "3.00"] in rows
+    assert "Finance month" in _text_of(made["pdf"])
+
+
+def _count_now(**kwargs: Any) -> None:
+    """Under a test everything is one transaction, which is taken for ended."""
+    from django.db import connection
+
+    from analytics.services.ledger_days import ledger_days_count
+
+    for _ in range(2):
+        ledger_days_count(settle=timedelta(0))
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE ledger_marks SET drawn_before = 0")
+
+
+def test_a_reconciliation_says_what_differs():
+    user = make_user()
+    _months_purchases(user)
+    staff = make_staff()
+    made = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff))
+    assert made["pdf"].rows == 0
+    assert "differs" not in _text_of(made["pdf"])
+    user.holdings.update(cost_basis=Decimal("1.00"))
+    made = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff, again=True))
+    assert made["csv"].rows == 1
+    assert [row[:2] for row in _csv_of(made["csv"]) if row[:1] == ["holding"]] == [["holding", str(user.pk)]]
+    assert "differs" in _text_of(made["pdf"])
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+def test_asking_twice_is_one_task():
+    user = make_user()
+    _months_purchases(user)
+    first = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
+    assert report_request(kind="statement", period=MONTH, user=user, requested_by=user).pk == first.pk
+    made = _made(first)
+    assert report_request(kind="statement", period=MONTH, user=user, requested_by=user).status == "completed"
+    reports.report_make(task_id=str(first.pk))  # a message that comes twice
+    assert Report.objects.count() == 2
+    old = made["pdf"].file.name
+    again = report_request(kind="statement", period=MONTH, user=user, requested_by=user, again=True)
+    assert (again.pk, again.status) == (first.pk, "queued")
+    new = _made(again)["pdf"]
+    assert (Report.objects.count(), new.pk) == (2, made["pdf"].pk)
+    assert new.file.name != old
+    assert default_storage.exists(new.file.name)
+
+
+def test_a_failed_report_is_tried_again_when_it_is_asked_for():
+    user = make_user()
+    _months_purchases(user)
+    task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
+    BackgroundTask.objects.filter(pk=task.pk).update(status="failed", error="x", attempts=5)
+    task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
+    assert (task.status, task.error, task.attempts) == ("queued", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "months", "with_user", "said"),
+    [
+        ("statement", 1, True, "is not over yet"),
+        ("statement", 0, False, "A statement is one customer's"),
+        ("finance", 0, True, "A statement is one customer's"),
+        ("gossip", 0, False, "There is no report"),
+        ("statement", -300, True, "There is nothing to state"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(kind, months, with_user, said):
+    user = make_user()
+    make_transaction(user, date=MIDDLE)
+    with pytest.raises(ReportRefused, match=said):
+        report_request(
+            kind=kind, period=MONTH + relativedelta(months=months), user=user if with_user else None, requested_by=user
+        )
+    assert not BackgroundTask.objects.exists()
+
+
+def test_a_report_is_told_of_by_a_mail_without_figures(settings):
+    user = make_user("ann@example.com", name="Ann")
+    _months_purchases(user)
+    _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    (message,) = mail.outbox
+    assert message.to == ["ann@example.com"]
+    assert f"Your statement of {MONTH:%B %Y} is ready" in message.subject
+    assert settings.STATEMENTS_URL in message.body
+    assert not re.search(r"\d+\.\d\d", message.body)
+    assert Report.objects.filter(mailed_at=None).count() == 0
+    assert Notification.objects.filter(user=user, type="statement").count() == 1
+
+
+def test_a_mail_server_that_is_away_takes_no_report_with_it(settings):
+    settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = (
+        "django.core.mail.backends.smtp.EmailBackend",
+        "127.0.0.1",
+        1,
+    )
+    user = make_user()
+    _months_purchases(user)
+    _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    assert Report.objects.filter(mailed_at=None).count() == 2
+
+
+# --- once a month -----------------------------------------------------------------------------------------------------
+def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
+    monkeypatch.setattr(reports, "SET", 2)
+    users = [make_user() for _ in range(5)]
+    idle = make_user()
+    make_company("SBUX")
+    make_merchant("STARBUCKS", "SBUX")
+    for user in users:
+        make_transaction(user, date=MIDDLE)
+        CustomerMonth.objects.create(month=MONTH, user=user, rows=1)
+    CustomerMonth.objects.create(month=MONTH, user=idle, rows=0)
+    transactions_process()
+    LedgerTransfer.objects.filter(user_id=users[1].pk, kind="fee").delete()  # one whose books differ
+    tasks = statements_request()
+    assert {task.pk for task in statements_request()} == {task.pk for task in tasks}
+    assert 3 <= len(tasks) <= 4
+    for task in tasks:
+        statements_make(task_id=str(task.pk))
+    for task in tasks:
+        task.refresh_from_db()
+        assert task.status == "completed"
+    assert sorted(set(Report.objects.values_list("user_id", flat=True))) == sorted(u.pk for u in users if u != users[1])
+    assert [pk for task in tasks for pk in task.result["books_differ"]] == [users[1].pk]
+    assert len(mail.outbox) == 4
+    # Tried again, a set makes what is missing only.
+    made = dict(Report.objects.values_list("pk", "made_at"))
+    BackgroundTask.objects.update(status="queued")
+    for task in tasks:
+        statements_make(task_id=str(task.pk))
+    assert dict(Report.objects.values_list("pk", "made_at")) == made
+
+
+def test_the_schedule_makes_them_on_the_second():
+    row = PeriodicTask.objects.get(name="make_monthly_statements")
+    assert (row.crontab.day_of_month, row.task) == ("2", "make_monthly_statements")
+    assert statements_request(today=date(2026, 3, 2)) == []
+
+
+# --- the API ----------------------------------------------------------------------------------------------------------
+def test_a_customer_asks_for_a_statement_lists_it_and_keeps_it():
+    user = make_user()
+    _months_purchases(user)
+    client = api_client(user)
+    reply = client.post("/api/user/statements", {"period": f"{MONTH:%Y-%m}"}, format="json")
+    assert reply.status_code == 202
+    assert reply.json()["status"] == "queued"
+    report_make(task_id=reply.json()["task_id"])
+    assert client.get(reply.json()["status_url"]).json()["status"] == "completed"
+    rows = client.get("/api/family/statements").json()["data"]
+    assert [(row["period"], row["format"], row["type"]) for row in rows] == [
+        (f"{timezone.now():%Y-%m}", "CSV", "monthly"), (f"{MONTH:%Y-%m}", "PDF", "monthly"), (f"{MONTH:%Y-%m}", "CSV", "monthly"),
+    ]  # fmt: skip
+    pdf = rows[1]
+    assert pdf["url"] == f"/api/family/statements/{pdf['id']}/download"
+    assert re.fullmatch(r"\d+ KB", pdf["size"])
+    file = client.get(f"/api/user/statements/{pdf['id']}/download", HTTP_ACCEPT="application/pdf")
+    content = b"".join(file)
+    assert (file.status_code, file["Content-Type"], file["Cache-Control"]) == (
+        200,
+        "application/pdf",
+        "private, no-store",
+    )
+    assert content.startswith(b"%PDF-")
+    assert len(content) == int(file["Content-Length"])
+
+
+def test_a_statement_is_for_its_owner_alone():
+    user, stranger, staff = make_user(), make_user(), make_staff()
+    _months_purchases(user)
+    made = _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    books = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff))
+    for report in (*made.values(), *books.values()):
+        address = f"/api/user/statements/{report.pk}/download"
+        assert api_client().get(address).status_code == 401
+        for person in (stranger, staff):
+            assert api_client(person).get(address).status_code == 404
+    assert api_client(stranger).get("/api/user/statements").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "period", ["", "2026", "2026-13", "2026-10-01", "next", None, f"{timezone.now():%Y-%m}", "1990-01"]
+)
+def test_a_month_that_is_none_is_refused(period):
+    user = make_user()
+    make_transaction(user, date=MIDDLE)
+    assert api_client(user).post("/api/user/statements", {"period": period}, format="json").status_code == 400
+    assert not BackgroundTask.objects.exists()
+
+
+def test_a_file_that_is_gone_is_not_found():
+    user = make_user()
+    _months_purchases(user, 1)
+    made = _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    default_storage.delete(made["pdf"].file.name)
+    assert api_client(user).get(f"/api/user/statements/{made['pdf'].pk}/download").status_code == 404
+
+
+# --- the admin --------------------------------------------------------------------------------------------------------
+def _staff(role: str) -> Client:
+    user = make_user(f"{role}@kamioi.test", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_staff_ask_for_a_report_and_download_it():
+    user = make_user("ann@example.com")
+    _months_purchases(user)
+    client = _staff("finance")
+    new = reverse("admin:analytics_report_new")
+    assert client.get(new).status_code == 200
+    asked: dict[str, Any] = {"kind": "statement", "period": f"{MONTH:%Y-%m}", "email": "nobody@example.com"}
+    assert "No customer has this e-mail." in client.post(new, asked).content.decode()
+    assert "A month is written like" in client.post(new, asked | {"period": "x"}).content.decode()
+    over = client.post(new, asked | {"email": "ann@example.com", "period": f"{timezone.now():%Y-%m}"})
+    assert "is not over yet" in over.content.decode()
+    reply = client.post(new, asked | {"email": "ANN@example.com"})
+    assert reply.status_code == 302
+    task = BackgroundTask.objects.get()
+    assert "Queued" in client.get(reply["Location"]).content.decode()
+    made = _made(task)
+    assert made["pdf"].filename in client.get(reply["Location"]).content.decode()
+    assert [message.to for message in mail.outbox] == [["finance@kamioi.test"]]
+    page = client.get(reverse("admin:analytics_report_changelist") + "?q=ann@example.com").content.decode()
+    address = reverse("admin:analytics_report_download", args=[made["csv"].pk])
+    assert address in page
+    file = client.get(address)
+    assert file["Content-Disposition"] == f'attachment; filename="kamioi-statement-{MONTH:%Y-%m}.csv"'
+    assert b"".join(file).startswith(b"\xef\xbb\xbfKamioi account statement")
+
+
+def test_reports_are_for_finance_and_admins():
+    addresses = [reverse(f"admin:analytics_report_{name}") for name in ("changelist", "new")]
+    for role in ("finance", "admin", "reviewer", "operator", "customer"):
+        client, code = _staff(role), 200 if role in {"finance", "admin"} else 403
+        assert [client.get(address).status_code for address in addresses] == [code, code], role
+
+
+# --- end to end -------------------------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_worker_makes_the_statement_that_a_customer_asked_for():
+    user = make_user(name="Maya Chen", account_number="I7")
+    _months_purchases(user, 40)
+    client = api_client(user)
+    with celery_worker(concurrency=1, queues="bulk"):
+        reply = client.post("/api/user/statements", {"period": f"{MONTH:%Y-%m}"}, format="json").json()
+        wait_until("the statement", lambda: client.get(reply["status_url"]).json()["status"] in {"completed", "failed"})
+    task = client.get(reply["status_url"]).json()
+    assert (task["status"], task["error"], task["progress"]) == ("completed", "", 42)
+    report = Report.objects.get(format="pdf")
+    content = b"".join(client.get(f"/api/user/statements/{report.pk}/download"))
+    assert content.startswith(b"%PDF-")
+    assert report.size == len(content)
+    assert Path(settings.MEDIA_ROOT, report.file.name).stat().st_size == report.size

@@ -1,0 +1,39 @@
+"""The local cluster beside a test: `docker/local-cluster` in a home of its own, by its command line."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from kamioi_site import cluster as local
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVERS = ("DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE", "MEDIA_ROOT")
+
+
+def command(here: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run docker/local-cluster for the home `here`."""
+    kept = {name: value for name, value in os.environ.items() if name not in SERVERS}
+    return subprocess.run(
+        [str(ROOT / "docker" / "local-cluster"), *arguments],
+        env=kept | {"KAMIOI_HOME": str(here)} | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def running(here: Path) -> local.Cluster:
+    """What runs in that home now: pids change with every restart."""
+    found = local.read_cluster(here / "cluster")
+    assert found is not None
+    return found
+
+
+@contextlib.contextmanager
+def local_cluster(here: Path, *arguments: str, **environment: str) -> Iterator[local.Cluster]:
+    """A whole cluster on ports of its own, until the end of the block."""
+    try:
+        started = command(here, "--port", "0", "start", *arguments, **environment)
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield running(here)
+    finally:
+        command(here, "stop")

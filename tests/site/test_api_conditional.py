@@ -1,0 +1,129 @@
+"""Conditional GET, and front ends on other hosts."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.factories import api_client, make_company, make_merchant, make_transaction, make_user
+from transactions.models import Goal
+from transactions.services.processing import transactions_process
+
+pytestmark = pytest.mark.django_db
+
+CUSTOMER = [
+    "transactions", "transactions?limit=2", "portfolio", "notifications", "goals", "statements", "profile", "settings",
+    "settings/roundup", "roundups/total", "fees/total",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUSTOMER)
+def test_an_answer_that_still_holds_is_304_without_a_body(name: str) -> None:
+    user = make_user()
+    make_transaction(user)
+    client = api_client(user)
+    first = client.get(f"/api/user/{name}")
+    assert first.status_code == 200
+    assert {"private", "no-cache"} == {part.strip() for part in first["Cache-Control"].split(",")}
+    assert "Authorization" in first["Vary"]
+    assert first["ETag"].startswith('W/"')
+    again = client.get(f"/api/user/{name}", HTTP_IF_NONE_MATCH=first["ETag"])
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    assert "private" in again["Cache-Control"]
+    assert client.get(f"/api/user/{name}", HTTP_IF_NONE_MATCH='W/"other"').status_code == 200
+
+
+def test_a_list_that_did_not_change_costs_no_query_but_the_token() -> None:
+    user = make_user()
+    make_transaction(user)
+    client = api_client(user)
+    tag = client.get("/api/user/transactions")["ETag"]
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get("/api/user/transactions", HTTP_IF_NONE_MATCH=tag).status_code == 304
+    assert len(queries) == 1
+
+
+def test_another_customers_validator_and_another_page_do_not_match() -> None:
+    owner, stranger = make_user(), make_user()
+    client = api_client(owner)
+    tag = client.get("/api/user/transactions")["ETag"]
+    assert api_client(stranger).get("/api/user/transactions", HTTP_IF_NONE_MATCH=tag).status_code == 200
+    assert client.get("/api/user/transactions?status=pending", HTTP_IF_NONE_MATCH=tag).status_code == 200
+
+
+def test_every_way_in_which_transactions_change_is_seen_at_once() -> None:
+    """Stored, processed, released: the list, its validator and the totals follow, each customer's alone."""
+    make_company("SBUX")
+    user, other = make_user(), make_user()
+    client, bystander = api_client(user), api_client(other)
+    theirs = bystander.get("/api/user/transactions")["ETag"]
+
+    def shown() -> Any:
+        reply = client.get("/api/user/transactions")
+        return reply["ETag"], [row["status"] for row in reply.json()["data"]["transactions"]]
+
+    empty, rows = shown()
+    assert rows == []
+    client.post("/api/transactions", {"amount": 4.5, "merchant": "STARBUCKS"}, format="json")
+    stored, rows = shown()
+    assert rows == ["pending"]
+    transactions_process()
+    parked, rows = shown()
+    assert rows == ["needs_review"]
+    make_merchant("STARBUCKS 2")
+    from transactions.models import Merchant
+    from transactions.services.processing import merchants_release
+
+    Merchant.objects.filter(merchant_key="STARBUCKS").update(status="approved", ticker="SBUX")
+    merchants_release(merchant_keys=["STARBUCKS"])
+    released, rows = shown()
+    assert rows == ["pending"]
+    transactions_process()
+    done, rows = shown()
+    assert rows == ["completed"]
+    assert client.get("/api/user/roundups/total").json()["data"]["total_roundups"] == 1.0
+    assert len({empty, stored, parked, released, done}) == 5
+    assert bystander.get("/api/user/transactions", HTTP_IF_NONE_MATCH=theirs).status_code == 304
+
+
+def test_a_changed_goal_is_a_new_answer() -> None:
+    user = make_user()
+    client = api_client(user)
+    tag = client.get("/api/user/goals")["ETag"]
+    Goal.objects.create(user=user, title="Car", target_amount=1)
+    assert client.get("/api/user/goals", HTTP_IF_NONE_MATCH=tag).status_code == 200
+
+
+def test_refusals_and_exports_carry_no_validator() -> None:
+    user = make_user()
+    for reply in (api_client(user).get("/api/user/transactions?limit=0"), api_client(user).get("/api/transactions/9")):
+        assert "ETag" not in reply
+    export = api_client(user).get("/api/user/export/transactions")
+    assert ("ETag" in export, export["Cache-Control"]) == (False, "private, no-store")
+
+
+# --- Front ends on other hosts ----------------------------------------------------------------------------------
+def test_a_front_end_of_a_known_origin_may_ask_with_its_token() -> None:
+    preflight = api_client().options(
+        "/api/user/goals",
+        HTTP_ORIGIN="https://app.example.com",
+        HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST",
+        HTTP_ACCESS_CONTROL_REQUEST_HEADERS="authorization,idempotency-key",
+    )
+    assert preflight.status_code == 200
+    assert preflight["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert preflight["Access-Control-Allow-Credentials"] == "true"
+    allowed = preflight["Access-Control-Allow-Headers"]
+    assert {"authorization", "idempotency-key", "if-none-match"} <= {name.strip() for name in allowed.split(",")}
+    reply = api_client(make_user()).get("/api/user/profile", HTTP_ORIGIN="https://app.example.com")
+    assert reply["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "ETag" in reply["Access-Control-Expose-Headers"]
+    refused = api_client().get("/api/user/profile", HTTP_ORIGIN="https://app.example.com")
+    assert (refused.status_code, refused["Access-Control-Allow-Origin"]) == (401, "https://app.example.com")
+
+
+def test_other_origins_and_other_pages_get_no_leave() -> None:
+    reply = api_client(make_user()).get("/api/user/profile", HTTP_ORIGIN="https://evil.example.com")
+    assert "Access-Control-Allow-Origin" not in reply
+    assert "Access-Control-Allow-Origin" not in api_client().get("/admin/login/", HTTP_ORIGIN="https://app.example.com")

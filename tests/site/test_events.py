@@ -1,0 +1,398 @@
+"""Streams of a task's events: nothing lost, nothing twice, no thread held, and right without Redis."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.db import connections
+from pytest_django import Settings
+
+from kamioi_site import events
+from kamioi_site.asgi import application
+from kamioi_site.embedded import EmbeddedRedis
+from tests.factories import api_client, make_staff, make_user
+from tests.workers import ROOT, process_environment
+from transactions.models import ApiToken, BackgroundTask, User
+from transactions.services.background import task_create, task_heartbeat, task_run
+
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+
+
+class _Reader:
+    """One open stream."""
+
+    def __init__(self, task: BackgroundTask | str, token: str = "", **headers: str) -> None:
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        headers["host"] = "testserver"
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "query_string": b"",
+            "path": f"/api/tasks/{getattr(task, 'pk', task)}/events", "client": ("10.1.2.3", 1),
+            "server": ("testserver", 80), "asgi": {"version": "3.0"},
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        }  # fmt: skip
+        self._talk = ApplicationCommunicator(application, scope)
+
+    async def open(self) -> int:
+        await self._talk.send_input({"type": "http.request", "body": b"", "more_body": False})
+        start = await self._talk.receive_output(10)
+        self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        return int(start["status"])
+
+    async def chunk(self, seconds: float = 10) -> str | None:
+        """The next piece, None at the end."""
+        piece = await self._talk.receive_output(seconds)
+        return piece["body"].decode() if piece.get("more_body") else None
+
+    async def event(self) -> tuple[int, dict[str, Any]]:
+        """The next event: its id and its data."""
+        while True:
+            text = await self.chunk()
+            assert text is not None, "the stream ended"
+            if found := re.search(r"^id: (\d+)\ndata: (.*)$", text, re.MULTILINE):
+                return int(found[1]), json.loads(found[2])
+
+    async def silent(self, seconds: float = 0.3) -> bool:
+        return await self._talk.receive_nothing(seconds)
+
+    async def leave(self) -> None:
+        await self._talk.send_input({"type": "http.disconnect"})
+        await self._talk.wait(5)
+
+
+def _hear(story: Callable[[], Awaitable[None]]) -> None:
+    async def told() -> None:
+        try:
+            await story()
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    asyncio.run(told())
+    assert events.streams_open() == 0
+
+
+def _task(user: User | None = None, **fields: Any) -> tuple[BackgroundTask, str]:
+    user = user or make_user()
+    task = task_create(name="test", user=user, arguments={})
+    if fields:
+        BackgroundTask.objects.filter(pk=task.pk).update(**fields)
+        task.refresh_from_db()
+    return task, ApiToken.issue(user=user)[1]
+
+
+@sync_to_async
+def _progress(task: BackgroundTask, number: int) -> None:
+    task_heartbeat(task=task, progress=number, total=10)
+
+
+@sync_to_async
+def _run(task: BackgroundTask) -> None:
+    with task_run(task_id=task.pk):
+        pass
+
+
+# --- What is told -----------------------------------------------------------------------------------------------
+def test_a_task_is_followed_from_now_to_its_end_with_growing_ids() -> None:
+    task, token = _task()
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        assert await reader.open() == 200
+        assert reader.headers["content-type"] == "text/event-stream"
+        assert reader.headers["cache-control"] == "no-store"
+        heard = [await reader.event()]
+        await _progress(task, 3)
+        heard.append(await reader.event())
+        await _run(task)
+        while heard[-1][1]["status"] != "completed":
+            heard.append(await reader.event())
+        assert await reader.chunk() is None
+        await reader.leave()
+        numbers = [number for number, _ in heard]
+        assert numbers == sorted(set(numbers))
+        assert [data["progress"] for _, data in heard[:2]] == [0, 3]
+        assert heard[0][1].keys() == (await sync_to_async(_polled)(task, token)).keys()
+
+    _hear(story)
+
+
+def _polled(task: BackgroundTask, token: str) -> dict[str, Any]:
+    client = api_client()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    body: dict[str, Any] = client.get(f"/api/tasks/{task.pk}").json()
+    return body
+
+
+def test_a_reader_that_was_away_gets_the_newest_state_if_it_is_newer() -> None:
+    task, token = _task()
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        await reader.open()
+        number, _ = await reader.event()
+        await reader.leave()
+        again = _Reader(task, token, last_event_id=str(number))
+        await again.open()
+        assert ": nothing new" in (await again.chunk() or "")
+        assert await again.silent()
+        await again.leave()
+        await _progress(task, 4)
+        await _progress(task, 5)
+        later = _Reader(task, token, last_event_id=str(number))
+        await later.open()
+        newest, data = await later.event()
+        assert (newest, data["progress"]) == (number + 2, 5)
+        await later.leave()
+
+    _hear(story)
+
+
+def test_who_has_seen_the_end_is_told_to_ask_no_more() -> None:
+    task, token = _task(status="completed")
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        assert await reader.open() == 200
+        number, _ = await reader.event()
+        assert await reader.chunk() is None
+        again = _Reader(task, token, last_event_id=str(number))
+        assert await again.open() == 204
+
+    _hear(story)
+
+
+def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, token = _task()
+    ask = events._Opener.__call__
+
+    def asked_and_changed(opener: Any, scope: Any) -> Any:
+        response = ask(opener, scope)
+        BackgroundTask.objects.filter(pk=task.pk).update(progress=9)  # and no message says so
+        connections.close_all()
+        return response
+
+    monkeypatch.setattr(events._Opener, "__call__", asked_and_changed)
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        await reader.open()
+        assert (await reader.event())[1]["progress"] == 0
+        assert (await reader.event())[1]["progress"] == 9
+        await reader.leave()
+
+    _hear(story)
+
+
+def test_many_readers_of_many_tasks_are_told_by_few_looks_and_no_threads_of_their_own(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EVENT_STREAMS_PER_CALLER = 100
+    user = make_user()
+    tasks = [_task(user)[0] for _ in range(10)]
+    token = ApiToken.issue(user=user)[1]
+    looks: list[int] = []
+    look = events._sources["task"]
+
+    def counted(keys: Any) -> Any:
+        looks.append(len(keys))
+        return look(keys)
+
+    monkeypatch.setitem(events._sources, "task", counted)
+
+    async def story() -> None:
+        readers = [_Reader(task, token) for task in tasks for _ in range(5)]
+        for reader in readers:
+            await reader.open()
+            await reader.event()
+        await asyncio.sleep(0.3)
+        assert events.streams_open() == 50
+        looks.clear()
+        for task in tasks:
+            await _progress(task, 1)
+        for reader in readers:
+            assert (await reader.event())[1]["progress"] == 1
+        assert len(looks) <= 10
+        for reader in readers:
+            await reader.leave()
+
+    _hear(story)
+
+
+def test_a_slow_reader_finds_the_newest_state_and_no_queue() -> None:
+    task, _ = _task()
+
+    async def story() -> None:
+        stream = events._Stream(events.Watch("task", str(task.pk), "1", events.Event(0, {}, False), -1))
+        for number in range(1, 100):
+            stream.hear(events.Event(number, {"progress": number}, False))
+        stream.hear(events.Event(50, {"progress": 50}, False))  # late news
+        assert stream.latest is not None
+        assert stream.latest.number == 99
+
+    _hear(story)
+
+
+def test_there_are_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 1)
+    task, token = _task()
+
+    async def story() -> None:
+        events._hubs.pop(asyncio.get_running_loop(), None)
+        reader = _Reader(task, token)
+        await reader.open()
+        await reader.event()
+        assert await reader.chunk() == ": still here\n\n"
+        await reader.leave()
+
+    _hear(story)
+
+
+# --- Who may ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("who", "status"), [("owner", 200), ("staff", 200), ("stranger", 404), ("nobody", 401)])
+def test_whoever_may_poll_may_listen_and_nobody_else(who: str, status: int) -> None:
+    task, token = _task()
+    if who != "owner":
+        user = {"staff": make_staff, "stranger": make_user}.get(who)
+        token = ApiToken.issue(user=user())[1] if user else ""
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        assert await reader.open() == status
+        if status == 200:
+            await reader.event()
+            await reader.leave()
+        else:
+            assert reader.headers["content-type"] == "application/json"
+
+    _hear(story)
+
+
+def test_the_browsers_session_opens_a_stream(client: Any) -> None:
+    user = make_user()
+    client.force_login(user)
+    task, _ = _task(user)
+
+    async def story() -> None:
+        reader = _Reader(task, cookie=f"sessionid={client.cookies['sessionid'].value}", accept="text/event-stream")
+        assert await reader.open() == 200
+        await reader.event()
+        await reader.leave()
+
+    _hear(story)
+
+
+def test_a_caller_has_a_bounded_number_of_streams(settings: Settings) -> None:
+    settings.EVENT_STREAMS_PER_CALLER = 2
+    task, token = _task()
+    _, others_token = _task(make_staff())
+
+    async def story() -> None:
+        readers = [_Reader(task, token) for _ in range(3)]
+        assert [await reader.open() for reader in readers] == [200, 200, 429]
+        assert readers[2].headers["retry-after"] == "30"
+        other = _Reader(task, others_token)
+        assert await other.open() == 200
+        await readers[0].leave()
+        again = _Reader(task, token)
+        assert await again.open() == 200
+        for reader in (readers[1], other, again):
+            await reader.leave()
+
+    _hear(story)
+
+
+def test_a_task_that_is_not_there_is_404_and_a_bad_id_too() -> None:
+    _, token = _task()
+
+    async def story() -> None:
+        for key in ("00000000-0000-4000-8000-000000000000", "x" * 36):
+            reader = _Reader(key, token)
+            assert await reader.open() == 404
+            await reader.leave()
+
+    _hear(story)
+
+
+# --- Redis away -------------------------------------------------------------------------------------------------
+def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_back(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LOOK_SECONDS_WITHOUT_REDIS", 0.2)
+    monkeypatch.setattr(events, "LOOK_SECONDS", 60)
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": server.url}}
+    settings.REDIS_URL = server.url
+    task, token = _task()
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        await reader.open()
+        await reader.event()
+        os.kill(server.find_pid() or 0, signal.SIGKILL)
+        await _progress(task, 1)
+        assert (await reader.event())[1]["progress"] == 1
+        await asyncio.to_thread(server.start)
+        deadline = time.monotonic() + 30
+        while not events.hub().hears_redis:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.1)  # the pause of the publisher's circuit
+        await _progress(task, 2)
+        assert (await reader.event())[1]["progress"] == 2
+        await reader.leave()
+
+    try:
+        _hear(story)
+    finally:
+        os.kill(server.find_pid() or 0, signal.SIGKILL)
+
+
+# --- A real server ----------------------------------------------------------------------------------------------
+def test_a_server_that_shuts_down_ends_its_streams_at_once() -> None:
+    task, token = _task()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "kamioi_site.asgi:application", "--worker-class",
+         "uvicorn_worker.UvicornWorker", "--workers", "1", "--bind", f"127.0.0.1:{port}", "--graceful-timeout", "60"],
+        cwd=ROOT, env=process_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/healthz", timeout=5).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        asked = urllib.request.Request(
+            f"{address}/api/tasks/{task.pk}/events", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=40) as stream:
+            assert stream.readline() == b"retry: 3000\n"
+            assert stream.readline().startswith(b"id: ")
+            began = time.monotonic()
+            server.send_signal(signal.SIGTERM)
+            stream.read()  # to its end
+        assert server.wait(timeout=30) == 0
+        assert time.monotonic() - began < 25  # far less than the graceful time-out
+    finally:
+        server.kill()
+        server.wait(timeout=10)

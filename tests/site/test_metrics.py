@@ -1,0 +1,269 @@
+"""`/metrics`: who may read it, what it counts, and that one group of figures fails without the others."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import AsyncClient, Client
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_django import Settings
+
+from kamioi_site.metrics import figures, process_files_clear
+from kamioi_site.metrics.figures import BUDGET_SECONDS, Figures, FiguresCollector, MetricsDatabase
+from tests.factories import make_company, make_merchant, make_transaction, make_user
+from transactions.models import BackgroundTask
+from transactions.services.ledger import LEDGER_CHECK, ledger_check_request, ledger_check_run
+from transactions.services.processing import transactions_process
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKEN = "a-token-for-scrapes"
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew() -> None:
+    figures.figures_collector.forget()
+
+
+def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample of an exposition."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(text: str, name: str, **labels: str) -> float | None:
+    return samples(text).get((name, frozenset(labels.items())))
+
+
+# --- Who may read it --------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("headers", "address", "status"),
+    [
+        ({}, "127.0.0.1", 200),
+        ({}, "::1", 200),
+        ({}, "::ffff:127.0.0.1", 200),
+        ({}, "10.0.0.9", 404),
+        ({}, "", 404),
+        # Through a proxy on this machine the peer is the proxy, whoever asks.
+        ({"X-Forwarded-For": "203.0.113.9"}, "127.0.0.1", 404),
+        ({"X-Real-IP": "203.0.113.9"}, "127.0.0.1", 404),
+        ({"Forwarded": "for=203.0.113.9"}, "127.0.0.1", 404),
+        ({"Authorization": "Bearer wrong"}, "10.0.0.9", 403),
+        ({"Authorization": f"Bearer {TOKEN}"}, "10.0.0.9", 200),
+        ({"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.9"}, "10.0.0.9", 200),
+        ({"Authorization": "Bearer "}, "10.0.0.9", 403),
+    ],
+)
+def test_only_the_token_or_an_allowed_network_reads_it(
+    client: Client, settings: Settings, headers: dict[str, str], address: str, status: int
+) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    reply = client.get("/metrics", headers=headers, REMOTE_ADDR=address)
+    assert reply.status_code == status
+    if status != 200:
+        assert b"kamioi" not in reply.content
+
+
+def test_without_a_token_an_empty_one_opens_nothing(client: Client) -> None:
+    assert client.get("/metrics", headers={"Authorization": "Bearer "}, REMOTE_ADDR="10.0.0.9").status_code == 403
+
+
+def test_nothing_is_sent_to_it(client: Client) -> None:
+    assert client.post("/metrics").status_code == 405
+
+
+# --- What it counts ---------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_requests_are_counted_by_the_template_of_their_route(client: Client) -> None:
+    before = client.get("/metrics").content.decode()
+    client.get("/api/tasks/0b0f1b9c-6a52-4f6c-9d6e-000000000001")
+    client.get("/api/tasks/0b0f1b9c-6a52-4f6c-9d6e-000000000002")
+    client.get("/no/such/page")
+    client.generic("BREW", "/healthz")
+    after = client.get("/metrics").content.decode()
+
+    def more(**labels: str) -> float:
+        name = "kamioi_http_requests_total"
+        return (value(after, name, **labels) or 0) - (value(before, name, **labels) or 0)
+
+    assert more(method="GET", route="api/tasks/<uuid:task_id>", status="401") == 2
+    assert more(method="GET", route="unmatched", status="404") == 1
+    assert more(method="other", route="healthz", status="405") == 1
+    assert "000000000001" not in after
+    buckets = value(
+        after, "kamioi_http_request_seconds_bucket", method="GET", route="api/tasks/<uuid:task_id>", le="0.2"
+    )
+    assert buckets is not None  # the promise is a bucket of its own
+
+
+@pytest.mark.django_db
+def test_requests_are_counted_under_asgi(client: Client) -> None:
+    before = client.get("/metrics").content.decode()
+    asyncio.run(AsyncClient().get("/healthz"))
+    after = client.get("/metrics").content.decode()
+    labels = {"method": "GET", "route": "healthz", "status": "200"}
+    name = "kamioi_http_requests_total"
+    assert (value(after, name, **labels) or 0) - (value(before, name, **labels) or 0) == 1
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> None:
+    user = make_user()
+    make_company("SBUX", "95.00")
+    make_merchant("STARBUCKS", "SBUX")
+    make_transaction(user, "STARBUCKS")
+    make_transaction(user, "NOBODY KNOWS")
+    pending = client.get("/metrics").content.decode()
+    assert value(pending, "kamioi_transactions_waiting", status="pending") == 2
+    before = value(pending, "kamioi_transactions_processed_total", status="completed") or 0
+    transactions_process()
+    ledger_check_request(by=user)
+    ledger_check_run(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
+    figures.figures_collector.forget()
+    text = client.get("/metrics").content.decode()
+    down = [labels for (name, labels), up in samples(text).items() if name == "kamioi_collector_up" and not up]
+    assert down == []
+    assert (value(text, "kamioi_transactions_processed_total", status="completed") or 0) - before == 1
+    assert value(text, "kamioi_transactions_waiting", status="pending") == 0
+    assert value(text, "kamioi_review_merchants") == 1
+    assert value(text, "kamioi_review_transactions") == 1
+    assert value(text, "kamioi_ledger_check_differences") == 0
+    assert value(text, "kamioi_partition_headroom_months", table="transactions") == 3
+    assert value(text, "kamioi_queue_messages", queue="bulk", priority="9") == 0
+    assert (value(text, "kamioi_pg_connections_limit") or 0) > 0
+    assert (value(text, "kamioi_db_pool_connections_limit") or 0) == 60
+    assert value(text, "kamioi_schedule_last_sent_seconds", task="sweep_stuck") is None  # never sent here
+
+
+# --- Groups fail alone ------------------------------------------------------------------------------------------
+def _collected(collector: FiguresCollector) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for metric in collector.collect()
+        for sample in metric.samples
+    }
+
+
+def _up(group: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return "kamioi_collector_up", frozenset({("group", group)})
+
+
+@pytest.mark.django_db
+def test_a_group_that_fails_or_hangs_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "STATEMENT_SECONDS", 0.1)
+    collector = FiguresCollector()
+
+    def broken(found: Figures, database: MetricsDatabase) -> None:
+        found.gauge("half", "Half an answer.", 1)
+        database.rows("SELECT no_such_column")
+
+    def slow(found: Figures, database: MetricsDatabase) -> None:
+        database.rows("SELECT pg_sleep(30)")
+
+    def writes(found: Figures, database: MetricsDatabase) -> None:
+        database.rows("CREATE TABLE mischief (id int)")
+
+    def fine(found: Figures, database: MetricsDatabase) -> None:
+        found.gauge("whole", "A whole answer.", database.rows("SELECT 7")[0][0])
+
+    for name, group in {"broken": broken, "slow": slow, "writes": writes, "fine": fine}.items():
+        collector.register(name, group, ttl=60)
+    found = _collected(collector)
+    assert [found[_up(name)] for name in ("broken", "slow", "writes", "fine")] == [0, 0, 0, 1]
+    assert found["whole", frozenset()] == 7
+    assert ("half", frozenset()) not in found
+
+
+def test_an_answer_is_kept_for_its_time_and_no_group_gets_more_time_than_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    collector = FiguresCollector()
+    collector.register("kept", lambda found, _: asked.append(1), ttl=60)
+    _collected(collector)
+    _collected(collector)
+    assert asked == [1]
+    monkeypatch.setattr(figures, "BUDGET_SECONDS", -1)
+    collector.forget()
+    assert _collected(collector)[_up("kept")] == 0
+    assert asked == [1]
+    monkeypatch.setattr(figures, "BUDGET_SECONDS", BUDGET_SECONDS)
+    assert _collected(collector)[_up("kept")] == 1
+
+
+@pytest.mark.django_db
+def test_the_database_away_is_told_and_no_error(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import connection
+
+    monkeypatch.setitem(connection.settings_dict, "NAME", "no_such_database")
+    text = client.get("/metrics").content.decode()
+    assert value(text, "kamioi_collector_up", group="postgres") == 0
+    assert value(text, "kamioi_collector_up", group="queues") == 1
+
+
+# --- Processes that share a directory ---------------------------------------------------------------------------
+_CHILD = """
+import os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.test")
+from kamioi_site import metrics
+metrics.TASKS.labels("t", "bulk", "success").inc(2)
+metrics.TASK_SECONDS.labels("t").observe(0.3)
+metrics.TASKS_RUNNING.labels("pool").inc()
+if len(sys.argv) > 1:
+    print(metrics.exposition("", with_figures=False)[0].decode())
+os._exit(0)
+"""
+
+
+_FORKS = """
+import fcntl, os, time
+from pathlib import Path
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.test")
+from kamioi_site import metrics
+with metrics._locked(Path({directory!r})):
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+with open({directory!r} + "/lock", "a") as handle:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, 9)
+"""
+
+
+def test_what_dead_processes_counted_is_kept_in_one_file_and_what_they_were_doing_is_not(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", _CHILD, *arguments],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    run()
+    (tmp_path / "counter_999999.db").write_bytes(b"\0\1")  # killed before it wrote anything
+    for scrape in (2, 3):
+        text = run("scrape")
+        assert value(text, "kamioi_tasks_total", task="t", queue="bulk", outcome="success") == 2 * scrape
+        assert value(text, "kamioi_task_seconds_count", task="t") == scrape
+        assert value(text, "kamioi_task_seconds_bucket", task="t", le="0.5") == scrape
+        assert value(text, "kamioi_tasks_running", pool="pool") == 1
+    dead = sorted(path.name for path in tmp_path.glob("*_0.db"))
+    assert dead == ["counter_0.db", "histogram_0.db"]
+    assert len(list(tmp_path.glob("counter_*.db"))) == 2  # the dead together, and the one that scraped last
+    # A child forked in the middle of a scrape does not keep the next one waiting.
+    program = _FORKS.format(directory=str(tmp_path))
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=False, timeout=60).returncode
+        == 0
+    )
+    process_files_clear(tmp_path)
+    assert list(tmp_path.glob("*.db")) == []

@@ -1,0 +1,182 @@
+"""`Idempotency-Key`: what is sent twice is done once, however it comes."""
+
+from datetime import timedelta
+from threading import Barrier, Event, Thread
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from drf_spectacular.generators import SchemaGenerator
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from llm_center.models import LlmMapping
+from tests.factories import api_client, make_staff, make_user
+from transactions.models import BackgroundTask, Goal, IdempotencyKey, Transaction
+from transactions.services import idempotency
+from transactions.tasks import expire_idempotency_keys
+
+pytestmark = pytest.mark.django_db
+
+CAR = {"title": "Car", "target_amount": 9000}
+
+
+def _goal(client: APIClient, key: str = "abc", **changes: Any) -> Any:
+    return client.post("/api/user/goals", CAR | changes, format="json", HTTP_IDEMPOTENCY_KEY=key)
+
+
+def test_the_same_request_again_is_answered_again_byte_for_byte() -> None:
+    client = api_client(make_user())
+    first, again = _goal(client), _goal(client)
+    assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
+    assert ("Idempotency-Replayed" in first, again["Idempotency-Replayed"]) == (False, "true")
+    assert again["Content-Type"] == "application/json"
+    assert Goal.objects.count() == 1
+    assert _goal(client, key="abd").json()["data"]["id"] != first.json()["data"]["id"]
+
+
+def test_the_order_of_the_fields_does_not_matter_but_values_and_address_do() -> None:
+    client = api_client(make_user())
+    _goal(client)
+    turned = dict(reversed(CAR.items()))
+    assert client.post("/api/user/goals", turned, format="json", HTTP_IDEMPOTENCY_KEY="abc").status_code == 201
+    assert _goal(client, title="Boat").status_code == 409
+    reply = client.post("/api/family/goals", CAR, format="json", HTTP_IDEMPOTENCY_KEY="abc")
+    assert (reply.status_code, reply.json()["success"]) == (409, False)
+    assert Goal.objects.count() == 1
+
+
+def test_keys_are_each_customers_own() -> None:
+    assert [_goal(api_client(make_user())).status_code for _ in range(2)] == [201, 201]
+    assert Goal.objects.count() == 2
+
+
+def test_a_refusal_leaves_no_key_so_that_the_request_can_be_mended() -> None:
+    client = api_client(make_user())
+    assert _goal(client, target_amount=-1).status_code == 400
+    assert not IdempotencyKey.objects.exists()
+    assert _goal(client).status_code == 201
+
+
+def test_an_error_of_ours_leaves_neither_key_nor_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = api_client(make_user())
+    client.raise_request_exception = False
+    monkeypatch.setattr("transactions.api.customer.selectors.goal_row", lambda goal: 1 / 0)
+    assert _goal(client).status_code == 500
+    assert (Goal.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("key", ["x" * 101, "tab\there"])
+def test_a_key_that_cannot_be_kept_is_refused(key: str) -> None:
+    assert _goal(api_client(make_user()), key=key).status_code == 400
+
+
+def test_files_count_by_their_content() -> None:
+    client = api_client(make_user())
+
+    def send(content: bytes) -> Any:
+        file = SimpleUploadedFile("may.csv", content)
+        return client.post("/api/transactions/bulk", {"file": file}, HTTP_IDEMPOTENCY_KEY="abc")
+
+    first = send(b"Date,Merchant,Amount\n2026-11-03,SHOP,-1.00\n")
+    assert first.status_code == 202
+    assert send(b"Date,Merchant,Amount\n2026-11-03,SHOP,-1.00\n").json() == first.json()
+    assert send(b"Date,Merchant,Amount\n2026-11-03,SHOP,-2.00\n").status_code == 409
+    raw = client.post("/api/transactions/bulk", b"x", content_type="text/csv", HTTP_IDEMPOTENCY_KEY="raw")
+    other = client.post("/api/transactions/bulk", b"y", content_type="text/csv", HTTP_IDEMPOTENCY_KEY="raw")
+    assert (raw.status_code, other.status_code) == (202, 409)
+    assert BackgroundTask.objects.count() == 2
+
+
+def test_a_bank_file_sent_again_tells_what_the_first_reading_told() -> None:
+    client = api_client(make_user())
+
+    def send() -> Any:
+        file = SimpleUploadedFile("may.csv", b"Date,Merchant,Amount\n2026-11-03,SHOP,-1.00\n")
+        return client.post("/api/business/upload-bank-file", {"file": file}, HTTP_IDEMPOTENCY_KEY="abc")
+
+    first = send()
+    assert first.json()["data"]["added"] == 1
+    assert send().json() == first.json()
+    assert Transaction.objects.count() == 1
+
+
+def test_what_staff_and_customers_propose_is_made_once_too() -> None:
+    body = {"merchant_name": "SHOP", "ticker": "SBUX"}
+    for person, address in [(make_user(), "/api/user/submit-mapping"), (make_staff(), "/api/admin/manual-submit")]:
+        client, before = api_client(person), LlmMapping.objects.count()
+        replies = [client.post(address, body, format="json", HTTP_IDEMPOTENCY_KEY="abc") for _ in range(2)]
+        assert {reply.content for reply in replies} == {replies[0].content}
+        assert LlmMapping.objects.count() == before + 1
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_many_at_once_are_done_once_and_all_get_the_same_answer() -> None:
+    user, barrier = make_user(), Barrier(8)
+    replies: list[Any] = []
+
+    def send() -> None:
+        client = api_client(user)
+        barrier.wait()
+        replies.append(_goal(client))
+        connection.close()
+
+    threads = [Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(reply.status_code, reply.content) for reply in replies} == {(201, replies[0].content)}
+    assert sum("Idempotency-Replayed" not in reply for reply in replies) == 1
+    assert Goal.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_the_second_does_the_work_when_the_first_fails_and_gives_up_when_it_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 1)
+    user, claimed, end = make_user(), Event(), Event()
+
+    def first() -> None:
+        with transaction.atomic():
+            idempotency.key_claim(user_id=user.pk, key="abc", fingerprint="0" * 64)
+            claimed.set()
+            end.wait(30)
+            transaction.set_rollback(True)
+        connection.close()
+
+    thread = Thread(target=first)
+    thread.start()
+    claimed.wait(30)
+    client = api_client(user)
+    reply = _goal(client)
+    assert (reply.status_code, Goal.objects.count()) == (409, 0)
+    end.set()
+    thread.join()
+    assert _goal(client).status_code == 201
+
+
+def test_keys_are_forgotten_after_their_time(settings: Settings) -> None:
+    user = make_user()
+    old = timezone.now() - settings.IDEMPOTENCY_KEY_LIFETIME - timedelta(seconds=1)
+    IdempotencyKey.objects.create(user=user, key="old", fingerprint="0" * 64, created_at=old)
+    IdempotencyKey.objects.create(user=user, key="new", fingerprint="0" * 64)
+    assert expire_idempotency_keys() == 1
+    assert IdempotencyKey.objects.get().key == "new"
+    assert PeriodicTask.objects.filter(task="expire_idempotency_keys", enabled=True).exists()
+
+
+def test_every_post_that_makes_something_says_so_in_the_schema() -> None:
+    paths = SchemaGenerator().get_schema(public=True)["paths"]
+    for address in (
+        "/api/transactions", "/api/transactions/bulk", "/api/user/goals", "/api/user/settings", "/api/business/upload-bank-file",
+        "/api/user/submit-mapping", "/api/admin/manual-submit", "/api/admin/llm-center/approve",
+        "/api/admin/llm-assets/monthly-amortization", "/api/admin/ai/process-queue",
+    ):  # fmt: skip
+        post = paths[address]["post"]
+        assert "Idempotency-Key" in {parameter["name"] for parameter in post["parameters"]}, address
+        assert "409" in post["responses"], address
