@@ -27,7 +27,7 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache import caches_clear
-from kamioi_site.streaming import csv_line
+from kamioi_site.streaming import csv_line, rows_in_pages
 from transactions.errors import EraseRefused
 from transactions.models import (
     ApiToken,
@@ -116,16 +116,15 @@ def person_export(*, user: User, path: Path, report: Callable[[int], None] = lam
             if table.fate == "staff":
                 continue
             columns = [field.attname for field in table.model._meta.concrete_fields if field.attname not in _SECRET]
-            rows = table.model._base_manager.filter(**{table.column: user.pk}).order_by("pk").values_list(*columns)
-            first = next(iter(rows[:1]), None)
-            if first is None:
+            rows = table.model._base_manager.filter(**{table.column: user.pk})
+            if not rows.exists():
                 continue
             with (
                 archive.open(f"{table.model._meta.db_table}.csv", "w", force_zip64=True) as raw,
                 TextIOWrapper(raw, encoding="utf-8", newline="") as text,
             ):
                 text.write(csv_line(columns))
-                for row in rows.iterator(chunk_size=_CHUNK):
+                for row in rows_in_pages(rows, columns, order=("pk",), size=_CHUNK):
                     text.write(csv_line(row))
                     written += 1
                     if written % _CHUNK == 0:
