@@ -146,11 +146,25 @@ def test_every_mounted_file_exists_or_is_made(tmp_path):
             assert secret["source"] in secrets, name
         for volume in service.get("volumes", []):
             if volume["type"] == "bind" and volume["source"].startswith("."):
-                assert (
-                    (DOCKER / volume["source"]).exists()
-                    or "prometheus" in volume["source"]
-                    or "grafana" in volume["source"]
-                ), volume
+                assert (DOCKER / volume["source"]).exists(), volume
+
+
+def test_prometheus_asks_services_that_exist_at_ports_that_answer():
+    told = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+    ports = {"web": 8000, **{f"worker-{queue}": 9808 for queue in QUEUES}}
+    asked = {}
+    for job in told["scrape_configs"]:
+        for source in job.get("dns_sd_configs", []):
+            asked |= dict.fromkeys(source["names"], source["port"])
+            if "authorization" in job:
+                assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_token"
+    assert asked.items() >= ports.items()
+    for name in asked:
+        assert "monitoring" in _services()[name]["networks"], name
+    worker = _services()["worker-bulk"]["environment"]
+    assert worker["KAMIOI_WORKER_METRICS_PORT"] == "9808"
+    assert worker["KAMIOI_WORKER_METRICS_HOST"] == "0.0.0.0"
+    assert "metrics_token" in {secret["source"] for secret in _services()["prometheus"]["secrets"]}
 
 
 def test_made_secrets_are_random_stay_and_agree(tmp_path):
