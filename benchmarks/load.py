@@ -338,7 +338,10 @@ def _open_work(cluster: Cluster) -> bool:
 
 def _count(cluster: Cluster) -> tuple[int, int]:
     """Transactions stored, and completed."""
-    return _sql(cluster, "SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM transactions")[0]  # type: ignore[return-value]
+    ((stored, completed),) = _sql(
+        cluster, "SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM transactions"
+    )
+    return stored, completed
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ class Bank(Customer):
             f"{day},SHOP{chr(65 + (first + n) % 20)},{3 + n % 90}.{n % 100:02d},{first + n}" for n in range(PLAN["statement_rows"])
         )  # fmt: skip
         self.client.post(
-            "/api/transactions/bulk", name="POST statement", data=("date,merchant,amount,description\n" + "\n".join(rows)).encode(),
+            "/api/transactions/bulk", name="POST statement", data=("date,merchant,amount,description\n" + "\n".join(rows)),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "text/csv", "Idempotency-Key": f"bulk-{first}"},
         )  # fmt: skip
 

@@ -156,7 +156,12 @@ class _Fleet:
         """PostgreSQL, its replica, Redis and PgBouncer, each ready before the next needs it."""
         # SIGINT is PostgreSQL's fast shutdown.
         common: dict[str, Any] = {"owner": self.owner, "environment": embedded.plain_environment(), "patience": 60}
-        for server in filter(None, (self.primary, self.redis, self.replica)):
+        servers: list[EmbeddedPostgres | EmbeddedReplica | EmbeddedRedis] = [
+            self.primary,
+            self.redis,
+            *([self.replica] if self.replica else []),
+        ]
+        for server in servers:
             server.prepare()
             child = Child(
                 name=server.name,
