@@ -76,7 +76,7 @@ servers:
 	fi
 
 test: install browser servers lint types migrations-check ## all checks and tests
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
 
 # The sweep comes every two seconds, to be done in a quarter of an hour; CHAOS_SHIPPED=1 leaves every time as it is shipped.
 chaos: install servers ## every fault against the whole cluster, a table of what came of it; RECORD=1 writes docs/faults.md
@@ -113,5 +113,6 @@ shell: install ## a Django shell
 clean: stop ## stop the servers and delete the demo's data and every cache (asks first)
 	@if [ -t 0 ]; then printf 'Delete .kamioi (the demo database and uploads)? [y/N] '; read -r answer; [ "$$answer" = y ]; fi
 	@KAMIOI_HOME=.kamioi/test $(BIN)/python -m kamioi_site.embedded stop
+	@if [ -e .kamioi/cluster ]; then docker/local-cluster stop; fi
 	@rm -rf .kamioi .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

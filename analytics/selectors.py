@@ -21,7 +21,6 @@ from kombu.exceptions import ChannelError
 from kamioi_site.cache import FamilyFigures, family_figures
 from kamioi_site.db import replica
 from kamioi_site.db.partitions import PartitionStatus, partitions_status
-from kamioi_site.db.replica import ReplicaState, replica_is_set, replica_state
 from llm_center.services.review import queue_totals_lately
 from transactions.legacy.state import state_read
 from transactions.money import ZERO
@@ -776,9 +775,9 @@ _REPLICAS = """
 """
 
 
-def replica_of_reads() -> ReplicaState | None:
+def replica_of_reads() -> replica.ReplicaState | None:
     """The replica that reads of analytics go to; None when none is set."""
-    return replica_state() if replica_is_set() else None
+    return replica.replica_state() if replica.replica_is_set() else None
 
 
 def replicas() -> list[StandbyState]:

@@ -10,13 +10,15 @@
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from django.conf import settings
 from django.core import signing
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DataError, connections
@@ -24,14 +26,17 @@ from django.db.models import Field, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.views import defaults
-from django_ratelimit.core import get_usage
+from django_ratelimit import core as ratelimit
+from redis import RedisError
 from rest_framework import exceptions, serializers, status
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView, set_rollback
 
 from kamioi_site.errors import KamioiError, error_body
+from kamioi_site.redis import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +174,39 @@ def refusals_documented(result: dict[str, Any], generator: Any, request: Any, pu
 
 
 # --- Rate limits ------------------------------------------------------------------------------------------------
+# Counts one request in every window, each of which goes when it is over.
+_COUNT: Final = """
+local counts = {}
+for i, key in ipairs(KEYS) do
+  counts[i] = redis.call('INCR', key)
+  if counts[i] == 1 then redis.call('EXPIRE', key, ARGV[i]) end
+end
+return counts
+"""
+
+
+class RateCounter(NamedTuple):
+    """Where the requests of one caller in the present window of one rate are counted."""
+
+    key: str
+    limit: int
+    seconds: int  # how long the counter is kept
+    window_end: int
+
+
+def rate_counters(scope: str, value: str) -> list[RateCounter]:
+    """The counters of a caller (an id, an address) for every rate of the scope: windows and keys are django-ratelimit's."""
+    if not getattr(settings, "RATELIMIT_ENABLE", True):
+        return []
+    found = []
+    for rate in settings.API_RATES[scope]:
+        limit, period = ratelimit._split_rate(rate)
+        window = ratelimit._get_window(value, period)
+        key = ratelimit._make_cache_key(f"api:{scope}", window, rate, value, None)
+        found.append(RateCounter(cache.make_key(key), limit, period + ratelimit.EXPIRATION_FUDGE, window))
+    return found
+
+
 class RateLimit(BaseThrottle):
     """Counts requests with django-ratelimit against the rates of `settings.API_RATES`.
 
@@ -187,19 +225,23 @@ class RateLimit(BaseThrottle):
 
     def count(self, request: Request | HttpRequest, *, scope: str, key: Any) -> bool:
         """Count one request under `key` against every rate of the scope; False when one is exceeded."""
-        allowed = True
-        for rate in settings.API_RATES[scope]:
-            usage = get_usage(request, group=f"api:{scope}", key=key, rate=rate, increment=True)
-            if usage is None:  # RATELIMIT_ENABLE is off
-                continue
-            counter_away = usage["time_left"] < 0 and not usage["limit"]
-            if counter_away and self.fail_open:
-                continue
-            if usage["should_limit"]:
-                allowed = False
-                wait = _COUNTER_AWAY_WAIT if counter_away else max(1.0, float(usage["time_left"]))
-                self._wait = max(self._wait or 0.0, wait)
-        return allowed
+        value = key(scope, request) if callable(key) else ratelimit._SIMPLE_KEYS[key](request)
+        counters = rate_counters(scope, value)
+        if not counters:
+            return True
+        try:
+            counts: Any = redis_client().eval(
+                _COUNT, len(counters), *(one.key for one in counters), *(one.seconds for one in counters)
+            )
+        except RedisError:
+            if self.fail_open:
+                return True
+            self._wait = _COUNTER_AWAY_WAIT
+            return False
+        for counter, count in zip(counters, counts, strict=True):
+            if count > counter.limit:
+                self._wait = max(self._wait or 0.0, 1.0, float(counter.window_end - int(time.time())))
+        return self._wait is None
 
     def wait(self) -> float | None:
         """Seconds until the longest of the exceeded windows ends."""
@@ -266,13 +308,12 @@ class ApiView(APIView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """The request with its body checked."""
-        plain = super().initialize_request(request, *args, **kwargs)
         return SafeRequest(
             request,
-            parsers=plain.parsers,
-            authenticators=plain.authenticators,  # type: ignore[arg-type]  # as DRF itself passes them
-            negotiator=plain.negotiator,
-            parser_context=plain.parser_context,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
         )
 
     def max_body_bytes(self, request: Request) -> int | None:
@@ -312,6 +353,32 @@ class ApiView(APIView):
         """Refuse; a refusal counts against the rate like an answer does."""
         self.check_throttles(request)
         super().permission_denied(request, message=message, code=code)
+
+
+class _OwnTypeRenderer(BaseRenderer):
+    """Lets callers ask for what a view makes by itself; only refusals come here, and they are JSON."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        return JSONRenderer().render(data)
+
+
+class FileView(ApiView):
+    """Base of views that answer with something else than JSON, which they make and stream themselves."""
+
+    answers = ("*/*", "file")
+    """Media type, and its name for `?format=`."""
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """JSON, and what this view answers with."""
+        own = _OwnTypeRenderer()
+        own.media_type, own.format = self.answers
+        return [JSONRenderer(), own]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """A refusal is JSON, whatever was asked for."""
+        reply = super().handle_exception(exc)
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return reply
 
 
 # --- Keyset pages -----------------------------------------------------------------------------------------------
@@ -368,7 +435,7 @@ def keyset_page(
     `SCAN_ROWS` rows at most, so it may be short, or empty, while there are more.
     """
     if cursor:
-        at, last_id = _cursor_read(cursor, scope)
+        at, last_id = cursor_read(cursor, scope)
         # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
         rows = rows.filter(Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at})
     ordered = rows.order_by(f"-{time_field}", "-pk")
@@ -377,7 +444,7 @@ def keyset_page(
     last = (getattr(page[-1], time_field), page[-1].pk) if len(found) > limit else None
     if last is None and sieve is not None:
         last = _scan_end(ordered, time_field)
-    return Page(page, _cursor_write(*last, scope) if last else None)
+    return Page(page, cursor_write(*last, scope) if last else None)
 
 
 def _sieved(rows: QuerySet[RowT, RowT], sieve: Sieve, time_field: str, most: int) -> list[RowT]:
@@ -410,11 +477,13 @@ def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, in
     return (found[0], found[1]) if found and found[2] == SCAN_ROWS else None
 
 
-def _cursor_write(at: datetime, pk: int, scope: str) -> str:
+def cursor_write(at: datetime, pk: int, scope: str) -> str:
+    """The cursor of what follows this row in the list of this scope."""
     return signing.Signer(salt=f"cursor:{scope}").sign_object([at.isoformat(), pk])
 
 
-def _cursor_read(cursor: str, scope: str) -> tuple[datetime, int]:
+def cursor_read(cursor: str, scope: str) -> tuple[datetime, int]:
+    """The row that it follows. Raises ValidationError: it is of another list, or of nobody."""
     try:
         at, pk = signing.Signer(salt=f"cursor:{scope}").unsign_object(cursor)
     except (signing.BadSignature, ValueError) as error:

@@ -2,12 +2,13 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from kamioi_site.events import EventStreams  # noqa: E402  # needs the apps
+from kamioi_site.handler import ThreadHandler  # noqa: E402
 
-application = EventStreams(django_application)
+application = EventStreams(ThreadHandler())

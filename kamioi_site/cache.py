@@ -110,6 +110,26 @@ class _Flight:
         return deepcopy(self.value)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a family knew of some parts a moment ago."""
+
+    family: "CacheFamily"
+    place: "_Place"
+    found: _Found | None
+    generations: Generations | None
+    also: str = ""
+
+    @property
+    def version(self) -> str | None:
+        """What changes whenever the values of these parts are voided; None while Redis is away."""
+        return self.generations and f"{self.generations.group}.{self.generations.family}"
+
+    def get(self, compute: Callable[[], T]) -> T:
+        """As `CacheFamily.get`."""
+        return self.family._got(self, compute)
+
+
 class _Process:
     """What the threads of this process share. Every family uses the one `_process`."""
 
@@ -170,14 +190,31 @@ class CacheFamily:
         Raises:
             Exception: whatever `compute` raises; it is not cached.
         """
+        return self.look(**parts).get(compute)
+
+    def look(self, *, also: str = "", **parts: object) -> "Look":
+        """What is known of these parts, by one question to Redis: their version, and the value where there is one.
+
+        Args:
+            also: another generation that the caller wants to know.
+        """
         place = self._place(parts)
-        key = place.key
         if _process.unheard:
             _bump([])
         try:
-            found, generations = self._read(place)
+            found, generations, other = self._read(place, _generation_key(also) if also else "")
         except RedisError:
-            return self._alone(key, compute)
+            return Look(self, place, None, None)
+        return Look(self, place, found, generations, other)
+
+    def version(self, **parts: object) -> str | None:
+        """What changes whenever the values of these parts are voided; None while Redis is away."""
+        return self.look(**parts).version
+
+    def _got(self, look: "Look", compute: Callable[[], T]) -> T:
+        place, found, generations = look.place, look.found, look.generations
+        if generations is None:
+            return self._alone(place.key, compute)
         if found is None:
             return self._together(place, generations, compute)
         if found.fresh:
@@ -188,16 +225,6 @@ class CacheFamily:
             self._count("stale")
             return cast("T", found.value)
         return self._compute_and_store(place, generations, compute, token)
-
-    def version(self, **parts: object) -> str | None:
-        """What changes whenever the values of these parts are voided; None while Redis is away."""
-        if _process.unheard:
-            _bump([])
-        try:
-            generations = self._read(self._place(parts))[1]
-        except RedisError:
-            return None
-        return f"{generations.group}.{generations.family}"
 
     def _place(self, parts: dict[str, object]) -> "_Place":
         return _Place(
@@ -213,21 +240,22 @@ class CacheFamily:
         generations_bump([_of_family(self)])
 
     # --- With Redis ---------------------------------------------------------------------------------------------
-    def _read(self, place: "_Place") -> tuple[_Found | None, Generations]:
+    def _read(self, place: "_Place", other: str = "") -> tuple[_Found | None, Generations, str]:
         """The value if it counts, and the current generations; one round trip when nothing is missing."""
+        names = [place.group, place.family, other] if other else [place.group, place.family]
         pipe = _client().pipeline(transaction=False)
-        pipe.mget(place.value, place.group, place.family)
+        pipe.mget(place.value, *names)
         with _counts_told(pipe):
             raw, *known = pipe.execute()[0]
         if None in known:
             pipe = _client().pipeline(transaction=False)
-            for name in (place.group, place.family):
+            for name in names:
                 pipe.set(name, secrets.token_hex(8), nx=True, ex=GENERATION_SECONDS)
-            pipe.mget(place.group, place.family)
+            pipe.mget(*names)
             raw, known = None, pipe.execute()[-1]
-        group, family = (value.decode() if value else "" for value in known)
+        group, family, *rest = (value.decode() if value else "" for value in known)
         generations = Generations(group, family)
-        return _unpacked(raw, generations), generations
+        return _unpacked(raw, generations), generations, rest[0] if rest else ""
 
     def _together(self, place: "_Place", generations: Generations, compute: Callable[[], T]) -> T:
         """Nothing is cached: be the one thread of this process that gets the value, or wait for it."""

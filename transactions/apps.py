@@ -9,7 +9,9 @@ class TransactionsConfig(AppConfig):
     name = "transactions"
 
     def ready(self) -> None:
-        """Listen to log-ins for the audit trail."""
+        """Listen to log-ins for the audit trail, and to the flag of the migration."""
         from transactions import audit  # noqa: PLC0415  # it needs the models
+        from transactions.legacy import reads  # noqa: PLC0415
 
         audit.connect()
+        reads.connect()

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import IO, Any, Final
 
 from dateutil.relativedelta import relativedelta
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from analytics import selectors
 from analytics.errors import BooksDiffer
 from analytics.services.ledger_days import ledger_days_count
 from analytics.services.paper import Column, Paper
-from kamioi_site.db.replica import read_connection
+from kamioi_site.db.replica import primary_reads
 from kamioi_site.streaming import csv_line
 from transactions.models import Transaction, User
 from transactions.money import CENT, ZERO, rounded
@@ -66,10 +66,9 @@ def month_name(month: date) -> str:
 
 @contextmanager
 def _snapshot() -> Iterator[CursorWrapper]:
-    """One state of the database for everything that is read in the block."""
-    connection = read_connection()
+    """One state of the database for everything that is read in the block; of the primary, as a document is kept for good."""
     inside = connection.in_atomic_block  # then the caller's transaction is what there is
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+    with primary_reads(), transaction.atomic(), connection.cursor() as cursor:
         if not inside:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield cursor
@@ -387,8 +386,9 @@ _ENTRIES: Final = (
 )  # fmt: skip
 
 
+@primary_reads()
 def finance_write(files: Files, *, month: date, told: Told) -> int:
-    """A month of the books: accounts, entries, fees, amortization, cost; returns the number of bookings."""
+    """A month of the books: accounts, entries, fees, amortization, cost; returns the number of bookings. Raises BooksDiffer."""
     _ledger_count(until=timezone.now())
     first = month.replace(day=1)
     last = first + relativedelta(months=1) - timedelta(days=1)

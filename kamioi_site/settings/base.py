@@ -80,6 +80,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
+# Requests that a web process works on at a time; each holds a database connection while it needs one.
+WEB_THREADS = env_int("WEB_THREADS", 16)
 ASGI_APPLICATION = "kamioi_site.asgi.application"
 WSGI_APPLICATION = "kamioi_site.wsgi.application"
 APPEND_SLASH = True
@@ -272,8 +274,8 @@ WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
-# Where the link in the mail leads: the front end's page, which sends the token back.
-PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+# Where the link in the mail leads: the front end's page, which sends the token back. Without one the mail has the token alone.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL")
 # Where links in other mails lead: the front end's page of statements, and this site.
 STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
 SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
@@ -330,7 +332,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["kamioi_site.rendering.ExactJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_SCHEMA_CLASS": "kamioi_site.schema.ApiSchema",
     "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
@@ -376,7 +378,14 @@ IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_CREDENTIALS = True
 CORS_URLS_REGEX = r"^/api/"
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "if-none-match", "x-request-id", "last-event-id", "cache-control"]
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    "idempotency-key",
+    "if-none-match",
+    "x-request-id",
+    "last-event-id",
+    "cache-control",
+]
 CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition", "X-Request-ID"]
 
 # --- Watching it ------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from analytics.services.rollups import rollups_refresh
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision
 from llm_center.services.review import queue_totals_lately
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
+from tests.workers import wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Setting, Transaction
 from transactions.services.background import task_retry
 from transactions.services.processing import transactions_process
@@ -388,7 +389,8 @@ def test_a_booking_that_commits_late_is_counted():
     assert ledger_days_count(settle=NOW).counted_to == 0  # somebody who drew a smaller id is still at it
     go_on.set()
     thread.join()
-    assert ledger_days_count(settle=NOW).counted_to == newest.pk
+    # The numbers of transactions are the whole server's: a test beside this one may hold an older one for a moment.
+    wait_until("the count goes on", lambda: ledger_days_count(settle=NOW).counted_to == newest.pk)
     assert LedgerDay.objects.get().rows == 2
 
 
@@ -486,9 +488,7 @@ def test_retry_needs_the_permission_for_tasks():
 
 # --- cost -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dashboard", [d.name for d in DASHBOARDS])
-def test_a_dashboard_costs_as_many_queries_whatever_there_is(staff_client, dashboard, monkeypatch):
-    monkeypatch.setattr("llm_center.services.review.LIVE_SECONDS", 600)
-
+def test_a_dashboard_costs_as_many_queries_whatever_there_is(staff_client, dashboard):
     def statements() -> list[str]:
         queue_totals_lately()  # the badge of the menu is remembered
         with CaptureQueriesContext(connection) as captured:
@@ -496,6 +496,7 @@ def test_a_dashboard_costs_as_many_queries_whatever_there_is(staff_client, dashb
         return [query["sql"] for query in captured.captured_queries if "SAVEPOINT" not in query["sql"]]
 
     _everything(2)
+    statements()  # what is remembered from page to page is remembered now
     few = statements()
     for n in range(2, 20):
         _volume(TODAY - timedelta(days=n), "completed", 5, ticker="SBUX")

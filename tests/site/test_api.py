@@ -1,5 +1,6 @@
 """Conventions that hold for every address of the API: errors, body limits, rate limits, cursors, schema."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
@@ -12,11 +13,13 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.management import call_command
 from django.http import Http404
 from django.test import RequestFactory
+from django_ratelimit.core import get_usage
 from pytest_django import Settings
 from rest_framework import exceptions
 
-from kamioi_site.api import exception_handler, keyset_page, server_error
+from kamioi_site.api import RateLimit, exception_handler, keyset_page, rate_counters, server_error
 from kamioi_site.errors import KamioiError
+from kamioi_site.redis import redis_client
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import Transaction
 
@@ -149,6 +152,23 @@ def test_counters_that_cannot_be_read_let_requests_through_but_no_log_in() -> No
     reply = api_client().post("/api/user/auth/login", {"email": "a@example.com", "password": "x"}, format="json")
     assert reply.status_code == 429
     assert int(reply["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("rate", ["3/h", "200/d", "10/15m", "5/s"])
+def test_counters_are_the_ones_that_django_ratelimit_reads(settings: Settings, rate: str) -> None:
+    settings.API_RATES = settings.API_RATES | {"authenticated": [rate]}
+    user = make_user()
+    request = RequestFactory().get("/")
+    request.user = user
+    with time_machine.travel(datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC), tick=False):
+        for _ in range(2):
+            assert RateLimit().count(request, scope="authenticated", key="user")
+        usage = get_usage(request, group="api:authenticated", key="user", rate=rate, increment=False)
+        (counter,) = rate_counters("authenticated", str(user.pk))
+        assert usage is not None
+        assert (usage["count"], usage["limit"]) == (2, counter.limit)
+        assert usage["time_left"] == counter.window_end - int(time.time())
+        assert 0 < redis_client().ttl(counter.key) <= counter.seconds
 
 
 # --- Cursors ----------------------------------------------------------------------------------------------------

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from waffle.models import Flag
 
 from tests.factories import api_client, make_company, make_merchant, make_transaction, make_user
+from transactions.legacy.reads import reads_from_kamioi
+from transactions.legacy.state import READS_FLAG
 from transactions.models import Goal
 from transactions.services.processing import transactions_process
 
@@ -127,3 +130,42 @@ def test_other_origins_and_other_pages_get_no_leave() -> None:
     reply = api_client(make_user()).get("/api/user/profile", HTTP_ORIGIN="https://evil.example.com")
     assert "Access-Control-Allow-Origin" not in reply
     assert "Access-Control-Allow-Origin" not in api_client().get("/admin/login/", HTTP_ORIGIN="https://app.example.com")
+
+
+def test_the_flag_of_the_migration_is_seen_at_once_whoever_looked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That there is none is asked once a generation; making, changing or deleting one begins another."""
+    user = make_user()
+    client = api_client(user)
+    asked: list[bool] = []
+
+    def told(*arguments: Any, **options: Any) -> bool:
+        asked.append(reads_from_kamioi(*arguments, **options))
+        return asked[-1]
+
+    monkeypatch.setattr("transactions.api.parts.reads_from_kamioi", told)
+    for _ in range(2):
+        client.get("/api/user/transactions")
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/api/user/transactions")
+    assert not [query for query in queries if "waffle" in query["sql"]]
+    flag = Flag.objects.create(name=READS_FLAG, everyone=False)
+    client.get("/api/user/transactions")
+    flag.users.add(user)
+    flag.everyone = None
+    flag.save()
+    client.get("/api/user/transactions")
+    flag.delete()
+    client.get("/api/user/transactions")
+    assert asked == [True, True, True, False, True, True]
+
+
+def test_an_uncached_list_is_two_statements_and_the_cached_one_is_one() -> None:
+    user = make_user()
+    for _ in range(3):
+        make_transaction(user)
+    client = api_client(user)
+    client.get("/api/user/transactions?limit=1")  # statements are prepared
+    for address, most in (("/api/user/transactions?limit=2", 2), ("/api/user/transactions?limit=2", 1)):
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(address).status_code == 200
+        assert len(queries) == most

@@ -238,7 +238,7 @@ def test_when_the_one_died_another_computes(monkeypatch: pytest.MonkeyPatch) -> 
     COUNT.get(lambda: 0)
     COUNT.invalidate()
     place = cache._Place("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
-    _, generations = COUNT._read(place)
+    _, generations, _ = COUNT._read(place)
     assert cache._lock(place, generations)  # and its holder is never heard of again
     assert COUNT.get(lambda: "mine") == "mine"
 

@@ -221,3 +221,24 @@ def _own_server(here: Path) -> str:
         cwd=ROOT, env=environment | {"KAMIOI_HOME": str(here)}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return done.stdout.strip()
+
+
+def test_a_connection_that_the_server_ended_a_moment_ago_is_not_handed_out():
+    """Within the seconds in which connections are only looked at."""
+    lines = _program(
+        """
+        first = backend()
+        connection.close()
+        again = backend()
+        connection.close()
+        import psycopg2
+        killer = psycopg2.connect(os.environ["DATABASE_URL"])
+        killer.autocommit = True
+        killer.cursor().execute("SELECT pg_terminate_backend(%s)", [first])
+        killer.close()
+        time.sleep(0.3)
+        print(again == first, backend() != first)
+        connection.close()
+        """
+    )
+    assert lines[0] == "True True"

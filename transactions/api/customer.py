@@ -1,5 +1,6 @@
 """A customer's totals, messages, goals, statements, export and bank files, in the shapes of the legacy front ends."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,17 +13,16 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import JSONParser, MultiPartParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView
+from kamioi_site.api import ApiView, FileView
 from kamioi_site.conditional import ConditionalView
 from kamioi_site.streaming import csv_download
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import IdempotentView, answered, caller, checked, errors
+from transactions.api.parts import IdempotentView, TransactionsView, caller, checked, errors
 from transactions.history import transactions_csv
 from transactions.models import BackgroundTask, StatementImport, User
 from transactions.services.customer import (
@@ -46,38 +46,54 @@ class AreaView(ApiView):
 
 
 # --- Totals -----------------------------------------------------------------------------------------------------
-class RoundUpTotalView(ConditionalView):
+class TotalView(TransactionsView):
+    """A sum over the caller's completed purchases."""
+
+    column: str  # of `transactions`
+    name: str
+
+    def page(self, request: Request) -> str:
+        """There is one."""
+        return f"total.{self.column}"
+
+    def total(self, request: Request) -> HttpResponse:
+        """The answer."""
+        return self.answered(partial(_total, caller(request), self.column, self.name))
+
+
+class RoundUpTotalView(TotalView):
     """What was set aside."""
+
+    column, name = "round_up", "roundups"
 
     @extend_schema(responses={200: shapes.RoundUpTotalOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> HttpResponse:
         """Of all time, and of the last thirty days."""
-        return _total(caller(request), "round_up", "roundups")
+        return self.total(request)
 
 
-class FeeTotalView(ConditionalView):
+class FeeTotalView(TotalView):
     """What was paid in fees."""
+
+    column, name = "fee", "fees"
 
     @extend_schema(responses={200: shapes.FeeTotalOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> HttpResponse:
         """Of all time, and of the last thirty days."""
-        return _total(caller(request), "fee", "fees")
+        return self.total(request)
 
 
-def _total(user: User, column: str, name: str) -> HttpResponse:
-    def body() -> dict[str, Any]:
-        found = selectors.completed_total(user, column)
-        return {
-            "success": True,
-            "data": {
-                f"total_{name}": found["total"],
-                f"monthly_{name}": found["monthly"],
-                "count": found["count"],
-                "monthly_count": found["monthly_count"],
-            },
-        }
-
-    return answered(user, f"total.{column}", body)
+def _total(user: User, column: str, name: str) -> dict[str, Any]:
+    found = selectors.completed_total(user, column)
+    return {
+        "success": True,
+        "data": {
+            f"total_{name}": found["total"],
+            f"monthly_{name}": found["monthly"],
+            "count": found["count"],
+            "monthly_count": found["monthly_count"],
+        },
+    }
 
 
 # --- Messages ---------------------------------------------------------------------------------------------------
@@ -161,26 +177,10 @@ class GoalView(ApiView):
 
 
 # --- Files ------------------------------------------------------------------------------------------------------
-class CsvRenderer(BaseRenderer):
-    """Lets callers ask for CSV (`Accept: text/csv`, `?format=csv`); the file itself is made by the view."""
-
-    media_type, format = "text/csv", "csv"
-
-    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
-        """Nothing comes here: the view streams, and refusals are JSON."""
-        return JSONRenderer().render(data)
-
-
-class ExportView(ApiView):
+class ExportView(FileView):
     """A customer's transactions as a file."""
 
-    renderer_classes = [JSONRenderer, CsvRenderer]
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """A refusal is JSON, whatever was asked for."""
-        reply = super().handle_exception(exc)
-        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-        return reply
+    answers = ("text/csv", "csv")
 
     @extend_schema(
         parameters=FILTERS,
@@ -274,7 +274,7 @@ class DataExportView(ApiView):
         )  # fmt: skip
 
 
-class DataExportFileView(ApiView):
+class DataExportFileView(FileView):
     """The file of everything held about the caller."""
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY} | errors(401, 404), tags=["accounts"])

@@ -17,9 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api import ApiView
+from kamioi_site.cache import Look
+from kamioi_site.conditional import ConditionalView
+from kamioi_site.rendering import json_bytes
 from transactions.api import serializers as shapes
 from transactions.cache import TRANSACTIONS
-from transactions.legacy.reads import reads_from_kamioi
+from transactions.legacy.reads import READS_GENERATION, reads_from_kamioi
 from transactions.models import User
 from transactions.services.idempotency import key_answer, key_claim
 
@@ -50,25 +53,43 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
-def answered(user: User, page: str, body: Callable[[], Mapping[str, Any]]) -> HttpResponse:
-    """The answer about the customer's transactions, rendered once for each `page` while none of them changes.
+class TransactionsView(ConditionalView):
+    """Base of views whose GET changes only with the caller's transactions: rendered once for each page while none of them does.
 
     Who is still answered from the legacy system's file is answered anew: nobody tells when that changes.
     """
 
-    def rendered() -> str:
-        return JSONRenderer().render(body()).decode()
+    _look: Look | None = None
 
-    text = TRANSACTIONS.get(rendered, user_id=user.pk, page=page) if reads_from_kamioi(user) else rendered()
-    return HttpResponse(text, content_type=JSONRenderer.media_type)
+    def page(self, request: Request) -> str:
+        """What stands for this answer among those of the caller. Raises ValidationError."""
+        raise NotImplementedError
 
+    def version(self, request: Request) -> str | None:
+        """The generation of the caller's transactions. With the time in it, for writes that nobody told of: those are seen
+        as late as by the cache.
+        """
+        user = caller(request)
+        look = TRANSACTIONS.look(also=READS_GENERATION, user_id=user.pk, page=self.page(request))
+        if not reads_from_kamioi(user, generation=look.also):
+            return None
+        self._look = look
+        version = look.version
+        return version and f"{version}.{int(time.time() // TRANSACTIONS.ttl)}"
 
-def transactions_version(user: User) -> str | None:
-    """What changes whenever the customer's transactions do, for `ConditionalView`. With the time in it, for writes that
-    nobody told of: those are seen as late as by the cache.
-    """
-    version = TRANSACTIONS.version(user_id=user.pk, page="") if reads_from_kamioi(user) else None
-    return version and f"{version}.{int(time.time() // TRANSACTIONS.ttl)}"
+    def answered(self, body: Callable[[], Mapping[str, Any]]) -> HttpResponse:
+        """The answer, from the cache where it is there."""
+
+        def rendered() -> str:
+            return json_bytes(body()).decode()
+
+        text = rendered() if self._look is None else self._look.get(rendered)
+        return HttpResponse(text, content_type=JSONRenderer.media_type)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Kamioi's own data answers, not the legacy system's file."""
+        return self._look is not None
 
 
 class IdempotentView(ApiView):

@@ -18,11 +18,10 @@ from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, error_body, page_limit
+from kamioi_site.api import ApiView, FileView, error_body, page_limit
 from kamioi_site.conditional import ConditionalView
 from kamioi_site.events import Event, event_source, events_response
 from kamioi_site.lockout import LogInCounter
@@ -34,15 +33,14 @@ from transactions.api.authentication import log_in, token_revoke
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.parts import (
     IdempotentView,
-    answered,
+    TransactionsView,
     caller,
     checked,
     errors,
     idempotency_key,
-    transactions_version,
 )
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
-from transactions.history import TransactionFilter, transactions_page
+from transactions.history import TransactionFilter, transactions_shown
 from transactions.models import ApiToken, BackgroundTask, User
 from transactions.services.background import EVENTS
 from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
@@ -254,7 +252,7 @@ def _statement_file(request: Request) -> "File[bytes]":
     return file
 
 
-class TransactionListView(ConditionalView):
+class TransactionListView(TransactionsView):
     """A customer's own transactions."""
 
     @extend_schema(
@@ -275,38 +273,30 @@ class TransactionListView(ConditionalView):
     )
     def get(self, request: Request) -> HttpResponse:
         """The newest hundred; with `cursor` or `limit` a page of all, newest first."""
-        user, wanted = caller(request), transaction_filter(request)
+        user, wanted, cursor, limit = caller(request), self.wanted, *self.asked
+        if limit is None:
+            return self.answered(partial(_newest, user, wanted, is_ours=self.is_ours))
+        return self.answered(partial(_page, user, wanted, cursor, limit))
+
+    def page(self, request: Request) -> str:
+        """The filter, and the page of it."""
+        self.wanted = transaction_filter(request)
         cursor, limit = request.query_params.get("cursor"), request.query_params.get("limit")
-        if cursor is None and limit is None:
-            page = f"newest.{wanted.key}"
-            body = partial(_newest, user, wanted)
-        else:
-            rows = page_limit(request)
-            page = f"{rows}.{wanted.key}.{cursor or ''}"
-            body = partial(_page, user, wanted, cursor, rows)
-        return answered(user, page, body)
-
-    def version(self, request: Request) -> str | None:
-        """The customer's generation: it changes whenever one of their transactions does."""
-        return transactions_version(caller(request))
+        self.asked = (cursor, None if cursor is None and limit is None else page_limit(request))
+        return f"{self.asked[1] or 'newest'}.{self.wanted.key}" + ("" if self.asked[1] is None else f".{cursor or ''}")
 
 
-def _newest(user: User, wanted: TransactionFilter) -> dict[str, Any]:
+def _newest(user: User, wanted: TransactionFilter, *, is_ours: bool) -> dict[str, Any]:
     if wanted.key:
-        found = transactions_page(user, wanted, cursor=None, limit=selectors.NEWEST)
-        rows = selectors.transaction_rows(found.rows)
+        rows, _ = transactions_shown(user, wanted, cursor=None, limit=selectors.NEWEST)
     else:
-        rows = selectors.transactions_newest(user)
+        rows = selectors.transactions_newest(user, is_ours=is_ours)
     return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
 
 
 def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int) -> dict[str, Any]:
-    page = transactions_page(user, wanted, cursor=cursor, limit=limit)
-    return {
-        "data": selectors.transaction_rows(page.rows),
-        "next_cursor": page.next_cursor,
-        "has_more": page.has_more,
-    }
+    rows, next_cursor = transactions_shown(user, wanted, cursor=cursor, limit=limit)
+    return {"data": rows, "next_cursor": next_cursor, "has_more": next_cursor is not None}
 
 
 class TransactionDetailView(ConditionalView):
@@ -350,27 +340,10 @@ class TaskView(ApiView):
         return Response(_task_body(_task(request, task_id)))
 
 
-class EventStreamRenderer(BaseRenderer):
-    """Lets callers ask for `text/event-stream`; the stream itself is made by the view."""
-
-    media_type = "text/event-stream"
-    format = "events"
-
-    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
-        """Nothing comes here: the view streams, and refusals are JSON."""
-        return JSONRenderer().render(data)
-
-
-class TaskEventsView(ApiView):
+class TaskEventsView(FileView):
     """How far a background task is, as it changes."""
 
-    renderer_classes = [JSONRenderer, EventStreamRenderer]
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """A refusal is JSON, whatever was asked for."""
-        reply = super().handle_exception(exc)
-        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-        return reply
+    answers = ("text/event-stream", "events")
 
     @extend_schema(
         parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.INT, OpenApiParameter.HEADER)],

@@ -9,12 +9,14 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.db import connection
+from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.utils import timezone
 from waffle import get_waffle_flag_model
 
+from kamioi_site.cache import generation_bump
 from kamioi_site.errors import KamioiError
 from transactions.legacy import rules
 from transactions.legacy.state import READS_FLAG, state_read
@@ -24,13 +26,40 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+READS_GENERATION: Final = "legacy:reads"
+"""Bumped whenever the flag changes."""
+_no_flag_under: str | None = None
 
-def reads_from_kamioi(user: User) -> bool:
+
+def _flag_changed(**_: Any) -> None:
+    generation_bump(READS_GENERATION)
+
+
+def connect() -> None:
+    """Watch the flag."""
+    flag: Any = get_waffle_flag_model()
+    for sender in (flag, flag.users.through, flag.groups.through):
+        for change in (post_save, post_delete, m2m_changed):
+            change.connect(_flag_changed, sender=sender, dispatch_uid=f"legacy reads {change!r}")
+
+
+def reads_from_kamioi(user: User, *, generation: str = "") -> bool:
     """Whether this customer is answered from Kamioi's own data.
+
+    Args:
+        generation: the present one of `READS_GENERATION`, where the caller knows it: then that there is no flag is
+            asked once for each.
 
     The flag's percentage is of customers, not of requests as django-waffle has it (front ends carry no cookies): each stays on
     the same side, and a larger percentage only adds some.
     """
+    global _no_flag_under  # noqa: PLW0603  # a fact about the process
+    if generation:
+        if generation == _no_flag_under:
+            return True
+        if not get_waffle_flag_model().objects.filter(name=READS_FLAG).exists():
+            _no_flag_under = generation
+            return True
     flag = get_waffle_flag_model().get(READS_FLAG)
     if flag.pk is None:
         return True

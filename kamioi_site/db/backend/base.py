@@ -2,7 +2,8 @@
 
 Rules that hold here:
 - One pool a process and database alias (django-db-connection-pool on SQLAlchemy's QueuePool); its sizes come from
-  `POOL_OPTIONS`. Every connection is tried before it is handed out, so a restarted server costs nobody a request.
+  `POOL_OPTIONS`. Every connection is tried before it is handed out, so a restarted server costs nobody a request. One that
+  answered within `_TRUSTED_SECONDS` is only looked at: a server that ended it said so, and its socket has something to read.
 - A forked child never writes to a socket of its parent: two processes would read each other's results without an
   error. The child swaps each inherited socket for /dev/null, forgets the pools and opens connections of its own.
 - A pool belongs to one set of connection parameters. When they change (a test database takes the place of the real
@@ -12,9 +13,11 @@ Rules that hold here:
 """
 
 import os
+import select
 import threading
+import time
 import weakref
-from typing import Any
+from typing import Any, Final
 
 from dj_db_conn_pool.backends.postgresql import base as pooled
 from dj_db_conn_pool.core import pool_container
@@ -32,12 +35,41 @@ _inherited: list[Any] = []
 _parameters: dict[str, dict[str, Any]] = {}
 
 
+_TRUSTED_SECONDS: Final = 2.0
+# When each connection last answered.
+_answered_at: "weakref.WeakKeyDictionary[Any, float]" = weakref.WeakKeyDictionary()
+
+
+class _Dialect(pooled.DatabaseWrapper.SQLAlchemyDialect):
+    """Tries connections by a look at the socket where that is enough."""
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        """Whether it can be handed out."""
+        now = time.monotonic()
+        if now - _answered_at.get(dbapi_connection, 0.0) < _TRUSTED_SECONDS and _is_quiet(dbapi_connection):
+            return True
+        answered: bool = super().do_ping(dbapi_connection)
+        _answered_at[dbapi_connection] = now
+        return answered
+
+
+def _is_quiet(connection: Any) -> bool:
+    """Whether it is open and nothing has come for it since its last answer."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
 class PoolExhausted(OperationalError):
     """Every connection of this process is in use, and none came free in time."""
 
 
 class DatabaseWrapper(pooled.DatabaseWrapper):
     """A Django connection that is lent by the process's pool from the first query to the end of the request."""
+
+    SQLAlchemyDialect = _Dialect
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Borrow a connection; raises PoolExhausted when none comes free within the pool's `TIMEOUT` seconds."""
@@ -78,6 +110,7 @@ def _leave_the_parents_connections() -> None:
     os.close(nowhere)
     _inherited.append((dict(pool_container), list(_sockets)))
     _sockets.clear()
+    _answered_at.clear()
     _parameters.clear()
     pool_container.clear()
     pool_container.lock = threading.Lock()  # another thread of the parent may have held it
