@@ -2,7 +2,8 @@
 
 What is promised is looked at from outside: the load remembers every answer of the API (a purchase that was taken, a task
 that was queued), asks again with the same `Idempotency-Key` until it has an answer, and the judge reads PostgreSQL:
-- every purchase that was taken is there once, has an end, and one booking and one change of the holding when it is completed;
+- every purchase that was taken is there once and has an end: at a shop of the directory it is completed, with one booking and
+  one change of the holding; at one that nobody knows it waits for a reviewer;
 - every row of a statement that was taken likewise; every task has an outcome, and one that failed says why;
 - nothing that was sent twice is there twice, whether it was answered or not;
 - the books are right (`verify_ledger`'s own statement).
@@ -411,6 +412,13 @@ class House:
         lost = [f"purchase {key} is not there" for key, pk in sent.accepted.items() if pk not in stored]
         ends = {"completed", "needs_review", "not_listed", "failed"}
         lost += [f"purchase {pk} is {status}" for pk, status in stored.items() if status not in ends]
+        lost += [
+            f"{count} purchases at a shop of the directory are {status}"
+            for status, count in self.sql(
+                "SELECT status, count(*) FROM transactions WHERE starts_with(merchant_key, 'SHOP') AND status <> 'completed'"
+                " AND merchant <> 'SHOPA #6666' GROUP BY 1"
+            )
+        ]
         completed = [pk for (pk,) in self.sql("SELECT id FROM transactions WHERE status = 'completed'")]
         lost += [f"transaction {pk} is completed and not booked" for pk in completed if not bookings.get(pk)]
         doubled = [f"transaction {pk} is booked {count} times" for pk, count in bookings.items() if count > 1]
