@@ -12,5 +12,6 @@ DISTRIBUTION = Distribution(
         "customer_counts": "a row a month and kind of account",
         "ledger_marks": "one row",
         "rollup_partitions": "a row a partition",
+        "reports": "a row a report, beside its file",
     }
 )

@@ -178,7 +178,8 @@ def _pending(count: int) -> list[int]:
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO companies (ticker, name, exchange, cik, is_listed, aliases) VALUES ('BENCH', 'Bench Inc.', 'Nasdaq', '', true, '[]') ON CONFLICT DO NOTHING"
+            "INSERT INTO companies (ticker, name, exchange, cik, is_listed, aliases) "
+            "VALUES ('BENCH', 'Bench Inc.', 'Nasdaq', '', true, '[]') ON CONFLICT DO NOTHING"
         )
         cursor.execute(
             """

@@ -29,6 +29,7 @@ from django.views import defaults
 from django_ratelimit import core as ratelimit
 from redis import RedisError
 from rest_framework import exceptions, serializers, status
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
@@ -354,6 +355,32 @@ class ApiView(APIView):
         """Refuse; a refusal counts against the rate like an answer does."""
         self.check_throttles(request)
         super().permission_denied(request, message=message, code=code)
+
+
+class _OwnTypeRenderer(BaseRenderer):
+    """Lets callers ask for what a view makes by itself; only refusals come here, and they are JSON."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        return JSONRenderer().render(data)
+
+
+class FileView(ApiView):
+    """Base of views that answer with something else than JSON, which they make and stream themselves."""
+
+    answers = ("*/*", "file")
+    """Media type, and its name for `?format=`."""
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """JSON, and what this view answers with."""
+        own = _OwnTypeRenderer()
+        own.media_type, own.format = self.answers
+        return [JSONRenderer(), own]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """A refusal is JSON, whatever was asked for."""
+        reply = super().handle_exception(exc)
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return reply
 
 
 # --- Keyset pages -----------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Broker:
 
     url: str
     transport_options: dict[str, Any]
-    queues: list[Queue]
+    queues: list[Any]  # of kombu.Queue
     last_goes_first: bool
 
     def priority(self, level: int) -> int:

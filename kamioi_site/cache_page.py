@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
-from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
 from kamioi_site.cache import (
@@ -23,6 +22,7 @@ from kamioi_site.cache import (
     family_figures,
     family_sizes,
 )
+from kamioi_site.redis import redis_client
 
 # Operators have it, and administrators.
 PERMISSION: Final = "transactions.change_backgroundtask"
@@ -68,7 +68,10 @@ def _clear(request: HttpRequest) -> HttpResponse:
         found[0].clear()
     what = "Every cached value" if chosen == ALL else f"What was cached under {chosen}"
     LogEntry.objects.create(
-        user_id=int(request.user.pk or 0), action_flag=CHANGE, object_repr=f"cache {chosen}"[:200], change_message="Cleared."
+        user_id=int(request.user.pk or 0),
+        action_flag=CHANGE,
+        object_repr=f"cache {chosen}"[:200],
+        change_message="Cleared.",
     )
     messages.success(request, f"{what} is void. The next reader computes it anew.")
     return redirect("admin-cache")
@@ -84,7 +87,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     today, yesterday = family_figures(day=now.date()), family_figures(day=(now - timedelta(days=1)).date())
     try:
         sizes = family_sizes()
-        server = get_redis_connection("default").info()
+        server = redis_client().info()
     except RedisError:
         sizes, server = {}, None
 

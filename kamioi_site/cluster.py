@@ -36,6 +36,8 @@ from kamioi_site.supervisor import Child, RunError, say
 WEBS = 3
 # Queue → processes of its pool. Small: it is one machine.
 QUEUES = {"ai": 1, "transactions": 2, "analytics": 1, "notifications": 1, "bulk": 1}
+# The small cluster: what a test needs that kills processes and cannot wait for sixteen to start.
+SMALL_WEBS = 2
 HEALTHY_TIMEOUT = 180.0  # seconds
 DOCKER = REPOSITORY / "docker"
 DATABASE_USER = "kamioi"
@@ -96,18 +98,21 @@ def read_cluster(here: Path | None = None) -> Cluster | None:
 class _Fleet:
     """Every process of the cluster, in the order of starting."""
 
-    def __init__(self, here: Path, port: int, without: Collection[str]) -> None:
+    def __init__(self, here: Path, port: int, without: Collection[str], *, small: bool = False) -> None:
         self.here = here
+        self.webs = SMALL_WEBS if small else WEBS
+        # Pool → its queues and its processes.
+        self.pools = {"all": (",".join(QUEUES), 2)} if small else {name: (name, size) for name, size in QUEUES.items()}
         self.owner = embedded.server_owner()
         self.primary = EmbeddedPostgres(here, _PRIMARY_SETTINGS)
-        self.replica = EmbeddedReplica(here, self.primary, _REPLICA_SETTINGS)
+        self.replica = None if "replica" in without else EmbeddedReplica(here, self.primary, _REPLICA_SETTINGS)
         self.redis = EmbeddedRedis(here)
         self.redis.choose_port()
         self.nginx = None if "nginx" in without else _program("nginx")
         self.pgbouncer = None if "pgbouncer" in without else _program("pgbouncer")
         # Programs that the machine has not got.
         self.missing = [name for name in ("nginx", "pgbouncer") if name not in without and _program(name) is None]
-        names = [*(f"web-{number}" for number in range(1, WEBS + 1)), *(f"worker-{queue}" for queue in QUEUES)]
+        names = [*(f"web-{number}" for number in self.web_numbers), *(f"worker-{pool}" for pool in self.pools)]
         self.ports = {name: free_port() for name in [*names, "pgbouncer", "nginx-status"]}
         self.ports |= {"nginx": port, "redis": urlsplit(self.redis.url).port or 0}
         if self.nginx is None:
@@ -116,19 +121,24 @@ class _Fleet:
         self.children: list[Child] = []
 
     @property
+    def web_numbers(self) -> range:
+        """The web processes, from 1."""
+        return range(1, self.webs + 1)
+
+    @property
     def address(self) -> str:
         """Where people reach the cluster."""
         return f"http://127.0.0.1:{self.ports['nginx' if self.nginx else 'web-1']}"
 
     def environment(self) -> dict[str, str]:
         """What tells a process that it belongs to this cluster."""
-        database, replica = self.primary.url, self.replica.url
+        database, replica = self.primary.url, self.replica.url if self.replica else ""
         if self.pgbouncer:
             password = quote((self.here / "pgbouncer" / "password").read_text(), safe="")
             base = (
                 f"postgresql://{DATABASE_USER}:{password}@127.0.0.1:{self.ports['pgbouncer']}/{embedded.DATABASE_NAME}"
             )
-            database, replica = base, f"{base}_replica"
+            database, replica = base, f"{base}_replica" if self.replica else ""
         return {
             "KAMIOI_HOME": str(self.here),
             "DJANGO_SETTINGS_MODULE": "kamioi_site.settings.dev",
@@ -146,7 +156,12 @@ class _Fleet:
         """PostgreSQL, its replica, Redis and PgBouncer, each ready before the next needs it."""
         # SIGINT is PostgreSQL's fast shutdown.
         common: dict[str, Any] = {"owner": self.owner, "environment": embedded.plain_environment(), "patience": 60}
-        for server in (self.primary, self.redis, self.replica):
+        servers: list[EmbeddedPostgres | EmbeddedReplica | EmbeddedRedis] = [
+            self.primary,
+            self.redis,
+            *([self.replica] if self.replica else []),
+        ]
+        for server in servers:
             server.prepare()
             child = Child(
                 name=server.name,
@@ -174,17 +189,17 @@ class _Fleet:
         """Workers, web, nginx and beat."""
         environment = dict(os.environ)
         celery = [sys.executable, "-m", "celery", "-A", "kamioi_site"]
-        for queue, size in QUEUES.items():
-            command = [*celery, "worker", "-l", "info", "-c", str(size), "-n", f"{queue}@%h", "-Q", queue]
+        for pool, (queues, size) in self.pools.items():
+            command = [*celery, "worker", "-l", "info", "-c", str(size), "-n", f"{pool}@%h", "-Q", queues]
             child = Child(
-                name=f"worker-{queue}",
+                name=f"worker-{pool}",
                 group="workers",
                 command=command,
-                environment=environment | {"KAMIOI_WORKER_METRICS_PORT": str(self.ports[f"worker-{queue}"])},
+                environment=environment | {"KAMIOI_WORKER_METRICS_PORT": str(self.ports[f"worker-{pool}"])},
                 patience=30,
             )
             self._add(child, "worker")
-        for number in range(1, WEBS + 1):
+        for number in self.web_numbers:
             name = f"web-{number}"
             child = Child(
                 name=name,
@@ -232,7 +247,7 @@ class _Fleet:
             f"http://127.0.0.1:{self.ports[child.name]}" for child in self.children if self.kinds[child.name] == "web"
         ]
         urls = [f"{base}/readyz" for base in [*webs, self.address]]
-        supervisor.wait_until_healthy(self.children, urls=urls, workers=QUEUES, seconds=HEALTHY_TIMEOUT)
+        supervisor.wait_until_healthy(self.children, urls=urls, workers=self.pools, seconds=HEALTHY_TIMEOUT)
 
     def write_down(self) -> None:
         """Write `cluster.json`: readable by its owner only, for it holds passwords."""
@@ -271,7 +286,7 @@ class _Fleet:
                 "PGBOUNCER_USER": DATABASE_USER,
                 "PGBOUNCER_SERVER_USER": "postgres",
                 "PGBOUNCER_PRIMARY_HOST": str(self.primary.socket_directory),
-                "PGBOUNCER_REPLICA_HOST": str(self.replica.socket_directory),
+                "PGBOUNCER_REPLICA_HOST": str((self.replica or self.primary).socket_directory),
                 "PGBOUNCER_LISTEN_ADDRESS": "127.0.0.1",
                 "PGBOUNCER_LISTEN_PORT": str(self.ports["pgbouncer"]),
                 "PGBOUNCER_PASSWORD_FILE": str(there / "password"),
@@ -288,7 +303,7 @@ class _Fleet:
                 "NGINX_SITE": "plain",
                 "NGINX_LISTEN": f"127.0.0.1:{self.ports['nginx']}",
                 "NGINX_STATUS_LISTEN": f"127.0.0.1:{self.ports['nginx-status']}",
-                "NGINX_UPSTREAM": " ".join(f"127.0.0.1:{self.ports[f'web-{n}']}" for n in range(1, WEBS + 1)),
+                "NGINX_UPSTREAM": " ".join(f"127.0.0.1:{self.ports[f'web-{n}']}" for n in self.web_numbers),
                 "NGINX_WORKERS": "1",
                 "NGINX_TEMP": str(there / "temp"),
                 "NGINX_STATIC": str(self.here / "static"),
@@ -316,7 +331,7 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
-def run(port: int, *, demo: bool, without: Collection[str] = ()) -> int:
+def run(port: int, *, demo: bool, without: Collection[str] = (), small: bool = False) -> int:
     """Start, watch and stop the cluster. Returns the exit code: 0 when somebody asked for the end."""
     os.environ["KAMIOI_HOME"] = str(cluster_home())
     with supervisor.only_run() as here:
@@ -330,7 +345,7 @@ def run(port: int, *, demo: bool, without: Collection[str] = ()) -> int:
         for name in ("DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL"):
             os.environ.pop(f"{name}_FILE", None)
             os.environ.pop(name, None)
-        fleet = _Fleet(here, port or free_port(), without)
+        fleet = _Fleet(here, port or free_port(), without, small=small)
         code = 0
         try:
             supervisor.on_signals(supervisor.ask_to_stop)
@@ -354,7 +369,8 @@ def run(port: int, *, demo: bool, without: Collection[str] = ()) -> int:
 def _bring_up(fleet: _Fleet, *, demo: bool) -> None:
     if fleet.missing:
         say(f"{' and '.join(fleet.missing)} not found; the cluster runs without. To have it whole: {_INSTALL}")
-    say("Starting PostgreSQL, its replica, Redis" + (" and PgBouncer ..." if fleet.pgbouncer else " ..."))
+    names = ["PostgreSQL", "its replica" if fleet.replica else "", "Redis", "PgBouncer" if fleet.pgbouncer else ""]
+    say(f"Starting {', '.join(filter(None, names))} ...")
     fleet.start_servers()
     os.environ.update(fleet.environment())
     say("Migrating the database ...")
@@ -364,7 +380,7 @@ def _bring_up(fleet: _Fleet, *, demo: bool) -> None:
     if demo:
         load_demo()
     say(
-        f"Starting {WEBS} web processes, {len(QUEUES)} worker pools, beat"
+        f"Starting {fleet.webs} web processes, {len(fleet.pools)} worker pools, beat"
         + (" and nginx ..." if fleet.nginx else " ...")
     )
     fleet.start_processes()
@@ -396,7 +412,7 @@ def stop() -> int:
     return 0
 
 
-def start_in_background(port: int, *, demo: bool, without: Collection[str] = ()) -> int:
+def start_in_background(port: int, *, demo: bool, without: Collection[str] = (), small: bool = False) -> int:
     """Start the cluster as a process of its own and return when it is up."""
     here = cluster_home()
     log = here / "cluster.log"
@@ -405,7 +421,7 @@ def start_in_background(port: int, *, demo: bool, without: Collection[str] = ())
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "kamioi_site.cluster", *(f"--without={name}" for name in without),
-                "run", *(["--demo"] if demo else []),
+                *(["--small"] if small else []), "run", *(["--demo"] if demo else []),
             ],
             cwd=REPOSITORY, env=os.environ | {"PORT": str(port)},
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
@@ -440,9 +456,10 @@ def main(arguments: Sequence[str]) -> int:
         "--without",
         action="append",
         default=[],
-        choices=["nginx", "pgbouncer"],
+        choices=["nginx", "pgbouncer", "replica"],
         help="leave it out, to see what it does",
     )
+    parser.add_argument("--small", action="store_true", help="two web processes, and one worker pool for every queue")
     parser.add_argument("--stop", action="store_true", help="end the running cluster")
     commands = parser.add_subparsers(dest="command")
     for name, what in {
@@ -472,9 +489,9 @@ def main(arguments: Sequence[str]) -> int:
             case "exec":
                 parser.error("exec needs a command")
             case "start":
-                return start_in_background(told.port, demo=told.demo, without=told.without)
+                return start_in_background(told.port, demo=told.demo, without=told.without, small=told.small)
             case _:
-                return run(told.port, demo=told.demo, without=told.without)
+                return run(told.port, demo=told.demo, without=told.without, small=told.small)
     except KamioiError as error:
         print(error, file=sys.stderr)
         return 1

@@ -9,6 +9,8 @@ class KamioiError(Exception):
 
     status_code: ClassVar[int] = 400
     """HTTP status that the API answers with: 400, 401, 403, 404, 409, 413."""
+    passing: ClassVar[bool] = False
+    """Whether a background task that meets it is tried again later."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())

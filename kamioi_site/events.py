@@ -47,6 +47,7 @@ from redis import RedisError
 from rest_framework.utils.encoders import JSONEncoder
 
 from kamioi_site.errors import error_body
+from kamioi_site.metrics import EVENT_STREAMS
 from kamioi_site.redis import async_redis_client, redis_client
 
 logger = logging.getLogger(__name__)
@@ -418,7 +419,8 @@ class EventStreams:
         if refused is not None:
             await _send_whole(send, *refused)
             return
-        await _stream(streams, response.watch, _headers(response), receive, send)
+        with EVENT_STREAMS.track_inprogress():
+            await _stream(streams, response.watch, _headers(response), receive, send)
 
 
 def _refusal(streams: Hub, watch: Watch) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:

@@ -156,14 +156,14 @@ def async_redis_client(url: str, **options: Any) -> "redis.asyncio.Redis":
         ssl=address.ssl,
         **address.login,
     )
-    return sentinel.master_for(address.service, redis_class=_SentinelClient, **options)  # type: ignore[no-any-return]
+    return sentinel.master_for(address.service, redis_class=_SentinelClient, **options)
 
 
 class _SentinelClient(redis.asyncio.Redis):
     """Takes its connections to the Sentinels with it when it is closed."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        manager = self.connection_pool.sentinel_manager
+        manager: Any = getattr(self.connection_pool, "sentinel_manager")  # noqa: B009  # not in its base's type
         await super().aclose(close_connection_pool)
         for sentinel in manager.sentinels:
             await sentinel.aclose()

@@ -31,7 +31,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
-from kamioi_site.streaming import csv_download, live_figures, rows_in_pages
+from kamioi_site.streaming import csv_download, csv_line, live_figures, rows_in_pages
 from llm_center.errors import MerchantChanged
 from llm_center.mapping_file import mappings_preview
 from llm_center.models import (
@@ -63,7 +63,7 @@ from llm_center.services.amortization import (
 )
 from llm_center.services.brands import brand_check
 from llm_center.services.learning import CHART_OPTIONS, chart, learning
-from llm_center.services.mapping_imports import csv_line, mappings_upload, rejects_csv
+from llm_center.services.mapping_imports import mappings_upload, rejects_csv
 from llm_center.services.proposals import auto_approval_threshold
 from llm_center.services.review import (
     WAITING,

@@ -32,7 +32,7 @@ def running(here: Path) -> local.Cluster:
 def local_cluster(here: Path, *arguments: str, **environment: str) -> Iterator[local.Cluster]:
     """A whole cluster on ports of its own, until the end of the block."""
     try:
-        started = command(here, "--port", "0", "start", *arguments, **environment)
+        started = command(here, "--port", "0", *arguments, "start", **environment)
         assert started.returncode == 0, started.stdout + started.stderr
         yield running(here)
     finally:

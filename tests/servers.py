@@ -142,7 +142,7 @@ class Postgres(Server):
         try:
             with connection.cursor() as cursor:
                 cursor.execute(sql)
-                return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]
+                return cursor.fetchone()[0] if cursor.description else None
         finally:
             connection.close()
 

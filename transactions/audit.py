@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import DatabaseError
 from django.db.models.functions import Lower
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
@@ -60,7 +60,7 @@ def _target(request: HttpRequest) -> str:
     """The rows that the address and the form name."""
     match = request.resolver_match
     named: dict[str, Any] = dict(match.kwargs) if match else {}
-    form = request.POST if request.method == "POST" and hasattr(request, "_post") else {}
+    form = request.POST if request.method == "POST" and hasattr(request, "_post") else QueryDict()
     data = getattr(request, "audit_data", None)
     for name in _NAMING:
         if name in form:

@@ -25,6 +25,7 @@ class StatementBusy(KamioiError):
     """Another worker is reading this statement."""
 
     status_code = 409
+    passing = True
 
 
 class TransactionRefused(KamioiError):

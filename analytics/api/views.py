@@ -6,14 +6,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.parsers import JSONParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.serializers import StatementInput
 from analytics.models import Report
 from analytics.services.reports import period_of, report_of, report_request, statement_rows
-from kamioi_site.api import ApiView
+from kamioi_site.api import FileView
 from kamioi_site.conditional import ConditionalView
 from kamioi_site.streaming import file_download
 from transactions.api import serializers as shapes
@@ -59,27 +58,8 @@ class StatementListView(ConditionalView, IdempotentView):
         )
 
 
-class FileRenderer(BaseRenderer):
-    """Lets callers ask for a file's own type; the view streams it."""
-
-    media_type = "*/*"
-    format = "file"
-
-    def render(self, data: object, *args: object, **kwargs: object) -> bytes:
-        """Nothing comes here but refusals, which are JSON."""
-        return JSONRenderer().render(data)
-
-
-class StatementDownloadView(ApiView):
+class StatementDownloadView(FileView):
     """One file of a statement."""
-
-    renderer_classes = [JSONRenderer, FileRenderer]
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """A refusal is JSON, whatever was asked for."""
-        reply = super().handle_exception(exc)
-        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-        return reply
 
     @extend_schema(
         responses={

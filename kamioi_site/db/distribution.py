@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from django.apps import apps
 from django.db import connection
@@ -214,9 +215,9 @@ def _declared_keys() -> Iterator[tuple[str, str, str, str]]:
     """(table, column, target, its column) of every foreign key that a model wants in the database."""
     for model in apps.get_models(include_auto_created=True):
         for field_ in model._meta.local_fields:
-            if isinstance(field_, ForeignKey) and field_.db_constraint and model._meta.managed:
+            if isinstance(field_, ForeignKey) and getattr(field_, "db_constraint", True) and model._meta.managed:
                 target = field_.target_field
-                yield model._meta.db_table, field_.column, target.model._meta.db_table, target.column
+                yield model._meta.db_table, field_.column, target.model._meta.db_table, str(target.column)
 
 
 def _key_steps(table: str, column: str) -> list[Step]:
@@ -268,7 +269,7 @@ def _functions_done() -> set[str]:
     }
 
 
-def _rows(sql: str, *parameters: object) -> list[tuple]:  # type: ignore[type-arg]  # columns differ by statement
+def _rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
         return cursor.fetchall()

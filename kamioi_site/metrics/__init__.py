@@ -42,6 +42,7 @@ from prometheus_client.registry import Collector
 from kamioi_site.metrics.figures import Figures, figure_group, figures_collector
 
 __all__ = [
+    "EVENT_STREAMS",
     "HTTP_IN_FLIGHT",
     "HTTP_REQUESTS",
     "HTTP_SECONDS",
@@ -75,6 +76,8 @@ HTTP_SECONDS = Histogram(
     buckets=_REQUEST_BUCKETS,
 )  # fmt: skip
 HTTP_IN_FLIGHT = Gauge("kamioi_http_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum")
+
+EVENT_STREAMS = Gauge("kamioi_event_streams", "Server-sent event streams that are open.", multiprocess_mode="livesum")
 
 TASKS = Counter(
     "kamioi_tasks",

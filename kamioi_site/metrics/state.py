@@ -77,7 +77,7 @@ def _sent_at(message: bytes) -> float | None:
 @figure_group("redis", ttl=5)
 def _redis(figures: Figures, database: MetricsDatabase) -> None:
     servers: dict[str, dict[str, Any]] = {"cache": redis_client().info()}
-    if settings.CELERY_BROKER_URL != settings.REDIS_URL:
+    if settings.BROKER_URL != settings.REDIS_URL:
         with _broker() as channel:
             if channel is not None:
                 servers["broker"] = channel.client.info()

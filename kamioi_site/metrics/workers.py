@@ -55,6 +55,8 @@ class KamioiTask(Task):
 
     abstract = True
     Request = "kamioi_site.metrics.workers:CountedRequest"
+    # Before a message whose process died goes to another one (seconds); `max_retries` (3) times.
+    default_retry_delay = 1
 
 
 def _queue_of(delivery_info: dict[str, Any] | None) -> str:

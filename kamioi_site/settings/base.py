@@ -187,6 +187,9 @@ CELERY_ENABLE_UTC = True
 CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# A message whose task takes its process down goes to another one three times and is then dropped: handed back for ever, it
+# would take one process after the other. The sweeps know what is left to do.
+CELERY_TASK_RETRY_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
@@ -228,7 +231,10 @@ CELERY_TASK_ROUTES = {
     "remove_duplicates": {"queue": "bulk"},
     "rebuild_indexes": {"queue": "bulk"},
 }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# A background task that says nothing for so long is taken for dead; one whose message was lost is sent again after so long.
+TASK_SILENCE = timedelta(seconds=env_int("TASK_SILENCE_SECONDS", 120))
+TASK_UNANSWERED = timedelta(seconds=env_int("TASK_UNANSWERED_SECONDS", 60))
+CELERY_BEAT_SCHEDULER = "kamioi_site.beat:Scheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
 
 # --- People -----------------------------------------------------------------------------------------------------
@@ -268,8 +274,8 @@ WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
-# Where the link in the mail leads: the front end's page, which sends the token back.
-PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
+# Where the link in the mail leads: the front end's page, which sends the token back. Without one the mail has the token alone.
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL")
 # Where links in other mails lead: the front end's page of statements, and this site.
 STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
 SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")

@@ -4,11 +4,12 @@ import secrets
 
 from kamioi_site.logs import hide
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret
+from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret, env_str
 
 DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
+PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
 # Where the front ends' development servers listen.
 CORS_ALLOWED_ORIGINS = env_list(
     "CORS_ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173,http://127.0.0.1:3000,http://127.0.0.1:5173"

@@ -12,6 +12,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_H
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = True
 CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
+PASSWORD_RESET_URL = f"{CORS_ALLOWED_ORIGINS[0]}/reset-password"
 # A worker of a test shares the files of the test.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "test-media" / str(os.getpid()))
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True  # nothing is collected for tests

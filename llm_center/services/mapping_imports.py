@@ -7,9 +7,7 @@ the catalogue contradicts, what was rejected before, what the file itself is not
 review queue.
 """
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import groupby, islice
@@ -22,7 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.streaming import rows_in_pages
+from kamioi_site.streaming import csv_line, rows_in_pages
 from llm_center import matcher
 from llm_center.cache import mappings_changed
 from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
@@ -39,7 +37,6 @@ from transactions.statements import RowError
 
 BATCH = 10_000
 MERCHANTS = 2_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def mappings_upload(
@@ -101,13 +98,6 @@ def rejects_csv(*, imported: MappingImport) -> Iterator[str]:
     columns = ("row_number", "field", "reason", "raw")
     for number, *texts in rows_in_pages(imported.rejects.all(), columns, order=("row_number",)):
         yield csv_line([str(number), *texts])
-
-
-def csv_line(cells: list[str]) -> str:
-    """One line of CSV that no spreadsheet runs as a formula."""
-    out = io.StringIO()
-    csv.writer(out).writerow(["'" + cell if cell.startswith(_FORMULA) else cell for cell in cells])
-    return out.getvalue()
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

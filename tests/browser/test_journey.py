@@ -101,7 +101,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)
 
         # The transaction, the holding and the notification, where staff see them.
-        page.get_by_role("link", name="Transactions").first.click()
+        page.get_by_role("link", name="receipt_long Transactions").click()  # the dashboard has the name too
         completed = page.get_by_role("row").filter(has_text="STARBUKS COFFEE").first
         expect(completed).to_contain_text("completed")
         look(page, "transactions")

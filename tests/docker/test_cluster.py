@@ -1,19 +1,22 @@
 """The topology of production as processes: everything runs, limits go by the real address, what dies comes back.
 
-One cluster for the module; the tests of it go to one process of a parallel run.
+One cluster goes through its whole life in one test, so that a parallel run starts only one; each step is a subtest.
 """
 
 import http.client
+import inspect
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
@@ -24,8 +27,6 @@ from kamioi_site.cluster import QUEUES, Cluster
 from tests.cluster import ROOT, command, local_cluster, running
 from tests.docker.servers import program
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 SETUP = """
 import json
 from transactions.models import ApiToken, BackgroundTask, User
@@ -35,22 +36,25 @@ print(json.dumps({"token": ApiToken.issue(user=user)[1], "task": str(task.pk)}))
 """
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the cluster of this module lives."""
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Where the cluster lives: not below pytest's own directory, which every session of pytest closes to
+    all users but its own, servers of ours among them.
+    """
     program("nginx", "nginx-light")
     program("pgbouncer", "pgbouncer")
-    return tmp_path_factory.mktemp("cluster")
+    with tempfile.TemporaryDirectory(prefix="kamioi-cluster-", ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(home: Path) -> Iterator[Cluster]:
     """A cluster where strangers may ask six times an hour."""
     with local_cluster(home, API_RATE_ANONYMOUS="6/h") as found:
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def reader(cluster: Cluster, home: Path) -> dict[str, str]:
     """A customer's token, and a background task of theirs that runs."""
     done = command(home, "exec", "manage.py", "shell", "-v", "0", "-c", SETUP)
@@ -59,14 +63,22 @@ def reader(cluster: Cluster, home: Path) -> dict[str, str]:
     return found
 
 
-def ask(cluster: Cluster, path: str, *, source: str = "127.0.0.1", **headers: str) -> http.client.HTTPResponse:
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+def ask(cluster: Cluster, path: str, *, source: str = "127.0.0.1", **headers: str) -> Reply:
     """A GET through nginx, read to its end."""
     connection = http.client.HTTPConnection(urlsplit(cluster.address).netloc, timeout=30, source_address=(source, 0))
     connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     reply = connection.getresponse()
-    reply.text = reply.read().decode()  # type: ignore[attr-defined]
+    found = Reply(reply.status, reply.headers, reply.read().decode(errors="replace"))
     connection.close()
-    return reply
+    return found
 
 
 def sql(url: str, query: str) -> list[tuple[object, ...]]:
@@ -81,7 +93,7 @@ def sql(url: str, query: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def test_everything_of_production_runs_and_says_where(cluster, home):
+def everything_of_production_runs_and_says_where(cluster, home):
     kinds = [process.kind for process in cluster.processes]
     assert sorted(kinds) == sorted(
         ["postgres", "replica", "redis", "pgbouncer", "nginx", "beat", *["web"] * 3, *["worker"] * len(QUEUES)]
@@ -103,7 +115,7 @@ def test_everything_of_production_runs_and_says_where(cluster, home):
     assert (ready.status, json.loads(ready.text)["status"]) == (200, "ok")
 
 
-def test_the_replica_follows_and_takes_no_write(cluster):
+def the_replica_follows_and_takes_no_write(cluster):
     environment = cluster.environment
     assert environment["DATABASE_URL"].endswith("/kamioi")
     assert environment["REPLICA_URL"].endswith("/kamioi_replica")
@@ -125,7 +137,7 @@ def test_the_replica_follows_and_takes_no_write(cluster):
     ]
 
 
-def test_the_health_checks_of_the_containers_tell_the_well_from_the_ill(cluster, tmp_path):
+def the_health_checks_of_the_containers_tell_the_well_from_the_ill(cluster, tmp_path):
     def health(*role: str, **environment: str) -> int:
         return subprocess.run(
             [sys.executable, str(ROOT / "docker" / "health.py"), *role],
@@ -155,7 +167,7 @@ def test_the_health_checks_of_the_containers_tell_the_well_from_the_ill(cluster,
     assert health("beat") == 0
 
 
-def test_limits_go_by_the_real_address_and_no_header_buys_another(cluster):
+def limits_go_by_the_real_address_and_no_header_buys_another(cluster):
     def as_stranger(source: str, number: int) -> int:
         spoofed = f"10.1.1.{number}"
         return ask(
@@ -167,7 +179,7 @@ def test_limits_go_by_the_real_address_and_no_header_buys_another(cluster):
     assert as_stranger("127.0.0.42", 1) == 401
 
 
-def test_all_three_webs_work(cluster, home):
+def all_three_webs_work(cluster, home):
     threads = [threading.Thread(target=lambda: [ask(cluster, "/admin/login/") for _ in range(5)]) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -178,7 +190,7 @@ def test_all_three_webs_work(cluster, home):
     assert {str(web.port) for web in cluster.kind("web")} <= used
 
 
-def test_progress_of_a_task_is_seen_as_it_happens(cluster, reader):
+def progress_of_a_task_is_seen_as_it_happens(cluster, reader):
     connection = http.client.HTTPConnection(urlsplit(cluster.address).netloc, timeout=30)
     connection.request(
         "GET", f"/api/tasks/{reader['task']}/events",
@@ -206,15 +218,16 @@ def test_progress_of_a_task_is_seen_as_it_happens(cluster, reader):
     connection.close()
 
 
-def test_static_files_come_from_nginx_compressed(cluster):
+def static_files_come_from_nginx_compressed(cluster):
     page = ask(cluster, "/admin/login/")
-    path = re.search(r'"(/static/[^"]+\.css)"', page.text)[1]  # type: ignore[index]
-    reply = ask(cluster, path)
+    path = re.findall(r'"(/static/[^"]+\.css)"', page.text)[0]
+    reply = ask(cluster, path, Accept_Encoding="gzip")
     assert reply.status == 200
+    assert reply.headers["Content-Encoding"] == "gzip"
     assert "immutable" in reply.headers["Cache-Control"]
 
 
-def test_a_web_that_is_killed_costs_no_reader_a_request_and_comes_back(cluster, home):
+def a_web_that_is_killed_costs_no_reader_a_request_and_comes_back(cluster, home):
     answers: list[int] = []
     over = threading.Event()
 
@@ -237,7 +250,7 @@ def test_a_web_that_is_killed_costs_no_reader_a_request_and_comes_back(cluster, 
     assert set(answers) == {200}
 
 
-def test_servers_that_are_killed_come_back_with_what_was_committed(cluster, home):
+def servers_that_are_killed_come_back_with_what_was_committed(cluster, home):
     before = sql(cluster.direct_database_url, "SELECT count(*) FROM background_tasks")
     for name in ("postgres", "pgbouncer"):
         process = running(home).process(name)
@@ -248,7 +261,7 @@ def test_servers_that_are_killed_come_back_with_what_was_committed(cluster, home
     assert sql(cluster.direct_database_url, "SELECT count(*) FROM background_tasks") == before
 
 
-def test_a_second_cluster_of_the_home_is_refused_and_the_end_leaves_nothing(cluster, home):
+def a_second_cluster_of_the_home_is_refused_and_the_end_leaves_nothing(cluster, home):
     rival = command(home, "--port", "0", "run")
     assert rival.returncode == 1
     assert "runs from" in rival.stderr
@@ -270,3 +283,24 @@ def _wait(happens, seconds: float = 60) -> None:
             pass
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+STEPS: list[Callable[..., None]] = [
+    everything_of_production_runs_and_says_where,
+    the_replica_follows_and_takes_no_write,
+    the_health_checks_of_the_containers_tell_the_well_from_the_ill,
+    limits_go_by_the_real_address_and_no_header_buys_another,
+    all_three_webs_work,
+    progress_of_a_task_is_seen_as_it_happens,
+    static_files_come_from_nginx_compressed,
+    a_web_that_is_killed_costs_no_reader_a_request_and_comes_back,
+    servers_that_are_killed_come_back_with_what_was_committed,
+    a_second_cluster_of_the_home_is_refused_and_the_end_leaves_nothing,
+]
+
+
+def test_a_cluster_from_its_start_to_its_end(subtests, cluster, home, reader, tmp_path):
+    given = {"cluster": cluster, "home": home, "reader": reader, "tmp_path": tmp_path}
+    for step in STEPS:
+        with subtests.test(step.__name__.replace("_", " ")):
+            step(**{name: given[name] for name in inspect.signature(step).parameters})

@@ -35,7 +35,7 @@ def test_the_topology_is_whole():
     assert {"nginx", "postgres", "replica", "pgbouncer", "redis", "prometheus", "grafana"} <= set(_services())
     exporters = {"postgres-exporter", "redis-exporter", "pgbouncer-exporter", "nginx-exporter", "node-exporter"}
     assert exporters <= set(_services())
-    by_profile = {profile: set() for profile in ("logs", "citus")}  # type: ignore[var-annotated]
+    by_profile: dict[str, set[str]] = {"logs": set(), "citus": set()}
     for name, service in _services().items():
         for profile in service.get("profiles", []):
             by_profile[profile].add(name)
@@ -60,7 +60,7 @@ def test_a_process_of_the_application_is_given_what_its_settings_need(name):
 
 def _names_the_code_reads() -> set[str]:
     """Every variable that the settings, gunicorn's file, the entry point and Kamioi's own code read."""
-    names = {"DJANGO_SETTINGS_MODULE", "SENTRY_DSN", "REPLICA_URL", "REPLICA_URL_FILE"}
+    names = {"DJANGO_SETTINGS_MODULE", "SENTRY_DSN", "SENTRY_RELEASE", "LOG_FORMAT", "REPLICA_URL", "REPLICA_URL_FILE"}
     names |= {"METRICS_TOKEN", "METRICS_TOKEN_FILE", "KAMIOI_WORKER_METRICS_PORT", "KAMIOI_WORKER_METRICS_HOST"}
     for path in [*ROOT.glob("kamioi_site/**/*.py"), *DOCKER.glob("*.py"), DOCKER / "entrypoint.sh"]:
         text = path.read_text()
@@ -127,7 +127,7 @@ def test_images_are_pinned():
 def test_a_pool_is_given_the_time_its_tasks_may_take():
     for queue in QUEUES:
         grace = _services()[f"worker-{queue}"]["stop_grace_period"]
-        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", grace).groups()  # type: ignore[union-attr]
+        minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", grace).groups()
         assert int(minutes or 0) * 60 + int(seconds) >= settings.CELERY_TASK_TIME_LIMIT + 30
 
 
@@ -146,11 +146,25 @@ def test_every_mounted_file_exists_or_is_made(tmp_path):
             assert secret["source"] in secrets, name
         for volume in service.get("volumes", []):
             if volume["type"] == "bind" and volume["source"].startswith("."):
-                assert (
-                    (DOCKER / volume["source"]).exists()
-                    or "prometheus" in volume["source"]
-                    or "grafana" in volume["source"]
-                ), volume
+                assert (DOCKER / volume["source"]).exists(), volume
+
+
+def test_prometheus_asks_services_that_exist_at_ports_that_answer():
+    told = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+    ports = {"web": 8000, **{f"worker-{queue}": 9808 for queue in QUEUES}}
+    asked: dict[str, Any] = {}
+    for job in told["scrape_configs"]:
+        for source in job.get("dns_sd_configs", []):
+            asked |= dict.fromkeys(source["names"], source["port"])
+            if "authorization" in job:
+                assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_token"
+    assert asked.items() >= ports.items()
+    for name in asked:
+        assert "monitoring" in _services()[name]["networks"], name
+    worker = _services()["worker-bulk"]["environment"]
+    assert worker["KAMIOI_WORKER_METRICS_PORT"] == "9808"
+    assert worker["KAMIOI_WORKER_METRICS_HOST"] == "0.0.0.0"
+    assert "metrics_token" in {secret["source"] for secret in _services()["prometheus"]["secrets"]}
 
 
 def test_made_secrets_are_random_stay_and_agree(tmp_path):
@@ -161,7 +175,9 @@ def test_made_secrets_are_random_stay_and_agree(tmp_path):
         )  # fmt: skip
         text = {path.name: path.read_text() for path in tmp_path.iterdir()}
         passwords = [
-            value for name, value in text.items() if name.endswith(("_password", "_token")) or name == "secret_key"
+            value
+            for name, value in text.items()
+            if (name.endswith(("_password", "_token")) and name != "email_password") or name == "secret_key"
         ]
         assert len(set(passwords)) == len(passwords)
         assert min(map(len, passwords)) >= 48

@@ -176,7 +176,7 @@ def test_the_network_is_shut_but_for_what_is_needed(overlay):
 
     def may(direction: str, name: str) -> set[int]:
         """The ports that a pod of that name may reach, or be reached at."""
-        found = set()
+        found: set[int] = set()
         for policy in policies.values():
             if _selects(policy["spec"]["podSelector"], name):
                 for rule in policy["spec"].get(direction, []):
@@ -184,7 +184,7 @@ def test_the_network_is_shut_but_for_what_is_needed(overlay):
         return found
 
     data = {5432, 6379} if overlay == "dev" else set()
-    assert may("egress", "web") == {53, 6432, 6379, 443} | data
+    assert may("egress", "web") == {53, 6432, 6379, 443, 587} | data
     assert may("egress", "beat") == {53, 6432, 6379} | data
     assert may("egress", "migrate") == {53, 5432, 6379}
     assert may("egress", "pgbouncer") == {53, 5432} | data

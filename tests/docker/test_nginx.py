@@ -280,7 +280,10 @@ def test_static_files_come_from_the_disk_and_metrics_from_nowhere(webs):
 def test_the_log_says_what_happened_and_not_what_somebody_looked_for(webs):
     with nginx([web.port for web in webs]) as (port, place):
         ask(port, "/api/lookup/ticker?company=Secret%20Clinic", headers={"Authorization": "Bearer very-secret"})
-        text = (place / "access.log").read_text()
+        deadline = time.monotonic() + 10
+        while not (text := (place / "access.log").read_text()):  # written after the answer
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     line = json.loads(text.splitlines()[-1])
     assert line["path"] == "/api/lookup/ticker"
     assert line["client"] == "127.0.0.1"

@@ -256,7 +256,11 @@ def _traffic(port: int) -> None:
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_every_query_of_every_dashboard_has_an_answer(tmp_path: Path, subtests: Any) -> None:
     web, worker = _free_port(), _free_port()
-    environment = {"KAMIOI_WORKER_METRICS_PORT": str(worker), "METRICS_TOKEN": "t0ken-of-a-test"}
+    environment = {
+        "KAMIOI_WORKER_METRICS_PORT": str(worker),
+        "METRICS_TOKEN": "t0ken-of-a-test",
+        "TMPDIR": str(tmp_path),
+    }
     with ExitStack() as running:
         running.enter_context(_web(tmp_path, web))
         running.enter_context(celery_worker(concurrency=1, environment=environment))

@@ -1,6 +1,7 @@
 """The Content Security Policy of every answer, and nonces in the templates of packages that know none."""
 
 import re
+from typing import Any
 
 import pytest
 from django.template.loader import get_template
@@ -25,7 +26,8 @@ def test_inline_blocks_get_a_nonce(written, served):
 
 
 def test_unfold_still_writes_what_we_write_otherwise():
-    with open(get_template("admin/actions.html").origin.name) as template:  # type: ignore[union-attr]
+    found: Any = get_template("admin/actions.html")
+    with open(found.origin.name) as template:
         assert _BOUND_TEXT in template.read()
 
 

@@ -50,10 +50,10 @@ def _scrape(port: int) -> str:
 
 
 @pytest.fixture
-def worker() -> Iterator[tuple[psutil.Process, int]]:
+def worker(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
     port = _free_port()
     environment = KEYS | {
-        "KAMIOI_WORKER_METRICS_PORT": str(port), "LOG_FORMAT": "json", "PRICE_PROVIDER": "http",
+        "KAMIOI_WORKER_METRICS_PORT": str(port), "TMPDIR": str(tmp_path), "LOG_FORMAT": "json", "PRICE_PROVIDER": "http",
         "PRICE_API_URL": f"http://127.0.0.1:{_free_port()}/quotes?apikey={KEYS['PRICE_API_KEY']}", "LLM_PROVIDER": "openai",
         "LLM_BASE_URL": f"http://127.0.0.1:{_free_port()}/v1", "LLM_MODEL": "m",
     }  # fmt: skip

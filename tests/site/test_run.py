@@ -113,6 +113,11 @@ def test_a_run_starts_heals_recovers_from_a_kill_and_stops_cleanly(home):
         assert "No demo" not in first.text()
         with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/healthz", timeout=5) as reply:
             assert reply.status == 200
+        # One scrape of the web tells of the workers as well.
+        with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/metrics", timeout=30) as reply:
+            metrics = reply.read().decode()
+        for pool in ("transactions", "general"):
+            assert f'kamioi_worker_processes{{pool="{pool}"}} 2.0' in metrics
         login = (home / "demo-login.txt").read_text().split()
         assert login[-1] in first.text()
         commands = [" ".join(process.cmdline()) for process in first.family()]

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 VALID, BROKEN = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 # Who → how many valid and how many broken requests an address gets.
-ROUNDS = {"anonymous": (1, 1), "customer": (1, 1), "admin": (3, 2)}
+ROUNDS = {"anonymous": (1, 1), "customer": (1, 1), "admin": (2, 2)}
 
 
 @cache
@@ -83,7 +83,8 @@ class _TakenBack(Exception):
 
 
 def _tried(operation: Any, token: str | None, mode: GenerationMode, number: int, known: dict[str, Any] | None) -> None:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # Plain answers: what is compressed is tested elsewhere, and this transport does not unpack.
+    headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
     names = {parameter.name for parameter in operation.path_parameters}
     fixed = {name: known[name] for name in names if name in known} if known and mode is VALID else None
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 
 from tests.workers import process_environment
@@ -78,8 +79,8 @@ class _Sentry(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
+        packed = self.headers.get("Content-Encoding")
+        body = {"gzip": gzip.decompress, "br": brotli.decompress, None: bytes}[packed](body)
         self.received.append(body)
         self.send_response(200)
         self.send_header("Content-Length", "2")

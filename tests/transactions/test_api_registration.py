@@ -169,6 +169,31 @@ def test_a_forgotten_password_is_set_anew_by_mail_once_and_everybody_is_logged_o
         assert api_client().post("/api/user/auth/login", login, format="json").status_code == code
 
 
+def test_who_guessed_too_often_may_log_in_with_the_new_password(settings: Settings) -> None:
+    user, client = make_user("Ann@example.com"), api_client()
+    body = {"email": user.email, "password": "wrong"}
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        client.post("/api/user/auth/login", body, format="json")
+    body["password"] = PASSWORD
+    assert client.post("/api/user/auth/login", body, format="json").status_code == 429
+    new = {"token": password_reset_token(user), "password": "another long password"}
+    assert client.post("/api/user/auth/reset-password", new, format="json").status_code == 200
+    assert client.post("/api/user/auth/login", body | {"password": new["password"]}, format="json").status_code == 200
+
+
+def test_without_a_page_of_the_front_end_the_mail_has_the_token_alone(settings: Settings) -> None:
+    user = make_user()
+    for url in ("https://app.example.com/new", ""):
+        settings.PASSWORD_RESET_URL = url
+        send_password_reset(user.email)
+        text = str(mail.outbox[-1].body)
+        assert (f"{url}?token=" in text) is bool(url)
+        token = re.search(r"[A-Za-z0-9_-]+\.[a-z0-9]+-[a-f0-9]{32}", text)
+        assert token
+        body = {"token": token[0]}
+        assert api_client().post("/api/user/auth/verify-reset-token", body, format="json").status_code == 200
+
+
 def test_who_asks_for_a_reset_learns_nothing_about_who_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     make_user("ann@example.com")
     sent: list[Any] = []

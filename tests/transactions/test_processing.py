@@ -29,6 +29,7 @@ from transactions.models import (
     User,
 )
 from transactions.money import purchase_of
+from transactions.services import processing
 from transactions.services.ledger import ledger_verify
 from transactions.services.processing import (
     merchants_release,
@@ -388,3 +389,45 @@ def test_processing_a_set_costs_the_same_number_of_statements_whatever_its_size(
     with django_assert_max_num_queries(20):
         transactions_process()
     assert Transaction.objects.filter(status="completed").count() == 90
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchant) -> None:
+    customers = [make_user() for _ in range(4)]
+    neighbours = [make_transaction(user, amount="4.50") for user in customers for _ in range(5)]
+    poison = make_transaction(customers[0], merchant="STARBUCKS", amount="66.66")
+    more = [make_transaction(user, amount="5.50") for user in customers]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE transactions ADD CONSTRAINT no_such_amount CHECK (amount <> 66.66 OR status IN ('pending', 'failed'))"
+        )
+    try:
+        done = transactions_process()
+        assert dict(done.statuses) == {"completed": len(neighbours) + len(more), "failed": 1}
+        assert transactions_process().total == 0
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE transactions DROP CONSTRAINT no_such_amount")
+    poison.refresh_from_db()
+    assert poison.status == "failed"
+    assert poison.failure_reason.startswith("It cannot be booked: ")
+    assert "66.66" not in poison.failure_reason
+    assert list(ledger_verify()) == []
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_when_nothing_can_be_booked_it_is_no_rows_fault(starbucks: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processing, "MOST_FAILED", 2)
+    user = make_user()
+    for _ in range(6):
+        make_transaction(user)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ledger_transfers ADD CONSTRAINT nothing_goes CHECK (kind <> 'fee')")
+    try:
+        with pytest.raises(IntegrityError):
+            transactions_process()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE ledger_transfers DROP CONSTRAINT nothing_goes")
+    assert Transaction.objects.filter(status="failed").count() == 2
+    assert Transaction.objects.filter(status="pending").count() == 4

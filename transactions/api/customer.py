@@ -13,11 +13,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import JSONParser, MultiPartParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView
+from kamioi_site.api import ApiView, FileView
 from kamioi_site.conditional import ConditionalView
 from kamioi_site.streaming import csv_download
 from transactions import selectors
@@ -178,26 +177,10 @@ class GoalView(ApiView):
 
 
 # --- Files ------------------------------------------------------------------------------------------------------
-class CsvRenderer(BaseRenderer):
-    """Lets callers ask for CSV (`Accept: text/csv`, `?format=csv`); the file itself is made by the view."""
-
-    media_type, format = "text/csv", "csv"
-
-    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
-        """Nothing comes here: the view streams, and refusals are JSON."""
-        return JSONRenderer().render(data)
-
-
-class ExportView(ApiView):
+class ExportView(FileView):
     """A customer's transactions as a file."""
 
-    renderer_classes = [JSONRenderer, CsvRenderer]
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """A refusal is JSON, whatever was asked for."""
-        reply = super().handle_exception(exc)
-        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-        return reply
+    answers = ("text/csv", "csv")
 
     @extend_schema(
         parameters=FILTERS,
@@ -291,7 +274,7 @@ class DataExportView(ApiView):
         )  # fmt: skip
 
 
-class DataExportFileView(ApiView):
+class DataExportFileView(FileView):
     """The file of everything held about the caller."""
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY} | errors(401, 404), tags=["accounts"])

@@ -18,11 +18,10 @@ from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, error_body, page_limit
+from kamioi_site.api import ApiView, FileView, error_body, page_limit
 from kamioi_site.conditional import ConditionalView
 from kamioi_site.events import Event, event_source, events_response
 from kamioi_site.lockout import LogInCounter
@@ -342,27 +341,10 @@ class TaskView(ApiView):
         return Response(_task_body(_task(request, task_id)))
 
 
-class EventStreamRenderer(BaseRenderer):
-    """Lets callers ask for `text/event-stream`; the stream itself is made by the view."""
-
-    media_type = "text/event-stream"
-    format = "events"
-
-    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
-        """Nothing comes here: the view streams, and refusals are JSON."""
-        return JSONRenderer().render(data)
-
-
-class TaskEventsView(ApiView):
+class TaskEventsView(FileView):
     """How far a background task is, as it changes."""
 
-    renderer_classes = [JSONRenderer, EventStreamRenderer]
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """A refusal is JSON, whatever was asked for."""
-        reply = super().handle_exception(exc)
-        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-        return reply
+    answers = ("text/event-stream", "events")
 
     @extend_schema(
         parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.INT, OpenApiParameter.HEADER)],

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from transactions.cache import TRANSACTIONS
 from transactions.legacy.apply import Applier, MendError
 from transactions.legacy.directory import directory_build
 from transactions.legacy.source import Snapshot
@@ -36,4 +37,5 @@ def reject_mend(*, reject_id: int, row: Mapping[str, Any], by: User) -> Migratio
         run.save()
         if reject.table_name in ("transactions", "llm_mappings"):
             directory_build()
+    TRANSACTIONS.clear()
     return reject

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from axes.utils import reset as lockout_reset
 from celery import current_app
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -100,12 +101,15 @@ def password_reset_send(*, email: str) -> bool:
     user = _by_email(email)
     if user is None or not user.is_active:
         return False
-    minutes = settings.PASSWORD_RESET_TIMEOUT // 60
-    link = f"{settings.PASSWORD_RESET_URL}?{urlencode({'token': password_reset_token(user)})}"
+    minutes, token = settings.PASSWORD_RESET_TIMEOUT // 60, password_reset_token(user)
+    way = (
+        f"Choose it here within {minutes} minutes:\n{settings.PASSWORD_RESET_URL}?{urlencode({'token': token})}"
+        if settings.PASSWORD_RESET_URL
+        else f"Choose it within {minutes} minutes. You will be asked for this:\n{token}"
+    )
     send_mail(
         "Your new password for Kamioi",
-        f"Somebody, we hope you, asked for a new password for {user.email}.\n\n"
-        f"Choose it here within {minutes} minutes:\n{link}\n\n"
+        f"Somebody, we hope you, asked for a new password for {user.email}.\n\n{way}\n\n"
         "If it was not you, leave this mail alone: nothing has changed.\n",
         None,
         [user.email],
@@ -140,6 +144,7 @@ def password_reset(*, token: str, password: str) -> User:
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
     tokens_revoke(user=user)
+    lockout_reset(username=user.email.lower())  # who forgot it has guessed before
     return user
 
 

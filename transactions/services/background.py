@@ -1,7 +1,10 @@
 """Long actions that somebody asked for: claimed once, with progress, and with an outcome whatever happens.
 
 The row in `background_tasks` is the truth; a message only says "look at it". A worker that dies leaves the task
-`running` with an old heartbeat; the sweep sends it again, and the work goes on where its own state says.
+`running` with an old heartbeat; the sweep sends it again, and the work goes on where its own state says. So does a task
+whose database went away in the middle.
+
+Signs of life are written and judged by the clock of the database: a machine whose clock is wrong takes no work from others.
 """
 
 import logging
@@ -10,12 +13,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from celery import current_app
-from django.db import connection, transaction
-from django.db.models import F, Q
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from kamioi_site.broker import BROKER_ERRORS
@@ -25,11 +31,11 @@ from transactions.models import BackgroundTask, User
 
 logger = logging.getLogger(__name__)
 
-# A running task says so at least this often; one that is silent longer is taken for dead.
-SILENCE = timedelta(seconds=120)
-# A queued task whose message was lost is sent again after this time.
-UNANSWERED = timedelta(seconds=60)
 MAX_ATTEMPTS = 5
+# Tasks that one sweep sends. All that a lost broker held is sent again in minutes, and a long queue does not fill it.
+SWEEP_AT_ONCE = 1000
+# The database is away, restarts, or has no room: no fault of the task, which goes on when it is back.
+PASSING: Final = (OperationalError, InterfaceError)
 # The kind of event that streams of tasks listen to.
 EVENTS = "task"
 
@@ -69,7 +75,8 @@ def task_retry(*, task_id: UUID | str) -> bool:
 def task_run(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
     """Claim the task and run the block as it; `None` when it is done already or another worker is at it.
 
-    An error of the domain fails the task with its message. Any other error fails it too and goes on upwards.
+    An error of the domain fails the task with its message. Any other error fails it too and goes on upwards, but for a
+    database that went away: then the sweep sends the task again, `MAX_ATTEMPTS` times in all.
     """
     task = _claim(task_id)
     if task is None:
@@ -78,7 +85,13 @@ def task_run(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
     try:
         yield task
     except KamioiError as error:
-        _finish(task, BackgroundTask.Status.FAILED, error=str(error))
+        if error.passing:
+            _put_back(task, error)
+        else:
+            _finish(task, BackgroundTask.Status.FAILED, error=str(error))
+    except PASSING as error:
+        logger.warning("task %s is put back: %s", task_id, error)
+        _put_back(task, error)
     except Exception as error:
         _finish(task, BackgroundTask.Status.FAILED, error=f"unexpected: {type(error).__name__}")
         raise
@@ -87,12 +100,11 @@ def task_run(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
 
 
 def _claim(task_id: UUID | str) -> BackgroundTask | None:
-    now = timezone.now()
     free = Q(status=BackgroundTask.Status.QUEUED) | Q(
-        status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=now - SILENCE
+        status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=Now() - settings.TASK_SILENCE
     )
     claimed = BackgroundTask.objects.filter(free, pk=task_id).update(
-        status=BackgroundTask.Status.RUNNING, started_at=now, heartbeat_at=now, attempts=F("attempts") + 1
+        status=BackgroundTask.Status.RUNNING, started_at=Now(), heartbeat_at=Now(), attempts=F("attempts") + 1
     )
     if not claimed:
         return None
@@ -100,10 +112,15 @@ def _claim(task_id: UUID | str) -> BackgroundTask | None:
     return BackgroundTask.objects.get(pk=task_id)
 
 
+def _ours(task: BackgroundTask) -> QuerySet[BackgroundTask]:
+    """The row while this attempt has it. One that was taken for dead has no say any more."""
+    return BackgroundTask.objects.filter(pk=task.pk, attempts=task.attempts, finished_at=None)
+
+
 def task_heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) -> None:
     """Say how far it is; also the sign of life."""
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
-    task.save(update_fields=["progress", "total", "heartbeat_at"])
+    _ours(task).update(progress=progress, total=total, heartbeat_at=Now())
     publish(EVENTS, str(task.pk))
 
 
@@ -118,7 +135,7 @@ def task_alive(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5))
     def beat() -> None:
         try:
             while not over.wait(every.total_seconds()):
-                BackgroundTask.objects.filter(pk=task.pk).update(heartbeat_at=timezone.now(), progress=said[0])
+                _ours(task).update(heartbeat_at=Now(), progress=said[0])
         finally:
             connection.close()  # this thread's own
 
@@ -136,24 +153,44 @@ def task_alive(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5))
 
 def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
     task.status, task.error, task.finished_at = status, error, timezone.now()
-    task.save(update_fields=["status", "error", "finished_at", "progress", "total", "result"])
+    # The result and what it counts, with the outcome.
+    written = {name: getattr(task, name) for name in ("status", "error", "finished_at", "progress", "total", "result")}
+    if not _ours(task).update(**written):
+        logger.warning("task %s ended after another worker had taken it", task.pk)
+    publish(EVENTS, str(task.pk))
+
+
+def _put_back(task: BackgroundTask, error: Exception) -> None:
+    """For the sweep. When the database is still away, silence says the same a little later."""
+    try:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        _ours(task).update(status=BackgroundTask.Status.QUEUED, error=f"put back: {type(error).__name__}")
+    except DatabaseError:
+        return
     publish(EVENTS, str(task.pk))
 
 
 def background_sweep(*, now: datetime | None = None) -> int:
-    """Send what lost its message or its worker again, and give up what failed too often. Returns how many were sent."""
-    now = now or timezone.now()
+    """Send what lost its message or its worker again, and give up what failed too often. Returns how many were sent.
+
+    Args:
+        now: the time to judge by; that of the database when not given.
+    """
+    judged = Now() if now is None else Value(now)
     lost = BackgroundTask.objects.filter(
-        Q(status=BackgroundTask.Status.QUEUED, created_at__lt=now - UNANSWERED)
-        | Q(status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=now - SILENCE)
+        Q(status=BackgroundTask.Status.QUEUED, created_at__lt=judged - settings.TASK_UNANSWERED)
+        # Created by a machine whose clock runs ahead.
+        | Q(status=BackgroundTask.Status.QUEUED, created_at__gt=judged + settings.TASK_UNANSWERED)
+        | Q(status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=judged - settings.TASK_SILENCE)
     )
     hopeless = list(lost.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
     lost.filter(pk__in=hopeless).update(
-        status=BackgroundTask.Status.FAILED, error=f"given up after {MAX_ATTEMPTS} attempts", finished_at=now
+        status=BackgroundTask.Status.FAILED, error=f"given up after {MAX_ATTEMPTS} attempts", finished_at=Now()
     )
     for task_id in hopeless:
         publish(EVENTS, str(task_id))
-    tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:100])
+    tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:SWEEP_AT_ONCE])
     for task in tasks:
         task_send(task=task)
     return len(tasks)

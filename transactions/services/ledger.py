@@ -1,22 +1,21 @@
 """The books, checked: holdings, ledger and transactions must say the same, to the cent and to the share."""
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.utils import timezone
 
 from transactions.models import BackgroundTask, User
-from transactions.services.background import task_create, task_run, task_send
+from transactions.services.background import task_alive, task_create, task_run, task_send
 from transactions.sql import statement
 
 _FETCH = 1000
 LEDGER_CHECK = "verify_ledger"
-_SIGN_SECONDS = 30
+# One statement that may take hours.
+_SIGN = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def ledger_check_run(*, task_id: UUID | str) -> None:
         if task is None:
             return
         started, count, shown = time.monotonic(), 0, list[str]()
-        with _signs_of_life(task):
+        with task_alive(task=task, every=_SIGN):
             for problem in ledger_verify():
                 count += 1
                 if len(shown) < REPORTED:
@@ -80,27 +79,6 @@ def ledger_check_run(*, task_id: UUID | str) -> None:
             "is_consistent": count == 0, "problems": count, "examples": shown,
             "seconds": round(time.monotonic() - started, 3),
         }  # fmt: skip
-
-
-@contextmanager
-def _signs_of_life(task: BackgroundTask) -> Iterator[None]:
-    """The check is one statement that may take hours; a thread tells the sweep meanwhile that its worker lives."""
-    ended = threading.Event()
-
-    def tell() -> None:
-        try:
-            while not ended.wait(_SIGN_SECONDS):
-                BackgroundTask.objects.filter(pk=task.pk).update(heartbeat_at=timezone.now())
-        finally:
-            connection.close()
-
-    teller = threading.Thread(target=tell, name="ledger-check", daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        teller.join()
 
 
 def ledger_check_last() -> BackgroundTask | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -22,9 +23,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model
 from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache import caches_clear
-from kamioi_site.streaming import csv_line
+from kamioi_site.streaming import csv_line, rows_in_pages
 from transactions.cache import persons_changed
 from transactions.errors import EraseRefused
 from transactions.models import (
@@ -114,22 +117,21 @@ def person_export(*, user: User, path: Path, report: Callable[[int], None] = lam
             if table.fate == "staff":
                 continue
             columns = [field.attname for field in table.model._meta.concrete_fields if field.attname not in _SECRET]
-            rows = table.model._base_manager.filter(**{table.column: user.pk}).order_by("pk").values_list(*columns)
-            first = next(iter(rows[:1]), None)
-            if first is None:
+            rows = table.model._base_manager.filter(**{table.column: user.pk})
+            if not rows.exists():
                 continue
             with (
                 archive.open(f"{table.model._meta.db_table}.csv", "w", force_zip64=True) as raw,
                 TextIOWrapper(raw, encoding="utf-8", newline="") as text,
             ):
                 text.write(csv_line(columns))
-                for row in rows.iterator(chunk_size=_CHUNK):
+                for row in rows_in_pages(rows, columns, order=("pk",), size=_CHUNK):
                     text.write(csv_line(row))
                     written += 1
                     if written % _CHUNK == 0:
                         report(written)
         for held in StatementImport.objects.filter(user=user).order_by("pk"):
-            if held.file and held.file.storage.exists(held.file.name):
+            if held.file and held.file.storage.exists(str(held.file.name)):
                 with (
                     held.file.open("rb") as source,
                     archive.open(f"statements/{held.pk}-{Path(held.filename).name}", "w") as out,
@@ -199,6 +201,8 @@ def _erase_account(user: User) -> int:
     for field in User._meta.concrete_fields:
         if field.get_internal_type() in ("CharField", "TextField", "EmailField") and field.name not in harmless:
             setattr(user, field.attname, None if field.null else "")
+    for attempts in (AccessAttempt, AccessFailureLog, AccessLog):  # they name people by their e-mail
+        attempts.objects.filter(username__iexact=user.email).delete()
     user.email = f"erased-{user.pk}@erased.invalid"
     user.set_unusable_password()
     user.is_active = user.round_up_enabled = user.marketing_agreed = False
@@ -241,7 +245,7 @@ def _erase_statements(user: User) -> int:
 
 
 def _deletion(held: StatementImport) -> Callable[[], None]:
-    storage, name = held.file.storage, held.file.name
+    storage, name = held.file.storage, str(held.file.name)
     return lambda: storage.delete(name)
 
 
@@ -264,6 +268,8 @@ person_table(Goal, "deleted")
 person_table(UserSetting, "deleted")
 person_table(IdempotencyKey, "deleted")
 person_table(ApiToken, "deleted")
+person_table(TOTPDevice, "deleted")
+person_table(StaticDevice, "deleted")
 person_table(AuditEvent, "staff")
 person_table(LogEntry, "staff")
 person_table(MigrationReject, "staff", column="resolved_by_id")

@@ -4,6 +4,8 @@ The state is in PostgreSQL alone. A worker takes advisory locks on user buckets 
 their pending rows with one statement (`sql/book_pending.sql`) and commits; so two workers never see the same rows,
 a worker killed at any moment leaves either everything or nothing of its set, and running twice finds nothing to do.
 Messages only wake workers: a lost one is made good by `sweep_stuck`.
+A row that the database refuses to book is found by halving its set, and ends as `failed` with the reason: it holds up nobody
+else.
 """
 
 import logging
@@ -17,7 +19,7 @@ from functools import partial
 
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 from redis import RedisError
 
@@ -45,6 +47,10 @@ BUCKETS_A_SET = 16
 RELEASE_BATCH = 5000
 # A wake-up that nobody answered in this time was lost; the next one is sent again.
 WAKE_SECONDS = 10
+# What the database says to a row that cannot be booked. Other errors are nobody's row's fault.
+ROW_ERRORS = (DataError, IntegrityError)
+# So many rows at most end as failed in one run. When more cannot be booked, it is not the rows: the run stops with the error.
+MOST_FAILED = 50
 # The generation of every cached read of the review queue.
 REVIEW_QUEUE = "llm:queue"
 
@@ -73,7 +79,7 @@ def transactions_process(*, deadline: float | None = None, now: datetime | None 
     done = Processed()
     if legacy_in_charge():  # during the migration, before the cut-over
         return done
-    while _set_book(ALL_BUCKETS, done, now=now):
+    while _set_or_rows_book(ALL_BUCKETS, done, now=now):
         if deadline is not None and time.monotonic() >= deadline:
             break
     return done
@@ -86,12 +92,87 @@ def transaction_process(*, transaction_id: int) -> Processed:
     if user_id is None or legacy_in_charge():
         return done
     while Transaction.objects.filter(pk=transaction_id, user_id=user_id, status=Transaction.Status.PENDING).exists():
-        _set_book([user_id % USER_BUCKETS], done, wait=True)
+        _set_or_rows_book([user_id % USER_BUCKETS], done, wait=True)
     return done
 
 
-def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | None = None, wait: bool = False) -> int:
-    """Lock, book and commit one set. Returns how many rows moved; 0 when nothing could be locked."""
+def _set_or_rows_book(
+    candidates: Sequence[int], done: Processed, *, now: datetime | None = None, wait: bool = False
+) -> int:
+    """Book one set; when a row of it cannot be booked, the rest of it and that one apart. Returns how many rows moved."""
+    held: list[int] = []
+    try:
+        return _set_book(candidates, done, now=now, wait=wait, held=held)
+    except ROW_ERRORS as error:
+        logger.warning("a set cannot be booked as one: %s", _reason(error))
+        return sum(_bucket_book_around(bucket, done, now=now) for bucket in held)
+
+
+def _bucket_book_around(bucket: int, done: Processed, *, now: datetime | None) -> int:
+    """Book what is pending in the bucket, in ever smaller sets before a row that cannot be booked, and fail that row."""
+    size, moved = settings.PROCESS_BATCH_SIZE, 0
+    while True:
+        try:
+            booked = _set_book([bucket], done, now=now, wait=True, size=size)
+        except ROW_ERRORS as error:
+            if size > 1:
+                size = -(-size // 8)
+                continue
+            if done.statuses[Transaction.Status.FAILED] >= MOST_FAILED:
+                raise
+            booked = _first_fail(bucket, error, done, now=now)
+        moved += booked
+        if booked < size:
+            return moved
+        size = min(size * 2, settings.PROCESS_BATCH_SIZE)
+
+
+def _first_fail(bucket: int, error: Exception, done: Processed, *, now: datetime | None) -> int:
+    """End the first pending row of the bucket as failed, if it still cannot be booked. Returns 1, or 0 when none waits."""
+    now = now or timezone.now()
+    with transaction.atomic(), connection.cursor() as cursor:
+        _buckets_lock(cursor, [bucket])
+        try:  # somebody else may have booked the row that failed, and another one stands first
+            with transaction.atomic():
+                return _set_book([bucket], done, now=now, wait=True, size=1)
+        except ROW_ERRORS as again:
+            error = again
+        cursor.execute(
+            statement("fail_first"),
+            {"bucket": bucket, "reason": f"It cannot be booked: {_reason(error)}"[:255], "now": now},
+        )
+        found = cursor.fetchone()
+    if found is None:
+        return 0
+    transaction_id, user_id = found
+    logger.error("transaction %s cannot be booked: %s", transaction_id, _reason(error))
+    done.statuses[Transaction.Status.FAILED] += 1
+    TRANSACTIONS.labels(Transaction.Status.FAILED).inc()
+    customers_changed([user_id])
+    return 1
+
+
+def _reason(error: Exception) -> str:
+    """What the database said, without the row's values, which stand in its detail."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return str(getattr(diagnosis, "message_primary", None) or type(error).__name__)
+
+
+def _set_book(
+    candidates: Sequence[int],
+    done: Processed,
+    *,
+    now: datetime | None = None,
+    wait: bool = False,
+    size: int | None = None,
+    held: list[int] | None = None,
+) -> int:
+    """Lock, book and commit one set. Returns how many rows moved; 0 when nothing could be locked.
+
+    Args:
+        size: rows of the set; `PROCESS_BATCH_SIZE` when not given.
+        held: the buckets that were locked are added to it.
+    """
     now = now or timezone.now()
     fee = platform_fee()
     market_open = market_is_open(now)
@@ -108,13 +189,15 @@ def _set_book(candidates: Sequence[int], done: Processed, *, now: datetime | Non
             buckets = [row[0] for row in cursor.fetchall()]
         if not buckets:
             return 0
+        if held is not None:
+            held.extend(buckets)
         cursor.execute("SELECT EXISTS (SELECT FROM orders WHERE status = 'queued')")
         any_orders = cursor.fetchone()[0]
         cursor.execute(
             statement("book_pending"),
             {
                 "buckets": buckets,
-                "per_bucket": -(-settings.PROCESS_BATCH_SIZE // len(buckets)),
+                "per_bucket": -(-(size or settings.PROCESS_BATCH_SIZE) // len(buckets)),
                 "now": now,
                 "oldest_price": now - settings.PRICE_MAX_AGE,
                 "platform_fee": fee,
@@ -297,14 +380,15 @@ def orders_execute(*, now: datetime | None = None) -> int:
 
 def stuck_sweep() -> None:
     """Make good what a lost message or a killed worker left behind. Cheap when there is nothing to do."""
+    if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
+        processing_wake(priority=Transaction.Priority.BULK)
+    background_sweep()
+    # Last: it moves rows itself, and what goes wrong there must keep nothing else from being sent.
     decided = Merchant.objects.filter(
         waiting_count__gt=0, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
     )
     if keys := list(decided.values_list("merchant_key", flat=True)[:1000]):
         merchants_release(merchant_keys=keys)
-    if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
-        processing_wake(priority=Transaction.Priority.BULK)
-    background_sweep()
 
 
 def processing_wake(*, priority: int) -> None:

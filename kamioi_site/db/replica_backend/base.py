@@ -32,13 +32,13 @@ class DatabaseWrapper(psqlextra.DatabaseWrapper):
         """A cursor that does not fall back: its failures are raised."""
         self._alone = True
         try:
-            return super()._cursor()
+            return super()._cursor()  # type: ignore[misc]  # the stubs leave it out
         finally:
             self._alone = False
 
     def _cursor(self, name: str | None = None) -> Any:
         try:
-            return super()._cursor(name)
+            return super()._cursor(name)  # type: ignore[misc]
         except (OperationalError, InterfaceError) as error:
             if not self.give_up(error):
                 raise

@@ -1,0 +1,85 @@
+"""Bytes a row of every table that grows with use, indexes included, in a database that the real statements filled.
+
+Purchases are processed by the real service: their ledger entries, holdings and notifications are what it writes, and the
+rows were updated the way they are in production. `ours` is what one purchase weighs all told. VACUUM has run, as
+autovacuum does.
+"""
+
+import argparse
+
+from benchmarks import common
+
+# Mappings with the texts and reasons of real proposals' length.
+_MAPPINGS = """
+    INSERT INTO llm_mappings (merchant_name, merchant_key, ticker, category, confidence, status, admin_approved,
+        ai_processed, company_name, source, user_id, ai_model_version, ai_reasoning, ai_auto_approved, ai_processing_ms,
+        ai_decided_at, created_at)
+    SELECT 'MERCHANT NAME ' || n || ' SEATTLE WA', 'MERCHANT NAME ' || n, CASE WHEN n % 3 > 0 THEN 'T' || n % 200 END,
+        'Food and Drink', 0.9 + (n % 90) / 1000.0, 'approved', n % 10 > 0, true, 'Company ' || n % 200, 'matcher', 1 + n % 2000,
+        'matcher-3', 'The name is a brand of the company; nothing else is called so.', n % 10 > 0, 12, now(), now()
+    FROM generate_series(1, %(rows)s) AS n
+"""
+_KEYS = """
+    INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date)
+    SELECT user_id, md5(id::text)::uuid || '.1', id, date FROM transactions
+"""
+_SIZES = """
+    SELECT sum(pg_total_relation_size(member)), sum(pg_relation_size(member))
+    FROM (SELECT relid AS member FROM pg_partition_tree(%s::regclass) UNION SELECT %s::regclass) AS members
+"""
+_PER_PURCHASE = ("transactions", "transaction_keys", "ledger_transfers", "notifications")
+_OTHERS = ("llm_mappings", "merchants", "holdings", "users")
+
+
+def _position() -> int:
+    """Bytes of write-ahead log ever written."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_lsn() - '0/0'")
+        return int(cursor.fetchone()[0])
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    arguments = parser.parse_args()
+
+    common.fresh_database("kamioi_bench_row_sizes")
+    common.seed_directory()
+    common.seed_pending(arguments.rows)
+
+    from django.db import connection
+
+    from transactions.services.processing import transactions_process
+
+    before = _position()
+    while transactions_process().total:
+        pass
+    log = _position() - before
+    sizes: dict[str, dict[str, float]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_MAPPINGS.replace(" % ", " %% "), {"rows": arguments.rows})
+        cursor.execute(_KEYS)
+        for table in (*_PER_PURCHASE, *_OTHERS):
+            cursor.execute(f"VACUUM ANALYZE {table}")
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            (rows,) = cursor.fetchone()
+            cursor.execute(_SIZES, [table, table])
+            whole, heap = map(int, cursor.fetchone())
+            sizes[table] = {
+                "rows": rows, "per_purchase": round(rows / arguments.rows, 2),
+                "bytes": round(whole / rows), "heap_bytes": round(heap / rows),
+            }  # fmt: skip
+            print(table, sizes[table], flush=True)
+    total = sum(sizes[table]["bytes"] * sizes[table]["per_purchase"] for table in _PER_PURCHASE)
+    common.drop_database("kamioi_bench_row_sizes")
+    common.report(
+        benchmark="row_sizes", ours=round(total), unit="bytes a purchase, indexes included",
+        tables={table: found["bytes"] for table, found in sizes.items()}, wal_bytes=round(log / arguments.rows), rows=arguments.rows,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
