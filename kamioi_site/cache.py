@@ -199,7 +199,7 @@ class CacheFamily:
         Raises:
             Exception: whatever `compute` raises; it is not cached.
         """
-        return self.look(**parts).get(compute)
+        return self._look(parts).get(compute)
 
     def look(self, *, also: str = "", **parts: object) -> "Look":
         """What is known of these parts, by one question to Redis: their version, and the value where there is one.
@@ -207,6 +207,9 @@ class CacheFamily:
         Args:
             also: another generation that the caller wants to know.
         """
+        return self._look(parts, also)
+
+    def _look(self, parts: dict[str, object], also: str = "") -> "Look":
         place = self._place(parts)
         if _process.unheard:
             _bump([])
@@ -218,7 +221,7 @@ class CacheFamily:
 
     def version(self, **parts: object) -> str | None:
         """What changes whenever the values of these parts are voided; None while Redis is away."""
-        return self.look(**parts).version
+        return self._look(parts).version
 
     def _got(self, look: "Look", compute: Callable[[], T]) -> T:
         place, found, generations = look.place, look.found, look.generations

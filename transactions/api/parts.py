@@ -64,7 +64,8 @@ class KeptView(ConditionalView):
         """Say that the answer may be kept."""
         reply = super().finalize_response(request, response, *args, **kwargs)
         if request.method == "GET" and reply.status_code == status.HTTP_200_OK and self.may_be_kept(request):
-            answer_keep(request._request, user_id=request.user.pk, expires_at=request.auth.expires_at)
+            token = cast("ApiToken", request.auth)
+            answer_keep(request._request, user_id=token.user_id, expires_at=token.expires_at)
         return reply
 
     def may_be_kept(self, request: Request) -> bool:
