@@ -155,6 +155,10 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+answer_generations: Final[list[str]] = ["answers"]
+"""Templates (of `{user_id}`) of the generations that void the whole answers kept for a customer, see `kamioi_site.front`."""
+
+
 class CacheFamily:
     """Cached reads of one kind: a template of keys, a lifetime, and the generation that voids them.
 
@@ -171,6 +175,11 @@ class CacheFamily:
         self.generation = template if generation is None else generation
         self.stale = ttl if stale is None else stale
         _families[template] = self
+
+    @property
+    def own_generation(self) -> str:
+        """The generation that voids every value of the family."""
+        return _of_family(self)
 
     @cached_property
     def shape(self) -> re.Pattern[str]:
@@ -190,7 +199,7 @@ class CacheFamily:
         Raises:
             Exception: whatever `compute` raises; it is not cached.
         """
-        return self.look(**parts).get(compute)
+        return self._look(parts).get(compute)
 
     def look(self, *, also: str = "", **parts: object) -> "Look":
         """What is known of these parts, by one question to Redis: their version, and the value where there is one.
@@ -198,18 +207,21 @@ class CacheFamily:
         Args:
             also: another generation that the caller wants to know.
         """
+        return self._look(parts, also)
+
+    def _look(self, parts: dict[str, object], also: str = "") -> "Look":
         place = self._place(parts)
         if _process.unheard:
             _bump([])
         try:
-            found, generations, other = self._read(place, _generation_key(also) if also else "")
+            found, generations, other = self._read(place, generation_key(also) if also else "")
         except RedisError:
             return Look(self, place, None, None)
         return Look(self, place, found, generations, other)
 
     def version(self, **parts: object) -> str | None:
         """What changes whenever the values of these parts are voided; None while Redis is away."""
-        return self.look(**parts).version
+        return self._look(parts).version
 
     def _got(self, look: "Look", compute: Callable[[], T]) -> T:
         place, found, generations = look.place, look.found, look.generations
@@ -228,7 +240,7 @@ class CacheFamily:
 
     def _place(self, parts: dict[str, object]) -> "_Place":
         return _Place(
-            self.key(**parts), _generation_key(_filled(self.generation, parts)), _generation_key(_of_family(self))
+            self.key(**parts), generation_key(_filled(self.generation, parts)), generation_key(_of_family(self))
         )
 
     def invalidate(self, **parts: object) -> None:
@@ -388,6 +400,11 @@ def caches_clear() -> None:
     generations_bump([_of_family(family) for family in families()])
 
 
+def bumps_unheard() -> bool:
+    """Whether Redis has yet to hear of an invalidation of this process."""
+    return bool(_process.unheard)
+
+
 def _bump(names: Sequence[str]) -> None:
     with _process.lock:
         unheard, _process.unheard = _process.unheard, set()
@@ -403,7 +420,7 @@ def _bump(names: Sequence[str]) -> None:
 def _remove(names: Sequence[str]) -> None:
     client = _client()
     for start in range(0, len(names), _BUMPS_AT_ONCE):
-        client.unlink(*(_generation_key(name) for name in names[start : start + _BUMPS_AT_ONCE]))
+        client.unlink(*(generation_key(name) for name in names[start : start + _BUMPS_AT_ONCE]))
 
 
 # --- What the pages and the metrics show --------------------------------------------------------------------------
@@ -572,7 +589,8 @@ def _part(value: object) -> str:
     return text if len(text) <= _LONG_PART else sha256(text.encode()).hexdigest()
 
 
-def _generation_key(name: str) -> str:
+def generation_key(name: str) -> str:
+    """Where the present name of a generation stands in Redis."""
     return f"{PREFIX}generation:{name}"
 
 

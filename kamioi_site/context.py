@@ -97,17 +97,34 @@ def _enter(request: HttpRequest) -> tuple[list[tuple[ContextVar[Any], Token[Any]
 
 def _leave(request: HttpRequest, response: HttpResponseBase, began: float) -> HttpResponseBase:
     response.headers[HEADER] = _request_id.get()
-    milliseconds = round((time.perf_counter() - began) * 1000, 1)
-    route = route_of(request)
-    access.log(
-        logging.DEBUG if route in _QUIET_ROUTES else logging.INFO,
-        "%s %s %d %.0f ms", request.method, request.path, response.status_code, milliseconds,
-        extra={
-            "method": request.method, "route": route, "status": response.status_code, "ms": milliseconds,
-            "client": request.META.get("REMOTE_ADDR", ""),
-        },
+    _line(
+        method=request.method or "", path=request.path, route=route_of(request), status=response.status_code,
+        milliseconds=round((time.perf_counter() - began) * 1000, 1), client=request.META.get("REMOTE_ADDR", ""),
     )  # fmt: skip
     return response
+
+
+def _line(*, method: str, path: str, route: str, status: int, milliseconds: float, client: str) -> None:
+    level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
+    if access.isEnabledFor(level):
+        access.log(
+            level, "%s %s %d %.0f ms", method, path, status, milliseconds,
+            extra={"method": method, "route": route, "status": status, "ms": milliseconds, "client": client},
+        )  # fmt: skip
+
+
+def answered_in_front(
+    *, given_id: str, user_id: int, route: str, path: str, status: int, milliseconds: float, client: str
+) -> str:
+    """Write the line of a GET that never came to Django. Returns the request's id, which its answer carries."""
+    identity = given_id if _SANE.fullmatch(given_id) else uuid.uuid4().hex
+    tokens = _request_id.set(identity), _sender_id.set(user_id)
+    try:
+        _line(method="GET", path=path, route=route, status=status, milliseconds=milliseconds, client=client)
+    finally:
+        _request_id.reset(tokens[0])
+        _sender_id.reset(tokens[1])
+    return identity
 
 
 @signals.before_task_publish.connect(weak=False)

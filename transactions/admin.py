@@ -154,7 +154,9 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
         guarded = self.admin_site.admin_view
         return [
             path("<int:pk>/export/", guarded(self.export_view), name="transactions_user_export"),
-            path("<int:pk>/export/<uuid:task_id>/", guarded(self.export_file_view), name="transactions_user_export_file"),
+            path(
+                "<int:pk>/export/<uuid:task_id>/", guarded(self.export_file_view), name="transactions_user_export_file"
+            ),
             path("<int:pk>/erase/", guarded(self.erase_view), name="transactions_user_erase"),
             *super().get_urls(),
         ]
@@ -242,7 +244,7 @@ class ApiTokenAdmin(HistoryAdmin):
         if not request.user.has_perm("transactions.change_apitoken"):
             messages.error(request, "You may not revoke tokens.")
             return
-        count = tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+        count = ApiToken.objects.filter(pk__in=tokens.values("pk")).revoke()
         messages.success(request, f"{count} tokens revoked.")
 
 

@@ -5,9 +5,9 @@ says so with `customers_changed`. Nobody else's lists are touched.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from kamioi_site.cache import CacheFamily, generations_bump
+from kamioi_site.cache import CacheFamily, answer_generations, generation_bump, generations_bump
 
 _GENERATION: Final = "transactions:user:{user_id}"
 
@@ -18,3 +18,48 @@ TRANSACTIONS: Final = CacheFamily("transactions:user:{user_id}:{page}", ttl=300,
 def customers_changed(user_ids: Iterable[int]) -> None:
     """These customers' transactions changed, or change with this database transaction."""
     generations_bump(_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
+
+
+# --- Whole answers (`kamioi_site.front`) ------------------------------------------------------------------------
+READS_GENERATION: Final = "legacy:reads"
+"""Bumped whenever the flag changes that says who is answered from the legacy system's file."""
+_PERSON: Final = "person:{user_id}"
+
+answer_generations.extend(
+    [
+        _GENERATION,
+        _PERSON,
+        TRANSACTIONS.own_generation.replace("{", "{{").replace("}", "}}"),  # a name, not a template
+        READS_GENERATION,
+    ]
+)
+
+
+def persons_changed(user_ids: Iterable[int]) -> None:
+    """These people's rights changed, or change with this database transaction: an account closed, a token revoked, a role given.
+
+    Saved models say so by themselves; whoever writes to `users` or `api_tokens` in another way calls this.
+    """
+    generations_bump(_PERSON.format(user_id=user_id) for user_id in set(user_ids))
+
+
+def person_saved(sender: Any, instance: Any, created: bool = False, **_: Any) -> None:
+    """A user was saved or deleted."""
+    if not created:
+        persons_changed([instance.pk])
+
+
+def token_saved(sender: Any, instance: Any, created: bool = False, **_: Any) -> None:
+    """A token was changed or deleted; a new one voids nothing."""
+    if not created:
+        persons_changed([instance.user_id])
+
+
+def roles_changed(sender: Any, instance: Any, reverse: bool, pk_set: set[int] | None, **_: Any) -> None:
+    """Groups or permissions were given to people, or taken from them."""
+    if not reverse:
+        persons_changed([instance.pk])
+    elif pk_set is not None:
+        persons_changed(pk_set)
+    else:  # everybody's, who they were is not said
+        generation_bump(answer_generations[0])

@@ -11,19 +11,21 @@ from typing import Any, cast
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase, QueryDict
+from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView
+from kamioi_site.api import ApiView, RateLimit
 from kamioi_site.cache import Look
 from kamioi_site.conditional import ConditionalView
+from kamioi_site.front import answer_keep
 from kamioi_site.rendering import json_bytes
 from transactions.api import serializers as shapes
-from transactions.cache import TRANSACTIONS
-from transactions.legacy.reads import READS_GENERATION, reads_from_kamioi
-from transactions.models import User
+from transactions.cache import READS_GENERATION, TRANSACTIONS
+from transactions.legacy.reads import reads_from_kamioi
+from transactions.models import ApiToken, User
 from transactions.services.idempotency import key_answer, key_claim
 
 _KEY = re.compile(r"[\x20-\x7e]{1,100}")
@@ -53,7 +55,30 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
-class TransactionsView(ConditionalView):
+class KeptView(ConditionalView):
+    """Base of views whose GET changes only with the caller's transactions: asked again, it may be answered in front of Django."""
+
+    def finalize_response(  # type: ignore[override]  # as in ConditionalView
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Say that the answer may be kept."""
+        reply = super().finalize_response(request, response, *args, **kwargs)
+        if request.method == "GET" and reply.status_code == status.HTTP_200_OK and self.may_be_kept(request):
+            token = cast("ApiToken", request.auth)
+            answer_keep(request._request, user_id=token.user_id, expires_at=token.expires_at)
+        return reply
+
+    def may_be_kept(self, request: Request) -> bool:
+        """Only a customer's own: what staff see is followed by the audit trail and by networks."""
+        return (
+            isinstance(request.auth, ApiToken)
+            and not caller(request).is_staff
+            and self.rate_scope is None
+            and self.throttle_classes == [RateLimit]
+        )
+
+
+class TransactionsView(KeptView):
     """Base of views whose GET changes only with the caller's transactions: rendered once for each page while none of them does.
 
     Who is still answered from the legacy system's file is answered anew: nobody tells when that changes.
@@ -85,6 +110,10 @@ class TransactionsView(ConditionalView):
 
         text = rendered() if self._look is None else self._look.get(rendered)
         return HttpResponse(text, content_type=JSONRenderer.media_type)
+
+    def may_be_kept(self, request: Request) -> bool:
+        """Not what the legacy system's file says."""
+        return self.is_ours and super().may_be_kept(request)
 
     @property
     def is_ours(self) -> bool:

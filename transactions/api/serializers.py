@@ -59,7 +59,10 @@ class LogInInput(serializers.Serializer[Any]):
     email = serializers.CharField(max_length=254)
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
     otp = serializers.CharField(
-        max_length=20, required=False, allow_blank=True, help_text="Code of the authenticator app, for staff who have one."
+        max_length=20,
+        required=False,
+        allow_blank=True,
+        help_text="Code of the authenticator app, for staff who have one.",
     )
 
 

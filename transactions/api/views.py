@@ -33,6 +33,7 @@ from transactions.api.authentication import log_in, token_revoke
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.parts import (
     IdempotentView,
+    KeptView,
     TransactionsView,
     caller,
     checked,
@@ -299,7 +300,7 @@ def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int)
     return {"data": rows, "next_cursor": next_cursor, "has_more": next_cursor is not None}
 
 
-class TransactionDetailView(ConditionalView):
+class TransactionDetailView(KeptView):
     """One transaction."""
 
     @extend_schema(responses={200: shapes.TransactionDetailOutput} | errors(401, 404), tags=["transactions"])

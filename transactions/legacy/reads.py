@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models.signals import m2m_changed, post_delete, post_save
@@ -18,6 +18,7 @@ from waffle import get_waffle_flag_model
 
 from kamioi_site.cache import generation_bump
 from kamioi_site.errors import KamioiError
+from transactions.cache import READS_GENERATION
 from transactions.legacy import rules
 from transactions.legacy.state import READS_FLAG, state_read
 from transactions.models import Notification, Transaction, User
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-READS_GENERATION: Final = "legacy:reads"
-"""Bumped whenever the flag changes."""
 _no_flag_under: str | None = None
 
 

@@ -7,7 +7,7 @@ at each purchase; the amounts themselves are computed by `transactions.money` an
 import hashlib
 import secrets
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -15,6 +15,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+from transactions.cache import persons_changed
 
 
 class UserManager(BaseUserManager["User"]):
@@ -87,7 +89,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
-    erased_at = models.DateTimeField(null=True, editable=False, help_text="When everything that told who it is was taken out.")
+    erased_at = models.DateTimeField(
+        null=True, editable=False, help_text="When everything that told who it is was taken out."
+    )
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -113,7 +117,9 @@ class User(AbstractBaseUser, PermissionsMixin):
 class UserSetting(models.Model):
     """A preference of a front end, kept for it as it was sent. What Kamioi itself acts upon is a column of `User`."""
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="settings")
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="settings"
+    )
     setting_key = models.CharField(max_length=64)
     setting_value = models.JSONField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -127,6 +133,18 @@ class UserSetting(models.Model):
         return self.setting_key
 
 
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    """Tokens."""
+
+    def revoke(self) -> int:
+        """End them now; those that ended before keep their time. Returns how many ended."""
+        live = self.filter(revoked_at=None)
+        owners = set(live.values_list("user_id", flat=True))
+        count = live.update(revoked_at=timezone.now())
+        persons_changed(owners)
+        return count
+
+
 class ApiToken(models.Model):
     """A bearer token of the API: only its SHA-256 is stored; it expires and can be revoked."""
 
@@ -135,6 +153,8 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiTokenQuerySet.as_manager()
 
     class Meta:
         db_table = "api_tokens"
@@ -148,7 +168,7 @@ class ApiToken(models.Model):
         return hashlib.sha256(token.encode()).hexdigest()
 
     @classmethod
-    def issue(cls, *, user: User, now: datetime | None = None) -> tuple[Self, str]:
+    def issue(cls, *, user: User, now: datetime | None = None) -> tuple["ApiToken", str]:
         """A new token for the user: the row, and the text that only the caller will ever see."""
         token = secrets.token_urlsafe(32)
         now = now or timezone.now()

@@ -165,7 +165,7 @@ def tokens_revoke(*, user: User, keep: ApiToken | None = None) -> int:
     tokens = ApiToken.objects.filter(user=user, revoked_at=None)
     if keep is not None:
         tokens = tokens.exclude(pk=keep.pk)
-    return tokens.update(revoked_at=timezone.now())
+    return tokens.revoke()
 
 
 # --- Profile and preferences ------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from typing import Any
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, connection, transaction
-from django.utils import timezone
 
+from transactions.cache import persons_changed
 from transactions.errors import PersonRefused
 from transactions.models import (
     ApiToken,
@@ -48,7 +48,7 @@ def person_change(*, user_id: int, changes: Mapping[str, Any], by: User) -> User
     person.full_clean(exclude=["password"])
     person.save(update_fields=[*changes, "updated_at"])
     if not person.is_active:
-        ApiToken.objects.filter(user=person, revoked_at=None).update(revoked_at=timezone.now())
+        ApiToken.objects.filter(user=person).revoke()
     if said:
         _logged(person, by, CHANGE, "; ".join(said))
     return person
@@ -95,6 +95,7 @@ def _delete(person: User, by: User) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM users WHERE id = %s", [person.pk])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    persons_changed([person.pk])
 
 
 def _logged(person: User, by: User, flag: int, message: str) -> None:

@@ -28,6 +28,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache import caches_clear
 from kamioi_site.streaming import csv_line, rows_in_pages
+from transactions.cache import persons_changed
 from transactions.errors import EraseRefused
 from transactions.models import (
     ApiToken,
@@ -331,7 +332,8 @@ def erase_request(*, person: User, by: User, reason: str) -> BackgroundTask:
     with transaction.atomic():
         # Nothing new may come in meanwhile.
         User.objects.filter(pk=person.pk).update(is_active=False)
-        ApiToken.objects.filter(user=person, revoked_at=None).update(revoked_at=timezone.now())
+        ApiToken.objects.filter(user=person).revoke()
+        persons_changed([person.pk])
         task = task_create(name="erase_person", user=by, arguments={"user_id": person.pk, "reason": reason[:500]})
         task_send(task=task)
     return task
