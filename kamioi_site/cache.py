@@ -201,20 +201,20 @@ class CacheFamily:
         """
         return self.look(**parts).get(compute)
 
-    def look(self, *, also: str = "", **parts: object) -> "Look":
-        """What is known of these parts, by one question to Redis: their version, and the value where there is one.
+    def look(self, **parts: object) -> "Look":
+        """What is known of these parts, by one question to Redis: their version, and the value where there is one."""
+        return self.look_also("", **parts)
 
-        Args:
-            also: another generation that the caller wants to know.
-        """
+    def look_also(self, other: str, /, **parts: object) -> "Look":
+        """As `look`, with the present name of another generation in `also`; "" for none."""
         place = self._place(parts)
         if _process.unheard:
             _bump([])
         try:
-            found, generations, other = self._read(place, generation_key(also) if also else "")
+            found, generations, also = self._read(place, generation_key(other) if other else "")
         except RedisError:
             return Look(self, place, None, None)
-        return Look(self, place, found, generations, other)
+        return Look(self, place, found, generations, also)
 
     def version(self, **parts: object) -> str | None:
         """What changes whenever the values of these parts are voided; None while Redis is away."""

@@ -25,12 +25,14 @@ READS_GENERATION: Final = "legacy:reads"
 """Bumped whenever the flag changes that says who is answered from the legacy system's file."""
 _PERSON: Final = "person:{user_id}"
 
-answer_generations += [
-    _GENERATION,
-    _PERSON,
-    TRANSACTIONS.own_generation.replace("{", "{{").replace("}", "}}"),  # a name, not a template
-    READS_GENERATION,
-]
+answer_generations.extend(
+    [
+        _GENERATION,
+        _PERSON,
+        TRANSACTIONS.own_generation.replace("{", "{{").replace("}", "}}"),  # a name, not a template
+        READS_GENERATION,
+    ]
+)
 
 
 def persons_changed(user_ids: Iterable[int]) -> None:

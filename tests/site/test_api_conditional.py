@@ -148,7 +148,7 @@ def test_the_flag_of_the_migration_is_seen_at_once_whoever_looked_before(monkeyp
     with CaptureQueriesContext(connection) as queries:
         client.get("/api/user/transactions")
     assert not [query for query in queries if "waffle" in query["sql"]]
-    flag = Flag.objects.create(name=READS_FLAG, everyone=False)
+    flag: Any = Flag.objects.create(name=READS_FLAG, everyone=False)
     client.get("/api/user/transactions")
     flag.users.add(user)
     flag.everyone = None

@@ -7,7 +7,7 @@ at each purchase; the amounts themselves are computed by `transactions.money` an
 import hashlib
 import secrets
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -168,7 +168,7 @@ class ApiToken(models.Model):
         return hashlib.sha256(token.encode()).hexdigest()
 
     @classmethod
-    def issue(cls, *, user: User, now: datetime | None = None) -> tuple[Self, str]:
+    def issue(cls, *, user: User, now: datetime | None = None) -> tuple["ApiToken", str]:
         """A new token for the user: the row, and the text that only the caller will ever see."""
         token = secrets.token_urlsafe(32)
         now = now or timezone.now()
