@@ -189,11 +189,13 @@ def _first_limit(found: Samples, slow_at: float | None) -> str:
     return f"{what}, after {at:.0f} s"
 
 
-def _slow_at(history: Path) -> float | None:
-    """When (seconds) p95 of all answers was over the limit for the first time."""
+def _slow_at(history: Path, *, after: float) -> float | None:
+    """When (seconds) p95 of the last seconds' answers was over the limit for the first time, everybody having come in."""
     with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
         rows = [row for row in csv.DictReader(history.open()) if row["Name"] == "Aggregated"]
         for row in rows:
+            if float(row["Timestamp"]) - float(rows[0]["Timestamp"]) < after:
+                continue
             if row["95%"] not in {"N/A", ""} and float(row["95%"]) > LIMIT_MS and int(row["Total Request Count"]) > 50:
                 return float(row["Timestamp"]) - float(rows[0]["Timestamp"])
     return None
@@ -318,7 +320,7 @@ def _measure(home: Path, told: argparse.Namespace) -> tuple[dict[str, Any], str]
         "rate": round(stored / told.seconds), "drained_after": drained, "books_wrong": books,
         "wait_p95": round(waits[int(len(waits) * 0.95)], 1) if waits else 0, "wait_most": round(max(waits, default=0), 1),
         "messages_most": max(found.messages, default=0), "machine": _mean(found.machine),
-        "first_limit": _first_limit(found, _slow_at(home / "load_stats_history.csv")),
+        "first_limit": _first_limit(found, _slow_at(home / "load_stats_history.csv", after=told.seconds / 10)),
         "processors_by_group": {
             group: (_mean(shares[1:]), round(max(shares[1:], default=0), 2))
             for group, shares in sorted(found.groups.items(), key=lambda item: -sum(item[1]))

@@ -44,7 +44,8 @@ class Scheduler(DatabaseScheduler):
             logger.warning("the clock has gone back by %.0f seconds", self._seen - now)
             self.sync()
             self._schedule = self.all_as_schedule()
-            self._heap, self._heap_invalidated = [], True
+            self._heap: list[Any] = []
+            self._heap_invalidated = True
             self._last_full_sync = datetime.now()  # noqa: DTZ005  # compared with such a one
         self._seen = now
         return float(super().tick(*args, **kwargs))

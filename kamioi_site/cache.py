@@ -199,26 +199,29 @@ class CacheFamily:
         Raises:
             Exception: whatever `compute` raises; it is not cached.
         """
-        return self.look(**parts).get(compute)
+        return self._look(parts).get(compute)
 
-    def look(self, **parts: object) -> "Look":
-        """What is known of these parts, by one question to Redis: their version, and the value where there is one."""
-        return self.look_also("", **parts)
+    def look(self, *, also: str = "", **parts: object) -> "Look":
+        """What is known of these parts, by one question to Redis: their version, and the value where there is one.
 
-    def look_also(self, other: str, /, **parts: object) -> "Look":
-        """As `look`, with the present name of another generation in `also`; "" for none."""
+        Args:
+            also: another generation that the caller wants to know.
+        """
+        return self._look(parts, also)
+
+    def _look(self, parts: dict[str, object], also: str = "") -> "Look":
         place = self._place(parts)
         if _process.unheard:
             _bump([])
         try:
-            found, generations, also = self._read(place, generation_key(other) if other else "")
+            found, generations, other = self._read(place, generation_key(also) if also else "")
         except RedisError:
             return Look(self, place, None, None)
-        return Look(self, place, found, generations, also)
+        return Look(self, place, found, generations, other)
 
     def version(self, **parts: object) -> str | None:
         """What changes whenever the values of these parts are voided; None while Redis is away."""
-        return self.look(**parts).version
+        return self._look(parts).version
 
     def _got(self, look: "Look", compute: Callable[[], T]) -> T:
         place, found, generations = look.place, look.found, look.generations

@@ -9,18 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kamioi_site.supervisor import TOKEN
-from tests.chaos.house import House
+from tests.chaos.house import House, Verdict
 from tests.cluster import ROOT
 from tests.workers import wait_until
 
 Strike = Callable[[House], Any]
+# A sweep every two seconds and short patience with the dead, where a test cannot wait for minutes.
+HURRIED = {"TASK_SILENCE_SECONDS": "10", "TASK_UNANSWERED_SECONDS": "4"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,27 @@ class Fault:
     rounds: int = 3
     quick: bool = False
     seconds: float = 120.0
+
+
+def strike(house: House, fault: Fault, *, rounds: int, at_least: float, calm: float) -> Verdict:
+    """Strike so many times, each time until the cluster is well again; then judge."""
+    before = house.judge(fault.name, struck=0, recovery=0)
+    recovery = 0.0
+    for _ in range(rounds):
+        began = time.monotonic()
+        held = fault.strike(house)
+        if fault.heal is not None:
+            time.sleep(fault.hold)
+            fault.heal(house, held)
+            began = time.monotonic()
+        recovery = max(recovery, house.watch(began, at_least=at_least, calm=calm, seconds=fault.seconds))
+    with house.pause():
+        house.drain(seconds=fault.seconds)
+        verdict = house.judge(fault.name, struck=rounds, recovery=recovery)
+    fields = asdict(verdict)
+    for name in ("accepted", "tasks", "failed_tasks", "failures"):
+        fields[name] -= getattr(before, name)
+    return Verdict(**fields)
 
 
 def _kill(name: str) -> Strike:
@@ -112,7 +135,7 @@ def _garbage(house: House) -> None:
 
 def _poisoned_row(house: House) -> None:
     """A purchase that the database refuses to book, whoever tries: its neighbours must not wait for it."""
-    if not house.sql("SELECT FROM pg_constraint WHERE conname = 'chaos_poison'"):
+    if not house.sql("SELECT 1 FROM pg_constraint WHERE conname = 'chaos_poison'"):
         house.sql("ALTER TABLE notifications ADD CONSTRAINT chaos_poison CHECK (message NOT LIKE '%#6666%') NOT VALID")
     for _ in range(3):
         house.purchase(2 + random.randrange(60), f"purchase-{os.urandom(4).hex()}", shop="SHOPA #6666")

@@ -12,6 +12,7 @@ the time from the strike to the last moment it was not.
 """
 
 import contextlib
+import copy
 import hashlib
 import http.client
 import json
@@ -180,6 +181,8 @@ class House:
                 "INSERT INTO api_tokens (user_id, digest, created_at, expires_at) VALUES (%s, %s, now(), now() + interval '1 day')",
                 (user, hashed),
             )
+        # It would stop the approvals of our shops, which no catalogue knows.
+        self.sql("UPDATE django_celery_beat_periodictask SET enabled = false WHERE name = 'recheck_directory'")
         if sweep_seconds:
             self.sql(
                 """
@@ -194,7 +197,7 @@ class House:
             )
 
     # --- Load ----------------------------------------------------------------------------------------------------
-    def start_load(self, *, threads: int = 4, pause: float = 0.05) -> None:
+    def start_load(self, *, threads: int = 3, pause: float = 0.1) -> None:
         """Purchases, now and then a statement and a run of the queue."""
         for number in range(threads):
             thread = threading.Thread(target=self._drive, args=(random.Random(number), pause), daemon=True)
@@ -399,7 +402,8 @@ class House:
     # --- Judging ---------------------------------------------------------------------------------------------------
     def judge(self, fault: str, *, struck: int, recovery: float) -> Verdict:
         """Look at everything since the cluster was started."""
-        sent = self.sent
+        with self._lock:  # the load goes on
+            sent = copy.deepcopy(self.sent)
         stored = dict(self.sql("SELECT id, status FROM transactions WHERE source = 'api'"))
         bookings = dict(
             self.sql("SELECT transaction_id, count(*) FROM ledger_transfers WHERE kind = 'purchase' GROUP BY 1")

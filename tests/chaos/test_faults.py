@@ -4,42 +4,17 @@ A bounded part runs with every `make test`, on a small cluster; the whole by `ma
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import FAULTS, QUICK, Fault, disk_freed, disk_full, small_disk
-from tests.chaos.house import House, Verdict, furnished_house
+from tests.chaos.faults import FAULTS, HURRIED, QUICK, Fault, strike
+from tests.chaos.house import House, furnished_house
 from tests.chaos.model import model_server
 from tests.docker.servers import program
 
 Record = Callable[[str, object], None]
-# A sweep every two seconds and short patience with the dead, where a test cannot wait for minutes.
-HURRIED = {"TASK_SILENCE_SECONDS": "10", "TASK_UNANSWERED_SECONDS": "4"}
-
-
-def strike(house: House, fault: Fault, *, rounds: int, at_least: float, calm: float) -> Verdict:
-    """Strike so many times, each time until the cluster is well again; then judge."""
-    before = house.judge(fault.name, struck=0, recovery=0)
-    recovery = 0.0
-    for _ in range(rounds):
-        began = time.monotonic()
-        held = fault.strike(house)
-        if fault.heal is not None:
-            time.sleep(fault.hold)
-            fault.heal(house, held)
-            began = time.monotonic()
-        recovery = max(recovery, house.watch(began, at_least=at_least, calm=calm, seconds=fault.seconds))
-    with house.pause():
-        house.drain(seconds=fault.seconds)
-        verdict = house.judge(fault.name, struck=rounds, recovery=recovery)
-    fields = asdict(verdict)
-    for name in ("accepted", "tasks", "failed_tasks", "failures"):
-        fields[name] -= getattr(before, name)
-    return Verdict(**fields)
 
 
 # --- The bounded part -------------------------------------------------------------------------------------------
@@ -89,15 +64,3 @@ def test_the_cluster_gets_over(house: House, fault: Fault, record_property: Reco
     record_property("chaos", asdict(verdict))
     assert verdict.problems == []
     assert verdict.accepted > 0
-
-
-@pytest.mark.chaos
-def test_a_disk_that_is_full(tmp_path: Path, record_property: Record) -> None:
-    fault = Fault("a full disk of PostgreSQL for 10 s", disk_full, heal=disk_freed, hold=10, seconds=240)
-    with (
-        small_disk(tmp_path / "disk", 1200) as disk,
-        furnished_house(disk, "--small", "--without=replica", sweep_seconds=2, **HURRIED) as house,
-    ):
-        verdict = strike(house, fault, rounds=2, at_least=4, calm=3)
-    record_property("chaos", asdict(verdict))
-    assert verdict.problems == []

@@ -63,10 +63,9 @@ class KeptView(ConditionalView):
     ) -> HttpResponseBase:
         """Say that the answer may be kept."""
         reply = super().finalize_response(request, response, *args, **kwargs)
-        if request.method != "GET" or reply.status_code != status.HTTP_200_OK or not self.may_be_kept(request):
-            return reply
-        token: Any = request.auth
-        answer_keep(request._request, user_id=token.user_id, expires_at=token.expires_at)
+        if request.method == "GET" and reply.status_code == status.HTTP_200_OK and self.may_be_kept(request):
+            token = cast("ApiToken", request.auth)
+            answer_keep(request._request, user_id=token.user_id, expires_at=token.expires_at)
         return reply
 
     def may_be_kept(self, request: Request) -> bool:
@@ -96,7 +95,7 @@ class TransactionsView(KeptView):
         as late as by the cache.
         """
         user = caller(request)
-        look = TRANSACTIONS.look_also(READS_GENERATION, user_id=user.pk, page=self.page(request))
+        look = TRANSACTIONS.look(also=READS_GENERATION, user_id=user.pk, page=self.page(request))
         if not reads_from_kamioi(user, generation=look.also):
             return None
         self._look = look
