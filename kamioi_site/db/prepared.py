@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import NotSupportedError, connection
 
 _MOST: Final = 64
@@ -22,7 +21,7 @@ _prepared: "weakref.WeakKeyDictionary[Any, dict[str, str]]" = weakref.WeakKeyDic
 def prepared(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
     """A cursor that has run the statement; `%s` stands for each parameter, and no other percent sign is in the text."""
     with connection.cursor() as cursor:
-        name = "" if settings.PGBOUNCER else _name(cursor, sql, len(parameters))
+        name = "" if connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] else _name(cursor, sql, len(parameters))
         if not name:
             cursor.execute(sql, parameters)
             yield cursor

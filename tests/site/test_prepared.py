@@ -3,7 +3,6 @@
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
 
 from kamioi_site.db.prepared import prepared
 
@@ -23,8 +22,8 @@ def test_a_statement_is_prepared_once_and_run_with_the_values_of_each_call() -> 
     assert [query["sql"].split(" ")[0] for query in queries] == ["EXECUTE", "EXECUTE"]
 
 
-def test_behind_pgbouncer_nothing_is_left_in_a_session(settings: Settings) -> None:
-    settings.PGBOUNCER = True
+def test_behind_pgbouncer_nothing_is_left_in_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
     with CaptureQueriesContext(connection) as queries:
         assert _sum(5, 6) == 11
     assert [query["sql"] for query in queries] == ["SELECT 5::int + 6::int"]

@@ -21,8 +21,11 @@ SESSION_STATE = {
     "a cursor on the server": r"\.iterator\(|chunked_cursor|WITH HOLD|\.cursor\(name|\.cursor\(\s*[\"']",
     "values of the session": r"\b(currval|lastval)\s*\(",
 }
-# The legacy migration refuses to run behind PgBouncer.
-ELSEWHERE = {"transactions/legacy/copy.py": ["a lock of the session"]}
+# Each asks first whether PgBouncer is there: the legacy migration refuses to run behind it, statements go as plain text.
+ELSEWHERE = {
+    "kamioi_site/db/prepared.py": ["a prepared statement"],
+    "transactions/legacy/copy.py": ["a lock of the session"],
+}
 # An UPDATE's SET is none of the session's.
 _UPDATE = re.compile(
     r"(UPDATE\s+(ONLY\s+)?[\w.{}\"]+(\s+(AS\s+)?\w+)?|DO\s+UPDATE|ON\s+(DELETE|UPDATE))\s+SET\s", re.IGNORECASE

@@ -160,7 +160,7 @@ def _once(
             )  # fmt: skip
         reply = handler(request, *args, **kwargs)
         if reply.status_code < 400 and isinstance(reply, Response):
-            answer = JSONRenderer().render(reply.data).decode()
+            answer = json_bytes(reply.data).decode()
             key_answer(user_id=user_id, key=key, status=reply.status_code, answer=answer)
         else:
             transaction.set_rollback(True)
