@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 _LIST = """
     SELECT id, merchant, amount::float8, date::text, category, description, round_up::float8, investable::float8,
            total_debit::float8, fee::float8, status, ticker, shares::float8, price_per_share::float8
-    FROM transactions WHERE user_id = $1 ORDER BY date DESC, id DESC LIMIT $2
+    FROM transactions WHERE user_id = $1 ORDER BY transactions.date DESC, transactions.id DESC LIMIT $2
 """
 _pool: "asyncpg.Pool[Any] | None" = None
 
