@@ -107,7 +107,7 @@ def _free_port() -> int:
 def _start_web(port: int, application: str) -> subprocess.Popen[bytes]:
     web = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "1", "-b", f"127.0.0.1:{port}",
-         "--log-level", "warning", "--backlog", "4096", "--timeout", "120", f"kamioi_site.asgi:{application}"],
+         "--log-level", "warning", "--backlog", "4096", "--timeout", "120", f"{application}"],
         cwd=common.ROOT,
         env=os.environ | {"LOG_LEVEL": "WARNING", "EVENT_STREAMS_MAX": "100000", "API_RATE_AUTHENTICATED": ""},
     )  # fmt: skip
@@ -215,8 +215,8 @@ def main() -> None:
         return
     common.fresh_database("kamioi_streams")
     common.seed_directory(users=-(-max(arguments.streams, arguments.peer) // STREAMS_A_CUSTOMER), merchants=1)
-    ours = _measure(arguments.streams, "application")
-    peer = _measure(arguments.peer, "django_application") if arguments.peer else None
+    ours = _measure(arguments.streams, "kamioi_site.asgi:application")
+    peer = _measure(arguments.peer, "benchmarks.peers.django_asgi:application") if arguments.peer else None
     figures: dict[str, Any] = {"benchmark": "streams", "ours": vars(ours), "peer": peer and vars(peer)}
     if peer:
         figures["ratio"] = round(peer.kb_a_stream / max(ours.kb_a_stream, 0.1), 1)
