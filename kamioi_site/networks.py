@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, JsonRe
 from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
-from kamioi_site.api import error_body
+from kamioi_site.errors import error_body
 
 _STAFF_API = ("/api/admin/", "/api/llm-data/")
 

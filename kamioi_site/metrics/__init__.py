@@ -12,7 +12,6 @@ Names begin with `kamioi_`. Labels are bounded: routes are templates, never path
 
 import contextlib
 import fcntl
-import ipaddress
 import os
 import struct
 import tempfile
@@ -40,6 +39,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from kamioi_site.metrics.figures import Figures, figure_group, figures_collector
+from kamioi_site.networks import address_in
 
 __all__ = [
     "EVENT_STREAMS",
@@ -126,13 +126,7 @@ def scrape_allowed(*, address: str, authorization: str, forwarded: bool) -> bool
         return True
     if forwarded:
         return False
-    try:
-        peer = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped:
-        peer = peer.ipv4_mapped
-    return any(peer in network for network in settings.METRICS_ALLOWED_NETWORKS)
+    return address_in(address, settings.METRICS_ALLOWED_NETWORKS)
 
 
 def exposition(accept: str, *, with_figures: bool = True) -> tuple[bytes, str]:
