@@ -16,7 +16,8 @@ from llm_center.api.rows import asset_row, assets_summary, mapping_row
 from llm_center.models import LlmDataAsset, LlmMapping
 from llm_center.services.maintenance import maintenance_request, queue_switch
 from llm_center.services.review import queue_totals_lately
-from transactions.api.staff import StaffView, errors, queued, staff_of
+from transactions.api.parts import caller, queued
+from transactions.api.staff import StaffView, errors
 from transactions.market import market_is_open
 from transactions.models import Transaction
 
@@ -85,7 +86,7 @@ class DashboardView(StaffView):
     @extend_schema(responses={200: shapes.DashboardOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Cached fifteen minutes, void as soon as a proposal or a decision is written; ten a minute."""
-        return Response({"success": True, "data": figures.DASHBOARD.get(dashboard_data, user_id=staff_of(request).pk)})
+        return Response({"success": True, "data": figures.DASHBOARD.get(dashboard_data, user_id=caller(request).pk)})
 
 
 class AnalyticsView(StaffView):
@@ -420,7 +421,7 @@ class SwitchView(StaffView):
     @extend_schema(request=None, responses={200: shapes.SwitchedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Let the queue run by itself, or not. Purchases of known merchants go on in any case."""
-        task = queue_switch(on=self.on, by=staff_of(request))
+        task = queue_switch(on=self.on, by=caller(request))
         figures.STAFF.clear()
         return Response(
             {
@@ -445,7 +446,7 @@ class ProcessBacklogView(StaffView):
     @extend_schema(request=None, responses={202: shapes.BatchQueuedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """202 at once; the counts of `data` are null until the task's `result` has them."""
-        task = maintenance_request(name="process_backlog", by=staff_of(request))
+        task = maintenance_request(name="process_backlog", by=caller(request))
         return queued(task, message="What is pending is being processed.", data=_NOTHING_YET)
 
 
@@ -477,7 +478,7 @@ class RebuildView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Broken indexes are rebuilt without locking, the directory is analyzed; the task's `result` names both."""
-        task = maintenance_request(name="rebuild_indexes", by=staff_of(request))
+        task = maintenance_request(name="rebuild_indexes", by=caller(request))
         return queued(task, message="Broken indexes are rebuilt, sound ones are left alone.")
 
 
@@ -489,7 +490,7 @@ class DuplicatesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.DuplicatesQueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """Takes them out of the log in the background; the task's `result` has the three counts."""
-        task = maintenance_request(name="remove_duplicates", by=staff_of(request))
+        task = maintenance_request(name="remove_duplicates", by=caller(request))
         return queued(
             task,
             message="Exact duplicates of uploaded rows are being removed; the oldest of each stays.",

@@ -14,7 +14,8 @@ from llm_center import matcher
 from llm_center.selectors import companies_found, merchants_beginning
 from llm_center.services.maintenance import maintenance_request
 from llm_center.services.review import queue_totals_lately
-from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, queued, staff_of
+from transactions.api.parts import caller, checked, queued
+from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import Transaction
 from transactions.normalise import normalise
 
@@ -198,7 +199,7 @@ class RefreshFeaturesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["llm data"])
     def post(self, request: Request) -> Response:
         """In the background; the task's `result` says what was done."""
-        task = maintenance_request(name="rebuild_indexes", by=staff_of(request))
+        task = maintenance_request(name="rebuild_indexes", by=caller(request))
         return queued(task, message="The catalogue is reloaded and the directory analyzed.", data={})
 
 

@@ -4,7 +4,6 @@ from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +15,7 @@ from kamioi_site.api import FileView
 from kamioi_site.conditional import ConditionalView
 from kamioi_site.streaming import file_download
 from transactions.api import serializers as shapes
-from transactions.api.parts import IdempotentView, caller, checked, errors
+from transactions.api.parts import IdempotentView, caller, checked, errors, queued
 
 CONTENT_TYPES = {Report.Format.PDF: "application/pdf", Report.Format.CSV: "text/csv; charset=utf-8"}
 
@@ -47,15 +46,7 @@ class StatementListView(ConditionalView, IdempotentView):
         period = period_of(checked(StatementInput(data=request.data))["period"])
         user = caller(request)
         task = report_request(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
-        return Response(
-            {
-                "success": True,
-                "task_id": task.pk,
-                "status": task.status,
-                "status_url": reverse("api-task", args=[task.pk]),
-            },
-            status=status.HTTP_202_ACCEPTED,
-        )
+        return queued(task)
 
 
 class StatementDownloadView(FileView):

@@ -20,7 +20,8 @@ from llm_center.api import serializers as shapes
 from llm_center.models import MappingImport
 from llm_center.services.mapping_imports import mappings_import, mappings_upload
 from transactions.api.authentication import QueryTokenAuthentication
-from transactions.api.staff import BODY_ERRORS, StaffView, errors, staff_of
+from transactions.api.parts import caller
+from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import BackgroundTask
 
 # Some hundred rows: read in a few tenths of a second.
@@ -40,7 +41,7 @@ class _UploadView(StaffView):
     def keep(self, request: Request, *, send: bool) -> MappingImport:
         """The file of the request, kept for its import. Raises ValidationError, MappingFileError."""
         file = _file(request)
-        return mappings_upload(filename=file.name or "mappings.csv", content=file, by=staff_of(request), send=send)
+        return mappings_upload(filename=file.name or "mappings.csv", content=file, by=caller(request), send=send)
 
 
 def _file(request: Request) -> UploadedFile:

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
-from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
@@ -35,8 +34,8 @@ from llm_center.services.mappings import (
     pending_approve_request,
     queue_run_request,
 )
-from transactions.api.parts import IdempotentView
-from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, queued, staff_of
+from transactions.api.parts import IdempotentView, caller, checked, queued
+from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.normalise import normalise
 
 
@@ -136,7 +135,7 @@ class MappingUpdateView(StaffView):
                 ticker=data["ticker"].strip().upper().replace("-", "."),
                 category=data["category"],
                 company_name=data["company_name"],
-                by=staff_of(request),
+                by=caller(request),
             )
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
@@ -152,7 +151,7 @@ class MappingDeleteView(StaffView):
     def delete(self, request: Request, mapping_id: int) -> Response:
         """Rows of uploaded files are 403, decided ones (they are history) 409."""
         try:
-            mapping_remove(mapping_id=mapping_id, by=staff_of(request))
+            mapping_remove(mapping_id=mapping_id, by=caller(request))
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response({"success": True, "message": "The proposal is gone."})
@@ -199,7 +198,7 @@ class ApprovePendingView(StaffView):
     def post(self, request: Request) -> Response:
         """In the background, with everything that holds for one approval: the task's `result` says how many and what was refused."""
         least = checked(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
-        task = pending_approve_request(min_confidence=least, by=staff_of(request))
+        task = pending_approve_request(min_confidence=least, by=caller(request))
         return queued(
             task,
             message=f"Proposals that are at least {least:.0%} sure are being approved.",
@@ -226,7 +225,7 @@ class DecideView(StaffView):
             data = {"mapping_id": mapping_id} | checked(shapes.NotesInput(data=request.data))
         decide = mapping_approve if self.approve else mapping_reject
         try:
-            done = decide(mapping_id=data["mapping_id"], by=staff_of(request), notes=data["notes"])
+            done = decide(mapping_id=data["mapping_id"], by=caller(request), notes=data["notes"])
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(self._answer(done))
@@ -269,7 +268,7 @@ class DecideManyView(StaffView):
     def post(self, request: Request) -> Response:
         """Each by itself; what is refused is named, and the others go on."""
         data = checked(shapes.ManyInput(data=request.data))
-        count, refused = mappings_decide(mapping_ids=data["mapping_ids"], approve=self.approve, by=staff_of(request))
+        count, refused = mappings_decide(mapping_ids=data["mapping_ids"], approve=self.approve, by=caller(request))
         word = "approved" if self.approve else "rejected"
         return Response(
             {"success": True, "message": f"{count} mappings {word}.", f"{word}_count": count, "refused": refused}
@@ -297,7 +296,7 @@ class SubmitView(IdempotentView):
             company_name=data["company_name"],
             confidence=(confidence / 100 if confidence > 1 else confidence).quantize(Decimal("0.0001")),
             notes=data["notes"],
-            by=staff_of(request),
+            by=caller(request),
             source=self.source,
             transaction_id=data["transaction_id"],
         )
@@ -356,16 +355,7 @@ class ProcessQueueView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """202 at once; the task says what came of it."""
-        task = queue_run_request(by=staff_of(request))
-        return Response(
-            {
-                "success": True,
-                "task_id": task.pk,
-                "status": task.status,
-                "status_url": reverse("api-task", args=[task.pk]),
-            },
-            status=status.HTTP_202_ACCEPTED,
-        )
+        return queued(queue_run_request(by=caller(request)))
 
 
 # --- Data assets ------------------------------------------------------------------------------------------------

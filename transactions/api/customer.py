@@ -22,7 +22,7 @@ from kamioi_site.streaming import csv_download
 from transactions import selectors
 from transactions.api import serializers as shapes
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import IdempotentView, TransactionsView, caller, checked, errors
+from transactions.api.parts import IdempotentView, TransactionsView, caller, checked, errors, queued, task_links
 from transactions.history import transactions_csv
 from transactions.models import BackgroundTask, StatementImport, User
 from transactions.services.customer import (
@@ -250,9 +250,7 @@ def _bank_file_body(imported: StatementImport) -> dict[str, Any]:
             "error_count": imported.rows_rejected,
             "errors": [f"Row {row.row_number}: {row.field}: {row.reason}" for row in rejects],
         },
-        "task_id": imported.task_id,
-        "status": imported.task.status,
-        "status_url": reverse("api-task", args=[imported.task_id]),
+        **task_links(imported.task),
         "rejects_url": reverse("api-task-rejects", args=[imported.task_id]),
     }
 
@@ -264,14 +262,7 @@ class DataExportView(ApiView):
     @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(401), tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Have the file made: 202; poll the task, then download it. One that is being made is not made twice."""
-        task = export_request(person=caller(request), by=caller(request))
-        return Response(
-            {
-                "success": True, "task_id": task.pk, "status": task.status,
-                "status_url": reverse("api-task", args=[task.pk]),
-            },
-            status=status.HTTP_202_ACCEPTED,
-        )  # fmt: skip
+        return queued(export_request(person=caller(request), by=caller(request)))
 
 
 class DataExportFileView(FileView):

@@ -1,4 +1,4 @@
-"""What the customer's views share: the caller, checked input, documented refusals, `Idempotency-Key`."""
+"""What the views share: the caller, checked input, documented refusals, answers for work that goes on, `Idempotency-Key`."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseBase, QueryDict
+from django.urls import reverse
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
@@ -25,7 +26,7 @@ from kamioi_site.rendering import json_bytes
 from transactions.api import serializers as shapes
 from transactions.cache import READS_GENERATION, TRANSACTIONS
 from transactions.legacy.reads import reads_from_kamioi
-from transactions.models import ApiToken, User
+from transactions.models import ApiToken, BackgroundTask, User
 from transactions.services.idempotency import key_answer, key_claim
 
 _KEY = re.compile(r"[\x20-\x7e]{1,100}")
@@ -45,6 +46,22 @@ def checked(serializer: Any) -> dict[str, Any]:
     """What the serializer makes of its input. Raises ValidationError, which names the fields."""
     serializer.is_valid(raise_exception=True)
     return cast("dict[str, Any]", serializer.validated_data)
+
+
+def task_links(task: BackgroundTask) -> dict[str, Any]:
+    """What a reader needs to follow a background task."""
+    return {"task_id": task.pk, "status": task.status, "status_url": reverse("api-task", args=[task.pk])}
+
+
+def queued(task: BackgroundTask, *, message: str = "", data: Mapping[str, Any] | None = None, **more: Any) -> Response:
+    """202: the work goes on in the background, and the task says what comes of it."""
+    body: dict[str, Any] = {"success": True}
+    if message:
+        body["message"] = message
+    body |= task_links(task) | more
+    if data is not None:
+        body["data"] = dict(data)
+    return Response(body, status=status.HTTP_202_ACCEPTED)
 
 
 def idempotency_key(request: Request) -> str:

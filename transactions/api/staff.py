@@ -1,18 +1,12 @@
-"""What every view for staff shares: who may, what it may refuse, and how it answers for work that goes on."""
+"""What every view for staff shares: who may, and what it may refuse."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from django.urls import reverse
-from rest_framework import status
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 
 from transactions.api.parts import IdempotentView
 from transactions.api.serializers import ErrorOutput
-from transactions.models import BackgroundTask, User
 
 
 class StaffMay(BasePermission):
@@ -47,29 +41,3 @@ def errors(*codes: int) -> dict[int, type[ErrorOutput]]:
 
 BODY_ERRORS = (400, 413, 415)
 """What may be wrong with any body."""
-
-
-def staff_of(request: Request) -> User:
-    """Who is calling."""
-    return cast("User", request.user)
-
-
-def checked(serializer: BaseSerializer[Any]) -> dict[str, Any]:
-    """What was sent, when it is valid; ValidationError else."""
-    serializer.is_valid(raise_exception=True)
-    return cast("dict[str, Any]", serializer.validated_data)
-
-
-def queued(task: BackgroundTask, *, message: str, data: Mapping[str, Any] | None = None, **more: Any) -> Response:
-    """202: the work goes on in the background, and the task says what comes of it."""
-    body: dict[str, Any] = {
-        "success": True,
-        "message": message,
-        "task_id": task.pk,
-        "status": task.status,
-        "status_url": reverse("api-task", args=[task.pk]),
-        **more,
-    }
-    if data is not None:
-        body["data"] = dict(data)
-    return Response(body, status=status.HTTP_202_ACCEPTED)

@@ -18,7 +18,8 @@ from rest_framework.response import Response
 from kamioi_site.api import keyset_page, page_limit
 from transactions import staff_selectors as selectors
 from transactions.api import staff_shapes as shapes
-from transactions.api.staff import BODY_ERRORS, StaffView, checked, errors, queued, staff_of
+from transactions.api.parts import caller, checked, queued
+from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.errors import EntryIsBooked
 from transactions.models import JournalEntry, Setting, User
 from transactions.money import ZERO
@@ -137,7 +138,7 @@ class ProcessSelectedView(StaffView):
     def post(self, request: Request) -> Response:
         """What the directory knows goes on its way (202, with a task); 200 where nothing does. Over a limit: 400, and nothing goes."""
         data = checked(shapes.SelectedInput(data=request.data))
-        done = selected_process(transaction_ids=data["transaction_ids"], force=data["force"], by=staff_of(request))
+        done = selected_process(transaction_ids=data["transaction_ids"], force=data["force"], by=caller(request))
         return _selected_answer(done)
 
 
@@ -155,7 +156,7 @@ class ProcessTransactionView(StaffView):
     def post(self, request: Request) -> Response:
         """As several; an unknown one is 404."""
         number = checked(shapes.OneTransactionInput(data=request.data))["transaction_id"]
-        done = selected_process(transaction_ids=[number], force=False, by=staff_of(request))
+        done = selected_process(transaction_ids=[number], force=False, by=caller(request))
         if done.count("not_found"):
             raise Http404
         return _selected_answer(done)
@@ -210,7 +211,7 @@ class SettingsView(StaffView):
     def post(self, request: Request) -> Response:
         """`{key: value, …}`, `{key, value}` or `{settings: {…} or [{key, value}, …]}`. All or none; type and description stay."""
         values = _setting_values(request.data)
-        settings_save(values=values, by=staff_of(request))
+        settings_save(values=values, by=caller(request))
         message = f"{len(values)} setting{'' if len(values) == 1 else 's'} saved."
         return Response({"success": True, "message": message, "data": self._all()})
 
@@ -299,7 +300,7 @@ class PersonView(StaffView):
     def delete(self, request: Request, user_id: int) -> Response:
         """Deleted where nothing was ever booked for the person; else the account is closed and the books stay."""
         try:
-            deleted = person_remove(user_id=user_id, by=staff_of(request))
+            deleted = person_remove(user_id=user_id, by=caller(request))
         except User.DoesNotExist as error:
             raise Http404 from error
         message = "The person is deleted." if deleted else "The account is closed; its books stay."
@@ -323,7 +324,7 @@ class PersonStatusView(StaffView):
 
 def _changed(request: Request, user_id: int, changes: dict[str, Any]) -> User:
     try:
-        return person_change(user_id=user_id, changes=changes, by=staff_of(request))
+        return person_change(user_id=user_id, changes=changes, by=caller(request))
     except User.DoesNotExist as error:
         raise Http404 from error
     except DjangoValidationError as error:
@@ -381,7 +382,7 @@ class JournalView(StaffView):
         post = data.get("status", "posted") == "posted"
         fields = {name: data.get(name, "") for name in _ENTRY_FIELDS}
         fields["entry_date"] = data.get("date") or timezone.now().date()
-        entry = entry_create(fields=fields, lines=lines, by=staff_of(request), post=post)
+        entry = entry_create(fields=fields, lines=lines, by=caller(request), post=post)
         return _entry_answer(entry, "The entry is booked." if post else "The draft is kept.", status.HTTP_201_CREATED)
 
 
@@ -422,7 +423,7 @@ class JournalEntryView(StaffView):
         row = _found(number)
         if row.entry is None:
             raise EntryIsBooked("The system booked this; it is corrected where it came from.")
-        entry = entry_remove(entry_id=row.entry.pk, by=staff_of(request))
+        entry = entry_remove(entry_id=row.entry.pk, by=caller(request))
         message = "The draft is gone." if entry is None else "The entry is reversed."
         body = (
             None
@@ -520,4 +521,4 @@ class ConsistencyView(StaffView):
     @extend_schema(request=None, responses={202: shapes.StaffQueuedOutput} | errors(), tags=["journal"])
     def post(self, request: Request) -> Response:
         """Check now, in the background; a check under way is the one."""
-        return queued(ledger_check_request(by=staff_of(request)), message="The books are being checked.")
+        return queued(ledger_check_request(by=caller(request)), message="The books are being checked.")

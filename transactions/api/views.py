@@ -39,6 +39,7 @@ from transactions.api.parts import (
     checked,
     errors,
     idempotency_key,
+    queued,
 )
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
 from transactions.history import TransactionFilter, transactions_shown
@@ -227,15 +228,7 @@ class TransactionBulkView(IdempotentView):
             task = statement_upload(
                 user=user, filename=file.name or "statement.csv", content=file, requested_by=user
             ).task
-        return Response(
-            {
-                "success": True,
-                "task_id": task.pk,
-                "status": task.status,
-                "status_url": reverse("api-task", args=[task.pk]),
-            },
-            status=status.HTTP_202_ACCEPTED,
-        )
+        return queued(task)
 
 
 def _statement_file(request: Request) -> "File[bytes]":
