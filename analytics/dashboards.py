@@ -1,8 +1,9 @@
 """The dashboards of the admin: which panels each has, and how a panel turns figures into something to look at.
 
-A panel reads its figures by one function of `analytics.selectors` or a few, and knows nothing of requests or templates.
-What it returns is plain data: figures, one chart, one table. The chart is drawn by `static/analytics/dashboards.js`, the
-table is also its CSV. Each panel is read by itself: one that fails says so and the others stand.
+A panel reads its figures by one function of `analytics.selectors` or `analytics.operations` or a few, and knows nothing of
+requests or templates. What it returns is plain data: figures, one chart, one table. The chart is drawn by
+`static/analytics/dashboards.js`, the table is also its CSV. Each panel is read by itself: one that fails says so and the
+others stand.
 """
 
 import logging
@@ -21,7 +22,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
-from analytics import selectors
+from analytics import operations, selectors
 from analytics.selectors import Period, VolumeDay, VolumeTotals
 from kamioi_site.streaming import csv_line
 from transactions.models import User
@@ -849,7 +850,7 @@ def _cost(period: Period, links: Links) -> Content:
 
 # --- Operations -------------------------------------------------------------------------------------------------------
 def _queues(period: Period, links: Links) -> Content:
-    rows = selectors.queue_depths()
+    rows = operations.queue_depths()
     return Content(
         figures=[Figure("Messages that wait", number(sum(row.waiting for row in rows)))],
         chart=Chart("hbar", [row.queue for row in rows], [Series("waiting", [float(row.waiting) for row in rows], PRIMARY)]),
@@ -859,7 +860,7 @@ def _queues(period: Period, links: Links) -> Content:
 
 
 def _workers(period: Period, links: Links) -> Content:
-    rows = selectors.workers()
+    rows = operations.workers()
     if not rows:
         return Content(empty="No worker answered. Nothing is processed until one runs.", counted_at=timezone.now())
     return Content(
@@ -881,7 +882,7 @@ def _workers(period: Period, links: Links) -> Content:
 
 
 def _failed(period: Period, links: Links) -> Content:
-    rows, now = selectors.failed_tasks(), timezone.now()
+    rows, now = operations.failed_tasks(), timezone.now()
     if not rows:
         return Content(empty="No background task has failed.", counted_at=now)
     page = links.to("transactions_backgroundtask", status="failed")
@@ -903,7 +904,7 @@ def _failed(period: Period, links: Links) -> Content:
 
 
 def _slow(period: Period, links: Links) -> Content:
-    rows, now = selectors.slow_queries(), timezone.now()
+    rows, now = operations.slow_queries(), timezone.now()
     if rows is None:
         return Content(
             empty="pg_stat_statements is not loaded in this database, so statements are not timed. To have it: "
@@ -928,7 +929,7 @@ def _slow(period: Period, links: Links) -> Content:
 
 
 def _connections(period: Period, links: Links) -> Content:
-    found, running = selectors.connections_now(), selectors.running_queries()
+    found, running = operations.connections_now(), operations.running_queries()
     tone = "bad" if found.total > 0.9 * found.maximum else "warn" if found.total > 0.7 * found.maximum else ""
     return Content(
         figures=[
@@ -950,7 +951,7 @@ def _connections(period: Period, links: Links) -> Content:
 
 
 def _cache(period: Period, links: Links) -> Content:
-    rows, now = selectors.cache_families(), timezone.now()
+    rows, now = operations.cache_families(), timezone.now()
     if not rows:
         return Content(empty="Nothing was read through the cache today, or Redis is away.", counted_at=now)
     reads, away = sum(row.reads for row in rows), sum(row.away for row in rows)
@@ -976,7 +977,7 @@ def _cache(period: Period, links: Links) -> Content:
 
 
 def _partitions(period: Period, links: Links) -> Content:
-    rows = selectors.partitions()
+    rows = operations.partitions()
     least = min((row.headroom_months for row in rows), default=0)
     stray = sum(row.default_rows for row in rows)
     return Content(
@@ -997,7 +998,7 @@ def _partitions(period: Period, links: Links) -> Content:
 
 
 def _replicas(period: Period, links: Links) -> Content:
-    rows, ours, now = selectors.replicas(), selectors.replica_of_reads(), timezone.now()
+    rows, ours, now = operations.replicas(), operations.replica_of_reads(), timezone.now()
     if not rows and ours is None:
         return Content(
             empty="No replica streams from this database. Reads of analytics go to the primary.", counted_at=now
@@ -1032,7 +1033,7 @@ def _replicas(period: Period, links: Links) -> Content:
 
 
 def _migration(period: Period, links: Links) -> Content:
-    stand, now = selectors.migration_stand(), timezone.now()
+    stand, now = operations.migration_stand(), timezone.now()
     if stand is None:
         return Content(empty="Nothing was carried over from a legacy system.", counted_at=now)
     page = links.to("transactions_migrationrun")

@@ -1,29 +1,27 @@
 """Every figure of the dashboards, of the reports' overviews and of the admin's API, as typed functions.
 
 Figures of a period come from the rollups (`analytics.models`, `migrations/sql/0001_views.sql`), whose size follows days,
-not rows. What is not in a rollup is looked at through an index, and no further than a bound that the function names.
-Everything goes over `kamioi_site.db.replica` and is given up after `STATEMENT_MILLISECONDS`: a slow answer is an error that
+not rows. Those of all time count in what writes changed since the rollups were brought up to date (`*_deltas`). What is not
+in a rollup is looked at through an index, and no further than a bound that the function names. Everything goes over
+`kamioi_site.db.replica` and is given up after `STATEMENT_MILLISECONDS`: a slow answer is an error that
 says so, never a page that hangs. Dollars are `Decimal`, days UTC.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from celery import current_app
-from django.db import transaction
 from django.utils import timezone
-from kombu.exceptions import ChannelError
 
-from kamioi_site.cache import FamilyFigures, family_figures
 from kamioi_site.db import replica
-from kamioi_site.db.partitions import PartitionStatus, partitions_status
 from llm_center.services.review import queue_totals_lately
-from transactions.legacy.state import state_read
+from transactions.models import Transaction
 from transactions.money import ZERO
+
+Status = Transaction.Status
 
 STATEMENT_MILLISECONDS: Final = 3_000
 
@@ -38,7 +36,7 @@ class Period:
     @classmethod
     def of_days(cls, days: int, *, today: date | None = None) -> "Period":
         """The last `days` days, today included."""
-        last = today or timezone.now().date()
+        last = today or utc_today()
         return cls(last - timedelta(days=days - 1), last)
 
     @property
@@ -65,20 +63,26 @@ def reading() -> Iterator[replica.BoundedCursor]:
         yield cursor
 
 
-def _rows(sql: str, **values: Any) -> list[tuple[Any, ...]]:
+def rows_read(sql: str, **values: Any) -> list[tuple[Any, ...]]:
+    """The rows of a statement, bounded in time."""
     with reading() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall()
 
 
+def utc_today() -> date:
+    """The day in UTC."""
+    return timezone.now().date()
+
+
 def rollups_counted_at() -> datetime | None:
     """When the rollups of transactions and mappings were last brought up to date; None before the first time."""
-    return _rows("SELECT max(looked_at) FROM rollup_partitions")[0][0]
+    return rows_read("SELECT max(looked_at) FROM rollup_partitions")[0][0]
 
 
 def ledger_counted_at() -> datetime | None:
     """The moment before which every booking is in the days of the ledger; None before the first count."""
-    found = _rows("SELECT counted_at FROM ledger_marks WHERE id = 1")
+    found = rows_read("SELECT counted_at FROM ledger_marks WHERE id = 1")
     return found[0][0] if found else None
 
 
@@ -175,7 +179,7 @@ def proposals_by_day(period: Period) -> list[ProposalDay]:
     """By day and status, in order of the days."""
     return [
         ProposalDay(*row)
-        for row in _rows(
+        for row in rows_read(
             "SELECT date, status, count, avg_confidence FROM llm_analytics_summary "
             "WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date, status",
             first=period.first, last=period.last,
@@ -193,7 +197,7 @@ _PROPOSALS = """
 
 def proposal_totals(period: Period) -> ProposalTotals:
     """All proposals made in the period, by what became of them."""
-    pending, approved, rejected, automatic, confidence = _rows(_PROPOSALS, first=period.first, last=period.last)[0]
+    pending, approved, rejected, automatic, confidence = rows_read(_PROPOSALS, first=period.first, last=period.last)[0]
     return ProposalTotals(int(pending), int(approved), int(rejected), int(automatic), confidence)
 
 
@@ -204,8 +208,8 @@ _AGES: Final = (
 
 def pending_by_age(*, today: date | None = None) -> list[PendingAge]:
     """Proposals that nobody decided, by how long ago they were made; all of them, whatever the period."""
-    today = today or timezone.now().date()
-    by_day = dict(_rows("SELECT day, sum(rows) FROM mapping_days WHERE status = 'pending' GROUP BY day"))
+    today = today or utc_today()
+    by_day = dict(rows_read("SELECT day, sum(rows) FROM mapping_days WHERE status = 'pending' GROUP BY day"))
     ages = []
     for words, youngest, oldest in _AGES:
         first, last = today - timedelta(days=oldest), today - timedelta(days=youngest)
@@ -224,7 +228,7 @@ _OLDEST = """
 def review_backlog() -> Backlog:
     """What waits for reviewers now."""
     merchants, count, amount = queue_totals_lately()
-    oldest = _rows(_OLDEST)
+    oldest = rows_read(_OLDEST)
     return Backlog(merchants, count, amount, oldest[0][0] if oldest else None)
 
 
@@ -242,14 +246,14 @@ _REVIEW = """
 
 def review_by_day(period: Period) -> list[ReviewDay]:
     """Decisions on merchants by day."""
-    return [ReviewDay(*row) for row in _rows(_REVIEW, first=period.first, last=period.last)]
+    return [ReviewDay(*row) for row in rows_read(_REVIEW, first=period.first, last=period.last)]
 
 
 def llm_cost_by_day(period: Period) -> list[LlmCostDay]:
     """What asking language models took, by day."""
     return [
         LlmCostDay(*row)
-        for row in _rows(
+        for row in rows_read(
             "SELECT date, calls, merchants, cost FROM analytics_llm_cost WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date",
             first=period.first, last=period.last,
         )
@@ -258,6 +262,21 @@ def llm_cost_by_day(period: Period) -> list[LlmCostDay]:
 
 _PAGES_LOOKED_AT: Final = 2_000  # of 8 kB: some fifty thousand merchants
 _SIZE = "SELECT pg_relation_size('merchants') / current_setting('block_size')::int"
+
+
+def _of_directory(counts: str) -> tuple[list[tuple[str, int]], float]:
+    """What the statement counts of the directory, and of which share of it: all where it is small, else a sample of its pages."""
+    with reading() as cursor:
+        cursor.execute(_SIZE)
+        share = min(1.0, _PAGES_LOOKED_AT / max(1, cursor.fetchone()[0]))
+        if share == 1:
+            cursor.execute(counts.format(sample=""))
+        else:  # REPEATABLE: looking again shows the same figures.
+            sample = "TABLESAMPLE SYSTEM (%(percent)s) REPEATABLE (1)"
+            cursor.execute(counts.format(sample=sample), {"percent": share * 100})
+        return cursor.fetchall(), share
+
+
 _CATEGORIES = (
     "SELECT coalesce(nullif(category, ''), 'none'), count(*) FROM merchants {sample} GROUP BY 1 ORDER BY 2 DESC, 1"
 )
@@ -265,18 +284,9 @@ _CATEGORIES = (
 
 def categories() -> Categories:
     """How the directory divides into categories: counted where it is small, estimated from a sample of its pages where not."""
-    with reading() as cursor:
-        cursor.execute(_SIZE)
-        pages = cursor.fetchone()[0]
-        if pages <= _PAGES_LOOKED_AT:
-            cursor.execute(_CATEGORIES.format(sample=""))
-            return Categories(cursor.fetchall(), None)
-        share = _PAGES_LOOKED_AT / pages
-        # REPEATABLE: looking again shows the same figures.
-        cursor.execute(
-            _CATEGORIES.format(sample="TABLESAMPLE SYSTEM (%(percent)s) REPEATABLE (1)"), {"percent": share * 100}
-        )
-        rows = cursor.fetchall()
+    rows, share = _of_directory(_CATEGORIES)
+    if share == 1:
+        return Categories(rows, None)
     return Categories([(name, round(count / share)) for name, count in rows], sum(count for _, count in rows))
 
 
@@ -343,7 +353,7 @@ def volume_by_day(period: Period) -> list[VolumeDay]:
     """By day and status, in order of the days."""
     return [
         VolumeDay(*row)
-        for row in _rows(
+        for row in rows_read(
             "SELECT date, status, transactions, amount, round_up, fee, investable FROM analytics_volume "
             "WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date, status",
             first=period.first, last=period.last,
@@ -369,14 +379,14 @@ _TICKERS = """
 
 def top_tickers(period: Period, *, most: int = 10) -> list[TickerTotal]:
     """The companies that most was invested in."""
-    return [TickerTotal(*row) for row in _rows(_TICKERS, first=period.first, last=period.last, most=most)]
+    return [TickerTotal(*row) for row in rows_read(_TICKERS, first=period.first, last=period.last, most=most)]
 
 
 def active_users_by_month(period: Period) -> list[UserMonth]:
     """For each month that the period touches: customers with a purchase in it."""
     return [
         UserMonth(*row)
-        for row in _rows(
+        for row in rows_read(
             "SELECT month, account_type, active_users, transactions FROM analytics_users "
             "WHERE month BETWEEN %(first)s AND %(last)s ORDER BY month, account_type",
             first=period.first.replace(day=1), last=period.last,
@@ -385,16 +395,6 @@ def active_users_by_month(period: Period) -> list[UserMonth]:
 
 
 # --- Finance ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class RevenueDay:
-    """Fees of what was invested on a day of purchase."""
-
-    date: date
-    transactions: int
-    fees: Decimal
-    invested: Decimal
-
-
 @dataclass(frozen=True, slots=True)
 class AccountMovement:
     """An account over a period: dollars on each side, and its balance at the end on the side where it usually stands."""
@@ -442,17 +442,6 @@ class AssetValue:
         return ZERO if self.status == "disposed" else self.cost - self.written_off
 
 
-def revenue_by_day(period: Period) -> list[RevenueDay]:
-    """Fees by day."""
-    return [
-        RevenueDay(*row)
-        for row in _rows(
-            "SELECT date, transactions, fees, invested FROM analytics_revenue WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date",
-            first=period.first, last=period.last,
-        )
-    ]  # fmt: skip
-
-
 _ACCOUNTS = """
     WITH sides AS (
         SELECT day, debit_account AS number, amount AS debit, 0.00 AS credit FROM ledger_days WHERE day <= %(last)s
@@ -472,7 +461,7 @@ _ACCOUNTS = """
 
 def accounts(period: Period) -> list[AccountMovement]:
     """Every account of the chart: its movements in the period and its balance at the end of it."""
-    return [AccountMovement(*row) for row in _rows(_ACCOUNTS, first=period.first, last=period.last)]
+    return [AccountMovement(*row) for row in rows_read(_ACCOUNTS, first=period.first, last=period.last)]
 
 
 _LEDGER = """
@@ -483,14 +472,14 @@ _LEDGER = """
 
 def ledger_by_day(period: Period) -> list[LedgerKindDay]:
     """Bookings by day and kind."""
-    return [LedgerKindDay(*row) for row in _rows(_LEDGER, first=period.first, last=period.last)]
+    return [LedgerKindDay(*row) for row in rows_read(_LEDGER, first=period.first, last=period.last)]
 
 
 def amortization_by_month(*, last: date, months: int = 12) -> list[AmortizationMonth]:
     """Charges of the last months up to the one of `last`."""
     return [
         AmortizationMonth(*row)
-        for row in _rows(
+        for row in rows_read(
             "SELECT period, count(*), sum(amount) FROM amortization_entries "
             "WHERE reversed_at IS NULL AND period BETWEEN %(first)s AND %(last)s GROUP BY period ORDER BY period",
             first=months_before(last, months - 1), last=last,
@@ -513,7 +502,7 @@ _ASSETS = """
 
 def asset_values(*, most: int = 50) -> list[AssetValue]:
     """The data assets, the dearest first."""
-    return [AssetValue(*row) for row in _rows(_ASSETS, most=most)]
+    return [AssetValue(*row) for row in rows_read(_ASSETS, most=most)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,7 +530,7 @@ def cost_by_month(*, last: date, months: int = 12) -> list[CostMonth]:
     """The last months up to the one of `last`, which bears the part of the infrastructure that it has run for."""
     return [
         CostMonth(*row)
-        for row in _rows(
+        for row in rows_read(
             "SELECT month, transactions, active_users, llm_cost, infrastructure_cost, cost, cost_per_transaction, cost_per_user "
             "FROM analytics_cost WHERE month BETWEEN %(first)s AND %(last)s ORDER BY month",
             first=months_before(last, months - 1), last=last,
@@ -549,253 +538,204 @@ def cost_by_month(*, last: date, months: int = 12) -> list[CostMonth]:
     ]  # fmt: skip
 
 
-# --- Operations -------------------------------------------------------------------------------------------------------
+# --- All of it, as of now --------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class QueueDepth:
-    """Messages that wait in a queue of the broker."""
+class MappingTotals:
+    """The whole log: rows by status, approved without a person, uploaded in files, made today; mean confidence 0 to 1."""
 
-    queue: str
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """A worker that answered: its queues, processes, tasks it has in work, tasks it has done."""
-
-    name: str
-    queues: tuple[str, ...]
-    processes: int
-    active: int
-    done: int
-
-
-@dataclass(frozen=True, slots=True)
-class FailedTask:
-    """A background task that failed."""
-
-    id: str
-    name: str
-    who: str
-    error: str
-    attempts: int
-    failed_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class SlowQuery:
-    """A statement as `pg_stat_statements` sums it up; milliseconds."""
-
-    query: str
-    calls: int
-    mean_ms: float
-    total_ms: float
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunningQuery:
-    """A statement that has been running for a while."""
-
-    query: str
-    state: str
-    seconds: float
-    waits_for: str
-
-
-@dataclass(frozen=True, slots=True)
-class Connections:
-    """Connections to the database by state, of how many there may be; and how often a block was found in its cache."""
-
-    by_state: dict[str, int]
-    maximum: int
-    cache_hit_rate: Decimal | None
+    pending: int = 0
+    approved: int = 0
+    rejected: int = 0
+    automatic: int = 0
+    bulk: int = 0
+    today: int = 0
+    confidence: Decimal | None = None
 
     @property
     def total(self) -> int:
-        """All of them."""
-        return sum(self.by_state.values())
+        """All rows."""
+        return self.pending + self.approved + self.rejected
+
+    @property
+    def automatic_rate(self) -> float | None:
+        """Percent of the decided rows that no person decided; None while nothing is decided."""
+        decided = self.approved + self.rejected
+        return round(self.automatic * 100 / decided, 2) if decided else None
+
+
+_MAPPINGS = """
+    SELECT coalesce(sum(rows) FILTER (WHERE status = 'pending'), 0), coalesce(sum(rows) FILTER (WHERE status = 'approved'), 0),
+           coalesce(sum(rows) FILTER (WHERE status = 'rejected'), 0), coalesce(sum(rows) FILTER (WHERE automatic), 0),
+           coalesce(sum(rows) FILTER (WHERE source = 'bulk'), 0), coalesce(sum(rows) FILTER (WHERE day = %(today)s), 0),
+           sum(confidence) / nullif(sum(rows), 0)
+    FROM (
+        SELECT day, status, source, automatic, rows, confidence FROM mapping_days
+        UNION ALL
+        SELECT day, status, source, automatic, rows, confidence FROM mapping_deltas
+    ) AS days
+"""
+
+
+def mapping_totals() -> MappingTotals:
+    """The log of proposals as it is now."""
+    row = rows_read(_MAPPINGS, today=utc_today())[0]
+    pending, approved, rejected, automatic, bulk, made_today = (int(count) for count in row[:6])
+    mean = None if row[6] is None else row[6].quantize(Decimal("0.0001"))
+    return MappingTotals(pending, approved, rejected, automatic, bulk, made_today, mean)
+
+
+_NEWEST: Final = 10_000
+_NEWEST_CATEGORIES = """
+    SELECT coalesce(nullif(category, ''), 'none'), count(*) FROM (
+        SELECT category FROM llm_mappings ORDER BY created_at DESC LIMIT %(most)s
+    ) AS newest GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100
+"""
+
+
+def categories_of_newest() -> dict[str, int]:
+    """How the newest ten thousand proposals divide into categories, the most frequent first."""
+    return dict(rows_read(_NEWEST_CATEGORIES, most=_NEWEST))
 
 
 @dataclass(frozen=True, slots=True)
-class StandbyState:
-    """A standby as the primary sees it."""
+class TransactionTotals:
+    """All transactions: rows by status, rows of today (by day of purchase), dollars."""
 
-    name: str
-    state: str
-    bytes_behind: int | None
-    seconds_behind: float | None
+    by_status: dict[str, int] = field(default_factory=dict)
+    today: int = 0
+    today_open: int = 0
+    round_ups: Decimal = ZERO
+    waiting: Decimal = ZERO
+    invested: Decimal = ZERO
+    fees: Decimal = ZERO
 
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return sum(self.by_status.values())
 
-@dataclass(frozen=True, slots=True)
-class MigrationStand:
-    """Where the migration from the legacy system stands; `runs` are (command, status, rows, started), the newest first."""
+    def count(self, *statuses: str) -> int:
+        """Rows of these statuses."""
+        return sum(self.by_status.get(status, 0) for status in statuses)
 
-    phase: str
-    dual_write: bool
-    error: str
-    runs: list[tuple[str, str, int, datetime]]
-
-
-_BROKER_SECONDS: Final = 1.0
-
-
-def queue_depths() -> list[QueueDepth]:
-    """What waits in each queue. Raises the broker's error when it does not answer within a second or so."""
-    names = [queue.name for queue in current_app.conf.task_queues]
-    depths = []
-    with _broker() as connection:
-        channel = connection.default_channel
-        for name in names:
-            try:
-                waiting = channel.queue_declare(name, passive=True).message_count
-            except ChannelError:  # nothing was ever sent there
-                waiting, channel = 0, connection.channel()
-            except connection.channel_errors:
-                waiting, channel = 0, connection.channel()
-            depths.append(QueueDepth(name, waiting))
-    return depths
+    @property
+    def known(self) -> int:
+        """Rows whose company is known: invested, ordered, or waiting for a price."""
+        return self.count(Status.COMPLETED, Status.MAPPED, Status.AWAITING_PRICE)
 
 
-@contextmanager
-def _broker() -> Iterator[Any]:
-    options = dict(current_app.conf.broker_transport_options or {})
-    connection = current_app.connection_for_read()
-    connection.transport_options = options | {
-        "socket_timeout": _BROKER_SECONDS,
-        "socket_connect_timeout": _BROKER_SECONDS,
-    }
-    connection.connect_timeout = _BROKER_SECONDS
-    with connection:
-        connection.ensure_connection(max_retries=1, timeout=_BROKER_SECONDS, interval_start=0, interval_step=0)
-        yield connection
+_TRANSACTIONS = """
+    SELECT status, sum(rows), coalesce(sum(rows) FILTER (WHERE day = %(today)s), 0), sum(round_up), sum(investable), sum(fee)
+    FROM (
+        SELECT day, status, rows, round_up, investable, fee FROM transaction_days
+        UNION ALL
+        SELECT day, status, rows, round_up, investable, fee FROM transaction_deltas
+    ) AS days GROUP BY status
+"""
+_OPEN: Final = {Status.PENDING, Status.NEEDS_REVIEW, Status.MAPPED, Status.AWAITING_PRICE}
 
 
-def workers(*, wait: float = 1.0) -> list[WorkerState]:
-    """Workers that answer within `wait` seconds (which is how long this takes), by name."""
-    with _broker() as connection:
-        stats = current_app.control.inspect(timeout=wait, connection=connection).stats() or {}
-        # As many answers as there are workers: nothing more to wait for.
-        asked = current_app.control.inspect(timeout=wait, connection=connection, limit=len(stats))
-        queues, active = (asked.active_queues() or {}, asked.active() or {}) if stats else ({}, {})
-    return [
-        WorkerState(
-            name=name,
-            queues=tuple(sorted(queue["name"] for queue in queues.get(name) or ())),
-            processes=len((state.get("pool") or {}).get("processes") or ()),
-            active=len(active.get(name) or ()),
-            done=sum((state.get("total") or {}).values()),
-        )
-        for name, state in sorted(stats.items())
-    ]
+def transaction_totals() -> TransactionTotals:
+    """All transactions as they are now. `waiting` are round-ups that are not invested yet."""
+    rows = rows_read(_TRANSACTIONS, today=utc_today())
+    return TransactionTotals(
+        by_status={status: int(count) for status, count, *_ in rows},
+        today=sum(int(row[2]) for row in rows),
+        today_open=sum(int(row[2]) for row in rows if row[0] == Status.PENDING),
+        round_ups=sum((row[3] for row in rows), ZERO),
+        waiting=sum((row[3] for row in rows if row[0] in _OPEN), ZERO),
+        invested=sum((row[4] for row in rows if row[0] == Status.COMPLETED), ZERO),
+        fees=sum((row[5] for row in rows if row[0] == Status.COMPLETED), ZERO),
+    )
 
 
-_TASKS_LOOKED_AT: Final = 20_000
-_FAILED = """
-    SELECT task.id::text, task.name, coalesce(users.email, ''), task.error, task.attempts, task.finished_at
-    FROM (SELECT * FROM background_tasks ORDER BY created_at DESC LIMIT %(look_at)s) AS task
-    LEFT JOIN users ON users.id = task.user_id
-    WHERE task.status = 'failed' ORDER BY task.created_at DESC LIMIT %(most)s
+# Sums by account type join every customer's months; beyond so many rows nobody waits for them.
+_MONTHS_MOST: Final = 2_000_000
+_MONTHS = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'customer_months'::regclass"
+_BY_TYPE = """
+    SELECT users.account_type, sum(months.rows) FROM (
+        SELECT user_id, rows FROM customer_months
+        UNION ALL
+        SELECT user_id, rows FROM transaction_deltas WHERE user_id IS NOT NULL
+    ) AS months JOIN users ON users.id = months.user_id GROUP BY 1
 """
 
 
-def failed_tasks(*, most: int = 20) -> list[FailedTask]:
-    """The newest failed ones, among the newest twenty thousand tasks."""
-    return [FailedTask(*row) for row in _rows(_FAILED, most=most, look_at=_TASKS_LOOKED_AT)]
-
-
-_SLOW = """
-    SELECT left(query, 500), calls, mean_exec_time, total_exec_time, rows FROM pg_stat_statements
-    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-    ORDER BY total_exec_time DESC LIMIT %(most)s
-"""
-_STATEMENTS_LOADED = """
-    SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements')
-       AND current_setting('shared_preload_libraries') LIKE '%%pg_stat_statements%%'
-"""
-
-
-def slow_queries(*, most: int = 10) -> list[SlowQuery] | None:
-    """The statements that took most time in all; None where `pg_stat_statements` is not loaded."""
-    with reading() as cursor:
-        cursor.execute(_STATEMENTS_LOADED, {})
-        if not cursor.fetchone()[0]:
-            return None
-        cursor.execute(_SLOW, {"most": most})
-        return [SlowQuery(*row) for row in cursor.fetchall()]
-
-
-_RUNNING = """
-    SELECT left(query, 300), state, extract(epoch FROM clock_timestamp() - query_start)::float, coalesce(wait_event_type, '')
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state IN ('active', 'idle in transaction')
-      AND query_start < clock_timestamp() - make_interval(secs => %(seconds)s)
-    ORDER BY query_start LIMIT %(most)s
-"""
-
-
-def running_queries(*, seconds: float = 5, most: int = 10) -> list[RunningQuery]:
-    """What has been running, or holding a transaction open, for at least this long; the longest first."""
-    return [RunningQuery(*row) for row in _rows(_RUNNING, seconds=seconds, most=most)]
-
-
-_CONNECTIONS = """
-    SELECT coalesce(state, 'background'), count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1 ORDER BY 1
-"""
-_BLOCKS = """
-    SELECT current_setting('max_connections')::int, (blks_hit::numeric / nullif(blks_hit + blks_read, 0))
-    FROM pg_stat_database WHERE datname = current_database()
-"""
-
-
-def connections_now() -> Connections:
-    """Of the database that answers reads."""
-    with reading() as cursor:
-        cursor.execute(_CONNECTIONS)
-        by_state = dict(cursor.fetchall())
-        cursor.execute(_BLOCKS)
-        maximum, rate = cursor.fetchone()
-    return Connections(by_state, maximum, rate)
-
-
-def cache_families() -> list[FamilyFigures]:
-    """What the reads of today (UTC) met, by family of cached values; the busiest first, those without a read left out."""
-    figures = [family for family in family_figures().values() if family.reads]
-    return sorted(figures, key=lambda family: -family.reads)
-
-
-def partitions() -> list[PartitionStatus]:
-    """Months made ahead, and rows that lie in a default partition (ten thousand means that many or more)."""
-    return partitions_status()
-
-
-_REPLICAS = """
-    SELECT coalesce(nullif(application_name, ''), client_addr::text, 'standby'), state,
-           pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint, extract(epoch FROM replay_lag)::float
-    FROM pg_stat_replication ORDER BY 1
-"""
-
-
-def replica_of_reads() -> replica.ReplicaState | None:
-    """The replica that reads of analytics go to; None when none is set."""
-    return replica.replica_state() if replica.replica_is_set() else None
-
-
-def replicas() -> list[StandbyState]:
-    """Standbys that stream from the primary; none where there are none."""
-    # The primary knows them, so this is asked there.
-    with transaction.atomic(), transaction.get_connection().cursor() as cursor:
-        cursor.execute(_REPLICAS)
-        return [StandbyState(*row) for row in cursor.fetchall()]
-
-
-def migration_stand(*, most: int = 5) -> MigrationStand | None:
-    """None when nothing was ever carried over."""
-    state = state_read()
-    if state is None:
+def transactions_by_account_type() -> dict[str, int] | None:
+    """Transactions by kind of account; None where there are too many customers to count them while somebody waits."""
+    if rows_read(_MONTHS)[0][0] > _MONTHS_MOST:
         return None
-    runs = _rows(
-        "SELECT command, status, rows_done, started_at FROM migration_runs ORDER BY id DESC LIMIT %(most)s", most=most
-    )
-    return MigrationStand(
-        state.phase, state.dual_write, state.error, [(command, status, rows, at) for command, status, rows, at in runs]
-    )
+    return {kind: int(count) for kind, count in rows_read(_BY_TYPE)}
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantCounts:
+    """Merchants of the directory by status; `estimated` from a sample of its pages where it is large."""
+
+    by_status: dict[str, int]
+    estimated: bool
+
+    @property
+    def total(self) -> int:
+        """All merchants."""
+        return sum(self.by_status.values())
+
+
+_MERCHANTS = "SELECT status, count(*) FROM merchants {sample} GROUP BY 1"
+
+
+def merchant_counts() -> MerchantCounts:
+    """The directory by status."""
+    counts, share = _of_directory(_MERCHANTS)
+    return MerchantCounts({status: round(count / share) for status, count in counts}, estimated=share < 1)
+
+
+_DIRECTORY_CHANGED = (
+    "SELECT max(decided_at) FROM (SELECT decided_at FROM mapping_decisions ORDER BY id DESC LIMIT 1) AS newest"
+)
+
+
+def directory_changed_at() -> datetime | None:
+    """When somebody or the matcher last decided on a merchant."""
+    return rows_read(_DIRECTORY_CHANGED)[0][0]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalls:
+    """Calls to language models of the last thirty days."""
+
+    calls: int
+    failed: int
+    merchants: int
+    seconds: float
+
+    @property
+    def error_rate(self) -> float | None:
+        """Percent that failed; None without calls."""
+        return round(self.failed * 100 / self.calls, 2) if self.calls else None
+
+    @property
+    def merchants_a_second(self) -> float | None:
+        """Merchants asked for in a second of asking; None without calls."""
+        return round(self.merchants / self.seconds, 2) if self.seconds else None
+
+
+_CALLS = """
+    SELECT count(*), count(*) FILTER (WHERE error <> ''), coalesce(sum(merchants), 0), coalesce(sum(duration_ms), 0) / 1000.0
+    FROM llm_calls WHERE started_at >= %(since)s
+"""
+
+
+def model_calls() -> ModelCalls:
+    """What asking models came to lately."""
+    calls, failed, merchants, seconds = rows_read(_CALLS, since=timezone.now() - timedelta(days=30))[0]
+    return ModelCalls(calls, failed, int(merchants), float(seconds))
+
+
+_LAST_BOOKING = "SELECT created_at FROM ledger_transfers WHERE user_id > 0 ORDER BY id DESC LIMIT 1"
+
+
+def last_booking() -> datetime | None:
+    """When something was last booked for a customer."""
+    booked = rows_read(_LAST_BOOKING)
+    return booked[0][0] if booked else None

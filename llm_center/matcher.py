@@ -289,11 +289,6 @@ def rebuild() -> None:
     _index.cache_clear()
 
 
-def warm_up() -> None:
-    """Build the index now rather than at the first proposal; workers call it at start-up."""
-    _index()
-
-
 def _proposal(brand: Brand, confidence: Decimal, method: str, reason: str) -> Proposal:
     """The proposal of a brand: its ticker, "not listed" if that is known, or only a name if nothing is."""
     if brand.ticker:

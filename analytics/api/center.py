@@ -10,16 +10,18 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from analytics import operations, selectors
 from analytics.api import figures, shapes
 from kamioi_site.cache import caches_clear, families
 from llm_center.api.rows import asset_row, assets_summary, mapping_row
 from llm_center.models import LlmDataAsset, LlmMapping
-from llm_center.services.maintenance import maintenance_request, queue_switch
+from llm_center.services.maintenance import queue_switch
 from llm_center.services.review import queue_totals_lately
 from transactions.api.parts import caller, queued
 from transactions.api.staff import StaffView, errors
 from transactions.market import market_is_open
 from transactions.models import Transaction
+from transactions.services.background import task_once
 
 Status = Transaction.Status
 _ROWS = 20
@@ -30,7 +32,7 @@ RUNS_WORK = ("transactions.change_backgroundtask",)
 # --- Figures that several screens show --------------------------------------------------------------------------
 def analytics_data() -> dict[str, Any]:
     """The cards of the LLM Center."""
-    mappings, works = figures.mapping_totals(), figures.machinery()
+    mappings, works = selectors.mapping_totals(), operations.machinery()
     return {
         "totalMappings": mappings.total,
         "dailyProcessed": mappings.today,
@@ -43,15 +45,15 @@ def analytics_data() -> dict[str, Any]:
     }
 
 
-def performance_data(mappings: figures.MappingTotals) -> dict[str, Any]:
+def performance_data(mappings: selectors.MappingTotals) -> dict[str, Any]:
     """How the models and this process do."""
-    calls = figures.model_calls()
+    calls = selectors.model_calls()
     return {
         "processing_speed": calls.merchants_a_second,
         "avg_confidence": mappings.confidence,
         "error_rate": calls.error_rate,
-        "uptime": figures.process_uptime(),
-        "memory_usage": figures.process_memory_mb(),
+        "uptime": operations.process_uptime(),
+        "memory_usage": operations.process_memory_mb(),
     }
 
 
@@ -62,7 +64,7 @@ def _newest(status: str) -> list[dict[str, Any]]:
 
 def dashboard_data() -> dict[str, Any]:
     """Everything that the dashboard shows."""
-    mappings = figures.mapping_totals()
+    mappings = selectors.mapping_totals()
     assets = [asset_row(row) for row in LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")]
     return {
         "analytics": analytics_data(),
@@ -74,7 +76,7 @@ def dashboard_data() -> dict[str, Any]:
         },
         "llm_data_assets": {"assets": assets, "summary": assets_summary(assets)},
         "performance_metrics": performance_data(mappings),
-        "category_distribution": figures.categories_of_newest(),
+        "category_distribution": selectors.categories_of_newest(),
     }
 
 
@@ -101,7 +103,7 @@ class AnalyticsView(StaffView):
     )
     def get(self, request: Request) -> Response:
         """Cached an hour, void as soon as a proposal or a decision is written."""
-        day = figures.today()
+        day = selectors.utc_today()
         wanted = request.query_params.get("date")
         if wanted and wanted != day.isoformat():
             raise ValidationError({"date": [f"Only {day} can be asked for: days before stand in the dashboards."]})
@@ -110,8 +112,8 @@ class AnalyticsView(StaffView):
 
 def _analytics() -> dict[str, Any]:
     return analytics_data() | {
-        "performanceMetrics": performance_data(figures.mapping_totals()),
-        "categoryDistribution": figures.categories_of_newest(),
+        "performanceMetrics": performance_data(selectors.mapping_totals()),
+        "categoryDistribution": selectors.categories_of_newest(),
     }
 
 
@@ -122,7 +124,7 @@ class QueueView(StaffView):
     def get(self, request: Request) -> Response:
         """Counts of the review queue and of the log, and the newest open rows of the log."""
         merchants, transactions, amount = queue_totals_lately()
-        log = figures.mapping_totals()
+        log = selectors.mapping_totals()
         pending = LlmMapping.objects.select_related("user").filter(status=LlmMapping.Status.PENDING)
         rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
         data = {
@@ -149,7 +151,7 @@ class TransactionStatsView(StaffView):
 
 
 def _transaction_stats() -> dict[str, Any]:
-    totals, works = figures.transaction_totals(), figures.machinery()
+    totals, works = selectors.transaction_totals(), operations.machinery()
     ready = totals.count(Status.MAPPED, Status.AWAITING_PRICE)
     size = totals.count(Status.PENDING, Status.NEEDS_REVIEW)
     return {
@@ -189,7 +191,7 @@ class ProcessingStatsView(StaffView):
 
 
 def _processing_stats() -> dict[str, Any]:
-    totals, works = figures.transaction_totals(), figures.machinery()
+    totals, works = selectors.transaction_totals(), operations.machinery()
     return {
         "data": {
             "pending_transactions": totals.count(Status.PENDING),
@@ -213,7 +215,7 @@ def _percent(part: int, whole: int) -> float | None:
 
 # --- Automation -------------------------------------------------------------------------------------------------
 def _realtime() -> dict[str, Any]:
-    totals, works = figures.transaction_totals(), figures.machinery()
+    totals, works = selectors.transaction_totals(), operations.machinery()
     return {
         "isConnected": works.redis,
         "processingQueue": totals.count(Status.PENDING),
@@ -229,12 +231,12 @@ def _realtime() -> dict[str, Any]:
 
 
 def _batch() -> dict[str, Any]:
-    works, mappings = figures.machinery(), figures.mapping_totals()
+    works, mappings = operations.machinery(), selectors.mapping_totals()
     return {
         "enabled": works.queue_on,
         "queueSize": queue_totals_lately()[0],
         "totalProcessed": mappings.total,
-        "processingRate": figures.model_calls().merchants_a_second,
+        "processingRate": selectors.model_calls().merchants_a_second,
         "lastBatchTime": works.queue_last_run,
     }
 
@@ -251,11 +253,11 @@ def _learning() -> dict[str, Any]:
 
 
 def _merchants() -> dict[str, Any]:
-    counts = figures.merchant_counts()
+    counts = selectors.merchant_counts()
     return {
         "totalMerchants": counts.total,
-        "cacheHitRate": figures.cache_hit_rate(),
-        "lastUpdate": figures.directory_changed_at(),
+        "cacheHitRate": operations.cache_hit_rate(),
+        "lastUpdate": selectors.directory_changed_at(),
         "estimated": counts.estimated,
     }
 
@@ -289,7 +291,7 @@ def _multi_model() -> dict[str, Any]:
 
 def _automation() -> dict[str, Any]:
     realtime, batch, learning = _realtime(), _batch(), _learning()
-    counts, limits, models = figures.merchant_counts(), figures.thresholds(), figures.models_in_use()
+    counts, limits, models = selectors.merchant_counts(), figures.thresholds(), figures.models_in_use()
     running = "running" if batch["enabled"] else "stopped"
     return {
         "realtime": {
@@ -322,7 +324,7 @@ def _automation() -> dict[str, Any]:
             "auto_approve": limits.auto_approve,
             "manual_review": Decimal(0),
             "auto_reject": None,
-            "current_avg": figures.mapping_totals().confidence,
+            "current_avg": selectors.mapping_totals().confidence,
         },
         "multiModel": {
             "enabled": len(models) > 1,
@@ -446,7 +448,7 @@ class ProcessBacklogView(StaffView):
     @extend_schema(request=None, responses={202: shapes.BatchQueuedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """202 at once; the counts of `data` are null until the task's `result` has them."""
-        task = maintenance_request(name="process_backlog", by=caller(request))
+        task = task_once(name="process_backlog", by=caller(request))
         return queued(task, message="What is pending is being processed.", data=_NOTHING_YET)
 
 
@@ -478,7 +480,7 @@ class RebuildView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Broken indexes are rebuilt without locking, the directory is analyzed; the task's `result` names both."""
-        task = maintenance_request(name="rebuild_indexes", by=caller(request))
+        task = task_once(name="rebuild_indexes", by=caller(request))
         return queued(task, message="Broken indexes are rebuilt, sound ones are left alone.")
 
 
@@ -490,13 +492,13 @@ class DuplicatesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.DuplicatesQueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """Takes them out of the log in the background; the task's `result` has the three counts."""
-        task = maintenance_request(name="remove_duplicates", by=caller(request))
+        task = task_once(name="remove_duplicates", by=caller(request))
         return queued(
             task,
             message="Exact duplicates of uploaded rows are being removed; the oldest of each stays.",
             data={
                 "duplicates_removed": None,
-                "total_mappings": figures.mapping_totals().total,
+                "total_mappings": selectors.mapping_totals().total,
                 "unique_merchants": None,
             },
         )

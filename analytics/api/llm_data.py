@@ -7,17 +7,18 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from analytics import operations, selectors
 from analytics.api import figures, shapes
 from analytics.api.center import RUNS_WORK, SEES_WORK
 from kamioi_site.cache import caches_clear, families, family_figures
 from llm_center import matcher
 from llm_center.selectors import companies_found, merchants_beginning
-from llm_center.services.maintenance import maintenance_request
 from llm_center.services.review import queue_totals_lately
 from transactions.api.parts import caller, checked, queued
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import Transaction
 from transactions.normalise import normalise
+from transactions.services.background import task_once
 
 Status = Transaction.Status
 _PASSAGES = 20
@@ -25,12 +26,12 @@ _PASSAGES = 20
 
 def system_status() -> dict[str, Any]:
     """What runs, and how large the log is."""
-    works, mappings = figures.machinery(), figures.mapping_totals()
+    works, mappings = operations.machinery(), selectors.mapping_totals()
     return {
         "system_health": "healthy" if works.redis and works.queue_on else "stopped" if works.redis else "degraded",
         "active_processes": works.open_tasks,
         "queue_size": queue_totals_lately()[0],
-        "uptime": figures.process_uptime(),
+        "uptime": operations.process_uptime(),
         "total_mappings": mappings.total,
         "approved_mappings": mappings.approved,
         "pending_mappings": mappings.pending,
@@ -40,7 +41,7 @@ def system_status() -> dict[str, Any]:
 
 def event_stats() -> dict[str, Any]:
     """Purchases are the events: all of them, those of today, those that are done."""
-    totals, works = figures.transaction_totals(), figures.machinery()
+    totals, works = selectors.transaction_totals(), operations.machinery()
     processed = totals.total - totals.count(Status.PENDING)
     failed = totals.count(Status.FAILED)
     return {
@@ -71,13 +72,13 @@ def feature_store() -> dict[str, Any]:
     """The directory is the store of patterns; nothing is kept of how customers behave."""
     read = [family.compute_ms for family in family_figures().values() if family.compute_ms is not None]
     return {
-        "merchant_patterns": figures.merchant_counts().total,
+        "merchant_patterns": selectors.merchant_counts().total,
         "user_behavior": None,
         "transaction_features": None,
-        "cache_hit_rate": figures.cache_hit_rate(),
+        "cache_hit_rate": operations.cache_hit_rate(),
         "avg_compute_time": round(sum(read) / len(read), 3) if read else None,
         "storage_efficiency": None,
-        "last_update": figures.directory_changed_at(),
+        "last_update": selectors.directory_changed_at(),
     }
 
 
@@ -199,7 +200,7 @@ class RefreshFeaturesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["llm data"])
     def post(self, request: Request) -> Response:
         """In the background; the task's `result` says what was done."""
-        task = maintenance_request(name="rebuild_indexes", by=caller(request))
+        task = task_once(name="rebuild_indexes", by=caller(request))
         return queued(task, message="The catalogue is reloaded and the directory analyzed.", data={})
 
 

@@ -330,10 +330,6 @@ def _maybe_number() -> Any:
     return _number(null=True)
 
 
-def _maybe_text() -> Any:
-    return _text(null=True)
-
-
 SystemStatusOutput = llm_data(
     "LlmDataSystemStatus",
     system_health=_text,

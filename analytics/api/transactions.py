@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api import figures
+from analytics.selectors import transaction_totals, transactions_by_account_type, utc_today
 from kamioi_site.api import PAGE_SIZE_MAX, page_limit
 from transactions import staff_selectors as selectors
 from transactions.api import staff_shapes as shapes
@@ -98,7 +99,7 @@ def _period(said: str) -> tuple[datetime | None, datetime | None]:
         days = _PERIODS[name]
         if days is None:
             return None, None
-        midnight = datetime.combine(figures.today(), time(), UTC)
+        midnight = datetime.combine(utc_today(), time(), UTC)
         return midnight - timedelta(days=days), midnight if name == "yesterday" else None
     try:
         day = date.fromisoformat(said.strip())
@@ -130,8 +131,8 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stats() -> dict[str, Any]:
-    totals = figures.transaction_totals()
-    kinds = figures.transactions_by_account_type()
+    totals = transaction_totals()
+    kinds = figures.ACCOUNT_TYPES.get(transactions_by_account_type)
 
     def of(kind: str) -> int | None:
         return None if kinds is None else kinds.get(kind, 0)

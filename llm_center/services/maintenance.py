@@ -13,7 +13,7 @@ from llm_center.models import LlmMapping
 from llm_center.services.brands import catalogue_refresh
 from llm_center.services.log import log_delete
 from transactions.models import BackgroundTask, Setting, User
-from transactions.services.background import task_create, task_send
+from transactions.services.background import task_once
 from transactions.services.settings import setting_is_on, settings_save
 
 SWITCH: Final = "queue_processing_enabled"
@@ -38,20 +38,7 @@ def queue_switch(*, on: bool, by: User) -> BackgroundTask | None:
         },
     )  # fmt: skip
     settings_save(values={SWITCH: "true" if on else "false"}, by=by)
-    return maintenance_request(name="run_llm_queue", by=by) if on else None
-
-
-def maintenance_request(*, name: str, by: User) -> BackgroundTask:
-    """Ask for one of the tasks by its name; one that waits or runs already is the one."""
-    with transaction.atomic():
-        open_ = BackgroundTask.objects.filter(
-            name=name, status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
-        ).first()
-        if open_ is not None:
-            return open_
-        task = task_create(name=name, user=by, arguments={})
-        task_send(task=task)
-    return task
+    return task_once(name="run_llm_queue", by=by) if on else None
 
 
 # --- Duplicates -------------------------------------------------------------------------------------------------

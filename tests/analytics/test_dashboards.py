@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from analytics import dashboards, selectors
+from analytics import dashboards, operations, selectors
 from analytics.dashboards import DASHBOARDS, dashboard_of, panel_show
 from analytics.models import CustomerCount, DecisionDay, LedgerDay, MappingDay, TransactionDay
 from analytics.selectors import Period
@@ -165,7 +165,7 @@ def test_a_broker_that_is_away_is_an_error_of_two_panels(staff_client, settings,
 def test_a_statement_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr(selectors, "STATEMENT_MILLISECONDS", 50)
     with pytest.raises(DatabaseError, match="statement timeout"):
-        selectors._rows("SELECT pg_sleep(5)")
+        selectors.rows_read("SELECT pg_sleep(5)")
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
@@ -397,10 +397,10 @@ def test_a_booking_that_commits_late_is_counted():
 def test_queues_are_counted_in_the_broker():
     from celery import current_app
 
-    assert {depth.queue: depth.waiting for depth in selectors.queue_depths()}["bulk"] == 0
+    assert {depth.queue: depth.waiting for depth in operations.queue_depths()}["bulk"] == 0
     for priority in (0, 6, 9):
         current_app.send_task("nobody", queue="bulk", priority=priority, ignore_result=True)
-    depths = {depth.queue: depth.waiting for depth in selectors.queue_depths()}
+    depths = {depth.queue: depth.waiting for depth in operations.queue_depths()}
     assert depths == {"ai": 0, "transactions": 0, "analytics": 0, "notifications": 0, "bulk": 3}
 
 

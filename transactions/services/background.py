@@ -45,6 +45,19 @@ def task_create(*, name: str, user: User | None, arguments: dict[str, Any]) -> B
     return BackgroundTask.objects.create(name=name, user=user, arguments=arguments)
 
 
+def task_once(*, name: str, by: User | None) -> BackgroundTask:
+    """Ask for a task that takes no arguments; one that waits or runs already is the one."""
+    with transaction.atomic():
+        open_ = BackgroundTask.objects.filter(
+            name=name, status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
+        ).first()
+        if open_ is not None:
+            return open_
+        task = task_create(name=name, user=by, arguments={})
+        task_send(task=task)
+    return task
+
+
 def task_send(*, task: BackgroundTask) -> None:
     """Send the message after this transaction commits. Without a broker the sweep sends it later."""
     transaction.on_commit(partial(_send, task.name, str(task.pk)))

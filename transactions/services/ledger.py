@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from transactions.models import BackgroundTask, User
-from transactions.services.background import task_alive, task_create, task_run, task_send
+from transactions.services.background import task_alive, task_once, task_run
 from transactions.sql import statement
 
 _FETCH = 1000
@@ -52,15 +52,7 @@ REPORTED = 100
 
 def ledger_check_request(*, by: User | None) -> BackgroundTask:
     """Check the books in the background; a check that waits or runs already is the one."""
-    with transaction.atomic():
-        open_ = BackgroundTask.objects.filter(
-            name=LEDGER_CHECK, status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
-        ).first()
-        if open_ is not None:
-            return open_
-        task = task_create(name=LEDGER_CHECK, user=by, arguments={})
-        task_send(task=task)
-    return task
+    return task_once(name=LEDGER_CHECK, by=by)
 
 
 def ledger_check_run(*, task_id: UUID | str) -> None:
