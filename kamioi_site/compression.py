@@ -15,7 +15,6 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar, cast
 
-from asgiref.sync import sync_to_async
 from compression_middleware.middleware import CompressionMiddleware as AnyCompression
 from compression_middleware.middleware import encoding_name
 from django.http import HttpRequest, StreamingHttpResponse
@@ -26,7 +25,6 @@ from zstandard import ZstdCompressor
 ResponseT = TypeVar("ResponseT", bound=HttpResponseBase)
 
 SMALLEST: Final = 1_000  # bytes
-_WORTH_A_THREAD: Final = 50_000  # bytes; fewer are compressed within a millisecond
 _SECRETS: Final = re.compile(r"/auth/")
 # What is compressed already gains nothing.
 _PACKED: Final = re.compile(r"(image/(?!svg)|video/|audio/|font/|application/(zip|gzip|pdf|vnd\.openxml))")
@@ -40,13 +38,6 @@ def uncompressed(response: ResponseT) -> ResponseT:
 
 class CompressionMiddleware(AnyCompression):
     """django-compression-middleware's, for what may be compressed."""
-
-    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        """As every middleware does it, but a thread is taken only where compressing holds up the others."""
-        response: HttpResponseBase = await self.get_response(request)
-        if len(getattr(response, "content", b"")) < _WORTH_A_THREAD:
-            return self.process_response(request, response)
-        return await sync_to_async(self.process_response)(request, response)
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """The answer, compressed where it may be and where it helps."""

@@ -9,11 +9,10 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any, cast
+from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from celery import signals
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -61,32 +60,20 @@ def user_id() -> int | None:
 class RequestContext:
     """Gives every request its id and writes one line about it: route, status, time; never its query string.
 
-    Stands first, so that everything else has the id. Works under WSGI and ASGI.
+    Stands first, so that everything else has the id.
     """
-
-    sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
-        self._async = iscoroutinefunction(get_response)
-        if self._async:
-            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer within the request's context."""
-        if self._async:
-            return self._answered(request)
         tokens, began = _enter(request)
         try:
             return _leave(request, self._get_response(request), began)
         finally:  # the thread goes on to another request
             for variable, token in tokens:
                 variable.reset(token)
-
-    async def _answered(self, request: HttpRequest) -> HttpResponseBase:
-        _, began = _enter(request)  # the context ends with this request's asyncio task
-        response = await cast("Awaitable[HttpResponseBase]", self._get_response(request))
-        return _leave(request, response, began)
 
 
 def _enter(request: HttpRequest) -> tuple[list[tuple[ContextVar[Any], Token[Any]]], float]:

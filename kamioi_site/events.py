@@ -37,16 +37,14 @@ from typing import Any, Final, Protocol
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.core.handlers.base import BaseHandler
-from django.core.signals import request_started
 from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
 from redis import RedisError
 from rest_framework.utils.encoders import JSONEncoder
 
 from kamioi_site.errors import error_body
+from kamioi_site.handler import ThreadHandler
 from kamioi_site.metrics import EVENT_STREAMS
 from kamioi_site.redis import async_redis_client, redis_client
 
@@ -373,19 +371,16 @@ class _OpeningRequest(ASGIRequest):
     """The request that asks the view whether, and from where on, a stream is granted."""
 
 
-class _Opener(BaseHandler):
-    """Runs a request through the middleware to its view, in the thread that calls."""
+class _Opener(ThreadHandler):
+    """Asks the view, in the thread that calls."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.load_middleware(is_async=False)
+    request_class = _OpeningRequest
 
-    def __call__(self, scope: Message) -> HttpResponseBase:
-        request_started.send(sender=type(self), scope=scope)
+    def open(self, scope: Message) -> HttpResponseBase:
         try:
-            set_script_prefix(settings.FORCE_SCRIPT_NAME or scope.get("root_path", "") or "/")
-            response = self.get_response(_OpeningRequest(scope, BytesIO()))
-            response.close()  # says that the request is finished
+            response, whole = self.respond(scope, BytesIO())
+            if not whole:
+                response.close()  # the request is over: what streams is ours
             return response
         finally:
             connections.close_all()
@@ -410,7 +405,7 @@ class EventStreams:
             return
         if self._opener is None:
             self._opener = _Opener()
-        response = await asyncio.get_running_loop().run_in_executor(_threads, self._opener, scope)
+        response = await asyncio.get_running_loop().run_in_executor(_threads, self._opener.open, scope)
         if not isinstance(response, EventsResponse):
             await _send_whole(send, response.status_code, _headers(response), b"".join(response))
             return

@@ -61,7 +61,7 @@ class ThreadHandler(ASGIHandler):
         except RequestAborted:
             return
         try:
-            response, whole = await _in_thread(self._respond, scope, body)
+            response, whole = await _in_thread(self.respond, scope, body)
             if whole:
                 await self.send_response(response, send)
                 return
@@ -70,7 +70,7 @@ class ThreadHandler(ASGIHandler):
         finally:
             body.close()
 
-    def _respond(self, scope: dict[str, Any], body: Any) -> tuple[HttpResponseBase, bool]:
+    def respond(self, scope: dict[str, Any], body: Any) -> tuple[HttpResponseBase, bool]:
         """The answer, and whether it is whole; then the request is over and its connections are given back."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)

@@ -5,9 +5,8 @@ answer under any Host: who asks a process itself asks by its address, which no l
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -89,14 +88,10 @@ _CHECKS: dict[str, Callable[[], str]] = {"database": _database, "redis": _redis,
 class AnyHost:
     """Lets what probes and Prometheus ask for through the check of ALLOWED_HOSTS; none of it builds an address."""
 
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer as for a host of ours."""
         if request.path in _ASKED_BY_ADDRESS and settings.ALLOWED_HOSTS:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"

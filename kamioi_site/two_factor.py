@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import django_otp
 import segno
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -153,25 +152,12 @@ def _note(user: Any, flag: int, text: str) -> None:
 class TwoFactorMiddleware:
     """Holds staff up who have yet to show a second factor, or to set one up."""
 
-    sync_capable = True
-    async_capable = True
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        self.get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """The answer, or the way to the code."""
-        if iscoroutinefunction(self):
-            return self._acall(request)
-        return (_session_is_used(request) and _held_up(request)) or self.get_response(request)
-
-    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        if _session_is_used(request) and (held := await sync_to_async(_held_up)(request)):
-            return held
-        reply: HttpResponseBase = await self.get_response(request)
-        return reply
+        return (_session_is_used(request) and _held_up(request)) or self._get_response(request)
 
 
 def _session_is_used(request: HttpRequest) -> bool:

@@ -1,10 +1,8 @@
 """The web's metrics: a middleware that counts and times requests by route, and the view that Prometheus reads."""
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Callable
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpResponseNotFound
 from django.http.response import HttpResponseBase
@@ -20,31 +18,17 @@ _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 class RequestMetrics:
     """Counts every request by method, route and status, and times it until its answer begins.
 
-    Works under WSGI and ASGI. Stands near the top, so that what other middleware answers counts as well.
+    Stands near the top, so that what other middleware answers counts as well.
     """
-
-    sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
-        self._async = iscoroutinefunction(get_response)
-        if self._async:
-            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer and count."""
-        if self._async:
-            return self._answered(request)
         began = time.perf_counter()
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = self._get_response(request)
-        _count(request, response, time.perf_counter() - began)
-        return response
-
-    async def _answered(self, request: HttpRequest) -> HttpResponseBase:
-        began = time.perf_counter()
-        with metrics.HTTP_IN_FLIGHT.track_inprogress():
-            response = await cast("Awaitable[HttpResponseBase]", self._get_response(request))
         _count(request, response, time.perf_counter() - began)
         return response
 

@@ -176,7 +176,7 @@ def test_who_has_seen_the_end_is_told_to_ask_no_more() -> None:
 
 def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     task, token = _task()
-    ask = events._Opener.__call__
+    ask = events._Opener.open
 
     def asked_and_changed(opener: Any, scope: Any) -> Any:
         response = ask(opener, scope)
@@ -184,7 +184,7 @@ def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkey
         connections.close_all()
         return response
 
-    monkeypatch.setattr(events._Opener, "__call__", asked_and_changed)
+    monkeypatch.setattr(events._Opener, "open", asked_and_changed)
 
     async def story() -> None:
         reader = _Reader(task, token)
