@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from kamioi_site.api import IdField
-from transactions.api.serializers import ErrorOutput, MessageOutput, QueuedOutput
+from transactions.api.serializers import Answer, ErrorOutput, MessageOutput, QueuedOutput
 from transactions.api.staff_shapes import StaffQueuedOutput
 
 __all__ = ["ErrorOutput", "MessageOutput", "QueuedOutput"]
@@ -51,10 +51,9 @@ class MappingPageOutput(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
 
 
-class MappingOutput(serializers.Serializer[Any]):
+class MappingOutput(Answer):
     """One row."""
 
-    success = serializers.BooleanField()
     data = MappingRowOutput()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
@@ -65,10 +64,9 @@ class LegacyMappings(serializers.Serializer[Any]):
     pagination = serializers.DictField()
 
 
-class LegacyPageOutput(serializers.Serializer[Any]):
+class LegacyPageOutput(Answer):
     """A page by number, as the legacy system has it."""
 
-    success = serializers.BooleanField()
     data = LegacyMappings()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
@@ -85,11 +83,9 @@ class NotesInput(serializers.Serializer[Any]):
     notes = serializers.CharField(required=False, allow_blank=True, max_length=500, default="")
 
 
-class DecidedOutput(serializers.Serializer[Any]):
+class DecidedOutput(MessageOutput):
     """What was decided; `task_id` is of the release of what waited."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     mapping_id = serializers.IntegerField()
     status = serializers.CharField()
     task_id = serializers.UUIDField(allow_null=True)
@@ -102,11 +98,9 @@ class ManyInput(serializers.Serializer[Any]):
     mapping_ids = serializers.ListField(child=IdField(), min_length=1, max_length=500)
 
 
-class ManyOutput(serializers.Serializer[Any]):
+class ManyOutput(MessageOutput):
     """How many, and what was refused."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     approved_count = serializers.IntegerField(required=False)
     rejected_count = serializers.IntegerField(required=False)
     refused = serializers.ListField(child=serializers.DictField())
@@ -137,10 +131,9 @@ class ReconsideredData(serializers.Serializer[Any]):
     stored = serializers.BooleanField()
 
 
-class ReconsideredOutput(serializers.Serializer[Any]):
+class ReconsideredOutput(Answer):
     """What came of a second look."""
 
-    success = serializers.BooleanField()
     data = ReconsideredData()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
@@ -179,11 +172,9 @@ class UploadedRows(serializers.Serializer[Any]):
     status = serializers.CharField()
 
 
-class UploadOutput(serializers.Serializer[Any]):
+class UploadOutput(MessageOutput):
     """A small file is read at once, a larger one in the background."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     task_id = serializers.UUIDField()
     data = UploadedRows()  # type: ignore[assignment]  # the name is part of the documented shape
 
@@ -196,11 +187,9 @@ class UploadJob(serializers.Serializer[Any]):
     method = serializers.CharField()
 
 
-class FastUploadOutput(serializers.Serializer[Any]):
+class FastUploadOutput(MessageOutput):
     """The file is kept and read in the background."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     task_id = serializers.UUIDField()
     data = UploadJob()  # type: ignore[assignment]  # the name is part of the documented shape
 
@@ -221,10 +210,9 @@ class UploadProgress(serializers.Serializer[Any]):
     rows_per_second = serializers.FloatField(allow_null=True)
 
 
-class UploadProgressOutput(serializers.Serializer[Any]):
+class UploadProgressOutput(Answer):
     """How far the job is."""
 
-    success = serializers.BooleanField()
     data = UploadProgress()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
@@ -248,10 +236,9 @@ class SubmitInput(serializers.Serializer[Any]):
     transaction_id = IdField(required=False, allow_null=True, default=None)
 
 
-class SubmittedOutput(serializers.Serializer[Any]):
+class SubmittedOutput(Answer):
     """Where the proposal stands in the log."""
 
-    success = serializers.BooleanField()
     mapping_id = serializers.IntegerField()
     message = serializers.CharField()
 
@@ -262,10 +249,9 @@ class AmortizeInput(serializers.Serializer[Any]):
     entry_date = serializers.DateField(required=False)
 
 
-class DataOutput(serializers.Serializer[Any]):
+class DataOutput(Answer):
     """Figures."""
 
-    success = serializers.BooleanField()
     data = serializers.DictField()  # type: ignore[assignment]  # the name is part of the documented shape
 
 

@@ -19,7 +19,8 @@ from transactions.models import BackgroundTask, Goal, Transaction, User
 from transactions.services.accounts import MOST_SETTINGS, SETTING_KEY, SETTING_LENGTH
 
 
-def _money(**options: Any) -> serializers.DecimalField:
+def money(**options: Any) -> serializers.DecimalField:
+    """Dollars and cents."""
     return serializers.DecimalField(max_digits=14, decimal_places=2, **options)
 
 
@@ -52,6 +53,18 @@ class MomentField(serializers.Field[datetime, str, str, Any]):
         return value.isoformat()
 
 
+class Answer(serializers.Serializer[Any]):
+    """What every answer but a page begins with."""
+
+    success = serializers.BooleanField()
+
+
+class MessageOutput(Answer):
+    """Done."""
+
+    message = serializers.CharField()
+
+
 # --- Accounts ---------------------------------------------------------------------------------------------------
 class LogInInput(serializers.Serializer[Any]):
     """Credentials."""
@@ -78,10 +91,9 @@ class PersonOutput(serializers.Serializer[Any]):
     permissions = serializers.ListField(child=serializers.CharField(), required=False)
 
 
-class MeOutput(serializers.Serializer[Any]):
+class MeOutput(Answer):
     """The caller."""
 
-    success = serializers.BooleanField()
     user = PersonOutput()
 
 
@@ -89,13 +101,6 @@ class LogInOutput(MeOutput):
     """The caller, and the token for `Authorization: Bearer`."""
 
     token = serializers.CharField()
-
-
-class MessageOutput(serializers.Serializer[Any]):
-    """Done."""
-
-    success = serializers.BooleanField()
-    message = serializers.CharField()
 
 
 class ErrorOutput(serializers.Serializer[Any]):
@@ -222,10 +227,9 @@ class ProfileShape(serializers.Serializer[Any]):
     subscription = serializers.DictField(allow_null=True, help_text="Always null: subscriptions are not Kamioi's.")
 
 
-class ProfileOutput(serializers.Serializer[Any]):
+class ProfileOutput(Answer):
     """The caller's profile."""
 
-    success = serializers.BooleanField()
     profile = ProfileShape()
 
 
@@ -280,10 +284,9 @@ class SettingsInput(serializers.Serializer[Any]):
         return known | others
 
 
-class SettingsOutput(serializers.Serializer[Any]):
+class SettingsOutput(Answer):
     """Every preference."""
 
-    success = serializers.BooleanField()
     data = serializers.DictField()  # type: ignore[assignment]
 
 
@@ -291,17 +294,16 @@ class SettingsOutput(serializers.Serializer[Any]):
 class TransactionInput(serializers.Serializer[Any]):
     """A card purchase in dollars. Whatever else the body says (user, status, fee, ticker …) is the server's affair."""
 
-    amount = _money(min_value=Decimal("0.01"))
+    amount = money(min_value=Decimal("0.01"))
     merchant = serializers.CharField(max_length=255)
     date = MomentField(required=False)
     category = serializers.CharField(max_length=100, required=False, allow_blank=True, default="")
     description = serializers.CharField(max_length=500, required=False, allow_blank=True, default="")
 
 
-class TransactionCreatedOutput(serializers.Serializer[Any]):
+class TransactionCreatedOutput(Answer):
     """The purchase is stored and waits to be processed."""
 
-    success = serializers.BooleanField()
     transaction_id = serializers.IntegerField()
     status = serializers.ChoiceField(choices=Transaction.Status.choices)
 
@@ -339,15 +341,15 @@ class TransactionOutput(serializers.Serializer[Any]):
 
     id = serializers.IntegerField()
     merchant = serializers.CharField()
-    amount = _money()
+    amount = money()
     date = serializers.DateTimeField()
     category = serializers.CharField()
     description = serializers.CharField()
-    roundup = _money()
-    round_up = _money()
-    investable = _money()
-    total_debit = _money()
-    fee = _money()
+    roundup = money()
+    round_up = money()
+    investable = money()
+    total_debit = money()
+    fee = money()
     status = serializers.ChoiceField(choices=Transaction.Status.choices)
     ticker = serializers.CharField(allow_null=True)
     shares = _shares(allow_null=True)
@@ -357,10 +359,9 @@ class TransactionOutput(serializers.Serializer[Any]):
     failure_reason = serializers.CharField()
 
 
-class TransactionDetailOutput(serializers.Serializer[Any]):
+class TransactionDetailOutput(Answer):
     """One transaction."""
 
-    success = serializers.BooleanField()
     data = TransactionOutput()  # type: ignore[assignment]
 
 
@@ -372,10 +373,9 @@ class TransactionListData(serializers.Serializer[Any]):
     user_id = serializers.IntegerField()
 
 
-class TransactionListOutput(serializers.Serializer[Any]):
+class TransactionListOutput(Answer):
     """The newest hundred transactions, as the front ends ask for them (neither `cursor` nor `limit`)."""
 
-    success = serializers.BooleanField()
     data = TransactionListData()  # type: ignore[assignment]
 
 
@@ -398,19 +398,17 @@ class BulkFileInput(serializers.Serializer[Any]):
     file = UploadField()
 
 
-class QueuedOutput(serializers.Serializer[Any]):
+class QueuedOutput(Answer):
     """The work goes on in the background; ask `status_url` how far it is."""
 
-    success = serializers.BooleanField()
     task_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=BackgroundTask.Status.choices)
     status_url = serializers.CharField()
 
 
-class TaskOutput(serializers.Serializer[Any]):
+class TaskOutput(Answer):
     """How far a background task is. `percent` is null while the total is not known."""
 
-    success = serializers.BooleanField()
     task_id = serializers.UUIDField()
     name = serializers.CharField()
     status = serializers.ChoiceField(choices=BackgroundTask.Status.choices)
@@ -431,29 +429,28 @@ class HoldingOutput(serializers.Serializer[Any]):
     shares = _shares()
     current_price = serializers.DecimalField(max_digits=14, decimal_places=4, allow_null=True)
     price_as_of = serializers.DateTimeField(allow_null=True)
-    purchase_price = _money()
-    total_value = _money(allow_null=True)
-    gain_loss = _money(allow_null=True)
-    gain_loss_percent = _money(allow_null=True)
+    purchase_price = money()
+    total_value = money(allow_null=True)
+    gain_loss = money(allow_null=True)
+    gain_loss_percent = money(allow_null=True)
 
 
 class PortfolioData(serializers.Serializer[Any]):
     """Everything owned. Value and gain are of the holdings with a quote; `unpriced` counts the others."""
 
-    total_value = _money()
-    total_invested = _money()
-    total_gain_loss = _money()
-    total_gain_loss_percent = _money()
+    total_value = money()
+    total_invested = money()
+    total_gain_loss = money()
+    total_gain_loss_percent = money()
     holdings = HoldingOutput(many=True)
     unpriced = serializers.IntegerField()
-    cash_balance = _money(help_text="Set aside for orders that wait for the market to open.")
+    cash_balance = money(help_text="Set aside for orders that wait for the market to open.")
     last_updated = serializers.DateTimeField(allow_null=True)
 
 
-class PortfolioOutput(serializers.Serializer[Any]):
+class PortfolioOutput(Answer):
     """The caller's portfolio."""
 
-    success = serializers.BooleanField()
     data = PortfolioData()  # type: ignore[assignment]
 
 
@@ -468,10 +465,9 @@ class NotificationOutput(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
-class NotificationListOutput(serializers.Serializer[Any]):
+class NotificationListOutput(Answer):
     """The newest hundred messages."""
 
-    success = serializers.BooleanField()
     data = NotificationOutput(many=True)  # type: ignore[assignment]
 
 
@@ -479,32 +475,30 @@ class NotificationListOutput(serializers.Serializer[Any]):
 class RoundUpTotal(serializers.Serializer[Any]):
     """Round-ups of completed purchases: of all time, and of the last thirty days."""
 
-    total_roundups = _money()
-    monthly_roundups = _money()
+    total_roundups = money()
+    monthly_roundups = money()
     count = serializers.IntegerField()
     monthly_count = serializers.IntegerField()
 
 
-class RoundUpTotalOutput(serializers.Serializer[Any]):
+class RoundUpTotalOutput(Answer):
     """What was set aside."""
 
-    success = serializers.BooleanField()
     data = RoundUpTotal()  # type: ignore[assignment]
 
 
 class FeeTotal(serializers.Serializer[Any]):
     """Fees of completed purchases: of all time, and of the last thirty days."""
 
-    total_fees = _money()
-    monthly_fees = _money()
+    total_fees = money()
+    monthly_fees = money()
     count = serializers.IntegerField()
     monthly_count = serializers.IntegerField()
 
 
-class FeeTotalOutput(serializers.Serializer[Any]):
+class FeeTotalOutput(Answer):
     """What was paid."""
 
-    success = serializers.BooleanField()
     data = FeeTotal()  # type: ignore[assignment]
 
 
@@ -512,8 +506,8 @@ class GoalInput(serializers.Serializer[Any]):
     """A goal in dollars. Its kind is that of the address when it is left out."""
 
     title = serializers.CharField(max_length=120)
-    target_amount = _money(min_value=Decimal("0.01"))
-    current_amount = _money(min_value=Decimal(0), required=False)
+    target_amount = money(min_value=Decimal("0.01"))
+    current_amount = money(min_value=Decimal(0), required=False)
     goal_type = serializers.ChoiceField(choices=Goal.Type.choices, required=False)
 
 
@@ -523,24 +517,22 @@ class GoalOutput(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     user_id = serializers.IntegerField()
     title = serializers.CharField()
-    target_amount = _money()
-    current_amount = _money()
-    progress = _money()
+    target_amount = money()
+    current_amount = money()
+    progress = money()
     goal_type = serializers.ChoiceField(choices=Goal.Type.choices)
     created_at = serializers.DateTimeField()
 
 
-class GoalListOutput(serializers.Serializer[Any]):
+class GoalListOutput(Answer):
     """The caller's goals, newest first."""
 
-    success = serializers.BooleanField()
     data = GoalOutput(many=True)  # type: ignore[assignment]
 
 
-class GoalDetailOutput(serializers.Serializer[Any]):
+class GoalDetailOutput(Answer):
     """One goal."""
 
-    success = serializers.BooleanField()
     data = GoalOutput()  # type: ignore[assignment]
 
 
@@ -557,10 +549,9 @@ class StatementOutput(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
-class StatementListOutput(serializers.Serializer[Any]):
+class StatementListOutput(Answer):
     """The caller's months, newest first."""
 
-    success = serializers.BooleanField()
     data = StatementOutput(many=True)  # type: ignore[assignment]
 
 
@@ -578,11 +569,9 @@ class BankFileData(serializers.Serializer[Any]):
     )
 
 
-class BankFileOutput(serializers.Serializer[Any]):
+class BankFileOutput(MessageOutput):
     """The file was read."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     data = BankFileData()  # type: ignore[assignment]
     task_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=BackgroundTask.Status.choices)

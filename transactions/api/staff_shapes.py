@@ -6,12 +6,8 @@ from typing import Any
 from rest_framework import serializers
 
 from kamioi_site.api import IdField
-from transactions.api.serializers import TransactionOutput
+from transactions.api.serializers import Answer, MessageOutput, TransactionOutput, money
 from transactions.models import JournalEntry, Setting, User
-
-
-def _money(**options: Any) -> serializers.DecimalField:
-    return serializers.DecimalField(max_digits=14, decimal_places=2, **options)
 
 
 # --- Transactions -----------------------------------------------------------------------------------------------
@@ -33,7 +29,7 @@ class WaitingTransaction(serializers.Serializer[Any]):
 
     id = serializers.IntegerField()
     merchant = serializers.CharField()
-    amount = _money()
+    amount = money()
     category = serializers.CharField()
     status = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -41,7 +37,7 @@ class WaitingTransaction(serializers.Serializer[Any]):
     user_email = serializers.CharField()
     user_name = serializers.CharField()
     description = serializers.CharField()
-    round_up = _money()
+    round_up = money()
     ticker = serializers.CharField(allow_null=True)
 
 
@@ -49,13 +45,12 @@ class TradingLimits(serializers.Serializer[Any]):
     """What may be sent to the market at once."""
 
     max_orders = serializers.IntegerField()
-    max_amount = _money()
+    max_amount = money()
 
 
-class WaitingOutput(serializers.Serializer[Any]):
+class WaitingOutput(Answer):
     """A page of what waits."""
 
-    success = serializers.BooleanField()
     transactions = WaitingTransaction(many=True)
     pagination = Pagination()
     trading_limits = TradingLimits()
@@ -84,16 +79,14 @@ class SelectedResult(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
-class SelectedOutput(serializers.Serializer[Any]):
+class SelectedOutput(MessageOutput):
     """What goes on its way; `task_id` is null where nothing does."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     processed = serializers.IntegerField()
     mapped = serializers.IntegerField()
     no_match = serializers.IntegerField()
     results = SelectedResult(many=True)
-    amount_processed = _money()
+    amount_processed = money()
     warnings = serializers.ListField(child=serializers.CharField())
     task_id = serializers.UUIDField(allow_null=True)
 
@@ -106,7 +99,7 @@ class SelectedRefused(serializers.Serializer[Any]):
     limit_exceeded = serializers.BooleanField(required=False)
     warnings = serializers.ListField(child=serializers.CharField(), required=False)
     limits = TradingLimits(required=False)
-    requested_amount = _money(required=False)
+    requested_amount = money(required=False)
     requested_orders = serializers.IntegerField(required=False)
     errors = serializers.DictField(required=False)  # type: ignore[assignment]  # the name is part of the documented shape
 
@@ -121,26 +114,25 @@ class StaffTransaction(TransactionOutput):
     user_role = serializers.CharField()
     account_type = serializers.CharField()
     dashboard = serializers.CharField()
-    roundUp = _money()  # noqa: N815
-    stockPrice = _money(allow_null=True)  # noqa: N815
+    roundUp = money()  # noqa: N815
+    stockPrice = money(allow_null=True)  # noqa: N815
 
 
 class StaffTransactionStats(serializers.Serializer[Any]):
     """Sums over all transactions; the counts by account type are null where there are too many customers to count at once."""
 
     totalTransactions = serializers.IntegerField()  # noqa: N815
-    totalRoundUps = _money()  # noqa: N815
-    availableToInvest = _money()  # noqa: N815
-    totalInvested = _money()  # noqa: N815
+    totalRoundUps = money()  # noqa: N815
+    availableToInvest = money()  # noqa: N815
+    totalInvested = money()  # noqa: N815
     userTransactions = serializers.IntegerField(allow_null=True)  # noqa: N815
     familyTransactions = serializers.IntegerField(allow_null=True)  # noqa: N815
     businessTransactions = serializers.IntegerField(allow_null=True)  # noqa: N815
 
 
-class StaffTransactionsOutput(serializers.Serializer[Any]):
+class StaffTransactionsOutput(Answer):
     """A page of everybody's transactions, and the sums over all."""
 
-    success = serializers.BooleanField()
     transactions = StaffTransaction(many=True)
     total = serializers.IntegerField()
     pagination = Pagination()
@@ -156,10 +148,9 @@ class SettingOutput(serializers.ModelSerializer[Setting]):
         fields = ("key", "value", "type", "description")
 
 
-class StaffSettingsOutput(serializers.Serializer[Any]):
+class StaffSettingsOutput(Answer):
     """Every setting."""
 
-    success = serializers.BooleanField()
     data = SettingOutput(many=True)  # type: ignore[assignment]  # the name is part of the documented shape
 
 
@@ -190,29 +181,25 @@ class StaffPersonOutput(serializers.ModelSerializer[User]):
         return "active" if person.is_active else "inactive"
 
 
-class PeopleOutput(serializers.Serializer[Any]):
+class PeopleOutput(Answer):
     """A page of people, newest first; ask again with `cursor=next_cursor` while `has_more`. `users` and `data` are the same."""
 
-    success = serializers.BooleanField()
     users = StaffPersonOutput(many=True)
     data = StaffPersonOutput(many=True)  # type: ignore[assignment]  # the name is part of the documented shape
     next_cursor = serializers.CharField(allow_null=True)
     has_more = serializers.BooleanField()
 
 
-class PersonDetailOutput(serializers.Serializer[Any]):
+class PersonDetailOutput(Answer):
     """One person. `user` and `data` are the same."""
 
-    success = serializers.BooleanField()
     user = StaffPersonOutput()
     data = StaffPersonOutput()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
-class PersonRemovedOutput(serializers.Serializer[Any]):
+class PersonRemovedOutput(MessageOutput):
     """`deleted` where nothing was booked for the person, else the account is closed."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     deleted = serializers.BooleanField()
 
 
@@ -249,8 +236,8 @@ class LineInput(serializers.Serializer[Any]):
     """A line: dollars on one side of an account."""
 
     account_code = serializers.CharField(max_length=10)
-    debit = _money(required=False, default=Decimal(0), min_value=Decimal(0))
-    credit = _money(required=False, default=Decimal(0), min_value=Decimal(0))
+    debit = money(required=False, default=Decimal(0), min_value=Decimal(0))
+    credit = money(required=False, default=Decimal(0), min_value=Decimal(0))
     description = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
 
 
@@ -269,7 +256,7 @@ class EntryInput(serializers.Serializer[Any]):
     lines = LineInput(many=True, required=False)
     from_account = serializers.CharField(max_length=10, required=False)
     to_account = serializers.CharField(max_length=10, required=False)
-    amount = _money(required=False, min_value=Decimal("0.01"))
+    amount = money(required=False, min_value=Decimal("0.01"))
 
     def validate_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A hundred at most."""
@@ -282,8 +269,8 @@ class LineOutput(serializers.Serializer[Any]):
     """A line as it was written, or a side of a transfer."""
 
     account_code = serializers.CharField()
-    debit = _money()
-    credit = _money()
+    debit = money()
+    credit = money()
     description = serializers.CharField()
 
 
@@ -299,7 +286,7 @@ class EntryOutput(serializers.Serializer[Any]):
     transaction_type = serializers.CharField()
     vendor_name = serializers.CharField()
     customer_name = serializers.CharField()
-    amount = _money()
+    amount = money()
     from_account = serializers.CharField(allow_null=True)
     to_account = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=JournalEntry.Status.choices)
@@ -308,30 +295,26 @@ class EntryOutput(serializers.Serializer[Any]):
     lines = LineOutput(many=True)
 
 
-class JournalOutput(serializers.Serializer[Any]):
+class JournalOutput(Answer):
     """A page of entries, newest day first. `entries` and `data` are the same."""
 
-    success = serializers.BooleanField()
     entries = EntryOutput(many=True)
     data = EntryOutput(many=True)  # type: ignore[assignment]  # the name is part of the documented shape
     next_cursor = serializers.CharField(allow_null=True)
     has_more = serializers.BooleanField()
 
 
-class EntryDetailOutput(serializers.Serializer[Any]):
+class EntryDetailOutput(Answer):
     """One entry. `entry` and `data` are the same."""
 
-    success = serializers.BooleanField()
     message = serializers.CharField(required=False)
     entry = EntryOutput()
     data = EntryOutput()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
-class EntryRemovedOutput(serializers.Serializer[Any]):
+class EntryRemovedOutput(MessageOutput):
     """A draft is gone; a posted entry is reversed, and `entry` shows it."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     reversed = serializers.BooleanField()
     entry = EntryOutput(allow_null=True)
 
@@ -349,18 +332,15 @@ class ConsistencyData(serializers.Serializer[Any]):
     task_id = serializers.UUIDField(allow_null=True)
 
 
-class ConsistencyOutput(serializers.Serializer[Any]):
+class ConsistencyOutput(Answer):
     """Whether the books are right."""
 
-    success = serializers.BooleanField()
     data = ConsistencyData()  # type: ignore[assignment]  # the name is part of the documented shape
 
 
-class StaffQueuedOutput(serializers.Serializer[Any]):
+class StaffQueuedOutput(MessageOutput):
     """The work goes on in the background; ask `status_url` how far it is."""
 
-    success = serializers.BooleanField()
-    message = serializers.CharField()
     task_id = serializers.UUIDField()
     status = serializers.CharField()
     status_url = serializers.CharField()
