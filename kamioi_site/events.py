@@ -32,7 +32,7 @@ from functools import cached_property, partial
 from http import HTTPStatus
 from io import BytesIO
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -254,15 +254,15 @@ class Hub:
 
     async def _listen(self) -> None:
         """Hear from Redis what changed; when it goes, try again until it is back."""
-        pause = 0.5
-        while True:
+        pause, this = 0.5, cast("asyncio.Task[None]", asyncio.current_task())
+        while not this.cancelling():  # asked, as redis-py can swallow a cancellation while it connects
             client = async_redis_client(settings.REDIS_URL, socket_connect_timeout=2, health_check_interval=10)
             try:
                 async with client.pubsub(ignore_subscribe_messages=True) as subscriber:
                     await subscriber.subscribe(CHANNEL)
                     self.hears_redis, pause = True, 0.5
                     self.poke(*self.streams)  # whatever was said meanwhile
-                    while True:
+                    while not this.cancelling():
                         message = await subscriber.get_message(timeout=5.0)
                         if message is not None:
                             source, _, key = message["data"].decode(errors="replace").partition(":")

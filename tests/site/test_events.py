@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.db import connections
 from pytest_django import Settings
+from redis.asyncio.client import PubSub
 
 from kamioi_site import events
 from kamioi_site.asgi import application
@@ -359,6 +361,29 @@ def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_bac
         _hear(story)
     finally:
         os.kill(server.find_pid() or 0, signal.SIGKILL)
+
+
+def test_the_last_reader_leaves_although_the_client_of_redis_swallows_the_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task, token = _task()
+    subscribe = PubSub.subscribe
+
+    async def swallowing(subscriber: PubSub, *channels: str) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        await subscribe(subscriber, *channels)
+
+    monkeypatch.setattr(PubSub, "subscribe", swallowing)
+
+    async def story() -> None:
+        reader = _Reader(task, token)
+        await reader.open()
+        await reader.event()
+        await reader.leave()
+        assert not reader._talk.future.cancelled()  # it left by itself
+
+    _hear(story)
 
 
 # --- A real server ----------------------------------------------------------------------------------------------
