@@ -5,9 +5,10 @@ there, `--keep` leaves the database for the next run, `--reuse` takes it. Two gu
 install wrk`) asks, and both share the machine's processors with PostgreSQL.
 
 `ours` is requests a second of the list of a customer's transactions, 50 rows a page, log-in by token, rate limit counted; no
-page is asked for twice, so none is cached. `list_paced` is the same with a second between an answer and the client's next request. `peer` is the same rows from a bare FastAPI and asyncpg app with two uvicorn workers
-in the same run (`benchmarks/peers/bare_list.py`). The other figures: the list from the cache, a page so deep that 100,000 lie before
-it, one transaction, approving, and the dashboards cold and cached, one caller at a time.
+page is asked for twice, so none is cached. `peer` is the same rows from a bare FastAPI and asyncpg app with two uvicorn workers
+in the same run (`benchmarks/peers/bare_list.py`). Paced: every client waits about a second between an answer and its next
+request. The other figures: the list from the cache, a page so deep that 100,000 lie before it, one transaction, approving, and
+the dashboards cold and cached, one caller at a time.
 """
 
 import argparse
