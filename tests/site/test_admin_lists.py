@@ -7,20 +7,23 @@ statuses are a handful, and many purchases have the same moment, as statements h
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import combinations
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from django.contrib import admin
+from django.core.exceptions import SuspiciousOperation
 from django.db import connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from kamioi_site.admin import DayRangeFilter, KeysetAdmin
+from kamioi_site.db.partitions import month_start
 from llm_center.models import LlmMapping, MappingDecision, ReviewMerchant
-from tests.factories import make_staff
+from tests.factories import make_staff, make_user
 from transactions.models import (
     AuditEvent,
     BackgroundTask,
@@ -45,7 +48,8 @@ _FILL = """
         '', '', '', '', '', true, 'flat', 1, n %% 9000 = 0, n %% 8000 <> 0, now(), now() FROM generate_series(1, %(rows)s) AS n;
     INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason, rejected_tickers,
         waiting_count, waiting_amount, created_at, updated_at)
-    SELECT 'M' || n, 'M', CASE WHEN n %% 7000 > 2 THEN 'T' || n %% 50 END, '', '', (ARRAY['rejected', 'proposed', 'not_listed', 'approved'])[least(n %% 7000, 3) + 1],
+    SELECT 'M' || n, 'M', CASE WHEN n %% 7000 > 2 THEN 'T' || n %% 50 END, '', '',
+        (ARRAY['rejected', 'proposed', 'not_listed', 'approved'])[least(n %% 7000, 3) + 1],
         CASE WHEN n %% 6000 = 1 THEN 'admin' WHEN n %% 5000 = 1 THEN 'llm' ELSE 'seed' END, '', '[]', 0, 0, now(), now()
     FROM generate_series(1, %(rows)s) AS n;
     INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, status, ticker, shares, price_per_share,
@@ -64,9 +68,10 @@ _FILL = """
     WHERE status = 'completed' AND id %% 2 = 0;
     INSERT INTO ledger_transfers (user_id, date, kind, debit_account, credit_account, amount)
     SELECT 0, date_trunc('month', now(), 'UTC') + n * interval '3 days', kind.kind, kind.debit, kind.credit, 1
-    FROM generate_series(0, 5) AS n, (VALUES ('amortization', '67010', '15100'), ('rounding', '20100', '29900')) AS kind (kind, debit, credit);
+    FROM generate_series(0, 5) AS n, (VALUES ('amortization', '67010', '15100'), ('rounding', '20100', '29900'))
+        AS kind (kind, debit, credit);
     INSERT INTO llm_mappings (merchant_name, merchant_key, status, admin_approved, source, created_at)
-    SELECT 'SHOP ' || n %% 60, 'M', CASE WHEN n > %(rows)s * 0.9 THEN 'pending' WHEN n %% 6000 = 1 THEN 'rejected' ELSE 'approved' END,
+    SELECT CASE WHEN n %% 4000 = 7 THEN 'RARE' ELSE 'SHOP ' || n %% 25 END, 'M', CASE WHEN n > %(rows)s * 0.9 THEN 'pending' WHEN n %% 6000 = 1 THEN 'rejected' ELSE 'approved' END,
         n <= %(rows)s * 0.9, 'llm', date_trunc('month', now(), 'UTC') + n / 20 * interval '40 minutes'
     FROM generate_series(1, %(rows)s) AS n;
     INSERT INTO orders (user_id, transaction_id, transaction_date, ticker, amount, status, execute_after, created_at, shares, price,
@@ -94,7 +99,7 @@ _LINKED: dict[Any, list[dict[str, str]]] = {
         {"merchant_key__exact": "M9"},
     ],
     LedgerTransfer: [{"kind__exact": "fee"}, {"kind__exact": "rounding"}, {"user_id__exact": "0"}, {"user_id__exact": "1000005"}],
-    LlmMapping: [{"q": "SHOP 5"}],
+    LlmMapping: [{"q": "SHOP 5"}, {"q": "RARE"}],
     User: [{"q": "person5@example.com"}],
     Merchant: [{"q": "M199"}],
     ReviewMerchant: [{"q": "M1"}],
@@ -190,3 +195,51 @@ def test_no_page_of_a_list_touches_more_than_a_small_part_of_its_month(staff, su
                 if changelist.next_url:
                     looked_at += _check(model, _list(page, staff, changelist.next_url)[1])
     assert looked_at > 150
+
+
+def test_days_are_shown_by_date_through_all_statuses_each_row_once_forward_and_back():
+    page, staff = admin.site._registry[Transaction], make_staff()
+    assert isinstance(page, KeysetAdmin)
+    user, month = make_user(), month_start(timezone.now())
+    moments = [month + timedelta(days=3 + n % 3, hours=n % 2) for n in range(230)]  # many at the same moment
+    for n, moment in enumerate(moments):
+        status = Transaction.Status.values[n % 8]
+        bought = {"ticker": "T1", "shares": 1, "price_per_share": 1} if status == "completed" else {}
+        Transaction.objects.create(
+            user=user, date=moment, merchant="X", merchant_key="X", amount=1, total_debit=1, status=status,
+            failure_reason="x", **bought,
+        )  # fmt: skip
+    days = f"?date_from={month:%Y-%m}-05&date_to={month:%Y-%m}-06"
+    rows = Transaction.objects.filter(date__gte=month + timedelta(days=4)).order_by("-date", "-id")
+    expected = list(rows.values_list("pk", flat=True))
+    seen, query = [], days
+    while query:
+        changelist, statements = _list(page, staff, query)
+        seen.append([row.pk for row in changelist.result_list])
+        query = changelist.next_url
+    assert [pk for part in seen for pk in part] == expected
+    assert sum("UNION ALL" in one for one in statements) == 1
+    back = [seen[-1]]
+    while changelist.previous_url:
+        changelist, _ = _list(page, staff, changelist.previous_url)
+        back.append([row.pk for row in changelist.result_list])
+    assert back == seen[::-1]
+
+
+def test_a_page_of_tasks_has_one_after_it():
+    for _ in range(60):
+        BackgroundTask.objects.create(name="ingest_statement")
+    page, staff = admin.site._registry[BackgroundTask], make_staff()
+    assert isinstance(page, KeysetAdmin)
+    first, _ = _list(page, staff, "")
+    second, _ = _list(page, staff, first.next_url)
+    assert len({row.pk for row in [*first.result_list, *second.result_list]}) == 60
+
+
+def test_the_bookings_of_a_transaction_are_looked_for_with_its_customer():
+    page, staff = admin.site._registry[LedgerTransfer], make_staff()
+    assert isinstance(page, KeysetAdmin)
+    with pytest.raises(SuspiciousOperation):
+        _list(page, staff, "?transaction_id__exact=1")
+    changelist, _ = _list(page, staff, "?transaction_id__exact=1&user_id__exact=1")
+    assert not changelist.result_list
