@@ -119,6 +119,7 @@ class BackgroundTask(models.Model):
         db_table = "background_tasks"
         indexes = [
             models.Index(fields=["-created_at"], name="idx_background_tasks_created"),
+            models.Index(fields=["status", "-created_at", "-id"], name="idx_background_tasks_status"),
             models.Index(fields=["name", "-created_at"], name="idx_background_tasks_name"),
             models.Index(
                 fields=["created_at"], name="idx_background_tasks_open", condition=Q(status__in=["queued", "running"])

@@ -35,7 +35,10 @@ class AuditEvent(models.Model):
 
     class Meta:
         db_table = "audit_events"
-        indexes = [models.Index(fields=["user", "-id"], name="idx_audit_events_user")]
+        indexes = [
+            models.Index(fields=["user", "-id"], name="idx_audit_events_user"),
+            models.Index(fields=["kind", "-id"], name="idx_audit_events_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.action} {self.target}"

@@ -101,6 +101,9 @@ class Merchant(models.Model):
                 fields=["id"], name="idx_merchants_unproposed", condition=Q(status="proposed", source="ingest")
             ),
             models.Index(fields=["ticker"], name="idx_merchants_ticker", condition=Q(ticker__isnull=False)),
+            # The list of staff, by either filter.
+            models.Index(fields=["status", "-id"], name="idx_merchants_status"),
+            models.Index(fields=["source", "-id"], name="idx_merchants_source"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -18,6 +18,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from kamioi_site.db.indexes import NamedIndex
 from kamioi_site.db.partitions import MonthlyPartitionedModel
 
 
@@ -69,6 +70,10 @@ class Account(models.TextChoices):
     DISPOSAL_LOSS = "67030", "Loss on disposal of assets"
 
 
+# What nearly all rows are: three for each purchase. The database refuses these kinds other accounts.
+USUAL_KINDS = ("round_up", "fee", "purchase")
+USUAL_ACCOUNTS = (Account.BANK, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES, Account.PLATFORM_FEES)
+
 # A transaction is booked at most this often: once, and again after each time it was taken back.
 MAX_BOOKINGS = 5
 BOOKING_SUFFIXES = ("", *(f"_{number}" for number in range(2, MAX_BOOKINGS + 1)))
@@ -100,7 +105,7 @@ POSTING_RULES: dict[str, tuple[tuple[Account, Account], ...]] = {
 }
 
 
-for _kind in ("round_up", "fee", "purchase", "rounding"):
+for _kind in (*USUAL_KINDS, "rounding"):
     for _suffix in BOOKING_SUFFIXES:
         _pairs = POSTING_RULES[_kind]
         POSTING_RULES[_kind + _suffix] = _pairs
@@ -145,6 +150,14 @@ class LedgerTransfer(MonthlyPartitionedModel):
 
     class Meta:
         db_table = "ledger_transfers"
+        indexes = [
+            # The books between two days.
+            NamedIndex(fields=["-date", "-id"], name="idx_ledger_transfers_date"),
+            # Of those, the few that not every purchase has.
+            NamedIndex(
+                fields=["-date", "-id"], name="idx_ledger_transfers_unusual", condition=~Q(kind__in=USUAL_KINDS)
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["user_id", "transaction_id", "kind", "date"], name="ledger_transfers_booked_once"

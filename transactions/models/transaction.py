@@ -76,8 +76,11 @@ class Transaction(MonthlyPartitionedModel):
         db_table = "transactions"
         indexes = [
             NamedIndex(fields=["user", "-date"], name="idx_transactions_user_id_date"),
-            NamedIndex(fields=["status"], name="idx_transactions_status"),
-            NamedIndex(fields=["ticker"], name="idx_transactions_ticker", condition=Q(ticker__isnull=False)),
+            # Lists of staff: of a status, and of a ticker, between two days; of some days, by going through the statuses.
+            NamedIndex(fields=["status", "-date", "-id"], name="idx_transactions_status"),
+            NamedIndex(
+                fields=["ticker", "-date", "-id"], name="idx_transactions_ticker", condition=Q(ticker__isnull=False)
+            ),
             NamedIndex(fields=["-created_at"], name="idx_transactions_created_at"),
             NamedIndex(
                 fields=["id"],
@@ -216,6 +219,7 @@ class Order(models.Model):
         db_table = "orders"
         indexes = [
             NamedIndex(Mod(F("user_id"), USER_BUCKETS), "id", name="idx_orders_work", condition=Q(status="queued")),
+            models.Index(fields=["-id"], name="idx_orders_cancelled", condition=Q(status="cancelled")),
         ]
         constraints = [
             models.UniqueConstraint(fields=["user", "transaction_id"], name="orders_one_per_transaction"),

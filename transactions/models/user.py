@@ -100,6 +100,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "users"
+        indexes = [
+            # The list of staff, by what is rare among people.
+            models.Index(fields=["account_type", "-id"], name="idx_users_account_type"),
+            models.Index(fields=["-id"], name="idx_users_staff", condition=Q(is_staff=True)),
+            models.Index(fields=["-id"], name="idx_users_inactive", condition=Q(is_active=False)),
+        ]
         constraints = [
             models.UniqueConstraint(Lower("email"), name="users_email_unique_any_case"),
             models.CheckConstraint(

@@ -1,0 +1,255 @@
+"""Every list of staff with every filter it offers, on a month of rows: what a page shows, an index leads to.
+
+No plan may touch more than a small part of the month. The rows lie as badly as they do in life: what waits came last, some
+statuses are a handful, and many purchases have the same moment, as statements have days alone.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import combinations
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from django.contrib import admin
+from django.core.exceptions import SuspiciousOperation
+from django.db import connection
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from kamioi_site.admin import DayRangeFilter, KeysetAdmin
+from kamioi_site.db.partitions import month_start
+from llm_center.models import LlmMapping, MappingDecision, ReviewMerchant
+from tests.factories import make_staff, make_user
+from transactions.models import (
+    AuditEvent,
+    BackgroundTask,
+    LedgerTransfer,
+    Merchant,
+    Order,
+    StockPrice,
+    Transaction,
+    User,
+)
+
+pytestmark = pytest.mark.django_db
+
+ROWS = 20_000
+# Rows that all scans of one statement may touch: some fifty for each of eight statuses, and those of a day's tie or a customer.
+MOST = 1_500
+
+_FILL = """
+    INSERT INTO users (id, password, is_superuser, email, name, account_type, user_guid, city, state, zip_code, phone,
+        round_up_enabled, round_up_rule, round_up_amount, is_staff, is_active, created_at, updated_at)
+    SELECT 1000000 + n, '!', false, 'person' || n || '@example.com', '', CASE WHEN n %% 7000 = 0 THEN 'business' ELSE 'individual' END,
+        '', '', '', '', '', true, 'flat', 1, n %% 9000 = 0, n %% 8000 <> 0, now(), now() FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason, rejected_tickers,
+        waiting_count, waiting_amount, created_at, updated_at)
+    SELECT 'M' || n, 'M', CASE WHEN n %% 7000 > 2 THEN 'T' || n %% 50 END, '', '',
+        (ARRAY['rejected', 'proposed', 'not_listed', 'approved'])[least(n %% 7000, 3) + 1],
+        CASE WHEN n %% 6000 = 1 THEN 'admin' WHEN n %% 5000 = 1 THEN 'llm' ELSE 'seed' END, '', '[]', 0, 0, now(), now()
+    FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, status, ticker, shares, price_per_share,
+        failure_reason)
+    SELECT 1000001 + n %% 400, now.month + CASE WHEN n %% 3 = 0 THEN n %% 28 * interval '1 day' ELSE n * interval '2 minutes' END,
+        'SHOP', 'M' || n %% 40, 1, 1, kind.status, CASE WHEN kind.status = 'completed' THEN 'T' || n %% 50 END,
+        CASE WHEN kind.status = 'completed' THEN 1 END, CASE WHEN kind.status = 'completed' THEN 1 END, 'x'
+    FROM generate_series(1, %(rows)s) AS n, (SELECT date_trunc('month', now(), 'UTC') AS month) AS now,
+    LATERAL (SELECT CASE WHEN n > %(rows)s * 0.9 THEN 'pending' WHEN n %% 9000 = 1 THEN 'failed' WHEN n %% 5000 = 1 THEN 'refunded'
+        WHEN n %% 10 < 6 THEN 'completed' WHEN n %% 10 < 9 THEN 'not_listed' ELSE 'needs_review' END AS status) AS kind;
+    INSERT INTO ledger_transfers (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares)
+    SELECT user_id, date, id, kind.kind, kind.debit, kind.credit, 1, CASE kind.kind WHEN 'purchase' THEN ticker END,
+        CASE kind.kind WHEN 'purchase' THEN 1 END
+    FROM transactions, (VALUES ('round_up', '10100', '20100'), ('fee', '10100', '40100'), ('purchase', '20100', '22100'))
+        AS kind (kind, debit, credit)
+    WHERE status = 'completed' AND id %% 2 = 0;
+    INSERT INTO ledger_transfers (user_id, date, kind, debit_account, credit_account, amount)
+    SELECT 0, date_trunc('month', now(), 'UTC') + n * interval '3 days', kind.kind, kind.debit, kind.credit, 1
+    FROM generate_series(0, 5) AS n, (VALUES ('amortization', '67010', '15100'), ('rounding', '20100', '29900'))
+        AS kind (kind, debit, credit);
+    INSERT INTO llm_mappings (merchant_name, merchant_key, status, admin_approved, source, created_at)
+    SELECT CASE WHEN n %% 4000 = 7 THEN 'RARE' ELSE 'SHOP ' || n %% 25 END, 'M',
+        CASE WHEN n > %(rows)s * 0.9 THEN 'pending' WHEN n %% 6000 = 1 THEN 'rejected' ELSE 'approved' END,
+        n <= %(rows)s * 0.9, 'llm', date_trunc('month', now(), 'UTC') + n / 20 * interval '40 minutes'
+    FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO orders (user_id, transaction_id, transaction_date, ticker, amount, status, execute_after, created_at, shares, price,
+        executed_at)
+    SELECT 1000001, n, now(), 'T1', 1, CASE WHEN n %% 7000 = 0 THEN 'cancelled' WHEN n %% 6500 = 0 THEN 'queued' ELSE 'executed' END, now(),
+        now(), 1, 1, now() FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO audit_events (at, user_id, kind, action, target, request_id)
+    SELECT now(), 1000001, CASE WHEN n %% 7000 = 0 THEN 'download' WHEN n %% 6000 = 0 THEN 'log_in_failed' ELSE 'change' END, '', '', ''
+    FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO background_tasks (id, name, arguments, status, progress, result, error, attempts, created_at)
+    SELECT gen_random_uuid(), 'ingest_statement', '{}', CASE WHEN n %% 7000 = 0 THEN 'failed' WHEN n %% 6000 = 0 THEN 'running'
+        ELSE 'completed' END, 0, '{}', '', 0, now() - n * interval '1 minute' FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO reports (kind, period, user_id, format, task_id, file, size, sha256, rows, made_at)
+    SELECT CASE WHEN n > 20000 THEN 'finance' ELSE 'statement' END, '2026-10-01', CASE WHEN n <= 20000 THEN 1000000 + n END, 'pdf',
+        (SELECT id FROM background_tasks LIMIT 1), '', 1, '', 1, now() FROM generate_series(1, %(rows)s + 1) AS n;
+    INSERT INTO stock_prices (ticker, price, as_of, source)
+    SELECT 'T' || n %% 10, 1, now() - n * interval '1 minute', '' FROM generate_series(1, %(rows)s) AS n;
+    INSERT INTO mapping_decisions (decided_at, merchant_key, action, before, after, automatic, released_count, reason)
+    SELECT now(), 'M' || n %% 200, 'approve', '{}', '{}', true, 0, '' FROM generate_series(1, %(rows)s) AS n;
+"""
+# What is searched for, and filters that dashboards and other pages link to though the list offers none.
+_LINKED: dict[Any, list[dict[str, str]]] = {
+    Transaction: [
+        {"q": "person5@example.com"}, {"q": "M9"}, {"q": "1"}, {"user__id__exact": "1000005"}, {"ticker__exact": "T5"},
+        {"merchant_key__exact": "M9"},
+    ],
+    LedgerTransfer: [{"kind__exact": "fee"}, {"kind__exact": "rounding"}, {"user_id__exact": "0"}, {"user_id__exact": "1000005"}],
+    LlmMapping: [{"q": "SHOP 5"}, {"q": "RARE"}],
+    User: [{"q": "person5@example.com"}],
+    Merchant: [{"q": "M199"}],
+    ReviewMerchant: [{"q": "M1"}],
+    StockPrice: [{"q": "T5"}],
+    MappingDecision: [{"q": "M5"}],
+}  # fmt: skip
+_FILLED = {*_LINKED, AuditEvent, BackgroundTask, Order}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tables_as_they_were(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A rollback leaves the space of the rows, and what ANALYZE said of them; tests after these would be slow for it."""
+    yield
+    tables = sorted(set(re.findall(r"INSERT INTO (\w+)", _FILL)))
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(f"VACUUM (ANALYZE) {', '.join(tables)}")
+
+
+@pytest.fixture
+def staff() -> User:
+    """An administrator, with a month of everything in the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FILL, {"rows": ROWS})
+        cursor.execute("ANALYZE")
+    return make_staff()
+
+
+def _list(page: KeysetAdmin, staff: User, query: str) -> tuple[Any, list[str]]:
+    """The list of this query, and what it asked the database."""
+    request = RequestFactory().get(f"/{query}")
+    request.user = staff
+    with CaptureQueriesContext(connection) as captured:
+        changelist: Any = page.get_changelist_instance(request)
+        assert not changelist.get_queryset(request).query.low_mark
+    return changelist, [one["sql"] for one in captured.captured_queries]
+
+
+def _filters(page: KeysetAdmin, staff: User) -> list[dict[str, str]]:
+    """Each choice of each filter that the page offers, some days where it has them, searches and links."""
+    changelist, _ = _list(page, staff, "")
+    found = list(_LINKED.get(page.model, []))
+    for spec in changelist.filter_specs:
+        if isinstance(spec, DayRangeFilter):
+            month = f"{timezone.now():%Y-%m}"
+            for first, last in (("05", "05"), ("01", "28")):
+                found.append(
+                    {f"{spec.parameter_name}_from": f"{month}-{first}", f"{spec.parameter_name}_to": f"{month}-{last}"}
+                )
+        else:
+            found += [dict(parse_qsl(choice["query_string"].lstrip("?"))) for choice in spec.choices(changelist)]
+    return [one for one in found if one]
+
+
+def _touched(plan: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Rows that each scan looked at, and each sort took in."""
+    kind, times = plan["Node Type"], plan["Actual Loops"]
+    below = plan.get("Plans", [])
+    if "Scan" in kind and "Bitmap Index" not in kind and "Subquery" not in kind:
+        rows = (
+            plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+        )
+        yield f"{kind} on {plan.get('Relation Name')}", rows * times
+    if kind == "Sort":
+        yield "Sort", sum(child["Actual Rows"] * child["Actual Loops"] for child in below)
+    for child in below:
+        yield from _touched(child)
+
+
+def _rows_touched(statement: str) -> tuple[float, list[tuple[str, float]]]:
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) " + statement.replace("%", "%%"), [])
+        found = cursor.fetchone()[0]
+    plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
+    touched = list(_touched(plan))
+    return max((rows for _, rows in touched), default=0), sorted(touched, key=lambda one: -one[1])[:3]
+
+
+def _check(model: Any, statements: list[str]) -> int:
+    """No statement counts or skips, or touches much. Returns how many were looked at."""
+    looked_at = 0
+    for statement in statements:
+        assert " OFFSET " not in statement
+        if f'FROM "{model._meta.db_table}"' in statement and statement.startswith(("SELECT", "(SELECT")):
+            assert not re.search(r"(COUNT|SUM)\(", statement), statement
+            rows, most = _rows_touched(statement)
+            assert rows <= MOST, (most, statement)
+            looked_at += 1
+    return looked_at
+
+
+def test_no_page_of_a_list_touches_more_than_a_small_part_of_its_month(staff, subtests):
+    looked_at = 0
+    for model, page in admin.site._registry.items():
+        if not isinstance(page, KeysetAdmin):
+            continue
+        single = _filters(page, staff)
+        pairs = [a | b for a, b in combinations(single, 2) if not a.keys() & b.keys()] if model in _FILLED else []
+        for query in [{}, *single, *pairs]:
+            with subtests.test(model._meta.label, query=query):
+                changelist, statements = _list(page, staff, f"?{urlencode(query)}")
+                looked_at += _check(model, statements)
+                if changelist.next_url:
+                    looked_at += _check(model, _list(page, staff, changelist.next_url)[1])
+    assert looked_at > 150
+
+
+def test_days_are_shown_by_date_through_all_statuses_each_row_once_forward_and_back():
+    page, staff = admin.site._registry[Transaction], make_staff()
+    assert isinstance(page, KeysetAdmin)
+    user, month = make_user(), month_start(timezone.now())
+    moments = [month + timedelta(days=3 + n % 3, hours=n % 2) for n in range(230)]  # many at the same moment
+    for n, moment in enumerate(moments):
+        status = Transaction.Status.values[n % 8]
+        bought = {"ticker": "T1", "shares": 1, "price_per_share": 1} if status == "completed" else {}
+        Transaction.objects.create(
+            user=user, date=moment, merchant="X", merchant_key="X", amount=1, total_debit=1, status=status,
+            failure_reason="x", **bought,
+        )  # fmt: skip
+    days = f"?date_from={month:%Y-%m}-05&date_to={month:%Y-%m}-06"
+    rows = Transaction.objects.filter(date__gte=month + timedelta(days=4)).order_by("-date", "-id")
+    expected = list(rows.values_list("pk", flat=True))
+    seen, query = [], days
+    while query:
+        changelist, statements = _list(page, staff, query)
+        seen.append([row.pk for row in changelist.result_list])
+        query = changelist.next_url
+    assert [pk for part in seen for pk in part] == expected
+    assert sum("UNION ALL" in one for one in statements) == 1
+    back = [seen[-1]]
+    while changelist.previous_url:
+        changelist, _ = _list(page, staff, changelist.previous_url)
+        back.append([row.pk for row in changelist.result_list])
+    assert back == seen[::-1]
+
+
+def test_a_page_of_tasks_has_one_after_it():
+    for _ in range(60):
+        BackgroundTask.objects.create(name="ingest_statement")
+    page, staff = admin.site._registry[BackgroundTask], make_staff()
+    assert isinstance(page, KeysetAdmin)
+    first, _ = _list(page, staff, "")
+    second, _ = _list(page, staff, first.next_url)
+    assert len({row.pk for row in [*first.result_list, *second.result_list]}) == 60
+
+
+def test_the_bookings_of_a_transaction_are_looked_for_with_its_customer():
+    page, staff = admin.site._registry[LedgerTransfer], make_staff()
+    assert isinstance(page, KeysetAdmin)
+    with pytest.raises(SuspiciousOperation):
+        _list(page, staff, "?transaction_id__exact=1")
+    changelist, _ = _list(page, staff, "?transaction_id__exact=1&user_id__exact=1")
+    assert not changelist.result_list
