@@ -229,9 +229,11 @@ def _free_port() -> int:
 
 @contextmanager
 def _alertmanager(here: Path, **environment: str) -> Iterator[int]:
-    """Alertmanager on the shipped configuration, but for the times that a group waits."""
+    """Alertmanager on the shipped configuration, but for the times that a group waits: longer than the five seconds that
+    Prometheus needs to know of it, or what was sent first would not be held back.
+    """
     config = rendered(here, **environment)
-    config.write_text(re.sub(r"group_wait: \w+", "group_wait: 2s", config.read_text()))
+    config.write_text(re.sub(r"group_wait: [1-9]\w*", "group_wait: 8s", config.read_text()))
     port = _free_port()
     command = [
         str(PROGRAM), f"--config.file={config}", f"--storage.path={here / 'alerts'}", "--cluster.listen-address=",
@@ -262,6 +264,8 @@ def _prometheus(here: Path, alertmanager: int, dead: int) -> Iterator[None]:
     command = [
         "prometheus", f"--config.file={here / 'prometheus.yml'}", f"--storage.tsdb.path={here / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+        # What fires before Alertmanager is known is sent again.
+        "--rules.alert.resend-delay=1s",
     ]  # fmt: skip
     with _running(command, here / "prometheus.log", f"http://127.0.0.1:{port}/-/ready"):
         yield
