@@ -128,11 +128,14 @@ def _cost(figures: Figures, database: MetricsDatabase) -> None:
     text = "What the last 30 days cost, by part; infrastructure only once the setting has an amount."
     figures.gauge("kamioi_cost_recent_dollars", text, cost, part="models")
     figures.gauge("kamioi_llm_day_cost_dollars", "What calls to a model cost in the last 24 hours.", day_cost)
+    # CASE: what is no amount must not be cast, whatever the planner looks at first.
     for (a_month,) in database.rows(
-        "SELECT value::numeric FROM admin_settings WHERE key = 'infrastructure_monthly_cost' AND value ~ %s AND value::numeric > 0",
-        [_AMOUNT],
+        "SELECT CASE WHEN value ~ %s THEN value::numeric ELSE 0 END FROM admin_settings WHERE key = %s",
+        [_AMOUNT, "infrastructure_monthly_cost"],
     ):
-        figures.gauge("kamioi_cost_recent_dollars", text, float(a_month) * COST_DAYS * 12 / 365.25, part="infrastructure")
+        if a_month > 0:
+            share = float(a_month) * COST_DAYS * 12 / 365.25
+            figures.gauge("kamioi_cost_recent_dollars", text, share, part="infrastructure")
     ((completed,),) = database.rows(
         "SELECT coalesce(sum(rows), 0) FROM transaction_days WHERE status = 'completed'"
         " AND day > (now() AT TIME ZONE 'UTC')::date - %s AND day <= (now() AT TIME ZONE 'UTC')::date",
@@ -143,4 +146,6 @@ def _cost(figures: Figures, database: MetricsDatabase) -> None:
         "SELECT coalesce(max(people), 0) FROM (SELECT sum(users) AS people FROM customer_counts"
         " WHERE month >= date_trunc('month', now() AT TIME ZONE 'UTC')::date - interval '1 month' GROUP BY month) AS months"
     )
-    figures.gauge("kamioi_cost_active_people", "Active people of this month or the last one, whichever had more.", people)
+    figures.gauge(
+        "kamioi_cost_active_people", "Active people of this month or the last one, whichever had more.", people
+    )

@@ -61,7 +61,7 @@ def _file(path: Path, text: str) -> str:
 @needs_alertmanager
 @pytest.mark.parametrize("told", ["nobody", "mail", "webhook", "everything"])
 def test_whatever_is_set_the_configuration_is_valid(tmp_path: Path, told: str) -> None:
-    environment = {}
+    environment: dict[str, str] = {}
     if told in {"mail", "everything"}:
         environment |= {
             "ALERT_PAGE_EMAIL": "on-call@kamioi.example,boss@kamioi.example", "EMAIL_HOST": "mail.example",
