@@ -99,7 +99,7 @@ def test_requests_are_counted_by_the_template_of_their_route(client: Client) -> 
     assert more(method="GET", route="api/tasks/<uuid:task_id>", status="401") == 2
     assert more(method="GET", route="unmatched", status="404") == 1
     assert more(method="other", route="healthz", status="405") == 1
-    assert "000000000001" not in after
+    assert "0b0f1b9c-6a52" not in after
     buckets = value(
         after, "kamioi_http_request_seconds_bucket", method="GET", route="api/tasks/<uuid:task_id>", le="0.2"
     )
@@ -156,7 +156,13 @@ def test_what_the_last_thirty_days_cost_and_for_how_many(
         LlmCall.objects.create(started_at=today - timedelta(days=days), provider="openai", merchants=1, cost=cost)
     for days, status, rows in ((1, "completed", 7), (29, "completed", 3), (31, "completed", 500), (1, "pending", 90)):
         TransactionDay.objects.create(
-            day=(today - timedelta(days=days)).date(), status=status, rows=rows, amount=0, round_up=0, fee=0, investable=0
+            day=(today - timedelta(days=days)).date(),
+            status=status,
+            rows=rows,
+            amount=0,
+            round_up=0,
+            fee=0,
+            investable=0,
         )
     first = today.date().replace(day=1)
     before = (first - timedelta(days=1)).replace(day=1)
