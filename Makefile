@@ -58,7 +58,7 @@ browser:
 	fi
 
 # Programs of Debian's that tests drive for real, as program:package. Without them those tests are skipped and say so.
-PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus faketime:faketime
+PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager faketime:faketime
 
 servers:
 	@missing=; for pair in $(PROGRAMS); do \

@@ -14,8 +14,11 @@ from transactions.services.ledger import LEDGER_CHECK
 
 MOST_ROWS: Final = 50_000
 RECENT_DAYS: Final = 7
+COST_DAYS: Final = 30
 _WAITING = ("pending", "mapped", "awaiting_price")
 _BUDGET_KEY = "llm_monthly_budget"
+# What a setting must look like to be an amount: as in the view `analytics_cost`.
+_AMOUNT = r"^\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?$"
 
 
 @figure_group("transactions", ttl=30)
@@ -112,3 +115,37 @@ def _llm(figures: Figures, database: MetricsDatabase) -> None:
     stored = database.rows("SELECT value FROM admin_settings WHERE key = %s AND trim(value) <> ''", [_BUDGET_KEY])
     budget = float(stored[0][0]) if stored else float(settings.LLM_MONTHLY_BUDGET)
     figures.gauge("kamioi_llm_month_budget_dollars", "What they may cost; 0 is no limit.", budget)
+
+
+@figure_group("cost", ttl=300)
+def _cost(figures: Figures, database: MetricsDatabase) -> None:
+    # The last 30 days, not the calendar month: on its second day that would say nothing.
+    ((cost, day_cost),) = database.rows(
+        "SELECT coalesce(sum(cost), 0), coalesce(sum(cost) FILTER (WHERE started_at > now() - interval '1 day'), 0)"
+        " FROM llm_calls WHERE started_at > now() - make_interval(days => %s)",
+        [COST_DAYS],
+    )
+    text = "What the last 30 days cost, by part; infrastructure only once the setting has an amount."
+    figures.gauge("kamioi_cost_recent_dollars", text, cost, part="models")
+    figures.gauge("kamioi_llm_day_cost_dollars", "What calls to a model cost in the last 24 hours.", day_cost)
+    # CASE: what is no amount must not be cast, whatever the planner looks at first.
+    for (a_month,) in database.rows(
+        "SELECT CASE WHEN value ~ %s THEN value::numeric ELSE 0 END FROM admin_settings WHERE key = %s",
+        [_AMOUNT, "infrastructure_monthly_cost"],
+    ):
+        if a_month > 0:
+            share = float(a_month) * COST_DAYS * 12 / 365.25
+            figures.gauge("kamioi_cost_recent_dollars", text, share, part="infrastructure")
+    ((completed,),) = database.rows(
+        "SELECT coalesce(sum(rows), 0) FROM transaction_days WHERE status = 'completed'"
+        " AND day > (now() AT TIME ZONE 'UTC')::date - %s AND day <= (now() AT TIME ZONE 'UTC')::date",
+        [COST_DAYS],
+    )
+    figures.gauge("kamioi_cost_recent_transactions", "Purchases of the last 30 days that were invested.", completed)
+    ((people,),) = database.rows(
+        "SELECT coalesce(max(people), 0) FROM (SELECT sum(users) AS people FROM customer_counts"
+        " WHERE month >= date_trunc('month', now() AT TIME ZONE 'UTC')::date - interval '1 month' GROUP BY month) AS months"
+    )
+    figures.gauge(
+        "kamioi_cost_active_people", "Active people of this month or the last one, whichever had more.", people
+    )

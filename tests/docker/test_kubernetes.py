@@ -161,10 +161,10 @@ def test_pools_follow_every_list_of_their_queue(overlay):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_drained_nodes_take_away_one_pod_at_a_time(overlay):
     budgets = of_kind(overlay, "PodDisruptionBudget")
-    assert set(budgets) == {"web", "pgbouncer", *POOLS}
+    assert set(budgets) == {"web", "pgbouncer", "alertmanager", *POOLS}
     for name, budget in budgets.items():
         assert budget["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": name}
-    for name in {"web", "pgbouncer", *POOLS}:
+    for name in {"web", "pgbouncer", "alertmanager", *POOLS}:
         keys = {row["topologyKey"] for row in pods(overlay)[name]["topologySpreadConstraints"]}
         assert keys == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
 
@@ -190,6 +190,8 @@ def test_the_network_is_shut_but_for_what_is_needed(overlay):
     assert may("egress", "pgbouncer") == {53, 5432} | data
     assert may("ingress", "web") == {8000, 9808}
     assert may("ingress", "beat") == set()
+    assert may("ingress", "alertmanager") == {9093, 9094}
+    assert may("egress", "alertmanager") == {53, 443, 587, 9094} | data
     outside = policies["to-providers"]["spec"]["egress"][0]["to"][0]["ipBlock"]
     assert "169.254.0.0/16" in outside["except"]
 

@@ -4,17 +4,21 @@ import asyncio
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.test import AsyncClient, Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
+from analytics.models import CustomerCount, TransactionDay
 from kamioi_site.metrics import figures, process_files_clear
 from kamioi_site.metrics.figures import BUDGET_SECONDS, Figures, FiguresCollector, MetricsDatabase
+from llm_center.models import LlmCall
 from tests.factories import make_company, make_merchant, make_transaction, make_user
-from transactions.models import BackgroundTask
+from transactions.models import BackgroundTask, Setting
 from transactions.services.ledger import LEDGER_CHECK, ledger_check_request, ledger_check_run
 from transactions.services.processing import transactions_process
 
@@ -95,7 +99,7 @@ def test_requests_are_counted_by_the_template_of_their_route(client: Client) -> 
     assert more(method="GET", route="api/tasks/<uuid:task_id>", status="401") == 2
     assert more(method="GET", route="unmatched", status="404") == 1
     assert more(method="other", route="healthz", status="405") == 1
-    assert "000000000001" not in after
+    assert "0b0f1b9c-6a52" not in after
     buckets = value(
         after, "kamioi_http_request_seconds_bucket", method="GET", route="api/tasks/<uuid:task_id>", le="0.2"
     )
@@ -139,6 +143,38 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
     assert (value(text, "kamioi_pg_connections_limit") or 0) > 0
     assert (value(text, "kamioi_db_pool_connections_limit") or 0) == 60
     assert value(text, "kamioi_schedule_last_sent_seconds", task="sweep_stuck") is None  # never sent here
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.parametrize(("amount", "infrastructure"), [("3043.75", 3000.0), ("0", None), ("a lot", None)])
+def test_what_the_last_thirty_days_cost_and_for_how_many(
+    client: Client, amount: str, infrastructure: float | None
+) -> None:
+    today = timezone.now()
+    Setting.objects.update_or_create(key="infrastructure_monthly_cost", defaults={"value": amount})
+    for days, cost in ((0, "1.5"), (2, "2"), (40, "100")):
+        LlmCall.objects.create(started_at=today - timedelta(days=days), provider="openai", merchants=1, cost=cost)
+    for days, status, rows in ((1, "completed", 7), (29, "completed", 3), (31, "completed", 500), (1, "pending", 90)):
+        TransactionDay.objects.create(
+            day=(today - timedelta(days=days)).date(),
+            status=status,
+            rows=rows,
+            amount=0,
+            round_up=0,
+            fee=0,
+            investable=0,
+        )
+    first = today.date().replace(day=1)
+    before = (first - timedelta(days=1)).replace(day=1)
+    for month, kind, users in ((first, "individual", 2), (before, "individual", 4), (before, "family", 1)):
+        CustomerCount.objects.create(month=month, account_type=kind, users=users, transactions=9)
+    text = client.get("/metrics").content.decode()
+    assert value(text, "kamioi_collector_up", group="cost") == 1
+    assert value(text, "kamioi_cost_recent_dollars", part="models") == 3.5
+    assert value(text, "kamioi_llm_day_cost_dollars") == 1.5
+    assert value(text, "kamioi_cost_recent_dollars", part="infrastructure") == infrastructure
+    assert value(text, "kamioi_cost_recent_transactions") == 10
+    assert value(text, "kamioi_cost_active_people") == 5
 
 
 # --- Groups fail alone ------------------------------------------------------------------------------------------

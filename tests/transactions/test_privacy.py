@@ -31,7 +31,14 @@ from transactions.models import (
 )
 from transactions.services.ingest import statement_run, statement_upload
 from transactions.services.ledger import ledger_verify
-from transactions.services.privacy import erase_run, export_run, person_erase, person_export, person_tables
+from transactions.services.privacy import (
+    erase_own_request,
+    erase_run,
+    export_run,
+    person_erase,
+    person_export,
+    person_tables,
+)
 from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -192,6 +199,78 @@ def test_a_customer_asks_for_their_data_and_downloads_it(person):
     assert (reply.status_code, reply["Content-Type"]) == (200, "application/zip")
     assert zipfile.ZipFile(io.BytesIO(b"".join(reply))).testzip() is None
     assert api_client(make_user()).get(address).status_code == 404
+
+
+def _with_password(person: User) -> dict[str, str]:
+    person.set_password("correct horse battery")
+    person.save(update_fields=["password"])
+    return {"currentPassword": "correct horse battery"}
+
+
+def test_a_customer_is_erased_at_their_own_word_and_nobody_is_logged_in_any_more(person):
+    client, other = api_client(person), api_client(person)
+    reply = client.post("/api/user/erasure", _with_password(person), format="json")
+    assert reply.status_code == 202, reply.content
+    task = BackgroundTask.objects.get(pk=reply.json()["task_id"])
+    assert (task.name, task.user, task.status) == ("erase_person", person, "queued")
+    for logged_in in (client, other):
+        assert logged_in.get("/api/user/auth/me").status_code == 401
+    assert client.post("/api/user/erasure", _with_password(person), format="json").status_code == 401
+    erase_run(task_id=task.pk)
+    person.refresh_from_db()
+    task.refresh_from_db()
+    assert person.erased_at is not None
+    assert task.status == "completed", task.error
+    assert "xanthippe" not in _everything().lower()
+    # A worker died after the erasure and before it could say so: another does nothing, and says it is done.
+    BackgroundTask.objects.filter(pk=task.pk).update(status="queued", finished_at=None)
+    erase_run(task_id=task.pk)
+    task.refresh_from_db()
+    assert task.status == "completed", task.error
+
+
+def test_two_requests_at_once_are_one_erasure(person):
+    assert (
+        erase_own_request(user=person, password=_with_password(person)["currentPassword"]).pk
+        == erase_own_request(user=person, password="correct horse battery").pk
+    )
+    assert BackgroundTask.objects.filter(name="erase_person").count() == 1
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"currentPassword": "a guess"}, {"currentPassword": ""}, {"currentPassword": None}]
+)
+def test_without_the_password_nobody_is_erased(person, body):
+    _with_password(person)
+    client = api_client(person)
+    assert client.post("/api/user/erasure", body, format="json").status_code == 400
+    assert client.get("/api/user/auth/me").status_code == 200
+    assert not BackgroundTask.objects.filter(name="erase_person").exists()
+
+
+@pytest.mark.parametrize("what", ["pending", "export", "staff"])
+def test_while_it_would_do_harm_the_customer_is_told_why_and_stays(person, what):
+    if what == "pending":
+        make_transaction(person)
+    elif what == "export":
+        api_client(person).post("/api/user/data-export")
+    else:
+        person = make_staff()
+    client = api_client(person)
+    reply = client.post("/api/family/erasure", _with_password(person), format="json")
+    assert reply.status_code == 409
+    said = {"pending": "Transactions are being processed", "export": "an export", "staff": "Members of staff"}
+    assert said[what] in reply.json()["error"]
+    assert client.get("/api/user/auth/me").status_code == 200
+
+
+def test_guessing_the_password_of_an_erasure_is_counted(person, settings):
+    settings.API_RATES = {**settings.API_RATES, "reset": ["3/h"]}
+    client = api_client(person)
+    codes = [
+        client.post("/api/user/erasure", {"currentPassword": "a guess"}, format="json").status_code for _ in range(4)
+    ]
+    assert codes == [400, 400, 400, 429]
 
 
 def test_erasing_in_the_admin_asks_for_the_e_mail_and_says_the_effect(person, client):

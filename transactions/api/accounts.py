@@ -28,6 +28,7 @@ from transactions.services.accounts import (
     settings_of,
     user_register,
 )
+from transactions.services.privacy import erase_own_request
 
 
 class GuardedRateLimit(RateLimit):
@@ -151,6 +152,33 @@ class ChangePasswordView(ApiView):
         keep = request.auth if isinstance(request.auth, ApiToken) else None
         password_change(user=caller(request), current=data["current_password"], new=data["new_password"], keep=keep)
         return Response({"success": True, "message": "The password is changed."})
+
+
+class ErasureView(ApiView):
+    """Being forgotten."""
+
+    throttle_classes = [GuardedRateLimit]
+    rate_scope = "reset"
+    parser_classes = [JSONParser]
+
+    @extend_schema(
+        request=shapes.ErasureInput,
+        responses={202: shapes.ErasureOutput} | errors(400, 401, 409, 413),
+        tags=["accounts"],
+    )
+    def post(self, request: Request) -> Response:
+        """Close the account and erase who it was; it cannot be undone. 202, and every token of the account ends. 409 says why
+        not now: orders wait, transactions or files are being processed.
+        """
+        password = checked(shapes.ErasureInput(data=request.data))["current_password"]
+        task = erase_own_request(user=caller(request), password=password)
+        return Response(
+            {
+                "success": True, "task_id": task.pk, "status": task.status,
+                "message": "The account is closed. What tells who you are is being erased; the books stay under a number.",
+            },
+            status=status.HTTP_202_ACCEPTED,
+        )  # fmt: skip
 
 
 class ProfileView(ConditionalView):

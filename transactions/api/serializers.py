@@ -260,6 +260,23 @@ class ChangePasswordInput(_TwoSpellings):
     newPassword = serializers.CharField(source="new_password", max_length=1024, trim_whitespace=False)  # noqa: N815
 
 
+class ErasureInput(_TwoSpellings):
+    """The password, to show that it is the person who asks."""
+
+    currentPassword = serializers.CharField(  # noqa: N815
+        source="current_password", max_length=1024, trim_whitespace=False
+    )
+
+
+class ErasureOutput(serializers.Serializer[Any]):
+    """The account is closed; its erasure goes on in the background. No token of it works any more."""
+
+    success = serializers.BooleanField()
+    message = serializers.CharField()
+    task_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=BackgroundTask.Status.choices)
+
+
 class SettingsInput(serializers.Serializer[Any]):
     """Preferences by name; null forgets one. `round_up_…` are Kamioi's own, all others are kept as they are sent."""
 

@@ -54,6 +54,7 @@ for _area in CUSTOMER_AREAS:
             f"{_area}/data-export/<uuid:task_id>", customer.DataExportFileView.as_view(),
             name=f"api-{_area}-data-export-file",
         ),
+        path(f"{_area}/erasure", accounts.ErasureView.as_view(), name=f"api-{_area}-erasure"),
         path(f"{_area}/upload-bank-file", customer.BankFileView.as_view(), name=f"api-{_area}-bank-file"),
         path(f"{_area}/portfolio", views.PortfolioView.as_view(), name=f"api-{_area}-portfolio"),
         path(f"{_area}/roundups/total", customer.RoundUpTotalView.as_view(), name=f"api-{_area}-roundups-total"),

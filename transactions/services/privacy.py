@@ -29,7 +29,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from kamioi_site.cache import caches_clear
 from kamioi_site.streaming import csv_line, rows_in_pages
 from transactions.cache import persons_changed
-from transactions.errors import EraseRefused
+from transactions.errors import EraseRefused, WrongPassword
 from transactions.models import (
     ApiToken,
     AuditEvent,
@@ -58,6 +58,7 @@ from transactions.sql import statement
 _CHUNK: Final = 2_000
 EXPORT_DAYS: Final = 7
 _SECRET: Final = {"password", "digest"}
+_ERASE: Final = "erase_person"
 
 Fate = Literal["kept", "deleted", "blanked", "staff"]
 
@@ -157,11 +158,11 @@ def erase_refusal(user: User) -> str:
     if user.erased_at is not None:
         return "This person is erased already."
     if Order.objects.filter(user=user, status=Order.Status.QUEUED).exists():
-        return "Orders wait for the market to open. Close the account, and erase it when they are done."
+        return "Orders wait for the market to open. Ask again when they are done."
     if Transaction.objects.filter(user=user, status__in=["pending", "mapped"]).exists():
-        return "Transactions are being processed. Close the account, and erase it when they are done."
-    if BackgroundTask.objects.filter(user=user, status__in=["queued", "running"]).exists():
-        return "Work that this person asked for still goes on. Erase them when it is done."
+        return "Transactions are being processed. Ask again when they are done."
+    if BackgroundTask.objects.filter(user=user, status__in=["queued", "running"]).exclude(name=_ERASE).exists():
+        return "Work that was asked for still goes on, such as a bank file or an export. Ask again when it is done."
     return ""
 
 
@@ -250,7 +251,8 @@ def _deletion(held: StatementImport) -> Callable[[], None]:
 
 
 def _erase_tasks(user: User) -> int:
-    return BackgroundTask.objects.filter(user=user).update(arguments={}, result={}, error="")
+    """What they asked for; the erasure itself names them by number only, and needs that when it is run again."""
+    return BackgroundTask.objects.filter(user=user).exclude(name=_ERASE).update(arguments={}, result={}, error="")
 
 
 # What this room holds. `TransactionDelta` is taken up and gone within the hour.
@@ -322,21 +324,39 @@ def exports_sweep() -> None:
 
 
 def erase_request(*, person: User, by: User, reason: str) -> BackgroundTask:
-    """Close the account now and erase the person in the background.
+    """Close the account now and erase the person in the background; an erasure that is under way is not asked for twice.
 
     Raises:
         EraseRefused: says why not now.
     """
-    if refusal := erase_refusal(person):
-        raise EraseRefused(refusal)
     with transaction.atomic():
+        person = User.objects.select_for_update().get(pk=person.pk)
+        under_way = BackgroundTask.objects.filter(
+            name=_ERASE, status__in=["queued", "running"], arguments__user_id=person.pk
+        ).first()
+        if under_way is not None:
+            return under_way
+        if refusal := erase_refusal(person):
+            raise EraseRefused(refusal)
         # Nothing new may come in meanwhile.
         User.objects.filter(pk=person.pk).update(is_active=False)
         ApiToken.objects.filter(user=person).revoke()
         persons_changed([person.pk])
-        task = task_create(name="erase_person", user=by, arguments={"user_id": person.pk, "reason": reason[:500]})
+        task = task_create(name=_ERASE, user=by, arguments={"user_id": person.pk, "reason": reason[:500]})
         task_send(task=task)
     return task
+
+
+def erase_own_request(*, user: User, password: str) -> BackgroundTask:
+    """The person asks for it themselves, and shows by the password that it is them. Everybody is logged out of the account.
+
+    Raises:
+        WrongPassword: it is not theirs.
+        EraseRefused: says why not now.
+    """
+    if not user.check_password(password):
+        raise WrongPassword
+    return erase_request(person=user, by=user, reason="asked for by the person")
 
 
 def erase_run(*, task_id: UUID | str) -> None:
