@@ -19,7 +19,7 @@ from functools import cache, partial
 
 from celery import current_app
 from django.conf import settings
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, InternalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from redis import RedisError
@@ -204,19 +204,25 @@ def _set_book(
             held.extend(buckets)
         cursor.execute("SELECT EXISTS (SELECT 1 FROM orders WHERE status = 'queued')")
         any_orders = cursor.fetchone()[0]
-        cursor.execute(
-            _book_statement(sharded=sharded),
-            {
-                "buckets": buckets,
-                "per_bucket": -(-size // len(buckets)),
-                "now": now,
-                "oldest_price": now - settings.PRICE_MAX_AGE,
-                "platform_fee": fee,
-                "market_open": market_open,
-                "next_open": now if market_open else next_open(now),
-                "any_orders": any_orders,
-            },
-        )
+        try:
+            cursor.execute(
+                _book_statement(sharded=sharded),
+                {
+                    "buckets": buckets,
+                    "per_bucket": -(-size // len(buckets)),
+                    "now": now,
+                    "oldest_price": now - settings.PRICE_MAX_AGE,
+                    "platform_fee": fee,
+                    "market_open": market_open,
+                    "next_open": now if market_open else next_open(now),
+                    "any_orders": any_orders,
+                },
+            )
+        except InternalError as error:
+            # What a shard says to rows that are copied to it comes without its code.
+            if sharded and " violates " in str(error):
+                raise IntegrityError(str(error)) from error.__cause__
+            raise
         rows = cursor.fetchall()
     if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
         generation_bump(REVIEW_QUEUE)
