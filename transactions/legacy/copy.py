@@ -110,19 +110,18 @@ def mapping_model() -> type[MonthlyPartitionedModel]:
 
 @contextmanager
 def only_one(*, wait: float = 0) -> Iterator[None]:
-    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds."""
-    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-        # The lock is the session's, and under transaction pooling a session is not ours for longer than a transaction.
-        raise LegacyCopyError(
-            "The legacy migration goes past PgBouncer: set DATABASE_URL to PostgreSQL itself, and PGBOUNCER=0."
-        )
+    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds.
+
+    The lock belongs to a transaction that stays open beside the work. So PgBouncer's transaction pooling leaves its
+    connection to us for as long; it has neither a snapshot nor a number, and holds up no VACUUM.
+    """
     lock = psycopg2.connect(connection_string())
     try:
-        lock.autocommit = True
         with lock.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             deadline = time.monotonic() + wait
             while True:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", [COPY_LOCK])
+                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [COPY_LOCK])
                 if cursor.fetchone()[0]:
                     break
                 if time.monotonic() >= deadline:
