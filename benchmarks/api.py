@@ -6,12 +6,14 @@ install wrk`) asks, and both share the machine's processors with PostgreSQL.
 
 `ours` is requests a second of the list of a customer's transactions, 50 rows a page, log-in by token, rate limit counted; no
 page is asked for twice, so none is cached. `peer` is the same rows from a bare FastAPI and asyncpg app with two uvicorn workers
-in the same run (`benchmarks/peers/bare_list.py`). The other figures: the list from the cache, a page so deep that 100,000 lie before
-it, one transaction, approving, and the dashboards cold and cached, one caller at a time.
+in the same run (`benchmarks/peers/bare_list.py`). Paced: every client waits about a second between an answer and its next
+request. The other figures: the list from the cache, a page so deep that 100,000 lie before it, one transaction, approving, and
+the dashboards cold and cached, one caller at a time.
 """
 
 import argparse
 import http.client
+import itertools
 import json
 import os
 import random
@@ -33,24 +35,30 @@ _NAME = "kamioi_bench_api"
 _STAFF = "bench@kamioi.example"
 _CLIENTS = 200
 _PAGE = 50
+_RUN = itertools.count(int(time.time()) % 40)
+_PAUSE = 1000  # milliseconds between an answer and the next request of a client who is paced
 
 # Each line of the file is "METHOD path token body"; every thread takes its share, again from the start when all were asked.
-# `once` adds a number of its own to the path, so that nothing is asked for twice.
+# `once`, the number of the run, adds a moment of its own to the path, so that nothing is asked for twice.
 _LUA = """
 local lines, at, step, count = {}, 0, 1, 0
 local threads = 0
 function setup(thread) thread:set("number", threads); threads = threads + 1 end
 function init(args)
   for line in io.lines(args[1]) do lines[#lines + 1] = line end
-  once = args[2] == "once"
+  once = args[2] ~= "again" and tonumber(args[2])
+  pause = tonumber(args[3])
+  if pause == 0 then delay = nil end
+  math.randomseed(number + 1)
   at = number + 1
 end
+function delay() return math.random(pause / 2, pause * 3 / 2) end
 function request()
   local method, path, token, body = lines[at]:match("^(%S+) (%S+) (%S+) ?(.*)$")
   at = at + 2
   if at > #lines then at = number + 1 end
   count = count + 1
-  if once then path = path .. string.format("&start_date=2020-01-01T0%d:00:00.%06d", number, count) end
+  if once then path = path .. string.format("&start_date=2020-01-01T0%d:%02d:00.%06d", number, once, count) end
   local headers = {["Authorization"] = "Bearer " .. token, ["Content-Type"] = "application/json"}
   return wrk.format(method, path, headers, body ~= "" and body or nil)
 end
@@ -136,15 +144,17 @@ def _wait(port: int, path: str) -> None:
     raise RuntimeError("the bare app did not start")
 
 
-def _wrk(port: int, lines: list[str], *, seconds: int, clients: int = _CLIENTS, once: bool = False) -> dict[str, float]:
-    """Requests a second and milliseconds of these requests, asked over and over."""
+def _wrk(
+    port: int, lines: list[str], *, seconds: int, clients: int = _CLIENTS, once: bool = False, pause: int = 0
+) -> dict[str, float]:
+    """Requests a second and milliseconds of these requests, asked over and over; `pause`: milliseconds between two of a client."""
     with tempfile.TemporaryDirectory(prefix="kamioi-wrk-") as directory:
         script, asked = Path(directory) / "ask.lua", Path(directory) / "asked.txt"
         script.write_text(_LUA)
         asked.write_text("\n".join(lines) + "\n")
         out = subprocess.run(
             ["wrk", "-t2", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), f"http://127.0.0.1:{port}",
-             "--", str(asked), "once" if once else "again"],
+             "--", str(asked), f"{next(_RUN)}" if once else "again", str(pause)],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
     figures: dict[str, float] = json.loads(out[out.index("FIGURES ") + 8 :].splitlines()[0])
@@ -277,12 +287,15 @@ def main() -> None:
         # Connections are opened and statements planned before anything is measured, on both sides.
         others = [f"GET /api/user/transactions?limit={_PAGE - 1} {token}" for _, token in people]
         _wrk(arguments.port, others, seconds=min(seconds, 8), clients=clients, once=True)
-        asked: list[tuple[str, list[str], bool]] = [
-            ("list", lists, True), ("list_cached", lists, False), ("detail", details, False), ("deep_page", _deep(staff), False),
+        asked: list[tuple[str, list[str], bool, int]] = [
+            ("list", lists, True, 0), ("list_paced", lists, True, _PAUSE), ("kept", lists, False, 0), ("list_cached", lists, False, 0),
+            ("detail", details, False, 0), ("deep_page", _deep(staff), False, 0),
         ]  # fmt: skip
-        for name, lines, once in asked:
-            figures[name] = _wrk(arguments.port, lines, seconds=seconds, clients=clients, once=once)
+        for name, lines, once, pause in asked:
+            figures[name] = _wrk(arguments.port, lines, seconds=seconds, clients=clients, once=once, pause=pause)
             print(name, figures[name], flush=True)
+        # The first answers to `lists` were computed, and kept.
+        del figures["kept"]
         figures["approve"] = _wrk(arguments.port, approvals, seconds=min(seconds, 10), clients=8)
         print("approve", figures["approve"], flush=True)
         bearer, cookie = {"Authorization": f"Bearer {staff}"}, {"Cookie": _session()}
@@ -302,7 +315,8 @@ def main() -> None:
         asked_bare = [f"GET /list/{user}?limit={_PAGE} none" for user, _ in people]
         _wrk(arguments.port + 1, asked_bare, seconds=min(seconds, 8), clients=clients)
         bare = _wrk(arguments.port + 1, asked_bare, seconds=seconds, clients=clients)
-    print("bare", bare, flush=True)
+        figures["bare_paced"] = _wrk(arguments.port + 1, asked_bare, seconds=seconds, clients=clients, pause=_PAUSE)
+    print("bare", bare, figures["bare_paced"], flush=True)
     if not arguments.keep:
         common.drop_database(_NAME)
     ours = figures["list"]["rps"]

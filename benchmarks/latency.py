@@ -27,7 +27,7 @@ def _percentile(values: list[float], share: float) -> float:
 def _start_web(port: int) -> subprocess.Popen[bytes]:
     web = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "2", "-b", f"127.0.0.1:{port}",
-         "--log-level", "warning", "kamioi_site.asgi:application"],
+         "--keep-alive", "75", "--log-level", "warning", "kamioi_site.asgi:application"],
         cwd=common.ROOT, env=os.environ | {"LOG_LEVEL": "WARNING"},
     )  # fmt: skip
     for _ in range(150):

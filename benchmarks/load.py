@@ -214,12 +214,21 @@ def _endpoints(stats: Path) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _errors(failures: Path) -> list[str]:
+    """The kinds of errors, most frequent first: `503 at GET transactions: 1,234`."""
+    with contextlib.suppress(OSError):
+        rows = [(int(row["Occurrences"]), row["Name"], row["Error"]) for row in csv.DictReader(failures.open())]
+        return [f"{error[:100]} at {name}: {times:,}" for times, name, error in sorted(rows, reverse=True)]
+    return []
+
+
 def _page(figures: dict[str, Any], endpoints: list[dict[str, Any]]) -> str:
     lines = [
         "# Load",
         "",
-        f"{figures['users']:,} people at once and a day of {figures['transactions']:,} transactions in {figures['seconds']:,} s"
-        f" on {figures['processors']} processors, locust beside it ({time.strftime('%Y-%m-%d', time.gmtime())}).",
+        f"{figures['users']:,} people at once, a reader asking every {figures['think']:g} s, and a day of {figures['transactions']:,}"
+        f" transactions in {figures['seconds']:,} s on {figures['processors']} processors, locust beside it"
+        f" ({time.strftime('%Y-%m-%d', time.gmtime())}).",
         "",
         "| endpoint | requests | errors | p50 ms | p95 ms | p99 ms |",
         "|---|--:|--:|--:|--:|--:|",
@@ -234,6 +243,7 @@ def _page(figures: dict[str, Any], endpoints: list[dict[str, Any]]) -> str:
         f"- **Oldest work**: waited {figures['wait_p95']:,} s (p95), {figures['wait_most']:,} s at most; messages in the broker: at most"
         f" {figures['messages_most']:,}.",
         f"- **Saturates first**: {figures['first_limit']}.",
+        f"- **Errors**: {'; '.join(figures['error_kinds'][:5]) or 'none'}.",
         "",
         "| group | processors, mean | at most |",
         "|---|--:|--:|",
@@ -313,10 +323,11 @@ def _measure(home: Path, told: argparse.Namespace) -> tuple[dict[str, Any], str]
     everything = endpoints[-1]
     waits = sorted(found.wait)
     figures: dict[str, Any] = {
-        "benchmark": "load", "users": told.users, "transactions": told.transactions, "seconds": told.seconds,
+        "benchmark": "load", "users": told.users, "transactions": told.transactions, "seconds": told.seconds, "think": told.think,
         "processors": psutil.cpu_count(), "ours": everything["p95"], "peer": LIMIT_MS,
         "ratio": round(everything["p95"] / LIMIT_MS, 2), "p50": everything["p50"], "p99": everything["p99"],
-        "requests": everything["requests"], "errors": everything["errors"], "stored": stored, "completed": completed,
+        "requests": everything["requests"], "errors": everything["errors"],
+        "error_kinds": _errors(home / "load_failures.csv"), "stored": stored, "completed": completed,
         "rate": round(stored / told.seconds), "drained_after": drained, "books_wrong": books,
         "wait_p95": round(waits[int(len(waits) * 0.95)], 1) if waits else 0, "wait_most": round(max(waits, default=0), 1),
         "messages_most": max(found.messages, default=0), "machine": _mean(found.machine),

@@ -22,31 +22,8 @@ PLAN: dict[str, Any] = json.loads(os.environ["LOAD_PLAN"])
 TOKENS: list[tuple[int, str, str]] = [tuple(row) for row in json.loads(Path(PLAN["tokens"]).read_text())]
 # Card purchases by the hour of the day, mean 1.
 CURVE = [
-    0.25,
-    0.15,
-    0.1,
-    0.1,
-    0.15,
-    0.3,
-    0.6,
-    0.9,
-    1.1,
-    1.1,
-    1.2,
-    1.5,
-    1.7,
-    1.5,
-    1.3,
-    1.3,
-    1.5,
-    1.8,
-    1.9,
-    1.6,
-    1.3,
-    1.0,
-    0.75,
-    0.5,
-]
+    0.25, 0.15, 0.1, 0.1, 0.15, 0.3, 0.6, 0.9, 1.1, 1.1, 1.2, 1.5, 1.7, 1.5, 1.3, 1.3, 1.5, 1.8, 1.9, 1.6, 1.3, 1.0, 0.75, 0.5,
+]  # fmt: skip
 PAYERS, BANKS = max(4, PLAN["users"] // 100), 4
 
 _began = time.monotonic()

@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from kamioi_site import logs
+from kamioi_site.handler import arrived_at
 from kamioi_site.metrics.web import route_of
 
 access = logging.getLogger("kamioi.access")
@@ -92,7 +93,7 @@ class RequestContext:
 def _enter(request: HttpRequest) -> tuple[list[tuple[ContextVar[Any], Token[Any]]], float]:
     given = request.headers.get(HEADER, "")
     identity = given if _SANE.fullmatch(given) else uuid.uuid4().hex
-    return [(_request_id, _request_id.set(identity)), (_request, _request.set(request))], time.perf_counter()
+    return [(_request_id, _request_id.set(identity)), (_request, _request.set(request))], arrived_at(request)
 
 
 def _leave(request: HttpRequest, response: HttpResponseBase, began: float) -> HttpResponseBase:

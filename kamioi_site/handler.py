@@ -9,9 +9,10 @@ afterwards, piece by piece, as the client takes it.
 import asyncio
 import contextvars
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
@@ -19,9 +20,11 @@ from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import close_old_connections
-from django.http import FileResponse
+from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
+
+_ARRIVED: Final = "kamioi.arrived"
 
 _threads: ThreadPoolExecutor | None = None
 
@@ -47,6 +50,12 @@ async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(_pool(), lambda: context.run(work, *arguments))
 
 
+def arrived_at(request: HttpRequest) -> float:
+    """When the whole request was there, before it waited for a thread, by `time.perf_counter`; now, where no server said so."""
+    moment: float | None = getattr(request, "scope", {}).get(_ARRIVED)
+    return time.perf_counter() if moment is None else moment
+
+
 class ThreadHandler(ASGIHandler):
     """The ASGI application of Django, synchronous inside."""
 
@@ -60,6 +69,7 @@ class ThreadHandler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
+        scope[_ARRIVED] = time.perf_counter()
         try:
             response, whole = await _in_thread(self._respond, scope, body)
             if whole:
@@ -103,4 +113,3 @@ class ThreadHandler(ASGIHandler):
     async def _gone(receive: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-

@@ -6,6 +6,7 @@ answer under any Host: who asks a process itself asks by its address, which no l
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -21,7 +22,7 @@ from kamioi_site.redis import redis_client
 
 logger = logging.getLogger(__name__)
 
-_ASKED_BY_ADDRESS = {"/healthz", "/readyz", "/metrics"}
+ASKED_BY_ADDRESS: Final = {"/healthz", "/readyz", "/metrics"}
 
 # Reading the migration files takes long, and what is applied stays applied for the life of this process.
 _migrations_seen_applied = False
@@ -98,6 +99,6 @@ class AnyHost:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer as for a host of ours."""
-        if request.path in _ASKED_BY_ADDRESS and settings.ALLOWED_HOSTS:
+        if request.path in ASKED_BY_ADDRESS and settings.ALLOWED_HOSTS:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"
         return self._get_response(request)

@@ -46,6 +46,7 @@ __all__ = [
     "HTTP_IN_FLIGHT",
     "HTTP_REQUESTS",
     "HTTP_SECONDS",
+    "HTTP_SHED",
     "OWN_DIRECTORY",
     "POOL_IN_USE",
     "POOL_LIMIT",
@@ -72,9 +73,10 @@ _WAIT_BUCKETS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15, 30)
 
 HTTP_REQUESTS = Counter("kamioi_http_requests", "Requests answered.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram(
-    "kamioi_http_request_seconds", "From the request to the start of its answer.", ["method", "route"],
+    "kamioi_http_request_seconds", "From the request, its wait for a thread included, to the start of its answer.", ["method", "route"],
     buckets=_REQUEST_BUCKETS,
 )  # fmt: skip
+HTTP_SHED = Counter("kamioi_http_requests_shed", "Requests refused because they waited too long for a thread.")
 HTTP_IN_FLIGHT = Gauge("kamioi_http_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum")
 
 EVENT_STREAMS = Gauge("kamioi_event_streams", "Server-sent event streams that are open.", multiprocess_mode="livesum")

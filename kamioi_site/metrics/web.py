@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from kamioi_site import metrics
+from kamioi_site.handler import arrived_at
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
@@ -35,14 +36,14 @@ class RequestMetrics:
         """Answer and count."""
         if self._async:
             return self._answered(request)
-        began = time.perf_counter()
+        began = arrived_at(request)
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = self._get_response(request)
         _count(request, response, time.perf_counter() - began)
         return response
 
     async def _answered(self, request: HttpRequest) -> HttpResponseBase:
-        began = time.perf_counter()
+        began = arrived_at(request)
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = await cast("Awaitable[HttpResponseBase]", self._get_response(request))
         _count(request, response, time.perf_counter() - began)

@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "kamioi_site.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "kamioi_site.overload.Overload",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "kamioi_site.compression.CompressionMiddleware",
     "kamioi_site.networks.StaffNetworksMiddleware",
@@ -82,6 +83,8 @@ MIDDLEWARE = [
 ROOT_URLCONF = "kamioi_site.urls"
 # Requests that a web process works on at a time; each holds a database connection while it needs one.
 WEB_THREADS = env_int("WEB_THREADS", 16)
+# Who waited longer for a thread is refused, so that the others are answered in time; 0 lets everybody wait.
+WEB_WAIT_SECONDS = env_int("WEB_WAIT_SECONDS", 5)
 ASGI_APPLICATION = "kamioi_site.asgi.application"
 WSGI_APPLICATION = "kamioi_site.wsgi.application"
 APPEND_SLASH = True
