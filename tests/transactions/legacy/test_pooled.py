@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -77,3 +78,17 @@ def test_one_at_a_time_and_the_lock_goes_with_its_holder(pooled: dict[str, str])
         thread.join(20)
     with only_one(wait=5):
         pass
+
+
+def test_the_lock_does_not_stand_idle(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transactions.legacy.copy.KEEP_SECONDS", 0.01)
+    with only_one(), connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1 AS still_at_work'")
+            if cursor.fetchone()[0] == 1:
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("nothing was said on the connection of the lock")
+        with pytest.raises(LegacyCopyError), only_one():
+            pass
