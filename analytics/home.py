@@ -30,13 +30,13 @@ _TODAY = """
     GROUP BY status
 """
 _WAITING = """
-    SELECT 'pending', count(*) FROM (SELECT FROM transactions WHERE status = 'pending' LIMIT %(most)s) AS waiting
+    SELECT 'pending', count(*) FROM (SELECT 1 FROM transactions WHERE status = 'pending' LIMIT %(most)s) AS waiting
     UNION ALL
-    SELECT 'awaiting_price', count(*) FROM (SELECT FROM transactions WHERE status = 'awaiting_price' LIMIT %(most)s) AS waiting
+    SELECT 'awaiting_price', count(*) FROM (SELECT 1 FROM transactions WHERE status = 'awaiting_price' LIMIT %(most)s) AS waiting
     UNION ALL
-    SELECT 'failed', count(*) FROM (SELECT FROM transactions WHERE status = 'failed' LIMIT %(most)s) AS waiting
+    SELECT 'failed', count(*) FROM (SELECT 1 FROM transactions WHERE status = 'failed' LIMIT %(most)s) AS waiting
     UNION ALL
-    SELECT 'orders', count(*) FROM (SELECT FROM orders WHERE status = 'queued' LIMIT %(most)s) AS waiting
+    SELECT 'orders', count(*) FROM (SELECT 1 FROM orders WHERE status = 'queued' LIMIT %(most)s) AS waiting
 """
 _WORDS = {
     "completed": "invested", "not_listed": "nobody to invest in", "needs_review": "waiting for a reviewer",

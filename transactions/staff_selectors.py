@@ -114,7 +114,7 @@ def transactions_waiting_page(chosen: TransactionFilter, *, page: int, limit: in
         key = normalise(chosen.search)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT EXISTS (SELECT FROM transactions WHERE merchant_key = %s AND status = 'needs_review')", [key]
+                "SELECT EXISTS (SELECT 1 FROM transactions WHERE merchant_key = %s AND status = 'needs_review')", [key]
             )
             known = bool(key) and cursor.fetchone()[0]
         if known:

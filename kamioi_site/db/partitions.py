@@ -155,7 +155,7 @@ def _month_create(model: type[MonthlyPartitionedModel], month: datetime) -> None
         if cursor.fetchone()[0]:
             return  # another worker was faster
         cursor.execute(
-            f"SELECT EXISTS (SELECT FROM {default} WHERE {column} >= %s AND {column} < %s)",  # noqa: S608
+            f"SELECT EXISTS (SELECT 1 FROM {default} WHERE {column} >= %s AND {column} < %s)",  # noqa: S608
             [month, following],
         )
         stray = cursor.fetchone()[0]
@@ -201,7 +201,7 @@ def partitions_status() -> list[PartitionStatus]:
             ahead += 1
         with connection.cursor() as cursor:
             # Bounded: the default partition should be empty, and an alarm needs no exact figure.
-            cursor.execute(f"SELECT count(*) FROM (SELECT FROM {table}_default LIMIT 10000) AS stray")  # noqa: S608
+            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default LIMIT 10000) AS stray")  # noqa: S608
             default_rows = cursor.fetchone()[0]
         statuses.append(PartitionStatus(table, names, default_rows, ahead))
     return statuses

@@ -205,7 +205,7 @@ def _partitions(figures: Figures, database: MetricsDatabase) -> None:
         while f"{table}_{(now + relativedelta(months=ahead + 1)).strftime(NAME_FORMAT)}" in names:
             ahead += 1
         ((strays,),) = database.rows(
-            f"SELECT count(*) FROM (SELECT FROM {table}_default LIMIT {_DEFAULT_ROWS_SEEN}) AS stray"  # noqa: S608
+            f"SELECT count(*) FROM (SELECT 1 FROM {table}_default LIMIT {_DEFAULT_ROWS_SEEN}) AS stray"  # noqa: S608
         )
         figures.gauge("kamioi_partition_headroom_months", "Months made ahead.", ahead, table=table)
         figures.gauge("kamioi_partition_default_rows", "Rows that no month took, up to 10,000.", strays, table=table)

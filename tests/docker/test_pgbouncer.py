@@ -21,7 +21,6 @@ from kamioi_site.db.partitions import partitions_apply
 from llm_center.services.review import Action, merchant_decide
 from tests.docker.servers import console, pgbouncer
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_user
-from transactions.legacy.copy import LegacyCopyError, only_one
 from transactions.models import Merchant, Transaction
 from transactions.services.ingest import statement_ingest, statement_upload
 from transactions.services.ledger import ledger_verify
@@ -187,10 +186,8 @@ def test_a_long_download_holds_no_server_and_takes_little_at_a_time(pooled):
     assert [first, *rows] == [(f"M{row}",) for row in range(24, -1, -1)]
 
 
-def test_upkeep_of_partitions_works_and_the_legacy_migration_says_that_it_goes_another_way(pooled):
+def test_upkeep_of_partitions_works(pooled):
     partitions_apply()
-    with pytest.raises(LegacyCopyError, match="past PgBouncer"), only_one():
-        pass
 
 
 def test_the_look_into_the_sessions_would_see_what_is_left_there(pooled):

@@ -21,10 +21,9 @@ SESSION_STATE = {
     "a cursor on the server": r"\.iterator\(|chunked_cursor|WITH HOLD|\.cursor\(name|\.cursor\(\s*[\"']",
     "values of the session": r"\b(currval|lastval)\s*\(",
 }
-# Each asks first whether PgBouncer is there: the legacy migration refuses to run behind it, statements go as plain text.
+# It asks first whether PgBouncer is there: statements go as plain text then.
 ELSEWHERE = {
     "kamioi_site/db/prepared.py": ["a prepared statement"],
-    "transactions/legacy/copy.py": ["a lock of the session"],
 }
 # An UPDATE's SET is none of the session's.
 _UPDATE = re.compile(

@@ -8,6 +8,7 @@ one: what the legacy system changed meanwhile in rows that were carried over alr
 """
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -47,6 +48,8 @@ from transactions.legacy.source import LegacyTable, Snapshot, quoted
 from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
 from transactions.models import MigrationRun, Transaction
 
+logger = logging.getLogger(__name__)
+
 RANGE: Final = 65_536
 """Row numbers in one range of a big table."""
 ROW_RANGE: Final = 2_000
@@ -57,6 +60,8 @@ OWN_IDS_FROM: Final = 1_000_000_000
 # Earlier tables are needed by later ones; all others follow in order of their names.
 FIRST: Final = ("users", "admins", "transactions", "llm_mappings", "chart_of_accounts")
 REPORT_SECONDS: Final = 1.0
+KEEP_SECONDS = 60.0
+"""How often the holder of the lock says a word."""
 
 Report = Callable[[str, int, int], None]
 """(table, rows done, rows in all)."""
@@ -110,27 +115,45 @@ def mapping_model() -> type[MonthlyPartitionedModel]:
 
 @contextmanager
 def only_one(*, wait: float = 0) -> Iterator[None]:
-    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds."""
-    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-        # The lock is the session's, and under transaction pooling a session is not ours for longer than a transaction.
-        raise LegacyCopyError(
-            "The legacy migration goes past PgBouncer: set DATABASE_URL to PostgreSQL itself, and PGBOUNCER=0."
-        )
+    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds.
+
+    The lock belongs to a transaction that stays open beside the work. So PgBouncer's transaction pooling leaves its
+    connection to us for as long; it has neither a snapshot nor a number, and holds up no VACUUM. Its holder says a word
+    now and then, because PgBouncer ends transactions that stand idle.
+    """
+    done = threading.Event()
     lock = psycopg2.connect(connection_string())
     try:
-        lock.autocommit = True
         with lock.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             deadline = time.monotonic() + wait
             while True:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", [COPY_LOCK])
+                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [COPY_LOCK])
                 if cursor.fetchone()[0]:
                     break
                 if time.monotonic() >= deadline:
                     raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.")
                 time.sleep(0.05)
-        yield
+        talker = threading.Thread(target=_keep, args=(lock, done), daemon=True)
+        talker.start()
+        try:
+            yield
+        finally:
+            done.set()
+            talker.join()
     finally:
         lock.close()
+
+
+def _keep(lock: Any, done: threading.Event) -> None:
+    """Say a word on the lock's connection every `KEEP_SECONDS` until it is done with."""
+    while not done.wait(KEEP_SECONDS):
+        try:
+            with lock.cursor() as cursor:
+                cursor.execute("SELECT 1 AS still_at_work")
+        except psycopg2.Error as error:
+            logger.error("the lock of the legacy migration is lost: %s", str(error).strip())
+            return
 
 
 def _claim_target(snapshot: Snapshot) -> bool:

@@ -1,16 +1,7 @@
 -- One round for one set: everything that happens to pending transactions of locked user buckets, in one statement.
--- claimed: at most %(per_bucket)s rows a bucket, most urgent first. The bucket's advisory lock makes them ours.
+-- claimed: first_pending.sql, on Citus first_pending_sharded.sql. The bucket's advisory lock makes them ours.
 WITH claimed AS MATERIALIZED (
-    SELECT pending.*
-    FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
-    CROSS JOIN LATERAL (
-        SELECT id, user_id, date, amount, merchant, merchant_key, booking, ticker AS was_ticker,
-               round_up AS was_round_up, fee AS was_fee, investable AS was_investable
-        FROM transactions
-        WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
-        ORDER BY priority, id LIMIT %(per_bucket)s
-    ) AS pending
-),
+{first_pending}),
 -- looked_up: the directory's answer (an approved ticker counts only while its company is listed) and the round-up.
 looked_up AS MATERIALIZED (
     SELECT claimed.*, merchants.status AS merchant_status, companies.ticker,

@@ -1,10 +1,15 @@
 -- What waits for merchants whose rows this transaction has locked, counted from the transactions themselves.
-UPDATE merchants SET waiting_count = counted.count, waiting_amount = counted.amount
+-- Counted apart from the update: Citus writes `merchants` on every machine, and no shard may be read for that.
+WITH counted AS MATERIALIZED (
+    SELECT merchant_key, count(*) AS rows, sum(round_up) AS amount
+    FROM transactions
+    WHERE merchant_key = ANY (%(merchant_keys)s::text[]) AND status = 'needs_review'
+    GROUP BY merchant_key
+)
+UPDATE merchants SET waiting_count = coalesce(found.rows, 0), waiting_amount = coalesce(found.amount, 0)
 FROM (
-    SELECT merchants.id, count(waiting.round_up) AS count, coalesce(sum(waiting.round_up), 0) AS amount
-    FROM merchants
-    LEFT JOIN transactions AS waiting ON waiting.merchant_key = merchants.merchant_key AND waiting.status = 'needs_review'
-    WHERE merchants.merchant_key = ANY (%(merchant_keys)s::text[])
-    GROUP BY merchants.id
-) AS counted
-WHERE merchants.id = counted.id
+    SELECT keys.merchant_key, counted.rows, counted.amount
+    FROM unnest(%(merchant_keys)s::text[]) AS keys (merchant_key)
+    LEFT JOIN counted ON counted.merchant_key = keys.merchant_key
+) AS found
+WHERE merchants.merchant_key = found.merchant_key

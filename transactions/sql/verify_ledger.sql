@@ -43,7 +43,7 @@ FULL JOIN (
     ) AS bookings
     WHERE base IN ('round_up', 'fee', 'purchase', 'rounding')
       AND NOT EXISTS (
-          SELECT FROM undone
+          SELECT 1 FROM undone
           WHERE undone.user_id = bookings.user_id AND undone.transaction_id = bookings.transaction_id
             AND undone.date = bookings.date AND undone.kind = bookings.kind
       )

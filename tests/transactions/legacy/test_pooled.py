@@ -1,0 +1,94 @@
+"""The legacy migration through a real PgBouncer in transaction pooling: copy, comparison, dual-write."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.db import connection, connections
+
+from kamioi_site.db.backend.base import drop_pool
+from tests.docker.servers import console, pgbouncer
+from tests.transactions.legacy.conftest import run_copy
+from transactions.legacy.copy import LegacyCopyError, only_one
+from transactions.legacy.outbox import dual_write_on, outbox_status
+from transactions.legacy.validate import validate
+from transactions.models import User
+from transactions.tasks.legacy import legacy_dual_write
+
+# A copy holds its lock, loads through a second connection and reports through a third.
+SERVERS = 4
+
+
+@pytest.fixture
+def pooled(target: None) -> Iterator[dict[str, str]]:
+    """Django's connections go through PgBouncer; how it is reached."""
+    told = connection.settings_dict
+    kept = {name: told[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
+    with pgbouncer(
+        told["NAME"], host=kept["HOST"], port=str(kept["PORT"]), user=kept["USER"], password=kept["PASSWORD"],
+        pool_size=SERVERS,
+    ) as reached:  # fmt: skip
+        connections.close_all()
+        drop_pool("default")
+        told.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)
+        try:
+            yield reached
+        finally:
+            connections.close_all()
+            drop_pool("default")
+            told.update(kept)
+
+
+def test_a_legacy_file_is_carried_over_and_kept_up_to_date(pooled: dict[str, str], legacy: Path) -> None:
+    run_copy(legacy)
+    assert User.objects.filter(pk=1).exists()
+    assert validate(legacy, samples=5).clean
+
+    dual_write_on()
+    User.objects.filter(pk=1).update(city="Tacoma")
+    assert legacy_dual_write() == 1
+    assert outbox_status().waiting == 0
+    with closing(sqlite3.connect(legacy)) as there:
+        assert there.execute("SELECT city FROM users WHERE id = 1").fetchone() == ("Tacoma",)
+
+    used = {row["state"] for row in console(pooled, "SHOW SERVERS") if row["database"] != "pgbouncer"}
+    assert used == {"idle"}  # nobody keeps a server
+
+
+def test_one_at_a_time_and_the_lock_goes_with_its_holder(pooled: dict[str, str]) -> None:
+    held, leave = threading.Event(), threading.Event()
+
+    def holder() -> None:
+        with only_one():
+            held.set()
+            leave.wait(20)
+
+    thread = threading.Thread(target=holder)
+    thread.start()
+    assert held.wait(20)
+    try:
+        with pytest.raises(LegacyCopyError, match="Another copy or sync is running"), only_one():
+            pass
+    finally:
+        leave.set()
+        thread.join(20)
+    with only_one(wait=5):
+        pass
+
+
+def test_the_lock_does_not_stand_idle(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transactions.legacy.copy.KEEP_SECONDS", 0.01)
+    with only_one(), connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1 AS still_at_work'")
+            if cursor.fetchone()[0] == 1:
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("nothing was said on the connection of the lock")
+        with pytest.raises(LegacyCopyError), only_one():
+            pass
