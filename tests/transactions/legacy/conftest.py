@@ -13,7 +13,7 @@ from transactions.models import MigrationRun
 
 
 @pytest.fixture
-def target(transactional_db: None) -> Iterator[None]:
+def target(django_db_serialized_rollback: None, transactional_db: None) -> Iterator[None]:
     """An empty database with two listed companies; what is no model's is emptied afterwards."""
     make_company("SBUX", "95.00")
     make_company("AAPL", "200.00")
