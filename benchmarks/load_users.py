@@ -66,6 +66,11 @@ class Reader(Customer):
 
     weight = 8
 
+    def on_start(self) -> None:
+        """Come at a moment of their own: locust starts everybody of a second at once."""
+        super().on_start()
+        gevent.sleep(random.uniform(0, 2))
+
     def wait_time(self) -> float:
         """`think` seconds between two pages, shorter where the day is busy."""
         return random.expovariate(busy() / PLAN["think"])
