@@ -30,8 +30,10 @@ forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
 keepalive = 75  # longer than nginx keeps an idle connection, so that nginx is the one that closes
 timeout = 60
 graceful_timeout = int(os.environ.get("WEB_GRACEFUL_TIMEOUT", "25"))  # event streams are cut then; browsers come back
-max_requests = 20_000
-max_requests_jitter = 4_000
+# A process is renewed now and then, in case something it uses grows. Rarely: meanwhile its share of the requests waits, and its
+# event streams are cut.
+max_requests = int(os.environ.get("WEB_MAX_REQUESTS", "250000"))
+max_requests_jitter = max_requests // 5
 control_socket_disable = True  # nothing is to be written beside /tmp
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # the heartbeat's file: a disk could block
 # No access log of gunicorn: its lines hold query strings. `kamioi.access` writes one line a request without.

@@ -175,13 +175,9 @@ def _reverse(name: str) -> str:
 
 
 def _text(value: Any) -> str | int:
-    return (
-        value.isoformat()
-        if isinstance(value, datetime | date)
-        else str(value)
-        if isinstance(value, Decimal | UUID)
-        else value
-    )
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal | UUID) else value
 
 
 @contextmanager
@@ -210,11 +206,11 @@ def _first(rows: QuerySet[Any], ordering: Sequence[str], most: int, branches: Se
     if not found:
         return []
     # The bounds of the first column keep it to the partitions in which these rows lie.
-    least, most_of = sorted((found[0][0], found[-1][0]))
+    low, high = sorted((found[0][0], found[-1][0]))
     place = names.index("id")
     return list(
         rows.filter(
-            **{f"{names[0]}__gte": least, f"{names[0]}__lte": most_of}, pk__in=[key[place] for key in found]
+            **{f"{names[0]}__gte": low, f"{names[0]}__lte": high}, pk__in=[key[place] for key in found]
         ).order_by(*ordering)
     )
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
@@ -24,30 +24,28 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from kamioi_site.health import ASKED_BY_ADDRESS
+
 _ARRIVED: Final = "kamioi.arrived"
 
-_threads: ThreadPoolExecutor | None = None
+# Probes wait behind nobody: a process that has much to do would be taken for one that is dead, and leave its work to the others.
+_PROBE_THREADS: Final = 2
+
+_pools: dict[str, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_pools.clear)  # the parent's threads are not the child's
 
 
-def _pool() -> ThreadPoolExecutor:
+def _pool(name: Literal["web", "probe"] = "web") -> ThreadPoolExecutor:
     """The threads of this process, made by the process that uses them."""
-    global _threads  # noqa: PLW0603  # one pool a process
-    if _threads is None:
-        _threads = ThreadPoolExecutor(settings.WEB_THREADS, thread_name_prefix="web")
-    return _threads
+    if name not in _pools:
+        threads = settings.WEB_THREADS if name == "web" else _PROBE_THREADS
+        _pools[name] = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    return _pools[name]
 
 
-def _forget_pool() -> None:
-    global _threads  # noqa: PLW0603  # the parent's threads are not the child's
-    _threads = None
-
-
-os.register_at_fork(after_in_child=_forget_pool)
-
-
-async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Any:
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_pool(), lambda: context.run(work, *arguments))
+    return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(work, *arguments))
 
 
 def arrived_at(request: HttpRequest) -> float:
@@ -71,7 +69,8 @@ class ThreadHandler(ASGIHandler):
             return
         scope[_ARRIVED] = time.perf_counter()
         try:
-            response, whole = await _in_thread(self.respond, scope, body)
+            pool = _pool("probe" if scope["path"] in ASKED_BY_ADDRESS else "web")
+            response, whole = await _in_thread(pool, self.respond, scope, body)
             if whole:
                 await self.send_response(response, send)
                 return
@@ -107,7 +106,7 @@ class ThreadHandler(ASGIHandler):
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
-            await _in_thread(response.close)
+            await _in_thread(_pool(), response.close)
 
     @staticmethod
     async def _gone(receive: Any) -> None:

@@ -2,7 +2,7 @@
 
 Without this everybody waits longer and longer, and the work is done for clients that have given up. A request that waited
 `WEB_WAIT_SECONDS` for a thread costs a refusal only (503 with `Retry-After`), it was not begun, and may be sent again. Probes and
-metrics are always answered.
+metrics do not wait: they have threads of their own (`kamioi_site.handler`).
 """
 
 import contextlib
@@ -16,7 +16,6 @@ from django.utils.deprecation import MiddlewareMixin
 from kamioi_site import metrics
 from kamioi_site.api import error_body
 from kamioi_site.handler import arrived_at
-from kamioi_site.health import ASKED_BY_ADDRESS
 
 _COME_BACK = "5"
 _TEXT = "Too much is asked for at the moment. Try again in a few seconds."
@@ -28,7 +27,7 @@ class Overload(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """503, or None when there is time."""
         limit = settings.WEB_WAIT_SECONDS
-        if not limit or time.perf_counter() - arrived_at(request) <= limit or request.path in ASKED_BY_ADDRESS:
+        if not limit or time.perf_counter() - arrived_at(request) <= limit:
             return None
         metrics.HTTP_SHED.inc()
         with contextlib.suppress(Resolver404):  # the error budget is kept by route
