@@ -52,7 +52,7 @@ FURNISH = """
     SELECT 'T' || n, 10 + n * 1.37, now(), 'benchmark' FROM generate_series(1, 20) AS n;
     INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason,
         rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
-    SELECT 'SHOP' || chr(64 + n), 'Shop', 'T' || n, '', '', 'approved', 'seed', '', '[]', 0, 0, now(), now()
+    SELECT 'SHOP' || chr(64 + n), 'Shop', 'T' || n, '', '', 'approved', 'admin', '', '[]', 0, 0, now(), now()
     FROM generate_series(1, 20) AS n;
     INSERT INTO api_tokens (user_id, digest, created_at, expires_at)
     SELECT ordinality, digest, now(), now() + interval '7 days' FROM unnest(%(digests)s) WITH ORDINALITY AS given (digest);
