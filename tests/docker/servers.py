@@ -8,13 +8,16 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
+from django.db import connection, connections
 
 from kamioi_site import embedded
+from kamioi_site.db.backend.base import drop_pool
 from tests.docker.manifests import DOCKER
 
 
@@ -123,16 +126,45 @@ def pgbouncer(
             yield {"HOST": "127.0.0.1", "PORT": str(listen), "USER": user, "PASSWORD": secret}
 
 
+@contextlib.contextmanager
+def django_through_pgbouncer(*, pool_size: int) -> Iterator[dict[str, str]]:
+    """Django's connections go through PgBouncer; how it is reached."""
+    told = connection.settings_dict
+    kept = {name: told[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
+    with pgbouncer(
+        told["NAME"], host=kept["HOST"], port=str(kept["PORT"]), user=kept["USER"], password=kept["PASSWORD"],
+        pool_size=pool_size,
+    ) as reached:  # fmt: skip
+        connections.close_all()
+        drop_pool("default")
+        told.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)
+        try:
+            yield reached
+        finally:
+            connections.close_all()
+            drop_pool("default")
+            told.update(kept)
+
+
+def answers(url: str) -> bool:
+    """Whether the address answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
 def console(reached: dict[str, str], command: str) -> list[dict[str, object]]:
     """What PgBouncer's own console answers, a dict a row."""
-    connection = psycopg2.connect(
+    monitor = psycopg2.connect(
         host=reached["HOST"], port=reached["PORT"], user="monitor", password=reached["PASSWORD"], dbname="pgbouncer"
     )
     try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
+        monitor.autocommit = True
+        with monitor.cursor() as cursor:
             cursor.execute(command)
             names = [column.name for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     finally:
-        connection.close()
+        monitor.close()

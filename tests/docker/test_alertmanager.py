@@ -5,7 +5,6 @@ by webhook and by mail. Debian's package `prometheus-alertmanager` has both prog
 import json
 import re
 import shutil
-import socket
 import socketserver
 import subprocess
 import threading
@@ -20,7 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
+from kamioi_site.embedded import free_port
 from tests.docker.manifests import DOCKER, compose, of_kind, pods
+from tests.docker.servers import answers
 from tests.workers import wait_until
 
 ALERTMANAGER = DOCKER / "alertmanager"
@@ -206,25 +207,11 @@ def _running(command: list[str], log: Path, ready: str) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            wait_until(command[0], lambda: _answers(ready))
+            wait_until(command[0], lambda: answers(ready))
             yield
         finally:
             process.terminate()
             process.wait(timeout=30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -234,7 +221,7 @@ def _alertmanager(here: Path, **environment: str) -> Iterator[int]:
     """
     config = rendered(here, **environment)
     config.write_text(re.sub(r"group_wait: [1-9]\w*", "group_wait: 8s", config.read_text()))
-    port = _free_port()
+    port = free_port()
     command = [
         str(PROGRAM), f"--config.file={config}", f"--storage.path={here / 'alerts'}", "--cluster.listen-address=",
         f"--web.listen-address=127.0.0.1:{port}", "--web.external-url=https://alerts.kamioi.example",
@@ -260,7 +247,7 @@ def _prometheus(here: Path, alertmanager: int, dead: int) -> Iterator[None]:
         job["static_configs"] = [{"targets": [f"127.0.0.1:{dead}"]}]
     config["scrape_configs"] = jobs
     (here / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = _free_port()
+    port = free_port()
     command = [
         "prometheus", f"--config.file={here / 'prometheus.yml'}", f"--storage.tsdb.path={here / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
@@ -289,7 +276,7 @@ def test_what_fires_arrives_and_what_follows_from_it_is_held_back(tmp_path: Path
             "ALERT_PAGE_EMAIL": "on-call@kamioi.example", "EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": str(mail),
             "EMAIL_USE_TLS": "false", "ALERT_RUNBOOKS_URL": "https://git.kamioi.example/",
         }  # fmt: skip
-        with _alertmanager(tmp_path, **environment) as port, _prometheus(tmp_path, port, _free_port()):
+        with _alertmanager(tmp_path, **environment) as port, _prometheus(tmp_path, port, free_port()):
 
             def told(path: str) -> set[str]:
                 return {body["groupLabels"]["alertname"] for where, body in posts if where == path}

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 from django.core.files.base import File
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from kamioi_site.db.backend.base import drop_pool
 from kamioi_site.db.partitions import partitions_apply
 from llm_center.services.review import Action, merchant_decide
-from tests.docker.servers import console, pgbouncer
+from tests.docker.servers import console, django_through_pgbouncer
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_user
 from transactions.models import Merchant, Transaction
 from transactions.services.ingest import statement_ingest, statement_upload
@@ -36,21 +35,8 @@ FOLLOWED = {"client_encoding", "DateStyle", "TimeZone", "standard_conforming_str
 @pytest.fixture
 def pooled(db: None, transactional_db: None) -> Iterator[dict[str, str]]:
     """Django's connections go through PgBouncer; how it is reached."""
-    told = connection.settings_dict
-    kept = {name: told[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
-    with pgbouncer(
-        told["NAME"], host=kept["HOST"], port=str(kept["PORT"]), user=kept["USER"], password=kept["PASSWORD"],
-        pool_size=SERVERS,
-    ) as reached:  # fmt: skip
-        connections.close_all()
-        drop_pool("default")
-        told.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)
-        try:
-            yield reached
-        finally:
-            connections.close_all()
-            drop_pool("default")
-            told.update(kept)
+    with django_through_pgbouncer(pool_size=SERVERS) as reached:
+        yield reached
 
 
 def test_ten_customers_at_once_share_two_servers_and_every_cent_is_right(pooled):

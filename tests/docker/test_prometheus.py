@@ -5,7 +5,6 @@ that scrapes a real web and a real worker. Debian's package `prometheus` has bot
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -27,7 +26,9 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from analytics.models import TransactionDay
+from kamioi_site.embedded import free_port
 from kamioi_site.metrics.figures import figures_collector
+from tests.docker.servers import answers
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import celery_worker, process_environment, wait_until
 from transactions.models import ApiToken, BackgroundTask, Setting, Transaction
@@ -157,23 +158,9 @@ def test_what_runbooks_say_to_look_at_can_be_looked_at(subtests: Any) -> None:
 
 
 # --- In a real Prometheus ---------------------------------------------------------------------------------------
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=30) as reply:
         return json.load(reply)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -195,7 +182,7 @@ def _web(here: Path, port: int) -> Iterator[None]:
     }  # fmt: skip
     command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py", "kamioi_site.asgi:application"]
     with _running(command, here / "web.log", environment):
-        wait_until("the web", lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
+        wait_until("the web", lambda: answers(f"http://127.0.0.1:{port}/healthz"))
         yield
 
 
@@ -214,13 +201,13 @@ def _prometheus(here: Path, targets: dict[str, int]) -> Iterator[str]:
         job["authorization"]["credentials_file"] = str(here / "token")
     config["scrape_configs"] = jobs
     (here / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = _free_port()
+    port = free_port()
     command = [
         "prometheus", f"--config.file={here / 'prometheus.yml'}", f"--storage.tsdb.path={here / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
     ]  # fmt: skip
     with _running(command, here / "prometheus.log"):
-        wait_until("Prometheus", lambda: _answers(f"http://127.0.0.1:{port}/-/ready"))
+        wait_until("Prometheus", lambda: answers(f"http://127.0.0.1:{port}/-/ready"))
         yield f"http://127.0.0.1:{port}"
 
 
@@ -264,7 +251,7 @@ def _traffic(port: int) -> None:
 @needs_prometheus
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_every_query_of_every_dashboard_has_an_answer(tmp_path: Path, subtests: Any) -> None:
-    web, worker = _free_port(), _free_port()
+    web, worker = free_port(), free_port()
     environment = {
         "KAMIOI_WORKER_METRICS_PORT": str(worker),
         "METRICS_TOKEN": "t0ken-of-a-test",

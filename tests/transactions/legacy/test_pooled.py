@@ -8,10 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 
-from kamioi_site.db.backend.base import drop_pool
-from tests.docker.servers import console, pgbouncer
+from tests.docker.servers import console, django_through_pgbouncer
 from tests.transactions.legacy.conftest import run_copy
 from transactions.legacy.copy import LegacyCopyError, only_one
 from transactions.legacy.outbox import dual_write_on, outbox_status
@@ -26,21 +25,8 @@ SERVERS = 4
 @pytest.fixture
 def pooled(target: None) -> Iterator[dict[str, str]]:
     """Django's connections go through PgBouncer; how it is reached."""
-    told = connection.settings_dict
-    kept = {name: told[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
-    with pgbouncer(
-        told["NAME"], host=kept["HOST"], port=str(kept["PORT"]), user=kept["USER"], password=kept["PASSWORD"],
-        pool_size=SERVERS,
-    ) as reached:  # fmt: skip
-        connections.close_all()
-        drop_pool("default")
-        told.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)
-        try:
-            yield reached
-        finally:
-            connections.close_all()
-            drop_pool("default")
-            told.update(kept)
+    with django_through_pgbouncer(pool_size=SERVERS) as reached:
+        yield reached
 
 
 def test_a_legacy_file_is_carried_over_and_kept_up_to_date(pooled: dict[str, str], legacy: Path) -> None:
