@@ -38,13 +38,13 @@ $(STAMP): requirements.txt
 	fi; touch $(STAMP)
 
 run: install ## servers, demo, web, workers and beat; PORT=8000; Ctrl-C stops all
-	@exec $(BIN)/python -m kamioi_site.run
+	@exec $(BIN)/python -m kamioi_site.local.devserver
 
 cluster: install ## the topology of production as processes: replica, PgBouncer, nginx, a pool a queue; PORT=8000; Ctrl-C stops all
 	@exec docker/local-cluster --demo
 
 stop: install ## stop what a `make run` elsewhere or a manage.py command left running
-	@$(BIN)/python -m kamioi_site.run --stop
+	@$(BIN)/python -m kamioi_site.local.devserver --stop
 
 # The browser test drives Debian's Chromium: no package index carries one.
 browser:
@@ -86,7 +86,7 @@ lint: install ## ruff
 	@$(BIN)/python -m ruff check .
 
 types: install ## mypy, with names instead of servers
-	@KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python -m kamioi_site.embedded with-names $(BIN)/python -m mypy .
+	@KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python -m kamioi_site.local.embedded_servers with-names $(BIN)/python -m mypy .
 
 # A tool with an environment of its own: what it needs is no part of the product. It asks PyPI for advisories.
 audit: ## known vulnerabilities of the pinned packages
@@ -102,17 +102,17 @@ bench: install ## one benchmark (NAME=processing) or all of them
 	done
 
 worker: install ## one Celery worker for every queue, in the foreground
-	@exec $(BIN)/python -m kamioi_site.embedded with-servers $(BIN)/celery -A kamioi_site worker -l info -Q ai,transactions,analytics,notifications,bulk
+	@exec $(BIN)/python -m kamioi_site.local.embedded_servers with-servers $(BIN)/celery -A kamioi_site worker -l info -Q ai,transactions,analytics,notifications,bulk
 
 beat: install ## the scheduler, in the foreground
-	@exec $(BIN)/python -m kamioi_site.embedded with-servers $(BIN)/celery -A kamioi_site beat -l info
+	@exec $(BIN)/python -m kamioi_site.local.embedded_servers with-servers $(BIN)/celery -A kamioi_site beat -l info
 
 shell: install ## a Django shell
 	@exec $(BIN)/python manage.py shell
 
 clean: stop ## stop the servers and delete the demo's data and every cache (asks first)
 	@if [ -t 0 ]; then printf 'Delete .kamioi (the demo database and uploads)? [y/N] '; read -r answer; [ "$$answer" = y ]; fi
-	@KAMIOI_HOME=.kamioi/test $(BIN)/python -m kamioi_site.embedded stop
+	@KAMIOI_HOME=.kamioi/test $(BIN)/python -m kamioi_site.local.embedded_servers stop
 	@if [ -e .kamioi/cluster ]; then docker/local-cluster stop; fi
 	@rm -rf .kamioi .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -14,7 +14,7 @@ def main() -> int:
     try:
         from django.core.management import execute_from_command_line
 
-        from kamioi_site import embedded
+        from kamioi_site.local import embedded_servers
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "kamioi_site":
             raise
@@ -26,10 +26,10 @@ def main() -> int:
         return 1
     try:
         if len(sys.argv) < 2 or _SERVERLESS & set(sys.argv[1:]):
-            embedded.name_servers()
+            embedded_servers.name_servers()
         else:
-            embedded.ensure_servers()
-    except embedded.EmbeddedServerError as error:
+            embedded_servers.ensure_servers()
+    except embedded_servers.EmbeddedServerError as error:
         print(error, file=sys.stderr)
         return 1
     execute_from_command_line(sys.argv)

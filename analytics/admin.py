@@ -30,7 +30,7 @@ from analytics.models import (
 )
 from analytics.services.reports import TASK as REPORT_TASK
 from analytics.services.reports import period_of, report_request
-from kamioi_site.admin import HistoryAdmin
+from kamioi_site.admin.keyset import HistoryAdmin
 from kamioi_site.errors import KamioiError
 from llm_center.models import MappingDelta
 from transactions.admin import staff_of

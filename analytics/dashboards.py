@@ -1,6 +1,6 @@
 """The dashboards of the admin: which panels each has, and how a panel turns figures into something to look at.
 
-A panel reads its figures by one function of `analytics.selectors` or `analytics.operations` or a few, and knows nothing of
+A panel reads its figures by one function of `analytics.selectors.figures` or `analytics.selectors.operations` or a few, and knows nothing of
 requests or templates. What it returns is plain data: figures, one chart, one table. The chart is drawn by
 `static/analytics/dashboards.js`, the table is also its CSV. Each panel is read by itself: one that fails says so and the
 others stand.
@@ -22,11 +22,12 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
-from analytics import operations, selectors
-from analytics.selectors import Period, VolumeDay, VolumeTotals
-from kamioi_site.streaming import csv_line
+from analytics.selectors import figures as selectors
+from analytics.selectors import operations
+from analytics.selectors.figures import Period, VolumeDay, VolumeTotals
+from kamioi_site.http.downloads import csv_line
 from transactions.models import User
-from transactions.money import ZERO
+from transactions.rules.money import ZERO
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from django.conf import settings
 
-from kamioi_site.metrics import Figures, figure_group
-from kamioi_site.metrics.figures import MetricsDatabase
-from transactions.services.ledger import LEDGER_CHECK
+from kamioi_site.observability.metrics import Figures, figure_group
+from kamioi_site.observability.metrics.collectors import MetricsDatabase
+from transactions.services.ledger_verification import LEDGER_CHECK
 
 MOST_ROWS: Final = 50_000
 RECENT_DAYS: Final = 7

@@ -15,9 +15,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from analytics.dashboards import DASHBOARDS, Dashboard, Links, Shown, dashboard_of, panel_csv, panel_show
-from analytics.selectors import Period
-from kamioi_site.streaming import csv_download
-from transactions.services.background import task_retry
+from analytics.selectors.figures import Period
+from kamioi_site.http.downloads import csv_download
+from transactions.services.background_tasks import task_retry
 
 DAYS: Final = (7, 30, 90)
 DEFAULT_DAYS: Final = 30

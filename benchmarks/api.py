@@ -165,7 +165,7 @@ def _deep(token: str) -> list[str]:
     """Pages of the log of mappings with some 100,000 pages of fifty before them, or as many as there are."""
     from django.db import connection
 
-    from kamioi_site.api import cursor_write
+    from kamioi_site.api.views import cursor_write
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM llm_mappings")
@@ -266,7 +266,7 @@ def main() -> None:
 
     from django.core.cache import cache
 
-    from kamioi_site.cache import caches_clear
+    from kamioi_site.cache.namespaces import caches_clear
     from transactions.models import Transaction
 
     people, staff = _people(200), _staff()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-from kamioi_site.embedded import ensure_servers
+from kamioi_site.local.embedded_servers import ensure_servers
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -53,7 +53,7 @@ def _descriptors(count: int) -> list[str]:
 def _matcher_rate(descriptors: list[str]) -> tuple[float, float]:
     """(descriptors a second, median milliseconds of a batch of 100)."""
     from llm_center.matcher import propose_descriptor
-    from transactions.normalise import normalise
+    from transactions.rules.merchant_key import normalise
 
     propose_descriptor("WARM UP")
     normalise.cache_clear()
@@ -70,7 +70,7 @@ def _peer_rate(descriptors: list[str]) -> float:
     from rapidfuzz import fuzz, process
 
     from llm_center.catalogue import load_companies
-    from transactions.normalise import normalise_uncached
+    from transactions.rules.merchant_key import normalise_uncached
 
     names = [company.name.upper() for company in load_companies().values()]
     started = time.perf_counter()
@@ -80,9 +80,9 @@ def _peer_rate(descriptors: list[str]) -> float:
 
 
 def _queue_rate(descriptors: list[str]) -> float:
-    from llm_center.services.proposals import merchants_propose
+    from llm_center.services.proposal_queue import merchants_propose
     from transactions.models import Merchant
-    from transactions.normalise import normalise
+    from transactions.rules.merchant_key import normalise
 
     # A queue has no merchant twice: names of syllables beside the known ones.
     syllables = (

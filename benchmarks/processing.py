@@ -20,7 +20,7 @@ def _per_row_loop(rows: int) -> float:
     from django.utils import timezone
 
     from transactions.models import Holding, LedgerTransfer, Merchant, Notification, StockPrice, Transaction
-    from transactions.money import purchase_of
+    from transactions.rules.money import purchase_of
 
     started = time.monotonic()
     for pk in list(Transaction.objects.filter(status="pending").order_by("id").values_list("pk", flat=True)[:rows]):
@@ -116,7 +116,7 @@ def main() -> None:
     common.seed_pending(2000)
     loop = _per_row_loop(1000)
 
-    from transactions.services.ledger import ledger_verify
+    from transactions.services.ledger_verification import ledger_verify
 
     problems = sum(1 for _ in ledger_verify())
     # Each figure is its own median: `ratio` is that of the rounds' ratios, not ours / peer.

@@ -90,7 +90,7 @@ def _change() -> None:
     from django.utils import timezone
 
     from llm_center.models import LlmMapping
-    from llm_center.services.log import log_counted, log_update
+    from llm_center.services.mapping_log import log_counted, log_update
     from transactions.models import User
     from transactions.services.ingest import transaction_create
     from transactions.services.processing import transactions_process

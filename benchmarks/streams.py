@@ -145,7 +145,7 @@ class _Measured:
 
 def _measure(streams: int, application: str) -> _Measured:
     from transactions.models import ApiToken, BackgroundTask, User
-    from transactions.services.background import task_heartbeat
+    from transactions.services.background_tasks import task_heartbeat
 
     customers = list(User.objects.order_by("id")[: -(-streams // STREAMS_A_CUSTOMER)])
     tasks = [BackgroundTask.objects.create(name="benchmark", user=customer) for customer in customers]

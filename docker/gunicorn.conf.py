@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from typing import Any
 
-from kamioi_site.logs import logging_config
+from kamioi_site.observability.logs import logging_config
 
 # The worker processes count here for Prometheus; read once, in the arbiter, and inherited by them.
 _made = "" if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else tempfile.mkdtemp(prefix="kamioi-metrics-")

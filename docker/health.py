@@ -48,7 +48,7 @@ def worker(queue: str) -> str:
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from kamioi_site.broker import broker_of  # noqa: PLC0415  # no Django behind it but names
+    from kamioi_site.messaging.broker import broker_of  # noqa: PLC0415  # no Django behind it but names
 
     broker = broker_of(_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), queues=())
     app = Celery(broker=broker.url)

@@ -13,9 +13,9 @@ class KamioiSiteConfig(AppConfig):
         from unfold import fields  # noqa: PLC0415
 
         # Importing these before the apps are ready would fail.
-        from kamioi_site import celery, checks, context, lockout, sentry, two_factor  # noqa: F401, PLC0415
-        from kamioi_site.csp import json_block  # noqa: PLC0415
-        from kamioi_site.metrics import state  # noqa: F401, PLC0415
+        from kamioi_site.http.csp import json_block  # noqa: PLC0415
+        from kamioi_site.observability import sentry  # noqa: PLC0415
+        from kamioi_site.observability.metrics import infrastructure  # noqa: F401, PLC0415
 
         fields.prettify_json = json_block
         sentry.start()

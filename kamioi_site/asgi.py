@@ -8,8 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
 django.setup(set_prefix=False)
 
-from kamioi_site.events import EventStreams  # noqa: E402  # needs the apps
-from kamioi_site.front import Front  # noqa: E402
-from kamioi_site.handler import ThreadHandler  # noqa: E402
+from kamioi_site.http.asgi_handler import ThreadHandler  # noqa: E402
+from kamioi_site.http.response_cache import Front  # noqa: E402
+from kamioi_site.http.server_sent_events import EventStreams  # noqa: E402  # needs the apps
 
 application = EventStreams(Front(ThreadHandler()))

@@ -7,7 +7,7 @@ from celery import Celery, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
-app = Celery("kamioi", task_cls="kamioi_site.metrics.workers:KamioiTask")
+app = Celery("kamioi", task_cls="kamioi_site.observability.metrics.workers:KamioiTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -5,8 +5,10 @@ from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from kamioi_site import cache_page, health, two_factor
-from kamioi_site.metrics.web import metrics_view
+from kamioi_site.admin import cache_page
+from kamioi_site.auth import two_factor
+from kamioi_site.http import health
+from kamioi_site.observability.metrics.web import metrics_view
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
@@ -25,6 +27,6 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
-handler400 = "kamioi_site.api.bad_request"
-handler404 = "kamioi_site.api.page_not_found"
-handler500 = "kamioi_site.api.server_error"
+handler400 = "kamioi_site.api.views.bad_request"
+handler404 = "kamioi_site.api.views.page_not_found"
+handler500 = "kamioi_site.api.views.server_error"

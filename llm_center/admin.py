@@ -29,9 +29,9 @@ from unfold.contrib.import_export.forms import ExportForm, ImportForm
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
+from kamioi_site.admin.keyset import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
-from kamioi_site.streaming import csv_download, csv_line, live_figures, rows_in_pages
+from kamioi_site.http.downloads import csv_download, csv_line, live_figures, rows_in_pages
 from llm_center.errors import MerchantChanged
 from llm_center.mapping_file import mappings_preview
 from llm_center.models import (
@@ -64,7 +64,7 @@ from llm_center.services.amortization import (
 from llm_center.services.brands import brand_check
 from llm_center.services.learning import CHART_OPTIONS, chart, learning
 from llm_center.services.mapping_imports import mappings_upload, rejects_csv
-from llm_center.services.proposals import auto_approval_threshold
+from llm_center.services.proposal_queue import auto_approval_threshold
 from llm_center.services.review import (
     WAITING,
     Action,

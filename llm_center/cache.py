@@ -6,7 +6,7 @@ the review queue, which `transactions` voids too when purchases of unknown merch
 
 from typing import Final
 
-from kamioi_site.cache import CacheFamily, generations_bump
+from kamioi_site.cache.namespaces import CacheFamily, generations_bump
 from transactions.services.processing import REVIEW_QUEUE
 
 LLM: Final = "llm"

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import BinaryIO, Final
 
 from kamioi_site.errors import KamioiError
-from transactions.statements import RowError, encoding_of, text_lines
+from transactions.statements.reader import RowError, encoding_of, text_lines
 
 _HEADINGS: Final[dict[str, frozenset[str]]] = {
     "merchant": frozenset({"merchant", "merchantname", "descriptor", "name"}),

@@ -24,7 +24,7 @@ from functools import lru_cache
 from rapidfuzz import fuzz, process
 
 from llm_center.catalogue import Brand, load_brands, load_companies, load_words
-from transactions.normalise import is_place, normalise, normalise_uncached
+from transactions.rules.merchant_key import is_place, normalise, normalise_uncached
 
 EXACT = Decimal("0.98")
 DOMAIN = Decimal("0.97")

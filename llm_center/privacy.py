@@ -1,7 +1,7 @@
 """What this room holds about people: proposals of customers, and what members of staff decided."""
 
 from llm_center.models import AmortizationEntry, AssetEvent, LlmMapping, MappingDecision, PendingDecision
-from llm_center.services.log import log_update
+from llm_center.services.mapping_log import log_update
 from transactions.models import User
 from transactions.services.privacy import person_table
 

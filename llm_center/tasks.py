@@ -9,13 +9,13 @@ from celery import shared_task
 from django.utils import timezone
 
 from llm_center.services.amortization import month_amortize
-from llm_center.services.directory import directory_recheck
+from llm_center.services.directory_recheck import directory_recheck
 from llm_center.services.learning import calibration_refit
-from llm_center.services.maintenance import duplicates_remove, indexes_rebuild, queue_is_on
 from llm_center.services.mapping_imports import mappings_import
-from llm_center.services.proposals import merchants_propose
+from llm_center.services.proposal_queue import merchants_propose
 from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
-from transactions.services.background import task_heartbeat, task_run
+from llm_center.services.staff_maintenance import duplicates_remove, indexes_rebuild, queue_is_on
+from transactions.services.background_tasks import task_heartbeat, task_run
 
 logger = logging.getLogger(__name__)
 

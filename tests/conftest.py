@@ -23,7 +23,7 @@ import redis
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kamioi_site import embedded  # noqa: E402
+from kamioi_site.local import embedded_servers  # noqa: E402
 
 SLOTS = 6
 # Redis databases a slot: one for a session's first process and one for each parallel process.
@@ -82,11 +82,11 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     for _name in ("DATABASE_URL", "REDIS_URL"):
         if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would win over what is set below
             os.environ[_name] = Path(_file).read_text().strip()
-    _redis_given = embedded.redis_is_given()
+    _redis_given = embedded_servers.redis_is_given()
     try:
-        if embedded.ensure_servers():
+        if embedded_servers.ensure_servers():
             (here / "started-by-tests").touch()
-    except embedded.EmbeddedServerError as error:
+    except embedded_servers.EmbeddedServerError as error:
         pytest.exit(str(error), returncode=3)
     if _number:
         # The test database is called after the configured one.
@@ -134,7 +134,7 @@ def pytest_unconfigure() -> None:
             others.append(path.open("a"))
             fcntl.flock(others[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         if (here / "started-by-tests").exists():
-            embedded.stop_servers()
+            embedded_servers.stop_servers()
             (here / "started-by-tests").unlink()
     except BlockingIOError:
         pass  # another session still works with them

@@ -18,8 +18,8 @@ import psutil
 import psycopg2
 import redis
 
-from kamioi_site import embedded
-from kamioi_site.embedded import as_user, free_port, open_the_way, plain_environment, server_owner
+from kamioi_site.local import embedded_servers
+from kamioi_site.local.embedded_servers import as_user, free_port, open_the_way, plain_environment, server_owner
 from tests.workers import wait_until
 
 _FAST = {
@@ -31,7 +31,7 @@ _FAST = {
 
 
 def _sentinel_binary() -> str:
-    return str(embedded.EmbeddedRedis(Path("/nowhere"))._binary)
+    return str(embedded_servers.EmbeddedRedis(Path("/nowhere"))._binary)
 
 
 class Server:
@@ -94,7 +94,7 @@ class Postgres(Server):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.binaries = embedded.EmbeddedPostgres(directory).binaries
+        self.binaries = embedded_servers.EmbeddedPostgres(directory).binaries
         self.data = directory / "data"
 
     @property

@@ -35,9 +35,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from waffle import models as waffle
 
-from kamioi_site.admin import DayRangeFilter, HistoryAdmin, KeysetAdmin
+from kamioi_site.admin.keyset import DayRangeFilter, HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
-from kamioi_site.streaming import csv_download
+from kamioi_site.http.downloads import csv_download
 from transactions.errors import EraseRefused, SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
@@ -67,11 +67,11 @@ from transactions.models import (
     UserSetting,
 )
 from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
-from transactions.services.background import task_retry
+from transactions.services.background_tasks import task_retry
 from transactions.services.ingest import statement_rejects_csv, statement_upload
 from transactions.services.privacy import erase_refusal, erase_request, export_path, export_request
 from transactions.services.settings import setting_value
-from transactions.statements import preview
+from transactions.statements.reader import preview
 
 STATUS_LABELS = {
     "completed": "success", "approved": "success", "executed": "success",

@@ -7,7 +7,7 @@ says so with `customers_changed`. Nobody else's lists are touched.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from kamioi_site.cache import CacheFamily, answer_generations, generation_bump, generations_bump
+from kamioi_site.cache.namespaces import CacheFamily, answer_generations, generation_bump, generations_bump
 
 _GENERATION: Final = "transactions:user:{user_id}"
 
@@ -20,7 +20,7 @@ def customers_changed(user_ids: Iterable[int]) -> None:
     generations_bump(_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
 
 
-# --- Whole answers (`kamioi_site.front`) ------------------------------------------------------------------------
+# --- Whole answers (`kamioi_site.http.response_cache`) ------------------------------------------------------------------------
 READS_GENERATION: Final = "legacy:reads"
 """Bumped whenever the flag changes that says who is answered from the legacy system's file."""
 _PERSON: Final = "person:{user_id}"

@@ -10,18 +10,19 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics import operations, selectors
-from analytics.api import figures, shapes
-from kamioi_site.cache import caches_clear, families
+from analytics.api import shapes
+from analytics.selectors import figures as selectors
+from analytics.selectors import operations, review_stats
+from kamioi_site.cache.namespaces import caches_clear, families
 from llm_center.api.rows import asset_row, assets_summary, mapping_row
 from llm_center.models import LlmDataAsset, LlmMapping
-from llm_center.services.maintenance import queue_switch
 from llm_center.services.review import queue_totals_lately
-from transactions.api.parts import caller, queued
+from llm_center.services.staff_maintenance import queue_switch
+from transactions.api.base import caller, queued
 from transactions.api.staff import StaffView, errors
-from transactions.market import market_is_open
 from transactions.models import Transaction
-from transactions.services.background import task_once
+from transactions.rules.market_hours import market_is_open
+from transactions.services.background_tasks import task_once
 
 Status = Transaction.Status
 _ROWS = 20
@@ -36,7 +37,7 @@ def analytics_data() -> dict[str, Any]:
     return {
         "totalMappings": mappings.total,
         "dailyProcessed": mappings.today,
-        "accuracyRate": figures.taught().accuracy,
+        "accuracyRate": review_stats.taught().accuracy,
         "autoApprovalRate": mappings.automatic_rate,
         "systemStatus": "operational" if works.redis else "degraded",
         "databaseStatus": "connected",
@@ -88,7 +89,7 @@ class DashboardView(StaffView):
     @extend_schema(responses={200: shapes.DashboardOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Cached fifteen minutes, void as soon as a proposal or a decision is written; ten a minute."""
-        return Response({"success": True, "data": figures.DASHBOARD.get(dashboard_data, user_id=caller(request).pk)})
+        return Response({"success": True, "data": review_stats.DASHBOARD.get(dashboard_data, user_id=caller(request).pk)})
 
 
 class AnalyticsView(StaffView):
@@ -107,7 +108,7 @@ class AnalyticsView(StaffView):
         wanted = request.query_params.get("date")
         if wanted and wanted != day.isoformat():
             raise ValidationError({"date": [f"Only {day} can be asked for: days before stand in the dashboards."]})
-        return Response({"success": True, "data": figures.ANALYTICS.get(_analytics, date=day.isoformat())})
+        return Response({"success": True, "data": review_stats.ANALYTICS.get(_analytics, date=day.isoformat())})
 
 
 def _analytics() -> dict[str, Any]:
@@ -147,7 +148,7 @@ class TransactionStatsView(StaffView):
     @extend_schema(responses={200: shapes.TransactionStatsOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Counts of all, the newest that wait and the newest whose company was found."""
-        return Response({"success": True, "data": figures.STAFF.get(_transaction_stats, name="transaction-stats")})
+        return Response({"success": True, "data": review_stats.STAFF.get(_transaction_stats, name="transaction-stats")})
 
 
 def _transaction_stats() -> dict[str, Any]:
@@ -187,7 +188,7 @@ class ProcessingStatsView(StaffView):
     @extend_schema(responses={200: shapes.ProcessingStatsOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """Both shapes that the front ends know."""
-        return Response({"success": True} | figures.STAFF.get(_processing_stats, name="processing-stats"))
+        return Response({"success": True} | review_stats.STAFF.get(_processing_stats, name="processing-stats"))
 
 
 def _processing_stats() -> dict[str, Any]:
@@ -242,12 +243,12 @@ def _batch() -> dict[str, Any]:
 
 
 def _learning() -> dict[str, Any]:
-    found = figures.taught()
+    found = review_stats.taught()
     return {
         "enabled": True,
         "trainingDataPoints": found.judged,
         "lastTrainingTime": found.last_fit,
-        "modelVersion": figures.models_in_use()[-1],
+        "modelVersion": review_stats.models_in_use()[-1],
         "accuracy": found.accuracy,
     }
 
@@ -263,7 +264,7 @@ def _merchants() -> dict[str, Any]:
 
 
 def _thresholds() -> dict[str, Any]:
-    found = figures.thresholds()
+    found = review_stats.thresholds()
     return {
         "confidenceThreshold": float(found.configured) if _is_number(found.configured) else None,
         "autoApprovalEnabled": found.enabled,
@@ -280,7 +281,7 @@ def _is_number(text: str) -> bool:
 
 
 def _multi_model() -> dict[str, Any]:
-    models = figures.models_in_use()
+    models = review_stats.models_in_use()
     return {
         "enabled": len(models) > 1,
         "activeModels": models,
@@ -291,7 +292,7 @@ def _multi_model() -> dict[str, Any]:
 
 def _automation() -> dict[str, Any]:
     realtime, batch, learning = _realtime(), _batch(), _learning()
-    counts, limits, models = selectors.merchant_counts(), figures.thresholds(), figures.models_in_use()
+    counts, limits, models = selectors.merchant_counts(), review_stats.thresholds(), review_stats.models_in_use()
     running = "running" if batch["enabled"] else "stopped"
     return {
         "realtime": {
@@ -343,7 +344,7 @@ class AutomationView(StaffView):
     @extend_schema(responses={200: shapes.AutomationOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """Every part at once; what is not measured is null. At most half a minute old."""
-        return Response({"success": True, "data": figures.STAFF.get(_automation, name="automation")})
+        return Response({"success": True, "data": review_stats.STAFF.get(_automation, name="automation")})
 
 
 class RealtimeView(StaffView):
@@ -354,7 +355,7 @@ class RealtimeView(StaffView):
     @extend_schema(responses={200: shapes.RealtimeOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """Only looks: nothing is mapped by it."""
-        data = figures.STAFF.get(_realtime, name="realtime")
+        data = review_stats.STAFF.get(_realtime, name="realtime")
         return Response({"success": True, "data": data, "status": data})
 
 
@@ -366,7 +367,7 @@ class BatchView(StaffView):
     @extend_schema(responses={200: shapes.BatchOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """How it stands."""
-        return Response({"success": True, "data": figures.STAFF.get(_batch, name="batch")})
+        return Response({"success": True, "data": review_stats.STAFF.get(_batch, name="batch")})
 
 
 class LearningView(StaffView):
@@ -377,7 +378,7 @@ class LearningView(StaffView):
     @extend_schema(responses={200: shapes.LearningOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """How often proposals were right, in percent."""
-        return Response({"success": True, "data": figures.STAFF.get(_learning, name="learning")})
+        return Response({"success": True, "data": review_stats.STAFF.get(_learning, name="learning")})
 
 
 class MerchantsView(StaffView):
@@ -388,7 +389,7 @@ class MerchantsView(StaffView):
     @extend_schema(responses={200: shapes.MerchantsOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """How large it is; `estimated` from a sample where it is large."""
-        return Response({"success": True, "data": figures.STAFF.get(_merchants, name="merchants")})
+        return Response({"success": True, "data": review_stats.STAFF.get(_merchants, name="merchants")})
 
 
 class ThresholdsView(StaffView):
@@ -424,7 +425,7 @@ class SwitchView(StaffView):
     def post(self, request: Request) -> Response:
         """Let the queue run by itself, or not. Purchases of known merchants go on in any case."""
         task = queue_switch(on=self.on, by=caller(request))
-        figures.STAFF.clear()
+        review_stats.STAFF.clear()
         return Response(
             {
                 "success": True,

@@ -7,18 +7,19 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics import operations, selectors
-from analytics.api import figures, shapes
+from analytics.api import shapes
 from analytics.api.center import RUNS_WORK, SEES_WORK
-from kamioi_site.cache import caches_clear, families, family_figures
+from analytics.selectors import figures as selectors
+from analytics.selectors import operations, review_stats
+from kamioi_site.cache.namespaces import caches_clear, families, family_figures
 from llm_center import matcher
 from llm_center.selectors import companies_found, merchants_beginning
 from llm_center.services.review import queue_totals_lately
-from transactions.api.parts import caller, checked, queued
+from transactions.api.base import caller, checked, queued
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import Transaction
-from transactions.normalise import normalise
-from transactions.services.background import task_once
+from transactions.rules.merchant_key import normalise
+from transactions.services.background_tasks import task_once
 
 Status = Transaction.Status
 _PASSAGES = 20
@@ -88,7 +89,7 @@ class _FiguresView(StaffView):
     @staticmethod
     def both(name: str, compute: Any) -> Response:
         """The figures, cached half a minute, beside `success` and under `data`."""
-        data = figures.STAFF.get(compute, name=f"llm-data-{name}")
+        data = review_stats.STAFF.get(compute, name=f"llm-data-{name}")
         return Response({"success": True, **data, "data": data})
 
 

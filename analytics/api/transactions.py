@@ -9,14 +9,14 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics.api import figures
-from analytics.selectors import transaction_totals, transactions_by_account_type, utc_today
-from kamioi_site.api import PAGE_SIZE_MAX, page_limit
-from transactions import staff_selectors as selectors
-from transactions.api import staff_shapes as shapes
+from analytics.selectors import review_stats
+from analytics.selectors.figures import transaction_totals, transactions_by_account_type, utc_today
+from kamioi_site.api.views import PAGE_SIZE_MAX, page_limit
+from transactions.api import staff_serializers as shapes
 from transactions.api.staff import StaffView, errors
 from transactions.api.staff_views import LIMIT, PAGE, page_number, pagination
 from transactions.models import Transaction, User
+from transactions.selectors import staff as selectors
 
 # What the front end says → days back from today, both included; None is everything.
 _PERIODS = {
@@ -63,7 +63,7 @@ class TransactionsView(StaffView):
                 "transactions": [_row(row) for row in found.rows],
                 "total": found.total,
                 "pagination": pagination(found, page=page, limit=limit),
-                "stats": figures.STAFF.get(_stats, name="transactions"),
+                "stats": review_stats.STAFF.get(_stats, name="transactions"),
             }
         )
 
@@ -132,7 +132,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 def _stats() -> dict[str, Any]:
     totals = transaction_totals()
-    kinds = figures.ACCOUNT_TYPES.get(transactions_by_account_type)
+    kinds = review_stats.ACCOUNT_TYPES.get(transactions_by_account_type)
 
     def of(kind: str) -> int | None:
         return None if kinds is None else kinds.get(kind, 0)

@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from analytics.api.serializers import StatementInput
 from analytics.models import Report
 from analytics.services.reports import period_of, report_of, report_request, statement_rows
-from kamioi_site.api import FileView
-from kamioi_site.conditional import ConditionalView
-from kamioi_site.streaming import file_download
+from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.views import FileView
+from kamioi_site.http.downloads import file_download
 from transactions.api import serializers as shapes
-from transactions.api.parts import IdempotentView, caller, checked, errors, queued
+from transactions.api.base import IdempotentView, caller, checked, errors, queued
 
 CONTENT_TYPES = {Report.Format.PDF: "application/pdf", Report.Format.CSV: "text/csv; charset=utf-8"}
 

@@ -19,15 +19,15 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from analytics import selectors
 from analytics.errors import BooksDiffer
+from analytics.selectors import figures
 from analytics.services.ledger_days import ledger_days_count
-from analytics.services.paper import Column, Paper
+from analytics.services.pdf import Column, Paper
 from kamioi_site.db.replica import primary_reads
-from kamioi_site.streaming import csv_line
+from kamioi_site.http.downloads import csv_line
 from transactions.models import Transaction, User
-from transactions.money import CENT, ZERO, rounded
-from transactions.services.ledger import ledger_verify
+from transactions.rules.money import CENT, ZERO, rounded
+from transactions.services.ledger_verification import ledger_verify
 
 PAGE: Final = 2_000
 """Rows read at once."""
@@ -35,7 +35,7 @@ COUNT_SECONDS: Final = 1800.0
 COUNT_PAUSE: Final = 10.0
 SHOWN_PROBLEMS: Final = 500
 """Disagreements in the PDF of a reconciliation; its CSV has all."""
-TARGET_PER_TRANSACTION, TARGET_PER_USER = selectors.COST_TARGETS
+TARGET_PER_TRANSACTION, TARGET_PER_USER = figures.COST_TARGETS
 
 Told = Callable[[int], None]
 """Called with the number of rows written so far."""
@@ -392,12 +392,12 @@ def finance_write(files: Files, *, month: date, told: Told) -> int:
     _ledger_count(until=timezone.now())
     first = month.replace(day=1)
     last = first + relativedelta(months=1) - timedelta(days=1)
-    period = selectors.Period(first, last)
+    period = figures.Period(first, last)
     accounts, before = (
-        selectors.accounts(period),
-        {a.number: a.balance for a in selectors.accounts(_day_before(period))},
+        figures.accounts(period),
+        {a.number: a.balance for a in figures.accounts(_day_before(period))},
     )
-    costs, counted = selectors.cost_by_month(last=last, months=1), selectors.ledger_counted_at()
+    costs, counted = figures.cost_by_month(last=last, months=1), figures.ledger_counted_at()
     with _snapshot() as cursor:
         cursor.execute(_KINDS, {"first": first, "last": last})
         kinds = cursor.fetchall()
@@ -513,15 +513,15 @@ def _ledger_count(*, until: datetime) -> None:
     deadline = time.monotonic() + COUNT_SECONDS
     while time.monotonic() < deadline:
         ledger_days_count(deadline=deadline)
-        counted = selectors.ledger_counted_at()
+        counted = figures.ledger_counted_at()
         if counted is not None and counted >= until:
             return
         time.sleep(COUNT_PAUSE)
 
 
-def _day_before(period: selectors.Period) -> selectors.Period:
+def _day_before(period: figures.Period) -> figures.Period:
     day = period.first - timedelta(days=1)
-    return selectors.Period(day, day)
+    return figures.Period(day, day)
 
 
 # --- The books against the rest ---------------------------------------------------------------------------------------

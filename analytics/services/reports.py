@@ -38,8 +38,8 @@ from analytics.services.report_contents import (
     statement_write,
 )
 from transactions.models import BackgroundTask, Notification, Transaction, User
-from transactions.selectors import MONTHS, StatementRow, statements
-from transactions.services.background import task_alive, task_retry, task_run, task_send
+from transactions.selectors.customer import MONTHS, StatementRow, statements
+from transactions.services.background_tasks import task_alive, task_retry, task_run, task_send
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from django.utils import timezone
 
 from analytics.models import CustomerMonth, DecisionDay, MappingDay, RollupPartition, TransactionDay
 from analytics.sql import statement
-from kamioi_site.cache import generation_bump
+from kamioi_site.cache.namespaces import generation_bump
 from kamioi_site.db.replica import primary_reads
 from kamioi_site.errors import KamioiError
 
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 BATCH: Final = 100_000
 """Deltas taken up in one transaction."""
 GENERATION: Final = "llm"
-"""Cached reads of the figures stand under this generation (`kamioi_site.cache`); every refresh voids them."""
+"""Cached reads of the figures stand under this generation (`kamioi_site.cache.namespaces`); every refresh voids them."""
 FLUSHED: Final = timedelta(seconds=60)
 """After this time the statistics show what was committed."""
 # One refresh at a time; who writes transactions or mappings never waits for it.

@@ -31,7 +31,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 from redis import RedisError
 
-from kamioi_site.redis import redis_client
+from kamioi_site.cache.redis import redis_client
 
 logger = logging.getLogger(__name__)
 

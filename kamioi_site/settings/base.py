@@ -1,6 +1,6 @@
 """Settings that hold everywhere; `dev`, `test` and `prod` override a few.
 
-`DATABASE_URL` and `REDIS_URL` come from the environment. Where nobody sets them, `kamioi_site.embedded` starts
+`DATABASE_URL` and `REDIS_URL` come from the environment. Where nobody sets them, `kamioi_site.local.embedded_servers` starts
 servers of its own and sets them before Django reads this file.
 """
 
@@ -15,9 +15,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from kamioi_site.broker import broker_of
-from kamioi_site.logs import logging_config
-from kamioi_site.redis import cache_settings, celery_options, celery_url
+from kamioi_site.cache.redis import cache_settings, celery_options, celery_url
+from kamioi_site.messaging.broker import broker_of
+from kamioi_site.observability.logs import logging_config
 from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -57,25 +57,25 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "kamioi_site.context.RequestContext",
-    "kamioi_site.metrics.web.RequestMetrics",
-    "kamioi_site.health.AnyHost",
+    "kamioi_site.http.request_context.RequestContext",
+    "kamioi_site.observability.metrics.web.RequestMetrics",
+    "kamioi_site.http.health.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "kamioi_site.overload.Overload",
+    "kamioi_site.http.load_shedding.Overload",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "kamioi_site.compression.CompressionMiddleware",
-    "kamioi_site.networks.StaffNetworksMiddleware",
+    "kamioi_site.http.compression.CompressionMiddleware",
+    "kamioi_site.http.staff_ip_allowlist.StaffNetworksMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
-    "kamioi_site.two_factor.TwoFactorMiddleware",
+    "kamioi_site.auth.two_factor.TwoFactorMiddleware",
     "kamioi_site.db.replica.ReadYourWrites",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "kamioi_site.csp.PolicyMiddleware",
+    "kamioi_site.http.csp.PolicyMiddleware",
     "transactions.audit.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -97,7 +97,7 @@ TEMPLATES = [
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
-                    ["kamioi_site.csp.FilesystemLoader", "kamioi_site.csp.AppDirectoriesLoader"],
+                    ["kamioi_site.http.csp.FilesystemLoader", "kamioi_site.http.csp.AppDirectoriesLoader"],
                 )
             ],
             "context_processors": [
@@ -169,7 +169,7 @@ if not REDIS_URL:
 
 CACHES: dict[str, Any] = {"default": cache_settings(REDIS_URL)}
 
-BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL  # redis, sentinel or amqp, see kamioi_site/broker.py
+BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL  # redis, sentinel or amqp, see kamioi_site/messaging/broker.py
 _broker = broker_of(
     BROKER_URL,
     queues=("ai", "transactions", "analytics", "notifications", "bulk"),
@@ -237,13 +237,13 @@ CELERY_TASK_ROUTES = {
 # A background task that says nothing for so long is taken for dead; one whose message was lost is sent again after so long.
 TASK_SILENCE = timedelta(seconds=env_int("TASK_SILENCE_SECONDS", 120))
 TASK_UNANSWERED = timedelta(seconds=env_int("TASK_UNANSWERED_SECONDS", 60))
-CELERY_BEAT_SCHEDULER = "kamioi_site.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "kamioi_site.messaging.beat:Scheduler"
 # The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
 
 # --- People -----------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "transactions.User"
-AUTHENTICATION_BACKENDS = ["kamioi_site.lockout.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
-# Wrong passwords for one e-mail from one address; what else is counted stands in kamioi_site.lockout.
+AUTHENTICATION_BACKENDS = ["kamioi_site.auth.login_throttling.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
+# Wrong passwords for one e-mail from one address; what else is counted stands in kamioi_site.auth.login_throttling.
 AXES_FAILURE_LIMIT = env_int("LOGIN_FAILURES", 5)
 AXES_COOLOFF_TIME = timedelta(minutes=env_int("LOGIN_COOL_OFF_MINUTES", 15))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -254,9 +254,9 @@ AXES_ENABLE_ADMIN = False  # ours is in our style
 AXES_VERBOSE = False
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code", "otp"]
-AXES_USERNAME_CALLABLE = "kamioi_site.lockout.login_name"
-AXES_CLIENT_IP_CALLABLE = "kamioi_site.lockout.client_address"
-AXES_LOCKOUT_CALLABLE = "kamioi_site.lockout.locked_out"
+AXES_USERNAME_CALLABLE = "kamioi_site.auth.login_throttling.login_name"
+AXES_CLIENT_IP_CALLABLE = "kamioi_site.auth.login_throttling.client_address"
+AXES_LOCKOUT_CALLABLE = "kamioi_site.auth.login_throttling.locked_out"
 # Staff can do nothing before they have set up a second factor.
 STAFF_OTP_REQUIRED = env_bool("STAFF_OTP_REQUIRED")
 OTP_TOTP_ISSUER = "Kamioi"
@@ -335,10 +335,10 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["kamioi_site.rendering.ExactJSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["kamioi_site.api.json_renderer.ExactJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
-    "DEFAULT_SCHEMA_CLASS": "kamioi_site.schema.ApiSchema",
-    "EXCEPTION_HANDLER": "kamioi_site.api.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "kamioi_site.api.schema.ApiSchema",
+    "EXCEPTION_HANDLER": "kamioi_site.api.views.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
 }
@@ -352,7 +352,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "kamioi_site.api.refusals_documented",
+        "kamioi_site.api.views.refusals_documented",
     ],
     "ENUM_NAME_OVERRIDES": {
         "SettingType": "transactions.models.Setting.Type",
@@ -375,7 +375,7 @@ API_RATES = {
     "reset": env_list("API_RATE_RESET", "20/h"),  # by address
     "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
 }
-# How long an answer to a customer may be given again while nothing of it changed, see kamioi_site/front.py; 0 is never.
+# How long an answer to a customer may be given again while nothing of it changed, see kamioi_site/http/response_cache.py; 0 is never.
 ANSWERS_KEPT_SECONDS = env_int("ANSWERS_KEPT_SECONDS", 60)
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 
@@ -458,11 +458,11 @@ UNFOLD = {
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
     "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
-    "LOGIN": {"form": "kamioi_site.lockout.StaffLogInForm"},
+    "LOGIN": {"form": "kamioi_site.auth.login_throttling.StaffLogInForm"},
     "ACCOUNT": {"navigation": [{"title": "Two-factor", "link": reverse_lazy("admin-two-factor")}]},
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "analytics.home.home",
+    "DASHBOARD_CALLBACK": "analytics.admin_home.home",
     "SIDEBAR": {
         "show_search": True,
         "navigation": [
@@ -470,7 +470,7 @@ UNFOLD = {
                 "items": [
                     {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
                     _menu("Review queue", "rule", "llm_center_reviewmerchant")
-                    | {"badge": "analytics.home.queue_badge"},
+                    | {"badge": "analytics.admin_home.queue_badge"},
                 ]
             },
             {

@@ -2,7 +2,7 @@
 
 import secrets
 
-from kamioi_site.logs import hide
+from kamioi_site.observability.logs import hide
 from kamioi_site.settings.base import *  # noqa: F403
 from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret, env_str
 

@@ -1,6 +1,6 @@
 """Production: nothing has a working default that should be a decision or a secret."""
 
-from kamioi_site.logs import logging_config
+from kamioi_site.observability.logs import logging_config
 from kamioi_site.settings.base import *  # noqa: F403
 from kamioi_site.settings.base import (
     ALLOWED_HOSTS,

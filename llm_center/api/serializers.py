@@ -5,9 +5,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from kamioi_site.api import IdField
+from kamioi_site.api.views import IdField
 from transactions.api.serializers import Answer, ErrorOutput, MessageOutput, QueuedOutput
-from transactions.api.staff_shapes import StaffQueuedOutput
+from transactions.api.staff_serializers import StaffQueuedOutput
 
 __all__ = ["ErrorOutput", "MessageOutput", "QueuedOutput"]
 

@@ -20,7 +20,7 @@ from llm_center.api import serializers as shapes
 from llm_center.models import MappingImport
 from llm_center.services.mapping_imports import mappings_import, mappings_upload
 from transactions.api.authentication import QueryTokenAuthentication
-from transactions.api.parts import caller
+from transactions.api.base import caller
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import BackgroundTask
 

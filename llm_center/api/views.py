@@ -13,16 +13,16 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, keyset_page, page_limit
-from kamioi_site.cache import CacheFamily
-from kamioi_site.conditional import ConditionalView
+from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.views import ApiView, keyset_page, page_limit
+from kamioi_site.cache.namespaces import CacheFamily
 from llm_center import matcher
 from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
 from llm_center.cache import LLM
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
-from llm_center.services.mappings import (
+from llm_center.services.mapping_decisions import (
     MappingOutcome,
     mapping_approve,
     mapping_edit,
@@ -34,9 +34,9 @@ from llm_center.services.mappings import (
     pending_approve_request,
     queue_run_request,
 )
-from transactions.api.parts import IdempotentView, caller, checked, queued
+from transactions.api.base import IdempotentView, caller, checked, queued
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
-from transactions.normalise import normalise
+from transactions.rules.merchant_key import normalise
 
 
 def _mapping(mapping_id: int) -> LlmMapping:

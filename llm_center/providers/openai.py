@@ -36,7 +36,7 @@ import pybreaker
 from django.conf import settings
 from django.utils import timezone
 
-from kamioi_site.outbound import OutboundAddressRefused, check_outbound
+from kamioi_site.http.outbound_urls import OutboundAddressRefused, check_outbound
 from llm_center.matcher import DOUBTFUL, IN_CONTEXT, MAX_ALTERNATIVES, NOTHING, Alternative, Proposal
 from llm_center.providers import (
     MAX_BATCH,
@@ -165,7 +165,7 @@ def check_base_url(url: str, *, allow_http: bool = False) -> None:
     """Refuse an address that the key and the customers' merchants should not be sent to.
 
     Raises:
-        ProviderMisconfigured: see :func:`kamioi_site.outbound.check_outbound`.
+        ProviderMisconfigured: see :func:`kamioi_site.http.outbound_urls.check_outbound`.
     """
     try:
         check_outbound(url, name="LLM_BASE_URL", allow_http=allow_http)

@@ -26,7 +26,7 @@ from llm_center.errors import AssetRefused
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
 from transactions.errors import SettingError
 from transactions.models import Account, LedgerTransfer, Setting, User
-from transactions.money import CENT, ZERO
+from transactions.rules.money import CENT, ZERO
 
 CREDIT_SETTING = "amortization_credit_account"
 

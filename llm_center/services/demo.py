@@ -19,10 +19,10 @@ from django.core.files.base import ContentFile
 
 from llm_center.services.brands import brands_import
 from llm_center.services.companies import companies_import
-from llm_center.services.proposals import merchants_propose
+from llm_center.services.proposal_queue import merchants_propose
+from transactions.market.price_refresh import prices_refresh
 from transactions.models import Company, User
 from transactions.services.ingest import statement_run, statement_upload
-from transactions.services.prices import prices_refresh
 from transactions.services.processing import transactions_process
 
 ADMIN_EMAIL = "admin@kamioi.example"

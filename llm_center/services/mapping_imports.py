@@ -20,20 +20,20 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.streaming import csv_line, rows_in_pages
+from kamioi_site.http.downloads import csv_line, rows_in_pages
 from llm_center import matcher
 from llm_center.cache import mappings_changed
 from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services.brands import catalogue_refresh
-from llm_center.services.log import log_counted
-from llm_center.services.proposals import auto_approval_threshold, merchant_state, merchants_write
+from llm_center.services.mapping_log import log_counted
+from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, merchants_write
 from llm_center.services.review import four_eyes_limit
 from transactions.models import Company, Merchant, User
-from transactions.normalise import normalise
-from transactions.services.background import task_create, task_heartbeat, task_run, task_send
+from transactions.rules.merchant_key import normalise
+from transactions.services.background_tasks import task_create, task_heartbeat, task_run, task_send
 from transactions.services.processing import merchants_release
-from transactions.statements import RowError
+from transactions.statements.reader import RowError
 
 BATCH = 10_000
 MERCHANTS = 2_000

@@ -22,11 +22,11 @@ from kamioi_site.errors import KamioiError
 from llm_center.cache import QUEUE_COUNT, mappings_changed
 from llm_center.errors import DecisionRefused, MerchantChanged, TickerRefused, UndoRefused
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
-from llm_center.services.log import log_create, log_update
-from llm_center.services.proposals import merchant_state
+from llm_center.services.mapping_log import log_create, log_update
+from llm_center.services.proposal_queue import merchant_state
 from transactions.errors import SettingError
 from transactions.models import BackgroundTask, Company, Merchant, Setting, User
-from transactions.services.background import task_create, task_send
+from transactions.services.background_tasks import task_create, task_send
 from transactions.services.processing import Undone, merchants_release, release_undo
 from transactions.sql import statement
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping
-from llm_center.services.log import log_create
-from llm_center.services.maintenance import queue_is_on
+from llm_center.services.mapping_log import log_create
+from llm_center.services.staff_maintenance import queue_is_on
 from llm_center.tasks import process_llm_queue, rebuild_indexes, remove_duplicates
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant, Transaction, TransactionDelta, User
@@ -189,7 +189,7 @@ def test_every_screen_gets_its_keys_with_data_and_without(staff: User, path: str
         log(status=status)
     LlmCall.objects.create(provider="openai", merchants=10, duration_ms=2000)
     LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
-    from kamioi_site.cache import caches_clear
+    from kamioi_site.cache.namespaces import caches_clear
 
     caches_clear()
     assert_shape(api_client(staff).get(path).json(), SHAPES[path], path)
@@ -200,7 +200,7 @@ def test_figures_cost_the_same_however_many_rows_there_are(staff: User, path: st
     settings.MARKET_ALWAYS_OPEN = True
     settings.API_RATES = {scope: [] for scope in settings.API_RATES}
 
-    from kamioi_site.cache import caches_clear
+    from kamioi_site.cache.namespaces import caches_clear
 
     def statements() -> int:
         caches_clear()

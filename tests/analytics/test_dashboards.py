@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from analytics import dashboards, operations, selectors
+from analytics import dashboards
 from analytics.dashboards import DASHBOARDS, dashboard_of, panel_show
 from analytics.models import CustomerCount, DecisionDay, LedgerDay, MappingDay, TransactionDay
-from analytics.selectors import Period
+from analytics.selectors import figures, operations
+from analytics.selectors.figures import Period
 from analytics.services.ledger_days import ledger_days_count, ledger_days_recount
 from analytics.services.rollups import rollups_refresh
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision
@@ -26,7 +27,7 @@ from llm_center.services.review import queue_totals_lately
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Setting, Transaction
-from transactions.services.background import task_retry
+from transactions.services.background_tasks import task_retry
 from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db
@@ -127,7 +128,7 @@ def _broken(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> Any
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(selectors, name, fail)
+        patched.setattr(figures, name, fail)
         yield
 
 
@@ -163,9 +164,9 @@ def test_a_broker_that_is_away_is_an_error_of_two_panels(staff_client, settings,
 
 
 def test_a_statement_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr(selectors, "STATEMENT_MILLISECONDS", 50)
+    monkeypatch.setattr(figures, "STATEMENT_MILLISECONDS", 50)
     with pytest.raises(DatabaseError, match="statement timeout"):
-        selectors.rows_read("SELECT pg_sleep(5)")
+        figures.rows_read("SELECT pg_sleep(5)")
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
@@ -230,8 +231,8 @@ def test_only_days_of_the_period_count():
     for n in (0, 6, 7, 13, 14):
         _volume(TODAY - timedelta(days=n), "completed", 1, ticker="SBUX")
     week = Period.of_days(7)
-    assert selectors.volume_totals(week).transactions == 2
-    assert selectors.volume_totals(week.before).transactions == 2
+    assert figures.volume_totals(week).transactions == 2
+    assert figures.volume_totals(week.before).transactions == 2
     assert week.before.last + timedelta(days=1) == week.first
 
 
@@ -254,12 +255,12 @@ def test_proposals_and_their_automatic_share():
     _proposals(TODAY, "rejected", 1, confidence="0.50")
     _proposals(TODAY - timedelta(days=5), "pending", 2, confidence="0.40")
     _proposals(TODAY - timedelta(days=200), "pending", 3)
-    totals = selectors.proposal_totals(Period.of_days(30))
+    totals = figures.proposal_totals(Period.of_days(30))
     assert (totals.count, totals.pending, totals.approved, totals.rejected) == (10, 2, 7, 1)
     assert totals.automatic_rate == Decimal(6) / 8
     assert totals.average_confidence == Decimal("0.76")
-    assert {age.words: age.count for age in selectors.pending_by_age() if age.count} == {"3 to 7 days": 2, "older": 3}
-    assert selectors.proposal_totals(Period.of_days(30).before).automatic_rate is None
+    assert {age.words: age.count for age in figures.pending_by_age() if age.count} == {"3 to 7 days": 2, "older": 3}
+    assert figures.proposal_totals(Period.of_days(30).before).automatic_rate is None
 
 
 def test_decisions_that_were_taken_back_count_where_they_were_made():
@@ -271,7 +272,7 @@ def test_decisions_that_were_taken_back_count_where_they_were_made():
     MappingDecision.objects.create(merchant_key="X", action="undo", before={}, after={}, decided_by=staff, undoes=wrong)
     MappingDecision.objects.create(merchant_key="Y", action="correct", before={}, after={}, decided_by=staff)
     rollups_refresh()
-    days = selectors.review_by_day(Period.of_days(7))
+    days = figures.review_by_day(Period.of_days(7))
     assert [(d.date, d.people, d.automatic, d.people_reversed, d.automatic_reversed, d.released) for d in days] == [
         (before.date(), 0, 1, 0, 1, 4), (TODAY, 1, 0, 0, 0, 0),
     ]  # fmt: skip
@@ -282,12 +283,12 @@ def test_cost_stands_beside_its_targets(staff_client):
     CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=10, transactions=1000)
     LlmCall.objects.create(provider="openai", merchants=25, cost=Decimal("0.500000"))
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="not said")
-    month = selectors.cost_by_month(last=TODAY)[-1]
+    month = figures.cost_by_month(last=TODAY)[-1]
     assert (month.transactions, month.active_users, month.llm_cost, month.cost) == (1000, 10, Decimal("0.500000"), None)
     page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
     assert "not said: setting infrastructure_monthly_cost" in page
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="0")
-    month = selectors.cost_by_month(last=TODAY)[-1]
+    month = figures.cost_by_month(last=TODAY)[-1]
     assert (month.per_transaction, month.per_user) == (Decimal("0.000500"), Decimal("0.0500"))
     page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
     assert page.count('class="is-good"') == 2
@@ -299,9 +300,9 @@ def test_cost_stands_beside_its_targets(staff_client):
 def test_a_large_directory_is_sampled_and_says_so(monkeypatch):
     for n in range(300):
         make_merchant(f"SHOP {n}", None, "not_listed", category="cafe", reason="x" * 400)
-    assert selectors.categories() == selectors.Categories([("cafe", 300)], None)
-    monkeypatch.setattr(selectors, "_PAGES_LOOKED_AT", 5)
-    found = selectors.categories()
+    assert figures.categories() == figures.Categories([("cafe", 300)], None)
+    monkeypatch.setattr(figures, "_PAGES_LOOKED_AT", 5)
+    found = figures.categories()
     assert found.sampled is not None
     assert 0 < found.sampled < 300
     assert abs(found.rows[0][1] - 300) < 290  # an estimate from few pages
@@ -317,13 +318,13 @@ def test_the_ledger_by_day_is_the_ledger():
     ledger_days_count(settle=NOW)  # sets the mark
     _settled()
     ledger_days_count(settle=NOW)
-    rows = {account.number: account for account in selectors.accounts(Period.of_days(7))}
+    rows = {account.number: account for account in figures.accounts(Period.of_days(7))}
     assert (rows["10100"].debit, rows["10100"].balance) == (Decimal("6.75"), Decimal("6.75"))
     assert (rows["40100"].credit, rows["40100"].balance) == (Decimal("0.75"), Decimal("0.75"))
     assert rows["22100"].balance + rows["20100"].balance + rows["29900"].balance == Decimal("6.00")
-    assert sum(day.bookings for day in selectors.ledger_by_day(Period.of_days(7))) == LedgerTransfer.objects.count()
-    assert selectors.ledger_counted_at() is not None
-    assert selectors.accounts(Period.of_days(1).before)[0].debit == Decimal("2.25")
+    assert sum(day.bookings for day in figures.ledger_by_day(Period.of_days(7))) == LedgerTransfer.objects.count()
+    assert figures.ledger_counted_at() is not None
+    assert figures.accounts(Period.of_days(1).before)[0].debit == Decimal("2.25")
 
 
 def _settled() -> None:

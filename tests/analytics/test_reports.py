@@ -24,7 +24,7 @@ from django_celery_beat.models import PeriodicTask
 from analytics.errors import BooksDiffer, ReportRefused
 from analytics.models import CustomerMonth, Report
 from analytics.services import report_contents, reports
-from analytics.services.paper import Column, Paper
+from analytics.services.pdf import Column, Paper
 from analytics.services.report_contents import Files, statement_write
 from analytics.services.reports import report_make, report_request, statements_make, statements_request
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user

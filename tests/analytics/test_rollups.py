@@ -35,14 +35,14 @@ from analytics.services.rollups import rollups_rebuild, rollups_refresh, rollups
 from analytics.tasks import calculate_analytics
 from kamioi_site.db.partitions import months_ensure, partition_detach
 from llm_center.models import LlmCall, LlmMapping, MappingDecision, MappingDelta
-from llm_center.services.log import log_create, log_delete, log_update
-from llm_center.services.proposals import merchants_propose
+from llm_center.services.mapping_log import log_create, log_delete, log_update
+from llm_center.services.proposal_queue import merchants_propose
 from llm_center.services.review import Action, decision_undo, merchant_decide, undo_run
 from tests.factories import make_company, make_merchant, make_price, make_staff, make_transaction, make_user
 from tests.workers import ROOT, celery_worker, process_environment, wait_until
+from transactions.market.price_refresh import prices_refresh
 from transactions.models import Merchant, Setting, StockPrice, Transaction, TransactionDelta, User
 from transactions.services.ingest import transaction_create
-from transactions.services.prices import prices_refresh
 from transactions.services.processing import merchants_release, orders_execute, transactions_process
 
 pytestmark = pytest.mark.django_db

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from llm_center.services.proposals import merchants_propose
+from llm_center.services.proposal_queue import merchants_propose
 from tests.browser.conftest import log_in, look, needs_chromium
 from tests.factories import make_company, make_staff, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Notification, Transaction
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 
 pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), needs_chromium]
 

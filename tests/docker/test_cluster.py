@@ -23,7 +23,7 @@ import psutil
 import psycopg2
 import pytest
 
-from kamioi_site.cluster import QUEUES, Cluster
+from kamioi_site.local.topology import QUEUES, Cluster
 from tests.cluster import ROOT, command, local_cluster, running
 from tests.docker.servers import program
 

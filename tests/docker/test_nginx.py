@@ -296,7 +296,7 @@ def test_the_log_says_what_happened_and_not_what_somebody_looked_for(webs):
 def test_tls_ends_at_nginx_and_plain_http_is_sent_there(webs, tmp_path):
     import ssl
 
-    from kamioi_site import embedded
+    from kamioi_site.local import embedded_servers
 
     tmp_path.chmod(0o755)
     subprocess.run(
@@ -304,14 +304,14 @@ def test_tls_ends_at_nginx_and_plain_http_is_sent_there(webs, tmp_path):
          "-subj", "/CN=kamioi.example", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")],
         check=True, capture_output=True,
     )  # fmt: skip
-    tls = embedded.free_port()
+    tls = embedded_servers.free_port()
     key = (tmp_path / "key").read_text()
     certificate = (tmp_path / "certificate").read_text()
     from tests.docker.servers import private_place
 
     with private_place("tls") as place:
         for name, text in {"key": key, "certificate": certificate}.items():
-            embedded.write_private(place / name, text, embedded.server_owner())
+            embedded_servers.write_private(place / name, text, embedded_servers.server_owner())
         with nginx(
             [webs[0].port], site="tls", NGINX_LISTEN_TLS=f"127.0.0.1:{tls}", NGINX_CERTIFICATE=str(place / "certificate"),
             NGINX_CERTIFICATE_KEY=str(place / "key"),
@@ -340,7 +340,7 @@ def test_upload_addresses_are_those_of_the_application():
     from django.conf import settings
     from django.urls import get_resolver
 
-    from kamioi_site.api import ApiView
+    from kamioi_site.api.views import ApiView
     from tests.docker.manifests import DOCKER, of_kind
 
     large = set()

@@ -22,7 +22,7 @@ from tests.docker.servers import console, django_through_pgbouncer
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_user
 from transactions.models import Merchant, Transaction
 from transactions.services.ingest import statement_ingest, statement_upload
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import merchants_release, transactions_process
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -156,7 +156,7 @@ def _nothing_is_left_in_the_sessions() -> None:
 
 
 def test_a_long_download_holds_no_server_and_takes_little_at_a_time(pooled):
-    from kamioi_site.streaming import rows_in_pages
+    from kamioi_site.http.downloads import rows_in_pages
 
     user = make_user()
     Transaction.objects.bulk_create(

@@ -26,13 +26,13 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from analytics.models import TransactionDay
-from kamioi_site.embedded import free_port
-from kamioi_site.metrics.figures import figures_collector
+from kamioi_site.local.embedded_servers import free_port
+from kamioi_site.observability.metrics.collectors import figures_collector
 from tests.docker.servers import answers
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import celery_worker, process_environment, wait_until
 from transactions.models import ApiToken, BackgroundTask, Setting, Transaction
-from transactions.services.ledger import LEDGER_CHECK
+from transactions.services.ledger_verification import LEDGER_CHECK
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROMETHEUS = ROOT / "docker" / "prometheus"

@@ -31,7 +31,7 @@ from llm_center.tasks import monthly_llm_amortization
 from tests.factories import make_staff, make_user
 from transactions.errors import SettingError
 from transactions.models import LedgerTransfer, Setting
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 
 NOW = "2026-11-24 12:00:00+00:00"
 pytestmark = [pytest.mark.django_db]

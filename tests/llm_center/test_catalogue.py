@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from llm_center.catalogue import US_EXCHANGES, load_brands, load_companies, load_words, read_companies
-from transactions.normalise import normalise
+from transactions.rules.merchant_key import normalise
 
 BRANDS = {brand.name: brand for brand in load_brands()}
 

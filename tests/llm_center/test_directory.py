@@ -9,7 +9,7 @@ from llm_center import matcher
 from llm_center.models import CatalogueBrand, MappingDecision
 from llm_center.services.brands import brands_import, catalogue_refresh
 from llm_center.services.companies import companies_import
-from llm_center.services.directory import directory_recheck
+from llm_center.services.directory_recheck import directory_recheck
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Company, Merchant, Setting, Transaction
 from transactions.services.processing import transactions_process

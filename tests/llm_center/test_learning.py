@@ -13,7 +13,7 @@ from llm_center.calibration import Calibration, Observation, brier, fit
 from llm_center.matcher import Proposal
 from llm_center.models import CalibrationFit, MappingDecision
 from llm_center.services.learning import calibrated, calibration_in_use, calibration_refit, judged, learning
-from llm_center.services.proposals import merchants_propose
+from llm_center.services.proposal_queue import merchants_propose
 from llm_center.services.review import Action, decision_undo, merchant_decide
 from llm_center.tasks import refit_calibration
 from tests.factories import make_company, make_merchant, make_staff

@@ -12,8 +12,8 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
-from kamioi_site import streaming
-from kamioi_site.cache import generation_bump
+from kamioi_site.cache.namespaces import generation_bump
+from kamioi_site.http import downloads
 from llm_center.models import MappingDecision
 from llm_center.services.review import merchant_decide, queue_totals_lately
 from tests.factories import make_merchant, make_staff, make_transaction, make_user
@@ -62,7 +62,7 @@ def test_not_for_everybody(client):
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_under_asgi_a_change_arrives_while_the_page_is_open(client, monkeypatch):
-    monkeypatch.setattr(streaming, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(downloads, "LOOK_SECONDS", 0.05)
     client.force_login(make_staff())
 
     def change() -> None:

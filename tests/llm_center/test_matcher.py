@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_center.matcher import propose, propose_descriptor
-from transactions.normalise import normalise
+from transactions.rules.merchant_key import normalise
 
 DATA = Path(__file__).parent.parent / "data"
 THRESHOLD = Decimal("0.90")

@@ -13,14 +13,14 @@ from llm_center import providers
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
 from llm_center.providers import Answer, BatchResult, MatcherProvider, MerchantQuestion, Usage
-from llm_center.services import proposals
+from llm_center.services import proposal_queue
 from llm_center.services.companies import companies_import
-from llm_center.services.proposals import auto_approval_threshold, merchants_propose, queue_provider
+from llm_center.services.proposal_queue import auto_approval_threshold, merchants_propose, queue_provider
 from llm_center.tasks import process_llm_queue
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting, Transaction
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +62,7 @@ def says(monkeypatch):
     """Let a provider stand for the one of the settings."""
 
     def use(provider: Says) -> Says:
-        monkeypatch.setattr(proposals, "queue_provider", lambda **_: provider)
+        monkeypatch.setattr(proposal_queue, "queue_provider", lambda **_: provider)
         return provider
 
     return use

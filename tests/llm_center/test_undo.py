@@ -38,7 +38,7 @@ from transactions.models import (
     Transaction,
     User,
 )
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import transactions_process
 from transactions.tasks import release_merchants
 

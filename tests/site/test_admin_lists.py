@@ -20,7 +20,7 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from kamioi_site.admin import DayRangeFilter, KeysetAdmin
+from kamioi_site.admin.keyset import DayRangeFilter, KeysetAdmin
 from kamioi_site.db.partitions import month_start
 from llm_center.models import LlmMapping, MappingDecision, ReviewMerchant
 from tests.factories import make_staff, make_user

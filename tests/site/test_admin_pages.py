@@ -30,7 +30,7 @@ from analytics.models import (
     RollupPartition,
     TransactionDay,
 )
-from kamioi_site.admin import HistoryAdmin, KeysetAdmin
+from kamioi_site.admin.keyset import HistoryAdmin, KeysetAdmin
 from llm_center.models import (
     AmortizationEntry,
     AssetEvent,
@@ -48,7 +48,7 @@ from llm_center.models import (
     ProposalClaim,
     ReviewMerchant,
 )
-from llm_center.services.proposals import merchants_propose
+from llm_center.services.proposal_queue import merchants_propose
 from llm_center.services.review import queue_totals_lately
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import (

@@ -17,9 +17,9 @@ from django_ratelimit.core import get_usage
 from pytest_django import Settings
 from rest_framework import exceptions
 
-from kamioi_site.api import RateLimit, exception_handler, keyset_page, rate_counters, server_error
+from kamioi_site.api.views import RateLimit, exception_handler, keyset_page, rate_counters, server_error
+from kamioi_site.cache.redis import redis_client
 from kamioi_site.errors import KamioiError
-from kamioi_site.redis import redis_client
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import Transaction
 

@@ -142,7 +142,7 @@ def test_the_flag_of_the_migration_is_seen_at_once_whoever_looked_before(monkeyp
         asked.append(reads_from_kamioi(*arguments, **options))
         return asked[-1]
 
-    monkeypatch.setattr("transactions.api.parts.reads_from_kamioi", told)
+    monkeypatch.setattr("transactions.api.base.reads_from_kamioi", told)
     for _ in range(2):
         client.get("/api/user/transactions")
     with CaptureQueriesContext(connection) as queries:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django_celery_beat.models import PeriodicTask
 
-from kamioi_site.beat import Scheduler
 from kamioi_site.celery import app
+from kamioi_site.messaging.beat import Scheduler
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 NOW = datetime(2026, 11, 3, 12, 0, 30, tzinfo=UTC)

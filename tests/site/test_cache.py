@@ -20,9 +20,9 @@ from django.db import transaction
 from django_redis import get_redis_connection
 from pytest_django import Settings
 
-from kamioi_site import cache
-from kamioi_site.cache import CacheFamily, caches_clear, family_figures, generation_bump, generations_bump
-from kamioi_site.embedded import EmbeddedRedis
+from kamioi_site.cache import namespaces
+from kamioi_site.cache.namespaces import CacheFamily, caches_clear, family_figures, generation_bump, generations_bump
+from kamioi_site.local.embedded_servers import EmbeddedRedis
 
 PAGE = CacheFamily("test:user:{user_id}:{page}", ttl=300, generation="test:user:{user_id}")
 COUNT = CacheFamily("test:count", ttl=30)
@@ -43,9 +43,9 @@ class _Source:
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    cache._after_fork()
+    namespaces._after_fork()
     yield
-    cache._after_fork()
+    namespaces._after_fork()
 
 
 def test_computed_once_then_cached_under_the_key_of_the_contract() -> None:
@@ -234,12 +234,12 @@ def test_who_asks_after_an_invalidation_does_not_wait_for_a_computation_from_bef
 
 
 def test_when_the_one_died_another_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(namespaces, "LEASE_SECONDS", 1)
     COUNT.get(lambda: 0)
     COUNT.invalidate()
-    place = cache._Place("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
+    place = namespaces._Place("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
     _, generations, _ = COUNT._read(place)
-    assert cache._lock(place, generations)  # and its holder is never heard of again
+    assert namespaces._lock(place, generations)  # and its holder is never heard of again
     assert COUNT.get(lambda: "mine") == "mine"
 
 
@@ -327,12 +327,12 @@ def test_an_invalidation_that_redis_did_not_hear_is_said_when_it_is_back(setting
         pid = server.find_pid() or 0
         os.kill(pid, signal.SIGSTOP)
         PAGE.invalidate(user_id=5)
-        assert cache._process.unheard == {"test:user:5"}
+        assert namespaces._process.unheard == {"test:user:5"}
         assert PAGE.get(lambda: "now", user_id=5, page=1) == "now"
         os.kill(pid, signal.SIGCONT)
         time.sleep(1.1)  # the pause of the circuit
         assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
-        assert not cache._process.unheard
+        assert not namespaces._process.unheard
 
 
 def test_without_redis_answers_are_never_older_than_the_question(settings: Settings) -> None:

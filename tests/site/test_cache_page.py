@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from kamioi_site import cache
-from kamioi_site.cache import CacheFamily, family_sizes
+from kamioi_site.cache import namespaces
+from kamioi_site.cache.namespaces import CacheFamily, family_sizes
 from tests.factories import make_staff, make_user
 
 pytestmark = pytest.mark.django_db
@@ -21,9 +21,9 @@ OTHER = CacheFamily("test:thing:{number}:{page}", ttl=60)
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    cache._after_fork()
+    namespaces._after_fork()
     yield
-    cache._after_fork()
+    namespaces._after_fork()
 
 
 @pytest.fixture

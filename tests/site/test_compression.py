@@ -11,7 +11,7 @@ import zstandard
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 
-from kamioi_site.compression import CompressionMiddleware, uncompressed
+from kamioi_site.http.compression import CompressionMiddleware, uncompressed
 from tests.factories import PASSWORD, api_client, make_staff, make_transaction, make_user
 
 TEXT = "a purchase at the corner shop " * 200

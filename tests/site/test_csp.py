@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.template.loader import get_template
 
-from kamioi_site.csp import _BOUND_TEXT, with_nonces
+from kamioi_site.http.csp import _BOUND_TEXT, with_nonces
 from tests.factories import api_client, make_staff
 
 

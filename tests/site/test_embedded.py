@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 import redis
 
-from kamioi_site import embedded
+from kamioi_site.local import embedded_servers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -33,18 +33,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     here = tmp_path / "home"
     monkeypatch.setenv("KAMIOI_HOME", str(here))
     yield here
-    embedded.stop_servers()
+    embedded_servers.stop_servers()
 
 
 def _shell(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "kamioi_site.embedded", *arguments],
+        [sys.executable, "-m", "kamioi_site.local.embedded_servers", *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
 def _pids() -> dict[str, int]:
-    return {server.name: server.pid for server in embedded.server_status() if server.pid is not None}
+    return {server.name: server.pid for server in embedded_servers.server_status() if server.pid is not None}
 
 
 def _forget_urls() -> None:
@@ -58,10 +58,10 @@ def test_callers_at_the_same_time_start_each_server_once_and_it_outlives_them(ho
     assert said == ["nothing to start"] * 3 + ["started: postgres, redis"]
     assert set(_pids()) == {"postgres", "redis"}
 
-    assert embedded.ensure_servers() == ()
+    assert embedded_servers.ensure_servers() == ()
     with closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [[*embedded.POSTGRES_SETTINGS]]
+            "SELECT name, setting FROM pg_settings WHERE lower(name) = ANY(%s)", [[*embedded_servers.POSTGRES_SETTINGS]]
         )
         found = dict(cursor.fetchall())
         assert cursor.connection.server_version >= 180000
@@ -76,7 +76,7 @@ def test_callers_at_the_same_time_start_each_server_once_and_it_outlives_them(ho
 
 
 def test_killed_servers_come_back_with_what_was_committed_and_the_same_addresses(home):
-    embedded.ensure_servers()
+    embedded_servers.ensure_servers()
     addresses = os.environ["DATABASE_URL"], os.environ["REDIS_URL"]
     with closing(psycopg2.connect(addresses[0])) as connection, connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -84,7 +84,7 @@ def test_killed_servers_come_back_with_what_was_committed_and_the_same_addresses
         os.kill(pid, signal.SIGKILL)
     _forget_urls()
 
-    assert embedded.ensure_servers() == ("postgres", "redis")
+    assert embedded_servers.ensure_servers() == ("postgres", "redis")
 
     assert (os.environ["DATABASE_URL"], os.environ["REDIS_URL"]) == addresses
     with closing(psycopg2.connect(addresses[0])) as connection, connection.cursor() as cursor:
@@ -93,39 +93,39 @@ def test_killed_servers_come_back_with_what_was_committed_and_the_same_addresses
 
 
 def test_a_pid_file_that_names_a_stranger_is_not_believed(home):
-    embedded.ensure_servers()
-    embedded.stop_servers()
+    embedded_servers.ensure_servers()
+    embedded_servers.stop_servers()
     with subprocess.Popen(["sleep", "60"]) as stranger:
         for path in (home / "postgres/data/postmaster.pid", home / "redis/redis.pid"):
             path.write_text(f"{stranger.pid}\n{home}\n")
         # The socket stands beside the data, or in the temporary directory where that path is too long for a socket.
-        (embedded.EmbeddedPostgres(home).socket_directory / ".s.PGSQL.5432.lock").write_text(
+        (embedded_servers.EmbeddedPostgres(home).socket_directory / ".s.PGSQL.5432.lock").write_text(
             f"{stranger.pid}\n{home}\n"
         )
         assert _pids() == {}
-        assert embedded.stop_servers() == ()
+        assert embedded_servers.stop_servers() == ()
         _forget_urls()
-        assert embedded.ensure_servers() == ("postgres", "redis")
+        assert embedded_servers.ensure_servers() == ("postgres", "redis")
         assert stranger.poll() is None
         stranger.kill()
 
 
 def test_a_port_that_somebody_took_meanwhile_is_given_up_for_another(home):
-    embedded.name_servers()
+    embedded_servers.name_servers()
     port = urlsplit(os.environ["REDIS_URL"]).port
     assert port is not None
     _forget_urls()
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
-        embedded.ensure_servers()
+        embedded_servers.ensure_servers()
     assert urlsplit(os.environ["REDIS_URL"]).port != port
     with closing(redis.Redis.from_url(os.environ["REDIS_URL"])) as client:
         assert client.ping()
 
 
 def test_redis_asks_for_its_password(home):
-    embedded.ensure_servers()
+    embedded_servers.ensure_servers()
     port = urlsplit(os.environ["REDIS_URL"]).port
     with closing(redis.Redis(port=port or 0)) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
@@ -137,31 +137,31 @@ def test_a_long_path_and_a_half_made_database_are_no_obstacle(tmp_path, monkeypa
     (here / "postgres/data.new").mkdir(parents=True)
     (here / "postgres/data.new/PG_VERSION").write_text("18\n")
     try:
-        assert embedded.ensure_servers() == ("postgres", "redis")
+        assert embedded_servers.ensure_servers() == ("postgres", "redis")
         psycopg2.connect(os.environ["DATABASE_URL"]).close()
-        assert embedded.ensure_servers() == ()
+        assert embedded_servers.ensure_servers() == ()
     finally:
-        assert embedded.stop_servers() == ("postgres", "redis")
+        assert embedded_servers.stop_servers() == ("postgres", "redis")
 
 
 def test_a_given_server_is_left_alone(home, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@db.example/theirs")
     monkeypatch.setenv("REDIS_URL", "redis://cache.example/0")
-    assert embedded.ensure_servers() == ()
+    assert embedded_servers.ensure_servers() == ()
     assert not home.exists()
-    assert [(server.embedded, server.running) for server in embedded.server_status()] == [(False, False)] * 2
+    assert [(server.embedded, server.running) for server in embedded_servers.server_status()] == [(False, False)] * 2
 
 
 def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KAMIOI_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(embedded.EmbeddedServerError, match="Set KAMIOI_HOME to a directory of your own"):
-        embedded.ensure_servers()
+    with pytest.raises(embedded_servers.EmbeddedServerError, match="Set KAMIOI_HOME to a directory of your own"):
+        embedded_servers.ensure_servers()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to drop to")
 def test_servers_started_by_root_do_not_run_as_root(home):
-    embedded.ensure_servers()
-    wanted = pwd.getpwnam(embedded.SERVER_USER).pw_uid
+    embedded_servers.ensure_servers()
+    wanted = pwd.getpwnam(embedded_servers.SERVER_USER).pw_uid
     assert {psutil.Process(pid).uids().real for pid in _pids().values()} == {wanted}
     assert (home / "postgres").stat().st_mode & 0o077 == 0

@@ -22,13 +22,13 @@ from django.db import connections
 from pytest_django import Settings
 from redis.asyncio.client import PubSub
 
-from kamioi_site import events
 from kamioi_site.asgi import application
-from kamioi_site.embedded import EmbeddedRedis
+from kamioi_site.http import server_sent_events
+from kamioi_site.local.embedded_servers import EmbeddedRedis
 from tests.factories import api_client, make_staff, make_user
 from tests.workers import ROOT, process_environment
 from transactions.models import ApiToken, BackgroundTask, User
-from transactions.services.background import task_create, task_heartbeat, task_run
+from transactions.services.background_tasks import task_create, task_heartbeat, task_run
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -83,7 +83,7 @@ def _hear(story: Callable[[], Awaitable[None]]) -> None:
             await sync_to_async(connections.close_all)()
 
     asyncio.run(told())
-    assert events.streams_open() == 0
+    assert server_sent_events.streams_open() == 0
 
 
 def _task(user: User | None = None, **fields: Any) -> tuple[BackgroundTask, str]:
@@ -178,7 +178,7 @@ def test_who_has_seen_the_end_is_told_to_ask_no_more() -> None:
 
 def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     task, token = _task()
-    ask = events._Opener.open
+    ask = server_sent_events._Opener.open
 
     def asked_and_changed(opener: Any, scope: Any) -> Any:
         response = ask(opener, scope)
@@ -186,7 +186,7 @@ def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkey
         connections.close_all()
         return response
 
-    monkeypatch.setattr(events._Opener, "open", asked_and_changed)
+    monkeypatch.setattr(server_sent_events._Opener, "open", asked_and_changed)
 
     async def story() -> None:
         reader = _Reader(task, token)
@@ -206,13 +206,13 @@ def test_many_readers_of_many_tasks_are_told_by_few_looks_and_no_threads_of_thei
     tasks = [_task(user)[0] for _ in range(10)]
     token = ApiToken.issue(user=user)[1]
     looks: list[int] = []
-    look = events._sources["task"]
+    look = server_sent_events._sources["task"]
 
     def counted(keys: Any) -> Any:
         looks.append(len(keys))
         return look(keys)
 
-    monkeypatch.setitem(events._sources, "task", counted)
+    monkeypatch.setitem(server_sent_events._sources, "task", counted)
 
     async def story() -> None:
         readers = [_Reader(task, token) for task in tasks for _ in range(5)]
@@ -220,7 +220,7 @@ def test_many_readers_of_many_tasks_are_told_by_few_looks_and_no_threads_of_thei
             await reader.open()
             await reader.event()
         await asyncio.sleep(0.3)
-        assert events.streams_open() == 50
+        assert server_sent_events.streams_open() == 50
         looks.clear()
         for task in tasks:
             await _progress(task, 1)
@@ -237,10 +237,10 @@ def test_a_slow_reader_finds_the_newest_state_and_no_queue() -> None:
     task, _ = _task()
 
     async def story() -> None:
-        stream = events._Stream(events.Watch("task", str(task.pk), "1", events.Event(0, {}, False), -1))
+        stream = server_sent_events._Stream(server_sent_events.Watch("task", str(task.pk), "1", server_sent_events.Event(0, {}, False), -1))
         for number in range(1, 100):
-            stream.hear(events.Event(number, {"progress": number}, False))
-        stream.hear(events.Event(50, {"progress": 50}, False))  # late news
+            stream.hear(server_sent_events.Event(number, {"progress": number}, False))
+        stream.hear(server_sent_events.Event(50, {"progress": 50}, False))  # late news
         assert stream.latest is not None
         assert stream.latest.number == 99
 
@@ -248,11 +248,11 @@ def test_a_slow_reader_finds_the_newest_state_and_no_queue() -> None:
 
 
 def test_there_are_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(server_sent_events, "HEARTBEAT_SECONDS", 1)
     task, token = _task()
 
     async def story() -> None:
-        events._hubs.pop(asyncio.get_running_loop(), None)
+        server_sent_events._hubs.pop(asyncio.get_running_loop(), None)
         reader = _Reader(task, token)
         await reader.open()
         await reader.event()
@@ -332,8 +332,8 @@ def test_a_task_that_is_not_there_is_404_and_a_bad_id_too() -> None:
 def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_back(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "LOOK_SECONDS_WITHOUT_REDIS", 0.2)
-    monkeypatch.setattr(events, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(server_sent_events, "LOOK_SECONDS_WITHOUT_REDIS", 0.2)
+    monkeypatch.setattr(server_sent_events, "LOOK_SECONDS", 60)
     server = EmbeddedRedis(tmp_path)
     server.start()
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": server.url}}
@@ -349,7 +349,7 @@ def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_bac
         assert (await reader.event())[1]["progress"] == 1
         await asyncio.to_thread(server.start)
         deadline = time.monotonic() + 30
-        while not events.hub().hears_redis:
+        while not server_sent_events.hub().hears_redis:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
         await asyncio.sleep(1.1)  # the pause of the publisher's circuit

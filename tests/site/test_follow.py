@@ -137,7 +137,7 @@ def _json_lines(log: str) -> list[dict[str, Any]]:
 
 
 def test_a_workers_port_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kamioi_site.metrics.workers import serve
+    from kamioi_site.observability.metrics.workers import serve
 
     monkeypatch.setattr(settings, "METRICS_ALLOWED_NETWORKS", [])
     monkeypatch.setattr(settings, "METRICS_TOKEN", "t0ken")

@@ -17,16 +17,16 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 from pytest_django import Settings
 
-from kamioi_site import front
-from kamioi_site.api import rate_counters
-from kamioi_site.cache import caches_clear
-from kamioi_site.front import Front
-from kamioi_site.handler import ThreadHandler
-from kamioi_site.redis import redis_client
+from kamioi_site.api.views import rate_counters
+from kamioi_site.cache.namespaces import caches_clear
+from kamioi_site.cache.redis import redis_client
+from kamioi_site.http import response_cache
+from kamioi_site.http.asgi_handler import ThreadHandler
+from kamioi_site.http.response_cache import Front
 from tests.factories import PASSWORD, make_staff, make_transaction, make_user
 from transactions.models import ApiToken, User
 from transactions.services.accounts import password_change, tokens_revoke
-from transactions.services.people import person_change
+from transactions.services.user_admin import person_change
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 LIST = "/api/user/transactions?limit=50"
@@ -91,10 +91,10 @@ def _tell(story: Callable[[_Site], Awaitable[None]]) -> None:
         try:
             await story(site)
         finally:
-            await front.questions().aclose()
-            from kamioi_site import handler
+            await response_cache.questions().aclose()
+            from kamioi_site.http import asgi_handler
 
-            pool = handler._pool()
+            pool = asgi_handler._pool()
             await asyncio.gather(
                 *[asyncio.get_running_loop().run_in_executor(pool, connections.close_all) for _ in range(32)]
             )
@@ -312,12 +312,12 @@ def test_a_validator_that_holds_is_304_with_the_headers_that_django_gives() -> N
         assert (changed.status, changed.from_django) == (200, True)
         await site.get(LIST, token, accept_encoding="gzip")
         ours = await site.get(LIST, token, accept_encoding="gzip", if_none_match=changed.headers["etag"])
-        settled = front.settings.ANSWERS_KEPT_SECONDS
-        front.settings.ANSWERS_KEPT_SECONDS = 0
+        settled = response_cache.settings.ANSWERS_KEPT_SECONDS
+        response_cache.settings.ANSWERS_KEPT_SECONDS = 0
         try:
             djangos = await site.get(LIST, token, accept_encoding="gzip", if_none_match=changed.headers["etag"])
         finally:
-            front.settings.ANSWERS_KEPT_SECONDS = settled
+            response_cache.settings.ANSWERS_KEPT_SECONDS = settled
         assert (ours.status, ours.from_django, djangos.status, djangos.from_django) == (304, False, 304, True)
         for reply in (ours, djangos):
             reply.headers.pop("x-request-id")
@@ -398,7 +398,7 @@ def test_without_redis_django_answers_the_same_and_with_it_all_is_well_again(set
 
     async def story(site: _Site) -> None:
         kept = await site.kept(token)
-        asking, url = front.questions(), settings.REDIS_URL
+        asking, url = response_cache.questions(), settings.REDIS_URL
         await asking.aclose()
         settings.REDIS_URL = "redis://127.0.0.1:1/0"
         for _ in range(3):
@@ -417,7 +417,7 @@ def test_an_invalidation_that_redis_did_not_hear_keeps_the_front_out(monkeypatch
 
     async def story(site: _Site) -> None:
         await site.kept(token)
-        monkeypatch.setattr(front, "bumps_unheard", lambda: True)
+        monkeypatch.setattr(response_cache, "bumps_unheard", lambda: True)
         assert (await site.get(LIST, token)).from_django
 
     _tell(story)

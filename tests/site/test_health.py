@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from kamioi_site import health
+from kamioi_site.http import health
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from kamioi_site.lockout import client_address
+from kamioi_site.auth.login_throttling import client_address
 from tests.factories import PASSWORD, make_staff, make_user
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,9 @@ from django.conf import settings as django_settings
 from django.test import Client
 from pytest_django import Settings
 
-from kamioi_site import context, logs
-from kamioi_site.logs import JsonLines, PlainLines, hide, redact
+from kamioi_site.http import request_context
+from kamioi_site.observability import logs
+from kamioi_site.observability.logs import JsonLines, PlainLines, hide, redact
 from tests.factories import PASSWORD, api_client, make_user
 
 
@@ -118,7 +119,7 @@ def test_any_other_id_is_replaced(client: Client, given: str) -> None:
     made = client.get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"]
     assert made != given
     assert len(made) == 32
-    assert context.request_id() == ""  # nothing stays behind in the thread
+    assert request_context.request_id() == ""  # nothing stays behind in the thread
 
 
 @pytest.mark.django_db

@@ -14,12 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from analytics.models import CustomerCount, TransactionDay
-from kamioi_site.metrics import figures, process_files_clear
-from kamioi_site.metrics.figures import BUDGET_SECONDS, Figures, FiguresCollector, MetricsDatabase
+from kamioi_site.observability.metrics import collectors, process_files_clear
+from kamioi_site.observability.metrics.collectors import BUDGET_SECONDS, Figures, FiguresCollector, MetricsDatabase
 from llm_center.models import LlmCall
 from tests.factories import make_company, make_merchant, make_transaction, make_user
 from transactions.models import BackgroundTask, Setting
-from transactions.services.ledger import LEDGER_CHECK, ledger_check_request, ledger_check_run
+from transactions.services.ledger_verification import LEDGER_CHECK, ledger_check_request, ledger_check_run
 from transactions.services.processing import transactions_process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -28,7 +28,7 @@ TOKEN = "a-token-for-scrapes"
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> None:
-    figures.figures_collector.forget()
+    collectors.figures_collector.forget()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -129,7 +129,7 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
     transactions_process()
     ledger_check_request(by=user)
     ledger_check_run(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
-    figures.figures_collector.forget()
+    collectors.figures_collector.forget()
     text = client.get("/metrics").content.decode()
     down = [labels for (name, labels), up in samples(text).items() if name == "kamioi_collector_up" and not up]
     assert down == []
@@ -192,7 +192,7 @@ def _up(group: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 @pytest.mark.django_db
 def test_a_group_that_fails_or_hangs_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "STATEMENT_SECONDS", 0.1)
+    monkeypatch.setattr(collectors, "STATEMENT_SECONDS", 0.1)
     collector = FiguresCollector()
 
     def broken(found: Figures, database: MetricsDatabase) -> None:
@@ -225,11 +225,11 @@ def test_an_answer_is_kept_for_its_time_and_no_group_gets_more_time_than_there_i
     _collected(collector)
     _collected(collector)
     assert asked == [1]
-    monkeypatch.setattr(figures, "BUDGET_SECONDS", -1)
+    monkeypatch.setattr(collectors, "BUDGET_SECONDS", -1)
     collector.forget()
     assert _collected(collector)[_up("kept")] == 0
     assert asked == [1]
-    monkeypatch.setattr(figures, "BUDGET_SECONDS", BUDGET_SECONDS)
+    monkeypatch.setattr(collectors, "BUDGET_SECONDS", BUDGET_SECONDS)
     assert _collected(collector)[_up("kept")] == 1
 
 

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from kamioi_site.networks import StaffNetworksMiddleware, address_in
+from kamioi_site.http.staff_ip_allowlist import StaffNetworksMiddleware, address_in
 
 NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")]
 

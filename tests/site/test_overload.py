@@ -17,8 +17,8 @@ from django.urls import path
 from prometheus_client import REGISTRY
 from pytest_django import DjangoDbBlocker, Settings
 
-from kamioi_site import handler
-from kamioi_site.overload import Overload
+from kamioi_site.http import asgi_handler
+from kamioi_site.http.load_shedding import Overload
 from kamioi_site.urls import urlpatterns
 
 begun: list[str] = []
@@ -51,7 +51,7 @@ async def _ask(application: Any, address: str) -> tuple[int, dict[str, str], byt
 
 
 async def _many(addresses: list[str]) -> list[tuple[int, dict[str, str], bytes]]:
-    application = handler.ThreadHandler()
+    application = asgi_handler.ThreadHandler()
     answered.clear()
     try:
         return await asyncio.gather(*(_ask(application, address) for address in addresses))
@@ -107,7 +107,7 @@ def test_the_time_a_request_waited_is_part_of_what_is_measured(server_says: bool
     request = RequestFactory().get("/")
     if server_says:
         request.scope = {"kamioi.arrived": time.perf_counter() - 3}  # type: ignore[attr-defined]
-    waited = time.perf_counter() - handler.arrived_at(request)
+    waited = time.perf_counter() - asgi_handler.arrived_at(request)
     assert (3 <= waited < 60) if server_says else waited < 1
 
 

@@ -217,7 +217,7 @@ def _own_server(here: Path) -> str:
     """Start a PostgreSQL in `here`; returns its address."""
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     done = subprocess.run(
-        [sys.executable, "-m", "kamioi_site.embedded", "with-servers", "printenv", "DATABASE_URL"],
+        [sys.executable, "-m", "kamioi_site.local.embedded_servers", "with-servers", "printenv", "DATABASE_URL"],
         cwd=ROOT, env=environment | {"KAMIOI_HOME": str(here)}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return done.stdout.strip()

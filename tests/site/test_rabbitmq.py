@@ -14,12 +14,12 @@ from django.conf import settings
 from django.utils import timezone
 from kombu import Queue
 
-from kamioi_site.broker import BROKER_ERRORS, broker_of, message_priority
+from kamioi_site.messaging.broker import BROKER_ERRORS, broker_of, message_priority
 from tests.factories import make_company, make_merchant, make_user
 from tests.servers import RabbitMQ, running, short_directory
 from tests.workers import celery_worker, process_environment, wait_until
 from transactions.models import BackgroundTask, Transaction
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
@@ -113,7 +113,7 @@ def test_an_uploaded_statement_is_imported_and_processed_and_a_lost_broker_costs
         )
         sender.send_task("sweep_stuck", countdown=1)
         wait_until("301 purchases", lambda: Transaction.objects.filter(status="completed").count() == 301)
-        lengths = "from kamioi_site.broker import queue_lengths; print(queue_lengths())"
+        lengths = "from kamioi_site.messaging.broker import queue_lengths; print(queue_lengths())"
         said = _shell(f"import django; django.setup(); {lengths}", environment)
         assert eval(said) == dict.fromkeys(QUEUES, 0)
         inspected = sender.control.inspect(timeout=5).active_queues()

@@ -15,14 +15,14 @@ from django.test import RequestFactory
 from redis import RedisError
 from rest_framework.request import Request
 
-from kamioi_site.api import RateLimit
-from kamioi_site.broker import broker_of
-from kamioi_site.redis import async_redis_client, cache_settings, celery_url, redis_client, sentinel_address
+from kamioi_site.api.views import RateLimit
+from kamioi_site.cache.redis import async_redis_client, cache_settings, celery_url, redis_client, sentinel_address
+from kamioi_site.messaging.broker import broker_of
 from tests.factories import make_company, make_merchant, make_user
 from tests.servers import RedisServer, running, short_directory
 from tests.workers import celery_worker, wait_until
 from transactions.models import Transaction
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 
 PASSWORD = "an e@sy/one"
 

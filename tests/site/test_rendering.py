@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.renderers import JSONRenderer
 
-from kamioi_site.rendering import ExactJSONRenderer, json_bytes
+from kamioi_site.api.json_renderer import ExactJSONRenderer, json_bytes
 from transactions.models import Transaction
 
 

@@ -17,10 +17,10 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from analytics.models import RollupPartition, TransactionDay
+from kamioi_site.cache.redis import redis_client
 from kamioi_site.db import replica
 from kamioi_site.db.backend.base import drop_pool
 from kamioi_site.db.replica import ReadYourWrites, read_alias, read_connection, replica_state
-from kamioi_site.redis import redis_client
 from tests.servers import Postgres, running, short_directory
 from tests.workers import wait_until
 from transactions.models import User
@@ -310,7 +310,7 @@ def test_a_server_that_is_no_standby_is_not_read_from(primary, standby, monkeypa
 
 
 def test_readyz_says_whether_the_replica_is_used_and_never_fails_for_it(standby, monkeypatch):
-    from kamioi_site import health
+    from kamioi_site.http import health
 
     monkeypatch.setattr(health, "_migrations_seen_applied", True)
     from django.test import Client

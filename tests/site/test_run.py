@@ -32,7 +32,7 @@ class Run:
         self.said = here.parent / f"{here.name}-{number}.txt"
         with self.said.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kamioi_site.run"],
+                [sys.executable, "-m", "kamioi_site.local.devserver"],
                 cwd=ROOT, env=environment | {"KAMIOI_HOME": str(here), "PORT": str(port)},
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -77,7 +77,7 @@ def _alive(process: psutil.Process) -> bool:
 
 def _servers(here: Path) -> str:
     return subprocess.run(
-        [sys.executable, "-m", "kamioi_site.embedded", "status"],
+        [sys.executable, "-m", "kamioi_site.local.embedded_servers", "status"],
         cwd=ROOT, env={**os.environ, "KAMIOI_HOME": str(here), "DATABASE_URL": "", "REDIS_URL": ""},
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
@@ -89,7 +89,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     here = tmp_path / "home"
     yield here
     subprocess.run(
-        [sys.executable, "-m", "kamioi_site.run", "--stop"],
+        [sys.executable, "-m", "kamioi_site.local.devserver", "--stop"],
         cwd=ROOT, env={**os.environ, "KAMIOI_HOME": str(here)}, check=False, capture_output=True,
     )  # fmt: skip
 

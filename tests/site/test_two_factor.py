@@ -15,7 +15,7 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
-from kamioi_site.two_factor import CodeWrong, code_check, recovery_codes_make
+from kamioi_site.auth.two_factor import CodeWrong, code_check, recovery_codes_make
 from tests.factories import PASSWORD, api_client, make_staff, make_user
 from transactions.models import User
 

@@ -9,7 +9,7 @@ from django.db import connection
 from tests.factories import make_company, make_merchant, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Transaction
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import stuck_sweep
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)

@@ -15,10 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from kamioi_site import api as conventions
+from kamioi_site.api import views as conventions
 from tests.factories import PASSWORD, api_client, make_company, make_merchant, make_price, make_transaction, make_user
-from transactions import history
 from transactions.models import Goal, Holding, Notification, Transaction, User
+from transactions.selectors import transaction_pages
 from transactions.services.ingest import statement_run
 from transactions.services.processing import transactions_process
 
@@ -217,7 +217,7 @@ def test_pages_of_a_filter_look_at_so_many_rows_at_most_and_miss_none(monkeypatc
         query["cursor"] = page["next_cursor"]
     assert seen == ["RARE"] * 3
     assert pages == 5
-    monkeypatch.setattr(history, "_EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr(transaction_pages, "_EXPORTED_AT_ONCE", 2)
     export = client.get("/api/user/export/transactions", {"merchant": "rare"}).getvalue().decode()
     assert len(export.splitlines()) == 1 + 3
 
@@ -262,12 +262,12 @@ def test_an_export_is_a_file_that_runs_no_formula() -> None:
 
 
 def test_a_long_export_takes_a_query_a_page_and_holds_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "_EXPORTED_AT_ONCE", 20)
+    monkeypatch.setattr(transaction_pages, "_EXPORTED_AT_ONCE", 20)
     user = make_user()
     for number in range(50):
         make_transaction(user, f"SHOP {number}")
     with CaptureQueriesContext(connection) as queries:
-        lines = history.transactions_csv(user, history.TransactionFilter())
+        lines = transaction_pages.transactions_csv(user, transaction_pages.TransactionFilter())
         assert next(lines).startswith("id,date,merchant")
         assert len(queries) == 0
         next(lines)

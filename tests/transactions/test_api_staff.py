@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.api.staff_shapes import (
+from transactions.api.staff_serializers import (
     EntryOutput,
     SelectedOutput,
     StaffPersonOutput,
@@ -35,7 +35,7 @@ from transactions.models import (
     User,
 )
 from transactions.services.journal import Line, lines_match
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import transactions_process
 from transactions.tasks import check_ledger, process_selected, verify_ledger
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from transactions.errors import StatementBusy
 from transactions.models import BackgroundTask
-from transactions.services.background import background_sweep, task_create, task_heartbeat, task_run
+from transactions.services.background_tasks import background_sweep, task_create, task_heartbeat, task_run
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)

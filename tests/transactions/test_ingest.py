@@ -13,7 +13,7 @@ from tests.factories import make_user
 from transactions.errors import IdempotencyConflict, StatementError, StatementTooLarge, TransactionRefused
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.services import ingest
-from transactions.services.background import MAX_ATTEMPTS, background_sweep, task_create, task_run
+from transactions.services.background_tasks import MAX_ATTEMPTS, background_sweep, task_create, task_run
 from transactions.services.ingest import (
     statement_ingest,
     statement_rejects_csv,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pytest_django import Settings
 
-from transactions.market import market_is_open, next_open
+from transactions.rules.market_hours import market_is_open, next_open
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -89,5 +89,5 @@ def test_a_market_that_never_closes_is_open_on_sunday(settings: Settings) -> Non
 
 
 def test_importing_the_module_does_not_bring_pandas() -> None:
-    code = "import sys, transactions.market; sys.exit('pandas' in sys.modules)"
+    code = "import sys, transactions.rules.market_hours; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

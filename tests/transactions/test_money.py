@@ -8,7 +8,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transactions.money import CENT, SHARE, purchase_of, round_up_of, rounded, shares_of
+from transactions.rules.money import CENT, SHARE, purchase_of, round_up_of, rounded, shares_of
 
 amounts = st.decimals("-99999.99", "99999.99", places=2).filter(lambda value: value != 0)
 investables = st.decimals("0.01", "100.00", places=2)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transactions.normalise import CACHE_SIZE, MAX_KEY_LENGTH, is_place, normalise, normalise_uncached
+from transactions.rules.merchant_key import CACHE_SIZE, MAX_KEY_LENGTH, is_place, normalise, normalise_uncached
 
 CASES = [
     ("SQ *BLUE BOTTLE COFFEE #12 OAKLAND CA", "BLUE BOTTLE COFFEE"),

@@ -17,10 +17,17 @@ from pytest_django import Settings
 
 from tests.factories import make_company, make_merchant, make_price, make_transaction, make_user
 from transactions.errors import PriceProviderError
+from transactions.market.price_providers import (
+    MAX_REPLY_BYTES,
+    CsvPrices,
+    HttpPrices,
+    Quote,
+    QuoteError,
+    price_provider,
+)
+from transactions.market.price_refresh import prices_refresh
 from transactions.models import Holding, StockPrice, Transaction
-from transactions.prices import MAX_REPLY_BYTES, CsvPrices, HttpPrices, Quote, QuoteError, price_provider
-from transactions.services.ledger import ledger_verify
-from transactions.services.prices import prices_refresh
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import transactions_process
 from transactions.tasks import refresh_prices
 

@@ -30,7 +30,7 @@ from transactions.models import (
     UserSetting,
 )
 from transactions.services.ingest import statement_run, statement_upload
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.privacy import (
     erase_own_request,
     erase_run,

@@ -28,9 +28,9 @@ from transactions.models import (
     Transaction,
     User,
 )
-from transactions.money import purchase_of
+from transactions.rules.money import purchase_of
 from transactions.services import processing
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import (
     merchants_release,
     orders_execute,

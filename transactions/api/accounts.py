@@ -11,13 +11,13 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, RateLimit
-from kamioi_site.conditional import ConditionalView
-from transactions import selectors
+from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.views import ApiView, RateLimit
 from transactions.api import serializers as shapes
-from transactions.api.parts import IdempotentView, caller, checked, errors
+from transactions.api.base import IdempotentView, caller, checked, errors
 from transactions.api.views import AccountView
 from transactions.models import ApiToken
+from transactions.selectors import customer
 from transactions.services.accounts import (
     password_change,
     password_reset,
@@ -187,7 +187,7 @@ class ProfileView(ConditionalView):
     @extend_schema(responses={200: shapes.ProfileOutput} | errors(401), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """The profile."""
-        return Response({"success": True, "profile": selectors.profile(caller(request))})
+        return Response({"success": True, "profile": customer.profile(caller(request))})
 
     @extend_schema(
         request=shapes.ProfileInput,
@@ -199,7 +199,7 @@ class ProfileView(ConditionalView):
         changes = checked(shapes.ProfileInput(data=request.data))
         password = changes.pop("current_password", "")
         user = profile_update(user=caller(request), changes=changes, current_password=password)
-        return Response({"success": True, "profile": selectors.profile(user)})
+        return Response({"success": True, "profile": customer.profile(user)})
 
 
 class SettingsView(IdempotentView, ConditionalView):

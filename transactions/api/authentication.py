@@ -13,8 +13,8 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from kamioi_site.auth.two_factor import log_in_check
 from kamioi_site.db.prepared import prepared
-from kamioi_site.two_factor import log_in_check
 from transactions.models import ApiToken, User
 
 

@@ -16,15 +16,15 @@ from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, FileView
-from kamioi_site.conditional import ConditionalView
-from kamioi_site.streaming import csv_download
-from transactions import selectors
+from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.views import ApiView, FileView
+from kamioi_site.http.downloads import csv_download
 from transactions.api import serializers as shapes
+from transactions.api.base import IdempotentView, TransactionsView, caller, checked, errors, queued, task_links
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import IdempotentView, TransactionsView, caller, checked, errors, queued, task_links
-from transactions.history import transactions_csv
 from transactions.models import BackgroundTask, StatementImport, User
+from transactions.selectors import customer
+from transactions.selectors.transaction_pages import transactions_csv
 from transactions.services.customer import (
     goal_create,
     goal_delete,
@@ -84,7 +84,7 @@ class FeeTotalView(TotalView):
 
 
 def _total(user: User, column: str, name: str) -> dict[str, Any]:
-    found = selectors.completed_total(user, column)
+    found = customer.completed_total(user, column)
     return {
         "success": True,
         "data": {
@@ -138,7 +138,7 @@ class GoalListView(AreaView, IdempotentView, ConditionalView):
     @extend_schema(responses={200: shapes.GoalListOutput} | errors(401), tags=["goals"])
     def get(self, request: Request) -> Response:
         """All of them, newest first."""
-        return Response({"success": True, "data": selectors.goals(caller(request))})
+        return Response({"success": True, "data": customer.goals(caller(request))})
 
     @extend_schema(
         request=shapes.GoalInput, responses={201: shapes.GoalDetailOutput} | errors(400, 401, 413), tags=["goals"]
@@ -149,7 +149,7 @@ class GoalListView(AreaView, IdempotentView, ConditionalView):
             shapes.GoalInput(data=request.data)
         )
         goal = goal_create(user=caller(request), **values)
-        return Response({"success": True, "data": selectors.goal_row(goal)}, status=status.HTTP_201_CREATED)
+        return Response({"success": True, "data": customer.goal_row(goal)}, status=status.HTTP_201_CREATED)
 
 
 class GoalView(ApiView):
@@ -166,7 +166,7 @@ class GoalView(ApiView):
         goal = goal_update(user=caller(request), goal_id=goal_id, changes=changes)
         if goal is None:
             raise Http404
-        return Response({"success": True, "data": selectors.goal_row(goal)})
+        return Response({"success": True, "data": customer.goal_row(goal)})
 
     @extend_schema(responses={200: shapes.MessageOutput} | errors(401, 404), tags=["goals"])
     def delete(self, request: Request, goal_id: int) -> Response:

@@ -7,8 +7,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from transactions.api import serializers as shapes
-from transactions.history import TransactionFilter
 from transactions.models import Transaction
+from transactions.selectors.transaction_pages import TransactionFilter
 
 FILTERS = [
     OpenApiParameter("start_date", OpenApiTypes.STR, description="From this day or moment on (ISO 8601, UTC)."),

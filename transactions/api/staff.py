@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 
-from transactions.api.parts import IdempotentView
+from transactions.api.base import IdempotentView
 from transactions.api.serializers import ErrorOutput
 
 

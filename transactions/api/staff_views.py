@@ -15,19 +15,19 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import keyset_page, page_limit
-from transactions import staff_selectors as selectors
-from transactions.api import staff_shapes as shapes
-from transactions.api.parts import caller, checked, queued
+from kamioi_site.api.views import keyset_page, page_limit
+from transactions.api import staff_serializers as shapes
+from transactions.api.base import caller, checked, queued
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.errors import EntryIsBooked
 from transactions.models import JournalEntry, Setting, User
-from transactions.money import ZERO
+from transactions.rules.money import ZERO
+from transactions.selectors import staff as selectors
 from transactions.services.journal import Line, entry_change, entry_create, entry_remove
-from transactions.services.ledger import ledger_check_last, ledger_check_request
-from transactions.services.people import person_change, person_remove
-from transactions.services.selected import Selected, limits, selected_process
+from transactions.services.ledger_verification import ledger_check_last, ledger_check_request
+from transactions.services.manual_processing import Selected, limits, selected_process
 from transactions.services.settings import settings_save
+from transactions.services.user_admin import person_change, person_remove
 
 PAGE = OpenApiParameter("page", OpenApiTypes.INT, description="From 1, to row 10,000.")
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT, description="Rows of a page, 1 to 500; 100 when absent.")

@@ -21,17 +21,15 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api import ApiView, FileView, error_body, page_limit
-from kamioi_site.conditional import ConditionalView
-from kamioi_site.events import Event, event_source, events_response
-from kamioi_site.lockout import LogInCounter
-from kamioi_site.streaming import csv_download
-from kamioi_site.two_factor import CodeNeeded
-from transactions import selectors
+from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.views import ApiView, FileView, error_body, page_limit
+from kamioi_site.auth.login_throttling import LogInCounter
+from kamioi_site.auth.two_factor import CodeNeeded
+from kamioi_site.http.downloads import csv_download
+from kamioi_site.http.server_sent_events import Event, event_source, events_response
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, token_revoke
-from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.parts import (
+from transactions.api.base import (
     IdempotentView,
     KeptView,
     TransactionsView,
@@ -41,10 +39,12 @@ from transactions.api.parts import (
     idempotency_key,
     queued,
 )
+from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
-from transactions.history import TransactionFilter, transactions_shown
 from transactions.models import ApiToken, BackgroundTask, User
-from transactions.services.background import EVENTS
+from transactions.selectors import customer
+from transactions.selectors.transaction_pages import TransactionFilter, transactions_shown
+from transactions.services.background_tasks import EVENTS
 from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
 
 
@@ -282,9 +282,9 @@ class TransactionListView(TransactionsView):
 
 def _newest(user: User, wanted: TransactionFilter, *, is_ours: bool) -> dict[str, Any]:
     if wanted.key:
-        rows, _ = transactions_shown(user, wanted, cursor=None, limit=selectors.NEWEST)
+        rows, _ = transactions_shown(user, wanted, cursor=None, limit=customer.NEWEST)
     else:
-        rows = selectors.transactions_newest(user, is_ours=is_ours)
+        rows = customer.transactions_newest(user, is_ours=is_ours)
     return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
 
 
@@ -299,10 +299,10 @@ class TransactionDetailView(KeptView):
     @extend_schema(responses={200: shapes.TransactionDetailOutput} | errors(401, 404), tags=["transactions"])
     def get(self, request: Request, transaction_id: int) -> Response:
         """One of the caller's own; anybody else's is 404."""
-        found = selectors.transactions_of(caller(request)).filter(pk=transaction_id).first()
+        found = customer.transactions_of(caller(request)).filter(pk=transaction_id).first()
         if found is None:
             raise Http404
-        return Response({"success": True, "data": selectors.transaction_row(found)})
+        return Response({"success": True, "data": customer.transaction_row(found)})
 
 
 # --- What became of it ------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class PortfolioView(ConditionalView):
     @extend_schema(responses={200: shapes.PortfolioOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """Holdings at their newest quotes."""
-        return Response({"success": True, "data": selectors.portfolio(caller(request))})
+        return Response({"success": True, "data": customer.portfolio(caller(request))})
 
 
 class NotificationListView(ConditionalView):
@@ -321,7 +321,7 @@ class NotificationListView(ConditionalView):
     @extend_schema(responses={200: shapes.NotificationListOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """The newest hundred."""
-        return Response({"success": True, "data": selectors.notifications_newest(caller(request))})
+        return Response({"success": True, "data": customer.notifications_newest(caller(request))})
 
 
 # --- Background tasks -------------------------------------------------------------------------------------------
@@ -404,7 +404,7 @@ class TaskRejectsView(ApiView):
 
 
 def _task(request: Request, task_id: UUID) -> BackgroundTask:
-    task = selectors.task_visible_to(caller(request), task_id)
+    task = customer.task_visible_to(caller(request), task_id)
     if task is None:
         raise Http404
     return task

@@ -15,8 +15,8 @@ from typing import Final
 from django.db import connection
 from django.utils import timezone
 
-from kamioi_site import embedded
 from kamioi_site.errors import KamioiError
+from kamioi_site.local import embedded_servers
 from transactions.legacy.source import BUSY_SECONDS, check_file, source_errors
 
 PAGES_A_STEP: Final = 4_096
@@ -143,6 +143,6 @@ def _pg_dumps() -> Iterator[str]:
     for place in sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_dump"), reverse=True):
         yield str(place)
     try:
-        yield str(embedded.EmbeddedPostgres(embedded.home()).binaries / "pg_dump")
-    except embedded.EmbeddedServerError:
+        yield str(embedded_servers.EmbeddedPostgres(embedded_servers.home()).binaries / "pg_dump")
+    except embedded_servers.EmbeddedServerError:
         return

@@ -23,7 +23,7 @@ import psycopg2
 
 from transactions.legacy import rules
 from transactions.legacy.source import BUSY_SECONDS, quoted
-from transactions.normalise import MAX_KEY_LENGTH, normalise_uncached
+from transactions.rules.merchant_key import MAX_KEY_LENGTH, normalise_uncached
 
 LISTED: Final = 200
 """Differences kept of each table; all are counted."""

@@ -16,7 +16,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.utils import timezone
 from waffle import get_waffle_flag_model
 
-from kamioi_site.cache import generation_bump
+from kamioi_site.cache.namespaces import generation_bump
 from kamioi_site.errors import KamioiError
 from transactions.cache import READS_GENERATION
 from transactions.legacy import rules

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from transactions.legacy import rules
 from transactions.legacy.columns import Batch, Ints, Layout, Mask, decimals, half_even, timestamps
-from transactions.normalise import MAX_KEY_LENGTH, normalise_uncached
+from transactions.rules.merchant_key import MAX_KEY_LENGTH, normalise_uncached
 
 BULK_PRIORITY: Final = 9
 HISTORY: Final = "legacy"

@@ -1,7 +1,7 @@
 """People: customers and staff in one table, and the tokens their front ends carry.
 
 E-mails are stored as typed and unique without regard to case. A customer's round-up rule decides what is set aside
-at each purchase; the amounts themselves are computed by `transactions.money` and nowhere else.
+at each purchase; the amounts themselves are computed by `transactions.rules.money` and nowhere else.
 """
 
 import hashlib

@@ -26,15 +26,15 @@ from django.utils import timezone
 from psycopg2.extras import execute_values
 
 from kamioi_site.db.partitions import months_ensure
-from kamioi_site.streaming import csv_line, rows_in_pages
+from kamioi_site.http.downloads import csv_line, rows_in_pages
 from transactions.cache import customers_changed
 from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
-from transactions.normalise import normalise
-from transactions.services.background import task_create, task_heartbeat, task_run, task_send
+from transactions.rules.merchant_key import normalise
+from transactions.services.background_tasks import task_create, task_heartbeat, task_run, task_send
 from transactions.services.processing import processing_wake
 from transactions.sql import statement as sql
-from transactions.statements import RowError, StatementRow, parse_statement
+from transactions.statements.reader import RowError, StatementRow, parse_statement
 
 BATCH_ROWS = 20_000
 # Batches that may wait between the reader and the database: enough to keep both busy.

@@ -19,7 +19,7 @@ from django.utils import timezone
 from kamioi_site.db.partitions import months_ensure
 from transactions.errors import EntryIsBooked, EntryRefused
 from transactions.models import Account, JournalEntry, LedgerAccount, LedgerTransfer, User
-from transactions.money import ZERO
+from transactions.rules.money import ZERO
 
 POSTED_KIND: Final = "journal_entry"
 REVERSED_KIND: Final = "journal_reverse"

@@ -26,8 +26,8 @@ from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from kamioi_site.cache import caches_clear
-from kamioi_site.streaming import csv_line, rows_in_pages
+from kamioi_site.cache.namespaces import caches_clear
+from kamioi_site.http.downloads import csv_line, rows_in_pages
 from transactions.cache import persons_changed
 from transactions.errors import EraseRefused, WrongPassword
 from transactions.models import (
@@ -52,7 +52,7 @@ from transactions.models import (
     UserSetting,
 )
 from transactions.models.directory import ReleasedTransaction
-from transactions.services.background import task_create, task_heartbeat, task_run, task_send
+from transactions.services.background_tasks import task_create, task_heartbeat, task_run, task_send
 from transactions.sql import statement
 
 _CHUNK: Final = 2_000

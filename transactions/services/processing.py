@@ -24,16 +24,16 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from redis import RedisError
 
-from kamioi_site.broker import BROKER_ERRORS, message_priority
-from kamioi_site.cache import generation_bump
-from kamioi_site.metrics import TRANSACTIONS
-from kamioi_site.redis import redis_client
+from kamioi_site.cache.namespaces import generation_bump
+from kamioi_site.cache.redis import redis_client
+from kamioi_site.messaging.broker import BROKER_ERRORS, message_priority
+from kamioi_site.observability.metrics import TRANSACTIONS
 from transactions.cache import customers_changed
 from transactions.errors import SettingError
 from transactions.legacy.state import legacy_in_charge
-from transactions.market import market_is_open, next_open
 from transactions.models import USER_BUCKETS, Merchant, Setting, Transaction
-from transactions.services.background import background_sweep
+from transactions.rules.market_hours import market_is_open, next_open
+from transactions.services.background_tasks import background_sweep
 from transactions.sql import statement
 
 logger = logging.getLogger(__name__)

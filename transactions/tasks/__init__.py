@@ -4,7 +4,7 @@ from transactions.tasks.accounts import expire_idempotency_keys, send_password_r
 from transactions.tasks.ingest import ingest_statement
 from transactions.tasks.ledger import check_ledger, verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
-from transactions.tasks.market import refresh_prices
+from transactions.tasks.prices import refresh_prices
 from transactions.tasks.privacy import erase_person, export_person
 from transactions.tasks.processing import (
     execute_queued_orders,

@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from transactions.services.ledger import ledger_check_request, ledger_check_run
+from transactions.services.ledger_verification import ledger_check_request, ledger_check_run
 
 logger = logging.getLogger(__name__)
 

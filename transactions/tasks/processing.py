@@ -7,8 +7,8 @@ from celery import shared_task
 
 from transactions.models import Transaction
 from transactions.services import processing
-from transactions.services.background import task_heartbeat, task_run
-from transactions.services.selected import selected_run
+from transactions.services.background_tasks import task_heartbeat, task_run
+from transactions.services.manual_processing import selected_run
 
 logger = logging.getLogger(__name__)
 

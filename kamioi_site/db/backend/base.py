@@ -25,7 +25,7 @@ from django.db import connections
 from django.db.utils import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolWaitOver
 
-from kamioi_site.metrics.database import waiting_for_connection
+from kamioi_site.observability.metrics.database import waiting_for_connection
 
 # Every open connection of this process, in a pool or in use.
 _sockets: "weakref.WeakSet[Any]" = weakref.WeakSet()

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from kamioi_site import metrics
+from kamioi_site.observability import metrics
 
 
 class Command(BaseCommand):

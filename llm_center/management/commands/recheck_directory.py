@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from tqdm import tqdm
 
-from llm_center.services.directory import directory_recheck
+from llm_center.services.directory_recheck import directory_recheck
 from transactions.models import Merchant
 
 

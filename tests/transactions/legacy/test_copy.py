@@ -28,7 +28,7 @@ from transactions.models import (
     Transaction,
     User,
 )
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)

@@ -16,7 +16,7 @@ from transactions.legacy.changes import log_install
 from transactions.legacy.state import state_read
 from transactions.legacy.validate import validate
 from transactions.models import MigrationRun, Transaction
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 

@@ -41,7 +41,7 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 from transactions.services.processing import transactions_process
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from kamioi_site.errors import KamioiError
 from transactions.models import User
 from transactions.services.ingest import statement_rejects_csv, statement_run, statement_upload
-from transactions.statements import preview
+from transactions.statements.reader import preview
 
 
 class Command(BaseCommand):

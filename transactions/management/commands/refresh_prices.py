@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
-from transactions.prices import CsvPrices, price_provider
-from transactions.services.prices import prices_refresh
+from transactions.market.price_providers import CsvPrices, price_provider
+from transactions.market.price_refresh import prices_refresh
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from transactions.services.ledger import ledger_verify
+from transactions.services.ledger_verification import ledger_verify
 
 
 class Command(BaseCommand):

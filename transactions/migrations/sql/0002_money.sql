@@ -1,4 +1,4 @@
--- The money rules of transactions/money.py, in SQL, for the statements that work on sets.
+-- The money rules of transactions/rules/money.py, in SQL, for the statements that work on sets.
 -- A property test holds the two against each other.
 
 -- Shares for an amount of money, to 8 places, rounded half-even. div() and the remainder are exact.

@@ -1,0 +1,111 @@
+"""The admin's page of the cache: what each family of keys holds and saves, and buttons that void it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_http_methods
+from redis.exceptions import RedisError
+
+from kamioi_site.cache.namespaces import (
+    CacheFamily,
+    FamilyFigures,
+    FamilySize,
+    caches_clear,
+    families,
+    family_figures,
+    family_sizes,
+)
+from kamioi_site.cache.redis import redis_client
+
+# Operators have it, and administrators.
+PERMISSION: Final = "transactions.change_backgroundtask"
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    family: CacheFamily
+    size: FamilySize | None
+    today: FamilyFigures
+    yesterday: FamilyFigures
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def cache_view(request: HttpRequest) -> HttpResponse:
+    """The families with their figures; POST voids one family or all, and says so in the audit trail."""
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    if request.method == "POST":
+        return _clear(request)
+    if (chosen := request.GET.get("clear")) is not None:
+        if _named(chosen) is None:
+            return HttpResponseBadRequest("There is no such family.")
+        context = {
+            **admin.site.each_context(request),
+            "title": "Clear the cache",
+            "chosen": chosen,
+            "all": chosen == ALL,
+        }
+        return TemplateResponse(request, "admin/cache_clear.html", context)
+    return TemplateResponse(request, "admin/cache.html", _context(request))
+
+
+def _clear(request: HttpRequest) -> HttpResponse:
+    chosen = request.POST.get("family", "")
+    found = _named(chosen)
+    if found is None:
+        return HttpResponseBadRequest("There is no such family.")
+    if chosen == ALL:
+        caches_clear()
+    else:
+        found[0].clear()
+    what = "Every cached value" if chosen == ALL else f"What was cached under {chosen}"
+    LogEntry.objects.create(
+        user_id=int(request.user.pk or 0),
+        action_flag=CHANGE,
+        object_repr=f"cache {chosen}"[:200],
+        change_message="Cleared.",
+    )
+    messages.success(request, f"{what} is void. The next reader computes it anew.")
+    return redirect("admin-cache")
+
+
+def _named(chosen: str) -> list[CacheFamily] | None:
+    """The families of this name; None when there is none."""
+    return [family for family in families() if chosen in {ALL, family.template}] or None
+
+
+def _context(request: HttpRequest) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    today, yesterday = family_figures(day=now.date()), family_figures(day=(now - timedelta(days=1)).date())
+    try:
+        sizes = family_sizes()
+        server = redis_client().info()
+    except RedisError:
+        sizes, server = {}, None
+
+    def figures(found: dict[str, FamilyFigures], family: CacheFamily) -> FamilyFigures:
+        return found.get(family.template) or FamilyFigures(family=family.template)
+
+    rows = [
+        _Row(family, sizes.get(family.template), figures(today, family), figures(yesterday, family))
+        for family in families()
+    ]
+    reads = sum(row.today.reads for row in rows)
+    saved = sum(row.today.hit + row.today.stale + row.today.shared for row in rows)
+    return {
+        **admin.site.each_context(request),
+        "title": "Cache",
+        "rows": rows,
+        "reads": reads,
+        "hit_percent": round(100 * saved / reads, 1) if reads else None,
+        "server": server,
+        "all": ALL,
+    }

@@ -1,0 +1,144 @@
+"""The metrics of Celery: each run of a task by outcome and time, waits in the queue, and how busy the pools are.
+
+Counted in the pool's processes through Celery's signals. What kills a process can only be counted by its parent,
+through the request class of the tasks. With `KAMIOI_WORKER_METRICS_PORT` a worker answers scrapes on that port
+(at `KAMIOI_WORKER_METRICS_HOST`, 127.0.0.1 unless set); `PROMETHEUS_MULTIPROC_DIR` gathers its processes, and is made
+when it is not given.
+"""
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from billiard.exceptions import WorkerLostError
+from celery import signals
+from celery.app.task import Task
+from celery.worker.request import Request
+
+from kamioi_site.observability import metrics
+
+logger = logging.getLogger(__name__)
+
+SENT_HEADER = "kamioi_sent"
+
+# Tasks of this process that run: when they began (monotonic seconds).
+_began: dict[str, float] = {}
+_pool = "solo"
+
+
+class CountedRequest(Request):
+    """A message under way, seen by the parent of the pool: counts the ends that the child cannot tell of."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """The hard limit kills the process."""
+        if not soft:
+            self._count("timeout")
+        super().on_timeout(soft, timeout)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """The process died under the task; every other failure was counted by the process itself."""
+        if isinstance(getattr(exc_info.exception, "exc", exc_info.exception), WorkerLostError):
+            self._count("lost")
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def _count(self, outcome: str) -> None:
+        metrics.TASKS.labels(self.name, _queue_of(self.delivery_info), outcome).inc()
+
+
+class KamioiTask(Task):
+    """The base of every task."""
+
+    abstract = True
+    Request = "kamioi_site.observability.metrics.workers:CountedRequest"
+    # Before a message whose process died goes to another one (seconds); `max_retries` (3) times.
+    default_retry_delay = 1
+
+
+def _queue_of(delivery_info: dict[str, Any] | None) -> str:
+    return (delivery_info or {}).get("routing_key") or "none"
+
+
+@signals.before_task_publish.connect(weak=False)
+def _stamp(headers: dict[str, Any], **_: Any) -> None:
+    headers.setdefault(SENT_HEADER, time.time())
+
+
+@signals.celeryd_init.connect(weak=False)
+def _name_pool(sender: str, **_: Any) -> None:
+    global _pool  # noqa: PLW0603  # a fact about the process, inherited by its children
+    _pool = sender.partition("@")[0]
+
+
+@signals.worker_process_init.connect(weak=False)
+def _join(**_: Any) -> None:
+    metrics.WORKER_PROCESSES.labels(_pool).set(1)
+    metrics.TASKS_RUNNING.labels(_pool).set(0)
+
+
+@signals.task_prerun.connect(weak=False)
+def _begin(task_id: str, task: Any, **_: Any) -> None:
+    if task.request.is_eager:
+        return
+    _began[task_id] = time.perf_counter()
+    metrics.TASKS_RUNNING.labels(_pool).inc()
+    sent = task.request.get(SENT_HEADER)
+    # A task that was to wait (an ETA, a retry) did not wait for a worker.
+    if isinstance(sent, (int, float)) and not task.request.eta:
+        waited = max(0.0, time.time() - sent)
+        metrics.TASK_WAIT_SECONDS.labels(_queue_of(task.request.delivery_info)).observe(waited)
+
+
+@signals.task_postrun.connect(weak=False)
+def _end(task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
+    began = _began.pop(task_id, None)
+    if began is None:
+        return
+    metrics.TASKS_RUNNING.labels(_pool).dec()
+    metrics.TASK_SECONDS.labels(task.name).observe(time.perf_counter() - began)
+    outcome = (state or "unknown").lower()
+    metrics.TASKS.labels(task.name, _queue_of(task.request.delivery_info), outcome).inc()
+
+
+@signals.worker_ready.connect(weak=False)
+def _serve(**_: Any) -> None:
+    port = os.environ.get("KAMIOI_WORKER_METRICS_PORT")
+    if port:
+        serve(host=os.environ.get("KAMIOI_WORKER_METRICS_HOST", "127.0.0.1"), port=int(port))
+
+
+@signals.worker_shutdown.connect(weak=False)
+def _leave_nothing(**_: Any) -> None:
+    if metrics.OWN_DIRECTORY:
+        shutil.rmtree(metrics.OWN_DIRECTORY, ignore_errors=True)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: scrapes are not worth a line."""
+
+
+def serve(*, host: str, port: int) -> WSGIServer:
+    """Answer scrapes in a thread; returns the server. Guarded like `/metrics` of the web."""
+    server = make_server(host, port, _application, handler_class=_Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    logger.info("metrics at http://%s:%d/metrics", host, server.server_port)
+    return server
+
+
+def _application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    allowed = metrics.scrape_allowed(
+        address=environ.get("REMOTE_ADDR", ""),
+        authorization=environ.get("HTTP_AUTHORIZATION", ""),
+        forwarded="HTTP_X_FORWARDED_FOR" in environ,
+    )
+    if environ.get("PATH_INFO") != "/metrics" or environ["REQUEST_METHOD"] not in {"GET", "HEAD"} or not allowed:
+        start_response("404 Not Found", [("Content-Length", "0")])
+        return [b""]
+    body, content_type = metrics.exposition(environ.get("HTTP_ACCEPT", ""), with_figures=False)
+    start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    return [body]

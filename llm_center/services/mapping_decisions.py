@@ -1,0 +1,273 @@
+"""Decisions that name a row of the log, as the legacy front end makes them: they settle the row's merchant."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+from django.utils import timezone
+
+from kamioi_site.errors import KamioiError
+from llm_center import matcher
+from llm_center.errors import BulkRowRefused, DecisionRefused, MappingDecided, TickerRefused
+from llm_center.models import LlmMapping
+from llm_center.services.brands import catalogue_refresh
+from llm_center.services.learning import calibrated
+from llm_center.services.mapping_log import log_create, log_delete, log_update
+from llm_center.services.proposal_queue import auto_approval_threshold
+from llm_center.services.review import WAITING, Action, Decided, QueueFilter, bulk_request, merchant_decide
+from transactions.models import BackgroundTask, Company, Merchant, User
+from transactions.rules.merchant_key import normalise
+from transactions.services.background_tasks import task_create, task_send
+
+MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class MappingOutcome:
+    """A row that was decided. `decided` is None where its merchant was settled that way already."""
+
+    mapping: LlmMapping
+    merchant: Merchant
+    decided: Decided | None
+
+
+@transaction.atomic
+def mapping_approve(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
+    """The row's ticker is right: so for its merchant, and for what waits there. Approving twice is approving once.
+
+    Raises LlmMapping.DoesNotExist, TickerRefused, DecisionRefused.
+    """
+    mapping = LlmMapping.objects.get(pk=mapping_id)
+    if not mapping.ticker:
+        raise DecisionRefused("This mapping has no ticker to approve.")
+    merchant = _merchant(mapping)
+    decided = None
+    settled = merchant.status == Merchant.Status.APPROVED and merchant.ticker == mapping.ticker
+    if not (settled and merchant.decided_by_id):
+        decided = merchant_decide(
+            merchant_id=merchant.pk, action=Action.CORRECT, ticker=mapping.ticker, by=by, seen=None, reason=notes
+        )
+    if decided is None or decided.decision is not None:  # else another reviewer has to agree first
+        _mapping_close(mapping, LlmMapping.Status.APPROVED, by)
+    merchant.refresh_from_db()
+    return MappingOutcome(mapping, merchant, decided)
+
+
+@transaction.atomic
+def mapping_reject(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
+    """The row's ticker is wrong, and is never proposed for its merchant again. Raises LlmMapping.DoesNotExist."""
+    mapping = LlmMapping.objects.get(pk=mapping_id)
+    merchant, decided = _merchant(mapping), None
+    if mapping.ticker and merchant.ticker == mapping.ticker and merchant.status in WAITING:
+        decided = merchant_decide(merchant_id=merchant.pk, action=Action.REJECT, by=by, seen=None, reason=notes)
+    elif mapping.ticker and merchant.ticker == mapping.ticker:
+        raise DecisionRefused(
+            f"{mapping.ticker} is approved for {merchant.merchant_key}; correct it in the review queue, so that what was "
+            "bought can be undone."
+        )
+    elif mapping.ticker and mapping.ticker not in merchant.rejected_tickers:
+        merchant.rejected_tickers = [*merchant.rejected_tickers, mapping.ticker]
+        merchant.save(update_fields=["rejected_tickers", "updated_at"])
+    _mapping_close(mapping, LlmMapping.Status.REJECTED, by)
+    merchant.refresh_from_db()
+    return MappingOutcome(mapping, merchant, decided)
+
+
+@transaction.atomic
+def mapping_submit(
+    *, merchant_name: str, ticker: str, category: str, company_name: str, confidence: Decimal, notes: str, by: User, source: str,
+    transaction_id: int | None = None,
+) -> LlmMapping:  # fmt: skip
+    """Somebody proposes an owner. It waits in the log, and beside the merchant in the review queue; nothing is approved.
+
+    Raises DecisionRefused: nothing of the name names a merchant.
+    """
+    key = normalise(merchant_name)
+    if not key:
+        raise DecisionRefused("Nothing of this name names a merchant.")
+    mapping = log_create(
+        merchant_name=merchant_name[:255], merchant_key=key, ticker=ticker or None, category=category[:100],
+        company_name=company_name[:200], confidence=confidence, source=source, user=by, ai_reasoning=notes,
+        transaction_id=transaction_id,
+    )  # fmt: skip
+    _tell_reviewers(mapping, by)
+    return mapping
+
+
+@transaction.atomic
+def mapping_edit(
+    *, mapping_id: int, merchant_name: str, ticker: str, category: str, company_name: str | None, by: User
+) -> LlmMapping:
+    """Change a proposal that nobody decided yet. It goes on waiting, and the reviewer sees the new ticker beside the merchant.
+
+    Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided, TickerRefused, DecisionRefused.
+    """
+    mapping = _open_mapping(mapping_id)
+    key = normalise(merchant_name)
+    if not key:
+        raise DecisionRefused("Nothing of this name names a merchant.")
+    company = Company.objects.filter(ticker=ticker).first()
+    if company is None or not company.is_listed:
+        raise TickerRefused(f"{ticker} is not a listed company.")
+    before = f"{mapping.merchant_name} → {mapping.ticker or 'nobody'}"
+    changes = {
+        "merchant_name": merchant_name[:255], "merchant_key": key, "ticker": ticker, "category": category[:100],
+        "company_name": (company.name if company_name is None else company_name)[:200],
+    }  # fmt: skip
+    log_update(
+        LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at), status=mapping.status, **changes
+    )
+    for name, value in changes.items():
+        setattr(mapping, name, value)
+    _tell_reviewers(mapping, by)
+    _logged(mapping, by, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
+    return mapping
+
+
+@transaction.atomic
+def mapping_remove(*, mapping_id: int, by: User) -> None:
+    """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided."""
+    mapping = _open_mapping(mapping_id)
+    _logged(mapping, by, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
+    log_delete(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
+
+
+def _open_mapping(mapping_id: int) -> LlmMapping:
+    mapping = LlmMapping.objects.select_for_update(of=("self",)).get(pk=mapping_id)
+    if mapping.source == LlmMapping.Source.BULK:
+        raise BulkRowRefused
+    if mapping.status != LlmMapping.Status.PENDING:
+        raise MappingDecided
+    return mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Reconsidered:
+    """What the matcher makes of a row now. `stored` says whether the row carries it."""
+
+    mapping: LlmMapping
+    ticker: str | None
+    confidence: Decimal
+    reason: str
+    verdict: str
+    milliseconds: float
+    stored: bool
+
+
+def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
+    """Look a row up anew with the matcher; nothing is approved by it.
+
+    An open proposal of a machine takes the answer over. What a person wrote, and what is decided, stays as it is. A model is
+    asked by the queue alone: it takes seconds.
+
+    Raises LlmMapping.DoesNotExist.
+    """
+    mapping = LlmMapping.objects.get(pk=mapping_id)
+    catalogue_refresh()
+    started = time.perf_counter()
+    found = calibrated(matcher.propose(mapping.merchant_key, mapping.merchant_name, mapping.category), {})
+    milliseconds = round((time.perf_counter() - started) * 1000, 3)
+    if found.ticker and not Company.objects.filter(ticker=found.ticker, is_listed=True).exists():
+        found = replace(
+            found, ticker=None, confidence=Decimal(0), reason=f"{found.ticker} is not listed. {found.reason}"
+        )
+    threshold = auto_approval_threshold()
+    if not found.confidence:
+        verdict = "uncertain"
+    else:
+        verdict = "approved" if threshold is not None and found.confidence >= threshold else "review_required"
+    machine = mapping.source in {LlmMapping.Source.MATCHER, LlmMapping.Source.LLM}
+    stored = machine and mapping.status == LlmMapping.Status.PENDING
+    if stored:
+        with transaction.atomic():
+            open_row = LlmMapping.objects.filter(
+                pk=mapping.pk, created_at=mapping.created_at, status=LlmMapping.Status.PENDING
+            )
+            # The confidence is summed in the figures of the day: out with the old one, in with the new one.
+            written = log_update(
+                open_row, ticker=found.ticker, company_name=found.company_name[:200], confidence=found.confidence,
+                ai_processed=True, ai_reasoning=found.reason, ai_model_version="matcher",
+                ai_processing_ms=int(milliseconds), source=LlmMapping.Source.MATCHER,
+            )  # fmt: skip
+        stored = written > 0
+    return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
+
+
+def pending_approve_request(*, min_confidence: Decimal, by: User) -> BackgroundTask:
+    """Approve, in the background, every waiting merchant whose proposal is at least this sure, as of now.
+
+    Raises DecisionRefused: no confidence is named.
+    """
+    return bulk_request(
+        chosen=QueueFilter(confidence=min_confidence), action=Action.APPROVE, by=by, until=timezone.now()
+    )
+
+
+def _tell_reviewers(mapping: LlmMapping, by: User) -> None:
+    """Show the proposed ticker beside the merchant, where that still waits for a decision."""
+    merchant = _merchant(mapping)
+    known = {one["ticker"] for one in merchant.alternatives}
+    if mapping.ticker and merchant.status in WAITING and mapping.ticker not in known:
+        told = {"ticker": mapping.ticker, "company_name": mapping.company_name, "brand": f"proposed by {by.email}"}
+        merchant.alternatives = [*merchant.alternatives, told][-10:]
+        merchant.save(update_fields=["alternatives", "updated_at"])
+
+
+def _logged(mapping: LlmMapping, by: User, flag: int, message: str) -> None:
+    LogEntry.objects.create(
+        user=by, content_type=ContentType.objects.get_for_model(LlmMapping), object_id=str(mapping.pk),
+        object_repr=str(mapping)[:200], action_flag=flag, change_message=message,
+    )  # fmt: skip
+
+
+def queue_run_request(*, by: User) -> BackgroundTask:
+    """Ask for a run of the LLM queue now; the task says what it did."""
+    with transaction.atomic():
+        task = task_create(name="run_llm_queue", user=by, arguments={})
+        task_send(task=task)
+    return task
+
+
+def mappings_decide(*, mapping_ids: Sequence[int], approve: bool, by: User) -> tuple[int, list[dict[str, object]]]:
+    """Several rows, each by itself: (how many were decided, [{mapping_id, error}] of the others).
+
+    Raises DecisionRefused for more than 500 at once.
+    """
+    if len(mapping_ids) > MOST_AT_ONCE:
+        raise DecisionRefused(f"At most {MOST_AT_ONCE} mappings at once.")
+    done = 0
+    refused: list[dict[str, object]] = []
+    for mapping_id in dict.fromkeys(mapping_ids):
+        try:
+            (mapping_approve if approve else mapping_reject)(mapping_id=mapping_id, by=by)
+        except LlmMapping.DoesNotExist:
+            refused.append({"mapping_id": mapping_id, "error": "There is no such mapping."})
+        except KamioiError as error:
+            refused.append({"mapping_id": mapping_id, "error": str(error)})
+        else:
+            done += 1
+    return done, refused
+
+
+def _merchant(mapping: LlmMapping) -> Merchant:
+    merchant, _ = Merchant.objects.get_or_create(
+        merchant_key=mapping.merchant_key,
+        defaults={"display_name": mapping.merchant_name, "source": Merchant.Source.INGEST},
+    )
+    return merchant
+
+
+def _mapping_close(mapping: LlmMapping, status: str, by: User) -> None:
+    mapping.status, mapping.admin_approved = status, status == LlmMapping.Status.APPROVED
+    mapping.decided_by, mapping.ai_decided_at = by, timezone.now()
+    log_update(
+        LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at),
+        status=status,
+        admin_approved=mapping.admin_approved,
+        decided_by=by,
+        ai_decided_at=mapping.ai_decided_at,
+    )

@@ -1,0 +1,128 @@
+"""What staff start by hand: the queue's switch, exact duplicates of uploaded rows, broken indexes, the matcher's catalogue.
+
+Each long action is a background task that says what it did.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from llm_center.models import LlmMapping
+from llm_center.services.brands import catalogue_refresh
+from llm_center.services.mapping_log import log_delete
+from transactions.models import BackgroundTask, Setting, User
+from transactions.services.background_tasks import task_once
+from transactions.services.settings import setting_is_on, settings_save
+
+SWITCH: Final = "queue_processing_enabled"
+# Rows of the log that one step looks at, and rows that one database transaction deletes.
+_STEP: Final = 20_000
+_DELETE: Final = 1_000
+
+
+def queue_is_on() -> bool:
+    """Whether the LLM queue runs by itself. A run that somebody asks for goes on in any case."""
+    return setting_is_on(SWITCH)
+
+
+@transaction.atomic
+def queue_switch(*, on: bool, by: User) -> BackgroundTask | None:
+    """Let the queue run by itself, or not. Switching on starts a run at once; its task is returned."""
+    Setting.objects.get_or_create(
+        key=SWITCH,
+        defaults={
+            "value": "true", "type": Setting.Type.BOOLEAN,
+            "description": "Whether the LLM queue runs by itself every few minutes.",
+        },
+    )  # fmt: skip
+    settings_save(values={SWITCH: "true" if on else "false"}, by=by)
+    return task_once(name="run_llm_queue", by=by) if on else None
+
+
+# --- Duplicates -------------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Deduplicated:
+    """Rows looked at, merchants they name, rows taken out."""
+
+    rows: int = 0
+    merchants: int = 0
+    removed: int = 0
+
+
+# The last name that a step of so many rows reaches; an index only scan.
+_REACH = """
+    SELECT max(merchant_name), count(*) FROM (
+        SELECT merchant_name FROM llm_mappings WHERE merchant_name > %(after)s ORDER BY merchant_name LIMIT %(step)s
+    ) AS ahead
+"""
+# What an uploaded row says, and whatever else could tell two apart; the oldest stays.
+_DOUBLES = """
+    SELECT count(*), count(DISTINCT merchant_name),
+           coalesce(array_agg(id) FILTER (WHERE source = 'bulk' AND place > 1), '{}')
+    FROM (
+        SELECT id, merchant_name, source, row_number() OVER (
+            PARTITION BY merchant_name, merchant_key, ticker, category, company_name, confidence, status, admin_approved,
+                         ai_reasoning, transaction_id, user_id, source
+            ORDER BY created_at, id
+        ) AS place
+        FROM llm_mappings WHERE merchant_name > %(after)s AND merchant_name <= %(upto)s
+    ) AS named
+"""
+
+
+def duplicates_remove(*, report: Callable[[int], None] | None = None) -> Deduplicated:
+    """Take exact duplicates of uploaded rows out of the log: files were uploaded again and again.
+
+    The log is history, so only rows of source `bulk` go, only where everything they say was said before by another uploaded row
+    of the same status, and the oldest stays. What a person, a model or the matcher said stays, and so does every decision.
+    Goes by name, in steps; running it again after a kill finds the rest.
+    """
+    done, after = Deduplicated(), ""
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_REACH, {"after": after, "step": _STEP})
+            upto, ahead = cursor.fetchone()
+            if not ahead:
+                return done
+            cursor.execute(_DOUBLES, {"after": after, "upto": upto})
+            rows, merchants, doubles = cursor.fetchone()
+        for start in range(0, len(doubles), _DELETE):
+            done.removed += log_delete(LlmMapping.objects.filter(pk__in=doubles[start : start + _DELETE]))
+            if report:
+                report(done.rows)
+        done.rows += rows
+        done.merchants += merchants
+        after = upto
+        if report:
+            report(done.rows)
+
+
+# --- Indexes ----------------------------------------------------------------------------------------------------
+# Indexes that PostgreSQL does not use because building them was broken off; those of partitioned tables follow their parts.
+_BROKEN = """
+    SELECT format('%I.%I', namespace.nspname, class.relname)
+    FROM pg_index
+    JOIN pg_class AS class ON class.oid = pg_index.indexrelid
+    JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE NOT pg_index.indisvalid AND class.relkind = 'i' AND namespace.nspname = 'public' ORDER BY 1
+"""
+ANALYZED: Final = ("merchants", "companies", "catalogue_brands")
+
+
+def indexes_rebuild(*, report: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """Rebuild broken indexes without locking anybody out, bring the planner's figures of the directory and the matcher up to date.
+
+    A sound index is left alone: rebuilding it would only cost.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_BROKEN)
+        broken = [row[0] for row in cursor.fetchall()]
+        for number, name in enumerate(broken, start=1):
+            cursor.execute(f"REINDEX INDEX CONCURRENTLY {name}")  # the name comes from the catalogue, quoted
+            if report:
+                report(number)
+        for table in ANALYZED:
+            cursor.execute(f"ANALYZE {table}")
+    return {"reindexed": broken, "analyzed": list(ANALYZED), "catalogue_reloaded": catalogue_refresh()}
