@@ -29,11 +29,11 @@ from analytics.models import (
     TransactionDay,
 )
 from analytics.services.reports import TASK as REPORT_TASK
-from analytics.services.reports import period_of, report_request
+from analytics.services.reports import parse_period, request_report
 from kamioi_site.admin.keyset import HistoryAdmin
 from kamioi_site.errors import KamioiError
 from llm_center.models import MappingDelta
-from transactions.admin import staff_of
+from transactions.admin import staff_user
 from transactions.models import BackgroundTask, TransactionDelta, User
 
 
@@ -133,7 +133,7 @@ class ReportForm(forms.Form):
     def clean_period(self) -> date:
         """The first day of the month."""
         try:
-            return period_of(self.cleaned_data["period"])
+            return parse_period(self.cleaned_data["period"])
         except KamioiError as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -208,11 +208,11 @@ class ReportAdmin(HistoryAdmin):
         if request.method == "POST" and form.is_valid():
             data = form.cleaned_data
             try:
-                task = report_request(
+                task = request_report(
                     kind=data["kind"],
                     period=data["period"],
                     user=data["user"],
-                    requested_by=staff_of(request),
+                    requested_by=staff_user(request),
                     again=data["again"],
                 )
             except KamioiError as error:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from analytics.dashboards import DASHBOARDS
 from llm_center.models import MappingDecision
-from llm_center.services.review import queue_totals, queue_totals_lately
+from llm_center.services.review import queue_totals, queue_totals_cached
 from transactions.models import BackgroundTask, StatementImport, StockPrice, Transaction
 
 LOOK_AT = 50_000
@@ -113,5 +113,5 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def queue_badge(request: HttpRequest) -> str:
     """Merchants that wait, beside the menu entry."""
-    merchants, _, _ = queue_totals_lately()
+    merchants, _, _ = queue_totals_cached()
     return f"{merchants:,}"

@@ -197,7 +197,7 @@ class Dashboard:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RenderedPanel:
     """A panel with its content, or with why there is none."""
 
     panel: Panel
@@ -205,10 +205,10 @@ class Shown:
     error: str = ""
 
 
-def panel_show(panel: Panel, period: Period, links: Links) -> Shown:
+def render_panel(panel: Panel, period: Period, links: Links) -> RenderedPanel:
     """Read a panel. What it depends on being away or slow is said in the panel and logged; a bug is too."""
     try:
-        return Shown(panel, panel.read(period, links))
+        return RenderedPanel(panel, panel.read(period, links))
     except DatabaseError as error:
         slow = "statement timeout" in str(error)
         reason = "The database took too long to answer." if slow else "The database did not answer."
@@ -216,9 +216,9 @@ def panel_show(panel: Panel, period: Period, links: Links) -> Shown:
         reason = "The broker did not answer."
     except Exception:
         logger.exception("panel %s", panel.name)
-        return Shown(panel, error="This could not be read; the log says why.")
+        return RenderedPanel(panel, error="This could not be read; the log says why.")
     logger.warning("panel %s: %s", panel.name, reason, exc_info=True)
-    return Shown(panel, error=reason)
+    return RenderedPanel(panel, error=reason)
 
 
 def panel_csv(content: Content) -> Iterator[str]:
@@ -930,7 +930,7 @@ def _slow(period: Period, links: Links) -> Content:
 
 
 def _connections(period: Period, links: Links) -> Content:
-    found, running = operations.connections_now(), operations.running_queries()
+    found, running = operations.current_connections(), operations.running_queries()
     tone = "bad" if found.total > 0.9 * found.maximum else "warn" if found.total > 0.7 * found.maximum else ""
     return Content(
         figures=[
@@ -952,7 +952,7 @@ def _connections(period: Period, links: Links) -> Content:
 
 
 def _cache(period: Period, links: Links) -> Content:
-    rows, now = operations.cache_families(), timezone.now()
+    rows, now = operations.cache_stats(), timezone.now()
     if not rows:
         return Content(empty="Nothing was read through the cache today, or Redis is away.", counted_at=now)
     reads, away = sum(row.reads for row in rows), sum(row.away for row in rows)
@@ -999,7 +999,7 @@ def _partitions(period: Period, links: Links) -> Content:
 
 
 def _replicas(period: Period, links: Links) -> Content:
-    rows, ours, now = operations.replicas(), operations.replica_of_reads(), timezone.now()
+    rows, ours, now = operations.replicas(), operations.read_replica_status(), timezone.now()
     if not rows and ours is None:
         return Content(
             empty="No replica streams from this database. Reads of analytics go to the primary.", counted_at=now
@@ -1034,7 +1034,7 @@ def _replicas(period: Period, links: Links) -> Content:
 
 
 def _migration(period: Period, links: Links) -> Content:
-    stand, now = operations.migration_stand(), timezone.now()
+    stand, now = operations.migration_status(), timezone.now()
     if stand is None:
         return Content(empty="Nothing was carried over from a legacy system.", counted_at=now)
     page = links.to("transactions_migrationrun")
@@ -1102,6 +1102,6 @@ DASHBOARDS: Final = (
 )  # fmt: skip
 
 
-def dashboard_of(name: str) -> Dashboard | None:
+def get_dashboard(name: str) -> Dashboard | None:
     """The dashboard of this name."""
     return next((dashboard for dashboard in DASHBOARDS if dashboard.name == name), None)

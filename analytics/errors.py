@@ -3,9 +3,9 @@
 from kamioi_site.errors import KamioiError
 
 
-class ReportRefused(KamioiError):
+class InvalidReportError(KamioiError):
     """This report cannot be made."""
 
 
-class BooksDiffer(KamioiError):
+class BooksOutOfBalanceError(KamioiError):
     """The books and the transactions do not say the same, so nothing was printed. `manage.py verify_ledger` says where."""

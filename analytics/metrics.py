@@ -1,4 +1,4 @@
-"""Figures of the business for Prometheus: what was invested, what waits, decisions, the books, the model's cost.
+"""Metrics of the business for Prometheus: what was invested, what waits, decisions, the books, the model's cost.
 
 Every statement is bounded: rollups and indexes by day, partial indexes with a LIMIT. Where a figure stops at
 `MOST_ROWS`, there are so many that the exact number would not change what anybody does.
@@ -8,7 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from kamioi_site.observability.metrics import Figures, figure_group
+from kamioi_site.observability.metrics import Metrics, collector
 from kamioi_site.observability.metrics.collectors import MetricsDatabase
 from transactions.services.ledger_verification import LEDGER_CHECK
 
@@ -21,8 +21,8 @@ _BUDGET_KEY = "llm_monthly_budget"
 _AMOUNT = r"^\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?$"
 
 
-@figure_group("transactions", ttl=30)
-def _transactions(figures: Figures, database: MetricsDatabase) -> None:
+@collector("transactions", ttl=30)
+def _transactions(figures: Metrics, database: MetricsDatabase) -> None:
     for status, rows, amount, invested in database.rows(
         "SELECT status, sum(rows), sum(amount), sum(investable) FROM transaction_days"
         " WHERE day > (now() AT TIME ZONE 'UTC')::date - %s AND day <= (now() AT TIME ZONE 'UTC')::date GROUP BY 1",
@@ -46,8 +46,8 @@ def _transactions(figures: Figures, database: MetricsDatabase) -> None:
     figures.gauge("kamioi_rollup_deltas", "Changes that the rollups have not taken up, up to 50,000.", lag)
 
 
-@figure_group("review", ttl=30)
-def _review(figures: Figures, database: MetricsDatabase) -> None:
+@collector("review", ttl=30)
+def _review(figures: Metrics, database: MetricsDatabase) -> None:
     # The most valuable part of the queue, along its index.
     ((merchants, rows, dollars, oldest),) = database.rows(
         "SELECT count(*), coalesce(sum(waiting_count), 0), coalesce(sum(waiting_amount), 0),"
@@ -83,8 +83,8 @@ def _review(figures: Figures, database: MetricsDatabase) -> None:
         figures.gauge("kamioi_decisions_recent_reversed", "Of them taken back as wrong.", reversed_[by], by=by)
 
 
-@figure_group("ledger", ttl=30)
-def _ledger(figures: Figures, database: MetricsDatabase) -> None:
+@collector("ledger", ttl=30)
+def _ledger(figures: Metrics, database: MetricsDatabase) -> None:
     for age, problems, seconds in database.rows(
         "SELECT extract(epoch FROM now() - finished_at), (result->>'problems')::int, (result->>'seconds')::float"
         " FROM background_tasks WHERE name = %s AND status = 'completed' ORDER BY created_at DESC LIMIT 1",
@@ -95,8 +95,8 @@ def _ledger(figures: Figures, database: MetricsDatabase) -> None:
         figures.gauge("kamioi_ledger_check_seconds", "How long it took.", seconds)
 
 
-@figure_group("llm", ttl=30)
-def _llm(figures: Figures, database: MetricsDatabase) -> None:
+@collector("llm", ttl=30)
+def _llm(figures: Metrics, database: MetricsDatabase) -> None:
     ((calls, failed, cost, merchants),) = database.rows(
         "SELECT count(*), count(*) FILTER (WHERE error <> ''), coalesce(sum(cost), 0), coalesce(sum(merchants), 0)"
         " FROM llm_calls WHERE started_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
@@ -117,8 +117,8 @@ def _llm(figures: Figures, database: MetricsDatabase) -> None:
     figures.gauge("kamioi_llm_month_budget_dollars", "What they may cost; 0 is no limit.", budget)
 
 
-@figure_group("cost", ttl=300)
-def _cost(figures: Figures, database: MetricsDatabase) -> None:
+@collector("cost", ttl=300)
+def _cost(figures: Metrics, database: MetricsDatabase) -> None:
     # The last 30 days, not the calendar month: on its second day that would say nothing.
     ((cost, day_cost),) = database.rows(
         "SELECT coalesce(sum(cost), 0), coalesce(sum(cost) FILTER (WHERE started_at > now() - interval '1 day'), 0)"

@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from analytics.dashboards import DASHBOARDS, Dashboard, Links, Shown, dashboard_of, panel_csv, panel_show
+from analytics.dashboards import DASHBOARDS, Dashboard, Links, RenderedPanel, get_dashboard, panel_csv, render_panel
 from analytics.selectors.figures import Period
 from kamioi_site.http.downloads import csv_download
-from transactions.services.background_tasks import task_retry
+from transactions.services.background_tasks import retry_task
 
 DAYS: Final = (7, 30, 90)
 DEFAULT_DAYS: Final = 30
@@ -59,7 +59,7 @@ def chosen_period(request: HttpRequest, *, today: date | None = None) -> Chosen:
 
 
 def _allowed(request: HttpRequest, name: str) -> Dashboard:
-    dashboard = dashboard_of(name)
+    dashboard = get_dashboard(name)
     if dashboard is None:
         raise Http404
     if not request.user.has_perm(dashboard.permission):
@@ -80,7 +80,7 @@ def dashboard(request: HttpRequest, name: str) -> HttpResponse:
         "dashboard": shown,
         "dashboards": [other for other in DASHBOARDS if request.user.has_perm(other.permission)],
         "panels": [
-            Shown(panel) if panel.deferred else panel_show(panel, chosen.period, links) for panel in shown.panels
+            RenderedPanel(panel) if panel.deferred else render_panel(panel, chosen.period, links) for panel in shown.panels
         ],
         "may_retry": _may_retry(request),
         "chosen": chosen,
@@ -98,7 +98,7 @@ def dashboard_panel(request: HttpRequest, name: str, panel: str) -> HttpResponse
     found = dashboard_.panel(panel)
     if found is None:
         raise Http404
-    shown = panel_show(found, chosen.period, Links(request.user))
+    shown = render_panel(found, chosen.period, Links(request.user))
     if request.GET.get("format") == "csv":
         if shown.content is None:
             return HttpResponse(shown.error, status=503, content_type="text/plain; charset=utf-8")
@@ -114,7 +114,7 @@ def retry(request: HttpRequest, task_id: UUID) -> HttpResponse:
     _allowed(request, "operations")
     if not _may_retry(request):
         raise PermissionDenied
-    if task_retry(task_id=task_id):
+    if retry_task(task_id=task_id):
         messages.success(request, "The task was sent again.")
     else:
         messages.info(request, "That task has not failed, or somebody sent it again already.")

@@ -165,7 +165,7 @@ def _deep(token: str) -> list[str]:
     """Pages of the log of mappings with some 100,000 pages of fifty before them, or as many as there are."""
     from django.db import connection
 
-    from kamioi_site.api.views import cursor_write
+    from kamioi_site.api.views import encode_cursor
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM llm_mappings")
@@ -177,7 +177,7 @@ def _deep(token: str) -> list[str]:
         found = cursor.fetchall()
     print(f"deep page: {before // _PAGE:,} pages before it", flush=True)
     return [
-        f"GET /api/admin/llm-center/mappings?limit={_PAGE}&cursor={cursor_write(at, pk, 'mappings:all:')} {token}"
+        f"GET /api/admin/llm-center/mappings?limit={_PAGE}&cursor={encode_cursor(at, pk, 'mappings:all:')} {token}"
         for at, pk in found
     ]
 
@@ -266,7 +266,7 @@ def main() -> None:
 
     from django.core.cache import cache
 
-    from kamioi_site.cache.namespaces import caches_clear
+    from kamioi_site.cache.namespaces import clear_caches
     from transactions.models import Transaction
 
     people, staff = _people(200), _staff()
@@ -304,7 +304,7 @@ def main() -> None:
             for name in ("llm-center", "transactions", "finance", "operations")
         }
         for name, (path, headers) in pages.items():
-            figures[f"dashboard_{name}_cold"] = _timed(arguments.port, path, headers, 15, before=caches_clear)
+            figures[f"dashboard_{name}_cold"] = _timed(arguments.port, path, headers, 15, before=clear_caches)
             figures[f"dashboard_{name}_cached"] = _timed(arguments.port, path, headers, 60)
             print(name, figures[f"dashboard_{name}_cold"], figures[f"dashboard_{name}_cached"], flush=True)
     finally:

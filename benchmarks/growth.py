@@ -56,12 +56,12 @@ def main() -> None:
 
     from dateutil.relativedelta import relativedelta
 
-    from kamioi_site.db.partitions import months_ensure
+    from kamioi_site.db.partitions import ensure_partitions
     from transactions.models import LedgerTransfer, Transaction
 
     months = [datetime.now(UTC) - relativedelta(months=back) for back in range(26)]
     for model in (Transaction, LedgerTransfer):
-        months_ensure(model, months)
+        ensure_partitions(model, months)
     worker = common.start_workers()
     microseconds: dict[str, float] = {}
     try:

@@ -334,9 +334,9 @@ def _measure(home: Path, told: argparse.Namespace) -> tuple[dict[str, Any], str]
         time.sleep(0.5)
     drained = round(time.monotonic() - ended, 1)
     stored, completed = (now - then for now, then in zip(_count(cluster), before, strict=True))
-    from transactions.sql import statement
+    from transactions.sql import load_sql
 
-    books = len(_sql(cluster, statement("verify_ledger"), {}))
+    books = len(_sql(cluster, load_sql("verify_ledger"), {}))
     endpoints, found = _endpoints(home / "load_stats.csv"), sampler.found
     everything = endpoints[-1]
     waits = sorted(found.wait)

@@ -80,7 +80,7 @@ def _peer_rate(descriptors: list[str]) -> float:
 
 
 def _queue_rate(descriptors: list[str]) -> float:
-    from llm_center.services.proposal_queue import merchants_propose
+    from llm_center.services.proposal_queue import propose_merchants
     from transactions.models import Merchant
     from transactions.rules.merchant_key import normalise
 
@@ -115,7 +115,7 @@ def _queue_rate(descriptors: list[str]) -> float:
         batch_size=2000,
     )
     started = time.perf_counter()
-    done = merchants_propose()
+    done = propose_merchants()
     seconds = time.perf_counter() - started
     print(f"queue: {done.seen:,} merchants, {done.decided:,} decided in {seconds:.1f} s", flush=True)
     return done.seen / seconds
@@ -161,14 +161,14 @@ def _model_seconds() -> float:
     """Seconds for 100 merchants, with the settings that Kamioi ships."""
     from django.test import override_settings
 
-    from llm_center.providers import MerchantQuestion, provider
+    from llm_center.providers import MerchantQuestion, get_provider
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _SlowModel)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     questions = [MerchantQuestion(f"NOBODY KNOWS {n}", (f"NOBODY KNOWS {n}",), "") for n in range(100)]
     with override_settings(LLM_BASE_URL=f"http://127.0.0.1:{server.server_port}/v1", LLM_API_KEY="k", LLM_MODEL="slow"):
         started = time.perf_counter()
-        answers = provider("openai").propose_batch(questions).answers
+        answers = get_provider("openai").propose_batch(questions).answers
         seconds = time.perf_counter() - started
     server.shutdown()
     if len(answers) != len(questions):

@@ -44,13 +44,13 @@ def _prepare() -> None:
     from dateutil.relativedelta import relativedelta
     from django.db import connection
 
-    from kamioi_site.db.partitions import months_ensure
+    from kamioi_site.db.partitions import ensure_partitions
     from llm_center.models import LlmMapping
     from transactions.models import LedgerTransfer, Transaction
 
     months = [datetime.now(UTC) - relativedelta(months=back) for back in range(MONTHS + 1)]
     for model in (Transaction, LlmMapping, LedgerTransfer):
-        months_ensure(model, months)
+        ensure_partitions(model, months)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ('transactions'::regclass, "
@@ -90,10 +90,10 @@ def _change() -> None:
     from django.utils import timezone
 
     from llm_center.models import LlmMapping
-    from llm_center.services.mapping_log import log_counted, log_update
+    from llm_center.services.mapping_log import log_counted, update_log_row
     from transactions.models import User
-    from transactions.services.ingest import transaction_create
-    from transactions.services.processing import transactions_process
+    from transactions.services.ingest import create_transaction
+    from transactions.services.processing import process_pending
 
     now, chance = timezone.now(), random.Random()
     part = CHANGES // 4
@@ -114,18 +114,18 @@ def _change() -> None:
         "pk", flat=True
     )
     keys = list(chosen[:part])
-    log_update(
+    update_log_row(
         LlmMapping.objects.filter(pk__in=keys, created_at__gte=day, created_at__lt=day + timedelta(days=7)),
         status=chance.choice(["approved", "rejected", "pending"]),
     )
     # Purchases come, and are processed.
     users = list(User.objects.order_by("pk")[:200])
     for n in range(part):
-        transaction_create(
+        create_transaction(
             user=chance.choice(users), amount=Decimal(chance.randint(100, 9000)) / 100, merchant=f"M{1 + n % TICKERS}",
             date=now - timedelta(days=chance.randint(0, 3), seconds=chance.randint(0, 3600)),
         )  # fmt: skip
-    transactions_process()
+    process_pending()
 
 
 def main() -> None:
@@ -140,21 +140,21 @@ def main() -> None:
     common.seed_directory(users=USERS, merchants=TICKERS)
     _prepare()
 
-    from analytics.services.rollups import rollups_rebuild, rollups_refresh, rollups_verify
+    from analytics.services.rollups import rebuild_rollups, refresh_rollups, verify_rollups
 
     milliseconds: dict[str, float] = {}
     recount: dict[str, float] = {}
     deltas = 0
     for size in sorted(arguments.sizes):
         _grow(size)
-        recount[str(size)] = round(rollups_rebuild().seconds, 2)
+        recount[str(size)] = round(rebuild_rollups().seconds, 2)
         _change()
-        rollups_refresh()  # caches and plans
+        refresh_rollups()  # caches and plans
         seconds = []
         for _ in range(arguments.rounds):
             _change()
             started = time.monotonic()
-            done = rollups_refresh()
+            done = refresh_rollups()
             seconds.append(time.monotonic() - started)
             deltas = done.deltas
             if done.recounted:
@@ -165,7 +165,7 @@ def main() -> None:
             f"{deltas:,} deltas), a full recount {recount[str(size)]} s",
             flush=True,
         )
-    differences = sum(1 for _ in rollups_verify())
+    differences = sum(1 for _ in verify_rollups())
     common.drop_database("kamioi_bench_refresh")
     costs, largest = list(milliseconds.values()), str(max(arguments.sizes))
     ratio = costs[-1] / costs[0]

@@ -52,10 +52,10 @@ def main() -> None:
 
     from django.db import connection
 
-    from transactions.services.processing import transactions_process
+    from transactions.services.processing import process_pending
 
     before = _position()
-    while transactions_process().total:
+    while process_pending().total:
         pass
     log = _position() - before
     sizes: dict[str, dict[str, float]] = {}

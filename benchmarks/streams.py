@@ -145,7 +145,7 @@ class _Measured:
 
 def _measure(streams: int, application: str) -> _Measured:
     from transactions.models import ApiToken, BackgroundTask, User
-    from transactions.services.background_tasks import task_heartbeat
+    from transactions.services.background_tasks import heartbeat
 
     customers = list(User.objects.order_by("id")[: -(-streams // STREAMS_A_CUSTOMER)])
     tasks = [BackgroundTask.objects.create(name="benchmark", user=customer) for customer in customers]
@@ -174,7 +174,7 @@ def _measure(streams: int, application: str) -> _Measured:
         idle = worker.cpu_percent()
         changed_at = time.monotonic()
         for task in tasks:
-            task_heartbeat(task=task, progress=1, total=10)
+            heartbeat(task=task, progress=1, total=10)
         readers.stdin.write(f"{changed_at}\n")
         readers.stdin.flush()
         heard = json.loads(readers.stdout.readline())["heard"]

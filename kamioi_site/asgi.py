@@ -8,8 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
 django.setup(set_prefix=False)
 
-from kamioi_site.http.asgi_handler import ThreadHandler  # noqa: E402
-from kamioi_site.http.response_cache import Front  # noqa: E402
+from kamioi_site.http.asgi_handler import ThreadedASGIHandler  # noqa: E402
+from kamioi_site.http.response_cache import ResponseCacheMiddleware  # noqa: E402
 from kamioi_site.http.server_sent_events import EventStreams  # noqa: E402  # needs the apps
 
-application = EventStreams(Front(ThreadHandler()))
+application = EventStreams(ResponseCacheMiddleware(ThreadedASGIHandler()))

@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from kamioi_site.db.partitions import partitions_apply
+from kamioi_site.db.partitions import apply_partitions
 
 logger = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 @shared_task(name="maintain_partitions")
 def maintain_partitions() -> dict[str, list[str]]:
     """Make the months ahead and empty the default partitions."""
-    plan = partitions_apply()
+    plan = apply_partitions()
     if plan:
         logger.info("partitions made: %s; stray rows moved: %s", plan.creations, plan.strays)
     return {table: [month.isoformat() for month in months] for table, months in plan.creations.items()}

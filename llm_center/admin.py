@@ -32,8 +32,8 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 from kamioi_site.admin.keyset import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
 from kamioi_site.http.downloads import csv_download, csv_line, live_figures, rows_in_pages
-from llm_center.errors import MerchantChanged
-from llm_center.mapping_file import mappings_preview
+from llm_center.errors import MerchantChangedError
+from llm_center.mapping_file import preview_mappings
 from llm_center.models import (
     AmortizationEntry,
     AssetEvent,
@@ -51,35 +51,42 @@ from llm_center.models import (
     ReviewMerchant,
 )
 from llm_center.providers import llm_spent_this_month
-from llm_center.selectors import companies_found, review_evidence
+from llm_center.selectors import review_evidence, search_companies
 from llm_center.services.amortization import (
-    asset_dispose,
-    asset_impair,
+    add_asset_cost,
+    amortize_month,
     asset_schedule,
     carrying_value,
-    cost_add,
-    entry_reverse,
-    month_amortize,
+    dispose_asset,
+    impair_asset,
+    reverse_entry,
 )
-from llm_center.services.brands import brand_check
+from llm_center.services.brands import check_brand
 from llm_center.services.learning import CHART_OPTIONS, chart, learning
-from llm_center.services.mapping_imports import mappings_upload, rejects_csv
+from llm_center.services.mapping_imports import mapping_rejects_csv, upload_mapping_file
 from llm_center.services.proposal_queue import auto_approval_threshold
 from llm_center.services.review import (
     WAITING,
     Action,
     QueueFilter,
     bulk_effect,
-    bulk_request,
-    decision_undo,
-    decisions_undoable,
-    merchant_decide,
+    decide_merchant,
     merchant_effect,
     queue_totals,
-    queue_totals_lately,
+    queue_totals_cached,
+    request_bulk_decision,
+    request_undo,
     undo_effect,
+    undoable_decisions,
 )
-from transactions.admin import PREVIEW_SECONDS, PREVIEWS, STATUS_LABELS, StatusMixin, previews_sweep, staff_of
+from transactions.admin import (
+    PREVIEW_SECONDS,
+    PREVIEWS,
+    STATUS_LABELS,
+    StatusMixin,
+    delete_expired_previews,
+    staff_user,
+)
 from transactions.models import BackgroundTask
 
 # What a reviewer can decide about one merchant.
@@ -137,7 +144,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             "totals": {"merchants": merchants, "transactions": count, "amount": amount},
             "rows": review_evidence(changelist.result_list),
             "work": BackgroundTask.objects.filter(name__in=QUEUE_TASKS).order_by("-created_at")[:RECENT_TASKS],
-            "undoable": decisions_undoable(by=staff_of(request))[:3],
+            "undoable": undoable_decisions(by=staff_user(request))[:3],
             "may_decide": self.has_decide_permission(request),
         }
         return reply
@@ -162,10 +169,10 @@ class ReviewMerchantAdmin(HistoryAdmin):
         chosen, ticker = Action(action), request.POST.get("ticker") or request.GET.get("ticker") or ""
         if request.method == "POST":
             try:
-                decided = merchant_decide(
+                decided = decide_merchant(
                     merchant_id=pk,
                     action=chosen,
-                    by=staff_of(request),
+                    by=staff_user(request),
                     ticker=ticker,
                     seen=_moment(request.POST.get("seen", "")),
                     reason=request.POST.get("reason", ""),
@@ -209,8 +216,8 @@ class ReviewMerchantAdmin(HistoryAdmin):
             chosen, action = form.filter(), Action(form.cleaned_data["action"])
             try:
                 if request.method == "POST":
-                    task = bulk_request(
-                        chosen=chosen, action=action, by=staff_of(request), until=_moment(data.get("until", ""))
+                    task = request_bulk_decision(
+                        chosen=chosen, action=action, by=staff_user(request), until=_moment(data.get("until", ""))
                     )
                     messages.success(request, f"{task.total:,} merchants are being decided.")
                     return redirect("admin:llm_center_reviewmerchant_changelist")
@@ -230,7 +237,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
         decision = get_object_or_404(MappingDecision, pk=pk)
         if request.method == "POST":
             try:
-                decision_undo(decision_id=pk, by=staff_of(request), reason=request.POST.get("reason", ""))
+                request_undo(decision_id=pk, by=staff_user(request), reason=request.POST.get("reason", ""))
             except KamioiError as error:
                 messages.error(request, str(error))
             else:
@@ -247,7 +254,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             raise PermissionDenied
 
         def figures() -> dict[str, str]:
-            merchants, count, amount = queue_totals_lately()
+            merchants, count, amount = queue_totals_cached()
             return {"merchants": f"{merchants:,}", "transactions": f"{count:,}", "amount": f"{amount:,}"}
 
         return live_figures(request, figures)
@@ -256,7 +263,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
         """Listed companies whose ticker or name begins or contains what is typed; tickers first."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return JsonResponse({"companies": companies_found(request.GET.get("q", ""))})
+        return JsonResponse({"companies": search_companies(request.GET.get("q", ""))})
 
 
 class BulkForm(forms.Form):
@@ -290,9 +297,9 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise MerchantChanged from None
+        raise MerchantChangedError from None
     if moment.tzinfo is None:
-        raise MerchantChanged
+        raise MerchantChangedError
     return moment
 
 
@@ -440,13 +447,13 @@ class MappingImportAdmin(HistoryAdmin):
         if request.method == "POST" and form.is_valid():
             upload = form.cleaned_data["file"]
             try:
-                context["preview"] = mappings_preview(upload)
+                context["preview"] = preview_mappings(upload)
             except KamioiError as error:
                 form.add_error("file", str(error))
             else:
                 upload.seek(0)
                 stored = default_storage.save(f"{PREVIEWS}/mappings", upload)
-                previews_sweep()
+                delete_expired_previews()
                 context["token"] = signing.dumps(
                     {"stored": stored, "name": upload.name, "note": form.cleaned_data["note"]}, salt=PREVIEWS
                 )
@@ -459,8 +466,8 @@ class MappingImportAdmin(HistoryAdmin):
         try:
             known = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
             with default_storage.open(known["stored"]) as file:
-                imported = mappings_upload(
-                    filename=known["name"], content=File(file), by=staff_of(request), note=known["note"]
+                imported = upload_mapping_file(
+                    filename=known["name"], content=File(file), by=staff_user(request), note=known["note"]
                 )
         except (signing.BadSignature, FileNotFoundError):
             messages.error(request, "The preview is too old. Choose the file again.")
@@ -475,7 +482,7 @@ class MappingImportAdmin(HistoryAdmin):
     def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """The rows that could not be read, as CSV."""
         imported = get_object_or_404(self.get_queryset(request), pk=pk)
-        return csv_download(request, rejects_csv(imported=imported), filename=f"mapping-rejects-{pk}.csv")
+        return csv_download(request, mapping_rejects_csv(imported=imported), filename=f"mapping-rejects-{pk}.csv")
 
 
 @admin.register(MappingImportReject)
@@ -636,7 +643,7 @@ class LlmDataAssetAdmin(ModelAdmin):
         form = AssetEventForm(request.POST or None, what=what)
         if request.method == "POST" and form.is_valid():
             try:
-                form.book(asset=asset, what=what, by=staff_of(request))
+                form.book(asset=asset, what=what, by=staff_user(request))
             except KamioiError as error:
                 form.add_error(None, str(error))
             else:
@@ -665,12 +672,12 @@ class LlmDataAssetAdmin(ModelAdmin):
         if form.is_valid():
             try:
                 if request.method == "POST":
-                    done = month_amortize(month=form.cleaned_data["month"])
+                    done = amortize_month(month=form.cleaned_data["month"])
                     self.message_user(
                         request, f"{len(done.charges)} charges, ${done.total:,} booked.", messages.SUCCESS
                     )
                     return redirect("admin:llm_center_amortizationentry_changelist")
-                context["preview"] = month_amortize(month=form.cleaned_data["month"], dry_run=True)
+                context["preview"] = amortize_month(month=form.cleaned_data["month"], dry_run=True)
             except KamioiError as error:
                 form.add_error(None, str(error))
         return TemplateResponse(request, "admin/llm_center/amortize.html", context)
@@ -716,10 +723,10 @@ class AssetEventForm(forms.Form):
         data = self.cleaned_data
         common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "by": by, "note": data["note"]}
         if what == "cost":
-            return cost_add(**common, amount=data["amount"], component=data["component"], in_books=data["in_books"])
+            return add_asset_cost(**common, amount=data["amount"], component=data["component"], in_books=data["in_books"])
         if what == "impairment":
-            return asset_impair(**common, amount=data["amount"])
-        return asset_dispose(**common, proceeds=data["amount"])
+            return impair_asset(**common, amount=data["amount"])
+        return dispose_asset(**common, proceeds=data["amount"])
 
 
 class MonthForm(forms.Form):
@@ -761,7 +768,7 @@ class AmortizationEntryAdmin(HistoryAdmin):
         form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                entry_reverse(entry_id=pk, by=staff_of(request), reason=form.cleaned_data["reason"])
+                reverse_entry(entry_id=pk, by=staff_user(request), reason=form.cleaned_data["reason"])
             except KamioiError as error:
                 form.add_error(None, str(error))
             else:
@@ -814,7 +821,7 @@ class BrandResource(resources.ModelResource):
     def before_save_instance(self, instance: CatalogueBrand, row: Any, **kwargs: Any) -> None:
         """A row that cannot be is refused with its reason; nothing of the file is stored then."""
         instance.edited = True
-        brand_check(instance)
+        check_brand(instance)
 
 
 @admin.register(CatalogueBrand)
@@ -853,7 +860,7 @@ class CatalogueBrandForm(forms.ModelForm):
         """A ticker that is listed, or a reason."""
         data = super().clean() or {}
         if not self.errors:
-            brand_check(
+            check_brand(
                 CatalogueBrand(
                     **{name: data.get(name, "") for name in ("ticker", "reason")}, aliases=data.get("aliases") or []
                 )

@@ -6,14 +6,14 @@ the review queue, which `transactions` voids too when purchases of unknown merch
 
 from typing import Final
 
-from kamioi_site.cache.namespaces import CacheFamily, generations_bump
+from kamioi_site.cache.namespaces import CacheNamespace, invalidate_caches
 from transactions.services.processing import REVIEW_QUEUE
 
 LLM: Final = "llm"
 QUEUE: Final = REVIEW_QUEUE
-QUEUE_COUNT = CacheFamily("llm:queue:count", ttl=30, generation=QUEUE)
+QUEUE_COUNT = CacheNamespace("llm:queue:count", ttl=30, generation=QUEUE)
 
 
-def mappings_changed() -> None:
+def invalidate_mappings() -> None:
     """Proposals or decisions were written: call it in their transaction."""
-    generations_bump((LLM, QUEUE))
+    invalidate_caches((LLM, QUEUE))

@@ -3,37 +3,37 @@
 from kamioi_site.errors import KamioiError
 
 
-class MerchantChanged(KamioiError):
+class MerchantChangedError(KamioiError):
     """Somebody else decided this merchant meanwhile. Look at it again."""
 
     status_code = 409
 
 
-class TickerRefused(KamioiError):
+class InvalidTickerError(KamioiError):
     """This ticker cannot be invested in."""
 
 
-class DecisionRefused(KamioiError):
+class DecisionNotAllowedError(KamioiError):
     """This decision is not possible."""
 
 
-class UndoRefused(KamioiError):
+class UndoNotAllowedError(KamioiError):
     """This decision can no longer be undone."""
 
     status_code = 409
 
 
-class AssetRefused(KamioiError):
+class AssetOperationError(KamioiError):
     """This cannot happen to the asset; nothing was booked."""
 
 
-class BulkRowRefused(KamioiError):
+class BulkRowError(KamioiError):
     """Rows of uploaded files are not edited one by one; upload a corrected file."""
 
     status_code = 403
 
 
-class MappingDecided(KamioiError):
+class MappingAlreadyDecidedError(KamioiError):
     """This mapping is decided, and its row is history: correct the merchant in the review queue."""
 
     status_code = 409

@@ -17,7 +17,7 @@ THRESHOLDS = tuple(Decimal(text) for text in ("0.50", "0.60", "0.70", "0.80", "0
 BINS = tuple(Decimal(n) / 10 for n in range(10))
 
 
-def descriptors_read(file: IO[str]) -> Iterator[str]:
+def read_descriptors(file: IO[str]) -> Iterator[str]:
     """The column `descriptor` of a CSV file, in any case.
 
     Raises:
@@ -27,7 +27,7 @@ def descriptors_read(file: IO[str]) -> Iterator[str]:
         yield row["descriptor"]
 
 
-def labels_read(file: IO[str]) -> Iterator[tuple[str, str]]:
+def read_labels(file: IO[str]) -> Iterator[tuple[str, str]]:
     """Descriptor and right ticker (empty for none) of a labelled CSV file.
 
     Raises:

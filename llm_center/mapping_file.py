@@ -51,13 +51,13 @@ class MappingPreview:
     errors: list[RowError]
 
 
-def mappings_read(file: BinaryIO) -> Iterator[MappingRow | RowError]:
+def read_mappings(file: BinaryIO) -> Iterator[MappingRow | RowError]:
     """The rows in order, counted from 2 (the header is row 1). Raises MappingFileError."""
     _, _, items = _open(file)
     return items
 
 
-def mappings_preview(file: BinaryIO, *, limit: int = 20) -> MappingPreview:
+def preview_mappings(file: BinaryIO, *, limit: int = 20) -> MappingPreview:
     """The first rows as they would be imported. Raises MappingFileError."""
     columns, encoding, items = _open(file)
     first = list(islice(items, limit))

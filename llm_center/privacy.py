@@ -1,14 +1,14 @@
 """What this room holds about people: proposals of customers, and what members of staff decided."""
 
 from llm_center.models import AmortizationEntry, AssetEvent, LlmMapping, MappingDecision, PendingDecision
-from llm_center.services.mapping_log import log_update
+from llm_center.services.mapping_log import update_log_row
 from transactions.models import User
 from transactions.services.privacy import person_table
 
 
 def _forget_proposals(user: User) -> int:
     """A proposal stays in the log; who made it and their words do not."""
-    return log_update(LlmMapping.objects.filter(user=user), user=None, ai_reasoning="")
+    return update_log_row(LlmMapping.objects.filter(user=user), user=None, ai_reasoning="")
 
 
 def declare() -> None:

@@ -92,7 +92,7 @@ def descriptor_samples(merchant_keys: Sequence[str]) -> dict[str, tuple[list[str
         return {key: (descriptors or [], customers) for key, descriptors, customers in cursor.fetchall()}
 
 
-def merchants_beginning(key: str, *, most: int = 10) -> list[Merchant]:
+def merchants_by_prefix(key: str, *, most: int = 10) -> list[Merchant]:
     """Merchants of the directory whose key begins so, in the order of the index for LIKE; the key itself comes first."""
     if not key:
         return []
@@ -112,7 +112,7 @@ class CompanyRow(TypedDict):
     exchange: str
 
 
-def companies_found(term: str) -> list[CompanyRow]:
+def search_companies(term: str) -> list[CompanyRow]:
     """Listed companies whose ticker begins with, or whose name contains, what is typed; tickers first."""
     term = term.strip()[:40]
     if not term:

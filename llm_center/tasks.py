@@ -8,14 +8,14 @@ from decimal import Decimal
 from celery import shared_task
 from django.utils import timezone
 
-from llm_center.services.amortization import month_amortize
-from llm_center.services.directory_recheck import directory_recheck
-from llm_center.services.learning import calibration_refit
-from llm_center.services.mapping_imports import mappings_import
-from llm_center.services.proposal_queue import merchants_propose
-from llm_center.services.review import Action, QueueFilter, merchants_decide, undo_run
-from llm_center.services.staff_maintenance import duplicates_remove, indexes_rebuild, queue_is_on
-from transactions.services.background_tasks import task_heartbeat, task_run
+from llm_center.services.amortization import amortize_month
+from llm_center.services.directory_recheck import recheck_merchant_directory
+from llm_center.services.learning import fit_and_store_calibration
+from llm_center.services.mapping_imports import run_mapping_import
+from llm_center.services.proposal_queue import propose_merchants
+from llm_center.services.review import Action, QueueFilter, run_bulk_decision, run_undo
+from llm_center.services.staff_maintenance import is_queue_enabled, rebuild_mapping_indexes, remove_duplicate_mappings
+from transactions.services.background_tasks import heartbeat, run_task
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,9 @@ RUN_SECONDS = 200
 @shared_task(name="process_llm_queue")
 def process_llm_queue() -> dict[str, int]:
     """Propose owners for the merchants that nobody knows, and decide what is sure enough; nothing while it is switched off."""
-    if not queue_is_on():
+    if not is_queue_enabled():
         return {"seen": 0, "proposed": 0, "decided": 0, "released": 0}
-    done = merchants_propose(deadline=time.monotonic() + RUN_SECONDS, go_on=queue_is_on)
+    done = propose_merchants(deadline=time.monotonic() + RUN_SECONDS, go_on=is_queue_enabled)
     if done.seen:
         logger.info("merchants: %d seen, %d proposed, %d decided", done.seen, done.proposed, done.decided)
     for problem in done.problems:
@@ -39,12 +39,12 @@ def process_llm_queue() -> dict[str, int]:
 @shared_task(name="run_llm_queue", time_limit=3600, soft_time_limit=3540)
 def run_llm_queue(task_id: str) -> None:
     """A run of the queue that somebody asked for, with progress."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = merchants_propose(
+        done = propose_merchants(
             deadline=time.monotonic() + RUN_SECONDS,
-            report=lambda so_far: task_heartbeat(task=task, progress=so_far.seen),
+            report=lambda so_far: heartbeat(task=task, progress=so_far.seen),
         )
         task.progress = task.total = done.seen
         task.result = {
@@ -56,17 +56,17 @@ def run_llm_queue(task_id: str) -> None:
 @shared_task(name="decide_merchants", time_limit=3600, soft_time_limit=3540)
 def decide_merchants(task_id: str) -> None:
     """Decide a part of the review queue as somebody asked."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
         asked = task.arguments
         assert task.user is not None  # noqa: S101  # somebody asked
-        decided, released, refused = merchants_decide(
+        decided, released, refused = run_bulk_decision(
             chosen=QueueFilter(asked["starts"], asked["ticker"], Decimal(asked["confidence"])),
             action=Action(asked["action"]),
             by=task.user,
             until=datetime.fromisoformat(asked["until"]),
-            report=lambda seen: task_heartbeat(task=task, progress=seen, total=task.total),
+            report=lambda seen: heartbeat(task=task, progress=seen, total=task.total),
         )
         task.progress = decided + len(refused)
         task.result = {"decided": decided, "released": released, "refused": refused}
@@ -75,11 +75,11 @@ def decide_merchants(task_id: str) -> None:
 @shared_task(name="undo_decision", time_limit=3600, soft_time_limit=3540)
 def undo_decision(task_id: str) -> None:
     """Take back what an undone decision led to."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = undo_run(
-            decision_id=task.arguments["decision_id"], report=lambda moved: task_heartbeat(task=task, progress=moved)
+        done = run_undo(
+            decision_id=task.arguments["decision_id"], report=lambda moved: heartbeat(task=task, progress=moved)
         )
         task.progress = task.total = done.moved
         task.result = {"put_back": done.moved, "taken_back": done.bought}
@@ -89,16 +89,16 @@ def undo_decision(task_id: str) -> None:
 @shared_task(name="import_mappings", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def import_mappings(task_id: str) -> None:
     """Import an uploaded file of mappings."""
-    mappings_import(task_id=task_id)
+    run_mapping_import(task_id=task_id)
 
 
 @shared_task(name="remove_duplicates", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def remove_duplicates(task_id: str) -> None:
     """Take exact duplicates of uploaded rows out of the log."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = duplicates_remove(report=lambda rows: task_heartbeat(task=task, progress=rows))
+        done = remove_duplicate_mappings(report=lambda rows: heartbeat(task=task, progress=rows))
         task.progress = task.total = done.rows
         task.result = {
             "duplicates_removed": done.removed, "total_mappings": done.rows - done.removed,
@@ -109,23 +109,23 @@ def remove_duplicates(task_id: str) -> None:
 @shared_task(name="rebuild_indexes", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def rebuild_indexes(task_id: str) -> None:
     """Rebuild what is broken, as somebody asked."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
-        task.result = indexes_rebuild(report=lambda done: task_heartbeat(task=task, progress=done))
+        task.result = rebuild_mapping_indexes(report=lambda done: heartbeat(task=task, progress=done))
 
 
 @shared_task(name="refit_calibration")
 def refit_calibration() -> dict[str, int | None]:
     """Fit the calibration of confidence on what reviewers decided."""
-    done = calibration_refit()
+    done = fit_and_store_calibration()
     return {source: fit.observations if fit else None for source, fit in done.items()}
 
 
 @shared_task(name="monthly_llm_amortization")
 def monthly_llm_amortization() -> dict[str, str | int]:
     """Book this month's charges of the LLM data assets, and what was missed before."""
-    done = month_amortize(month=timezone.now().date())
+    done = amortize_month(month=timezone.now().date())
     if done.charges:
         logger.info("amortization: %d charges, $%s", len(done.charges), done.total)
     return {"charges": len(done.charges), "amount": str(done.total)}
@@ -134,7 +134,7 @@ def monthly_llm_amortization() -> dict[str, str | int]:
 @shared_task(name="recheck_directory", time_limit=3600, soft_time_limit=3540)
 def recheck_directory() -> dict[str, int]:
     """Stop approvals that the catalogue contradicts."""
-    done = directory_recheck()
+    done = recheck_merchant_directory()
     if done.stopped:
         logger.warning("%d of %d approved merchants went to review", done.stopped, done.seen)
     return {"seen": done.seen, "stopped": done.stopped}

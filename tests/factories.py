@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from transactions.cache import customers_changed
+from transactions.cache import invalidate_customers
 from transactions.models import ApiToken, Company, Merchant, StockPrice, Transaction, User
 
 _numbers = itertools.count(1)
@@ -54,7 +54,7 @@ def make_transaction(user: User, merchant: str = "STARBUCKS", amount: str = "4.5
         "total_debit": Decimal(amount),
     } | fields
     made = Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
-    customers_changed([user.pk])
+    invalidate_customers([user.pk])
     return made
 
 

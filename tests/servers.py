@@ -19,7 +19,7 @@ import psycopg2
 import redis
 
 from kamioi_site.local import embedded_servers
-from kamioi_site.local.embedded_servers import as_user, free_port, open_the_way, plain_environment, server_owner
+from kamioi_site.local.embedded_servers import as_user, free_port, grant_traverse, plain_environment, server_owner
 from tests.workers import wait_until
 
 _FAST = {
@@ -43,7 +43,7 @@ class Server:
         directory.mkdir(mode=0o700)
         if self.owner is not None:
             os.chown(directory, self.owner.pw_uid, self.owner.pw_gid)
-        open_the_way(directory, self.owner)
+        grant_traverse(directory, self.owner)
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str) -> None:

@@ -38,7 +38,7 @@ from waffle import models as waffle
 from kamioi_site.admin.keyset import DayRangeFilter, HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
 from kamioi_site.http.downloads import csv_download
-from transactions.errors import EraseRefused, SettingError
+from transactions.errors import ErasureNotAllowedError, SettingError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
@@ -67,10 +67,10 @@ from transactions.models import (
     UserSetting,
 )
 from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
-from transactions.services.background_tasks import task_retry
-from transactions.services.ingest import statement_rejects_csv, statement_upload
-from transactions.services.privacy import erase_refusal, erase_request, export_path, export_request
-from transactions.services.settings import setting_value
+from transactions.services.background_tasks import retry_task
+from transactions.services.ingest import statement_rejects_csv, upload_statement
+from transactions.services.privacy import erasure_obstacle, export_path, request_erasure, request_export
+from transactions.services.settings import get_setting
 from transactions.statements.reader import preview
 
 STATUS_LABELS = {
@@ -81,7 +81,7 @@ STATUS_LABELS = {
 }  # fmt: skip
 
 
-def staff_of(request: HttpRequest) -> User:
+def staff_user(request: HttpRequest) -> User:
     """The member of staff who asks; the admin lets nobody else in."""
     assert isinstance(request.user, User)  # noqa: S101
     return request.user
@@ -166,7 +166,7 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
     def export_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Have the file made of everything held about a person."""
         person = self._person(request, pk)
-        task = export_request(person=person, by=staff_of(request))
+        task = request_export(person=person, by=staff_user(request))
         messages.success(request, "The file is being made. It can be downloaded from this page's task when it is done.")
         return redirect("admin:transactions_backgroundtask_change", task.pk)
 
@@ -182,11 +182,11 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
         """Say what an erasure does; do it when the e-mail was typed again."""
         person = self._person(request, pk)
         form = EraseForm(request.POST or None, person=person)
-        refusal = erase_refusal(person)
+        refusal = erasure_obstacle(person)
         if request.method == "POST" and not refusal and form.is_valid():
             try:
-                task = erase_request(person=person, by=staff_of(request), reason=form.cleaned_data["reason"])
-            except EraseRefused as error:
+                task = request_erasure(person=person, by=staff_user(request), reason=form.cleaned_data["reason"])
+            except ErasureNotAllowedError as error:
                 refusal = str(error)
             else:
                 messages.success(request, "The account is closed, and the person is being erased.")
@@ -204,7 +204,7 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
     def _person(self, request: HttpRequest, pk: int) -> User:
         """The person, for those who may change people and staff alone by administrators."""
         person = get_object_or_404(User, pk=pk)
-        user = staff_of(request)
+        user = staff_user(request)
         if not self.has_change_permission(request, person) or (person.is_staff and not user.is_superuser):
             raise PermissionDenied
         return person
@@ -508,7 +508,7 @@ class SettingForm(forms.ModelForm):
     def clean_value(self) -> str:
         """The value, checked against the setting's type and range. Settings of the LLM may be empty."""
         try:
-            return setting_value(
+            return get_setting(
                 key=self.cleaned_data.get("key") or self.instance.key,
                 kind=self.cleaned_data.get("type") or self.instance.type,
                 text=self.cleaned_data["value"],
@@ -583,7 +583,7 @@ class BackgroundTaskAdmin(StatusMixin, HistoryAdmin):
         if not request.user.has_perm("transactions.change_backgroundtask"):
             messages.error(request, "You may not send tasks again.")
             return
-        sent = sum(task_retry(task_id=pk) for pk in tasks.values_list("pk", flat=True))
+        sent = sum(retry_task(task_id=pk) for pk in tasks.values_list("pk", flat=True))
         messages.success(request, f"{sent} tasks sent again.")
 
 
@@ -657,7 +657,7 @@ class StatementImportAdmin(HistoryAdmin):
                 token = signing.dumps(
                     {"stored": stored, "user": form.cleaned_data["email"].pk, "name": upload.name}, salt=PREVIEWS
                 )
-                previews_sweep()
+                delete_expired_previews()
                 context |= {"preview": shown, "token": token, "customer": form.cleaned_data["email"], "upload": upload}
         context["form"] = form
         return TemplateResponse(request, "admin/transactions/statement_upload.html", context)
@@ -672,8 +672,8 @@ class StatementImportAdmin(HistoryAdmin):
         user = get_object_or_404(User, pk=known["user"])
         try:
             with default_storage.open(known["stored"]) as file:
-                statement = statement_upload(
-                    user=user, filename=known["name"], content=File(file), requested_by=staff_of(request)
+                statement = upload_statement(
+                    user=user, filename=known["name"], content=File(file), requested_by=staff_user(request)
                 )  # fmt: skip
         except FileNotFoundError:
             messages.error(request, "This statement was imported already, or its preview is too old.")
@@ -691,7 +691,7 @@ class StatementImportAdmin(HistoryAdmin):
         return csv_download(request, statement_rejects_csv(statement=statement), filename=f"rejects-{pk}.csv")
 
 
-def previews_sweep() -> None:
+def delete_expired_previews() -> None:
     """Delete previewed files that nobody confirmed."""
     oldest = timezone.now().timestamp() - PREVIEW_SECONDS
     for name in default_storage.listdir(PREVIEWS)[1]:
@@ -755,7 +755,7 @@ class MigrationRejectAdmin(KeysetAdmin):
     def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
         """Migrate the row as it stands in the form; what is still wrong is said, and nothing is written."""
         try:
-            reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], by=staff_of(request))
+            reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], by=staff_user(request))
         except KamioiError as error:
             request.mend_error = str(error)  # type: ignore[attr-defined]
 

@@ -7,17 +7,17 @@ says so with `customers_changed`. Nobody else's lists are touched.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from kamioi_site.cache.namespaces import CacheFamily, answer_generations, generation_bump, generations_bump
+from kamioi_site.cache.namespaces import CacheNamespace, invalidate_cache, invalidate_caches, response_generations
 
 _GENERATION: Final = "transactions:user:{user_id}"
 
-TRANSACTIONS: Final = CacheFamily("transactions:user:{user_id}:{page}", ttl=300, generation=_GENERATION)
+TRANSACTIONS: Final = CacheNamespace("transactions:user:{user_id}:{page}", ttl=300, generation=_GENERATION)
 """Pages of a customer's list, and sums over it, by what was asked for."""
 
 
-def customers_changed(user_ids: Iterable[int]) -> None:
+def invalidate_customers(user_ids: Iterable[int]) -> None:
     """These customers' transactions changed, or change with this database transaction."""
-    generations_bump(_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
+    invalidate_caches(_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
 
 
 # --- Whole answers (`kamioi_site.http.response_cache`) ------------------------------------------------------------------------
@@ -25,7 +25,7 @@ READS_GENERATION: Final = "legacy:reads"
 """Bumped whenever the flag changes that says who is answered from the legacy system's file."""
 _PERSON: Final = "person:{user_id}"
 
-answer_generations.extend(
+response_generations.extend(
     [
         _GENERATION,
         _PERSON,
@@ -40,7 +40,7 @@ def persons_changed(user_ids: Iterable[int]) -> None:
 
     Saved models say so by themselves; whoever writes to `users` or `api_tokens` in another way calls this.
     """
-    generations_bump(_PERSON.format(user_id=user_id) for user_id in set(user_ids))
+    invalidate_caches(_PERSON.format(user_id=user_id) for user_id in set(user_ids))
 
 
 def person_saved(sender: Any, instance: Any, created: bool = False, **_: Any) -> None:
@@ -62,4 +62,4 @@ def roles_changed(sender: Any, instance: Any, reverse: bool, pk_set: set[int] | 
     elif pk_set is not None:
         persons_changed(pk_set)
     else:  # everybody's, who they were is not said
-        generation_bump(answer_generations[0])
+        invalidate_cache(response_generations[0])

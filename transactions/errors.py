@@ -15,74 +15,74 @@ class StatementError(KamioiError):
     """The statement cannot be read."""
 
 
-class StatementTooLarge(StatementError):
+class StatementTooLargeError(StatementError):
     """The statement is larger than is accepted."""
 
     status_code = 413
 
 
-class StatementBusy(KamioiError):
+class StatementBusyError(KamioiError):
     """Another worker is reading this statement."""
 
     status_code = 409
     passing = True
 
 
-class TransactionRefused(KamioiError):
+class InvalidTransactionError(KamioiError):
     """The purchase cannot be stored as it is."""
 
 
-class IdempotencyConflict(KamioiError):
+class IdempotencyConflictError(KamioiError):
     """This idempotency key was used for something else."""
 
     status_code = 409
 
 
-class RequestUnderWay(KamioiError):
+class RequestInProgressError(KamioiError):
     """The first request with this idempotency key is still being answered."""
 
     status_code = 409
 
 
-class EntryRefused(KamioiError):
+class InvalidEntryError(KamioiError):
     """This journal entry cannot be booked as it is."""
 
 
-class EntryIsBooked(KamioiError):
+class EntryAlreadyBookedError(KamioiError):
     """A posted entry does not change: reverse it, and book it anew."""
 
     status_code = 409
 
 
-class PersonRefused(KamioiError):
+class UserChangeNotAllowedError(KamioiError):
     """This cannot be changed about the person."""
 
     status_code = 403
 
 
-class EmailTaken(KamioiError):
+class EmailTakenError(KamioiError):
     """Somebody is registered with this e-mail already."""
 
     status_code = 409
 
 
-class ResetTokenInvalid(KamioiError):
+class InvalidResetTokenError(KamioiError):
     """The link is not valid any more. Ask for a new one."""
 
 
-class WrongPassword(KamioiError):
+class WrongPasswordError(KamioiError):
     """The present password is wrong."""
 
 
-class TooManySettings(KamioiError):
+class TooManySettingsError(KamioiError):
     """No more settings can be kept."""
 
 
-class TooManyGoals(KamioiError):
+class TooManyGoalsError(KamioiError):
     """No more goals can be kept. Delete one first."""
 
 
-class EraseRefused(KamioiError):
+class ErasureNotAllowedError(KamioiError):
     """This person cannot be erased now."""
 
     status_code = 409

@@ -13,16 +13,16 @@ from rest_framework.response import Response
 from analytics.api import shapes
 from analytics.selectors import figures as selectors
 from analytics.selectors import operations, review_stats
-from kamioi_site.cache.namespaces import caches_clear, families
+from kamioi_site.cache.namespaces import clear_caches, namespaces
 from llm_center.api.rows import asset_row, assets_summary, mapping_row
 from llm_center.models import LlmDataAsset, LlmMapping
-from llm_center.services.review import queue_totals_lately
-from llm_center.services.staff_maintenance import queue_switch
-from transactions.api.base import caller, queued
+from llm_center.services.review import queue_totals_cached
+from llm_center.services.staff_maintenance import set_queue_enabled
+from transactions.api.base import accepted, current_user
 from transactions.api.staff import StaffView, errors
 from transactions.models import Transaction
 from transactions.rules.market_hours import market_is_open
-from transactions.services.background_tasks import task_once
+from transactions.services.background_tasks import get_or_create_task
 
 Status = Transaction.Status
 _ROWS = 20
@@ -33,7 +33,7 @@ RUNS_WORK = ("transactions.change_backgroundtask",)
 # --- Figures that several screens show --------------------------------------------------------------------------
 def analytics_data() -> dict[str, Any]:
     """The cards of the LLM Center."""
-    mappings, works = selectors.mapping_totals(), operations.machinery()
+    mappings, works = selectors.mapping_totals(), operations.system_status()
     return {
         "totalMappings": mappings.total,
         "dailyProcessed": mappings.today,
@@ -89,7 +89,7 @@ class DashboardView(StaffView):
     @extend_schema(responses={200: shapes.DashboardOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Cached fifteen minutes, void as soon as a proposal or a decision is written; ten a minute."""
-        return Response({"success": True, "data": review_stats.DASHBOARD.get(dashboard_data, user_id=caller(request).pk)})
+        return Response({"success": True, "data": review_stats.DASHBOARD.get(dashboard_data, user_id=current_user(request).pk)})
 
 
 class AnalyticsView(StaffView):
@@ -124,7 +124,7 @@ class QueueView(StaffView):
     @extend_schema(responses={200: shapes.QueueOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Counts of the review queue and of the log, and the newest open rows of the log."""
-        merchants, transactions, amount = queue_totals_lately()
+        merchants, transactions, amount = queue_totals_cached()
         log = selectors.mapping_totals()
         pending = LlmMapping.objects.select_related("user").filter(status=LlmMapping.Status.PENDING)
         rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
@@ -152,7 +152,7 @@ class TransactionStatsView(StaffView):
 
 
 def _transaction_stats() -> dict[str, Any]:
-    totals, works = selectors.transaction_totals(), operations.machinery()
+    totals, works = selectors.transaction_totals(), operations.system_status()
     ready = totals.count(Status.MAPPED, Status.AWAITING_PRICE)
     size = totals.count(Status.PENDING, Status.NEEDS_REVIEW)
     return {
@@ -192,12 +192,12 @@ class ProcessingStatsView(StaffView):
 
 
 def _processing_stats() -> dict[str, Any]:
-    totals, works = selectors.transaction_totals(), operations.machinery()
+    totals, works = selectors.transaction_totals(), operations.system_status()
     return {
         "data": {
             "pending_transactions": totals.count(Status.PENDING),
             "mapped_transactions": totals.known,
-            "review_queue": queue_totals_lately()[0],
+            "review_queue": queue_totals_cached()[0],
             "market_queue": totals.count(Status.MAPPED),
             "is_running": works.queue_on,
             "market_open": market_is_open(timezone.now()),
@@ -216,7 +216,7 @@ def _percent(part: int, whole: int) -> float | None:
 
 # --- Automation -------------------------------------------------------------------------------------------------
 def _realtime() -> dict[str, Any]:
-    totals, works = selectors.transaction_totals(), operations.machinery()
+    totals, works = selectors.transaction_totals(), operations.system_status()
     return {
         "isConnected": works.redis,
         "processingQueue": totals.count(Status.PENDING),
@@ -232,10 +232,10 @@ def _realtime() -> dict[str, Any]:
 
 
 def _batch() -> dict[str, Any]:
-    works, mappings = operations.machinery(), selectors.mapping_totals()
+    works, mappings = operations.system_status(), selectors.mapping_totals()
     return {
         "enabled": works.queue_on,
-        "queueSize": queue_totals_lately()[0],
+        "queueSize": queue_totals_cached()[0],
         "totalProcessed": mappings.total,
         "processingRate": selectors.model_calls().merchants_a_second,
         "lastBatchTime": works.queue_last_run,
@@ -424,7 +424,7 @@ class SwitchView(StaffView):
     @extend_schema(request=None, responses={200: shapes.SwitchedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Let the queue run by itself, or not. Purchases of known merchants go on in any case."""
-        task = queue_switch(on=self.on, by=caller(request))
+        task = set_queue_enabled(on=self.on, by=current_user(request))
         review_stats.STAFF.clear()
         return Response(
             {
@@ -449,8 +449,8 @@ class ProcessBacklogView(StaffView):
     @extend_schema(request=None, responses={202: shapes.BatchQueuedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """202 at once; the counts of `data` are null until the task's `result` has them."""
-        task = task_once(name="process_backlog", by=caller(request))
-        return queued(task, message="What is pending is being processed.", data=_NOTHING_YET)
+        task = get_or_create_task(name="process_backlog", by=current_user(request))
+        return accepted(task, message="What is pending is being processed.", data=_NOTHING_YET)
 
 
 class ClearCacheView(StaffView):
@@ -461,8 +461,8 @@ class ClearCacheView(StaffView):
     @extend_schema(request=None, responses={200: shapes.DoneOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """In constant time, whatever the number of keys."""
-        caches_clear()
-        names = [family.template for family in families()]
+        clear_caches()
+        names = [family.template for family in namespaces()]
         return Response(
             {
                 "success": True,
@@ -481,8 +481,8 @@ class RebuildView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Broken indexes are rebuilt without locking, the directory is analyzed; the task's `result` names both."""
-        task = task_once(name="rebuild_indexes", by=caller(request))
-        return queued(task, message="Broken indexes are rebuilt, sound ones are left alone.")
+        task = get_or_create_task(name="rebuild_indexes", by=current_user(request))
+        return accepted(task, message="Broken indexes are rebuilt, sound ones are left alone.")
 
 
 class DuplicatesView(StaffView):
@@ -493,8 +493,8 @@ class DuplicatesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.DuplicatesQueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """Takes them out of the log in the background; the task's `result` has the three counts."""
-        task = task_once(name="remove_duplicates", by=caller(request))
-        return queued(
+        task = get_or_create_task(name="remove_duplicates", by=current_user(request))
+        return accepted(
             task,
             message="Exact duplicates of uploaded rows are being removed; the oldest of each stays.",
             data={

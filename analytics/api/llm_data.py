@@ -11,15 +11,15 @@ from analytics.api import shapes
 from analytics.api.center import RUNS_WORK, SEES_WORK
 from analytics.selectors import figures as selectors
 from analytics.selectors import operations, review_stats
-from kamioi_site.cache.namespaces import caches_clear, families, family_figures
+from kamioi_site.cache.namespaces import clear_caches, namespace_stats, namespaces
 from llm_center import matcher
-from llm_center.selectors import companies_found, merchants_beginning
-from llm_center.services.review import queue_totals_lately
-from transactions.api.base import caller, checked, queued
+from llm_center.selectors import merchants_by_prefix, search_companies
+from llm_center.services.review import queue_totals_cached
+from transactions.api.base import accepted, current_user, validated
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import Transaction
 from transactions.rules.merchant_key import normalise
-from transactions.services.background_tasks import task_once
+from transactions.services.background_tasks import get_or_create_task
 
 Status = Transaction.Status
 _PASSAGES = 20
@@ -27,11 +27,11 @@ _PASSAGES = 20
 
 def system_status() -> dict[str, Any]:
     """What runs, and how large the log is."""
-    works, mappings = operations.machinery(), selectors.mapping_totals()
+    works, mappings = operations.system_status(), selectors.mapping_totals()
     return {
         "system_health": "healthy" if works.redis and works.queue_on else "stopped" if works.redis else "degraded",
         "active_processes": works.open_tasks,
-        "queue_size": queue_totals_lately()[0],
+        "queue_size": queue_totals_cached()[0],
         "uptime": operations.process_uptime(),
         "total_mappings": mappings.total,
         "approved_mappings": mappings.approved,
@@ -42,7 +42,7 @@ def system_status() -> dict[str, Any]:
 
 def event_stats() -> dict[str, Any]:
     """Purchases are the events: all of them, those of today, those that are done."""
-    totals, works = selectors.transaction_totals(), operations.machinery()
+    totals, works = selectors.transaction_totals(), operations.system_status()
     processed = totals.total - totals.count(Status.PENDING)
     failed = totals.count(Status.FAILED)
     return {
@@ -71,7 +71,7 @@ def vector_embeddings() -> dict[str, Any]:
 
 def feature_store() -> dict[str, Any]:
     """The directory is the store of patterns; nothing is kept of how customers behave."""
-    read = [family.compute_ms for family in family_figures().values() if family.compute_ms is not None]
+    read = [family.compute_ms for family in namespace_stats().values() if family.compute_ms is not None]
     return {
         "merchant_patterns": selectors.merchant_counts().total,
         "user_behavior": None,
@@ -139,7 +139,7 @@ class SearchView(StaffView):
     )
     def post(self, request: Request) -> Response:
         """What the directory, the catalogue and the list of companies know of it, at most twenty."""
-        query = checked(shapes.SearchInput(data=request.data))["query"]
+        query = validated(shapes.SearchInput(data=request.data))["query"]
         passages = list(_passages(query))[:_PASSAGES]
         return Response({"success": True, "passages": passages, "total": len(passages)})
 
@@ -147,7 +147,7 @@ class SearchView(StaffView):
 def _passages(query: str) -> Any:
     key = normalise(query)
     if key:
-        for row in merchants_beginning(key):
+        for row in merchants_by_prefix(key):
             owner = f"{row.ticker} ({row.company_name})" if row.ticker else "nobody"
             yield _passage(
                 f"merchant-{row.pk}", f"{row.display_name}: {row.get_status_display()}, {owner}. {row.reason}",
@@ -159,7 +159,7 @@ def _passages(query: str) -> Any:
                 f"catalogue-{key}", f"{query}: {found.ticker or 'nobody to invest in'}. {found.reason}",
                 float(found.confidence), "catalogue", found.category, found.confidence,
             )  # fmt: skip
-    for company in companies_found(query):
+    for company in search_companies(query):
         yield _passage(
             f"company-{company['ticker']}", f"{company['ticker']}: {company['name']}, {company['exchange']}",
             None, "companies", "", None,
@@ -201,8 +201,8 @@ class RefreshFeaturesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["llm data"])
     def post(self, request: Request) -> Response:
         """In the background; the task's `result` says what was done."""
-        task = task_once(name="rebuild_indexes", by=caller(request))
-        return queued(task, message="The catalogue is reloaded and the directory analyzed.", data={})
+        task = get_or_create_task(name="rebuild_indexes", by=current_user(request))
+        return accepted(task, message="The catalogue is reloaded and the directory analyzed.", data={})
 
 
 class RebuildCacheView(StaffView):
@@ -213,8 +213,8 @@ class RebuildCacheView(StaffView):
     @extend_schema(request=None, responses={200: shapes.DoneOutput} | errors(), tags=["llm data"])
     def post(self, request: Request) -> Response:
         """In constant time."""
-        caches_clear()
-        names = [family.template for family in families()]
+        clear_caches()
+        names = [family.template for family in namespaces()]
         message = f"{len(names)} kinds of cached figures are void; they fill as they are read."
         return Response({"success": True, "message": message, "status": "cleared", "data": {"families": names}})
 

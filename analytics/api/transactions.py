@@ -78,7 +78,7 @@ def _limit(request: Request) -> int:
     return limit
 
 
-def _chosen(request: Request) -> selectors.TransactionFilter:
+def _chosen(request: Request) -> selectors.StaffTransactionFilter:
     asked = request.query_params
     status, dashboard = asked.get("status") or "all", asked.get("dashboard") or ""
     if status != "all" and status not in Transaction.Status.values:
@@ -86,7 +86,7 @@ def _chosen(request: Request) -> selectors.TransactionFilter:
     if dashboard not in _DASHBOARDS:
         raise ValidationError({"dashboard": [f"One of {', '.join(kind for kind in _DASHBOARDS if kind)} is needed."]})
     since, until = _period(asked.get("dateFilter") or "")
-    return selectors.TransactionFilter(
+    return selectors.StaffTransactionFilter(
         statuses=() if status == "all" else (status,), account_type=_DASHBOARDS[dashboard],
         search=(asked.get("search") or "").strip(), since=since, until=until,
     )  # fmt: skip

@@ -10,17 +10,17 @@ from rest_framework.response import Response
 
 from analytics.api.serializers import StatementInput
 from analytics.models import Report
-from analytics.services.reports import period_of, report_of, report_request, statement_rows
-from kamioi_site.api.etags import ConditionalView
+from analytics.services.reports import account_statement_rows, get_report, parse_period, request_report
+from kamioi_site.api.etags import ETagView
 from kamioi_site.api.views import FileView
 from kamioi_site.http.downloads import file_download
 from transactions.api import serializers as shapes
-from transactions.api.base import IdempotentView, caller, checked, errors, queued
+from transactions.api.base import IdempotentView, accepted, current_user, errors, validated
 
 CONTENT_TYPES = {Report.Format.PDF: "application/pdf", Report.Format.CSV: "text/csv; charset=utf-8"}
 
 
-class StatementListView(ConditionalView, IdempotentView):
+class StatementListView(ETagView, IdempotentView):
     """A customer's statements."""
 
     area: str = "user"
@@ -29,8 +29,8 @@ class StatementListView(ConditionalView, IdempotentView):
     @extend_schema(responses={200: shapes.StatementListOutput} | errors(401), tags=["statements"])
     def get(self, request: Request) -> Response:
         """Newest first: what is made, as PDF and CSV; and of the other months of the last two years the transactions as CSV."""
-        rows = statement_rows(
-            caller(request),
+        rows = account_statement_rows(
+            current_user(request),
             export_url=reverse(f"api-{self.area}-export"),
             download_url=lambda pk: reverse(f"api-{self.area}-statement-download", args=[pk]),
         )
@@ -43,10 +43,10 @@ class StatementListView(ConditionalView, IdempotentView):
     )
     def post(self, request: Request) -> Response:
         """Have a month's statement made. A month that is made already, or being made, is the same task again."""
-        period = period_of(checked(StatementInput(data=request.data))["period"])
-        user = caller(request)
-        task = report_request(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
-        return queued(task)
+        period = parse_period(validated(StatementInput(data=request.data))["period"])
+        user = current_user(request)
+        task = request_report(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
+        return accepted(task)
 
 
 class StatementDownloadView(FileView):
@@ -62,7 +62,7 @@ class StatementDownloadView(FileView):
     )
     def get(self, request: Request, statement_id: int) -> StreamingHttpResponse:
         """One of the caller's own; anybody else's is 404."""
-        report = report_of(caller(request), statement_id)
+        report = get_report(current_user(request), statement_id)
         if report is None:
             raise Http404
         return report_download(request._request, report)

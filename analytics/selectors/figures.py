@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from kamioi_site.db import replica
-from llm_center.services.review import queue_totals_lately
+from llm_center.services.review import queue_totals_cached
 from transactions.models import Transaction
 from transactions.rules.money import ZERO
 
@@ -57,9 +57,9 @@ def months_before(day: date, months: int) -> date:
 
 
 @contextmanager
-def reading() -> Iterator[replica.BoundedCursor]:
+def reading() -> Iterator[replica.TimeoutCursor]:
     """A cursor for figures, bounded in time."""
-    with replica.reading(milliseconds=STATEMENT_MILLISECONDS) as cursor:
+    with replica.read_cursor(milliseconds=STATEMENT_MILLISECONDS) as cursor:
         yield cursor
 
 
@@ -227,7 +227,7 @@ _OLDEST = """
 
 def review_backlog() -> Backlog:
     """What waits for reviewers now."""
-    merchants, count, amount = queue_totals_lately()
+    merchants, count, amount = queue_totals_cached()
     oldest = rows_read(_OLDEST)
     return Backlog(merchants, count, amount, oldest[0][0] if oldest else None)
 

@@ -20,11 +20,11 @@ from kombu.exceptions import ChannelError
 from redis import RedisError
 
 from analytics.selectors.figures import last_booking, reading, rows_read
-from kamioi_site.cache.namespaces import FamilyFigures, family_figures
+from kamioi_site.cache.namespaces import NamespaceStats, namespace_stats
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.db import replica
-from kamioi_site.db.partitions import PartitionStatus, partitions_status
-from llm_center.services.staff_maintenance import queue_is_on
+from kamioi_site.db.partitions import PartitionStatus, partition_status
+from llm_center.services.staff_maintenance import is_queue_enabled
 from transactions.legacy.state import state_read
 from transactions.models import BackgroundTask
 
@@ -226,7 +226,7 @@ _BLOCKS = """
 """
 
 
-def connections_now() -> Connections:
+def current_connections() -> Connections:
     """Of the database that answers reads."""
     with reading() as cursor:
         cursor.execute(_CONNECTIONS)
@@ -236,15 +236,15 @@ def connections_now() -> Connections:
     return Connections(by_state, maximum, rate)
 
 
-def cache_families() -> list[FamilyFigures]:
+def cache_stats() -> list[NamespaceStats]:
     """What the reads of today (UTC) met, by family of cached values; the busiest first, those without a read left out."""
-    figures = [family for family in family_figures().values() if family.reads]
+    figures = [family for family in namespace_stats().values() if family.reads]
     return sorted(figures, key=lambda family: -family.reads)
 
 
 def partitions() -> list[PartitionStatus]:
     """Months made ahead, and rows that lie in a default partition (ten thousand means that many or more)."""
-    return partitions_status()
+    return partition_status()
 
 
 _REPLICAS = """
@@ -254,9 +254,9 @@ _REPLICAS = """
 """
 
 
-def replica_of_reads() -> replica.ReplicaState | None:
+def read_replica_status() -> replica.ReplicaState | None:
     """The replica that reads of analytics go to; None when none is set."""
-    return replica.replica_state() if replica.replica_is_set() else None
+    return replica.replica_state() if replica.has_replica() else None
 
 
 def replicas() -> list[StandbyState]:
@@ -267,7 +267,7 @@ def replicas() -> list[StandbyState]:
         return [StandbyState(*row) for row in cursor.fetchall()]
 
 
-def migration_stand(*, most: int = 5) -> MigrationStand | None:
+def migration_status(*, most: int = 5) -> MigrationStand | None:
     """None when nothing was ever carried over."""
     state = state_read()
     if state is None:
@@ -291,7 +291,7 @@ class Machinery:
     last_booking: datetime | None
 
 
-def machinery() -> Machinery:
+def system_status() -> Machinery:
     """What runs now."""
     try:
         redis = bool(redis_client().ping())
@@ -302,7 +302,7 @@ def machinery() -> Machinery:
         status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
     ).count()
     return Machinery(
-        redis=redis, queue_on=queue_is_on(), queue_last_run=beat.last_run_at if beat else None, open_tasks=open_tasks,
+        redis=redis, queue_on=is_queue_enabled(), queue_last_run=beat.last_run_at if beat else None, open_tasks=open_tasks,
         last_booking=last_booking(),
     )  # fmt: skip
 
@@ -319,7 +319,7 @@ def process_memory_mb() -> float:
 
 def cache_hit_rate() -> float | None:
     """Percent of today's cached reads that computed nothing; None before the first."""
-    figures = family_figures().values()
+    figures = namespace_stats().values()
     reads = sum(family.reads for family in figures)
     served = sum(family.hit + family.stale + family.shared for family in figures)
     return round(served * 100 / reads, 2) if reads else None

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.conf import settings
 
-from kamioi_site.cache.namespaces import CacheFamily
+from kamioi_site.cache.namespaces import CacheNamespace
 from llm_center import matcher
 from llm_center.cache import LLM
 from llm_center.models import CalibrationFit
@@ -16,10 +16,10 @@ from llm_center.services.proposal_queue import auto_approval_threshold
 from transactions.errors import SettingError
 from transactions.models import Setting
 
-DASHBOARD: Final = CacheFamily("llm:dashboard:{user_id}", ttl=900, generation=LLM)
-ANALYTICS: Final = CacheFamily("llm:analytics:{date}", ttl=3600, generation=LLM)
-STAFF: Final = CacheFamily("staff:figures:{name}", ttl=30)
-ACCOUNT_TYPES: Final = CacheFamily("staff:account_types", ttl=3600)
+DASHBOARD: Final = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation=LLM)
+ANALYTICS: Final = CacheNamespace("llm:analytics:{date}", ttl=3600, generation=LLM)
+STAFF: Final = CacheNamespace("staff:figures:{name}", ttl=30)
+ACCOUNT_TYPES: Final = CacheNamespace("staff:account_types", ttl=3600)
 
 
 @dataclass(frozen=True, slots=True)

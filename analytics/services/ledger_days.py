@@ -51,7 +51,7 @@ class LedgerCounted:
 
 
 @primary_reads()
-def ledger_days_count(*, deadline: float | None = None, settle: timedelta = SETTLE) -> LedgerCounted:
+def update_ledger_days(*, deadline: float | None = None, settle: timedelta = SETTLE) -> LedgerCounted:
     """Take up what was booked before the last mark, in steps, until `deadline` (of `time.monotonic`); then set a new mark.
 
     What was booked after the last mark is counted by the next round.
@@ -90,7 +90,7 @@ def _step(settle: timedelta) -> LedgerCounted:
 
 
 @primary_reads()
-def ledger_days_recount() -> None:
+def recount_ledger_days() -> None:
     """Count the whole ledger anew. Its cost follows the size of the ledger; the dashboards show it as it grows."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_MAKE)
@@ -99,4 +99,4 @@ def ledger_days_recount() -> None:
             "UPDATE ledger_marks SET counted_to = 0, drawn_to = 0, drawn_at = NULL, counted_at = NULL WHERE id = 1"
         )
         cursor.execute("DELETE FROM ledger_days")
-    ledger_days_count()
+    update_ledger_days()

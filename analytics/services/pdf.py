@@ -43,7 +43,7 @@ class Column:
     number: bool = False
 
 
-class Paper:
+class PdfDocument:
     """A PDF in the making, in US letter size. `finish` writes it."""
 
     def __init__(self, file: IO[bytes], *, title: str, subject: str, foot: str) -> None:

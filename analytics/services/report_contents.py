@@ -19,15 +19,15 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from analytics.errors import BooksDiffer
+from analytics.errors import BooksOutOfBalanceError
 from analytics.selectors import figures
-from analytics.services.ledger_days import ledger_days_count
-from analytics.services.pdf import Column, Paper
+from analytics.services.ledger_days import update_ledger_days
+from analytics.services.pdf import Column, PdfDocument
 from kamioi_site.db.replica import primary_reads
 from kamioi_site.http.downloads import csv_line
 from transactions.models import Transaction, User
 from transactions.rules.money import CENT, ZERO, rounded
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 
 PAGE: Final = 2_000
 """Rows read at once."""
@@ -37,7 +37,7 @@ SHOWN_PROBLEMS: Final = 500
 """Disagreements in the PDF of a reconciliation; its CSV has all."""
 TARGET_PER_TRANSACTION, TARGET_PER_USER = figures.COST_TARGETS
 
-Told = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Called with the number of rows written so far."""
 
 
@@ -189,7 +189,7 @@ _HOLDINGS: Final = (
 )  # fmt: skip
 
 
-def statement_write(files: Files, *, user: User, month: date, told: Told) -> int:
+def write_account_statement(files: Files, *, user: User, month: date, told: ProgressCallback) -> int:
     """A customer's month; returns the number of transactions. Raises BooksDiffer."""
     start, end = month_bounds(month)
     bounds: dict[str, Any] = {"user": user.pk, "start": start, "end": end}
@@ -203,13 +203,13 @@ def statement_write(files: Files, *, user: User, month: date, told: Told) -> int
             books.fees,
             books.bought + books.rounding,
         ):
-            raise BooksDiffer
+            raise BooksOutOfBalanceError
         cursor.execute(_HELD, bounds)
         held = [
             Held(ticker, name, shares, cost, price, None if price is None else rounded(shares * price, CENT))
             for ticker, name, shares, cost, price in cursor.fetchall()
         ]  # fmt: skip
-        paper = Paper(
+        paper = PdfDocument(
             files.pdf, title="Account statement", subject=month_name(month),
             foot=f"Kamioi account {user.account_number or user.pk} · {month_name(month)}",
         )  # fmt: skip
@@ -235,7 +235,7 @@ def statement_write(files: Files, *, user: User, month: date, told: Told) -> int
     return count
 
 
-def _statement_head(paper: Paper, user: User, month: date, totals: StatementTotals, held: Sequence[Held]) -> None:
+def _statement_head(paper: PdfDocument, user: User, month: date, totals: StatementTotals, held: Sequence[Held]) -> None:
     start, end = month_bounds(month)
     place = ", ".join(part for part in (user.city, f"{user.state} {user.zip_code}".strip()) if part)
     paper.address(
@@ -265,7 +265,7 @@ def _statement_head(paper: Paper, user: User, month: date, totals: StatementTota
     )
 
 
-def _statement_holdings(paper: Paper, held: Sequence[Held], end: datetime) -> None:
+def _statement_holdings(paper: PdfDocument, held: Sequence[Held], end: datetime) -> None:
     paper.heading(
         f"Holdings on {end - timedelta(days=1):%B} {(end - timedelta(days=1)).day}, {(end - timedelta(days=1)).year}"
     )
@@ -283,7 +283,7 @@ def _statement_holdings(paper: Paper, held: Sequence[Held], end: datetime) -> No
     )  # fmt: skip
 
 
-def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any], told: Told) -> Iterator[list[str]]:
+def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any], told: ProgressCallback) -> Iterator[list[str]]:
     """Rows for the PDF, oldest first; each is written to the CSV as it passes."""
     last, written = (bounds["start"] - timedelta(seconds=1), 0), 0
     while True:
@@ -387,7 +387,7 @@ _ENTRIES: Final = (
 
 
 @primary_reads()
-def finance_write(files: Files, *, month: date, told: Told) -> int:
+def write_finance_report(files: Files, *, month: date, told: ProgressCallback) -> int:
     """A month of the books: accounts, entries, fees, amortization, cost; returns the number of bookings. Raises BooksDiffer."""
     _ledger_count(until=timezone.now())
     first = month.replace(day=1)
@@ -407,10 +407,10 @@ def finance_write(files: Files, *, month: date, told: Told) -> int:
         charges = cursor.fetchall()
     debit, credit = sum((a.debit for a in accounts), ZERO), sum((a.credit for a in accounts), ZERO)
     if debit != credit:
-        raise BooksDiffer
+        raise BooksOutOfBalanceError
     fees, invested = sum((row[2] for row in days), ZERO), sum((row[3] for row in days), ZERO)
     bookings = sum(row[3] for row in kinds)
-    paper = Paper(
+    paper = PdfDocument(
         files.pdf, title="Finance month", subject=month_name(month), foot=f"Kamioi · finance {month_name(month)}"
     )
     paper.figures(
@@ -512,7 +512,7 @@ def _ledger_count(*, until: datetime) -> None:
     """Count the ledger up to this moment: as soon as whoever was booking then has ended, and half an hour at most."""
     deadline = time.monotonic() + COUNT_SECONDS
     while time.monotonic() < deadline:
-        ledger_days_count(deadline=deadline)
+        update_ledger_days(deadline=deadline)
         counted = figures.ledger_counted_at()
         if counted is not None and counted >= until:
             return
@@ -551,7 +551,7 @@ _PROBLEMS: Final = (
 )
 
 
-def reconciliation_write(files: Files, *, month: date, told: Told) -> int:
+def write_reconciliation_report(files: Files, *, month: date, told: ProgressCallback) -> int:
     """The whole books against holdings and transactions; returns the number of disagreements."""
     at = timezone.now()
     files.line("Kamioi reconciliation", f"{month:%Y-%m}", "checked", f"{at:%Y-%m-%d %H:%M:%S} UTC")
@@ -559,7 +559,7 @@ def reconciliation_write(files: Files, *, month: date, told: Told) -> int:
     files.line("Check", "User", "What", "Found", "Expected")
     found: Counter[str] = Counter()
     shown: list[list[str]] = []
-    for problem in ledger_verify():
+    for problem in find_ledger_problems():
         files.line(problem.problem, problem.user_id, problem.subject, problem.found, problem.expected)
         found[problem.problem] += 1
         if len(shown) < SHOWN_PROBLEMS:
@@ -572,7 +572,7 @@ def reconciliation_write(files: Files, *, month: date, told: Told) -> int:
         cursor.execute(_COMPLETED)
         completed, invested, fees = cursor.fetchone()
     total = found.total()
-    paper = Paper(
+    paper = PdfDocument(
         files.pdf,
         title="Reconciliation",
         subject=month_name(month),

@@ -26,20 +26,20 @@ from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from analytics.errors import BooksDiffer, ReportRefused
+from analytics.errors import BooksOutOfBalanceError, InvalidReportError
 from analytics.models import Report
 from analytics.services.report_contents import (
     Files,
-    Told,
-    finance_write,
+    ProgressCallback,
     month_bounds,
     month_name,
-    reconciliation_write,
-    statement_write,
+    write_account_statement,
+    write_finance_report,
+    write_reconciliation_report,
 )
 from transactions.models import BackgroundTask, Notification, Transaction, User
 from transactions.selectors.customer import MONTHS, StatementRow, statements
-from transactions.services.background_tasks import task_alive, task_retry, task_run, task_send
+from transactions.services.background_tasks import heartbeat_thread, retry_task, run_task, send_task
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class _Wanted:
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
-def report_request(
+def request_report(
     *, kind: str, period: date, user: User | None = None, requested_by: User | None, again: bool = False
 ) -> BackgroundTask:
     """The task that makes this report. Asking while it is under way, or when it is made already, answers the same task.
@@ -87,39 +87,39 @@ def report_request(
             },
         )  # fmt: skip
         if made:
-            task_send(task=task)
+            send_task(task=task)
     if task.status == BackgroundTask.Status.FAILED:
-        task_retry(task_id=task.pk)
+        retry_task(task_id=task.pk)
     elif again and task.status == BackgroundTask.Status.COMPLETED:
         BackgroundTask.objects.filter(pk=task.pk, status=BackgroundTask.Status.COMPLETED).update(
             status=BackgroundTask.Status.FAILED, error="to be made again"
         )
-        task_retry(task_id=task.pk)
+        retry_task(task_id=task.pk)
     task.refresh_from_db()
     return task
 
 
 def _check(kind: str, period: date, user: User | None) -> None:
     if kind not in Kind.values:
-        raise ReportRefused(f"There is no report {kind!r}.")
+        raise InvalidReportError(f"There is no report {kind!r}.")
     if (kind == Kind.STATEMENT) != (user is not None):
-        raise ReportRefused("A statement is one customer's; the other reports are nobody's.")
+        raise InvalidReportError("A statement is one customer's; the other reports are nobody's.")
     _, end = month_bounds(period)
     if end > timezone.now():
-        raise ReportRefused(f"{month_name(period)} is not over yet.")
+        raise InvalidReportError(f"{month_name(period)} is not over yet.")
     if user is not None and not Transaction.objects.filter(user=user, date__lt=end).order_by("date").exists():
-        raise ReportRefused(f"There is nothing to state up to {month_name(period)}.")
+        raise InvalidReportError(f"There is nothing to state up to {month_name(period)}.")
 
 
-def period_of(text: str) -> date:
+def parse_period(text: str) -> date:
     """The month of `2026-10`. Raises ReportRefused."""
     try:
         return date.fromisoformat(f"{text.strip()}-01")
     except ValueError:
-        raise ReportRefused("A month is written like 2026-10.") from None
+        raise InvalidReportError("A month is written like 2026-10.") from None
 
 
-def statements_request(*, today: date | None = None) -> list[BackgroundTask]:
+def request_account_statements(*, today: date | None = None) -> list[BackgroundTask]:
     """The tasks that make last month's statements, a set of customers each. Asking again adds only sets that are new."""
     period = ((today or timezone.now().date()) - relativedelta(months=1)).replace(day=1)
     with connection.cursor() as cursor:
@@ -139,18 +139,18 @@ def statements_request(*, today: date | None = None) -> list[BackgroundTask]:
                 },
             )
             if made:
-                task_send(task=task)
+                send_task(task=task)
         tasks.append(task)
     return tasks
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
-def report_of(user: User, report_id: int) -> Report | None:
+def get_report(user: User, report_id: int) -> Report | None:
     """The customer's own statement of this number."""
     return Report.objects.filter(user=user, pk=report_id, kind=Kind.STATEMENT).first()
 
 
-def statement_rows(user: User, *, export_url: str, download_url: Callable[[int], str]) -> list[StatementRow]:
+def account_statement_rows(user: User, *, export_url: str, download_url: Callable[[int], str]) -> list[StatementRow]:
     """A customer's statements, newest first: what is made, and of months without one the transactions as they are exported."""
     reports = Report.objects.filter(user=user, kind=Kind.STATEMENT).order_by("-period", "-format")[: 2 * MONTHS]
     made = [
@@ -173,14 +173,14 @@ def _size(count: int) -> str:
 
 
 # --- making -----------------------------------------------------------------------------------------------------------
-def report_make(*, task_id: str) -> None:
+def generate_report(*, task_id: str) -> None:
     """Make the report of this task; its outcome stands in the task."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
         asked = task.arguments
         user = User.objects.get(pk=asked["user"]) if asked.get("user") else None
-        with task_alive(task=task) as told:
+        with heartbeat_thread(task=task) as told:
             reports = _make(_Wanted(asked["kind"], date.fromisoformat(asked["period"]), user, task), told=told)
         task.progress = task.total = reports[0].rows
         task.result = {report.format: report.pk for report in reports} | {"rows": reports[0].rows}
@@ -190,21 +190,21 @@ def report_make(*, task_id: str) -> None:
         _tell(reports, to=task.user)
 
 
-def statements_make(*, task_id: str) -> None:
+def generate_account_statements(*, task_id: str) -> None:
     """Make what is missing of the statements of this task's customers. One whose books differ is left out and said."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
         period = date.fromisoformat(task.arguments["period"])
         ids = _active(period, task.arguments["first"], task.arguments["last"])
         refused: list[int] = []
         made = 0
-        with task_alive(task=task) as told, _mailing() as mail:
+        with heartbeat_thread(task=task) as told, _mailing() as mail:
             for number, pk in enumerate(ids, start=1):
                 told(number)
                 try:
                     reports = _make(_Wanted(Kind.STATEMENT, period, User.objects.get(pk=pk), task), told=lambda _: None)
-                except BooksDiffer:
+                except BooksOutOfBalanceError:
                     logger.error("statement of %s: the books of customer %d differ", period, pk)
                     refused.append(pk)
                     continue
@@ -232,7 +232,7 @@ def _active(period: date, first: int, last: int) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _make(wanted: _Wanted, *, told: Told) -> list[Report]:
+def _make(wanted: _Wanted, *, told: ProgressCallback) -> list[Report]:
     """Write both files, then put them in the place of the old ones, both at once."""
     with tempfile.TemporaryFile() as pdf, tempfile.TemporaryFile() as plain:
         with _as_text(plain) as csv:
@@ -260,15 +260,15 @@ def _as_text(file: IO[bytes]) -> Iterator[IO[str]]:
     text.detach()
 
 
-def _write(files: Files, wanted: _Wanted, told: Told) -> int:
+def _write(files: Files, wanted: _Wanted, told: ProgressCallback) -> int:
     match wanted.kind:
         case Kind.STATEMENT:
             assert wanted.user is not None  # noqa: S101  # a statement has its customer
-            return statement_write(files, user=wanted.user, month=wanted.period, told=told)
+            return write_account_statement(files, user=wanted.user, month=wanted.period, told=told)
         case Kind.FINANCE:
-            return finance_write(files, month=wanted.period, told=told)
+            return write_finance_report(files, month=wanted.period, told=told)
         case _:
-            return reconciliation_write(files, month=wanted.period, told=told)
+            return write_reconciliation_report(files, month=wanted.period, told=told)
 
 
 def _store(wanted: _Wanted, format_: str, file: IO[bytes], rows: int, stored: list[str]) -> Report:
@@ -311,7 +311,7 @@ def _mailing() -> Iterator[Any]:
             mail.close()
 
 
-def reports_erase(user: User) -> int:
+def erase_reports(user: User) -> int:
     """Delete the statements of somebody who is erased; the files go with the commit. Returns how many."""
     reports = list(Report.objects.filter(user=user))
     for report in reports:

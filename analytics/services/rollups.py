@@ -31,8 +31,8 @@ from django.db.models import F, Max
 from django.utils import timezone
 
 from analytics.models import CustomerMonth, DecisionDay, MappingDay, RollupPartition, TransactionDay
-from analytics.sql import statement
-from kamioi_site.cache.namespaces import generation_bump
+from analytics.sql import load_sql
+from kamioi_site.cache.namespaces import invalidate_cache
 from kamioi_site.db.replica import primary_reads
 from kamioi_site.errors import KamioiError
 
@@ -48,7 +48,7 @@ FLUSHED: Final = timedelta(seconds=60)
 _LOCK: Final = 7_203_006
 _BOUNDS: Final = re.compile(r"FROM \('([^' ]+)[^']*'\) TO \('([^' ]+)[^']*'\)")
 
-Report = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """(what is being done, how far, of how many)."""
 
 
@@ -90,7 +90,7 @@ class _Partition:
 
 
 @dataclass(slots=True)
-class Refreshed:
+class RollupRefreshResult:
     """What a refresh did: deltas taken up, partitions counted anew with how many figures that changed, and seconds."""
 
     deltas: int = 0
@@ -102,7 +102,7 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RollupDifference:
     """A figure that is not what the rows say."""
 
     what: str
@@ -123,7 +123,7 @@ class RollupState:
 
 
 @primary_reads()
-def rollups_refresh(*, recheck: int = 0, report: Report | None = None) -> Refreshed:
+def refresh_rollups(*, recheck: int = 0, report: ProgressCallback | None = None) -> RollupRefreshResult:
     """Bring the figures and `llm_analytics_summary` up to date.
 
     Several at once do the work of one; killed anywhere, the next one goes on.
@@ -133,7 +133,7 @@ def rollups_refresh(*, recheck: int = 0, report: Report | None = None) -> Refres
         report: told how far it is.
     """
     started = time.monotonic()
-    done = Refreshed()
+    done = RollupRefreshResult()
     tell = report or _silent
     while (taken := _take_up(done)) >= BATCH:
         tell("changes", done.deltas, done.deltas + taken)
@@ -147,13 +147,13 @@ def rollups_refresh(*, recheck: int = 0, report: Report | None = None) -> Refres
 
 
 @primary_reads()
-def rollups_rebuild(*, months: Iterable[date] | None = None, report: Report | None = None) -> Refreshed:
+def rebuild_rollups(*, months: Iterable[date] | None = None, report: ProgressCallback | None = None) -> RollupRefreshResult:
     """Count the figures of these months anew from their rows, whatever is known of them; without months, of all of them.
 
     The figures of months whose partitions were detached are only touched when they are named, and are gone then.
     """
     started = time.monotonic()
-    done = Refreshed()
+    done = RollupRefreshResult()
     tell = report or _silent
     if months is None:
         with _alone():
@@ -176,7 +176,7 @@ def rollups_rebuild(*, months: Iterable[date] | None = None, report: Report | No
     return done
 
 
-def rollups_verify(*, months: Iterable[date] | None = None, report: Report | None = None) -> Iterator[Difference]:
+def verify_rollups(*, months: Iterable[date] | None = None, report: ProgressCallback | None = None) -> Iterator[RollupDifference]:
     """Compare the figures, with what was counted and not taken up yet, with a full recount, month by month.
 
     What is being written meanwhile makes no difference: a month is compared in one snapshot.
@@ -189,13 +189,13 @@ def rollups_verify(*, months: Iterable[date] | None = None, report: Report | Non
         for position, month in enumerate(found):
             tell(f"months of {table.name}", position, len(found))
             with connection.cursor() as cursor:
-                cursor.execute(statement(f"verify_{table.kind}"), _bounds(month))
-                differences = [Difference(*row) for row in cursor.fetchall()]
+                cursor.execute(load_sql(f"verify_{table.kind}"), _bounds(month))
+                differences = [RollupDifference(*row) for row in cursor.fetchall()]
             yield from differences
         tell(f"months of {table.name}", len(found), len(found))
 
 
-def rollups_state(*, most: int = 10_000) -> RollupState:
+def rollup_state(*, most: int = 10_000) -> RollupState:
     """How far the figures are; cheap, for pages and metrics."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -216,7 +216,7 @@ def summary_refresh() -> None:
         if populated is None:
             raise RollupError("llm_analytics_summary is missing: run `manage.py migrate`.")
         cursor.execute(f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary")
-    generation_bump(GENERATION)
+    invalidate_cache(GENERATION)
 
 
 # --- what was counted -------------------------------------------------------------------------------------------
@@ -233,15 +233,15 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _take_up(done: Refreshed) -> int:
+def _take_up(done: RollupRefreshResult) -> int:
     """Take up one batch of each table's deltas. Returns the larger number."""
     with _alone():
         return max(_take(table, BATCH, done, _partitions()) for table in _TABLES)
 
 
-def _take(table: _Table, most: int, done: Refreshed, partitions: list[_Partition]) -> int:
+def _take(table: _Table, most: int, done: RollupRefreshResult, partitions: list[_Partition]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(statement(f"take_{table.kind}"), {"most": most})
+        cursor.execute(load_sql(f"take_{table.kind}"), {"most": most})
         taken, writes, months, days, customers = cursor.fetchone()
     # What came to nothing goes, so that the figures are no longer than a recount would make them.
     if days:
@@ -276,14 +276,14 @@ def _partition_of(table: _Table, month: date, partitions: list[_Partition]) -> s
 def _customers_count(months: Iterable[date]) -> None:
     if wanted := list(months):
         with connection.cursor() as cursor:
-            cursor.execute(statement("count_customers"), {"months": wanted})
+            cursor.execute(load_sql("count_customers"), {"months": wanted})
 
 
 def _decisions_count(since: date | None = None) -> None:
     with _alone(), connection.cursor() as cursor:
         last = since or DecisionDay.objects.aggregate(last=Max("day"))["last"]
         from_day = last - timedelta(days=1) if last and last > date.min else date.min
-        cursor.execute(statement("count_decisions"), {"since": max(from_day, date(1, 1, 2))})
+        cursor.execute(load_sql("count_decisions"), {"since": max(from_day, date(1, 1, 2))})
 
 
 # --- what nobody counted ----------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def _partitions() -> list[_Partition]:
     with connection.cursor() as cursor:
         # The statistics of now, not those that this transaction looked at before.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(statement("look"))
+        cursor.execute(load_sql("look"))
         rows = cursor.fetchall()
     found = []
     for table, name, relation, bounds, written in rows:
@@ -303,7 +303,7 @@ def _partitions() -> list[_Partition]:
     return found
 
 
-def _look(done: Refreshed, *, recheck: int = 0) -> None:
+def _look(done: RollupRefreshResult, *, recheck: int = 0) -> None:
     """Compare what was written to each partition with what was counted, and note which ones must be counted anew."""
     with _alone():
         # In this order: what the statistics show was committed before its delta is looked for.
@@ -352,7 +352,7 @@ def _judge(row: RollupPartition, partition: _Partition, *, fresh: int, now: date
     row.relation, row.written, row.looked_at = partition.relation, partition.written, now
 
 
-def _recount_stale(done: Refreshed, tell: Report) -> None:
+def _recount_stale(done: RollupRefreshResult, tell: ProgressCallback) -> None:
     names = list(
         RollupPartition.objects.filter(stale=True, archived=False).order_by("-name").values_list("pk", flat=True)
     )
@@ -377,11 +377,11 @@ def _recount_stale(done: Refreshed, tell: Report) -> None:
         tell("partitions counted anew", len(names), len(names))
 
 
-def _recount(table: _Table, month: date, done: Refreshed) -> int:
+def _recount(table: _Table, month: date, done: RollupRefreshResult) -> int:
     """Count a month anew. Returns the writes of the deltas that are in its rows."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '128MB'")
-        cursor.execute(statement(f"recount_{table.kind}"), _bounds(month))
+        cursor.execute(load_sql(f"recount_{table.kind}"), _bounds(month))
         counted, corrected = cursor.fetchone()
     if table.days is TransactionDay:
         _customers_count([month])

@@ -14,13 +14,13 @@ from django.views.decorators.http import require_http_methods
 from redis.exceptions import RedisError
 
 from kamioi_site.cache.namespaces import (
-    CacheFamily,
-    FamilyFigures,
-    FamilySize,
-    caches_clear,
-    families,
-    family_figures,
-    family_sizes,
+    CacheNamespace,
+    NamespaceSize,
+    NamespaceStats,
+    clear_caches,
+    namespace_sizes,
+    namespace_stats,
+    namespaces,
 )
 from kamioi_site.cache.redis import redis_client
 
@@ -31,10 +31,10 @@ ALL: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    family: CacheFamily
-    size: FamilySize | None
-    today: FamilyFigures
-    yesterday: FamilyFigures
+    family: CacheNamespace
+    size: NamespaceSize | None
+    today: NamespaceStats
+    yesterday: NamespaceStats
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -63,7 +63,7 @@ def _clear(request: HttpRequest) -> HttpResponse:
     if found is None:
         return HttpResponseBadRequest("There is no such family.")
     if chosen == ALL:
-        caches_clear()
+        clear_caches()
     else:
         found[0].clear()
     what = "Every cached value" if chosen == ALL else f"What was cached under {chosen}"
@@ -77,26 +77,26 @@ def _clear(request: HttpRequest) -> HttpResponse:
     return redirect("admin-cache")
 
 
-def _named(chosen: str) -> list[CacheFamily] | None:
+def _named(chosen: str) -> list[CacheNamespace] | None:
     """The families of this name; None when there is none."""
-    return [family for family in families() if chosen in {ALL, family.template}] or None
+    return [family for family in namespaces() if chosen in {ALL, family.template}] or None
 
 
 def _context(request: HttpRequest) -> dict[str, Any]:
     now = datetime.now(UTC)
-    today, yesterday = family_figures(day=now.date()), family_figures(day=(now - timedelta(days=1)).date())
+    today, yesterday = namespace_stats(day=now.date()), namespace_stats(day=(now - timedelta(days=1)).date())
     try:
-        sizes = family_sizes()
+        sizes = namespace_sizes()
         server = redis_client().info()
     except RedisError:
         sizes, server = {}, None
 
-    def figures(found: dict[str, FamilyFigures], family: CacheFamily) -> FamilyFigures:
-        return found.get(family.template) or FamilyFigures(family=family.template)
+    def figures(found: dict[str, NamespaceStats], family: CacheNamespace) -> NamespaceStats:
+        return found.get(family.template) or NamespaceStats(family=family.template)
 
     rows = [
         _Row(family, sizes.get(family.template), figures(today, family), figures(yesterday, family))
-        for family in families()
+        for family in namespaces()
     ]
     reads = sum(row.today.reads for row in rows)
     saved = sum(row.today.hit + row.today.stale + row.today.shared for row in rows)

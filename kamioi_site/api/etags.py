@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from kamioi_site.api.views import ApiView
 
 
-class ConditionalView(ApiView):
+class ETagView(ApiView):
     """Base of views whose GET answers 304 to an `If-None-Match` that still holds.
 
     Where a version of the data is known beforehand, `version` names it and nothing is computed for a 304; else the

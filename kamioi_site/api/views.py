@@ -142,7 +142,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 # --- The schema -------------------------------------------------------------------------------------------------
-_REFUSALS = {
+_ERROR_DESCRIPTIONS = {
     "400": "What was sent cannot be used.",
     "401": "Log in.",
     "403": "Not allowed.",
@@ -153,7 +153,7 @@ _REFUSALS = {
 }
 
 
-def refusals_documented(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+def document_error_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """A hook of drf-spectacular: the refusals that every address of a kind may answer, where a view does not name them itself."""
     if "ErrorOutput" not in result.get("components", {}).get("schemas", {}):
         return result
@@ -169,7 +169,7 @@ def refusals_documented(result: dict[str, Any], generator: Any, request: Any, pu
             codes |= {"401"} if secured else set()
             codes |= {"403"} if secured and method not in {"get", "head"} else set()  # a session without its CSRF token
             for code in sorted(codes - set(operation["responses"])):
-                operation["responses"][code] = {"content": shape, "description": _REFUSALS[code]}
+                operation["responses"][code] = {"content": shape, "description": _ERROR_DESCRIPTIONS[code]}
     return result
 
 
@@ -207,7 +207,7 @@ def rate_counters(scope: str, value: str) -> list[RateCounter]:
     return found
 
 
-class RateLimit(BaseThrottle):
+class RateLimitThrottle(BaseThrottle):
     """Counts requests with django-ratelimit against the rates of `settings.API_RATES`.
 
     Anonymous callers are counted by address (IPv6 by /64), others by user. A view may name its own scope in
@@ -262,7 +262,7 @@ class IdField(serializers.IntegerField):
         super().__init__(min_value=1, max_value=ID_MAX, **options)
 
 
-def _unstorable(value: Any) -> bool:
+def _contains_invalid_text(value: Any) -> bool:
     """Whether a text is in it that PostgreSQL cannot hold."""
     stack = [value]
     while stack:
@@ -277,7 +277,7 @@ def _unstorable(value: Any) -> bool:
     return False
 
 
-class SafeRequest(Request):
+class ValidatedRequest(Request):
     """A request whose body holds nothing that cannot be stored.
 
     A list is left to its view, which reports bad items one by one.
@@ -287,10 +287,10 @@ class SafeRequest(Request):
         try:
             data, files = super()._parse()  # type: ignore[misc]  # DRF's own, which the stubs leave out
             body = dict(data.lists()) if isinstance(data, QueryDict) else data
-            if isinstance(body, Mapping) and _unstorable(body):
+            if isinstance(body, Mapping) and _contains_invalid_text(body):
                 raise exceptions.ParseError("The body holds NUL or characters that are no text.")
             for file in files.values() if files else ():
-                if _unstorable(file.name):
+                if _contains_invalid_text(file.name):
                     raise exceptions.ParseError("The name of the file is not text.")
         except (exceptions.APIException, RecursionError) as error:
             # As DRF does: whoever asks again gets an empty body instead of a second parse of a stream that is read.
@@ -305,12 +305,12 @@ class SafeRequest(Request):
 class ApiView(APIView):
     """Base of every view of the API: limits of body and rate, input that can be stored, the documented error shape."""
 
-    throttle_classes = [RateLimit]
+    throttle_classes = [RateLimitThrottle]
     rate_scope: str | None = None
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """The request with its body checked."""
-        return SafeRequest(
+        return ValidatedRequest(
             request,
             parsers=self.get_parsers(),
             authenticators=self.get_authenticators(),
@@ -337,10 +337,10 @@ class ApiView(APIView):
             raise PayloadTooLarge(f"The request is larger than the {limit:,} bytes this address accepts.")
         super().initial(request, *args, **kwargs)
         for value in kwargs.values():
-            if (isinstance(value, int) and value > ID_MAX) or _unstorable(value):
+            if (isinstance(value, int) and value > ID_MAX) or _contains_invalid_text(value):
                 raise Http404
         for name, texts in request.query_params.lists():
-            if _unstorable([name, *texts]):
+            if _contains_invalid_text([name, *texts]):
                 raise exceptions.ValidationError({"query": ["The query holds NUL or characters that are no text."]})
 
     def perform_authentication(self, request: Request) -> None:
@@ -414,7 +414,7 @@ SCAN_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Sieve:
+class ResidualFilter:
     """A condition that no index serves: SQL over the columns of the list's table, with its parameters."""
 
     condition: str
@@ -428,7 +428,7 @@ def keyset_page(
     cursor: str | None,
     limit: int,
     scope: str,
-    sieve: Sieve | None = None,
+    sieve: ResidualFilter | None = None,
 ) -> Page[RowT]:
     """One page of `rows`, newest first by (`time_field`, id), from just after `cursor` on.
 
@@ -437,19 +437,19 @@ def keyset_page(
     `SCAN_ROWS` rows at most, so it may be short, or empty, while there are more.
     """
     if cursor:
-        at, last_id = cursor_read(cursor, scope)
+        at, last_id = decode_cursor(cursor, scope)
         # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
         rows = rows.filter(Q(**{f"{time_field}__lt": at}) | Q(pk__lt=last_id), **{f"{time_field}__lte": at})
     ordered = rows.order_by(f"-{time_field}", "-pk")
-    found = list(ordered[: limit + 1]) if sieve is None else _sieved(ordered, sieve, time_field, limit + 1)
+    found = list(ordered[: limit + 1]) if sieve is None else _filtered_scan(ordered, sieve, time_field, limit + 1)
     page = found[:limit]
     last = (getattr(page[-1], time_field), page[-1].pk) if len(found) > limit else None
     if last is None and sieve is not None:
         last = _scan_end(ordered, time_field)
-    return Page(page, cursor_write(*last, scope) if last else None)
+    return Page(page, encode_cursor(*last, scope) if last else None)
 
 
-def _sieved(rows: QuerySet[RowT, RowT], sieve: Sieve, time_field: str, most: int) -> list[RowT]:
+def _filtered_scan(rows: QuerySet[RowT, RowT], sieve: ResidualFilter, time_field: str, most: int) -> list[RowT]:
     """The first rows that pass, among the first `SCAN_ROWS`; the inner limit keeps PostgreSQL from any other plan."""
     inner, parameters = rows[:SCAN_ROWS].query.sql_with_params()
     time, pk = _columns(rows, time_field)
@@ -479,12 +479,12 @@ def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, in
     return (found[0], found[1]) if found and found[2] == SCAN_ROWS else None
 
 
-def cursor_write(at: datetime, pk: int, scope: str) -> str:
+def encode_cursor(at: datetime, pk: int, scope: str) -> str:
     """The cursor of what follows this row in the list of this scope."""
     return signing.Signer(salt=f"cursor:{scope}").sign_object([at.isoformat(), pk])
 
 
-def cursor_read(cursor: str, scope: str) -> tuple[datetime, int]:
+def decode_cursor(cursor: str, scope: str) -> tuple[datetime, int]:
     """The row that it follows. Raises ValidationError: it is of another list, or of nobody."""
     try:
         at, pk = signing.Signer(salt=f"cursor:{scope}").unsign_object(cursor)

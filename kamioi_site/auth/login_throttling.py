@@ -25,7 +25,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from unfold.forms import AuthenticationForm
 
-from kamioi_site.api.views import RateLimit
+from kamioi_site.api.views import RateLimitThrottle
 from kamioi_site.errors import error_body
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class LockoutBackend(AxesStandaloneBackend):
             super().authenticate(request, username=username, **credentials)
 
 
-def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
+def lockout_response(request: HttpRequest, *_: Any) -> HttpResponse:
     """429 for who has to wait: JSON under /api/, a page elsewhere."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     text = LOCKED_TEXT.format(minutes=-(-seconds // 60))
@@ -80,7 +80,7 @@ def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
 
 
 # --- Counting by address and by e-mail --------------------------------------------------------------------------
-class LogInCounter(RateLimit):
+class LoginAttemptCounter(RateLimitThrottle):
     """Counts log-ins by address and, for strangers, by e-mail."""
 
     fail_open = False
@@ -110,7 +110,7 @@ def _remember_address(sender: Any, request: HttpRequest | None, user: Any, **_: 
         cache.set(_known_key(client_address(request), email), 1, _KNOWN_SECONDS)
 
 
-class StaffLogInForm(AuthenticationForm):
+class StaffLoginForm(AuthenticationForm):
     """The admin's log-in, counted like the API's. When nobody can count, django-axes still does."""
 
     def clean(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class StaffLogInForm(AuthenticationForm):
         Raises:
             ValidationError: wrong, or tried too often.
         """
-        counter = LogInCounter()
+        counter = LoginAttemptCounter()
         counter.fail_open = True
         if not counter.may_try(self.request, self.cleaned_data.get("username") or ""):
             minutes = max(1, round((counter.wait() or 60) / 60))

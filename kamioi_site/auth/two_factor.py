@@ -30,28 +30,28 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from kamioi_site.cache.namespaces import CacheFamily
+from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.errors import KamioiError, error_body
 from kamioi_site.http.compression import uncompressed
 
 logger = logging.getLogger(__name__)
 
 RECOVERY_CODES: Final = 10
-_HAS_DEVICE = CacheFamily("staff:two-factor:{user_id}", ttl=300, stale=0)
+_HAS_DEVICE = CacheNamespace("staff:two-factor:{user_id}", ttl=300, stale=0)
 _NEXT: Final = "next"
 
 
-class CodeNeeded(KamioiError):
+class OtpRequiredError(KamioiError):
     """A code of your authenticator app is needed."""
 
     status_code: ClassVar[int] = 401
 
 
-class CodeWrong(CodeNeeded):
+class InvalidOtpError(OtpRequiredError):
     """The code is wrong, was used before, or was tried too often; wait a moment and use the next one."""
 
 
-class SetUpNeeded(KamioiError):
+class OtpSetupRequiredError(KamioiError):
     """Staff need a second factor here. Log in to the admin once and set it up."""
 
     status_code: ClassVar[int] = 403
@@ -72,7 +72,7 @@ def _device_changed(sender: Any, instance: Any, **_: Any) -> None:
     _HAS_DEVICE.invalidate(user_id=instance.user_id)
 
 
-def code_check(*, user: Any, code: str) -> Any:
+def verify_otp(*, user: Any, code: str) -> Any:
     """The device that this code is of. The code is used up.
 
     Raises:
@@ -84,10 +84,10 @@ def code_check(*, user: Any, code: str) -> Any:
         for device in model.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"):
             if device.verify_token(text):
                 return device
-    raise CodeWrong
+    raise InvalidOtpError
 
 
-def log_in_check(*, user: Any, code: str) -> None:
+def check_login(*, user: Any, code: str) -> None:
     """What the API asks of staff beside the password.
 
     Raises:
@@ -99,10 +99,10 @@ def log_in_check(*, user: Any, code: str) -> None:
         return
     if _look_for_device(user.pk):
         if not code:
-            raise CodeNeeded
-        code_check(user=user, code=code)
+            raise OtpRequiredError
+        verify_otp(user=user, code=code)
     elif settings.STAFF_OTP_REQUIRED:
-        raise SetUpNeeded
+        raise OtpSetupRequiredError
 
 
 def device_confirm(*, user: Any, code: str) -> tuple[Any, list[str]]:
@@ -118,14 +118,14 @@ def device_confirm(*, user: Any, code: str) -> tuple[Any, list[str]]:
             device.confirmed = True
             device.save(update_fields=["confirmed"])
             TOTPDevice.objects.filter(user=user, confirmed=False).delete()
-            codes = recovery_codes_make(user=user)
+            codes = create_recovery_codes(user=user)
             _note(user, ADDITION, "Two-factor was set up.")
     if not right:  # outside: what the wrong try cost must be kept
-        raise CodeWrong
+        raise InvalidOtpError
     return device, codes
 
 
-def recovery_codes_make(*, user: Any) -> list[str]:
+def create_recovery_codes(*, user: Any) -> list[str]:
     """New recovery codes; the old ones are void."""
     with transaction.atomic():
         StaticDevice.objects.filter(user=user).delete()
@@ -207,8 +207,8 @@ def _ask(request: HttpRequest) -> HttpResponse:
     error = ""
     if request.method == "POST":
         try:
-            _verified(request, code_check(user=request.user, code=request.POST.get("code", "")))
-        except CodeWrong as wrong:
+            _verified(request, verify_otp(user=request.user, code=request.POST.get("code", "")))
+        except InvalidOtpError as wrong:
             logger.warning("wrong second factor of user %s", request.user.pk)
             error = str(wrong)
         else:
@@ -223,7 +223,7 @@ def _set_up(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         try:
             device, codes = device_confirm(user=user, code=request.POST.get("code", ""))
-        except CodeWrong as wrong:
+        except InvalidOtpError as wrong:
             error = str(wrong)
         else:
             _verified(request, device)
@@ -240,13 +240,13 @@ def _look_after(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         action = request.POST.get("action")
         if action == "codes":
-            codes = recovery_codes_make(user=user)
+            codes = create_recovery_codes(user=user)
             _note(user, CHANGE, "New recovery codes were made.")
             return _page(request, "codes", "Your recovery codes", codes=codes)
         if action == "off" and not settings.STAFF_OTP_REQUIRED:
             try:
-                code_check(user=user, code=request.POST.get("code", ""))
-            except CodeWrong as wrong:
+                verify_otp(user=user, code=request.POST.get("code", ""))
+            except InvalidOtpError as wrong:
                 messages.error(request, str(wrong))
             else:
                 device_remove(user=user)

@@ -92,7 +92,7 @@ class _Found:
 
 
 @dataclass(slots=True, eq=False)
-class _Flight:
+class _InFlight:
     """A computation that several threads of this process wait for."""
 
     done: threading.Event = field(default_factory=threading.Event)
@@ -111,11 +111,11 @@ class _Flight:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CacheLookup:
     """What a family knew of some parts a moment ago."""
 
-    family: "CacheFamily"
-    place: "_Place"
+    family: "CacheNamespace"
+    place: "_CacheKeys"
     found: _Found | None
     generations: Generations | None
     also: str = ""
@@ -135,16 +135,16 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.flights: dict[tuple[str, Generations], _Flight] = {}
-        self.running: dict[str, _Flight] = {}
-        self.next: dict[str, _Flight] = {}
+        self.flights: dict[tuple[str, Generations], _InFlight] = {}
+        self.running: dict[str, _InFlight] = {}
+        self.next: dict[str, _InFlight] = {}
         self.unheard: set[str] = set()  # generations whose bump Redis did not hear
         self.counts: Counter[tuple[str, str]] = Counter()
         self.counted_at = time.monotonic()
 
 
 _process = _Process()
-_families: dict[str, "CacheFamily"] = {}
+_namespaces: dict[str, "CacheNamespace"] = {}
 
 
 def _after_fork() -> None:
@@ -155,11 +155,11 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-answer_generations: Final[list[str]] = ["answers"]
+response_generations: Final[list[str]] = ["answers"]
 """Templates (of `{user_id}`) of the generations that void the whole answers kept for a customer, see `kamioi_site.http.response_cache`."""
 
 
-class CacheFamily:
+class CacheNamespace:
     """Cached reads of one kind: a template of keys, a lifetime, and the generation that voids them.
 
     Args:
@@ -174,7 +174,7 @@ class CacheFamily:
         self.ttl = ttl
         self.generation = template if generation is None else generation
         self.stale = ttl if stale is None else stale
-        _families[template] = self
+        _namespaces[template] = self
 
     @property
     def own_generation(self) -> str:
@@ -201,7 +201,7 @@ class CacheFamily:
         """
         return self._look(parts).get(compute)
 
-    def look(self, *, also: str = "", **parts: object) -> "Look":
+    def look(self, *, also: str = "", **parts: object) -> "CacheLookup":
         """What is known of these parts, by one question to Redis: their version, and the value where there is one.
 
         Args:
@@ -209,21 +209,21 @@ class CacheFamily:
         """
         return self._look(parts, also)
 
-    def _look(self, parts: dict[str, object], also: str = "") -> "Look":
+    def _look(self, parts: dict[str, object], also: str = "") -> "CacheLookup":
         place = self._place(parts)
         if _process.unheard:
             _bump([])
         try:
             found, generations, other = self._read(place, generation_key(also) if also else "")
         except RedisError:
-            return Look(self, place, None, None)
-        return Look(self, place, found, generations, other)
+            return CacheLookup(self, place, None, None)
+        return CacheLookup(self, place, found, generations, other)
 
     def version(self, **parts: object) -> str | None:
         """What changes whenever the values of these parts are voided; None while Redis is away."""
         return self._look(parts).version
 
-    def _got(self, look: "Look", compute: Callable[[], T]) -> T:
+    def _got(self, look: "CacheLookup", compute: Callable[[], T]) -> T:
         place, found, generations = look.place, look.found, look.generations
         if generations is None:
             return self._alone(place.key, compute)
@@ -238,21 +238,21 @@ class CacheFamily:
             return cast("T", found.value)
         return self._compute_and_store(place, generations, compute, token)
 
-    def _place(self, parts: dict[str, object]) -> "_Place":
-        return _Place(
+    def _place(self, parts: dict[str, object]) -> "_CacheKeys":
+        return _CacheKeys(
             self.key(**parts), generation_key(_filled(self.generation, parts)), generation_key(_of_family(self))
         )
 
     def invalidate(self, **parts: object) -> None:
         """Void the value of these parts, and every other under the same generation."""
-        generation_bump(_filled(self.generation, parts))
+        invalidate_cache(_filled(self.generation, parts))
 
     def clear(self) -> None:
         """Void every value of the family."""
-        generations_bump([_of_family(self)])
+        invalidate_caches([_of_family(self)])
 
     # --- With Redis ---------------------------------------------------------------------------------------------
-    def _read(self, place: "_Place", other: str = "") -> tuple[_Found | None, Generations, str]:
+    def _read(self, place: "_CacheKeys", other: str = "") -> tuple[_Found | None, Generations, str]:
         """The value if it counts, and the current generations; one round trip when nothing is missing."""
         names = [place.group, place.family, other] if other else [place.group, place.family]
         pipe = _client().pipeline(transaction=False)
@@ -269,14 +269,14 @@ class CacheFamily:
         generations = Generations(group, family)
         return _unpacked(raw, generations), generations, rest[0] if rest else ""
 
-    def _together(self, place: "_Place", generations: Generations, compute: Callable[[], T]) -> T:
+    def _together(self, place: "_CacheKeys", generations: Generations, compute: Callable[[], T]) -> T:
         """Nothing is cached: be the one thread of this process that gets the value, or wait for it."""
         seat = (place.value, generations)
         with _process.lock:
             flight = _process.flights.get(seat)
             leads = flight is None
             if flight is None:
-                flight = _process.flights[seat] = _Flight()
+                flight = _process.flights[seat] = _InFlight()
         if not leads:
             if flight.done.wait(PATIENCE_SECONDS):
                 self._count("shared")
@@ -293,7 +293,7 @@ class CacheFamily:
             flight.done.set()
         return value
 
-    def _compute_or_wait(self, place: "_Place", generations: Generations, compute: Callable[[], T]) -> T:
+    def _compute_or_wait(self, place: "_CacheKeys", generations: Generations, compute: Callable[[], T]) -> T:
         """Compute when no other process does; else look for its result until patience ends."""
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.005
         lock, token = place.lock(generations), secrets.token_hex(8)
@@ -318,7 +318,7 @@ class CacheFamily:
             pause = min(pause * 1.5, 0.05)
         return self._compute_and_store(place, generations, compute, "")
 
-    def _compute_and_store(self, place: "_Place", generations: Generations, compute: Callable[[], T], token: str) -> T:
+    def _compute_and_store(self, place: "_CacheKeys", generations: Generations, compute: Callable[[], T], token: str) -> T:
         """Compute, store while the generations are current, and free the lock that `token` holds."""
         began, lock = time.monotonic(), place.lock(generations)
         try:
@@ -348,7 +348,7 @@ class CacheFamily:
             flight = _process.next.get(key)
             leads = flight is None
             if flight is None:
-                flight = _process.next[key] = _Flight()
+                flight = _process.next[key] = _InFlight()
         if not leads:
             return cast("T", flight.result()) if flight.done.wait(PATIENCE_SECONDS) else compute()
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -380,12 +380,12 @@ class CacheFamily:
 
 
 # --- Invalidation -----------------------------------------------------------------------------------------------
-def generation_bump(name: str) -> None:
+def invalidate_cache(name: str) -> None:
     """Void every value under the generation: now, and after the commit of the transaction that is open."""
-    generations_bump([name])
+    invalidate_caches([name])
 
 
-def generations_bump(names: Iterable[str]) -> None:
+def invalidate_caches(names: Iterable[str]) -> None:
     """Void every value under each of the generations; a thousand names are one command."""
     unique = list(dict.fromkeys(names))
     if not unique:
@@ -395,12 +395,12 @@ def generations_bump(names: Iterable[str]) -> None:
         transaction.on_commit(lambda: _bump(unique))
 
 
-def caches_clear() -> None:
+def clear_caches() -> None:
     """Void every value of every family."""
-    generations_bump([_of_family(family) for family in families()])
+    invalidate_caches([_of_family(family) for family in namespaces()])
 
 
-def bumps_unheard() -> bool:
+def has_pending_invalidations() -> bool:
     """Whether Redis has yet to hear of an invalidation of this process."""
     return bool(_process.unheard)
 
@@ -414,7 +414,7 @@ def _bump(names: Sequence[str]) -> None:
         with _process.lock:
             _process.unheard |= unheard.union(names)
             if len(_process.unheard) > _KEPT_BUMPS:  # then everything is void, which takes fewer names
-                _process.unheard = {_of_family(family) for family in _families.values()}
+                _process.unheard = {_of_family(family) for family in _namespaces.values()}
 
 
 def _remove(names: Sequence[str]) -> None:
@@ -425,7 +425,7 @@ def _remove(names: Sequence[str]) -> None:
 
 # --- What the pages and the metrics show --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyFigures:
+class NamespaceStats:
     """What a family's reads met, over all processes. `stale` ones were served while another recomputed, `shared` ones
     waited for another's result, `away` ones were computed without Redis."""
 
@@ -460,7 +460,7 @@ class FamilyFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class FamilySize:
+class NamespaceSize:
     """How many values of a family are stored and what they take; estimated when `partly`."""
 
     keys: int
@@ -468,9 +468,9 @@ class FamilySize:
     partly: bool
 
 
-def families() -> list[CacheFamily]:
+def namespaces() -> list[CacheNamespace]:
     """Every family of this process, by name."""
-    return sorted(_families.values(), key=lambda family: family.template)
+    return sorted(_namespaces.values(), key=lambda family: family.template)
 
 
 def counts_flush() -> None:
@@ -481,28 +481,28 @@ def counts_flush() -> None:
             pipe.execute()
 
 
-def family_figures(*, day: date | None = None) -> dict[str, FamilyFigures]:
+def namespace_stats(*, day: date | None = None) -> dict[str, NamespaceStats]:
     """The figures of a day (UTC, today by default) by family; empty when Redis is away."""
     counts_flush()
     try:
         raw = cast("dict[bytes, bytes]", _client().hgetall(_stats_key(day or datetime.now(UTC).date())))
     except RedisError:
         return {}
-    figures: dict[str, dict[str, int]] = {family.template: {} for family in families()}
+    figures: dict[str, dict[str, int]] = {family.template: {} for family in namespaces()}
     for name, count in raw.items():
         template, _, outcome = name.decode().rpartition("|")
         figures.setdefault(template, {})[outcome] = int(count)
-    return {template: FamilyFigures(family=template, **counts) for template, counts in figures.items()}
+    return {template: NamespaceStats(family=template, **counts) for template, counts in figures.items()}
 
 
-def family_sizes() -> dict[str, FamilySize]:
+def namespace_sizes() -> dict[str, NamespaceSize]:
     """What each family holds. Looks at `_LOOK_AT` keys of Redis at most, and at the bytes of some of each family.
 
     Raises:
         redis.RedisError: Redis is away.
     """
     client = _client()
-    shapes = [(family.template, family.shape) for family in families()]
+    shapes = [(family.template, family.shape) for family in namespaces()]
     found: dict[str, list[bytes]] = {template: [] for template, _ in shapes}
     cursor, looked = 0, 0
     while looked < _LOOK_AT:
@@ -523,7 +523,7 @@ def family_sizes() -> dict[str, FamilySize]:
             pipe.memory_usage(key, samples=0)
         weights = [weight for weight in pipe.execute() if weight]  # what expired meanwhile weighs nothing
         total = sum(weights) * len(keys) // len(weights) if weights else 0
-        sizes[template] = FamilySize(len(keys), total, bool(cursor) or len(keys) > _WEIGH)
+        sizes[template] = NamespaceSize(len(keys), total, bool(cursor) or len(keys) > _WEIGH)
     return sizes
 
 
@@ -550,7 +550,7 @@ def _counts_told(pipe: Any, *, now: bool = False) -> Iterator[None]:
 
 # --- Keys -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _CacheKeys:
     """Where a value and its generations stand in Redis."""
 
     key: str
@@ -566,7 +566,7 @@ class _Place:
         return f"{PREFIX}lock:{self.key}:{generations.group}{generations.family}"
 
 
-def _lock(place: _Place, generations: Generations) -> str | None:
+def _lock(place: _CacheKeys, generations: Generations) -> str | None:
     """A token when nobody else computes; None when somebody does, or Redis does not say."""
     token = secrets.token_hex(8)
     try:
@@ -594,7 +594,7 @@ def generation_key(name: str) -> str:
     return f"{PREFIX}generation:{name}"
 
 
-def _of_family(family: CacheFamily) -> str:
+def _of_family(family: CacheNamespace) -> str:
     return f"family:{family.template}"
 
 

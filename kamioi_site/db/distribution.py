@@ -21,7 +21,7 @@ from django.db.models import ForeignKey
 
 from kamioi_site.errors import KamioiError
 
-ROOMS = ("kamioi_site", "transactions", "llm_center", "analytics")
+APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
 
 
 class DistributionError(KamioiError):
@@ -49,7 +49,7 @@ class Step:
 
 def distribution() -> Distribution:
     """What all the rooms say, together."""
-    found = [import_module(f"{room}.distribution") for room in ROOMS if find_spec(f"{room}.distribution")]
+    found = [import_module(f"{room}.distribution") for room in APPS if find_spec(f"{room}.distribution")]
     parts: list[Distribution] = [module.DISTRIBUTION for module in found]
     return Distribution(
         reference=[table for part in parts for table in part.reference],
@@ -59,12 +59,12 @@ def distribution() -> Distribution:
     )
 
 
-def tables_of_ours() -> list[str]:
+def own_tables() -> list[str]:
     """Every table and materialized view of the database that no library made, partitions left out."""
     foreign = {
         model._meta.db_table
         for config in apps.get_app_configs()
-        if config.name not in ROOMS
+        if config.name not in APPS
         for model in config.get_models(include_auto_created=True)
     }
     with connection.cursor() as cursor:
@@ -75,7 +75,7 @@ def tables_of_ours() -> list[str]:
         return [row[0] for row in cursor.fetchall() if row[0] not in foreign]
 
 
-def distribution_plan() -> list[Step]:
+def plan_distribution() -> list[Step]:
     """The statements that are still missing, in order. Empty when everything is where it belongs."""
     wanted = distribution()
     done, functions = _done(), _functions_done()
@@ -126,7 +126,7 @@ def distribution_plan() -> list[Step]:
     return steps
 
 
-def distribution_apply(steps: Sequence[Step]) -> Iterator[Step]:
+def apply_distribution(steps: Sequence[Step]) -> Iterator[Step]:
     """Run the steps, each on its own: one that was interrupted is found missing by the next plan. Yields what is done.
 
     Raises:
@@ -137,7 +137,7 @@ def distribution_apply(steps: Sequence[Step]) -> Iterator[Step]:
             "The extension citus is not in this database. On the coordinator and every worker: "
             "shared_preload_libraries = 'citus', then CREATE EXTENSION citus; then citus_add_node for each worker."
         )
-    problems = distribution_problems()
+    problems = find_distribution_problems()
     if problems:
         raise DistributionError("It cannot be distributed as it is:\n" + "\n".join(problems))
     for step in steps:
@@ -151,11 +151,11 @@ def citus_is_there() -> bool:
     return bool(_rows("SELECT 1 FROM pg_extension WHERE extname = 'citus'"))
 
 
-def distribution_problems() -> list[str]:
+def find_distribution_problems() -> list[str]:
     """What Citus would refuse, or nobody has decided: one sentence each."""
     wanted = distribution()
     placed = [*wanted.reference, *wanted.distributed, *wanted.local]
-    ours = tables_of_ours()
+    ours = own_tables()
     problems = [
         f"{table}: nobody says whether it is a reference table, distributed or local (distribution.py of its app)"
         for table in ours

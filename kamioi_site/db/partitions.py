@@ -104,7 +104,7 @@ def _manager(models_: Iterable[type[MonthlyPartitionedModel]], first: datetime |
     )
 
 
-def partitions_plan(*, now: datetime | None = None) -> PartitionPlan:
+def plan_partitions(*, now: datetime | None = None) -> PartitionPlan:
     """What is missing for this month and the next `MONTHS_AHEAD`, and what lies in the default partitions."""
     plan = PartitionPlan()
     for model_plan in _manager(partitioned_models(), now).plan(skip_delete=True).model_plans:
@@ -121,16 +121,16 @@ def partitions_plan(*, now: datetime | None = None) -> PartitionPlan:
     return plan
 
 
-def partitions_apply(*, now: datetime | None = None) -> PartitionPlan:
+def apply_partitions(*, now: datetime | None = None) -> PartitionPlan:
     """Make what `partitions_plan` names and move stray rows into their months. Returns what was done."""
-    plan = partitions_plan(now=now)
+    plan = plan_partitions(now=now)
     for model in partitioned_models():
         table = model._meta.db_table
-        months_ensure(model, {*plan.creations.get(table, ()), *plan.strays.get(table, ())})
+        ensure_partitions(model, {*plan.creations.get(table, ()), *plan.strays.get(table, ())})
     return plan
 
 
-def months_ensure(model: type[MonthlyPartitionedModel], months: Iterable[date | datetime]) -> int:
+def ensure_partitions(model: type[MonthlyPartitionedModel], months: Iterable[date | datetime]) -> int:
     """Make the partitions of these months where they are missing; rows of theirs in the default one move over.
 
     Returns how many were made. Months that exist cost one look at the catalogue and take no lock.
@@ -177,7 +177,7 @@ def _month_create(model: type[MonthlyPartitionedModel], month: datetime) -> None
             cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {default} DEFAULT")
 
 
-def partition_detach(model: type[MonthlyPartitionedModel], month: date) -> str:
+def detach_partition(model: type[MonthlyPartitionedModel], month: date) -> str:
     """Detach one old month; its table stays and keeps its rows. Returns the table's name."""
     name = _partition_name(model, month_start(month))
     if name not in _partition_names(model._meta.db_table):
@@ -189,7 +189,7 @@ def partition_detach(model: type[MonthlyPartitionedModel], month: date) -> str:
     return name
 
 
-def partitions_status() -> list[PartitionStatus]:
+def partition_status() -> list[PartitionStatus]:
     """Each partitioned table with its partitions, stray rows and months made ahead."""
     now = month_start(datetime.now(UTC))
     statuses = []

@@ -18,7 +18,7 @@ _prepared: "weakref.WeakKeyDictionary[Any, dict[str, str]]" = weakref.WeakKeyDic
 
 
 @contextmanager
-def prepared(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
+def prepared_statement(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
     """A cursor that has run the statement; `%s` stands for each parameter, and no other percent sign is in the text."""
     with connection.cursor() as cursor:
         name = "" if connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] else _name(cursor, sql, len(parameters))

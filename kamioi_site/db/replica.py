@@ -163,26 +163,26 @@ class _Reader:
         return found.pk if found is not None and found.is_authenticated else self.user_id
 
 
-def replica_is_set() -> bool:
+def has_replica() -> bool:
     """Whether there is a replica at all."""
     return REPLICA in connections.settings
 
 
 def replica_state() -> ReplicaState:
     """What is known of the replica, for `/readyz` and metrics; asks it when the knowledge is old."""
-    if not replica_is_set():
+    if not has_replica():
         return ReplicaState(used=False, reason="REPLICA_URL is not set")
     return _watch.state()
 
 
-def replica_failed(error: BaseException) -> None:
+def mark_replica_failed(error: BaseException) -> None:
     """The engine's news: a statement got no answer from the replica."""
     _watch.failed(error)
 
 
 def read_alias() -> str:
     """The alias that reads of analytics go to now: `replica`, or `default`."""
-    if not replica_is_set() or connections[DEFAULT_DB_ALIAS].in_atomic_block:
+    if not has_replica() or connections[DEFAULT_DB_ALIAS].in_atomic_block:
         return DEFAULT_DB_ALIAS
     state = _watch.state()
     return REPLICA if state.used and not _pinned(state) else DEFAULT_DB_ALIAS
@@ -197,16 +197,16 @@ def read_connection() -> BaseDatabaseWrapper:
 
 
 @contextlib.contextmanager
-def reading(*, milliseconds: int) -> Iterator["BoundedCursor"]:
+def read_cursor(*, milliseconds: int) -> Iterator["TimeoutCursor"]:
     """A cursor for reads of analytics, each of whose statements is given up after so long.
 
     There is no transaction around them: a statement that the replica drops could not go on elsewhere within one.
     """
     with read_connection().cursor() as cursor:
-        yield BoundedCursor(cursor, milliseconds)
+        yield TimeoutCursor(cursor, milliseconds)
 
 
-class BoundedCursor:
+class TimeoutCursor:
     """A cursor whose statements carry their time-out along, so that it needs neither a session nor a transaction."""
 
     def __init__(self, cursor: Any, milliseconds: int) -> None:
@@ -236,7 +236,7 @@ def primary_reads() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reads_of(user_id: int | None) -> Iterator[None]:
+def reading_as(user_id: int | None) -> Iterator[None]:
     """Reads inside see what this user wrote before: for tasks that work for somebody."""
     token = _reader.set(_Reader(user_id=user_id))
     try:
@@ -277,7 +277,7 @@ class ReadYourWrites(MiddlewareMixin):
 
     def __init__(self, get_response: Any) -> None:
         super().__init__(get_response)
-        if not replica_is_set():
+        if not has_replica():
             raise MiddlewareNotUsed
 
     def process_request(self, request: HttpRequest) -> None:
@@ -288,13 +288,13 @@ class ReadYourWrites(MiddlewareMixin):
         """Keep the position of what this request may have written."""
         user = getattr(request, "user", None)
         if request.method not in _SAFE and user is not None and user.is_authenticated:
-            written_by(user.pk)
+            mark_written(user.pk)
         return response
 
 
-def written_by(user_id: int) -> None:
+def mark_written(user_id: int) -> None:
     """This user's changes are committed as of now: their reads have to show them."""
-    if not replica_is_set():
+    if not has_replica():
         return
     position = _primary_position()
     if position is None:

@@ -24,7 +24,7 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from kamioi_site.http.health import ASKED_BY_ADDRESS
+from kamioi_site.http.health import HEALTH_CHECK_PATHS
 
 _ARRIVED: Final = "kamioi.arrived"
 
@@ -48,13 +48,13 @@ async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., Any], *argume
     return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(work, *arguments))
 
 
-def arrived_at(request: HttpRequest) -> float:
+def request_arrival_time(request: HttpRequest) -> float:
     """When the whole request was there, before it waited for a thread, by `time.perf_counter`; now, where no server said so."""
     moment: float | None = getattr(request, "scope", {}).get(_ARRIVED)
     return time.perf_counter() if moment is None else moment
 
 
-class ThreadHandler(ASGIHandler):
+class ThreadedASGIHandler(ASGIHandler):
     """The ASGI application of Django, synchronous inside."""
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -69,7 +69,7 @@ class ThreadHandler(ASGIHandler):
             return
         scope[_ARRIVED] = time.perf_counter()
         try:
-            pool = _pool("probe" if scope["path"] in ASKED_BY_ADDRESS else "web")
+            pool = _pool("probe" if scope["path"] in HEALTH_CHECK_PATHS else "web")
             response, whole = await _in_thread(pool, self.respond, scope, body)
             if whole:
                 await self.send_response(response, send)

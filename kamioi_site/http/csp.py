@@ -57,7 +57,7 @@ class AppDirectoriesLoader(_NonceMixin, app_directories.Loader):
     """Templates of the installed packages."""
 
 
-class PolicyMiddleware(CSPMiddleware):
+class ContentSecurityPolicyMiddleware(CSPMiddleware):
     """django-csp's, which allows the admin what its scripts need."""
 
     _of_api: dict[str, str] | None = None

@@ -17,11 +17,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from kamioi_site.cache.redis import redis_client
-from kamioi_site.db.replica import replica_is_set, replica_state
+from kamioi_site.db.replica import has_replica, replica_state
 
 logger = logging.getLogger(__name__)
 
-ASKED_BY_ADDRESS: Final = {"/healthz", "/readyz", "/metrics"}
+HEALTH_CHECK_PATHS: Final = {"/healthz", "/readyz", "/metrics"}
 
 # Reading the migration files takes long, and what is applied stays applied for the life of this process.
 _migrations_seen_applied = False
@@ -43,7 +43,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """
     checks = {name: _outcome(name, check) for name, check in _CHECKS.items()}
     ready = all(outcome == "ok" for outcome in checks.values())
-    if replica_is_set():
+    if has_replica():
         checks["replica"] = _outcome("replica", _replica)
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
 
@@ -86,7 +86,7 @@ def _migrations() -> str:
 _CHECKS: dict[str, Callable[[], str]] = {"database": _database, "redis": _redis, "migrations": _migrations}
 
 
-class AnyHost:
+class HealthCheckHostMiddleware:
     """Lets what probes and Prometheus ask for through the check of ALLOWED_HOSTS; none of it builds an address."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -94,6 +94,6 @@ class AnyHost:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer as for a host of ours."""
-        if request.path in ASKED_BY_ADDRESS and settings.ALLOWED_HOSTS:
+        if request.path in HEALTH_CHECK_PATHS and settings.ALLOWED_HOSTS:
             request.META["HTTP_HOST"] = settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"
         return self._get_response(request)

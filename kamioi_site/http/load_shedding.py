@@ -14,20 +14,20 @@ from django.urls import Resolver404, resolve
 from django.utils.deprecation import MiddlewareMixin
 
 from kamioi_site.api.views import error_body
-from kamioi_site.http.asgi_handler import arrived_at
+from kamioi_site.http.asgi_handler import request_arrival_time
 from kamioi_site.observability import metrics
 
 _COME_BACK = "5"
 _TEXT = "Too much is asked for at the moment. Try again in a few seconds."
 
 
-class Overload(MiddlewareMixin):
+class LoadSheddingMiddleware(MiddlewareMixin):
     """Refuses what waited too long for a thread."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """503, or None when there is time."""
         limit = settings.WEB_WAIT_SECONDS
-        if not limit or time.perf_counter() - arrived_at(request) <= limit:
+        if not limit or time.perf_counter() - request_arrival_time(request) <= limit:
             return None
         metrics.HTTP_SHED.inc()
         with contextlib.suppress(Resolver404):  # the error budget is kept by route

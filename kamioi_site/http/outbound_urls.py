@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from kamioi_site.errors import KamioiError
 
 
-class OutboundAddressRefused(KamioiError):
+class OutboundURLError(KamioiError):
     """The address must not be called."""
 
 
-def check_outbound(url: str, *, name: str, allow_http: bool = False) -> None:
+def check_outbound_url(url: str, *, name: str, allow_http: bool = False) -> None:
     """Refuse an address that keys and customers' data should not be sent to.
 
     https, or http to this machine (elsewhere only where the operator allows it); no user name, query or fragment; no
@@ -33,11 +33,11 @@ def check_outbound(url: str, *, name: str, allow_http: bool = False) -> None:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").rstrip("."), parts.port
     except ValueError as error:
-        raise OutboundAddressRefused(f"{name} is no web address.") from error
+        raise OutboundURLError(f"{name} is no web address.") from error
     if parts.scheme not in ("http", "https") or not host or url != url.strip():
-        raise OutboundAddressRefused(f"{name} must be an http or https address.")
+        raise OutboundURLError(f"{name} must be an http or https address.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise OutboundAddressRefused(
+        raise OutboundURLError(
             f"{name} must hold no user name, query or fragment; the key is a setting of its own."
         )
     address: IPv4Address | IPv6Address | None
@@ -47,13 +47,13 @@ def check_outbound(url: str, *, name: str, allow_http: bool = False) -> None:
         address = None
         # 2852039166 and 0xA9FEA9FE are addresses to a resolver.
         if re.fullmatch(r"(0x[0-9a-f]*|\d+)", host.rsplit(".", 1)[-1], re.IGNORECASE):
-            raise OutboundAddressRefused(f"{name} must write an IP address the usual way.") from None
+            raise OutboundURLError(f"{name} must write an IP address the usual way.") from None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):
-        raise OutboundAddressRefused(f"{name} must not be a link-local or other special address.")
+        raise OutboundURLError(f"{name} must not be a link-local or other special address.")
     is_local = host == "localhost" or (address is not None and address.is_loopback)
     if parts.scheme == "http" and not (is_local or allow_http):
-        raise OutboundAddressRefused(
+        raise OutboundURLError(
             f"{name} must be https, or http to this machine ({name.split('_', maxsplit=1)[0]}_ALLOW_HTTP allows others)."
         )

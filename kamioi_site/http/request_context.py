@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
-from kamioi_site.http.asgi_handler import arrived_at
+from kamioi_site.http.asgi_handler import request_arrival_time
 from kamioi_site.observability import logs
 from kamioi_site.observability.metrics.web import route_of
 
@@ -58,7 +58,7 @@ def user_id() -> int | None:
     return None if isinstance(user, SimpleLazyObject) else getattr(user, "pk", None)
 
 
-class RequestContext:
+class RequestContextMiddleware:
     """Gives every request its id and writes one line about it: route, status, time; never its query string.
 
     Stands first, so that everything else has the id.
@@ -80,7 +80,7 @@ class RequestContext:
 def _enter(request: HttpRequest) -> tuple[list[tuple[ContextVar[Any], Token[Any]]], float]:
     given = request.headers.get(HEADER, "")
     identity = given if _SANE.fullmatch(given) else uuid.uuid4().hex
-    return [(_request_id, _request_id.set(identity)), (_request, _request.set(request))], arrived_at(request)
+    return [(_request_id, _request_id.set(identity)), (_request, _request.set(request))], request_arrival_time(request)
 
 
 def _leave(request: HttpRequest, response: HttpResponseBase, began: float) -> HttpResponseBase:
@@ -116,7 +116,7 @@ def answered_in_front(
 
 
 @signals.before_task_publish.connect(weak=False)
-def _hand_on(headers: dict[str, Any], **_: Any) -> None:
+def _inject_headers(headers: dict[str, Any], **_: Any) -> None:
     if _request_id.get():
         headers.setdefault(REQUEST_HEADER, _request_id.get())
     if (user := user_id()) is not None:
@@ -124,7 +124,7 @@ def _hand_on(headers: dict[str, Any], **_: Any) -> None:
 
 
 @signals.task_prerun.connect(weak=False)
-def _take_up(task_id: str, task: Any, **_: Any) -> None:
+def _restore_context(task_id: str, task: Any, **_: Any) -> None:
     if task.request.is_eager:  # within a request, whose ids it has
         return
     _task.set((task_id, task.name))
@@ -133,7 +133,7 @@ def _take_up(task_id: str, task: Any, **_: Any) -> None:
 
 
 @signals.task_postrun.connect(weak=False)
-def _lay_down(task: Any, **_: Any) -> None:
+def _clear_context(task: Any, **_: Any) -> None:
     if not task.request.is_eager:
         _task.set(("", ""))
         _request_id.set("")

@@ -36,7 +36,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from kamioi_site.api.views import rate_counters
-from kamioi_site.cache.namespaces import GENERATION_SECONDS, PREFIX, answer_generations, bumps_unheard, generation_key
+from kamioi_site.cache.namespaces import (
+    GENERATION_SECONDS,
+    PREFIX,
+    generation_key,
+    has_pending_invalidations,
+    response_generations,
+)
 from kamioi_site.cache.redis import async_redis_client
 from kamioi_site.http.request_context import HEADER, answered_in_front
 from kamioi_site.observability import metrics
@@ -90,7 +96,7 @@ return {under, found[1], found[2]}
 
 # --- What views say ---------------------------------------------------------------------------------------------
 @dataclass(slots=True)
-class _Ticket:
+class _CacheTicket:
     """What the view said about its answer."""
 
     user_id: int = 0
@@ -98,7 +104,7 @@ class _Ticket:
     expires_at: float = 0.0
 
 
-def answer_keep(request: HttpRequest, *, user_id: int, expires_at: datetime) -> None:
+def cache_response(request: HttpRequest, *, user_id: int, expires_at: datetime) -> None:
     """This answer may be given again to this token's owner, until the token expires or a generation changes."""
     ticket = getattr(request, "scope", {}).get(_TICKET)
     if ticket is not None and request.resolver_match is not None:
@@ -149,7 +155,7 @@ _ALONE: Final = {b"authorization", b"accept-encoding", b"if-none-match", b"x-req
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------
-class _Questions:
+class _RedisPipeline:
     """What this event loop asks Redis: questions that come while others are on their way go together with the next."""
 
     def __init__(self) -> None:
@@ -204,22 +210,22 @@ class _Questions:
             await client.aclose()
 
 
-_questions: dict[asyncio.AbstractEventLoop, _Questions] = {}
+_questions: dict[asyncio.AbstractEventLoop, _RedisPipeline] = {}
 
 
-def questions() -> _Questions:
+def questions() -> _RedisPipeline:
     """Those of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _questions.get(loop)
     if found is None:
         for closed in [other for other in _questions if other.is_closed()]:
             del _questions[closed]
-        found = _questions[loop] = _Questions()
+        found = _questions[loop] = _RedisPipeline()
     return found
 
 
 # --- In front of Django -----------------------------------------------------------------------------------------
-class Front:
+class ResponseCacheMiddleware:
     """ASGI middleware: gives kept answers, and leaves everything else to Django."""
 
     def __init__(self, application: Application) -> None:
@@ -237,7 +243,7 @@ class Front:
         began = time.perf_counter()
         user_id, route = self._known.get(asked.key, (0, ""))
         generations: bytes | None = None
-        if user_id and not bumps_unheard():
+        if user_id and not has_pending_invalidations():
             found = await _look(asked.key, user_id)
             if found is not None and len(found) == 3 and found[1] is not None:
                 await _give(scope, asked, found[1], found[2], user_id, route, began, send)
@@ -248,7 +254,7 @@ class Front:
     async def _from_django(
         self, scope: Message, receive: Receive, send: Send, asked: _Asked, generations: bytes | None
     ) -> None:
-        ticket = _Ticket()
+        ticket = _CacheTicket()
         start: Mapping[str, Any] = {}
         body: list[bytes] | None = []
 
@@ -285,7 +291,7 @@ _ID_HEADER: Final = HEADER.lower().encode()
 
 
 async def _look(key: str, user_id: int) -> list[Any] | None:
-    generations = [generation_key(template.format(user_id=user_id)) for template in answer_generations]
+    generations = [generation_key(template.format(user_id=user_id)) for template in response_generations]
     counters = rate_counters("authenticated", str(user_id))
     found: list[Any] | None = await questions().ask(
         "EVAL", _LOOK, 1 + len(generations) + len(counters), key, *generations, *(one.key for one in counters),
@@ -295,7 +301,7 @@ async def _look(key: str, user_id: int) -> list[Any] | None:
     return found
 
 
-async def _keep(key: str, ticket: _Ticket, generations: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+async def _keep(key: str, ticket: _CacheTicket, generations: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     until = min(time.time() + settings.ANSWERS_KEPT_SECONDS, ticket.expires_at)
     text = json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers])
     # One script: what is stored without its end would stay.

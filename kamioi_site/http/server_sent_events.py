@@ -45,7 +45,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from kamioi_site.cache.redis import async_redis_client, redis_client
 from kamioi_site.errors import error_body
-from kamioi_site.http.asgi_handler import ThreadHandler
+from kamioi_site.http.asgi_handler import ThreadedASGIHandler
 from kamioi_site.observability.metrics import EVENT_STREAMS
 
 logger = logging.getLogger(__name__)
@@ -361,7 +361,7 @@ def hub() -> Hub:
     return _hubs[loop]
 
 
-def streams_open() -> int:
+def open_streams() -> int:
     """How many streams this process has open, for the metrics."""
     return sum(len(found) for found in list(_hubs.values()))
 
@@ -371,7 +371,7 @@ class _OpeningRequest(ASGIRequest):
     """The request that asks the view whether, and from where on, a stream is granted."""
 
 
-class _Opener(ThreadHandler):
+class _Opener(ThreadedASGIHandler):
     """Asks the view, in the thread that calls."""
 
     request_class = _OpeningRequest

@@ -24,7 +24,7 @@ def address_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IP
     return any(peer in network for network in networks)
 
 
-class StaffNetworksMiddleware(MiddlewareMixin):
+class StaffIPAllowlistMiddleware(MiddlewareMixin):
     """403 for the admin and the API of staff from outside `STAFF_NETWORKS`, log-in page included; empty lets everybody in.
 
     The address is the server's view of the peer: behind a proxy, the server must be told whom to believe

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kamioi_site.errors import KamioiError
 from kamioi_site.local import embedded_servers, process_manager
-from kamioi_site.local.process_manager import Child, RunError, say
+from kamioi_site.local.process_manager import Child, RunError, echo
 
 HEALTHY_TIMEOUT = 120.0  # seconds
 
@@ -60,7 +60,7 @@ def run() -> int:
     port = _port()
     with process_manager.only_run() as here:
         last = process_manager.last_run(here)
-        process_manager.end_marked(last.get("token", ""))
+        process_manager.kill_by_token(last.get("token", ""))
         if process_manager.port_taken(_host(), port):
             raise RunError(f"Port {port} is taken by another program. Choose another one: make run PORT={port + 1}")
         running = {server.name for server in embedded_servers.server_status() if server.running}
@@ -75,33 +75,33 @@ def run() -> int:
         code = 0
         try:
             process_manager.on_signals(process_manager.ask_to_stop)
-            say("Starting PostgreSQL and Redis ...")
+            echo("Starting PostgreSQL and Redis ...")
             embedded_servers.ensure_servers()
             _prepare(here)
             for child in fleet:
                 process_manager.start(child)
-            say("Waiting for the web and the workers ...")
+            echo("Waiting for the web and the workers ...")
             process_manager.wait_until_healthy(
                 fleet,
                 urls=[f"http://{_local_address()}:{port}/healthz"],
                 workers=["transactions", "general"],
                 seconds=HEALTHY_TIMEOUT,
             )
-            say(f"\nKamioi runs at http://localhost:{port}/admin/   (logs: {here / 'logs'}; Ctrl-C stops it)")
+            echo(f"\nKamioi runs at http://localhost:{port}/admin/   (logs: {here / 'logs'}; Ctrl-C stops it)")
             process_manager.show_login(here)
             process_manager.watch(fleet)
         except process_manager.Stop:
-            say("\nStopping (once more: at once) ...")
+            echo("\nStopping (once more: at once) ...")
         except KamioiError as error:
             print(error, file=sys.stderr)
             code = 1
         finally:
-            process_manager.on_signals(process_manager.hurry)
+            process_manager.on_signals(process_manager.force_stop)
             # Beat first, so that nothing new comes; then the web; the workers finish what they hold.
             process_manager.stop(fleet)
-            process_manager.end_marked(token)  # whatever a signal in the middle of a start left untold
+            process_manager.kill_by_token(token)  # whatever a signal in the middle of a start left untold
             stopped = embedded_servers.stop_servers(owned)
-            say("Stopped" + (f", with {' and '.join(stopped)}." if stopped else "."))
+            echo("Stopped" + (f", with {' and '.join(stopped)}." if stopped else "."))
             (here / "run.json").unlink(missing_ok=True)
     return code
 
@@ -110,7 +110,7 @@ def stop() -> int:
     """End the run of this home, if there is one, what a killed run left behind, and the embedded servers."""
     process_manager.stop_other_run()
     stopped = embedded_servers.stop_servers()
-    say("Stopped" + (f": {' and '.join(stopped)}." if stopped else "; no server of this home was running."))
+    echo("Stopped" + (f": {' and '.join(stopped)}." if stopped else "; no server of this home was running."))
     return 0
 
 
@@ -123,7 +123,7 @@ def _metrics_directory(here: Path) -> Path:
 
 
 def _prepare(here: Path) -> None:
-    say("Migrating the database ...")
+    echo("Migrating the database ...")
     process_manager.manage("migrate", "--noinput")
     process_manager.collect_static(here)
     load_demo()
@@ -131,12 +131,12 @@ def _prepare(here: Path) -> None:
 
 def load_demo() -> None:
     """Load the demo into an empty database."""
-    say("Loading the demo ...")
+    echo("Loading the demo ...")
     try:
         process_manager.manage("load_demo")
     except RunError as error:
         # A database with customers of its own takes no demo, and that is no reason not to run.
-        say(f"No demo: {error}")
+        echo(f"No demo: {error}")
 
 
 def _port() -> int:

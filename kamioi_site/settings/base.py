@@ -57,15 +57,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "kamioi_site.http.request_context.RequestContext",
+    "kamioi_site.http.request_context.RequestContextMiddleware",
     "kamioi_site.observability.metrics.web.RequestMetrics",
-    "kamioi_site.http.health.AnyHost",
+    "kamioi_site.http.health.HealthCheckHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "kamioi_site.http.load_shedding.Overload",
+    "kamioi_site.http.load_shedding.LoadSheddingMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "kamioi_site.http.compression.CompressionMiddleware",
-    "kamioi_site.http.staff_ip_allowlist.StaffNetworksMiddleware",
+    "kamioi_site.http.staff_ip_allowlist.StaffIPAllowlistMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -75,7 +75,7 @@ MIDDLEWARE = [
     "kamioi_site.db.replica.ReadYourWrites",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "kamioi_site.http.csp.PolicyMiddleware",
+    "kamioi_site.http.csp.ContentSecurityPolicyMiddleware",
     "transactions.audit.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -256,7 +256,7 @@ AXES_USERNAME_FORM_FIELD = "username"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code", "otp"]
 AXES_USERNAME_CALLABLE = "kamioi_site.auth.login_throttling.login_name"
 AXES_CLIENT_IP_CALLABLE = "kamioi_site.auth.login_throttling.client_address"
-AXES_LOCKOUT_CALLABLE = "kamioi_site.auth.login_throttling.locked_out"
+AXES_LOCKOUT_CALLABLE = "kamioi_site.auth.login_throttling.lockout_response"
 # Staff can do nothing before they have set up a second factor.
 STAFF_OTP_REQUIRED = env_bool("STAFF_OTP_REQUIRED")
 OTP_TOTP_ISSUER = "Kamioi"
@@ -352,7 +352,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "kamioi_site.api.views.refusals_documented",
+        "kamioi_site.api.views.document_error_responses",
     ],
     "ENUM_NAME_OVERRIDES": {
         "SettingType": "transactions.models.Setting.Type",
@@ -458,7 +458,7 @@ UNFOLD = {
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
     "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
-    "LOGIN": {"form": "kamioi_site.auth.login_throttling.StaffLogInForm"},
+    "LOGIN": {"form": "kamioi_site.auth.login_throttling.StaffLoginForm"},
     "ACCOUNT": {"navigation": [{"title": "Two-factor", "link": reverse_lazy("admin-two-factor")}]},
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

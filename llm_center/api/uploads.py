@@ -18,9 +18,9 @@ from rest_framework.response import Response
 
 from llm_center.api import serializers as shapes
 from llm_center.models import MappingImport
-from llm_center.services.mapping_imports import mappings_import, mappings_upload
+from llm_center.services.mapping_imports import run_mapping_import, upload_mapping_file
 from transactions.api.authentication import QueryTokenAuthentication
-from transactions.api.base import caller
+from transactions.api.base import current_user
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import BackgroundTask
 
@@ -41,7 +41,7 @@ class _UploadView(StaffView):
     def keep(self, request: Request, *, send: bool) -> MappingImport:
         """The file of the request, kept for its import. Raises ValidationError, MappingFileError."""
         file = _file(request)
-        return mappings_upload(filename=file.name or "mappings.csv", content=file, by=caller(request), send=send)
+        return upload_mapping_file(filename=file.name or "mappings.csv", content=file, by=current_user(request), send=send)
 
 
 def _file(request: Request) -> UploadedFile:
@@ -66,7 +66,7 @@ class UploadView(_UploadView):
         small = (_file(request).size or 0) <= AT_ONCE_BYTES
         imported = self.keep(request, send=not small)
         if small:
-            done = mappings_import(task_id=imported.task_id, release_later=True)
+            done = run_mapping_import(task_id=imported.task_id, release_later=True)
             imported = done or imported
         task = BackgroundTask.objects.get(pk=imported.task_id)
         if task.status == BackgroundTask.Status.FAILED:

@@ -13,28 +13,28 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.etags import ETagView
 from kamioi_site.api.views import ApiView, keyset_page, page_limit
-from kamioi_site.cache.namespaces import CacheFamily
+from kamioi_site.cache.namespaces import CacheNamespace
 from llm_center import matcher
 from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
 from llm_center.cache import LLM
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
-from llm_center.services.amortization import asset_schedule, month_amortize, reference_of
+from llm_center.services.amortization import amortize_month, asset_schedule, reference_of
 from llm_center.services.mapping_decisions import (
     MappingOutcome,
-    mapping_approve,
-    mapping_edit,
-    mapping_reconsider,
-    mapping_reject,
-    mapping_remove,
-    mapping_submit,
-    mappings_decide,
-    pending_approve_request,
-    queue_run_request,
+    approve_mapping,
+    decide_mappings,
+    delete_mapping,
+    edit_mapping,
+    reconsider_mapping,
+    reject_mapping,
+    request_pending_approval,
+    request_queue_run,
+    submit_mapping,
 )
-from transactions.api.base import IdempotentView, caller, checked, queued
+from transactions.api.base import IdempotentView, accepted, current_user, validated
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.rules.merchant_key import normalise
 
@@ -46,14 +46,14 @@ def _mapping(mapping_id: int) -> LlmMapping:
     return found
 
 
-MAPPINGS = CacheFamily("llm:mappings:{status}:{page}", ttl=300, generation=LLM)
+MAPPINGS = CacheNamespace("llm:mappings:{status}:{page}", ttl=300, generation=LLM)
 
 
 # --- The log ----------------------------------------------------------------------------------------------------
 STATUSES = ("all", "pending", "approved", "rejected")
 
 
-class MappingListView(StaffView, ConditionalView):
+class MappingListView(StaffView, ETagView):
     """The log of proposals."""
 
     @extend_schema(
@@ -127,15 +127,15 @@ class MappingUpdateView(StaffView):
     )
     def put(self, request: Request, mapping_id: int) -> Response:
         """It goes on waiting. Rows of uploaded files are 403, decided ones (they are history) 409."""
-        data = checked(shapes.EditInput(data=request.data))
+        data = validated(shapes.EditInput(data=request.data))
         try:
-            mapping = mapping_edit(
+            mapping = edit_mapping(
                 mapping_id=mapping_id,
                 merchant_name=data["merchant_name"],
                 ticker=data["ticker"].strip().upper().replace("-", "."),
                 category=data["category"],
                 company_name=data["company_name"],
-                by=caller(request),
+                by=current_user(request),
             )
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
@@ -151,7 +151,7 @@ class MappingDeleteView(StaffView):
     def delete(self, request: Request, mapping_id: int) -> Response:
         """Rows of uploaded files are 403, decided ones (they are history) 409."""
         try:
-            mapping_remove(mapping_id=mapping_id, by=caller(request))
+            delete_mapping(mapping_id=mapping_id, by=current_user(request))
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response({"success": True, "message": "The proposal is gone."})
@@ -166,7 +166,7 @@ class ReconsiderView(StaffView):
     def post(self, request: Request, mapping_id: int) -> Response:
         """What the matcher makes of it now; nothing is approved. An open proposal of a machine takes the answer over."""
         try:
-            found = mapping_reconsider(mapping_id=mapping_id)
+            found = reconsider_mapping(mapping_id=mapping_id)
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         data = {
@@ -197,9 +197,9 @@ class ApprovePendingView(StaffView):
     )
     def post(self, request: Request) -> Response:
         """In the background, with everything that holds for one approval: the task's `result` says how many and what was refused."""
-        least = checked(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
-        task = pending_approve_request(min_confidence=least, by=caller(request))
-        return queued(
+        least = validated(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
+        task = request_pending_approval(min_confidence=least, by=current_user(request))
+        return accepted(
             task,
             message=f"Proposals that are at least {least:.0%} sure are being approved.",
             approved_count=None,
@@ -220,12 +220,12 @@ class DecideView(StaffView):
     def post(self, request: Request, mapping_id: int | None = None) -> Response:
         """Settle the mapping's merchant; what waits there is released in the background."""
         if mapping_id is None:
-            data = checked(shapes.DecideInput(data=request.data))
+            data = validated(shapes.DecideInput(data=request.data))
         else:
-            data = {"mapping_id": mapping_id} | checked(shapes.NotesInput(data=request.data))
-        decide = mapping_approve if self.approve else mapping_reject
+            data = {"mapping_id": mapping_id} | validated(shapes.NotesInput(data=request.data))
+        decide = approve_mapping if self.approve else reject_mapping
         try:
-            done = decide(mapping_id=data["mapping_id"], by=caller(request), notes=data["notes"])
+            done = decide(mapping_id=data["mapping_id"], by=current_user(request), notes=data["notes"])
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(self._answer(done))
@@ -267,8 +267,8 @@ class DecideManyView(StaffView):
     )
     def post(self, request: Request) -> Response:
         """Each by itself; what is refused is named, and the others go on."""
-        data = checked(shapes.ManyInput(data=request.data))
-        count, refused = mappings_decide(mapping_ids=data["mapping_ids"], approve=self.approve, by=caller(request))
+        data = validated(shapes.ManyInput(data=request.data))
+        count, refused = decide_mappings(mapping_ids=data["mapping_ids"], approve=self.approve, by=current_user(request))
         word = "approved" if self.approve else "rejected"
         return Response(
             {"success": True, "message": f"{count} mappings {word}.", f"{word}_count": count, "refused": refused}
@@ -287,16 +287,16 @@ class SubmitView(IdempotentView):
     )
     def post(self, request: Request) -> Response:
         """It waits for a reviewer."""
-        data = checked(shapes.SubmitInput(data=request.data))
+        data = validated(shapes.SubmitInput(data=request.data))
         confidence = Decimal(str(data["confidence"]))
-        mapping = mapping_submit(
+        mapping = submit_mapping(
             merchant_name=data["merchant_name"],
             ticker=(data["ticker"] or data["ticker_symbol"]).strip().upper().replace("-", "."),
             category=data["category"],
             company_name=data["company_name"],
             confidence=(confidence / 100 if confidence > 1 else confidence).quantize(Decimal("0.0001")),
             notes=data["notes"],
-            by=caller(request),
+            by=current_user(request),
             source=self.source,
             transaction_id=data["transaction_id"],
         )
@@ -323,7 +323,7 @@ class LookupView(ApiView):
     )
     def get(self, request: Request) -> Response:
         """By `?company=`."""
-        return self._answer(checked(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")})))
+        return self._answer(validated(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")})))
 
     @extend_schema(
         request=shapes.LookupInput,
@@ -332,7 +332,7 @@ class LookupView(ApiView):
     )
     def post(self, request: Request) -> Response:
         """By `company_name`."""
-        return self._answer(checked(shapes.LookupInput(data=request.data)))
+        return self._answer(validated(shapes.LookupInput(data=request.data)))
 
     @staticmethod
     def _answer(data: dict[str, Any]) -> Response:
@@ -355,11 +355,11 @@ class ProcessQueueView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """202 at once; the task says what came of it."""
-        return queued(queue_run_request(by=caller(request)))
+        return accepted(request_queue_run(by=current_user(request)))
 
 
 # --- Data assets ------------------------------------------------------------------------------------------------
-class AssetListView(StaffView, ConditionalView):
+class AssetListView(StaffView, ETagView):
     """The data assets in the books."""
 
     needs = ("llm_center.view_llmdataasset",)
@@ -424,9 +424,9 @@ class AmortizeView(StaffView):
     )
     def post(self, request: Request) -> Response:
         """What is due is booked once; nothing due is 400, as it always was."""
-        data = checked(shapes.AmortizeInput(data=request.data))
+        data = validated(shapes.AmortizeInput(data=request.data))
         day = data.get("entry_date") or timezone.now().date()
-        done = month_amortize(month=day)
+        done = amortize_month(month=day)
         if not done.charges:
             raise ValidationError({"entry_date": ["Nothing is due: every month up to this one is booked."]})
         return Response(

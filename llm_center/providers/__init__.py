@@ -125,17 +125,17 @@ class MatcherProvider:
     def propose_batch(self, items: Sequence[MerchantQuestion], *, deadline: float | None = None) -> BatchResult:
         """Answer every question from the catalogue; about a fifth of a millisecond each, so the deadline plays no part."""
         started = time.perf_counter()
-        answers = tuple(Answer(matcher_propose(item), corroborated=True) for item in items)
+        answers = tuple(Answer(propose_with_matcher(item), corroborated=True) for item in items)
         elapsed = int((time.perf_counter() - started) * 1000)
         return BatchResult(answers, Usage(self.name, milliseconds=elapsed))
 
 
-def matcher_propose(item: MerchantQuestion) -> Proposal:
+def propose_with_matcher(item: MerchantQuestion) -> Proposal:
     """The matcher's proposal for a question."""
     return matcher.propose(item.merchant_key, item.samples[0] if item.samples else "", item.category)
 
 
-def provider(
+def get_provider(
     name: str | None = None,
     *,
     ask_below: Decimal | None = None,
@@ -166,7 +166,7 @@ def provider(
     raise ProviderMisconfigured(f"LLM_PROVIDER is {name!r}; it must be matcher or openai.")
 
 
-def llm_call_record(
+def record_llm_call(
     *,
     provider: str,
     model: str,

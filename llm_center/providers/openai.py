@@ -36,7 +36,7 @@ import pybreaker
 from django.conf import settings
 from django.utils import timezone
 
-from kamioi_site.http.outbound_urls import OutboundAddressRefused, check_outbound
+from kamioi_site.http.outbound_urls import OutboundURLError, check_outbound_url
 from llm_center.matcher import DOUBTFUL, IN_CONTEXT, MAX_ALTERNATIVES, NOTHING, Alternative, Proposal
 from llm_center.providers import (
     MAX_BATCH,
@@ -45,9 +45,9 @@ from llm_center.providers import (
     MerchantQuestion,
     ProviderMisconfigured,
     Usage,
-    llm_call_record,
     llm_spent_this_month,
-    matcher_propose,
+    propose_with_matcher,
+    record_llm_call,
 )
 from transactions.models import Company
 
@@ -165,18 +165,18 @@ def check_base_url(url: str, *, allow_http: bool = False) -> None:
     """Refuse an address that the key and the customers' merchants should not be sent to.
 
     Raises:
-        ProviderMisconfigured: see :func:`kamioi_site.http.outbound_urls.check_outbound`.
+        ProviderMisconfigured: see :func:`kamioi_site.http.outbound_urls.check_outbound_url`.
     """
     try:
-        check_outbound(url, name="LLM_BASE_URL", allow_http=allow_http)
-    except OutboundAddressRefused as error:
+        check_outbound_url(url, name="LLM_BASE_URL", allow_http=allow_http)
+    except OutboundURLError as error:
         raise ProviderMisconfigured(str(error)) from error
 
 
 def openai_provider(
     *, ask_below: Decimal | None = None, batch_size: int | None = None, monthly_budget: Decimal | None = None
 ) -> "OpenAIProvider":
-    """The provider of the settings; what is given goes before them. See :func:`llm_center.providers.provider`."""
+    """The provider of the settings; what is given goes before them. See :func:`llm_center.providers.get_provider`."""
     budget = settings.LLM_MONTHLY_BUDGET if monthly_budget is None else monthly_budget
     config = OpenAIConfig(
         base_url=settings.LLM_BASE_URL,
@@ -301,7 +301,7 @@ class OpenAIProvider:
         """
         started = time.monotonic()
         latest = started + BATCH_SECONDS
-        own = [matcher_propose(item) for item in items]
+        own = [propose_with_matcher(item) for item in items]
         open_questions: dict[str, MerchantQuestion] = {}
         for item, proposal in zip(items, own, strict=True):
             if proposal.listed is None or proposal.confidence < self.config.ask_below:
@@ -377,7 +377,7 @@ class OpenAIProvider:
             if call.error:
                 logger.warning("asking the model about %d merchants failed: %s", len(call.questions), call.error)
             if call.requests:
-                llm_call_record(
+                record_llm_call(
                     provider=self.name,
                     model=self.config.model,
                     started_at=call.started_at,

@@ -21,8 +21,8 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from kamioi_site.db.partitions import months_ensure
-from llm_center.errors import AssetRefused
+from kamioi_site.db.partitions import ensure_partitions
+from llm_center.errors import AssetOperationError
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
 from transactions.errors import SettingError
 from transactions.models import Account, LedgerTransfer, Setting, User
@@ -180,14 +180,14 @@ SELECT transfer_id, 0, %(date)s, 'amortization', %(debit)s, %(credit)s, amount, 
 """
 
 
-def month_amortize(*, month: date, dry_run: bool = False, assets: Sequence[int] | None = None) -> Amortized:
+def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] | None = None) -> Amortized:
     """Book what is due up to and including `month`, missed months too. Twice, or by two workers, it books once.
 
     Raises SettingError, and AssetRefused for a month that has not begun.
     """
     last = month_of(month)
     if last > month_of(timezone.now().date()):
-        raise AssetRefused(f"{last:%Y-%m} has not begun: its charge is not due.")
+        raise AssetOperationError(f"{last:%Y-%m} has not begun: its charge is not due.")
     done, credit = Amortized(), credit_account()
     with transaction.atomic():
         rows = LlmDataAsset.objects.select_for_update(of=("self",)).order_by("pk")
@@ -220,7 +220,7 @@ def _why_nothing(asset: LlmDataAsset, last: date) -> str:
 
 def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
     at = datetime(charge.period.year, charge.period.month, 1, tzinfo=UTC)
-    months_ensure(LedgerTransfer, [at])
+    ensure_partitions(LedgerTransfer, [at])
     with connection.cursor() as cursor:
         cursor.execute(
             _BOOK,
@@ -232,7 +232,7 @@ def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
         return bool(cursor.rowcount)
 
 
-def entry_reverse(*, entry_id: int, by: User, reason: str) -> AmortizationEntry:
+def reverse_entry(*, entry_id: int, by: User, reason: str) -> AmortizationEntry:
     """Take a charge back by a contra entry. Only the newest of an asset: what came after it was planned upon it.
 
     Raises AssetRefused.
@@ -241,11 +241,11 @@ def entry_reverse(*, entry_id: int, by: User, reason: str) -> AmortizationEntry:
         entry = AmortizationEntry.objects.select_for_update().select_related("asset").get(pk=entry_id)
         LlmDataAsset.objects.select_for_update().get(pk=entry.asset_id)
         if entry.reversed_at is not None:
-            raise AssetRefused("This charge is reversed already.")
+            raise AssetOperationError("This charge is reversed already.")
         if AmortizationEntry.objects.filter(
             asset_id=entry.asset_id, reversed_at=None, period__gt=entry.period
         ).exists():
-            raise AssetRefused("Later months of this asset are booked: reverse those first.")
+            raise AssetOperationError("Later months of this asset are booked: reverse those first.")
         _transfer(
             "amort_reversal", entry.period, entry.credit_account, Account.AMORTIZATION_EXPENSE.value, entry.amount,
             f"{reference_of(entry.period)} reversed: {reason}"[:100],
@@ -255,14 +255,14 @@ def entry_reverse(*, entry_id: int, by: User, reason: str) -> AmortizationEntry:
     return entry
 
 
-def cost_add(
+def add_asset_cost(
     *, asset_id: int, component: str, amount: Decimal, dated_on: date, by: User, in_books: bool = False, note: str = ""
 ) -> AssetEvent:
     """Add a cost to an asset, and book it (15200 / 10100) unless it stands in the books already. Raises AssetRefused."""
     with transaction.atomic():
         asset = _open_asset(asset_id, dated_on)
         if amount <= 0:
-            raise AssetRefused("A cost is more than nothing.")
+            raise AssetOperationError("A cost is more than nothing.")
         asset.cost_basis += amount
         asset.save(update_fields=["cost_basis", "updated_at"])
         if not in_books:
@@ -273,13 +273,13 @@ def cost_add(
         )  # fmt: skip
 
 
-def asset_impair(*, asset_id: int, amount: Decimal, dated_on: date, by: User, note: str = "") -> AssetEvent:
+def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, by: User, note: str = "") -> AssetEvent:
     """Write an asset down at once; what is left is spread over the rest of its life. Raises AssetRefused."""
     with transaction.atomic():
         asset = _open_asset(asset_id, dated_on)
         value = carrying_value(asset)
         if not 0 < amount <= value:
-            raise AssetRefused(
+            raise AssetOperationError(
                 f"The asset stands at ${value:,}: an impairment is more than nothing and no more than that."
             )
         _transfer(
@@ -295,7 +295,7 @@ def asset_impair(*, asset_id: int, amount: Decimal, dated_on: date, by: User, no
         )
 
 
-def asset_dispose(*, asset_id: int, dated_on: date, proceeds: Decimal, by: User, note: str = "") -> AssetEvent:
+def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, by: User, note: str = "") -> AssetEvent:
     """Take an asset out of the books: months before are charged first, the difference to the proceeds is gain or loss.
 
     Raises AssetRefused.
@@ -303,10 +303,10 @@ def asset_dispose(*, asset_id: int, dated_on: date, proceeds: Decimal, by: User,
     with transaction.atomic():
         asset = _open_asset(asset_id, dated_on)
         if proceeds < 0:
-            raise AssetRefused("Proceeds are nothing or more.")
+            raise AssetOperationError("Proceeds are nothing or more.")
         before = month_of(dated_on) - relativedelta(months=1)
         if asset.in_service_on and month_of(asset.in_service_on) <= before:
-            month_amortize(month=before, assets=[asset.pk])
+            amortize_month(month=before, assets=[asset.pk])
         value = carrying_value(asset)
         contra = asset.amortization.filter(
             reversed_at=None, credit_account=Account.ACCUMULATED_AMORTIZATION
@@ -333,12 +333,12 @@ def _open_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
     """The asset, locked, if something may still happen to it on that day."""
     asset = LlmDataAsset.objects.select_for_update().get(pk=asset_id)
     if asset.status == LlmDataAsset.Status.DISPOSED:
-        raise AssetRefused("The asset is disposed of.")
+        raise AssetOperationError("The asset is disposed of.")
     if dated_on > timezone.now().date():
-        raise AssetRefused("The day lies ahead.")
+        raise AssetOperationError("The day lies ahead.")
     newest = asset.amortization.filter(reversed_at=None).order_by("-period").values_list("period", flat=True).first()
     if newest is not None and month_of(dated_on) <= newest:
-        raise AssetRefused(
+        raise AssetOperationError(
             f"{newest:%Y-%m} is booked already: choose a day after it, or reverse the charges from {month_of(dated_on):%Y-%m} on."
         )
     return asset
@@ -350,7 +350,7 @@ def _named(asset: LlmDataAsset, what: str) -> str:
 
 def _transfer(kind: str, day: date, debit: str, credit: str, amount: Decimal, reference: str) -> None:  # noqa: PLR0917
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    months_ensure(LedgerTransfer, [at])
+    ensure_partitions(LedgerTransfer, [at])
     LedgerTransfer.objects.create(
         user_id=0, date=at, kind=kind, debit_account=str(debit), credit_account=str(credit), amount=amount, reference=reference
     )  # fmt: skip

@@ -43,7 +43,7 @@ class BrandsImported:
 
 
 @transaction.atomic
-def brands_import(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandsImported:
+def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandsImported:
     """Bring the table up to a complete catalogue (the shipped one when none is given). Rows edited by hand stay.
 
     A brand whose ticker the company table does not list is refused.
@@ -68,7 +68,7 @@ def brands_import(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandsI
     return BrandsImported(len(rows) + len(refused), added, len(outcome) - added, removed, refused)
 
 
-def brand_check(brand: CatalogueBrand) -> None:
+def check_brand(brand: CatalogueBrand) -> None:
     """What the database cannot check of a brand.
 
     Raises:
@@ -86,7 +86,7 @@ def brand_check(brand: CatalogueBrand) -> None:
 _seen: tuple[int, datetime | None] | None = None
 
 
-def catalogue_refresh() -> bool:
+def refresh_catalogue() -> bool:
     """Match with the database's catalogue from now on, if it changed since this process last looked.
 
     Where the table is empty the shipped catalogue stays. Returns whether anything changed.

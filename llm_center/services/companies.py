@@ -30,7 +30,7 @@ class CompaniesImported:
     delisted: int
 
 
-def companies_import(*, companies: Iterable[Company] | None = None) -> CompaniesImported:
+def import_companies(*, companies: Iterable[Company] | None = None) -> CompaniesImported:
     """Bring the company table up to a complete list (the shipped one when none is given).
 
     A company that the list lacks is no longer listed, so nothing more is bought of it. Rows edited by hand stay.

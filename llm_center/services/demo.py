@@ -17,13 +17,13 @@ from pathlib import Path
 from django.conf import settings
 from django.core.files.base import ContentFile
 
-from llm_center.services.brands import brands_import
-from llm_center.services.companies import companies_import
-from llm_center.services.proposal_queue import merchants_propose
-from transactions.market.price_refresh import prices_refresh
+from llm_center.services.brands import import_brands
+from llm_center.services.companies import import_companies
+from llm_center.services.proposal_queue import propose_merchants
+from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import Company, User
-from transactions.services.ingest import statement_run, statement_upload
-from transactions.services.processing import transactions_process
+from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.processing import process_pending
 
 ADMIN_EMAIL = "admin@kamioi.example"
 CUSTOMERS = (
@@ -56,12 +56,12 @@ class DemoLogin:
     path: Path
 
 
-def demo_load(*, say: Callable[[str], object]) -> DemoLogin:
+def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
     """Load what is missing of the demo and process it, saying each step."""
     login = _login()
     if not Company.objects.exists():
-        say(f"companies: {companies_import().read:,}, brands: {brands_import().read:,}")
-    refreshed = prices_refresh()
+        say(f"companies: {import_companies().read:,}, brands: {import_brands().read:,}")
+    refreshed = refresh_stock_prices()
     say(f"prices: {refreshed.stored} new quotes")
     rng = random.Random(20)
     for email, name, kind, rule, amount in CUSTOMERS:
@@ -71,17 +71,17 @@ def demo_load(*, say: Callable[[str], object]) -> DemoLogin:
         user = User.objects.create_user(
             email, login.password, name=name, account_type=kind, round_up_rule=rule, round_up_amount=amount
         )
-        statement = statement_upload(
+        statement = upload_statement(
             user=user, filename=f"{name.lower().replace(' ', '-')}.csv", requested_by=user,
             content=ContentFile(_statement(rng, datetime.now(UTC).date()).encode()), send=False,
         )  # fmt: skip
-        if done := statement_run(task_id=statement.task_id):
+        if done := run_statement_import(task_id=statement.task_id):
             say(f"{email}: {done.rows_added} purchases, {done.rows_rejected} unreadable rows")
-    processed = transactions_process()
+    processed = process_pending()
     say(f"processed: {dict(processed.statuses)}")
-    proposed = merchants_propose()
+    proposed = propose_merchants()
     say(f"merchants proposed: {proposed.proposed}, approved without a reviewer: {proposed.decided}")
-    processed = transactions_process()
+    processed = process_pending()
     say(f"processed: {dict(processed.statuses)}, invested ${processed.invested}")
     return login
 

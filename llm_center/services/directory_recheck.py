@@ -16,8 +16,8 @@ from llm_center import matcher
 from llm_center.catalogue import load_brands, load_companies
 from llm_center.matcher import Proposal
 from llm_center.models import MappingDecision
-from llm_center.services.brands import catalogue_refresh
-from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, merchants_write, proposal_fill
+from llm_center.services.brands import refresh_catalogue
+from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, proposal_fill, write_merchants
 from transactions.models import Company, Merchant
 from transactions.rules.merchant_key import normalise
 
@@ -48,7 +48,7 @@ class Rechecked:
         return self.contradicted + self.unconnected + self.unlisted
 
 
-def directory_recheck(*, dry_run: bool = False, report: Callable[[int], None] | None = None) -> Rechecked:
+def recheck_merchant_directory(*, dry_run: bool = False, report: Callable[[int], None] | None = None) -> Rechecked:
     """Look at every approved merchant that no person of ours decided; stop those that cannot be right.
 
     A batch is one database transaction; running it again finds nothing more.
@@ -57,7 +57,7 @@ def directory_recheck(*, dry_run: bool = False, report: Callable[[int], None] | 
         dry_run: only say what would be stopped.
         report: called with the merchants looked at so far.
     """
-    catalogue_refresh()
+    refresh_catalogue()
     _spellings.cache_clear()
     done, last = Rechecked(), 0
     while True:
@@ -87,7 +87,7 @@ def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -
     stopped, decisions, now = [], [], timezone.now()
     for merchant in batch:
         found = matcher.propose(merchant.merchant_key, merchant.display_name, merchant.category)
-        why = _doubt(merchant, found, listed=listed, threshold=threshold)
+        why = _review_reason(merchant, found, listed=listed, threshold=threshold)
         if why is None:
             continue
         kind, reason = why
@@ -109,11 +109,11 @@ def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -
             )
         )  # fmt: skip
     if stopped and not dry_run:
-        merchants_write(stopped, now)
+        write_merchants(stopped, now)
         MappingDecision.objects.bulk_create(decisions)
 
 
-def _doubt(merchant: Merchant, found: Proposal, *, listed: set[str], threshold: object) -> tuple[str, str] | None:
+def _review_reason(merchant: Merchant, found: Proposal, *, listed: set[str], threshold: object) -> tuple[str, str] | None:
     """Why the approval cannot stand: the kind and a sentence; None when it can."""
     ticker = merchant.ticker or ""
     if ticker not in listed:

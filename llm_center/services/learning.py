@@ -47,7 +47,7 @@ _JUDGED = """
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedProposal:
     """One proposal and what a person made of it. `stated` is what the source said, `confidence` what was shown."""
 
     at: datetime
@@ -61,11 +61,11 @@ class Judged:
     transactions: int
 
 
-def judged() -> list[Judged]:
+def judged_proposals() -> list[JudgedProposal]:
     """Proposals that people judged, the newest first."""
     with connection.cursor() as cursor:
         cursor.execute(_JUDGED, {"most": LOOK_AT})
-        return [Judged(*row) for row in cursor.fetchall()]
+        return [JudgedProposal(*row) for row in cursor.fetchall()]
 
 
 def calibration_in_use(source: str) -> Calibration:
@@ -123,9 +123,9 @@ def calibrated(proposal: Proposal, calibrations: dict[str, Calibration]) -> Prop
     )
 
 
-def calibration_refit() -> dict[str, CalibrationFit | None]:
+def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
     """Fit each source anew on what people judged; None where nothing was judged since the last fit."""
-    seen = judged()
+    seen = judged_proposals()
     done: dict[str, CalibrationFit | None] = {}
     for source in SOURCES:
         of_people = [Observation(one.stated, 1, one.right) for one in seen if one.source == source]
@@ -148,7 +148,7 @@ def calibration_refit() -> dict[str, CalibrationFit | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class AtThreshold:
+class ThresholdOutcome:
     """What would have happened at a threshold: proposals bought without a reviewer, wrong ones, left to people."""
 
     threshold: float
@@ -164,7 +164,7 @@ class AtThreshold:
 
 
 @dataclass(slots=True)
-class Learning:
+class LearningStats:
     """How good the proposals were, by what people made of them."""
 
     count: int = 0
@@ -175,14 +175,14 @@ class Learning:
     """(lower bound, judged, mean confidence, share right) of each tenth of confidence."""
     confusions: list[tuple[str, str, int]] = field(default_factory=list)
     """(proposed, decided, how often), the most frequent first."""
-    thresholds: list[AtThreshold] = field(default_factory=list)
+    thresholds: list[ThresholdOutcome] = field(default_factory=list)
     fits: list[CalibrationFit] = field(default_factory=list)
 
 
-def learning() -> Learning:
+def learning() -> LearningStats:
     """Everything that the page shows, from one look at the decisions."""
-    seen = judged()
-    found = Learning(count=len(seen), right=sum(one.right for one in seen))
+    seen = judged_proposals()
+    found = LearningStats(count=len(seen), right=sum(one.right for one in seen))
     months: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for one in seen:
         months[f"{one.at:%Y-%m}"][0] += 1
@@ -196,7 +196,7 @@ def learning() -> Learning:
     return found
 
 
-def _bins(seen: list[Judged]) -> Iterator[tuple[float, int, float, float]]:
+def _bins(seen: list[JudgedProposal]) -> Iterator[tuple[float, int, float, float]]:
     for number in range(10):
         inside = [one for one in seen if min(int(one.confidence * 10), 9) == number]
         if inside:
@@ -208,10 +208,10 @@ def _bins(seen: list[Judged]) -> Iterator[tuple[float, int, float, float]]:
             )
 
 
-def _at(seen: list[Judged], threshold: Decimal) -> AtThreshold:
+def _at(seen: list[JudgedProposal], threshold: Decimal) -> ThresholdOutcome:
     above = [one for one in seen if one.confidence >= threshold]
     wrong = [one for one in above if not one.right]
-    return AtThreshold(
+    return ThresholdOutcome(
         threshold=float(threshold), automatic=len(above), wrong=len(wrong),
         transactions_wrong=sum(one.transactions for one in wrong), left=len(seen) - len(above),
     )  # fmt: skip

@@ -12,16 +12,23 @@ from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
 from llm_center import matcher
-from llm_center.errors import BulkRowRefused, DecisionRefused, MappingDecided, TickerRefused
+from llm_center.errors import BulkRowError, DecisionNotAllowedError, InvalidTickerError, MappingAlreadyDecidedError
 from llm_center.models import LlmMapping
-from llm_center.services.brands import catalogue_refresh
+from llm_center.services.brands import refresh_catalogue
 from llm_center.services.learning import calibrated
-from llm_center.services.mapping_log import log_create, log_delete, log_update
+from llm_center.services.mapping_log import create_log_row, delete_log_row, update_log_row
 from llm_center.services.proposal_queue import auto_approval_threshold
-from llm_center.services.review import WAITING, Action, Decided, QueueFilter, bulk_request, merchant_decide
+from llm_center.services.review import (
+    WAITING,
+    Action,
+    DecisionResult,
+    QueueFilter,
+    decide_merchant,
+    request_bulk_decision,
+)
 from transactions.models import BackgroundTask, Company, Merchant, User
 from transactions.rules.merchant_key import normalise
-from transactions.services.background_tasks import task_create, task_send
+from transactions.services.background_tasks import create_task, send_task
 
 MOST_AT_ONCE = 500
 
@@ -32,23 +39,23 @@ class MappingOutcome:
 
     mapping: LlmMapping
     merchant: Merchant
-    decided: Decided | None
+    decided: DecisionResult | None
 
 
 @transaction.atomic
-def mapping_approve(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
+def approve_mapping(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
     """The row's ticker is right: so for its merchant, and for what waits there. Approving twice is approving once.
 
     Raises LlmMapping.DoesNotExist, TickerRefused, DecisionRefused.
     """
     mapping = LlmMapping.objects.get(pk=mapping_id)
     if not mapping.ticker:
-        raise DecisionRefused("This mapping has no ticker to approve.")
+        raise DecisionNotAllowedError("This mapping has no ticker to approve.")
     merchant = _merchant(mapping)
     decided = None
     settled = merchant.status == Merchant.Status.APPROVED and merchant.ticker == mapping.ticker
     if not (settled and merchant.decided_by_id):
-        decided = merchant_decide(
+        decided = decide_merchant(
             merchant_id=merchant.pk, action=Action.CORRECT, ticker=mapping.ticker, by=by, seen=None, reason=notes
         )
     if decided is None or decided.decision is not None:  # else another reviewer has to agree first
@@ -58,14 +65,14 @@ def mapping_approve(*, mapping_id: int, by: User, notes: str = "") -> MappingOut
 
 
 @transaction.atomic
-def mapping_reject(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
+def reject_mapping(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
     """The row's ticker is wrong, and is never proposed for its merchant again. Raises LlmMapping.DoesNotExist."""
     mapping = LlmMapping.objects.get(pk=mapping_id)
     merchant, decided = _merchant(mapping), None
     if mapping.ticker and merchant.ticker == mapping.ticker and merchant.status in WAITING:
-        decided = merchant_decide(merchant_id=merchant.pk, action=Action.REJECT, by=by, seen=None, reason=notes)
+        decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, by=by, seen=None, reason=notes)
     elif mapping.ticker and merchant.ticker == mapping.ticker:
-        raise DecisionRefused(
+        raise DecisionNotAllowedError(
             f"{mapping.ticker} is approved for {merchant.merchant_key}; correct it in the review queue, so that what was "
             "bought can be undone."
         )
@@ -78,7 +85,7 @@ def mapping_reject(*, mapping_id: int, by: User, notes: str = "") -> MappingOutc
 
 
 @transaction.atomic
-def mapping_submit(
+def submit_mapping(
     *, merchant_name: str, ticker: str, category: str, company_name: str, confidence: Decimal, notes: str, by: User, source: str,
     transaction_id: int | None = None,
 ) -> LlmMapping:  # fmt: skip
@@ -88,8 +95,8 @@ def mapping_submit(
     """
     key = normalise(merchant_name)
     if not key:
-        raise DecisionRefused("Nothing of this name names a merchant.")
-    mapping = log_create(
+        raise DecisionNotAllowedError("Nothing of this name names a merchant.")
+    mapping = create_log_row(
         merchant_name=merchant_name[:255], merchant_key=key, ticker=ticker or None, category=category[:100],
         company_name=company_name[:200], confidence=confidence, source=source, user=by, ai_reasoning=notes,
         transaction_id=transaction_id,
@@ -99,7 +106,7 @@ def mapping_submit(
 
 
 @transaction.atomic
-def mapping_edit(
+def edit_mapping(
     *, mapping_id: int, merchant_name: str, ticker: str, category: str, company_name: str | None, by: User
 ) -> LlmMapping:
     """Change a proposal that nobody decided yet. It goes on waiting, and the reviewer sees the new ticker beside the merchant.
@@ -109,16 +116,16 @@ def mapping_edit(
     mapping = _open_mapping(mapping_id)
     key = normalise(merchant_name)
     if not key:
-        raise DecisionRefused("Nothing of this name names a merchant.")
+        raise DecisionNotAllowedError("Nothing of this name names a merchant.")
     company = Company.objects.filter(ticker=ticker).first()
     if company is None or not company.is_listed:
-        raise TickerRefused(f"{ticker} is not a listed company.")
+        raise InvalidTickerError(f"{ticker} is not a listed company.")
     before = f"{mapping.merchant_name} → {mapping.ticker or 'nobody'}"
     changes = {
         "merchant_name": merchant_name[:255], "merchant_key": key, "ticker": ticker, "category": category[:100],
         "company_name": (company.name if company_name is None else company_name)[:200],
     }  # fmt: skip
-    log_update(
+    update_log_row(
         LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at), status=mapping.status, **changes
     )
     for name, value in changes.items():
@@ -129,19 +136,19 @@ def mapping_edit(
 
 
 @transaction.atomic
-def mapping_remove(*, mapping_id: int, by: User) -> None:
+def delete_mapping(*, mapping_id: int, by: User) -> None:
     """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided."""
     mapping = _open_mapping(mapping_id)
     _logged(mapping, by, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
-    log_delete(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
+    delete_log_row(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
 
 
 def _open_mapping(mapping_id: int) -> LlmMapping:
     mapping = LlmMapping.objects.select_for_update(of=("self",)).get(pk=mapping_id)
     if mapping.source == LlmMapping.Source.BULK:
-        raise BulkRowRefused
+        raise BulkRowError
     if mapping.status != LlmMapping.Status.PENDING:
-        raise MappingDecided
+        raise MappingAlreadyDecidedError
     return mapping
 
 
@@ -158,7 +165,7 @@ class Reconsidered:
     stored: bool
 
 
-def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
+def reconsider_mapping(*, mapping_id: int) -> Reconsidered:
     """Look a row up anew with the matcher; nothing is approved by it.
 
     An open proposal of a machine takes the answer over. What a person wrote, and what is decided, stays as it is. A model is
@@ -167,7 +174,7 @@ def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
     Raises LlmMapping.DoesNotExist.
     """
     mapping = LlmMapping.objects.get(pk=mapping_id)
-    catalogue_refresh()
+    refresh_catalogue()
     started = time.perf_counter()
     found = calibrated(matcher.propose(mapping.merchant_key, mapping.merchant_name, mapping.category), {})
     milliseconds = round((time.perf_counter() - started) * 1000, 3)
@@ -188,7 +195,7 @@ def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
                 pk=mapping.pk, created_at=mapping.created_at, status=LlmMapping.Status.PENDING
             )
             # The confidence is summed in the figures of the day: out with the old one, in with the new one.
-            written = log_update(
+            written = update_log_row(
                 open_row, ticker=found.ticker, company_name=found.company_name[:200], confidence=found.confidence,
                 ai_processed=True, ai_reasoning=found.reason, ai_model_version="matcher",
                 ai_processing_ms=int(milliseconds), source=LlmMapping.Source.MATCHER,
@@ -197,12 +204,12 @@ def mapping_reconsider(*, mapping_id: int) -> Reconsidered:
     return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
 
 
-def pending_approve_request(*, min_confidence: Decimal, by: User) -> BackgroundTask:
+def request_pending_approval(*, min_confidence: Decimal, by: User) -> BackgroundTask:
     """Approve, in the background, every waiting merchant whose proposal is at least this sure, as of now.
 
     Raises DecisionRefused: no confidence is named.
     """
-    return bulk_request(
+    return request_bulk_decision(
         chosen=QueueFilter(confidence=min_confidence), action=Action.APPROVE, by=by, until=timezone.now()
     )
 
@@ -224,26 +231,26 @@ def _logged(mapping: LlmMapping, by: User, flag: int, message: str) -> None:
     )  # fmt: skip
 
 
-def queue_run_request(*, by: User) -> BackgroundTask:
+def request_queue_run(*, by: User) -> BackgroundTask:
     """Ask for a run of the LLM queue now; the task says what it did."""
     with transaction.atomic():
-        task = task_create(name="run_llm_queue", user=by, arguments={})
-        task_send(task=task)
+        task = create_task(name="run_llm_queue", user=by, arguments={})
+        send_task(task=task)
     return task
 
 
-def mappings_decide(*, mapping_ids: Sequence[int], approve: bool, by: User) -> tuple[int, list[dict[str, object]]]:
+def decide_mappings(*, mapping_ids: Sequence[int], approve: bool, by: User) -> tuple[int, list[dict[str, object]]]:
     """Several rows, each by itself: (how many were decided, [{mapping_id, error}] of the others).
 
     Raises DecisionRefused for more than 500 at once.
     """
     if len(mapping_ids) > MOST_AT_ONCE:
-        raise DecisionRefused(f"At most {MOST_AT_ONCE} mappings at once.")
+        raise DecisionNotAllowedError(f"At most {MOST_AT_ONCE} mappings at once.")
     done = 0
     refused: list[dict[str, object]] = []
     for mapping_id in dict.fromkeys(mapping_ids):
         try:
-            (mapping_approve if approve else mapping_reject)(mapping_id=mapping_id, by=by)
+            (approve_mapping if approve else reject_mapping)(mapping_id=mapping_id, by=by)
         except LlmMapping.DoesNotExist:
             refused.append({"mapping_id": mapping_id, "error": "There is no such mapping."})
         except KamioiError as error:
@@ -264,7 +271,7 @@ def _merchant(mapping: LlmMapping) -> Merchant:
 def _mapping_close(mapping: LlmMapping, status: str, by: User) -> None:
     mapping.status, mapping.admin_approved = status, status == LlmMapping.Status.APPROVED
     mapping.decided_by, mapping.ai_decided_at = by, timezone.now()
-    log_update(
+    update_log_row(
         LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at),
         status=status,
         admin_approved=mapping.admin_approved,

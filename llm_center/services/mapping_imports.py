@@ -22,24 +22,24 @@ from psycopg2.extras import execute_values
 
 from kamioi_site.http.downloads import csv_line, rows_in_pages
 from llm_center import matcher
-from llm_center.cache import mappings_changed
-from llm_center.mapping_file import MappingFileError, MappingRow, mappings_read
+from llm_center.cache import invalidate_mappings
+from llm_center.mapping_file import MappingFileError, MappingRow, read_mappings
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
-from llm_center.services.brands import catalogue_refresh
+from llm_center.services.brands import refresh_catalogue
 from llm_center.services.mapping_log import log_counted
-from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, merchants_write
+from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, write_merchants
 from llm_center.services.review import four_eyes_limit
 from transactions.models import Company, Merchant, User
 from transactions.rules.merchant_key import normalise
-from transactions.services.background_tasks import task_create, task_heartbeat, task_run, task_send
-from transactions.services.processing import merchants_release
+from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
+from transactions.services.processing import release_waiting_transactions
 from transactions.statements.reader import RowError
 
 BATCH = 10_000
 MERCHANTS = 2_000
 
 
-def mappings_upload(
+def upload_mapping_file(
     *, filename: str, content: "File[bytes]", by: User, note: str = "", send: bool = True
 ) -> MappingImport:
     """Keep the file and ask for its import in the background. Raises MappingFileError: too large, or imported before."""
@@ -54,16 +54,16 @@ def mappings_upload(
     if before is not None:
         raise MappingFileError(f"This file was imported on {before.created_at:%Y-%m-%d} as {before.filename}.")
     with transaction.atomic():
-        task = task_create(name="import_mappings", user=by, arguments={"filename": filename})
+        task = create_task(name="import_mappings", user=by, arguments={"filename": filename})
         imported = MappingImport(task=task, filename=filename[:255], note=note, size=size, sha256=digest.hexdigest())
         imported.file.save(f"{task.pk}.csv", content, save=False)
         imported.save()
         if send:
-            task_send(task=task)
+            send_task(task=task)
     return imported
 
 
-def mappings_import(
+def run_mapping_import(
     *, task_id: UUID | str, report: Callable[[int], None] | None = None, release_later: bool = False
 ) -> MappingImport | None:
     """Run the import as its background task; None when another worker has it, or it is done.
@@ -71,13 +71,13 @@ def mappings_import(
     Args:
         release_later: what waits for the merchants is released by a task of its own, for a caller whom somebody waits for.
     """
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return None
         imported = MappingImport.objects.get(task=task)
 
         def told() -> None:
-            task_heartbeat(task=task, progress=imported.rows_done)
+            heartbeat(task=task, progress=imported.rows_done)
             if report:
                 report(imported.rows_done)
 
@@ -92,7 +92,7 @@ def mappings_import(
     return MappingImport.objects.get(pk=imported.pk)
 
 
-def rejects_csv(*, imported: MappingImport) -> Iterator[str]:
+def mapping_rejects_csv(*, imported: MappingImport) -> Iterator[str]:
     """The rejected rows as CSV; cells that a spreadsheet would run as a formula are quoted with `'`."""
     yield "row,field,reason,original\r\n"
     columns = ("row_number", "field", "reason", "raw")
@@ -105,7 +105,7 @@ def rejects_csv(*, imported: MappingImport) -> Iterator[str]:
 
 def _rows_store(imported: MappingImport, told: Callable[[], None]) -> None:
     with imported.file.open("rb") as file:
-        items = islice(mappings_read(cast("BinaryIO", file)), imported.rows_done, None)
+        items = islice(read_mappings(cast("BinaryIO", file)), imported.rows_done, None)
         while batch := list(islice(items, BATCH)):
             _batch_store(imported, batch)
             told()
@@ -189,7 +189,7 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
 
 def _directory_fill(imported: MappingImport, told: Callable[[], None], *, release_later: bool = False) -> int:
     """Merchants of the file into the directory, in sets; what is done is taken off the list with it."""
-    catalogue_refresh()
+    refresh_catalogue()
     threshold, limit, released = auto_approval_threshold() or matcher.PREFIX, four_eyes_limit(), 0
     while True:
         with transaction.atomic():
@@ -205,13 +205,13 @@ def _directory_fill(imported: MappingImport, told: Callable[[], None], *, releas
             MappingImportKey.objects.filter(pk__in=[row.pk for row in said]).delete()
         if approved and release_later:
             with transaction.atomic():
-                task_send(
-                    task=task_create(
+                send_task(
+                    task=create_task(
                         name="release_merchants", user=imported.task.user, arguments={"merchant_keys": approved}
                     )
                 )
         elif approved:
-            released += merchants_release(merchant_keys=approved)
+            released += release_waiting_transactions(merchant_keys=approved)
         told()
 
 
@@ -237,7 +237,7 @@ def _merchants_fill(
             imported.merchants_kept += merchant.ticker != first.ticker
             continue
         before = merchant_state(merchant)
-        doubt = _doubt(merchant, rows, threshold=threshold, limit=limit)
+        doubt = _review_reason(merchant, rows, threshold=threshold, limit=limit)
         merchant.ticker, merchant.company_name = first.ticker, names[first.ticker][:200]
         merchant.category = merchant.category or first.category
         merchant.confidence, merchant.source = first.confidence, Merchant.Source.ADMIN
@@ -261,15 +261,15 @@ def _merchants_fill(
             )  # fmt: skip
         (changed if merchant.pk else added).append(merchant)
     if changed:
-        merchants_write(changed, now)
+        write_merchants(changed, now)
     Merchant.objects.bulk_create(added, batch_size=1_000)
-    mappings_changed()
+    invalidate_mappings()
     MappingDecision.objects.bulk_create(decisions, batch_size=1_000)
     imported.save(update_fields=["merchants_approved", "merchants_kept", "merchants_review"])
     return keys
 
 
-def _doubt(merchant: Merchant, rows: list[MappingImportKey], *, threshold: Decimal, limit: Decimal) -> str:
+def _review_reason(merchant: Merchant, rows: list[MappingImportKey], *, threshold: Decimal, limit: Decimal) -> str:
     """Why a reviewer has to look at it; empty when nobody needs to."""
     first = rows[0]
     if len(rows) > 1:

@@ -14,7 +14,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from llm_center.cache import mappings_changed
+from llm_center.cache import invalidate_mappings
 from llm_center.models import LlmMapping, MappingDelta
 
 # (day, status, source, automatic) of a row.
@@ -23,7 +23,7 @@ Key = tuple[date, str, str, bool]
 _AS_STORED = Decimal("0.0001")
 
 
-def log_create(**values: Any) -> LlmMapping:
+def create_log_row(**values: Any) -> LlmMapping:
     """One row into the log."""
     with transaction.atomic():
         mapping: LlmMapping = LlmMapping.objects.create(**values)
@@ -59,10 +59,10 @@ def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> Non
         )
         for (day, status, source, automatic), count in added.items()
     )  # fmt: skip
-    mappings_changed()
+    invalidate_mappings()
 
 
-def log_update(rows: QuerySet[LlmMapping], **values: Any) -> int:
+def update_log_row(rows: QuerySet[LlmMapping], **values: Any) -> int:
     """Write these values into the rows, their status, source and confidence among them. Returns how many rows."""
     assignments, parameters = [], []
     for name, value in values.items():
@@ -78,7 +78,7 @@ def log_update(rows: QuerySet[LlmMapping], **values: Any) -> int:
     )
 
 
-def log_delete(rows: QuerySet[LlmMapping]) -> int:
+def delete_log_row(rows: QuerySet[LlmMapping]) -> int:
     """Take rows out of the log. Returns how many."""
     return _written(
         rows, "DELETE FROM llm_mappings USING was", [], "(-1, written.status, written.source, written.confidence, 1)"
@@ -120,5 +120,5 @@ def _written(rows: QuerySet[LlmMapping], write: str, parameters: list[Any], side
         )
         count = int(cursor.fetchone()[0])
     if count:
-        mappings_changed()
+        invalidate_mappings()
     return count

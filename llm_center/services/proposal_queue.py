@@ -19,18 +19,18 @@ from django.utils import timezone
 from psycopg2.extras import Json, execute_values
 
 from llm_center import matcher
-from llm_center.cache import mappings_changed
+from llm_center.cache import invalidate_mappings
 from llm_center.calibration import Calibration
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
-from llm_center.providers import BatchResult, MerchantQuestion, Provider, provider
+from llm_center.providers import BatchResult, MerchantQuestion, Provider, get_provider
 from llm_center.selectors import descriptor_samples
-from llm_center.services.brands import catalogue_refresh
+from llm_center.services.brands import refresh_catalogue
 from llm_center.services.learning import calibrated
 from llm_center.services.mapping_log import log_counted
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting
-from transactions.services.processing import merchants_release
+from transactions.services.processing import release_waiting_transactions
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ CLAIM_EXPIRES = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
-class Proposed:
+class ProposalRunResult:
     """Merchants looked at, those with a ticker proposed, those decided without a reviewer, transactions released.
 
     `problems` are what kept a model from being asked: its errors, an open circuit, a spent budget.
@@ -92,15 +92,15 @@ def queue_provider(*, threshold: Decimal | None) -> Provider:
         budget = Decimal(values["llm_monthly_budget"]) if "llm_monthly_budget" in values else None
     except (ValueError, InvalidOperation) as error:
         raise SettingError("llm_batch_size must be a whole number and llm_monthly_budget dollars") from error
-    return provider(values.get("llm_provider"), ask_below=threshold, batch_size=size, monthly_budget=budget)
+    return get_provider(values.get("llm_provider"), ask_below=threshold, batch_size=size, monthly_budget=budget)
 
 
-def merchants_propose(
+def propose_merchants(
     *,
     deadline: float | None = None,
-    report: Callable[[Proposed], None] | None = None,
+    report: Callable[[ProposalRunResult], None] | None = None,
     go_on: Callable[[], bool] = lambda: True,
-) -> Proposed:
+) -> ProposalRunResult:
     """Propose an owner for each merchant that has no proposal yet, the oldest question first.
 
     Several workers may run it at once: each claims its merchants, asks the provider outside of any database
@@ -111,8 +111,8 @@ def merchants_propose(
         report: called with the figures so far after each batch.
         go_on: asked before each batch; the run ends when it says no.
     """
-    done = Proposed()
-    catalogue_refresh()
+    done = ProposalRunResult()
+    refresh_catalogue()
     while (deadline is None or time.monotonic() < deadline) and go_on():
         threshold = auto_approval_threshold()
         chosen = queue_provider(threshold=threshold)
@@ -125,7 +125,7 @@ def merchants_propose(
         keys = _answers_write(claimed, result, done, threshold=threshold, now=timezone.now())
         if keys:
             # After the commit: what a worker parks meanwhile is found by the release, which locks the buckets.
-            done.released += merchants_release(merchant_keys=keys)
+            done.released += release_waiting_transactions(merchant_keys=keys)
         if report:
             report(done)
     return done
@@ -170,7 +170,7 @@ def _questions(merchants: Sequence[Merchant], *, with_samples: bool) -> list[Mer
 
 @transaction.atomic
 def _answers_write(
-    claimed: Sequence[Merchant], result: BatchResult, done: Proposed, *, threshold: Decimal | None, now: datetime
+    claimed: Sequence[Merchant], result: BatchResult, done: ProposalRunResult, *, threshold: Decimal | None, now: datetime
 ) -> list[str]:
     """Write proposals, log and decisions of one batch. Returns the keys of the merchants that are decided now.
 
@@ -224,7 +224,7 @@ def _answers_write(
                     max(0, int((now - merchant.created_at).total_seconds())),
                 )
             )  # fmt: skip
-    merchants_write(merchants, now)
+    write_merchants(merchants, now)
     with connection.cursor() as cursor:
         execute_values(cursor.cursor, _LOG, log, page_size=BATCH)
         log_counted((now, row[5], row[9], row[6], row[4]) for row in log)
@@ -292,9 +292,9 @@ def merchant_state(merchant: Merchant) -> dict[str, Any]:
     }
 
 
-def merchants_write(merchants: Sequence[Merchant], now: datetime) -> None:
+def write_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
     """One statement for the batch; what waits is left alone, because processing adds to it meanwhile."""
-    mappings_changed()
+    invalidate_mappings()
     with connection.cursor() as cursor:
         execute_values(
             cursor.cursor,

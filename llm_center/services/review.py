@@ -19,16 +19,16 @@ from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from llm_center.cache import QUEUE_COUNT, mappings_changed
-from llm_center.errors import DecisionRefused, MerchantChanged, TickerRefused, UndoRefused
+from llm_center.cache import QUEUE_COUNT, invalidate_mappings
+from llm_center.errors import DecisionNotAllowedError, InvalidTickerError, MerchantChangedError, UndoNotAllowedError
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
-from llm_center.services.mapping_log import log_create, log_update
+from llm_center.services.mapping_log import create_log_row, update_log_row
 from llm_center.services.proposal_queue import merchant_state
 from transactions.errors import SettingError
 from transactions.models import BackgroundTask, Company, Merchant, Setting, User
-from transactions.services.background_tasks import task_create, task_send
-from transactions.services.processing import Undone, merchants_release, release_undo
-from transactions.sql import statement
+from transactions.services.background_tasks import create_task, send_task
+from transactions.services.processing import UndoReleaseResult, release_waiting_transactions, undo_release
+from transactions.sql import load_sql
 
 Action = MappingDecision.Action
 UNDO_WINDOW = timedelta(minutes=10)
@@ -50,7 +50,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecisionResult:
     """A decision made, and the task that releases what waited (None when nothing does).
 
     Where another reviewer has to agree, there is no decision yet but `pending`.
@@ -86,7 +86,7 @@ def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> 
 
 
 @transaction.atomic
-def merchant_decide(
+def decide_merchant(
     *,
     merchant_id: int,
     action: Action,
@@ -95,7 +95,7 @@ def merchant_decide(
     ticker: str = "",
     reason: str = "",
     release: bool = True,
-) -> Decided:
+) -> DecisionResult:
     """Decide one merchant and send the release of what waits for it.
 
     Args:
@@ -110,16 +110,16 @@ def merchant_decide(
     """
     merchant = Merchant.objects.select_for_update().get(pk=merchant_id)
     if seen is not None and merchant.updated_at != seen:
-        raise MerchantChanged(_changed(merchant))
+        raise MerchantChangedError(_changed(merchant))
     company = _company(merchant, action, ticker)
     if action == Action.REJECT and merchant.status not in WAITING:
-        raise DecisionRefused("Only a proposal can be rejected; correct the ticker or say that it is not listed.")
+        raise DecisionNotAllowedError("Only a proposal can be rejected; correct the ticker or say that it is not listed.")
     first = None
     limit = four_eyes_limit()
     if limit and action != Action.REJECT and merchant.waiting_amount >= limit:
         asked = _second_opinion(merchant, action, company, by, reason)
         if isinstance(asked, PendingDecision):
-            return Decided(None, None, asked)
+            return DecisionResult(None, None, asked)
         first = asked
     now, before, since = timezone.now(), merchant_state(merchant), _waiting_since(merchant)
     rejected = before["ticker"] if action != Action.APPROVE else None
@@ -146,11 +146,11 @@ def merchant_decide(
         waited_seconds=max(0, int((now - since).total_seconds())) if since else None,
     )  # fmt: skip
     _log(merchant, decision, reason)
-    mappings_changed()
+    invalidate_mappings()
     task = None
     if release and action != Action.REJECT:
         task = _release([merchant], [decision], by)
-    return Decided(decision, task)
+    return DecisionResult(decision, task)
 
 
 _DECIDED_FIELDS = [
@@ -242,7 +242,7 @@ def bulk_effect(*, chosen: QueueFilter, action: Action) -> BulkEffect:
     )  # fmt: skip
 
 
-def bulk_request(*, chosen: QueueFilter, action: Action, by: User, until: datetime) -> BackgroundTask:
+def request_bulk_decision(*, chosen: QueueFilter, action: Action, by: User, until: datetime) -> BackgroundTask:
     """Decide a part of the queue in the background.
 
     Args:
@@ -253,7 +253,7 @@ def bulk_request(*, chosen: QueueFilter, action: Action, by: User, until: dateti
     """
     total = _bulk_merchants(chosen, action).filter(updated_at__lte=until).count()
     with transaction.atomic():
-        task = task_create(
+        task = create_task(
             name="decide_merchants",
             user=by,
             arguments={
@@ -263,11 +263,11 @@ def bulk_request(*, chosen: QueueFilter, action: Action, by: User, until: dateti
         )  # fmt: skip
         task.total = total
         task.save(update_fields=["total"])
-        task_send(task=task)
+        send_task(task=task)
     return task
 
 
-def merchants_decide(
+def run_bulk_decision(
     *,
     chosen: QueueFilter,
     action: Action,
@@ -295,7 +295,7 @@ def merchants_decide(
             for merchant in batch:
                 try:
                     with transaction.atomic():
-                        outcome = merchant_decide(
+                        outcome = decide_merchant(
                             merchant_id=merchant.pk, action=action, by=by, seen=merchant.updated_at, release=False
                         )
                 except KamioiError as error:
@@ -306,7 +306,7 @@ def merchants_decide(
                 else:
                     made.append(outcome.decision)
         if made:
-            released += merchants_release(
+            released += release_waiting_transactions(
                 merchant_keys=[decision.merchant_key for decision in made],
                 decision_ids=[decision.pk for decision in made],
             )
@@ -317,9 +317,9 @@ def merchants_decide(
 
 def _bulk_merchants(chosen: QueueFilter, action: Action) -> QuerySet[Merchant]:
     if action not in {Action.APPROVE, Action.NOT_LISTED}:
-        raise DecisionRefused("Many merchants can be approved or closed as not listed; the rest is decided one by one.")
+        raise DecisionNotAllowedError("Many merchants can be approved or closed as not listed; the rest is decided one by one.")
     if chosen == QueueFilter():
-        raise DecisionRefused("Say which merchants: by the beginning, the ticker or the confidence.")
+        raise DecisionNotAllowedError("Say which merchants: by the beginning, the ticker or the confidence.")
     found = chosen.merchants()
     return found.filter(ticker__isnull=False) if action == Action.APPROVE else found
 
@@ -347,7 +347,7 @@ class UndoEffect:
         return said
 
 
-def decisions_undoable(*, by: User) -> QuerySet[MappingDecision]:
+def undoable_decisions(*, by: User) -> QuerySet[MappingDecision]:
     """Decisions of this reviewer that can still be undone, newest first."""
     return MappingDecision.objects.filter(
         decided_by=by, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
@@ -358,7 +358,7 @@ def undo_effect(*, decision: MappingDecision) -> UndoEffect:
     """What was settled by the decision and would be taken back."""
     with connection.cursor() as cursor:
         cursor.execute(
-            statement("undo_effect"),
+            load_sql("undo_effect"),
             {
                 "decision": decision.pk, "merchant_key": decision.merchant_key, "ticker": decision.after["ticker"],
                 "since": decision.decided_at,
@@ -368,7 +368,7 @@ def undo_effect(*, decision: MappingDecision) -> UndoEffect:
 
 
 @transaction.atomic
-def decision_undo(*, decision_id: int, by: User, reason: str = "") -> Decided:
+def request_undo(*, decision_id: int, by: User, reason: str = "") -> DecisionResult:
     """Undo a decision: the merchant is what it was, and a task takes back what the decision led to.
 
     Raises:
@@ -377,13 +377,13 @@ def decision_undo(*, decision_id: int, by: User, reason: str = "") -> Decided:
     decision = MappingDecision.objects.select_for_update(of=("self",)).get(pk=decision_id)
     merchant = Merchant.objects.select_for_update().get(merchant_key=decision.merchant_key)
     if decision.automatic or decision.action == Action.UNDO:
-        raise UndoRefused("Only a person's decision can be undone; correct the merchant instead.")
+        raise UndoNotAllowedError("Only a person's decision can be undone; correct the merchant instead.")
     if MappingDecision.objects.filter(undoes=decision).exists():
-        raise UndoRefused("This decision was undone already.")
+        raise UndoNotAllowedError("This decision was undone already.")
     if decision.decided_at <= timezone.now() - UNDO_WINDOW:
-        raise UndoRefused("This decision is older than ten minutes; correct the merchant instead.")
+        raise UndoNotAllowedError("This decision is older than ten minutes; correct the merchant instead.")
     if merchant.decided_at != decision.decided_at:
-        raise UndoRefused(f"{merchant.merchant_key} was decided again since.")
+        raise UndoNotAllowedError(f"{merchant.merchant_key} was decided again since.")
     state, now = decision.before, timezone.now()
     before = merchant_state(merchant)
     merchant.status, merchant.ticker, merchant.company_name = state["status"], state["ticker"], state["company_name"]
@@ -399,25 +399,25 @@ def decision_undo(*, decision_id: int, by: User, reason: str = "") -> Decided:
     log = LlmMapping.objects.filter(
         merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ai_decided_at=decision.decided_at
     )
-    log_update(log.filter(source=LlmMapping.Source.ADMIN), status=LlmMapping.Status.REJECTED, admin_approved=False)
-    log_update(
+    update_log_row(log.filter(source=LlmMapping.Source.ADMIN), status=LlmMapping.Status.REJECTED, admin_approved=False)
+    update_log_row(
         log.exclude(source=LlmMapping.Source.ADMIN),
         status=LlmMapping.Status.PENDING,
         admin_approved=False,
         decided_by=None,
     )
-    mappings_changed()
+    invalidate_mappings()
     if decision.action == Action.REJECT:
-        return Decided(undone, None)
-    task = task_create(name="undo_decision", user=by, arguments={"decision_id": decision.pk})
-    task_send(task=task)
-    return Decided(undone, task)
+        return DecisionResult(undone, None)
+    task = create_task(name="undo_decision", user=by, arguments={"decision_id": decision.pk})
+    send_task(task=task)
+    return DecisionResult(undone, task)
 
 
-def undo_run(*, decision_id: int, report: Callable[[int], None] | None = None) -> Undone:
+def run_undo(*, decision_id: int, report: Callable[[int], None] | None = None) -> UndoReleaseResult:
     """Take back what an undone decision led to; running it again finds nothing more."""
     decision = MappingDecision.objects.get(pk=decision_id)
-    return release_undo(
+    return undo_release(
         decision_id=decision.pk, merchant_key=decision.merchant_key, ticker=decision.after["ticker"],
         since=decision.decided_at, report=report,
     )  # fmt: skip
@@ -434,7 +434,7 @@ def queue_totals() -> tuple[int, int, Decimal]:
     return sums["merchants"], sums["count"] or 0, sums["amount"] or Decimal("0.00")
 
 
-def queue_totals_lately() -> tuple[int, int, Decimal]:
+def queue_totals_cached() -> tuple[int, int, Decimal]:
     """`queue_totals`, counted once for everybody who looks until something in the queue changes."""
     return QUEUE_COUNT.get(queue_totals)
 
@@ -443,19 +443,19 @@ def _company(merchant: Merchant, action: Action, ticker: str) -> Company | None:
     """The company that the decision leads to; None for the two decisions that lead to none."""
     if action in {Action.NOT_LISTED, Action.REJECT}:
         if action == Action.REJECT and merchant.ticker is None:
-            raise DecisionRefused("There is no proposal to reject. Correct the ticker, or say that it is not listed.")
+            raise DecisionNotAllowedError("There is no proposal to reject. Correct the ticker, or say that it is not listed.")
         return None
     wanted = (merchant.ticker or "") if action == Action.APPROVE else ticker
     wanted = wanted.strip().upper().replace("-", ".")
     if not wanted:
-        raise DecisionRefused(
+        raise DecisionNotAllowedError(
             "There is no ticker to approve: nobody was proposed." if action == Action.APPROVE else "Give the ticker."
         )
     company = Company.objects.filter(ticker=wanted).first()
     if company is None:
-        raise TickerRefused(f"{wanted} is not in the company table.")
+        raise InvalidTickerError(f"{wanted} is not in the company table.")
     if not company.is_listed:
-        raise TickerRefused(f"{wanted} ({company.name}) is not listed on a US exchange.")
+        raise InvalidTickerError(f"{wanted} ({company.name}) is not listed on a US exchange.")
     return company
 
 
@@ -489,9 +489,9 @@ def _log(merchant: Merchant, decision: MappingDecision, reason: str) -> None:
     closed = {"decided_by": decision.decided_by, "ai_decided_at": decision.decided_at}
     if agreed:
         same = open_rows.filter(ticker=merchant.ticker)
-        log_update(same, status=LlmMapping.Status.APPROVED, admin_approved=True, **closed)
-    log_update(open_rows, status=LlmMapping.Status.REJECTED, **closed)
-    log_create(
+        update_log_row(same, status=LlmMapping.Status.APPROVED, admin_approved=True, **closed)
+    update_log_row(open_rows, status=LlmMapping.Status.REJECTED, **closed)
+    create_log_row(
         merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ticker=merchant.ticker,
         category=merchant.category, confidence=merchant.confidence or Decimal(0), company_name=merchant.company_name,
         status=LlmMapping.Status.REJECTED if decision.action == Action.REJECT else LlmMapping.Status.APPROVED,
@@ -501,7 +501,7 @@ def _log(merchant: Merchant, decision: MappingDecision, reason: str) -> None:
 
 
 def _release(merchants: Sequence[Merchant], decisions: Sequence[MappingDecision], by: User) -> BackgroundTask:
-    task = task_create(
+    task = create_task(
         name="release_merchants",
         user=by,
         arguments={
@@ -511,5 +511,5 @@ def _release(merchants: Sequence[Merchant], decisions: Sequence[MappingDecision]
     )
     task.total = sum(merchant.waiting_count for merchant in merchants)
     task.save(update_fields=["total"])
-    task_send(task=task)
+    send_task(task=task)
     return task

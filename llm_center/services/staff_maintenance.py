@@ -10,11 +10,11 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from llm_center.models import LlmMapping
-from llm_center.services.brands import catalogue_refresh
-from llm_center.services.mapping_log import log_delete
+from llm_center.services.brands import refresh_catalogue
+from llm_center.services.mapping_log import delete_log_row
 from transactions.models import BackgroundTask, Setting, User
-from transactions.services.background_tasks import task_once
-from transactions.services.settings import setting_is_on, settings_save
+from transactions.services.background_tasks import get_or_create_task
+from transactions.services.settings import is_setting_enabled, save_settings
 
 SWITCH: Final = "queue_processing_enabled"
 # Rows of the log that one step looks at, and rows that one database transaction deletes.
@@ -22,13 +22,13 @@ _STEP: Final = 20_000
 _DELETE: Final = 1_000
 
 
-def queue_is_on() -> bool:
+def is_queue_enabled() -> bool:
     """Whether the LLM queue runs by itself. A run that somebody asks for goes on in any case."""
-    return setting_is_on(SWITCH)
+    return is_setting_enabled(SWITCH)
 
 
 @transaction.atomic
-def queue_switch(*, on: bool, by: User) -> BackgroundTask | None:
+def set_queue_enabled(*, on: bool, by: User) -> BackgroundTask | None:
     """Let the queue run by itself, or not. Switching on starts a run at once; its task is returned."""
     Setting.objects.get_or_create(
         key=SWITCH,
@@ -37,8 +37,8 @@ def queue_switch(*, on: bool, by: User) -> BackgroundTask | None:
             "description": "Whether the LLM queue runs by itself every few minutes.",
         },
     )  # fmt: skip
-    settings_save(values={SWITCH: "true" if on else "false"}, by=by)
-    return task_once(name="run_llm_queue", by=by) if on else None
+    save_settings(values={SWITCH: "true" if on else "false"}, by=by)
+    return get_or_create_task(name="run_llm_queue", by=by) if on else None
 
 
 # --- Duplicates -------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ _DOUBLES = """
 """
 
 
-def duplicates_remove(*, report: Callable[[int], None] | None = None) -> Deduplicated:
+def remove_duplicate_mappings(*, report: Callable[[int], None] | None = None) -> Deduplicated:
     """Take exact duplicates of uploaded rows out of the log: files were uploaded again and again.
 
     The log is history, so only rows of source `bulk` go, only where everything they say was said before by another uploaded row
@@ -89,7 +89,7 @@ def duplicates_remove(*, report: Callable[[int], None] | None = None) -> Dedupli
             cursor.execute(_DOUBLES, {"after": after, "upto": upto})
             rows, merchants, doubles = cursor.fetchone()
         for start in range(0, len(doubles), _DELETE):
-            done.removed += log_delete(LlmMapping.objects.filter(pk__in=doubles[start : start + _DELETE]))
+            done.removed += delete_log_row(LlmMapping.objects.filter(pk__in=doubles[start : start + _DELETE]))
             if report:
                 report(done.rows)
         done.rows += rows
@@ -111,7 +111,7 @@ _BROKEN = """
 ANALYZED: Final = ("merchants", "companies", "catalogue_brands")
 
 
-def indexes_rebuild(*, report: Callable[[int], None] | None = None) -> dict[str, Any]:
+def rebuild_mapping_indexes(*, report: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Rebuild broken indexes without locking anybody out, bring the planner's figures of the directory and the matcher up to date.
 
     A sound index is left alone: rebuilding it would only cost.
@@ -125,4 +125,4 @@ def indexes_rebuild(*, report: Callable[[int], None] | None = None) -> dict[str,
                 report(number)
         for table in ANALYZED:
             cursor.execute(f"ANALYZE {table}")
-    return {"reindexed": broken, "analyzed": list(ANALYZED), "catalogue_reloaded": catalogue_refresh()}
+    return {"reindexed": broken, "analyzed": list(ANALYZED), "catalogue_reloaded": refresh_catalogue()}

@@ -12,12 +12,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping
-from llm_center.services.mapping_log import log_create
-from llm_center.services.staff_maintenance import queue_is_on
+from llm_center.services.mapping_log import create_log_row
+from llm_center.services.staff_maintenance import is_queue_enabled
 from llm_center.tasks import process_llm_queue, rebuild_indexes, remove_duplicates
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant, Transaction, TransactionDelta, User
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 from transactions.tasks import process_backlog
 
 pytestmark = pytest.mark.django_db
@@ -167,7 +167,7 @@ def assert_shape(value: Any, shape: Any, at: str = "") -> None:
 
 def log(merchant: str = "STARBUKS", ticker: str | None = "SBUX", **fields: Any) -> LlmMapping:
     values = {"merchant_key": merchant, "source": "llm", "confidence": Decimal("0.8"), "category": "Food"} | fields
-    return log_create(merchant_name=merchant, ticker=ticker, **values)
+    return create_log_row(merchant_name=merchant, ticker=ticker, **values)
 
 
 @pytest.fixture
@@ -184,14 +184,14 @@ def test_every_screen_gets_its_keys_with_data_and_without(staff: User, path: str
     customer = make_user()
     for merchant in ("STARBUCKS", "STARBUCKS", "CORNER CAFE"):
         make_transaction(customer, merchant)
-    transactions_process()
+    process_pending()
     for status in ("pending", "approved", "rejected"):
         log(status=status)
     LlmCall.objects.create(provider="openai", merchants=10, duration_ms=2000)
     LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
-    from kamioi_site.cache.namespaces import caches_clear
+    from kamioi_site.cache.namespaces import clear_caches
 
-    caches_clear()
+    clear_caches()
     assert_shape(api_client(staff).get(path).json(), SHAPES[path], path)
 
 
@@ -200,10 +200,10 @@ def test_figures_cost_the_same_however_many_rows_there_are(staff: User, path: st
     settings.MARKET_ALWAYS_OPEN = True
     settings.API_RATES = {scope: [] for scope in settings.API_RATES}
 
-    from kamioi_site.cache.namespaces import caches_clear
+    from kamioi_site.cache.namespaces import clear_caches
 
     def statements() -> int:
-        caches_clear()
+        clear_caches()
         with CaptureQueriesContext(connection) as captured:
             assert api_client(staff).get(path).status_code == 200
         return len(captured)
@@ -221,7 +221,7 @@ def test_figures_cost_the_same_however_many_rows_there_are(staff: User, path: st
 
 
 def test_counts_are_of_now_before_the_rollups_know_and_after(staff: User) -> None:
-    from analytics.services.rollups import rollups_refresh
+    from analytics.services.rollups import refresh_rollups
 
     log(status="approved", ai_auto_approved=True)
     log(status="rejected")
@@ -233,7 +233,7 @@ def test_counts_are_of_now_before_the_rollups_know_and_after(staff: User) -> Non
         return data["totalMappings"], data["dailyProcessed"], data["autoApprovalRate"]
 
     assert seen() == (3, 3, 50.0)
-    rollups_refresh()
+    refresh_rollups()
     assert seen() == (3, 3, 50.0)
     log(status="pending")
     assert seen() == (4, 4, 50.0)
@@ -284,7 +284,7 @@ def test_transactions_are_counted_by_what_became_of_them(staff: User, settings: 
     customer = make_user()
     for merchant in ("STARBUCKS", "CORNER CAFE"):
         _arrive(customer, merchant)
-    transactions_process()
+    process_pending()
     _arrive(customer, "STARBUCKS")
     data = api_client(staff).get(f"{CENTER}/transaction-stats").json()["data"]
     assert data["stats"] == {"pending": 1, "needs_review": 1, "mapped": 1, "invested": 1, "total": 3}
@@ -297,9 +297,9 @@ def test_transactions_are_counted_by_what_became_of_them(staff: User, settings: 
 
 def _arrive(customer: User, merchant: str) -> Transaction:
     """A purchase that the writing side counted, as the API does."""
-    from transactions.services.ingest import transaction_create
+    from transactions.services.ingest import create_transaction
 
-    made = transaction_create(user=customer, amount=Decimal("4.50"), merchant=merchant)
+    made = create_transaction(user=customer, amount=Decimal("4.50"), merchant=merchant)
     return Transaction.objects.get(pk=made.transaction_id)
 
 
@@ -308,11 +308,11 @@ def test_the_switch_stops_the_schedule_and_starts_it_again(staff: User) -> None:
     client = api_client(staff)
     make_merchant("STARBUCKS", None, "proposed", source="ingest")
     stopped = client.post(f"{CENTER}/stop-processing").json()
-    assert (stopped["status"], stopped["data"]["is_running"], queue_is_on()) == ("stopped", False, False)
+    assert (stopped["status"], stopped["data"]["is_running"], is_queue_enabled()) == ("stopped", False, False)
     assert process_llm_queue()["seen"] == 0
     assert client.get(f"{CENTER}/automation/batch").json()["data"]["enabled"] is False
     started = client.post(f"{CENTER}/start-processing").json()
-    assert (started["status"], queue_is_on()) == ("started", True)
+    assert (started["status"], is_queue_enabled()) == ("started", True)
     assert BackgroundTask.objects.get(pk=started["data"]["task_id"]).name == "run_llm_queue"
     assert process_llm_queue()["seen"] == 1
 

@@ -16,19 +16,19 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analytics import dashboards
-from analytics.dashboards import DASHBOARDS, dashboard_of, panel_show
+from analytics.dashboards import DASHBOARDS, get_dashboard, render_panel
 from analytics.models import CustomerCount, DecisionDay, LedgerDay, MappingDay, TransactionDay
 from analytics.selectors import figures, operations
 from analytics.selectors.figures import Period
-from analytics.services.ledger_days import ledger_days_count, ledger_days_recount
-from analytics.services.rollups import rollups_refresh
+from analytics.services.ledger_days import recount_ledger_days, update_ledger_days
+from analytics.services.rollups import refresh_rollups
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision
-from llm_center.services.review import queue_totals_lately
+from llm_center.services.review import queue_totals_cached
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Setting, Transaction
-from transactions.services.background_tasks import task_retry
-from transactions.services.processing import transactions_process
+from transactions.services.background_tasks import retry_task
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -98,9 +98,9 @@ def _everything(days: int = 3) -> None:
 def test_every_panel_shows_its_figures(staff_client, dashboard, subtests):
     _everything()
     assert staff_client.get(f"/admin/dashboards/{dashboard}/").status_code == 200
-    for panel in dashboard_of(dashboard).panels:
+    for panel in get_dashboard(dashboard).panels:
         with subtests.test(panel.name):
-            shown = panel_show(panel, Period.of_days(30), dashboards.Links(make_staff()))
+            shown = render_panel(panel, Period.of_days(30), dashboards.Links(make_staff()))
             assert shown.error == ""
             assert shown.content is not None
             assert shown.content.counted_at is not None or panel.name in {
@@ -271,7 +271,7 @@ def test_decisions_that_were_taken_back_count_where_they_were_made():
     )
     MappingDecision.objects.create(merchant_key="X", action="undo", before={}, after={}, decided_by=staff, undoes=wrong)
     MappingDecision.objects.create(merchant_key="Y", action="correct", before={}, after={}, decided_by=staff)
-    rollups_refresh()
+    refresh_rollups()
     days = figures.review_by_day(Period.of_days(7))
     assert [(d.date, d.people, d.automatic, d.people_reversed, d.automatic_reversed, d.released) for d in days] == [
         (before.date(), 0, 1, 0, 1, 4), (TODAY, 1, 0, 0, 0, 0),
@@ -314,10 +314,10 @@ def test_the_ledger_by_day_is_the_ledger():
     user = make_user(round_up_amount=2)
     for n in range(3):
         make_transaction(user, date=datetime.now(UTC) - timedelta(days=n))
-    transactions_process()
-    ledger_days_count(settle=NOW)  # sets the mark
+    process_pending()
+    update_ledger_days(settle=NOW)  # sets the mark
     _settled()
-    ledger_days_count(settle=NOW)
+    update_ledger_days(settle=NOW)
     rows = {account.number: account for account in figures.accounts(Period.of_days(7))}
     assert (rows["10100"].debit, rows["10100"].balance) == (Decimal("6.75"), Decimal("6.75"))
     assert (rows["40100"].credit, rows["40100"].balance) == (Decimal("0.75"), Decimal("0.75"))
@@ -346,18 +346,18 @@ def test_counting_the_ledger_again_counts_nothing_twice(monkeypatch):
 
     book(5)
     for _ in range(3):
-        ledger_days_count(settle=NOW)
+        update_ledger_days(settle=NOW)
         _settled()
     book(4)
     for _ in range(3):
-        ledger_days_count(settle=NOW)
+        update_ledger_days(settle=NOW)
         _settled()
     day = LedgerDay.objects.get(kind="journal")
     assert (day.rows, day.amount, day.day) == (9, Decimal("13.50"), moment.date())
     LedgerTransfer.objects.filter(pk__gt=first + 1, kind="journal").order_by("pk").first().delete()
-    ledger_days_recount()
+    recount_ledger_days()
     _settled()
-    ledger_days_count(settle=NOW)
+    update_ledger_days(settle=NOW)
     assert LedgerDay.objects.get(kind="journal").rows == 8
 
 
@@ -386,12 +386,12 @@ def test_a_booking_that_commits_late_is_counted():
     thread.start()
     assert drawn.wait(20)
     newest = book()
-    ledger_days_count(settle=NOW)
-    assert ledger_days_count(settle=NOW).counted_to == 0  # somebody who drew a smaller id is still at it
+    update_ledger_days(settle=NOW)
+    assert update_ledger_days(settle=NOW).counted_to == 0  # somebody who drew a smaller id is still at it
     go_on.set()
     thread.join()
     # The numbers of transactions are the whole server's: a test beside this one may hold an older one for a moment.
-    wait_until("the count goes on", lambda: ledger_days_count(settle=NOW).counted_to == newest.pk)
+    wait_until("the count goes on", lambda: update_ledger_days(settle=NOW).counted_to == newest.pk)
     assert LedgerDay.objects.get().rows == 2
 
 
@@ -477,7 +477,7 @@ def test_a_failed_task_is_sent_again_once(staff_client):
     assert staff_client.post(address).status_code == 302
     task.refresh_from_db()
     assert (task.status, task.error, task.attempts) == ("queued", "", 0)
-    assert not task_retry(task_id=task.pk)
+    assert not retry_task(task_id=task.pk)
 
 
 def test_retry_needs_the_permission_for_tasks():
@@ -491,7 +491,7 @@ def test_retry_needs_the_permission_for_tasks():
 @pytest.mark.parametrize("dashboard", [d.name for d in DASHBOARDS])
 def test_a_dashboard_costs_as_many_queries_whatever_there_is(staff_client, dashboard):
     def statements() -> list[str]:
-        queue_totals_lately()  # the badge of the menu is remembered
+        queue_totals_cached()  # the badge of the menu is remembered
         with CaptureQueriesContext(connection) as captured:
             assert staff_client.get(f"/admin/dashboards/{dashboard}/").status_code == 200
         return [query["sql"] for query in captured.captured_queries if "SAVEPOINT" not in query["sql"]]

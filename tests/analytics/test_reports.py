@@ -21,16 +21,21 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from analytics.errors import BooksDiffer, ReportRefused
+from analytics.errors import BooksOutOfBalanceError, InvalidReportError
 from analytics.models import CustomerMonth, Report
 from analytics.services import report_contents, reports
-from analytics.services.pdf import Column, Paper
-from analytics.services.report_contents import Files, statement_write
-from analytics.services.reports import report_make, report_request, statements_make, statements_request
+from analytics.services.pdf import Column, PdfDocument
+from analytics.services.report_contents import Files, write_account_statement
+from analytics.services.reports import (
+    generate_account_statements,
+    generate_report,
+    request_account_statements,
+    request_report,
+)
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Notification, Transaction, User
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -47,11 +52,11 @@ def _months_purchases(user: User, count: int = 3) -> None:
     make_transaction(user, "=cmd|' /C calc'!A0", "9.99", date=MIDDLE + timedelta(hours=2), merchant_key="CMD")
     make_transaction(user, "STARBUCKS", "-4.50", date=MIDDLE + timedelta(hours=3))
     make_transaction(user, date=MIDDLE + relativedelta(months=1, day=1))
-    transactions_process()
+    process_pending()
 
 
 def _made(task: BackgroundTask) -> dict[str, Report]:
-    reports.report_make(task_id=str(task.pk))
+    reports.generate_report(task_id=str(task.pk))
     task.refresh_from_db()
     assert (task.status, task.error) == ("completed", "")
     return {report.format: report for report in Report.objects.filter(task=task)}
@@ -75,7 +80,7 @@ def _text_of(report: Report) -> str:
 def test_a_statement_agrees_with_the_books_to_the_cent():
     user = make_user(round_up_amount=2, name="Łucja Ortega", account_number="I100", city="Austin", state="TX")
     _months_purchases(user)
-    made = _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    made = _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     rows = _csv_of(made["csv"])
     header = next(n for n, row in enumerate(rows) if row[:1] == ["Id"])
     listed = rows[header + 1 : header + 6]
@@ -122,7 +127,7 @@ def test_what_was_taken_back_is_in_no_total():
         price_per_share=None,
         total_debit=4.50,
     )
-    rows = _csv_of(_made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))["csv"])
+    rows = _csv_of(_made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))["csv"])
     total = next(row for row in rows if row[:3] == ["Total", "", "invested"])
     assert total[3:] == ["0", "", "0.00", "0.00", "0.00"]
     assert not any(row[:1] == ["SBUX"] for row in rows)
@@ -132,14 +137,14 @@ def test_books_that_differ_are_not_printed():
     user = make_user()
     _months_purchases(user)
     LedgerTransfer.objects.filter(user_id=user.pk, kind="fee").first().delete()
-    task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
-    report_make(task_id=str(task.pk))
+    task = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
+    generate_report(task_id=str(task.pk))
     task.refresh_from_db()
     assert task.status == "failed"
     assert "verify_ledger" in task.error
     assert not Report.objects.exists()
-    with pytest.raises(BooksDiffer):
-        statement_write(Files(io.BytesIO(), io.StringIO()), user=user, month=MONTH, told=lambda _: None)
+    with pytest.raises(BooksOutOfBalanceError):
+        write_account_statement(Files(io.BytesIO(), io.StringIO()), user=user, month=MONTH, told=lambda _: None)
 
 
 def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
@@ -148,7 +153,7 @@ def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
     _months_purchases(user, 7)
     told: list[int] = []
     text = io.StringIO()
-    assert statement_write(Files(io.BytesIO(), text), user=user, month=MONTH, told=told.append) == 9
+    assert write_account_statement(Files(io.BytesIO(), text), user=user, month=MONTH, told=told.append) == 9
     assert told == [2, 4, 6, 8, 9]
     ids = re.findall(r"^(\d+),\d{4}", text.getvalue(), re.M)
     assert [int(pk) for pk in ids] == list(
@@ -160,7 +165,7 @@ def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
 
 def test_a_long_table_runs_over_pages_that_know_their_number():
     file = io.BytesIO()
-    paper = Paper(file, title="Test", subject="x", foot="foot")
+    paper = PdfDocument(file, title="Test", subject="x", foot="foot")
     count = paper.table((Column("A", 260), Column("B", 260, number=True)), ([f"row {n}", f"{n:,}"] for n in range(500)))
     pages = paper.finish()
     assert (count, pages) == (500, 12)
@@ -178,7 +183,7 @@ def test_a_finance_month_adds_up(monkeypatch):
     user = make_user()
     _months_purchases(user)
     monkeypatch.setattr(report_contents, "ledger_days_count", _count_now)
-    made = _made(report_request(kind="finance", period=MONTH, requested_by=make_staff()))
+    made = _made(request_report(kind="finance", period=MONTH, requested_by=make_staff()))
     rows = _csv_of(made["csv"])
     accounts = {row[0]: row for row in rows if len(row) == 7 and row[0].isdigit()}
     assert [accounts["40100"][n] for n in (3, 4, 5, 6)] == ["0.00", "0.00", "0.75", "0.75"]
@@ -192,10 +197,10 @@ def _count_now(**kwargs: Any) -> None:
     """Under a test everything is one transaction, which is taken for ended."""
     from django.db import connection
 
-    from analytics.services.ledger_days import ledger_days_count
+    from analytics.services.ledger_days import update_ledger_days
 
     for _ in range(2):
-        ledger_days_count(settle=timedelta(0))
+        update_ledger_days(settle=timedelta(0))
         with connection.cursor() as cursor:
             cursor.execute("UPDATE ledger_marks SET drawn_before = 0")
 
@@ -204,11 +209,11 @@ def test_a_reconciliation_says_what_differs():
     user = make_user()
     _months_purchases(user)
     staff = make_staff()
-    made = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff))
+    made = _made(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
     assert made["pdf"].rows == 0
     assert "differs" not in _text_of(made["pdf"])
     user.holdings.update(cost_basis=Decimal("1.00"))
-    made = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff, again=True))
+    made = _made(request_report(kind="reconciliation", period=MONTH, requested_by=staff, again=True))
     assert made["csv"].rows == 1
     assert [row[:2] for row in _csv_of(made["csv"]) if row[:1] == ["holding"]] == [["holding", str(user.pk)]]
     assert "differs" in _text_of(made["pdf"])
@@ -218,14 +223,14 @@ def test_a_reconciliation_says_what_differs():
 def test_asking_twice_is_one_task():
     user = make_user()
     _months_purchases(user)
-    first = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
-    assert report_request(kind="statement", period=MONTH, user=user, requested_by=user).pk == first.pk
+    first = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
+    assert request_report(kind="statement", period=MONTH, user=user, requested_by=user).pk == first.pk
     made = _made(first)
-    assert report_request(kind="statement", period=MONTH, user=user, requested_by=user).status == "completed"
-    reports.report_make(task_id=str(first.pk))  # a message that comes twice
+    assert request_report(kind="statement", period=MONTH, user=user, requested_by=user).status == "completed"
+    reports.generate_report(task_id=str(first.pk))  # a message that comes twice
     assert Report.objects.count() == 2
     old = made["pdf"].file.name
-    again = report_request(kind="statement", period=MONTH, user=user, requested_by=user, again=True)
+    again = request_report(kind="statement", period=MONTH, user=user, requested_by=user, again=True)
     assert (again.pk, again.status) == (first.pk, "queued")
     new = _made(again)["pdf"]
     assert (Report.objects.count(), new.pk) == (2, made["pdf"].pk)
@@ -236,9 +241,9 @@ def test_asking_twice_is_one_task():
 def test_a_failed_report_is_tried_again_when_it_is_asked_for():
     user = make_user()
     _months_purchases(user)
-    task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
+    task = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
     BackgroundTask.objects.filter(pk=task.pk).update(status="failed", error="x", attempts=5)
-    task = report_request(kind="statement", period=MONTH, user=user, requested_by=user)
+    task = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
     assert (task.status, task.error, task.attempts) == ("queued", "", 0)
 
 
@@ -255,8 +260,8 @@ def test_a_failed_report_is_tried_again_when_it_is_asked_for():
 def test_what_cannot_be_made_is_refused(kind, months, with_user, said):
     user = make_user()
     make_transaction(user, date=MIDDLE)
-    with pytest.raises(ReportRefused, match=said):
-        report_request(
+    with pytest.raises(InvalidReportError, match=said):
+        request_report(
             kind=kind, period=MONTH + relativedelta(months=months), user=user if with_user else None, requested_by=user
         )
     assert not BackgroundTask.objects.exists()
@@ -265,7 +270,7 @@ def test_what_cannot_be_made_is_refused(kind, months, with_user, said):
 def test_a_report_is_told_of_by_a_mail_without_figures(settings):
     user = make_user("ann@example.com", name="Ann")
     _months_purchases(user)
-    _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     (message,) = mail.outbox
     assert message.to == ["ann@example.com"]
     assert f"Your statement of {MONTH:%B %Y} is ready" in message.subject
@@ -283,7 +288,7 @@ def test_a_mail_server_that_is_away_takes_no_report_with_it(settings):
     )
     user = make_user()
     _months_purchases(user)
-    _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     assert Report.objects.filter(mailed_at=None).count() == 2
 
 
@@ -298,13 +303,13 @@ def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
         make_transaction(user, date=MIDDLE)
         CustomerMonth.objects.create(month=MONTH, user=user, rows=1)
     CustomerMonth.objects.create(month=MONTH, user=idle, rows=0)
-    transactions_process()
+    process_pending()
     LedgerTransfer.objects.filter(user_id=users[1].pk, kind="fee").delete()  # one whose books differ
-    tasks = statements_request()
-    assert {task.pk for task in statements_request()} == {task.pk for task in tasks}
+    tasks = request_account_statements()
+    assert {task.pk for task in request_account_statements()} == {task.pk for task in tasks}
     assert 3 <= len(tasks) <= 4
     for task in tasks:
-        statements_make(task_id=str(task.pk))
+        generate_account_statements(task_id=str(task.pk))
     for task in tasks:
         task.refresh_from_db()
         assert task.status == "completed"
@@ -315,14 +320,14 @@ def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
     made = dict(Report.objects.values_list("pk", "made_at"))
     BackgroundTask.objects.update(status="queued")
     for task in tasks:
-        statements_make(task_id=str(task.pk))
+        generate_account_statements(task_id=str(task.pk))
     assert dict(Report.objects.values_list("pk", "made_at")) == made
 
 
 def test_the_schedule_makes_them_on_the_second():
     row = PeriodicTask.objects.get(name="make_monthly_statements")
     assert (row.crontab.day_of_month, row.task) == ("2", "make_monthly_statements")
-    assert statements_request(today=date(2026, 3, 2)) == []
+    assert request_account_statements(today=date(2026, 3, 2)) == []
 
 
 # --- the API ----------------------------------------------------------------------------------------------------------
@@ -333,7 +338,7 @@ def test_a_customer_asks_for_a_statement_lists_it_and_keeps_it():
     reply = client.post("/api/user/statements", {"period": f"{MONTH:%Y-%m}"}, format="json")
     assert reply.status_code == 202
     assert reply.json()["status"] == "queued"
-    report_make(task_id=reply.json()["task_id"])
+    generate_report(task_id=reply.json()["task_id"])
     assert client.get(reply.json()["status_url"]).json()["status"] == "completed"
     rows = client.get("/api/family/statements").json()["data"]
     assert [(row["period"], row["format"], row["type"]) for row in rows] == [
@@ -356,8 +361,8 @@ def test_a_customer_asks_for_a_statement_lists_it_and_keeps_it():
 def test_a_statement_is_for_its_owner_alone():
     user, stranger, staff = make_user(), make_user(), make_staff()
     _months_purchases(user)
-    made = _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
-    books = _made(report_request(kind="reconciliation", period=MONTH, requested_by=staff))
+    made = _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
+    books = _made(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
     for report in (*made.values(), *books.values()):
         address = f"/api/user/statements/{report.pk}/download"
         assert api_client().get(address).status_code == 401
@@ -379,7 +384,7 @@ def test_a_month_that_is_none_is_refused(period):
 def test_a_file_that_is_gone_is_not_found():
     user = make_user()
     _months_purchases(user, 1)
-    made = _made(report_request(kind="statement", period=MONTH, user=user, requested_by=user))
+    made = _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     default_storage.delete(made["pdf"].file.name)
     assert api_client(user).get(f"/api/user/statements/{made['pdf'].pk}/download").status_code == 404
 

@@ -31,19 +31,19 @@ from analytics.models import (
     TransactionDay,
 )
 from analytics.services import rollups
-from analytics.services.rollups import rollups_rebuild, rollups_refresh, rollups_state, rollups_verify
+from analytics.services.rollups import rebuild_rollups, refresh_rollups, rollup_state, verify_rollups
 from analytics.tasks import calculate_analytics
-from kamioi_site.db.partitions import months_ensure, partition_detach
+from kamioi_site.db.partitions import detach_partition, ensure_partitions
 from llm_center.models import LlmCall, LlmMapping, MappingDecision, MappingDelta
-from llm_center.services.mapping_log import log_create, log_delete, log_update
-from llm_center.services.proposal_queue import merchants_propose
-from llm_center.services.review import Action, decision_undo, merchant_decide, undo_run
+from llm_center.services.mapping_log import create_log_row, delete_log_row, update_log_row
+from llm_center.services.proposal_queue import propose_merchants
+from llm_center.services.review import Action, decide_merchant, request_undo, run_undo
 from tests.factories import make_company, make_merchant, make_price, make_staff, make_transaction, make_user
 from tests.workers import ROOT, celery_worker, process_environment, wait_until
-from transactions.market.price_refresh import prices_refresh
+from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import Merchant, Setting, StockPrice, Transaction, TransactionDelta, User
-from transactions.services.ingest import transaction_create
-from transactions.services.processing import merchants_release, orders_execute, transactions_process
+from transactions.services.ingest import create_transaction
+from transactions.services.processing import execute_orders, process_pending, release_waiting_transactions
 
 pytestmark = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -67,12 +67,12 @@ def counted_in_full() -> list[tuple[Any, ...]]:
 
 
 def assert_right() -> None:
-    assert [str(difference) for difference in rollups_verify()] == []
+    assert [str(difference) for difference in verify_rollups()] == []
     assert summary() == counted_in_full()
 
 
 def a_mapping(**values: Any) -> LlmMapping:
-    return log_create(
+    return create_log_row(
         **{"merchant_name": "SHOP", "merchant_key": "SHOP", "source": "llm", "confidence": Decimal("0.7")} | values
     )
 
@@ -87,27 +87,27 @@ def some_of_everything() -> User:
     user = make_user()
     for merchant in ("STARBUCKS", "DELL", "TOWN HALL", "NOBODY KNOWS"):
         for days in (0, 45):
-            transaction_create(
+            create_transaction(
                 user=user, amount=Decimal("4.50"), merchant=merchant, date=timezone.now() - timedelta(days=days)
             )
-    transaction_create(user=user, amount=Decimal("-4.50"), merchant="STARBUCKS")
-    transactions_process()
-    transaction_create(user=user, amount=Decimal("9.99"), merchant="STARBUCKS")
-    merchants_propose()
+    create_transaction(user=user, amount=Decimal("-4.50"), merchant="STARBUCKS")
+    process_pending()
+    create_transaction(user=user, amount=Decimal("9.99"), merchant="STARBUCKS")
+    propose_merchants()
     return user
 
 
 def decide(merchant: Merchant, action: Action, by: User) -> MappingDecision:
-    done = merchant_decide(merchant_id=merchant.pk, action=action, by=by, seen=None, ticker="SBUX", release=False)
+    done = decide_merchant(merchant_id=merchant.pk, action=action, by=by, seen=None, ticker="SBUX", release=False)
     assert done.decision is not None
-    merchants_release(merchant_keys=[merchant.merchant_key], decision_ids=[done.decision.pk])
+    release_waiting_transactions(merchant_keys=[merchant.merchant_key], decision_ids=[done.decision.pk])
     return done.decision
 
 
 def undo(decision: MappingDecision, by: User) -> None:
     if Merchant.objects.get(merchant_key=decision.merchant_key).decided_at == decision.decided_at:
-        decision_undo(decision_id=decision.pk, by=by)
-        undo_run(decision_id=decision.pk)
+        request_undo(decision_id=decision.pk, by=by)
+        run_undo(decision_id=decision.pk)
 
 
 @contextmanager
@@ -149,18 +149,18 @@ class Books(RuleBasedStateMachine):
         make_company("DELL", None)
         make_merchant("STARBUCKS", "SBUX")
         make_merchant("DELL", "DELL")
-        rollups_refresh()
+        refresh_rollups()
 
     @invariant()
     def what_was_counted_is_right(self) -> None:
         if not self.uncounted:  # a recount would only hide what is wrong
             months = {(timezone.now() - timedelta(days=days)).date() for days in range(0, 81, 20)}
-            assert [str(difference) for difference in rollups_verify(months=months)] == []
+            assert [str(difference) for difference in verify_rollups(months=months)] == []
 
     @rule(purchases=purchases)
     def purchases_come(self, purchases: list[tuple[int, int, str, int]]) -> None:
         for customer, days, merchant, cents in purchases:
-            transaction_create(
+            create_transaction(
                 user=self.customers[customer],
                 amount=Decimal(cents) / 100,
                 merchant=merchant,
@@ -170,22 +170,22 @@ class Books(RuleBasedStateMachine):
     @rule(is_open=st.booleans())
     def processing(self, is_open: bool) -> None:
         with market(is_open=is_open):
-            transactions_process()
+            process_pending()
 
     @rule()
     def the_market_opens(self) -> None:
         with market(is_open=True):
-            orders_execute()
+            execute_orders()
 
     @rule()
     def a_price_comes(self) -> None:
         if not StockPrice.objects.filter(ticker="DELL").exists():
             make_price("DELL", "120.00")
-        prices_refresh()
+        refresh_stock_prices()
 
     @rule()
     def proposals_are_made(self) -> None:
-        merchants_propose()
+        propose_merchants()
 
     @rule(action=st.sampled_from([Action.CORRECT, Action.NOT_LISTED]), which=st.integers(0, 5), processed=st.booleans())
     def a_reviewer_decides(self, action: Action, which: int, processed: bool) -> None:
@@ -193,7 +193,7 @@ class Books(RuleBasedStateMachine):
         if waiting:
             self.decided.append(decide(waiting[which % len(waiting)], action, self.reviewer))
             if processed:
-                transactions_process()
+                process_pending()
 
     @rule()
     def the_decision_is_undone(self) -> None:
@@ -209,11 +209,11 @@ class Books(RuleBasedStateMachine):
     )
     def mappings_change(self, status: str, confidence: Decimal | None) -> None:
         more = {} if confidence is None else {"confidence": confidence, "source": "matcher"}
-        log_update(LlmMapping.objects.exclude(status=status), status=status, **more)
+        update_log_row(LlmMapping.objects.exclude(status=status), status=status, **more)
 
     @rule(source=st.sampled_from(["llm", "user", "bulk"]))
     def mappings_go(self, source: str) -> None:
-        log_delete(LlmMapping.objects.filter(source=source))
+        delete_log_row(LlmMapping.objects.filter(source=source))
 
     @rule(days=days, what=st.sampled_from(["insert", "update", "delete", "truncate"]))
     def somebody_writes_by_hand(self, days: int, what: str) -> None:
@@ -236,20 +236,20 @@ class Books(RuleBasedStateMachine):
 
     @rule()
     def a_refresh(self) -> None:
-        rollups_refresh()
+        refresh_rollups()
         self.uncounted = False
         assert TransactionDelta.objects.count() == MappingDelta.objects.count() == 0
         assert_right()
 
     @rule(recheck=st.integers(1, 3))
     def the_nightly_refresh(self, recheck: int) -> None:
-        rollups_refresh(recheck=recheck)
+        refresh_rollups(recheck=recheck)
         self.uncounted = False
         assert_right()
 
     def teardown(self) -> None:
         try:
-            rollups_refresh()
+            refresh_rollups()
             assert_right()
             assert not TransactionDay.objects.filter(rows__lte=0).exists()
             assert not MappingDay.objects.filter(rows__lte=0).exists()
@@ -276,15 +276,15 @@ def test_whatever_is_written_the_figures_are_what_a_full_recount_says() -> None:
 
 @committed
 def test_counted_writes_are_taken_up_without_counting_any_row_again() -> None:
-    rollups_refresh()
+    refresh_rollups()
     some_of_everything()
     mapping = a_mapping(created_at=timezone.now() - timedelta(days=40))
-    log_update(LlmMapping.objects.filter(pk=mapping.pk), status="approved")
-    log_delete(LlmMapping.objects.filter(pk=mapping.pk))
-    done = rollups_refresh()
+    update_log_row(LlmMapping.objects.filter(pk=mapping.pk), status="approved")
+    delete_log_row(LlmMapping.objects.filter(pk=mapping.pk))
+    done = refresh_rollups()
     assert done.deltas > 0
     assert done.recounted == []
-    assert rollups_refresh().deltas == 0
+    assert refresh_rollups().deltas == 0
     assert_right()
     assert TransactionDay.objects.filter(status="completed").count() == 2
     assert CustomerMonth.objects.count() == 2
@@ -293,10 +293,10 @@ def test_counted_writes_are_taken_up_without_counting_any_row_again() -> None:
 @committed
 def test_every_way_of_a_transaction_is_counted_where_it_is_written() -> None:
     user, reviewer = some_of_everything(), make_staff()
-    rollups_refresh()
+    refresh_rollups()
 
     def counted(*statuses: str) -> None:
-        assert [str(difference) for difference in rollups_verify(months=months)] == []
+        assert [str(difference) for difference in verify_rollups(months=months)] == []
         assert set(Transaction.objects.filter(merchant_key="ODD SHOP").values_list("status", flat=True)) == set(
             statuses
         )
@@ -307,48 +307,48 @@ def test_every_way_of_a_transaction_is_counted_where_it_is_written() -> None:
 
     months = [(timezone.now() - timedelta(days=days)).date() for days in (0, 61)]
     for days in (0, 61):
-        transaction_create(
+        create_transaction(
             user=user, amount=Decimal("4.50"), merchant="ODD SHOP", date=timezone.now() - timedelta(days=days)
         )
     counted("pending")
     odd = Merchant.objects.filter(merchant_key="ODD SHOP")
-    step(transactions_process, "needs_review")
+    step(process_pending, "needs_review")
     for action, became in ((Action.CORRECT, "completed"), (Action.NOT_LISTED, "not_listed")):
         decision = decide(odd.get(), action, reviewer)
         counted("pending")
-        step(transactions_process, became)
+        step(process_pending, became)
         undo(decision, reviewer)
         counted("pending")
-        step(transactions_process, "needs_review")
+        step(process_pending, "needs_review")
     decision = decide(odd.get(), Action.CORRECT, reviewer)
     with market(is_open=False):
-        step(transactions_process, "mapped")
+        step(process_pending, "mapped")
     with market(is_open=True):
-        step(orders_execute, "pending")
+        step(execute_orders, "pending")
     with market(is_open=False):
-        step(transactions_process, "mapped")
+        step(process_pending, "mapped")
     undo(decision, reviewer)
     decide(odd.get(), Action.CORRECT, reviewer)
     StockPrice.objects.all().delete()
-    step(transactions_process, "awaiting_price")
+    step(process_pending, "awaiting_price")
     make_price("SBUX", "96.00")
-    step(prices_refresh, "pending")
-    step(transactions_process, "completed")
-    assert rollups_refresh().recounted == []
+    step(refresh_stock_prices, "pending")
+    step(process_pending, "completed")
+    assert refresh_rollups().recounted == []
     assert_right()
 
 
 @committed
 def test_late_and_changed_rows_are_counted_on_their_own_day() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     late = timezone.now() - relativedelta(months=5)
-    transaction_create(user=user, amount=Decimal("7.00"), merchant="STARBUCKS", date=late)
+    create_transaction(user=user, amount=Decimal("7.00"), merchant="STARBUCKS", date=late)
     a_mapping(created_at=late)
-    assert rollups_refresh().recounted == []
+    assert refresh_rollups().recounted == []
     assert TransactionDay.objects.get(day=late.date()).status == "pending"
-    transactions_process()
-    assert rollups_refresh().recounted == []
+    process_pending()
+    assert refresh_rollups().recounted == []
     day = TransactionDay.objects.get(day=late.date())
     assert (day.status, day.ticker, day.rows, day.amount, day.fee) == (
         "completed",
@@ -365,11 +365,11 @@ def test_late_and_changed_rows_are_counted_on_their_own_day() -> None:
 def test_deleting_and_running_again_never_counts_twice() -> None:
     some_of_everything()
     for _ in range(3):
-        rollups_refresh()
-        rollups_rebuild()
+        refresh_rollups()
+        rebuild_rollups()
         assert_right()
-    log_delete(LlmMapping.objects.all())
-    rollups_refresh()
+    delete_log_row(LlmMapping.objects.all())
+    refresh_rollups()
     assert summary() == []
     assert not MappingDay.objects.exists()
     assert_right()
@@ -381,39 +381,39 @@ def test_deleting_and_running_again_never_counts_twice() -> None:
 @committed
 def test_writes_that_nobody_counted_are_noticed_and_only_their_partition_is_counted_anew() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     when = timezone.now() - relativedelta(months=2)
     make_transaction(user, date=when)
-    done = rollups_refresh()
+    done = refresh_rollups()
     assert done.recounted == [f"transactions_y{when:%Ym%m}"]
     LlmMapping.objects.filter(created_at__gte=timezone.now() - timedelta(hours=1)).update(confidence=Decimal("0.1"))
-    done = rollups_refresh()
+    done = refresh_rollups()
     assert done.recounted == [f"llm_mappings_y{timezone.now():%Ym%m}"]
     assert done.corrected > 0
-    assert rollups_refresh().recounted == []
+    assert refresh_rollups().recounted == []
     assert_right()
 
 
 @committed
 def test_uncounted_writes_beside_counted_ones_are_noticed() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     for _ in range(3):
-        transaction_create(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
+        create_transaction(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
         make_transaction(user)
-    assert rollups_refresh().recounted == [f"transactions_y{timezone.now():%Ym%m}"]
+    assert refresh_rollups().recounted == [f"transactions_y{timezone.now():%Ym%m}"]
     assert_right()
 
 
 @committed
 def test_a_write_that_is_rolled_back_costs_a_recount_and_changes_nothing() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     before = summary()
     with transaction.atomic():
-        transaction_create(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
+        create_transaction(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
         transaction.set_rollback(True)
-    assert rollups_refresh().corrected == 0
+    assert refresh_rollups().corrected == 0
     assert summary() == before
     assert_right()
 
@@ -421,47 +421,47 @@ def test_a_write_that_is_rolled_back_costs_a_recount_and_changes_nothing() -> No
 @committed
 def test_statistics_that_begin_anew_are_no_reason_to_count_everything_but_to_look_at_night() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_reset()")
-    transaction_create(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
-    assert rollups_refresh().recounted == []
+    create_transaction(user=user, amount=Decimal("1.00"), merchant="STARBUCKS")
+    assert refresh_rollups().recounted == []
     assert RollupPartition.objects.filter(verified_at=None, archived=False).exists()
     assert_right()
     names = RollupPartition.objects.filter(name__startswith="transactions_y")
     oldest = names.order_by("verified_at").first()
     names.filter(verified_at=None).update(verified_at=timezone.now())
     names.filter(pk=oldest.pk).update(verified_at=timezone.now() - timedelta(days=40))
-    assert oldest.pk in rollups_refresh(recheck=2).recounted
+    assert oldest.pk in refresh_rollups(recheck=2).recounted
 
 
 def test_writes_that_were_counted_and_never_show_cover_up_for_no_others() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     name = f"transactions_y{timezone.now():%Ym%m}"
     RollupPartition.objects.filter(pk=name).update(ahead=100)
-    rollups_refresh()
+    refresh_rollups()
     assert RollupPartition.objects.get(pk=name).ahead == 100  # the statistics may be late
     RollupPartition.objects.filter(pk=name).update(looked_at=timezone.now() - timedelta(minutes=5))
-    rollups_refresh()
+    refresh_rollups()
     assert RollupPartition.objects.get(pk=name).ahead == 0
     make_transaction(user, date=timezone.now())
-    assert rollups_refresh().recounted == [name]
+    assert refresh_rollups().recounted == [name]
     assert_right()
 
 
 def test_rows_that_lay_in_the_default_partition_are_counted_before_and_after_they_move() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     when = datetime(2011, 3, 31, 23, 59, tzinfo=UTC)
-    transaction_create(user=user, amount=Decimal("3.00"), merchant="STARBUCKS", date=when)
+    create_transaction(user=user, amount=Decimal("3.00"), merchant="STARBUCKS", date=when)
     LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", created_at=when)
-    rollups_refresh()
+    refresh_rollups()
     assert TransactionDay.objects.get(day=when.date()).rows == 1
     assert_right()
     for model in (Transaction, LlmMapping):
-        months_ensure(model, [when])
-    rollups_refresh()
+        ensure_partitions(model, [when])
+    refresh_rollups()
     assert TransactionDay.objects.get(day=when.date()).rows == 1
     assert_right()
 
@@ -469,24 +469,24 @@ def test_rows_that_lay_in_the_default_partition_are_counted_before_and_after_the
 def test_the_figures_of_a_detached_month_stay() -> None:
     user = some_of_everything()
     month = MONTH - relativedelta(months=4)
-    transaction_create(
+    create_transaction(
         user=user, amount=Decimal("3.00"), merchant="STARBUCKS", date=datetime(month.year, month.month, 9, tzinfo=UTC)
     )
-    rollups_refresh()
-    partition_detach(Transaction, month)
+    refresh_rollups()
+    detach_partition(Transaction, month)
     for _ in range(2):
-        rollups_refresh(recheck=1)
-        rollups_rebuild()
+        refresh_rollups(recheck=1)
+        rebuild_rollups()
         assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
-    assert list(rollups_verify()) == []
+    assert list(verify_rollups()) == []
     assert RollupPartition.objects.get(pk=f"transactions_y{month:%Ym%m}").archived
     # A late row of that month lies in the default partition, and is counted as well.
-    transaction_create(
+    create_transaction(
         user=user, amount=Decimal("4.00"), merchant="STARBUCKS", date=datetime(month.year, month.month, 9, tzinfo=UTC)
     )
-    rollups_refresh()
+    refresh_rollups()
     assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 2
-    rollups_rebuild(months=[month])  # who names the month wants what is there
+    rebuild_rollups(months=[month])  # who names the month wants what is there
     assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
 
 
@@ -496,7 +496,7 @@ def test_the_figures_of_a_detached_month_stay() -> None:
 @committed
 def test_refreshes_at_once_beside_writers_count_each_change_once() -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     stop, problems = threading.Event(), []
 
     def until_stopped(work: Any) -> None:
@@ -509,27 +509,27 @@ def test_refreshes_at_once_beside_writers_count_each_change_once() -> None:
             connection.close()
 
     def write() -> None:
-        transaction_create(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
+        create_transaction(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
         a_mapping()
-        transactions_process()
+        process_pending()
 
     def recount() -> None:
-        rollups_rebuild(months=[MONTH])
+        rebuild_rollups(months=[MONTH])
 
     threads = [
         threading.Thread(target=until_stopped, args=(work,))
-        for work in (write, write, rollups_refresh, rollups_refresh, recount)
+        for work in (write, write, refresh_rollups, refresh_rollups, recount)
     ]
     for thread in threads:
         thread.start()
     for _ in range(15):
         time.sleep(0.1)
-        assert [str(difference) for difference in rollups_verify(months=[MONTH])] == []
+        assert [str(difference) for difference in verify_rollups(months=[MONTH])] == []
     stop.set()
     for thread in threads:
         thread.join(60)
     assert problems == []
-    rollups_refresh()
+    refresh_rollups()
     assert_right()
 
 
@@ -544,7 +544,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_doubles_nothing() -> None:
     )
     for pause in (0.0, 0.03, 0.1, 0.25):
         for _ in range(30):
-            transaction_create(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
+            create_transaction(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
             a_mapping()
         child = subprocess.Popen(
             [sys.executable, "-c", script], env=process_environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -555,8 +555,8 @@ def test_a_refresh_killed_at_any_moment_loses_and_doubles_nothing() -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        assert [str(difference) for difference in rollups_verify(months=[MONTH])] == []
-    rollups_refresh()
+        assert [str(difference) for difference in verify_rollups(months=[MONTH])] == []
+    refresh_rollups()
     assert_right()
 
 
@@ -565,9 +565,9 @@ def test_a_backlog_is_taken_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
     some_of_everything()
     waiting = TransactionDelta.objects.count() + MappingDelta.objects.count()
     assert waiting > 12
-    assert rollups_state().waiting == waiting
-    assert rollups_refresh().deltas == waiting
-    assert rollups_state().waiting == 0
+    assert rollup_state().waiting == waiting
+    assert refresh_rollups().deltas == waiting
+    assert rollup_state().waiting == 0
     assert_right()
 
 
@@ -597,16 +597,16 @@ def test_the_summary_is_a_materialized_view_with_a_unique_index_and_is_refreshed
             return execute(sql, *rest)
 
         with connection.execute_wrapper(listen):
-            rollups_refresh()
+            refresh_rollups()
         assert "REFRESH MATERIALIZED VIEW CONCURRENTLY llm_analytics_summary" in said
         cursor.execute("REFRESH MATERIALIZED VIEW llm_analytics_summary WITH NO DATA")
-        rollups_refresh()  # a dump restored without its data
+        refresh_rollups()  # a dump restored without its data
         cursor.execute("SELECT count(*) FROM llm_analytics_summary")
 
 
 def test_views_say_volume_tickers_revenue_and_users() -> None:
     some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     volume = {(row["date"], row["status"]): row for row in rows_of("analytics_volume")}
     today = timezone.now().date()
     assert volume[today, "completed"]["transactions"] == 1
@@ -628,10 +628,10 @@ def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
     reviewer, now = make_staff(), timezone.now()
     for number, minutes in enumerate((10, 20, 90)):
         merchant = make_merchant(f"SHOP {number}", None, "proposed", created_at=now - timedelta(minutes=minutes))
-        merchant_decide(merchant_id=merchant.pk, action=Action.CORRECT, by=reviewer, seen=None, ticker="SBUX")
+        decide_merchant(merchant_id=merchant.pk, action=Action.CORRECT, by=reviewer, seen=None, ticker="SBUX")
     wrong = make_merchant("WRONG", "SBUX", "approved", source="matcher")
-    merchant_decide(merchant_id=wrong.pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
-    rollups_refresh()
+    decide_merchant(merchant_id=wrong.pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
+    refresh_rollups()
     review = {row["action"]: row for row in rows_of("analytics_review")}
     correct = review["correct"]
     assert (correct["decisions"], correct["waited"], correct["overturned"], correct["automatic"]) == (3, 3, 0, False)
@@ -646,27 +646,27 @@ def test_a_merchant_that_was_put_back_waits_from_then_on_and_an_undone_decision_
     make_company("SBUX", "95.00")
     reviewer, now = make_staff(), timezone.now()
     merchant = make_merchant("SHOP", "SBUX", "proposed", created_at=now - timedelta(hours=5))
-    first = merchant_decide(merchant_id=merchant.pk, action=Action.APPROVE, by=reviewer, seen=None).decision
+    first = decide_merchant(merchant_id=merchant.pk, action=Action.APPROVE, by=reviewer, seen=None).decision
     assert first is not None
     assert first.waited_seconds == pytest.approx(5 * 3600, abs=30)
-    decision_undo(decision_id=first.pk, by=reviewer)
-    second = merchant_decide(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=None).decision
+    request_undo(decision_id=first.pk, by=reviewer)
+    second = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=None).decision
     assert second is not None
     assert second.waited_seconds == pytest.approx(5 * 3600, abs=30)
     MappingDecision.objects.filter(pk=second.pk).update(decided_at=now - timedelta(minutes=30))
-    third = merchant_decide(
+    third = decide_merchant(
         merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", by=reviewer, seen=None
     ).decision
     assert third is not None
     assert third.waited_seconds == pytest.approx(1800, abs=30)
-    rollups_refresh()
+    refresh_rollups()
     assert DecisionDay.objects.get(action="approve").reversed == 1
 
 
 def test_the_decisions_of_a_machine_say_how_long_merchants_waited_too() -> None:
     make_company("SBUX", "95.00", name="Starbucks Corporation")
     make_merchant("STARBUCKS", None, "proposed", source="ingest", created_at=timezone.now() - timedelta(minutes=3))
-    merchants_propose()
+    propose_merchants()
     decision = MappingDecision.objects.get(automatic=True)
     assert decision.waited_seconds == pytest.approx(180, abs=30)
 
@@ -676,16 +676,16 @@ def test_cost_is_told_for_each_transaction_and_user_with_the_part_of_the_month_t
     last = MONTH - relativedelta(months=1)
     user = make_user()
     for _ in range(3):
-        transaction_create(
+        create_transaction(
             user=user, amount=Decimal("4.50"), merchant="STARBUCKS", date=datetime(last.year, last.month, 2, tzinfo=UTC)
         )
-    transactions_process()
+    process_pending()
     LlmCall.objects.create(
         provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1, cost=Decimal("0.50"),
         started_at=datetime(last.year, last.month, 3, tzinfo=UTC),
     )  # fmt: skip
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="120")
-    rollups_refresh()
+    refresh_rollups()
     costs = {row["month"]: row for row in rows_of("analytics_cost", "1")}
     cost = costs[last]
     completed = TransactionDay.objects.filter(status="completed", day__gte=last, day__lt=MONTH)
@@ -750,24 +750,24 @@ def test_a_worker_brings_the_figures_up_to_date() -> None:
     with celery_worker(queues="analytics", concurrency=1):
         calculate_analytics.apply_async()
         # The summary of an earlier test stands until then: emptying tables leaves materialized views alone.
-        wait_until("the figures", lambda: rollups_state().refreshed_at and summary() == counted_in_full())
+        wait_until("the figures", lambda: rollup_state().refreshed_at and summary() == counted_in_full())
     assert_right()
 
 
 def test_a_refresh_costs_a_fixed_number_of_statements(django_assert_max_num_queries: Any) -> None:
     user = some_of_everything()
-    rollups_refresh()
+    refresh_rollups()
     for _ in range(50):
-        transaction_create(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
+        create_transaction(user=user, amount=Decimal("2.00"), merchant="STARBUCKS")
         a_mapping()
     with django_assert_max_num_queries(40):
-        assert rollups_refresh().recounted == []
+        assert refresh_rollups().recounted == []
 
 
 def test_dates_go_by_utc() -> None:
     late = datetime.combine(date.today() - timedelta(days=3), datetime.max.time(), tzinfo=UTC)  # noqa: DTZ011
-    transaction_create(user=make_user(), amount=Decimal("2.00"), merchant="STARBUCKS", date=late)
+    create_transaction(user=make_user(), amount=Decimal("2.00"), merchant="STARBUCKS", date=late)
     a_mapping(created_at=late)
-    rollups_refresh()
+    refresh_rollups()
     assert TransactionDay.objects.get().day == MappingDay.objects.get().day == late.date()
     assert_right()

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from llm_center.services.proposal_queue import merchants_propose
+from llm_center.services.proposal_queue import propose_merchants
 from tests.browser.conftest import log_in, look, needs_chromium
 from tests.factories import make_company, make_staff, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Notification, Transaction
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 
 pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), needs_chromium]
 
@@ -57,7 +57,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
             page.get_by_role("link", name="Download the rows that could not be read").click()
         assert "twelve" in Path(download.value.path()).read_text()
         wait_until("waiting for a review", lambda: Transaction.objects.filter(status="needs_review").count() == 3)
-        merchants_propose()  # what beat does every five minutes
+        propose_merchants()  # what beat does every five minutes
         wait_until("Whole Foods", lambda: Transaction.objects.filter(ticker="AMZN", status="completed").exists())
 
         # The review queue: the effect is said before it happens.
@@ -118,4 +118,4 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
     assert titles == {"You own more AMZN": 1, "You own more SBUX": 4, "A purchase of SBUX was taken back": 2}
     kinds = Counter(LedgerTransfer.objects.filter(user_id=customer.pk).values_list("kind", flat=True))
     assert (kinds["purchase"], kinds["undo_purchase"], kinds["purchase_2"]) == (3, 2, 2)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []

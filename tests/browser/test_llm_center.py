@@ -8,8 +8,8 @@ from django.urls import reverse
 from playwright.sync_api import Browser, expect
 
 from llm_center.models import AmortizationEntry, LlmDataAsset, MappingImport
-from llm_center.services.mapping_imports import mappings_import
-from llm_center.services.review import Action, merchant_decide
+from llm_center.services.mapping_imports import run_mapping_import
+from llm_center.services.review import Action, decide_merchant
 from tests.browser.conftest import log_in, look, needs_chromium
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Merchant
@@ -58,7 +58,7 @@ def test_the_queue_by_mouse_with_live_counts(live_server, page, waiting):
 
     # What another reviewer does appears without a reload.
     other = make_staff()
-    merchant_decide(merchant_id=waiting[0].pk, action=Action.APPROVE, by=other, seen=None)
+    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, by=other, seen=None)
     expect(page.locator("[data-live=merchants]")).to_have_text("1", timeout=20_000)
     # And who decides the same merchant is told who did so before.
     page.locator("[data-merchant='STARBUKS COFFEE']").get_by_role("link", name="Approve").click()
@@ -102,7 +102,7 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
     look(page, "mapping-preview")
     page.get_by_role("button", name="Import it").click()
     expect(page.get_by_text("mine.csv is being imported")).to_be_visible()
-    mappings_import(task_id=MappingImport.objects.get().task_id)
+    run_mapping_import(task_id=MappingImport.objects.get().task_id)
     expect(page.locator("[data-task-result=approved]")).to_have_text("1", timeout=20_000)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the rows that could not be imported").click()
@@ -111,8 +111,8 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
 
 def test_learning_shows_what_another_threshold_would_have_done(live_server, page, waiting):
     staff, reviewer = make_staff(), make_staff()
-    merchant_decide(merchant_id=waiting[0].pk, action=Action.APPROVE, by=reviewer, seen=None)
-    merchant_decide(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
+    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, by=reviewer, seen=None)
+    decide_merchant(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
     log_in(page, live_server.url, staff.email)
     page.get_by_role("link", name="Learning").click()
     expect(page.locator("[data-what-if=automatic]")).to_have_text("0")

@@ -38,7 +38,7 @@ from kamioi_site.local.topology import Cluster
 from kamioi_site.messaging.broker import broker_of
 from tests import cluster as local
 from tests.chaos.model import ModelServer
-from transactions.sql import statement
+from transactions.sql import load_sql
 
 QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
 USERS = 64
@@ -447,7 +447,7 @@ class House:
                 and not key.endswith("big")
             ):
                 lost.append(f"{key}: {rows.get(key, 0)} of {STATEMENT_ROWS} rows")
-        books = [" ".join(map(str, row)) for row in self.sql(statement("verify_ledger"), {})]
+        books = [" ".join(map(str, row)) for row in self.sql(load_sql("verify_ledger"), {})]
         return Verdict(
             fault=fault, struck=struck, accepted=len(sent.accepted) + sum(rows.get(key, 0) for key in sent.statements),
             tasks=len(sent.tasks), failed_tasks=sum(outcomes.get(task, ("",))[0] == "failed" for task in sent.tasks),

@@ -16,14 +16,14 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from kamioi_site.db.partitions import partitions_apply
-from llm_center.services.review import Action, merchant_decide
+from kamioi_site.db.partitions import apply_partitions
+from llm_center.services.review import Action, decide_merchant
 from tests.docker.servers import console, django_through_pgbouncer
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_user
 from transactions.models import Merchant, Transaction
-from transactions.services.ingest import statement_ingest, statement_upload
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import merchants_release, transactions_process
+from transactions.services.ingest import ingest_statement_file, upload_statement
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import process_pending, release_waiting_transactions
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 THREADS = 10
@@ -65,7 +65,7 @@ def test_ten_customers_at_once_share_two_servers_and_every_cent_is_right(pooled)
     assert sum(int(str(row["total_xact_count"])) for row in totals) > THREADS * 20
     for status, count in {"completed": 101 * THREADS + THREADS}.items():
         assert Transaction.objects.filter(status=status).count() == count
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     _nothing_is_left_in_the_sessions()
 
 
@@ -78,22 +78,22 @@ def _life(number: int, user, reviewer) -> int:
         )  # fmt: skip
         assert created.status_code in {200, 201}, created.content
     rows = "".join(f"2026-10-{1 + row % 28:02d},STARBUCKS #{row},{row + 1}.25\n" for row in range(100))
-    statement = statement_upload(
+    statement = upload_statement(
         user=user, filename="statement.csv", requested_by=user, send=False,
         content=File(io.BytesIO(f"Date,Description,Amount\n{rows}2026-10-30,MYSTERY {chr(65 + number) * 5},7.00\n".encode())),
     )  # fmt: skip
-    assert statement_ingest(statement_id=statement.pk).rows_added == 101
-    transactions_process()
+    assert ingest_statement_file(statement_id=statement.pk).rows_added == 101
+    process_pending()
 
     unknown = Transaction.objects.get(user=user, merchant__startswith="MYSTERY")
     merchant, _ = Merchant.objects.get_or_create(
         merchant_key=unknown.merchant_key, defaults={"display_name": unknown.merchant_key, "status": "proposed"}
     )
-    merchant_decide(
+    decide_merchant(
         merchant_id=merchant.pk, action=Action.CORRECT, by=reviewer, seen=None, ticker="COST", release=False
     )
-    merchants_release(merchant_keys=[merchant.merchant_key])
-    transactions_process()
+    release_waiting_transactions(merchant_keys=[merchant.merchant_key])
+    process_pending()
 
     assert front_end.get("/api/user/transactions").status_code == 200
     assert Decimal(front_end.get("/api/user/portfolio").json()["data"]["total_value"] or 0) >= 0
@@ -173,7 +173,7 @@ def test_a_long_download_holds_no_server_and_takes_little_at_a_time(pooled):
 
 
 def test_upkeep_of_partitions_works(pooled):
-    partitions_apply()
+    apply_partitions()
 
 
 def test_the_look_into_the_sessions_would_see_what_is_left_there(pooled):

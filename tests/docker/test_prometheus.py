@@ -27,7 +27,7 @@ from django_celery_beat.models import PeriodicTask
 
 from analytics.models import TransactionDay
 from kamioi_site.local.embedded_servers import free_port
-from kamioi_site.observability.metrics.collectors import figures_collector
+from kamioi_site.observability.metrics.collectors import metrics_collector
 from tests.docker.servers import answers
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import celery_worker, process_environment, wait_until
@@ -126,7 +126,7 @@ def test_dashboards_are_whole() -> None:
 # --- What runbooks say to type ----------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_what_runbooks_say_to_look_at_can_be_looked_at(subtests: Any) -> None:
-    figures_collector.forget()  # what another test asked for without a database
+    metrics_collector.forget()  # what another test asked for without a database
     typed, asked = set(), set()
     for path in RUNBOOKS.glob("*.md"):
         blocks = re.findall(r"```(\w+)\n(.*?)```", path.read_text(), re.DOTALL)

@@ -15,23 +15,23 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_center.errors import AssetRefused
+from llm_center.errors import AssetOperationError
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
 from llm_center.services.amortization import (
-    asset_dispose,
-    asset_impair,
+    add_asset_cost,
+    amortize_month,
     asset_schedule,
     carrying_value,
-    cost_add,
-    entry_reverse,
-    month_amortize,
+    dispose_asset,
+    impair_asset,
+    reverse_entry,
     schedule,
 )
 from llm_center.tasks import monthly_llm_amortization
 from tests.factories import make_staff, make_user
 from transactions.errors import SettingError
 from transactions.models import LedgerTransfer, Setting
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 
 NOW = "2026-11-24 12:00:00+00:00"
 pytestmark = [pytest.mark.django_db]
@@ -103,14 +103,14 @@ def test_booked_months_stay_and_the_rest_follows_the_facts_of_today():
 
 def test_missed_months_are_caught_up_each_under_its_own_date():
     make_asset()
-    done = month_amortize(month=date(2026, 11, 30))
+    done = amortize_month(month=date(2026, 11, 30))
     assert booked() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("333.33")), ("2026-11", Decimal("333.34"))]
     assert done.total == 1000
     rows = LedgerTransfer.objects.order_by("date")
     assert [(r.debit_account, r.credit_account, r.reference, f"{r.date:%Y-%m-%d}") for r in rows] == [
         ("67010", "15100", f"LLM-AMORT-2026{month}", f"2026-{month}-01") for month in ("09", "10", "11")
     ]
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_twice_books_once():
@@ -123,47 +123,47 @@ def test_twice_books_once():
 
 def test_a_past_month_books_nothing_after_it_and_the_next_run_goes_on():
     make_asset()
-    month_amortize(month=date(2026, 10, 5))
+    amortize_month(month=date(2026, 10, 5))
     assert [month for month, _ in booked()] == ["2026-09", "2026-10"]
-    month_amortize(month=date(2026, 9, 5))
+    amortize_month(month=date(2026, 9, 5))
     assert len(booked()) == 2
-    month_amortize(month=date(2026, 11, 5))
+    amortize_month(month=date(2026, 11, 5))
     assert sum(amount for _, amount in booked()) == 1000
 
 
 def test_a_month_ahead_is_refused():
-    with pytest.raises(AssetRefused, match="not begun"):
-        month_amortize(month=date(2026, 12, 1))
+    with pytest.raises(AssetOperationError, match="not begun"):
+        amortize_month(month=date(2026, 12, 1))
 
 
 def test_the_end_of_life_ends_it():
     asset = make_asset(months=2)
-    month_amortize(month=date(2026, 11, 1))
+    amortize_month(month=date(2026, 11, 1))
     assert len(booked()) == 2
-    assert month_amortize(month=date(2026, 11, 1)).idle == [(asset, "booked up to 2026-10")]
+    assert amortize_month(month=date(2026, 11, 1)).idle == [(asset, "booked up to 2026-10")]
 
 
 def test_assets_that_are_not_in_service_are_not_charged():
     make_asset(since=None)
     make_asset(since=date(2026, 12, 1))
-    done = month_amortize(month=date(2026, 11, 1))
+    done = amortize_month(month=date(2026, 11, 1))
     assert [reason for _, reason in done.idle] == ["not in service", "in service from 2026-12-01"]
 
 
 def test_salvage_is_never_written_off_and_pennies_wait_for_the_last_month():
     make_asset(cost="0.20", months=3, salvage_value=Decimal("0.18"))
-    month_amortize(month=date(2026, 11, 1))
+    amortize_month(month=date(2026, 11, 1))
     assert booked() == [("2026-11", Decimal("0.02"))]
 
 
 def test_the_legacy_account_by_setting_and_nonsense_books_nothing():
     make_asset()
     Setting.objects.update_or_create(key="amortization_credit_account", defaults={"value": "15200"})
-    month_amortize(month=date(2026, 9, 1))
+    amortize_month(month=date(2026, 9, 1))
     assert LedgerTransfer.objects.get().credit_account == "15200"
     Setting.objects.filter(key="amortization_credit_account").update(value="99999")
     with pytest.raises(SettingError):
-        month_amortize(month=date(2026, 10, 1))
+        amortize_month(month=date(2026, 10, 1))
     assert len(booked()) == 1
 
 
@@ -173,7 +173,7 @@ def test_two_workers_at_once_book_once():
 
     def work() -> None:
         try:
-            month_amortize(month=date(2026, 11, 1))
+            amortize_month(month=date(2026, 11, 1))
         finally:
             connection.close()
 
@@ -184,12 +184,12 @@ def test_two_workers_at_once_book_once():
         thread.join()
     assert len(booked()) == 23
     assert LedgerTransfer.objects.count() == 23
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_the_database_refuses_a_second_entry_and_a_negative_one():
     asset = make_asset()
-    month_amortize(month=date(2026, 9, 1))
+    amortize_month(month=date(2026, 9, 1))
     with pytest.raises(IntegrityError, match="once_per_month"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO amortization_entries (asset_id, period, amount, created_at) VALUES (%s, '2026-09-01', 1, now())",
@@ -201,9 +201,9 @@ def test_the_database_refuses_a_second_entry_and_a_negative_one():
 
 def test_verify_ledger_sees_an_entry_without_its_transfer():
     make_asset()
-    month_amortize(month=date(2026, 9, 1))
+    amortize_month(month=date(2026, 9, 1))
     LedgerTransfer.objects.all().delete()
-    assert [problem.problem for problem in ledger_verify()] == ["amortization"]
+    assert [problem.problem for problem in find_ledger_problems()] == ["amortization"]
 
 
 # --- corrections ------------------------------------------------------------------------------------------------------
@@ -211,53 +211,53 @@ def test_verify_ledger_sees_an_entry_without_its_transfer():
 
 def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
     asset, chief = make_asset(), make_staff()
-    month_amortize(month=date(2026, 10, 1))
+    amortize_month(month=date(2026, 10, 1))
     first, second = AmortizationEntry.objects.order_by("period")
-    with pytest.raises(AssetRefused, match="Later months"):
-        entry_reverse(entry_id=first.pk, by=chief, reason="wrong life")
-    entry_reverse(entry_id=second.pk, by=chief, reason="wrong life")
-    with pytest.raises(AssetRefused, match="already"):
-        entry_reverse(entry_id=second.pk, by=chief, reason="again")
+    with pytest.raises(AssetOperationError, match="Later months"):
+        reverse_entry(entry_id=first.pk, by=chief, reason="wrong life")
+    reverse_entry(entry_id=second.pk, by=chief, reason="wrong life")
+    with pytest.raises(AssetOperationError, match="already"):
+        reverse_entry(entry_id=second.pk, by=chief, reason="again")
     assert balance("67010") == Decimal("333.33")
     asset.useful_life_months = 12
     asset.save()
-    month_amortize(month=date(2026, 10, 1))
+    amortize_month(month=date(2026, 10, 1))
     assert booked() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("60.60"))]
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_costs_impairment_and_disposal():
     asset, chief = make_asset(cost="0", months=10, since=date(2026, 8, 1)), make_staff()
-    cost_add(asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), by=chief)
-    cost_add(
+    add_asset_cost(asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), by=chief)
+    add_asset_cost(
         asset_id=asset.pk, component="data", amount=Decimal(500), dated_on=date(2026, 8, 2), by=chief, in_books=True
     )
     assert balance("15200") == 1000
-    month_amortize(month=date(2026, 9, 1))
-    with pytest.raises(AssetRefused, match="booked already"):
-        asset_impair(asset_id=asset.pk, amount=Decimal(1), dated_on=date(2026, 9, 30), by=chief)
-    with pytest.raises(AssetRefused, match=r"stands at \$1,200"):
-        asset_impair(asset_id=asset.pk, amount=Decimal(1201), dated_on=date(2026, 10, 5), by=chief)
-    asset_impair(asset_id=asset.pk, amount=Decimal(400), dated_on=date(2026, 10, 5), by=chief)
+    amortize_month(month=date(2026, 9, 1))
+    with pytest.raises(AssetOperationError, match="booked already"):
+        impair_asset(asset_id=asset.pk, amount=Decimal(1), dated_on=date(2026, 9, 30), by=chief)
+    with pytest.raises(AssetOperationError, match=r"stands at \$1,200"):
+        impair_asset(asset_id=asset.pk, amount=Decimal(1201), dated_on=date(2026, 10, 5), by=chief)
+    impair_asset(asset_id=asset.pk, amount=Decimal(400), dated_on=date(2026, 10, 5), by=chief)
     asset.refresh_from_db()
     assert carrying_value(asset) == 800
     assert [month.amount for month in asset_schedule(LlmDataAsset.objects.get())][2:] == [Decimal(100)] * 8
-    event = asset_dispose(asset_id=asset.pk, dated_on=date(2026, 11, 10), proceeds=Decimal(150), by=chief)
+    event = dispose_asset(asset_id=asset.pk, dated_on=date(2026, 11, 10), proceeds=Decimal(150), by=chief)
     assert event.kind == "disposal"
     assert [month for month, _ in booked()] == ["2026-08", "2026-09", "2026-10"]  # the months before the day
     assert balance("15100") == 0
     assert balance("67030") == 550
     assert balance("15200") == 1000 - 1500
     assert carrying_value(LlmDataAsset.objects.get()) == 0
-    with pytest.raises(AssetRefused, match="disposed"):
-        cost_add(asset_id=asset.pk, component="x", amount=Decimal(1), dated_on=date(2026, 11, 11), by=chief)
-    assert month_amortize(month=date(2026, 11, 1)).idle[0][1] == "disposed of"
-    assert list(ledger_verify()) == []
+    with pytest.raises(AssetOperationError, match="disposed"):
+        add_asset_cost(asset_id=asset.pk, component="x", amount=Decimal(1), dated_on=date(2026, 11, 11), by=chief)
+    assert amortize_month(month=date(2026, 11, 1)).idle[0][1] == "disposed of"
+    assert list(find_ledger_problems()) == []
 
 
 def test_a_disposal_above_the_carrying_value_is_a_gain():
     asset, chief = make_asset(cost="100"), make_staff()
-    asset_dispose(asset_id=asset.pk, dated_on=date(2026, 9, 20), proceeds=Decimal(130), by=chief)
+    dispose_asset(asset_id=asset.pk, dated_on=date(2026, 9, 20), proceeds=Decimal(130), by=chief)
     assert balance("40200") == -30
     assert AssetEvent.objects.get().amount == 130
 

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from llm_center.api.serializers import MappingRowOutput
 from llm_center.models import LlmDataAsset, LlmMapping, MappingDecision
-from llm_center.services.amortization import cost_add
+from llm_center.services.amortization import add_asset_cost
 from llm_center.tasks import run_llm_queue
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant, Setting
@@ -204,7 +204,7 @@ def test_assets_their_costs_and_months(staff):
         useful_life_months=10,
         in_service_on=date(2026, 1, 1),
     )
-    cost_add(asset_id=asset.pk, component="data", amount=Decimal(100), dated_on=date(2026, 1, 1), by=staff)
+    add_asset_cost(asset_id=asset.pk, component="data", amount=Decimal(100), dated_on=date(2026, 1, 1), by=staff)
     client = api_client(staff)
     (row,) = client.get("/api/admin/llm-assets").json()["data"]["assets"]
     assert (row["cost_basis"], row["carrying_value"], row["performance_score"]) == (

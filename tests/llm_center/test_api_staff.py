@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from llm_center.api.serializers import ReconsideredData, UploadedRows, UploadProgress
 from llm_center.models import LlmMapping, MappingDelta
-from llm_center.services.mapping_log import log_create
+from llm_center.services.mapping_log import create_log_row
 from llm_center.tasks import decide_merchants, import_mappings
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import ApiToken, BackgroundTask, Merchant, User
@@ -22,7 +22,7 @@ CENTER = "/api/admin/llm-center"
 
 def log(merchant: str = "CORNER CAFE", ticker: str | None = "SBUX", **fields: Any) -> LlmMapping:
     values = {"merchant_key": merchant, "source": "llm", "confidence": Decimal("0.8")} | fields
-    return log_create(merchant_name=merchant, ticker=ticker, **values)
+    return create_log_row(merchant_name=merchant, ticker=ticker, **values)
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from django.urls import reverse
 
 from llm_center import matcher
 from llm_center.models import CatalogueBrand, MappingDecision
-from llm_center.services.brands import brands_import, catalogue_refresh
-from llm_center.services.companies import companies_import
-from llm_center.services.directory_recheck import directory_recheck
+from llm_center.services.brands import import_brands, refresh_catalogue
+from llm_center.services.companies import import_companies
+from llm_center.services.directory_recheck import recheck_merchant_directory
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Company, Merchant, Setting, Transaction
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -26,22 +26,22 @@ def staff_client() -> Client:
 
 
 def test_the_shipped_catalogue_is_imported_and_an_edit_survives_the_next_import():
-    companies_import()
-    first = brands_import()
+    import_companies()
+    first = import_brands()
     assert first.added == first.read > 5000
     assert first.refused == []
     CatalogueBrand.objects.filter(name="Starbucks").update(owner="Somebody else", edited=True)
     CatalogueBrand.objects.filter(name="Taco Bell").update(owner="Wrong")
     CatalogueBrand.objects.create(name="Made up", reason="private")
-    again = brands_import()
+    again = import_brands()
     assert (again.added, again.changed, again.removed) == (0, 1, 1)
     assert CatalogueBrand.objects.get(name="Starbucks").owner == "Somebody else"
 
 
 def test_a_brand_whose_owner_is_delisted_is_refused():
-    companies_import()
+    import_companies()
     Company.objects.filter(ticker="SBUX").update(is_listed=False)
-    done = brands_import()
+    done = import_brands()
     assert "Starbucks" in done.refused
     assert not CatalogueBrand.objects.filter(ticker="SBUX").exists()
 
@@ -50,14 +50,14 @@ def test_the_matcher_uses_an_edit_without_a_restart():
     make_company("SBUX", name="Starbucks")
     assert matcher.propose("BLUE HERON COFFEE").ticker is None
     CatalogueBrand.objects.create(name="Blue Heron Coffee", ticker="SBUX", owner="Starbucks")
-    assert catalogue_refresh()
-    assert not catalogue_refresh()
+    assert refresh_catalogue()
+    assert not refresh_catalogue()
     found = matcher.propose("BLUE HERON COFFEE")
     assert (found.ticker, found.listed) == ("SBUX", True)
     brand = CatalogueBrand.objects.get()
     brand.ticker, brand.reason = "", "private"
     brand.save()
-    assert catalogue_refresh()
+    assert refresh_catalogue()
     assert matcher.propose("BLUE HERON COFFEE").listed is False
 
 
@@ -106,7 +106,7 @@ def old_approvals() -> None:
 
 
 def test_contradictions_stop_investing_and_go_to_review(old_approvals):
-    done = directory_recheck()
+    done = recheck_merchant_directory()
     stopped = set(Merchant.objects.exclude(status="approved").values_list("merchant_key", flat=True))
     assert stopped == {"SUBWAY", "MATTRESS", "DELTA DENTAL", "TARGETED FITNESS", "RITE AID"}
     assert (done.seen, done.stopped, done.unlisted) == (9, 5, 1)
@@ -117,10 +117,10 @@ def test_contradictions_stop_investing_and_go_to_review(old_approvals):
     assert MappingDecision.objects.filter(automatic=True, action="reject").count() == 5
     make_transaction(make_user(), "SUBWAY")
     make_transaction(make_user(), "STARBUCKS")
-    transactions_process()
+    process_pending()
     assert Transaction.objects.get(merchant="SUBWAY").status == "needs_review"
     assert Transaction.objects.get(merchant="STARBUCKS").status == "completed"
-    again = directory_recheck()
+    again = recheck_merchant_directory()
     assert (again.seen, again.stopped) == (4, 0)
 
 
@@ -133,5 +133,5 @@ def test_a_dry_run_only_says_what_it_would_do(old_approvals, capsys):
 
 
 def test_a_person_s_decision_stays(old_approvals):
-    directory_recheck()
+    recheck_merchant_directory()
     assert Merchant.objects.get(merchant_key="SUBWAY TILES").ticker == "SBUX"

@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 from llm_center.calibration import Calibration, Observation, brier, fit
 from llm_center.matcher import Proposal
 from llm_center.models import CalibrationFit, MappingDecision
-from llm_center.services.learning import calibrated, calibration_in_use, calibration_refit, judged, learning
-from llm_center.services.proposal_queue import merchants_propose
-from llm_center.services.review import Action, decision_undo, merchant_decide
+from llm_center.services.learning import (
+    calibrated,
+    calibration_in_use,
+    fit_and_store_calibration,
+    judged_proposals,
+    learning,
+)
+from llm_center.services.proposal_queue import propose_merchants
+from llm_center.services.review import Action, decide_merchant, request_undo
 from llm_center.tasks import refit_calibration
 from tests.factories import make_company, make_merchant, make_staff
 from transactions.models import Merchant
@@ -84,25 +90,25 @@ def test_decisions_of_people_are_what_is_learnt_from():
     for ticker in ("SBUX", "AAPL"):
         make_company(ticker)
     for n in range(30):
-        merchant_decide(
+        decide_merchant(
             merchant_id=proposed(f"RIGHT {n}", "SBUX", "0.9500").pk, action=Action.APPROVE, by=chief, seen=None
         )
     for n in range(60):
-        merchant_decide(
+        decide_merchant(
             merchant_id=proposed(f"WRONG {n}", "SBUX", "0.8000").pk,
             action=Action.CORRECT,
             ticker="AAPL",
             by=chief,
             seen=None,
         )
-    taken_back = merchant_decide(
+    taken_back = decide_merchant(
         merchant_id=proposed("SLIP", "SBUX", "0.8000").pk, action=Action.APPROVE, by=chief, seen=None
     ).decision
     assert taken_back is not None
-    decision_undo(decision_id=taken_back.pk, by=chief, reason="a slip")
-    observed = judged()
+    request_undo(decision_id=taken_back.pk, by=chief, reason="a slip")
+    observed = judged_proposals()
     assert (len(observed), sum(one.right for one in observed)) == (90, 30)
-    done = calibration_refit()
+    done = fit_and_store_calibration()
     assert done["matcher"] is None
     of_model = done["llm"]
     assert of_model is not None
@@ -125,7 +131,7 @@ def test_a_proposal_is_calibrated_before_it_is_judged_by_the_threshold():
     assert (found.confidence, found.stated_confidence) == (Decimal("0.6000"), Decimal("0.98"))
     make_company("SBUX")
     make_merchant("STARBUCKS", None, "proposed", source="ingest", waiting_count=1)
-    merchants_propose()
+    propose_merchants()
     merchant = Merchant.objects.get()
     assert (merchant.ticker, merchant.status) == ("SBUX", "proposed")  # would have been approved as stated
     assert (merchant.confidence, merchant.stated_confidence) == (Decimal("0.6000"), Decimal("0.9800"))
@@ -144,7 +150,7 @@ def test_the_page_says_so_when_nothing_was_judged_and_shows_it_otherwise(client)
     address = reverse("admin:llm_center_calibrationfit_changelist")
     assert b"Nobody judged a proposal yet" in client.get(address).content
     make_company("SBUX")
-    merchant_decide(
+    decide_merchant(
         merchant_id=proposed("RIGHT", "SBUX").pk, action=Action.APPROVE, by=make_staff("other@kamioi.test"), seen=None
     )
     page = client.get(address).content.decode()
@@ -169,7 +175,7 @@ def test_feedback_of_the_legacy_system_counts_for_models():
             "INSERT INTO legacy_rows (source_table, legacy_id, kind, data) VALUES ('ai_responses', 'bad', 'row', %s)",
             [json.dumps({"parsed_response": "no JSON", "was_ai_correct": 1})],
         )
-    done = calibration_refit()["llm"]
+    done = fit_and_store_calibration()["llm"]
     assert done is not None
     assert done.observations == 200
     assert calibration_in_use("llm").apply(Decimal("0.95")) < Decimal("0.4")

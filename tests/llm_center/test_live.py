@@ -12,13 +12,13 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
-from kamioi_site.cache.namespaces import generation_bump
+from kamioi_site.cache.namespaces import invalidate_cache
 from kamioi_site.http import downloads
 from llm_center.models import MappingDecision
-from llm_center.services.review import merchant_decide, queue_totals_lately
+from llm_center.services.review import decide_merchant, queue_totals_cached
 from tests.factories import make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -35,24 +35,24 @@ def test_without_asgi_one_event_and_the_browser_asks_again(client):
 
 def test_counted_once_for_everybody(django_assert_num_queries):
     make_merchant("MYSTERY", None, "proposed")
-    generation_bump("llm:queue")
+    invalidate_cache("llm:queue")
     with django_assert_num_queries(1):
-        assert queue_totals_lately()[0] == 1
-        assert queue_totals_lately()[0] == 1
+        assert queue_totals_cached()[0] == 1
+        assert queue_totals_cached()[0] == 1
 
 
 def test_purchases_of_unknown_merchants_and_decisions_are_seen_at_once():
     make_transaction(make_user(), "MYSTERY", "7.25")
-    assert queue_totals_lately()[0] == 0
-    transactions_process()
-    assert queue_totals_lately()[:2] == (1, 1)
-    merchant_decide(
+    assert queue_totals_cached()[0] == 0
+    process_pending()
+    assert queue_totals_cached()[:2] == (1, 1)
+    decide_merchant(
         merchant_id=Merchant.objects.get(merchant_key="MYSTERY").pk,
         action=MappingDecision.Action.NOT_LISTED,
         by=make_staff(),
         seen=None,
     )
-    assert queue_totals_lately()[0] == 0
+    assert queue_totals_cached()[0] == 0
 
 
 def test_not_for_everybody(client):
@@ -67,7 +67,7 @@ def test_under_asgi_a_change_arrives_while_the_page_is_open(client, monkeypatch)
 
     def change() -> None:
         Merchant.objects.create(merchant_key="NEW ONE", display_name="NEW ONE", waiting_count=5)
-        generation_bump("llm:queue")
+        invalidate_cache("llm:queue")
 
     first, second = _heard(client, reverse("admin:llm_center_reviewmerchant_live"), change)
     assert '"merchants": "0"' in first

@@ -8,27 +8,27 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from llm_center.mapping_file import MappingFileError, MappingRow, mappings_preview, mappings_read
+from llm_center.mapping_file import MappingFileError, MappingRow, preview_mappings, read_mappings
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services import mapping_imports
-from llm_center.services.mapping_imports import mappings_import, mappings_upload, rejects_csv
+from llm_center.services.mapping_imports import mapping_rejects_csv, run_mapping_import, upload_mapping_file
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Merchant, Setting, Transaction
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 HEADER = "Merchant Name,Category,Ticker,Company Name,Confidence\n"
 
 
 def read(text: str | bytes) -> list:
-    return list(mappings_read(io.BytesIO(text if isinstance(text, bytes) else text.encode())))
+    return list(read_mappings(io.BytesIO(text if isinstance(text, bytes) else text.encode())))
 
 
 def run(text: str, *, name: str = "m.csv") -> MappingImport:
-    imported = mappings_upload(
+    imported = upload_mapping_file(
         filename=name, content=ContentFile(text.encode(), name=name), by=make_staff(), send=False
     )
-    done = mappings_import(task_id=imported.task_id)
+    done = run_mapping_import(task_id=imported.task_id)
     assert done is not None
     done.task.refresh_from_db()
     assert done.task.status == "completed", done.task.error
@@ -81,13 +81,13 @@ def test_bad_rows_name_row_field_and_reason_and_good_ones_go_on():
 @pytest.mark.parametrize("text", ["a,b,c\n1,2,3\n", "Merchant Name,Category\nx,y\n"])
 def test_a_file_without_the_columns_is_one_clear_sentence(text):
     with pytest.raises(MappingFileError, match="no column for"):
-        mappings_preview(io.BytesIO(text.encode()))
+        preview_mappings(io.BytesIO(text.encode()))
 
 
 def test_what_the_file_says_is_approved_and_releases_what_waits(companies):
     user = make_user()
     make_transaction(user, "CORNER CAFE", merchant_key="CORNER CAFE")
-    transactions_process()
+    process_pending()
     assert Transaction.objects.get().status == "needs_review"
     done = run(HEADER + "CORNER CAFE #12,Food,SBUX,,100\nCORNER CAFE #13,Food,SBUX,,100\nBAD,,NOPE,,\n")
     assert (done.rows_added, done.rows_rejected, done.merchants_approved) == (2, 1, 1)
@@ -98,7 +98,7 @@ def test_what_the_file_says_is_approved_and_releases_what_waits(companies):
     assert set(LlmMapping.objects.values_list("source", "status", "merchant_key")) == {
         ("bulk", "approved", "CORNER CAFE")
     }
-    assert "NOPE is not a listed company" in "".join(rejects_csv(imported=done))
+    assert "NOPE is not a listed company" in "".join(mapping_rejects_csv(imported=done))
     assert not MappingImportKey.objects.exists()
 
 
@@ -135,7 +135,7 @@ def test_a_killed_import_goes_on_where_it_stood(companies, monkeypatch):
     monkeypatch.setattr(mapping_imports, "BATCH", 3)
     monkeypatch.setattr(mapping_imports, "MERCHANTS", 2)
     text = HEADER + "".join(f"SHOP NUMBER{chr(65 + n)},,SBUX,,\n" for n in range(10))
-    imported = mappings_upload(filename="m.csv", content=ContentFile(text.encode()), by=make_staff(), send=False)
+    imported = upload_mapping_file(filename="m.csv", content=ContentFile(text.encode()), by=make_staff(), send=False)
 
     class Killed(BaseException):
         pass
@@ -145,11 +145,11 @@ def test_a_killed_import_goes_on_where_it_stood(companies, monkeypatch):
             raise Killed
 
     with pytest.raises(Killed):
-        mappings_import(task_id=imported.task_id, report=strike)
+        run_mapping_import(task_id=imported.task_id, report=strike)
     imported.task.refresh_from_db()
     imported.task.status = "queued"
     imported.task.save()
-    done = mappings_import(task_id=imported.task_id)
+    done = run_mapping_import(task_id=imported.task_id)
     assert (done.rows_done, done.rows_added, done.merchants_approved) == (10, 10, 10)
     assert LlmMapping.objects.count() == 10
     assert Merchant.objects.filter(status="approved").count() == 10
@@ -167,7 +167,7 @@ def test_upload_with_preview_and_export_in_the_admin(companies, client):
     sent = client.post(address, {"token": token}, follow=True)
     assert b"mine.csv is being imported" in sent.content
     imported = MappingImport.objects.get()
-    mappings_import(task_id=imported.task_id)
+    run_mapping_import(task_id=imported.task_id)
     rejects = client.get(reverse("admin:llm_center_mappingimport_rejects", args=[imported.pk]))
     assert b"ticker,is empty" in rejects.getvalue()
     LlmMapping.objects.create(merchant_name="=cmd()", merchant_key="CMD", source="admin", status="pending")

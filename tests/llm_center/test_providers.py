@@ -26,9 +26,9 @@ from llm_center.providers import (
     MatcherProvider,
     MerchantQuestion,
     ProviderMisconfigured,
-    llm_call_record,
+    get_provider,
     llm_spent_this_month,
-    provider,
+    record_llm_call,
 )
 from llm_center.providers.openai import (
     UNCORROBORATED,
@@ -582,7 +582,7 @@ def test_no_call_begins_after_the_deadline(server: ModelServer) -> None:
 
 # --- Money ----------------------------------------------------------------------------------------------------------
 def record(cost: str, *, started_at: datetime) -> LlmCall:
-    return llm_call_record(
+    return record_llm_call(
         provider="openai", model="m", started_at=started_at, merchants=1, prompt_tokens=1, completion_tokens=1,
         cost=Decimal(cost), duration_ms=1, retries=0, error="x" * 500,
     )  # fmt: skip
@@ -721,14 +721,14 @@ def test_when_to_ask_again(error: Exception, attempt: int, least: float | None, 
 
 # --- The factory ----------------------------------------------------------------------------------------------------
 def test_the_settings_choose_the_provider(settings: Settings) -> None:
-    assert isinstance(provider("matcher"), MatcherProvider)
+    assert isinstance(get_provider("matcher"), MatcherProvider)
     settings.LLM_PROVIDER, settings.LLM_MODEL = "openai", "m"
     settings.LLM_BASE_URL, settings.LLM_API_KEY = "http://127.0.0.1:9/v1", ""
-    chosen = provider(batch_size=100, ask_below=Decimal("0.95"), monthly_budget=Decimal(3))
+    chosen = get_provider(batch_size=100, ask_below=Decimal("0.95"), monthly_budget=Decimal(3))
     assert isinstance(chosen, OpenAIProvider)
     assert (chosen.config.batch_size, chosen.config.ask_below) == (100, Decimal("0.95"))
-    assert provider(batch_size=100, ask_below=Decimal("0.95"), monthly_budget=Decimal(3)) is chosen
-    assert provider() is not chosen
+    assert get_provider(batch_size=100, ask_below=Decimal("0.95"), monthly_budget=Decimal(3)) is chosen
+    assert get_provider() is not chosen
 
 
 @pytest.mark.parametrize(
@@ -749,7 +749,7 @@ def test_settings_that_cannot_work_are_refused_by_name(settings: Settings, name:
     settings.LLM_PROVIDER, settings.LLM_MODEL = "openai", "m"
     setattr(settings, name, value)
     with pytest.raises(ProviderMisconfigured, match=name):
-        provider()
+        get_provider()
 
 
 def test_a_proposal_of_a_model_is_an_ordinary_proposal(server: ModelServer) -> None:

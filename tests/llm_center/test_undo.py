@@ -10,20 +10,20 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from llm_center.errors import DecisionRefused, UndoRefused
+from llm_center.errors import DecisionNotAllowedError, UndoNotAllowedError
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.review import (
     Action,
-    Decided,
+    DecisionResult,
     QueueFilter,
     bulk_effect,
-    bulk_request,
-    decision_undo,
-    decisions_undoable,
-    merchant_decide,
-    merchants_decide,
+    decide_merchant,
+    request_bulk_decision,
+    request_undo,
+    run_bulk_decision,
+    run_undo,
     undo_effect,
-    undo_run,
+    undoable_decisions,
 )
 from llm_center.tasks import decide_merchants, undo_decision
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
@@ -38,8 +38,8 @@ from transactions.models import (
     Transaction,
     User,
 )
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import transactions_process
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import process_pending
 from transactions.tasks import release_merchants
 
 pytestmark = pytest.mark.django_db
@@ -62,28 +62,28 @@ def customers() -> list[User]:
         make_transaction(user, "STARBUKS", "4.50")
         make_transaction(user, "STARBUKS", "11.25")
         make_transaction(user, "KNOWN", "5.10")
-    transactions_process()
+    process_pending()
     return users
 
 
-def _decide(by: User, action: Action = Action.APPROVE, ticker: str = "", key: str = "STARBUKS") -> Decided:
+def _decide(by: User, action: Action = Action.APPROVE, ticker: str = "", key: str = "STARBUKS") -> DecisionResult:
     """Decide, release and process, as the workers do."""
     merchant = Merchant.objects.get(merchant_key=key)
-    decided = merchant_decide(
+    decided = decide_merchant(
         merchant_id=merchant.pk, action=action, by=by, seen=merchant.updated_at, ticker=ticker, reason="seen on a map"
     )
     if decided.task:
         release_merchants(str(decided.task.pk))
-    transactions_process()
+    process_pending()
     return decided
 
 
-def _undo(decided: Decided, by: User) -> BackgroundTask:
+def _undo(decided: DecisionResult, by: User) -> BackgroundTask:
     assert decided.decision
-    undone = decision_undo(decision_id=decided.decision.pk, by=by, reason="wrong shop")
+    undone = request_undo(decision_id=decided.decision.pk, by=by, reason="wrong shop")
     assert undone.task
     undo_decision(str(undone.task.pk))
-    transactions_process()
+    process_pending()
     undone.task.refresh_from_db()
     return undone.task
 
@@ -109,7 +109,7 @@ def test_undoing_takes_back_what_was_bought_by_contra_entries_and_nothing_else(r
     decided = _decide(reviewer, Action.CORRECT, "DNUT")
     # One more purchase came in after the decision and was bought at once.
     make_transaction(customers[0], "STARBUKS", "3.30", created_at=timezone.now())
-    transactions_process()
+    process_pending()
     rows = list(LedgerTransfer.objects.order_by("pk").values())
     effect = undo_effect(decision=decided.decision)
     assert (effect.transactions, effect.bought, effect.customers) == (7, 7, 3)
@@ -128,7 +128,7 @@ def test_undoing_takes_back_what_was_bought_by_contra_entries_and_nothing_else(r
     assert after["KNOWN"] == before[2][0]
     assert Transaction.objects.filter(merchant="STARBUKS", status="needs_review", ticker=None).count() == 7
     assert Notification.objects.filter(title="A purchase of DNUT was taken back").count() == 7
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_what_was_taken_back_is_bought_again_with_the_right_company(reviewer, customers):
@@ -138,10 +138,10 @@ def test_what_was_taken_back_is_bought_again_with_the_right_company(reviewer, cu
     assert {row.ticker for row in Holding.objects.filter(shares__gt=0)} == {"SBUX"}
     assert set(LedgerTransfer.objects.filter(transaction_id=Transaction.objects.filter(merchant="STARBUKS").first().pk)
                .values_list("kind", flat=True)) >= {"round_up", "undo_round_up", "round_up_2", "purchase_2", "fee_2"}  # fmt: skip
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     _undo(_decide(reviewer, Action.CORRECT, "DNUT"), reviewer)
     assert {row.ticker for row in Holding.objects.filter(shares__gt=0)} == {"SBUX"}
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_undoing_not_listed_opens_what_was_closed(reviewer, customers):
@@ -156,9 +156,9 @@ def test_undoing_a_rejection_restores_the_proposal(reviewer, customers):
     merchant = Merchant.objects.get(merchant_key="STARBUKS")
     Merchant.objects.filter(pk=merchant.pk).update(ticker="SBUX", confidence=Decimal("0.8"), company_name="Starbucks")
     merchant.refresh_from_db()
-    decided = merchant_decide(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=merchant.updated_at)
+    decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=merchant.updated_at)
     assert decided.decision
-    decision_undo(decision_id=decided.decision.pk, by=reviewer)
+    request_undo(decision_id=decided.decision.pk, by=reviewer)
     merchant.refresh_from_db()
     assert (merchant.status, merchant.ticker, merchant.confidence) == ("proposed", "SBUX", Decimal("0.8"))
     assert merchant.rejected_tickers == []
@@ -169,30 +169,30 @@ def test_undo_twice_too_late_or_after_another_decision_is_refused(reviewer, cust
     second = _decide(make_staff(), Action.CORRECT, "DNUT")
     assert first.decision
     assert second.decision
-    with pytest.raises(UndoRefused, match="decided again since"):
-        decision_undo(decision_id=first.decision.pk, by=reviewer)
+    with pytest.raises(UndoNotAllowedError, match="decided again since"):
+        request_undo(decision_id=first.decision.pk, by=reviewer)
     _undo(second, reviewer)
-    with pytest.raises(UndoRefused, match="undone already"):
-        decision_undo(decision_id=second.decision.pk, by=reviewer)
+    with pytest.raises(UndoNotAllowedError, match="undone already"):
+        request_undo(decision_id=second.decision.pk, by=reviewer)
     MappingDecision.objects.filter(pk=first.decision.pk).update(decided_at=timezone.now() - timedelta(minutes=11))
-    with pytest.raises(UndoRefused, match="older than ten minutes"):
-        decision_undo(decision_id=first.decision.pk, by=reviewer)
+    with pytest.raises(UndoNotAllowedError, match="older than ten minutes"):
+        request_undo(decision_id=first.decision.pk, by=reviewer)
     automatic = MappingDecision.objects.create(
         merchant_key="KNOWN", action="approve", before={}, after={"ticker": "SBUX"}, automatic=True
     )
-    with pytest.raises(UndoRefused, match="Only a person's"):
-        decision_undo(decision_id=automatic.pk, by=reviewer)
-    assert list(decisions_undoable(by=reviewer)) == []
-    assert list(ledger_verify()) == []
+    with pytest.raises(UndoNotAllowedError, match="Only a person's"):
+        request_undo(decision_id=automatic.pk, by=reviewer)
+    assert list(undoable_decisions(by=reviewer)) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_an_undo_that_runs_again_finds_nothing(reviewer, customers):
     decided = _decide(reviewer, Action.CORRECT, "DNUT")
     assert decided.decision
     _undo(decided, reviewer)
-    again = undo_run(decision_id=decided.decision.pk)
+    again = run_undo(decision_id=decided.decision.pk)
     assert (again.moved, again.bought) == (0, 0)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_the_log_says_that_the_decision_was_undone(reviewer, customers):
@@ -238,7 +238,7 @@ def test_the_database_refuses_contra_entries_between_the_wrong_accounts_and_a_se
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, good)
     # An undo of half the entries of a purchase is found.
-    assert {problem.problem for problem in ledger_verify()} == {"holding", "transaction"}
+    assert {problem.problem for problem in find_ledger_problems()} == {"holding", "transaction"}
 
 
 def test_a_contra_entry_that_matches_no_booking_is_found(customers):
@@ -248,7 +248,7 @@ def test_a_contra_entry_that_matches_no_booking_is_found(customers):
         user_id=row.user_id, date=row.date, transaction_id=row.transaction_id, kind="undo_fee",
         debit_account="40100", credit_account="10100", amount=row.amount + 1,
     )  # fmt: skip
-    assert "contra" in {problem.problem for problem in ledger_verify()}
+    assert "contra" in {problem.problem for problem in find_ledger_problems()}
 
 
 # --- Two people -------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def queue() -> User:
     make_company("SBUX", "95.00")
     for number in range(30):
         make_transaction(user, f"SHOP {number:02d}" if number < 20 else f"STAR {number}", "4.50")
-    transactions_process()
+    process_pending()
     Merchant.objects.filter(merchant_key__startswith="STAR").update(
         ticker="SBUX", confidence=Decimal("0.8"), source="matcher"
     )
@@ -298,24 +298,24 @@ def test_many_are_decided_after_their_effect_was_shown(reviewer, queue):
     chosen = QueueFilter(ticker="sbux", confidence=Decimal("0.75"))
     effect = bulk_effect(chosen=chosen, action=Action.APPROVE)
     assert (effect.merchants, effect.transactions, effect.amount) == (10, 10, Decimal("10.00"))
-    task = bulk_request(chosen=chosen, action=Action.APPROVE, by=reviewer, until=timezone.now())
+    task = request_bulk_decision(chosen=chosen, action=Action.APPROVE, by=reviewer, until=timezone.now())
     decide_merchants(str(task.pk))
     task.refresh_from_db()
     assert (task.status, task.result) == ("completed", {"decided": 10, "released": 10, "refused": []})
-    transactions_process()
+    process_pending()
     assert Transaction.objects.filter(status="completed", ticker="SBUX").count() == 10
     assert Transaction.objects.filter(status="needs_review").count() == 20
     assert MappingDecision.objects.filter(decided_by=reviewer).count() == 10
     decision = MappingDecision.objects.last()
     assert decision
     assert undo_effect(decision=decision).bought == 1
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_what_changed_after_the_preview_is_left_alone(reviewer, queue):
     until = timezone.now()
     Merchant.objects.get(merchant_key="SHOP 03").save()
-    decided, released, refused = merchants_decide(
+    decided, released, refused = run_bulk_decision(
         chosen=QueueFilter(starts="shop 0"), action=Action.NOT_LISTED, by=reviewer, until=until
     )
     assert (decided, released, refused) == (9, 9, [])
@@ -324,7 +324,7 @@ def test_what_changed_after_the_preview_is_left_alone(reviewer, queue):
 
 def test_those_that_need_two_reviewers_are_named(reviewer, queue):
     Setting.objects.filter(key="four_eyes_limit").update(value="0.5")
-    decided, _, refused = merchants_decide(
+    decided, _, refused = run_bulk_decision(
         chosen=QueueFilter(starts="STAR"), action=Action.APPROVE, by=reviewer, until=timezone.now()
     )
     assert decided == 0
@@ -333,7 +333,7 @@ def test_those_that_need_two_reviewers_are_named(reviewer, queue):
 
 def test_everything_at_once_and_other_decisions_are_refused(reviewer, queue):
     for chosen, action in ((QueueFilter(), Action.APPROVE), (QueueFilter(starts="S"), Action.REJECT)):
-        with pytest.raises(DecisionRefused):
+        with pytest.raises(DecisionNotAllowedError):
             bulk_effect(chosen=chosen, action=action)
 
 

@@ -48,8 +48,8 @@ from llm_center.models import (
     ProposalClaim,
     ReviewMerchant,
 )
-from llm_center.services.proposal_queue import merchants_propose
-from llm_center.services.review import queue_totals_lately
+from llm_center.services.proposal_queue import propose_merchants
+from llm_center.services.review import queue_totals_cached
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import (
     ApiToken,
@@ -69,7 +69,7 @@ from transactions.models import (
     TransactionKey,
     UserSetting,
 )
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -92,8 +92,8 @@ def _fill(number: int) -> None:
     make_merchant(f"KNOWN {number}", company.ticker)
     make_transaction(user, f"KNOWN {number}")
     make_transaction(user, f"UNKNOWN {number}", "7.25")
-    transactions_process()
-    merchants_propose()
+    process_pending()
+    propose_merchants()
     merchant = Merchant.objects.get(merchant_key=f"UNKNOWN {number}")
     PendingDecision.objects.create(merchant=merchant, action="not_listed", requested_by=user)
     task = BackgroundTask.objects.create(name="ingest_statement", user=user)
@@ -178,7 +178,7 @@ def _statements(client: Client, address: str) -> list[str]:
 def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests):
     staff_client.get(reverse("admin:index"))  # whether this person has a second factor is remembered
     _fill(0)
-    queue_totals_lately()  # the badge of the menu too
+    queue_totals_cached()  # the badge of the menu too
     addresses = {
         model._meta.label: reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         for model in admin.site._registry
@@ -186,7 +186,7 @@ def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests
     before = {label: _statements(staff_client, address) for label, address in addresses.items()}
     for number in range(1, ROUNDS):
         _fill(number)
-    queue_totals_lately()
+    queue_totals_cached()
     for model, page in admin.site._registry.items():
         with subtests.test(model._meta.label):
             statements = _statements(staff_client, addresses[model._meta.label])

@@ -17,7 +17,7 @@ from django_ratelimit.core import get_usage
 from pytest_django import Settings
 from rest_framework import exceptions
 
-from kamioi_site.api.views import RateLimit, exception_handler, keyset_page, rate_counters, server_error
+from kamioi_site.api.views import RateLimitThrottle, exception_handler, keyset_page, rate_counters, server_error
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.errors import KamioiError
 from tests.factories import api_client, make_staff, make_transaction, make_user
@@ -162,7 +162,7 @@ def test_counters_are_the_ones_that_django_ratelimit_reads(settings: Settings, r
     request.user = user
     with time_machine.travel(datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC), tick=False):
         for _ in range(2):
-            assert RateLimit().count(request, scope="authenticated", key="user")
+            assert RateLimitThrottle().count(request, scope="authenticated", key="user")
         usage = get_usage(request, group="api:authenticated", key="user", rate=rate, increment=False)
         (counter,) = rate_counters("authenticated", str(user.pk))
         assert usage is not None

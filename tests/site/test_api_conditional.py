@@ -11,7 +11,7 @@ from tests.factories import api_client, make_company, make_merchant, make_transa
 from transactions.legacy.reads import reads_from_kamioi
 from transactions.legacy.state import READS_FLAG
 from transactions.models import Goal
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -71,18 +71,18 @@ def test_every_way_in_which_transactions_change_is_seen_at_once() -> None:
     client.post("/api/transactions", {"amount": 4.5, "merchant": "STARBUCKS"}, format="json")
     stored, rows = shown()
     assert rows == ["pending"]
-    transactions_process()
+    process_pending()
     parked, rows = shown()
     assert rows == ["needs_review"]
     make_merchant("STARBUCKS 2")
     from transactions.models import Merchant
-    from transactions.services.processing import merchants_release
+    from transactions.services.processing import release_waiting_transactions
 
     Merchant.objects.filter(merchant_key="STARBUCKS").update(status="approved", ticker="SBUX")
-    merchants_release(merchant_keys=["STARBUCKS"])
+    release_waiting_transactions(merchant_keys=["STARBUCKS"])
     released, rows = shown()
     assert rows == ["pending"]
-    transactions_process()
+    process_pending()
     done, rows = shown()
     assert rows == ["completed"]
     assert client.get("/api/user/roundups/total").json()["data"]["total_roundups"] == 1.0

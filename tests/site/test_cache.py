@@ -21,11 +21,17 @@ from django_redis import get_redis_connection
 from pytest_django import Settings
 
 from kamioi_site.cache import namespaces
-from kamioi_site.cache.namespaces import CacheFamily, caches_clear, family_figures, generation_bump, generations_bump
+from kamioi_site.cache.namespaces import (
+    CacheNamespace,
+    clear_caches,
+    invalidate_cache,
+    invalidate_caches,
+    namespace_stats,
+)
 from kamioi_site.local.embedded_servers import EmbeddedRedis
 
-PAGE = CacheFamily("test:user:{user_id}:{page}", ttl=300, generation="test:user:{user_id}")
-COUNT = CacheFamily("test:count", ttl=30)
+PAGE = CacheNamespace("test:user:{user_id}:{page}", ttl=300, generation="test:user:{user_id}")
+COUNT = CacheNamespace("test:count", ttl=30)
 
 
 class _Source:
@@ -91,7 +97,7 @@ def test_invalidation_is_one_command_however_many_values_there_are() -> None:
         PAGE.get(lambda: "x", user_id=5, page=page)
     client = get_redis_connection("default")
     before = client.info("commandstats")
-    generation_bump("test:user:5")
+    invalidate_cache("test:user:5")
     after = client.info("commandstats")
     ran = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
     assert {name: calls for name, calls in ran.items() if calls and name != "cmdstat_info"} == {"cmdstat_unlink": 1}
@@ -101,7 +107,7 @@ def test_many_customers_are_voided_in_one_command() -> None:
     source = _Source()
     for user_id in range(20):
         PAGE.get(source, user_id=user_id, page=1)
-    generations_bump(f"test:user:{user_id}" for user_id in range(20))
+    invalidate_caches(f"test:user:{user_id}" for user_id in range(20))
     for user_id in range(20):
         PAGE.get(source, user_id=user_id, page=1)
     assert source.asked == 40
@@ -118,13 +124,13 @@ def test_the_clear_button_voids_a_family_or_all() -> None:
     assert read() == read() == (1, 1)
     PAGE.clear()
     assert read() == (2, 1)
-    caches_clear()
+    clear_caches()
     assert read() == (3, 2)
 
 
 def test_a_value_computed_before_an_invalidation_is_not_served_after_it() -> None:
     def slow() -> str:
-        generation_bump("test:user:5")  # somebody writes while this one computes
+        invalidate_cache("test:user:5")  # somebody writes while this one computes
         return "old"
 
     assert PAGE.get(slow, user_id=5, page=1) == "old"
@@ -145,7 +151,7 @@ def test_a_part_cannot_reach_into_another_key() -> None:
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_what_was_read_before_a_commit_is_void_after_it() -> None:
     with transaction.atomic():
-        generation_bump("test:user:5")
+        invalidate_cache("test:user:5")
         with ThreadPoolExecutor(1) as somebody_else:  # who does not see the change yet
             assert somebody_else.submit(lambda: PAGE.get(lambda: "old", user_id=5, page=1)).result() == "old"
     assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
@@ -237,7 +243,7 @@ def test_when_the_one_died_another_computes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(namespaces, "LEASE_SECONDS", 1)
     COUNT.get(lambda: 0)
     COUNT.invalidate()
-    place = namespaces._Place("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
+    place = namespaces._CacheKeys("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
     _, generations, _ = COUNT._read(place)
     assert namespaces._lock(place, generations)  # and its holder is never heard of again
     assert COUNT.get(lambda: "mine") == "mine"
@@ -303,7 +309,7 @@ def test_redis_killed_under_load_is_no_error_and_back_to_normal_by_itself(settin
 
         answers = _under_load(lambda: COUNT.get(source), killed)
         assert all(answer == {"amount": Decimal("3.10")} for answer in answers)
-        figures = family_figures()["test:count"]
+        figures = namespace_stats()["test:count"]
         assert figures.away > 0
         assert figures.hit > 0
 
@@ -365,7 +371,7 @@ def test_without_redis_answers_are_never_older_than_the_question(settings: Setti
 def test_hits_and_computations_are_counted_by_family() -> None:
     for _ in range(4):
         PAGE.get(lambda: 1, user_id=1, page=1)
-    figures = family_figures()[PAGE.template]
+    figures = namespace_stats()[PAGE.template]
     assert (figures.hit, figures.computed, figures.reads, figures.hit_rate) == (3, 1, 4, 0.75)
     assert figures.compute_ms is not None
-    assert family_figures()[COUNT.template].hit_rate is None
+    assert namespace_stats()[COUNT.template].hit_rate is None

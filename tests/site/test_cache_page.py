@@ -10,13 +10,13 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from kamioi_site.cache import namespaces
-from kamioi_site.cache.namespaces import CacheFamily, family_sizes
+from kamioi_site.cache.namespaces import CacheNamespace, namespace_sizes
 from tests.factories import make_staff, make_user
 
 pytestmark = pytest.mark.django_db
 
-THING = CacheFamily("test:thing:{number}", ttl=60, generation="test:things")
-OTHER = CacheFamily("test:thing:{number}:{page}", ttl=60)
+THING = CacheNamespace("test:thing:{number}", ttl=60, generation="test:things")
+OTHER = CacheNamespace("test:thing:{number}:{page}", ttl=60)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def operator(client: Client) -> Client:
     return client
 
 
-def _asked_again(family: CacheFamily, **parts: object) -> bool:
+def _asked_again(family: CacheNamespace, **parts: object) -> bool:
     asked = []
     family.get(lambda: asked.append(1), **parts)
     return bool(asked)
@@ -45,7 +45,7 @@ def test_an_operator_sees_families_with_keys_memory_and_hit_rate(operator: Clien
         assert _asked_again(THING, number=number)
         assert not _asked_again(THING, number=number)
     OTHER.get(lambda: "x" * 5000, number=1, page=2)
-    sizes = family_sizes()
+    sizes = namespace_sizes()
     assert (sizes[THING.template].keys, sizes[OTHER.template].keys) == (3, 1)
     assert sizes[OTHER.template].bytes > 5000
     page = operator.get(reverse("admin-cache")).content.decode()

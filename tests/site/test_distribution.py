@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from kamioi_site.db.distribution import distribution, distribution_plan, distribution_problems
+from kamioi_site.db.distribution import distribution, find_distribution_problems, plan_distribution
 from kamioi_site.db.partitions import partitioned_models
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ def _sql(statement: str) -> None:
 
 
 def test_every_table_has_one_place_and_every_key_can_be_distributed():
-    assert distribution_problems() == []
+    assert find_distribution_problems() == []
 
 
 def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
@@ -55,7 +55,7 @@ def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
 )
 def test_what_citus_would_refuse_is_said(change, problem):
     _sql(change)
-    assert [found[: len(problem)] for found in distribution_problems()] == [problem]
+    assert [found[: len(problem)] for found in find_distribution_problems()] == [problem]
 
 
 def test_the_statements_are_printed_in_order_and_nothing_changes():
@@ -63,7 +63,7 @@ def test_the_statements_are_printed_in_order_and_nothing_changes():
     call_command("distribute", "--dry-run", stdout=said, stderr=refused)
     statements = [line for line in said.getvalue().splitlines() if not line.startswith("--")]
     assert refused.getvalue() == ""
-    assert len(statements) == len(distribution_plan())
+    assert len(statements) == len(plan_distribution())
 
     def position(start: str) -> int:
         (found,) = [number for number, line in enumerate(statements) if line.startswith(start)]

@@ -28,7 +28,7 @@ from kamioi_site.local.embedded_servers import EmbeddedRedis
 from tests.factories import api_client, make_staff, make_user
 from tests.workers import ROOT, process_environment
 from transactions.models import ApiToken, BackgroundTask, User
-from transactions.services.background_tasks import task_create, task_heartbeat, task_run
+from transactions.services.background_tasks import create_task, heartbeat, run_task
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -83,12 +83,12 @@ def _hear(story: Callable[[], Awaitable[None]]) -> None:
             await sync_to_async(connections.close_all)()
 
     asyncio.run(told())
-    assert server_sent_events.streams_open() == 0
+    assert server_sent_events.open_streams() == 0
 
 
 def _task(user: User | None = None, **fields: Any) -> tuple[BackgroundTask, str]:
     user = user or make_user()
-    task = task_create(name="test", user=user, arguments={})
+    task = create_task(name="test", user=user, arguments={})
     if fields:
         BackgroundTask.objects.filter(pk=task.pk).update(**fields)
         task.refresh_from_db()
@@ -97,12 +97,12 @@ def _task(user: User | None = None, **fields: Any) -> tuple[BackgroundTask, str]
 
 @sync_to_async
 def _progress(task: BackgroundTask, number: int) -> None:
-    task_heartbeat(task=task, progress=number, total=10)
+    heartbeat(task=task, progress=number, total=10)
 
 
 @sync_to_async
 def _run(task: BackgroundTask) -> None:
-    with task_run(task_id=task.pk):
+    with run_task(task_id=task.pk):
         pass
 
 
@@ -220,7 +220,7 @@ def test_many_readers_of_many_tasks_are_told_by_few_looks_and_no_threads_of_thei
             await reader.open()
             await reader.event()
         await asyncio.sleep(0.3)
-        assert server_sent_events.streams_open() == 50
+        assert server_sent_events.open_streams() == 50
         looks.clear()
         for task in tasks:
             await _progress(task, 1)

@@ -18,15 +18,15 @@ from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from kamioi_site.api.views import rate_counters
-from kamioi_site.cache.namespaces import caches_clear
+from kamioi_site.cache.namespaces import clear_caches
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.http import response_cache
-from kamioi_site.http.asgi_handler import ThreadHandler
-from kamioi_site.http.response_cache import Front
+from kamioi_site.http.asgi_handler import ThreadedASGIHandler
+from kamioi_site.http.response_cache import ResponseCacheMiddleware
 from tests.factories import PASSWORD, make_staff, make_transaction, make_user
 from transactions.models import ApiToken, User
-from transactions.services.accounts import password_change, tokens_revoke
-from transactions.services.user_admin import person_change
+from transactions.services.accounts import change_password, revoke_tokens
+from transactions.services.user_admin import update_user
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 LIST = "/api/user/transactions?limit=50"
@@ -44,9 +44,9 @@ class _Site:
     """The site as a web process has it, with a count of what came to Django."""
 
     def __init__(self) -> None:
-        self.django = ThreadHandler()
+        self.django = ThreadedASGIHandler()
         self.asked = 0
-        self.application = Front(self._django)
+        self.application = ResponseCacheMiddleware(self._django)
 
     async def _django(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked += 1
@@ -179,7 +179,7 @@ def test_right_after_a_write_the_new_answer_comes() -> None:
         assert b"TARGET" not in kept.body
         again = await site.get(LIST, token)
         assert (again.from_django, again.body) == (False, fresh.body)
-        await db(caches_clear)()
+        await db(clear_caches)()
         assert (await site.get(LIST, token)).from_django
 
     _tell(story)
@@ -207,17 +207,17 @@ def test_an_answer_that_was_computed_before_a_write_is_not_kept_after_it(monkeyp
 
 
 def _closed(user: User, staff: User) -> None:
-    person_change(user_id=user.pk, changes={"is_active": False}, by=staff)
+    update_user(user_id=user.pk, changes={"is_active": False}, by=staff)
 
 
 def _erased(user: User, staff: User) -> None:
-    from transactions.services.privacy import erase_request
+    from transactions.services.privacy import request_erasure
 
-    erase_request(person=user, by=staff, reason="asked")
+    request_erasure(person=user, by=staff, reason="asked")
 
 
 def _password(user: User, staff: User) -> None:
-    password_change(user=user, current=PASSWORD, new="another horse battery", keep=None)
+    change_password(user=user, current=PASSWORD, new="another horse battery", keep=None)
 
 
 def _deleted(user: User, staff: User) -> None:
@@ -237,7 +237,7 @@ def _inactive(user: User, staff: User) -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [_closed, _erased, _password, _deleted, _saved, _inactive, lambda user, staff: tokens_revoke(user=user)],
+    [_closed, _erased, _password, _deleted, _saved, _inactive, lambda user, staff: revoke_tokens(user=user)],
     ids=["closed", "erased", "password", "deleted", "saved", "inactive", "revoked"],
 )
 def test_whatever_ends_a_token_ends_its_answers_at_once(end: Callable[[User, User], None]) -> None:
@@ -307,7 +307,7 @@ def test_a_validator_that_holds_is_304_with_the_headers_that_django_gives() -> N
             reply = await site.get(LIST, token, accept_encoding="gzip", if_none_match=match)
             assert (reply.status, reply.from_django) == (status, False)
             assert reply.body == (b"" if status == 304 else kept.body)
-        await db(caches_clear)()
+        await db(clear_caches)()
         changed = await site.get(LIST, token, accept_encoding="gzip", if_none_match=tag)
         assert (changed.status, changed.from_django) == (200, True)
         await site.get(LIST, token, accept_encoding="gzip")

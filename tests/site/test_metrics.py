@@ -14,13 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from analytics.models import CustomerCount, TransactionDay
-from kamioi_site.observability.metrics import collectors, process_files_clear
-from kamioi_site.observability.metrics.collectors import BUDGET_SECONDS, Figures, FiguresCollector, MetricsDatabase
+from kamioi_site.observability.metrics import clear_process_files, collectors
+from kamioi_site.observability.metrics.collectors import BUDGET_SECONDS, Metrics, MetricsCollector, MetricsDatabase
 from llm_center.models import LlmCall
 from tests.factories import make_company, make_merchant, make_transaction, make_user
 from transactions.models import BackgroundTask, Setting
-from transactions.services.ledger_verification import LEDGER_CHECK, ledger_check_request, ledger_check_run
-from transactions.services.processing import transactions_process
+from transactions.services.ledger_verification import LEDGER_CHECK, request_ledger_check, run_ledger_check
+from transactions.services.processing import process_pending
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN = "a-token-for-scrapes"
@@ -28,7 +28,7 @@ TOKEN = "a-token-for-scrapes"
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> None:
-    collectors.figures_collector.forget()
+    collectors.metrics_collector.forget()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -126,10 +126,10 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
     pending = client.get("/metrics").content.decode()
     assert value(pending, "kamioi_transactions_waiting", status="pending") == 2
     before = value(pending, "kamioi_transactions_processed_total", status="completed") or 0
-    transactions_process()
-    ledger_check_request(by=user)
-    ledger_check_run(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
-    collectors.figures_collector.forget()
+    process_pending()
+    request_ledger_check(by=user)
+    run_ledger_check(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
+    collectors.metrics_collector.forget()
     text = client.get("/metrics").content.decode()
     down = [labels for (name, labels), up in samples(text).items() if name == "kamioi_collector_up" and not up]
     assert down == []
@@ -178,7 +178,7 @@ def test_what_the_last_thirty_days_cost_and_for_how_many(
 
 
 # --- Groups fail alone ------------------------------------------------------------------------------------------
-def _collected(collector: FiguresCollector) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def _collected(collector: MetricsCollector) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for metric in collector.collect()
@@ -193,19 +193,19 @@ def _up(group: str) -> tuple[str, frozenset[tuple[str, str]]]:
 @pytest.mark.django_db
 def test_a_group_that_fails_or_hangs_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collectors, "STATEMENT_SECONDS", 0.1)
-    collector = FiguresCollector()
+    collector = MetricsCollector()
 
-    def broken(found: Figures, database: MetricsDatabase) -> None:
+    def broken(found: Metrics, database: MetricsDatabase) -> None:
         found.gauge("half", "Half an answer.", 1)
         database.rows("SELECT no_such_column")
 
-    def slow(found: Figures, database: MetricsDatabase) -> None:
+    def slow(found: Metrics, database: MetricsDatabase) -> None:
         database.rows("SELECT pg_sleep(30)")
 
-    def writes(found: Figures, database: MetricsDatabase) -> None:
+    def writes(found: Metrics, database: MetricsDatabase) -> None:
         database.rows("CREATE TABLE mischief (id int)")
 
-    def fine(found: Figures, database: MetricsDatabase) -> None:
+    def fine(found: Metrics, database: MetricsDatabase) -> None:
         found.gauge("whole", "A whole answer.", database.rows("SELECT 7")[0][0])
 
     for name, group in {"broken": broken, "slow": slow, "writes": writes, "fine": fine}.items():
@@ -220,7 +220,7 @@ def test_an_answer_is_kept_for_its_time_and_no_group_gets_more_time_than_there_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    collector = FiguresCollector()
+    collector = MetricsCollector()
     collector.register("kept", lambda found, _: asked.append(1), ttl=60)
     _collected(collector)
     _collected(collector)
@@ -301,5 +301,5 @@ def test_what_dead_processes_counted_is_kept_in_one_file_and_what_they_were_doin
         subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=False, timeout=60).returncode
         == 0
     )
-    process_files_clear(tmp_path)
+    clear_process_files(tmp_path)
     assert list(tmp_path.glob("*.db")) == []

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from kamioi_site.http.staff_ip_allowlist import StaffNetworksMiddleware, address_in
+from kamioi_site.http.staff_ip_allowlist import StaffIPAllowlistMiddleware, address_in
 
 NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")]
 
@@ -37,5 +37,5 @@ def test_addresses(address, within):
 )
 def test_only_what_is_for_staff_is_closed_and_only_to_strangers(rf, settings, path, address, code):
     settings.STAFF_NETWORKS = NETWORKS
-    reply = StaffNetworksMiddleware(lambda request: None).process_request(rf.get(path, REMOTE_ADDR=address))
+    reply = StaffIPAllowlistMiddleware(lambda request: None).process_request(rf.get(path, REMOTE_ADDR=address))
     assert (reply.status_code if reply else None) == code

@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from pytest_django import DjangoDbBlocker, Settings
 
 from kamioi_site.http import asgi_handler
-from kamioi_site.http.load_shedding import Overload
+from kamioi_site.http.load_shedding import LoadSheddingMiddleware
 from kamioi_site.urls import urlpatterns
 
 begun: list[str] = []
@@ -51,7 +51,7 @@ async def _ask(application: Any, address: str) -> tuple[int, dict[str, str], byt
 
 
 async def _many(addresses: list[str]) -> list[tuple[int, dict[str, str], bytes]]:
-    application = asgi_handler.ThreadHandler()
+    application = asgi_handler.ThreadedASGIHandler()
     answered.clear()
     try:
         return await asyncio.gather(*(_ask(application, address) for address in addresses))
@@ -107,9 +107,9 @@ def test_the_time_a_request_waited_is_part_of_what_is_measured(server_says: bool
     request = RequestFactory().get("/")
     if server_says:
         request.scope = {"kamioi.arrived": time.perf_counter() - 3}  # type: ignore[attr-defined]
-    waited = time.perf_counter() - asgi_handler.arrived_at(request)
+    waited = time.perf_counter() - asgi_handler.request_arrival_time(request)
     assert (3 <= waited < 60) if server_says else waited < 1
 
 
 def test_without_a_server_that_says_when_it_arrived_everything_is_answered() -> None:
-    assert Overload(lambda request: HttpResponse()).process_request(RequestFactory().get("/")) is None
+    assert LoadSheddingMiddleware(lambda request: HttpResponse()).process_request(RequestFactory().get("/")) is None

@@ -61,23 +61,23 @@ def test_every_sql_file_of_a_migration_is_loaded_exactly_once() -> None:
 
 
 def test_migrating_makes_this_month_and_three_ahead_and_applying_again_changes_nothing() -> None:
-    for status in partitions.partitions_status():
+    for status in partitions.partition_status():
         assert (status.headroom_months, status.default_rows) == (3, 0), status.table
-    assert not partitions.partitions_plan()
-    assert not partitions.partitions_apply()
+    assert not partitions.plan_partitions()
+    assert not partitions.apply_partitions()
 
 
 def test_next_month_only_the_missing_partition_is_planned_and_made() -> None:
     later = datetime.now(UTC) + relativedelta(months=1)
     expected = partitions.month_start(later + relativedelta(months=3)).date()
-    plan = partitions.partitions_plan(now=later)
+    plan = partitions.plan_partitions(now=later)
     assert plan.creations == {table: [expected] for table in ("transactions", "ledger_transfers", "llm_mappings")}
-    partitions.partitions_apply(now=later)
-    assert not partitions.partitions_plan(now=later)
+    partitions.apply_partitions(now=later)
+    assert not partitions.plan_partitions(now=later)
 
 
 def test_bounds_are_midnight_utc() -> None:
-    partitions.months_ensure(Transaction, [date(2019, 5, 17)])
+    partitions.ensure_partitions(Transaction, [date(2019, 5, 17)])
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_y2019m05'")
         assert cursor.fetchone()[0] == ("FOR VALUES FROM ('2019-05-01 00:00:00+00') TO ('2019-06-01 00:00:00+00')")
@@ -90,7 +90,7 @@ def test_rows_in_the_default_partition_move_into_their_month() -> None:
     with pytest.raises(CommandError, match="partitions apply"):
         call_command("partitions", "status", stdout=StringIO())
 
-    plan = partitions.partitions_apply()
+    plan = partitions.apply_partitions()
 
     assert plan.strays == {"transactions": [date(2018, 2, 1), date(2018, 3, 1)]}
     with connection.cursor() as cursor:
@@ -101,7 +101,7 @@ def test_rows_in_the_default_partition_move_into_their_month() -> None:
 
 
 def test_an_old_month_is_detached_and_its_rows_are_kept() -> None:
-    partitions.months_ensure(LlmMapping, [date(2019, 5, 1)])
+    partitions.ensure_partitions(LlmMapping, [date(2019, 5, 1)])
     LlmMapping.objects.create(
         merchant_name="X", merchant_key="X", source="matcher", created_at=datetime(2019, 5, 2, tzinfo=UTC)
     )

@@ -4,14 +4,14 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from kamioi_site.db.prepared import prepared
+from kamioi_site.db.prepared import prepared_statement
 
 pytestmark = pytest.mark.django_db
 TEXT = "SELECT %s::int + %s::int"
 
 
 def _sum(one: int, other: int) -> int:
-    with prepared(TEXT, [one, other]) as cursor:
+    with prepared_statement(TEXT, [one, other]) as cursor:
         return int(cursor.fetchone()[0])
 
 
@@ -30,14 +30,14 @@ def test_behind_pgbouncer_nothing_is_left_in_a_session(monkeypatch: pytest.Monke
 
 
 def test_the_places_and_the_values_must_agree() -> None:
-    with pytest.raises(ValueError, match="places"), prepared("SELECT %s::text", [1, 2]):
+    with pytest.raises(ValueError, match="places"), prepared_statement("SELECT %s::text", [1, 2]):
         pass
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_column_whose_type_changed_costs_nobody_an_error() -> None:
     def read() -> object:
-        with prepared("SELECT value FROM prepared_probe WHERE value::int = %s", [7]) as cursor:
+        with prepared_statement("SELECT value FROM prepared_probe WHERE value::int = %s", [7]) as cursor:
             return cursor.fetchone()[0]
 
     with connection.cursor() as cursor:

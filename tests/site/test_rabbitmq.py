@@ -19,7 +19,7 @@ from tests.factories import make_company, make_merchant, make_user
 from tests.servers import RabbitMQ, running, short_directory
 from tests.workers import celery_worker, process_environment, wait_until
 from transactions.models import BackgroundTask, Transaction
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
@@ -120,7 +120,7 @@ def test_an_uploaded_statement_is_imported_and_processed_and_a_lost_broker_costs
         assert inspected is not None
         (queues,) = inspected.values()
         assert {queue["name"] for queue in queues} == set(QUEUES)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     sender.close()
 
     rabbit.kill()

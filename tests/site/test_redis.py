@@ -15,14 +15,14 @@ from django.test import RequestFactory
 from redis import RedisError
 from rest_framework.request import Request
 
-from kamioi_site.api.views import RateLimit
+from kamioi_site.api.views import RateLimitThrottle
 from kamioi_site.cache.redis import async_redis_client, cache_settings, celery_url, redis_client, sentinel_address
 from kamioi_site.messaging.broker import broker_of
 from tests.factories import make_company, make_merchant, make_user
 from tests.servers import RedisServer, running, short_directory
 from tests.workers import celery_worker, wait_until
 from transactions.models import Transaction
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 
 PASSWORD = "an e@sy/one"
 
@@ -103,7 +103,7 @@ def redises(settings: Any) -> Iterator[Redises]:
 
 def _refused() -> bool:
     request = Request(RequestFactory().get("/"))
-    return not RateLimit().count(request, scope="anonymous", key=lambda group, request: "somebody")
+    return not RateLimitThrottle().count(request, scope="anonymous", key=lambda group, request: "somebody")
 
 
 def _works_again() -> bool:
@@ -186,6 +186,6 @@ def test_cache_limits_and_workers_survive_the_loss_of_the_primary(redises, setti
 
         wait_until("the rest is booked", sweep, seconds=40)
         wait_until("a subscription hears", _hears_again(redises.url), seconds=20)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     sender.close()
     assert django_settings.REDIS_URL.startswith("redis://")

@@ -198,7 +198,7 @@ def test_who_wrote_reads_their_own_writes_and_others_the_replica(primary, standb
         assert request("GET", writer, seen) == "default 1"
         assert request("GET", other, seen) == "replica 0"
         assert request("GET", AnonymousUser(), seen) == "replica 0"
-        with replica.reads_of(writer.pk):
+        with replica.reading_as(writer.pk):
             assert seen() == "default 1"
     _replayed(primary, standby)
     assert request("GET", writer, seen) == "replica 1"
@@ -212,9 +212,9 @@ def test_without_redis_a_known_user_reads_from_the_primary(standby, settings):
     before = settings.CACHES
     settings.CACHES = {"default": before["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}}
     try:
-        with replica.reads_of(51):
+        with replica.reading_as(51):
             assert read_alias() == "default"
-        with replica.reads_of(None):
+        with replica.reading_as(None):
             assert read_alias() == "replica"
     finally:
         settings.CACHES = before
@@ -276,7 +276,7 @@ print(TransactionDay.objects.count(), TransactionDay.objects.all().db, replica_s
 
 
 def test_a_bounded_read_falls_back_as_well_and_leaves_no_setting_behind(primary, standby):
-    with replica.reading(milliseconds=100) as cursor:
+    with replica.read_cursor(milliseconds=100) as cursor:
         cursor.execute(_WHERE)
         assert cursor.fetchone() == ("replica",)
         with pytest.raises(OperationalError, match="statement timeout"):
@@ -285,7 +285,7 @@ def test_a_bounded_read_falls_back_as_well_and_leaves_no_setting_behind(primary,
         after.execute("SHOW statement_timeout")
         assert after.fetchone() == ("0",)
     standby.kill()
-    with replica.reading(milliseconds=5_000) as cursor:  # the watch has not seen it yet, or has: an answer in any case
+    with replica.read_cursor(milliseconds=5_000) as cursor:  # the watch has not seen it yet, or has: an answer in any case
         cursor.execute(_WHERE)
         assert cursor.fetchone() == ("primary",)
 

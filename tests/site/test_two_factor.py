@@ -15,7 +15,7 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
-from kamioi_site.auth.two_factor import CodeWrong, code_check, recovery_codes_make
+from kamioi_site.auth.two_factor import InvalidOtpError, create_recovery_codes, verify_otp
 from tests.factories import PASSWORD, api_client, make_staff, make_user
 from transactions.models import User
 
@@ -115,30 +115,30 @@ def test_the_way_on_leads_nowhere_else(browser: Client, device: TOTPDevice) -> N
 
 def test_a_code_works_once_and_wrong_ones_make_the_next_wait(staff: User, device: TOTPDevice) -> None:
     code = _code(device)
-    code_check(user=staff, code=code)
-    with pytest.raises(CodeWrong):
-        code_check(user=staff, code=code)
-    with pytest.raises(CodeWrong):  # a right one, but too soon after the wrong one
-        code_check(user=staff, code=_code(device, drift=1))
+    verify_otp(user=staff, code=code)
+    with pytest.raises(InvalidOtpError):
+        verify_otp(user=staff, code=code)
+    with pytest.raises(InvalidOtpError):  # a right one, but too soon after the wrong one
+        verify_otp(user=staff, code=_code(device, drift=1))
 
 
 @pytest.mark.usefixtures("device")
 def test_a_recovery_code_works_once(browser: Client, staff: User) -> None:
-    code = recovery_codes_make(user=staff)[0]
+    code = create_recovery_codes(user=staff)[0]
     assert browser.post(PAGE, {"code": code.upper()}).status_code == 302
     assert browser.get("/admin/").status_code == 200
-    with pytest.raises(CodeWrong):
-        code_check(user=staff, code=code)
+    with pytest.raises(InvalidOtpError):
+        verify_otp(user=staff, code=code)
 
 
 def test_a_code_of_somebody_else_is_wrong(device: TOTPDevice) -> None:
-    with pytest.raises(CodeWrong):
-        code_check(user=make_staff(), code=_code(device))
+    with pytest.raises(InvalidOtpError):
+        verify_otp(user=make_staff(), code=_code(device))
 
 
 # --- Looking after it -------------------------------------------------------------------------------------------
 def test_it_is_turned_off_with_a_code_only(browser: Client, staff: User, device: TOTPDevice) -> None:
-    recovery = recovery_codes_make(user=staff)
+    recovery = create_recovery_codes(user=staff)
     browser.post(PAGE, {"code": _code(device)})
     browser.post(PAGE, {"action": "off", "code": "zzzzzzzz"})
     assert TOTPDevice.objects.filter(user=staff).exists()
@@ -151,7 +151,7 @@ def test_it_is_turned_off_with_a_code_only(browser: Client, staff: User, device:
 def test_an_administrator_removes_the_device_of_somebody_who_lost_it(
     client: Client, staff: User, device: TOTPDevice
 ) -> None:
-    recovery_codes_make(user=staff)
+    create_recovery_codes(user=staff)
     client.force_login(make_staff())
     page = client.get(reverse("admin:otp_totp_totpdevice_changelist")).content.decode()
     assert staff.email in page

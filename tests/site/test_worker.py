@@ -9,8 +9,8 @@ from django.db import connection
 from tests.factories import make_company, make_merchant, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Transaction
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import stuck_sweep
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import recover_stuck
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 ROWS = 20_000
@@ -49,7 +49,7 @@ def _booked_once(rows: int) -> None:
     assert owned == sum(
         (row.shares for row in LedgerTransfer.objects.filter(kind="purchase") if row.shares), Decimal(0)
     )
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_a_worker_processes_what_waits(pending):
@@ -70,7 +70,7 @@ def test_children_killed_in_the_middle_of_their_work_lose_and_double_nothing(pen
                 child.kill()
                 killed += 1
         # What beat does every minute: the messages of the killed may be lost, the work is not.
-        stuck_sweep()
+        recover_stuck()
         _send()
         wait_until("everything booked", lambda: _completed() == pending)
     assert killed >= 2

@@ -19,8 +19,8 @@ from kamioi_site.api import views as conventions
 from tests.factories import PASSWORD, api_client, make_company, make_merchant, make_price, make_transaction, make_user
 from transactions.models import Goal, Holding, Notification, Transaction, User
 from transactions.selectors import transaction_pages
-from transactions.services.ingest import statement_run
-from transactions.services.processing import transactions_process
+from transactions.services.ingest import run_statement_import
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 
@@ -112,7 +112,7 @@ def test_every_page_of_the_front_end_finds_the_keys_and_types_it_reads(area: str
     make_merchant()
     user = make_user("ann@example.com", account_type="individual", account_number="I0000001")
     make_transaction(user)
-    transactions_process()
+    process_pending()
     client = api_client(user)
     for method, name, body, shape in CONTRACT:
         reply = getattr(client, method)(f"/api/{area}/{name}", body, format="json")
@@ -333,7 +333,7 @@ def test_goals_are_set_changed_and_deleted() -> None:
 
 
 def test_no_more_than_a_hundred_goals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transactions.services.customer.MOST_GOALS", 1)
+    monkeypatch.setattr("transactions.services.customer.MAX_GOALS", 1)
     client = api_client(make_user())
     codes = [
         client.post("/api/user/goals", {"title": "A", "target_amount": 1}, format="json").status_code for _ in range(2)
@@ -384,7 +384,7 @@ def test_a_larger_file_is_read_in_the_background(settings: Settings) -> None:
     reply = client.post("/api/business/upload-bank-file", {"file": file})
     body = reply.json()
     assert (reply.status_code, body["status"], body["data"]["processed"]) == (202, "queued", 0)
-    statement_run(task_id=body["task_id"])
+    run_statement_import(task_id=body["task_id"])
     assert client.get(body["status_url"]).json()["result"]["added"] == 1
 
 

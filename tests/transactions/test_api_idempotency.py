@@ -143,7 +143,7 @@ def test_the_second_does_the_work_when_the_first_fails_and_gives_up_when_it_take
 
     def first() -> None:
         with transaction.atomic():
-            idempotency.key_claim(user_id=user.pk, key="abc", fingerprint="0" * 64)
+            idempotency.begin_idempotent_request(user_id=user.pk, key="abc", fingerprint="0" * 64)
             claimed.set()
             end.wait(30)
             transaction.set_rollback(True)

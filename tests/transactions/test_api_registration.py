@@ -15,7 +15,7 @@ from pytest_django import Settings
 from tests.factories import PASSWORD, api_client, make_user
 from transactions.models import ApiToken, User, UserSetting
 from transactions.services import accounts
-from transactions.services.accounts import password_reset_send, password_reset_token, user_register
+from transactions.services.accounts import make_password_reset_token, register_user, send_password_reset_email
 from transactions.tasks import send_password_reset
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +111,7 @@ def test_a_taken_account_number_is_not_given_again(monkeypatch: pytest.MonkeyPat
     make_user(account_number="I0000007")
     numbers = iter([7, 7, 8])
     monkeypatch.setattr(accounts.secrets, "randbelow", lambda _: next(numbers))
-    user = user_register(email="a@example.com", password="correct horse battery", account_type="individual")
+    user = register_user(email="a@example.com", password="correct horse battery", account_type="individual")
     assert user.account_number == "I0000008"
 
 
@@ -176,7 +176,7 @@ def test_who_guessed_too_often_may_log_in_with_the_new_password(settings: Settin
         client.post("/api/user/auth/login", body, format="json")
     body["password"] = PASSWORD
     assert client.post("/api/user/auth/login", body, format="json").status_code == 429
-    new = {"token": password_reset_token(user), "password": "another long password"}
+    new = {"token": make_password_reset_token(user), "password": "another long password"}
     assert client.post("/api/user/auth/reset-password", new, format="json").status_code == 200
     assert client.post("/api/user/auth/login", body | {"password": new["password"]}, format="json").status_code == 200
 
@@ -204,9 +204,9 @@ def test_who_asks_for_a_reset_learns_nothing_about_who_is_registered(monkeypatch
     ]
     assert {(reply.status_code, reply.content) for reply in replies} == {(200, replies[0].content)}
     assert sent == [("send_password_reset", "ann@example.com"), ("send_password_reset", "who@example.com")]
-    assert password_reset_send(email="who@example.com") is False
+    assert send_password_reset_email(email="who@example.com") is False
     make_user("gone@example.com", is_active=False)
-    assert password_reset_send(email="gone@example.com") is False
+    assert send_password_reset_email(email="gone@example.com") is False
     assert mail.outbox == []
 
 
@@ -216,14 +216,14 @@ def test_a_token_ends_with_its_time_with_a_log_in_and_with_the_account(settings:
     def code(token: str) -> int:
         return int(client.post("/api/user/auth/verify-reset-token", {"token": token}, format="json").status_code)
 
-    token = password_reset_token(user)
+    token = make_password_reset_token(user)
     with time_machine.travel(timezone.now() + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT + 1)):
         assert code(token) == 400
     assert code(token) == 200
     api_client().post("/api/user/auth/login", {"email": user.email, "password": PASSWORD}, format="json")
     assert code(token) == 400
     user.refresh_from_db()
-    token = password_reset_token(user)
+    token = make_password_reset_token(user)
     User.objects.filter(pk=user.pk).update(is_active=False)
     assert code(token) == 400
 
@@ -239,7 +239,7 @@ def test_a_token_that_was_never_given_is_400(token: str) -> None:
 
 def test_somebody_elses_token_does_not_fit() -> None:
     ann, bob = make_user(), make_user()
-    mine, theirs = password_reset_token(ann), password_reset_token(bob)
+    mine, theirs = make_password_reset_token(ann), make_password_reset_token(bob)
     mixed = f"{theirs.split('.')[0]}.{mine.split('.')[1]}"
     reply = api_client().post("/api/user/auth/reset-password", {"token": mixed, "password": "x" * 20}, format="json")
     assert reply.status_code == 400

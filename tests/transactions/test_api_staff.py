@@ -22,7 +22,7 @@ from transactions.api.staff_serializers import (
     WaitingOutput,
     WaitingTransaction,
 )
-from transactions.errors import EntryRefused
+from transactions.errors import InvalidEntryError
 from transactions.models import (
     ApiToken,
     BackgroundTask,
@@ -34,9 +34,9 @@ from transactions.models import (
     Transaction,
     User,
 )
-from transactions.services.journal import Line, lines_match
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import transactions_process
+from transactions.services.journal import Line, pair_lines
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import process_pending
 from transactions.tasks import check_ledger, process_selected, verify_ledger
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +105,7 @@ def test_chosen_transactions_are_looked_up_at_once_and_bought_in_the_background(
     process_selected(body["task_id"])
     statuses = dict(Transaction.objects.values_list("pk", "status"))
     assert [statuses[row.pk] for row in (known, parked, unknown)] == ["completed", "completed", "needs_review"]
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     again = client.post(f"{CENTER}/process-selected-transactions", {"transaction_ids": ids}, format="json")
     assert (again.status_code, again.json()["task_id"], again.json()["mapped"]) == (200, None, 0)
 
@@ -301,7 +301,7 @@ def test_an_entry_is_booked_as_balanced_transfers_and_reversed_by_contra_entries
         assert (gone["reversed"], gone["entry"]["status"]) == (True, "reversed")
     sides = LedgerTransfer.objects.order_by("pk").values_list("debit_account", "credit_account", "amount")
     assert list(sides) == [("60100", "10100", Decimal("120.50")), ("10100", "60100", Decimal("120.50"))]
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 @pytest.mark.usefixtures("_accounts")
@@ -401,13 +401,13 @@ def test_matching_uses_every_line_up_to_the_cent(amounts: list[int], parts: list
     credits_.append(total - sum(credits_))
     lines = [Line(f"D{n}", Decimal(cents) / 100, Decimal(0)) for n, cents in enumerate(amounts)]
     lines += [Line(f"C{n}", Decimal(0), Decimal(cents) / 100) for n, cents in enumerate(credits_)]
-    pairs = lines_match(lines)
+    pairs = pair_lines(lines)
     assert all(pair.amount > 0 for pair in pairs)
     for line in lines:
         booked = sum(pair.amount for pair in pairs if line.account in {pair.debit, pair.credit})
         assert booked == line.debit + line.credit
-    with pytest.raises(EntryRefused):
-        lines_match([*lines, Line("D0", Decimal("0.01"), Decimal(0))])
+    with pytest.raises(InvalidEntryError):
+        pair_lines([*lines, Line("D0", Decimal("0.01"), Decimal(0))])
 
 
 def test_who_may_read_and_write_the_journal() -> None:
@@ -437,7 +437,7 @@ def test_the_check_of_the_books_runs_in_the_background_and_its_last_report_is_sh
     make_company("SBUX")
     make_merchant()
     make_transaction(make_user())
-    transactions_process()
+    process_pending()
     LedgerTransfer.objects.filter(kind="fee").delete()
     verify_ledger(check_ledger())
     wrong = client.get(path).json()["data"]

@@ -7,27 +7,27 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from transactions.errors import StatementBusy
+from transactions.errors import StatementBusyError
 from transactions.models import BackgroundTask
-from transactions.services.background_tasks import background_sweep, task_create, task_heartbeat, task_run
+from transactions.services.background_tasks import create_task, heartbeat, recover_stuck_tasks, run_task
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
 
 
 def _task() -> BackgroundTask:
-    return task_create(name="process_backlog", user=None, arguments={})
+    return create_task(name="process_backlog", user=None, arguments={})
 
 
-@pytest.mark.parametrize("error", [OperationalError("the server closed the connection"), StatementBusy()])
+@pytest.mark.parametrize("error", [OperationalError("the server closed the connection"), StatementBusyError()])
 def test_a_task_whose_database_went_away_is_put_back_and_goes_on(error: Exception) -> None:
     task = _task()
-    with task_run(task_id=task.pk):
+    with run_task(task_id=task.pk):
         raise error
     task.refresh_from_db()
     assert (task.status, task.attempts, task.finished_at) == ("queued", 1, None)
-    assert background_sweep(now=timezone.now() + HOUR) == 1
-    with task_run(task_id=task.pk) as again:
+    assert recover_stuck_tasks(now=timezone.now() + HOUR) == 1
+    with run_task(task_id=task.pk) as again:
         assert again is not None
     task.refresh_from_db()
     assert (task.status, task.error) == ("completed", "")
@@ -36,22 +36,22 @@ def test_a_task_whose_database_went_away_is_put_back_and_goes_on(error: Exceptio
 def test_a_database_that_never_comes_back_is_an_outcome_too() -> None:
     task = _task()
     for _ in range(5):
-        with task_run(task_id=task.pk):
+        with run_task(task_id=task.pk):
             raise OperationalError("no room")
-    assert background_sweep(now=timezone.now() + HOUR) == 0
+    assert recover_stuck_tasks(now=timezone.now() + HOUR) == 0
     task.refresh_from_db()
     assert (task.status, task.error) == ("failed", "given up after 5 attempts")
 
 
 def test_an_attempt_that_was_taken_for_dead_has_no_say_any_more() -> None:
     task = _task()
-    with task_run(task_id=task.pk) as first:
+    with run_task(task_id=task.pk) as first:
         assert first is not None
         BackgroundTask.objects.update(heartbeat_at=Now() - HOUR)
-        with task_run(task_id=task.pk) as second:
+        with run_task(task_id=task.pk) as second:
             assert second is not None
             second.progress = 7
-        task_heartbeat(task=first, progress=1)
+        heartbeat(task=first, progress=1)
         first.result = {"of": "the dead"}
     task.refresh_from_db()
     assert (task.status, task.progress, task.result, task.attempts) == ("completed", 7, {}, 2)
@@ -59,10 +59,10 @@ def test_an_attempt_that_was_taken_for_dead_has_no_say_any_more() -> None:
 
 def test_a_clock_that_runs_ahead_takes_no_work_from_others(time_machine) -> None:
     task = _task()
-    with task_run(task_id=task.pk) as first:
+    with run_task(task_id=task.pk) as first:
         time_machine.move_to(timezone.now() + 2 * HOUR)
-        assert background_sweep() == 0
-        with task_run(task_id=task.pk) as second:
+        assert recover_stuck_tasks() == 0
+        with run_task(task_id=task.pk) as second:
             assert second is None
         assert first is not None
     task.refresh_from_db()
@@ -71,4 +71,4 @@ def test_a_clock_that_runs_ahead_takes_no_work_from_others(time_machine) -> None
 
 def test_a_task_made_by_a_clock_that_runs_ahead_is_sent_again_all_the_same() -> None:
     BackgroundTask.objects.filter(pk=_task().pk).update(created_at=Now() + 2 * HOUR)
-    assert background_sweep() == 1
+    assert recover_stuck_tasks() == 1

@@ -10,15 +10,20 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.factories import make_user
-from transactions.errors import IdempotencyConflict, StatementError, StatementTooLarge, TransactionRefused
+from transactions.errors import (
+    IdempotencyConflictError,
+    InvalidTransactionError,
+    StatementError,
+    StatementTooLargeError,
+)
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.services import ingest
-from transactions.services.background_tasks import MAX_ATTEMPTS, background_sweep, task_create, task_run
+from transactions.services.background_tasks import MAX_ATTEMPTS, create_task, recover_stuck_tasks, run_task
 from transactions.services.ingest import (
-    statement_ingest,
+    create_transaction,
+    ingest_statement_file,
     statement_rejects_csv,
-    statement_upload,
-    transaction_create,
+    upload_statement,
 )
 from transactions.tasks import ingest_statement
 
@@ -30,11 +35,11 @@ ROWS = [f"2025-03-{day:02d},STARBUCKS #{day:04d} SEATTLE WA,-{day}.50\n" for day
 
 def _upload(user: User, text: str | bytes, filename: str = "bank.csv") -> StatementImport:
     content = ContentFile(text.encode() if isinstance(text, str) else text)
-    return statement_upload(user=user, filename=filename, content=content, requested_by=user, send=False)
+    return upload_statement(user=user, filename=filename, content=content, requested_by=user, send=False)
 
 
 def _ingest(user: User, text: str | bytes) -> StatementImport:
-    return statement_ingest(statement_id=_upload(user, text).pk)
+    return ingest_statement_file(statement_id=_upload(user, text).pk)
 
 
 def _fingerprints() -> int:
@@ -136,10 +141,10 @@ def test_a_killed_import_goes_on_where_it_stood(stop_after: int, monkeypatch: py
             raise Killed
 
     with pytest.raises(Killed):
-        statement_ingest(statement_id=statement.pk, report=report)
+        ingest_statement_file(statement_id=statement.pk, report=report)
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE statement_fingerprints")  # what a crash of PostgreSQL does to an unlogged table
-    done = statement_ingest(statement_id=statement.pk)
+    done = ingest_statement_file(statement_id=statement.pk)
     assert (done.rows_done, done.rows_added, done.rows_rejected) == (39, 38, 1)
     assert Transaction.objects.count() == 38
     assert _ingest(user, HEADER + "".join(rows)).rows_added == 0
@@ -161,26 +166,26 @@ def test_a_file_that_cannot_be_read_fails_the_task_with_the_reason() -> None:
     assert task.status == "failed"
     assert task.error
     with pytest.raises(StatementError):
-        statement_ingest(statement_id=statement.pk)
+        ingest_statement_file(statement_id=statement.pk)
 
 
 def test_a_file_too_large_is_refused_at_once(settings) -> None:
     settings.STATEMENT_MAX_BYTES = 10
-    with pytest.raises(StatementTooLarge, match="at most 10"):
+    with pytest.raises(StatementTooLargeError, match="at most 10"):
         _upload(make_user(), HEADER)
     assert not BackgroundTask.objects.exists()
 
 
 def test_the_sweep_sends_lost_tasks_again_and_gives_up_at_last() -> None:
-    task = task_create(name="ingest_statement", user=make_user(), arguments={})
-    assert background_sweep() == 0
+    task = create_task(name="ingest_statement", user=make_user(), arguments={})
+    assert recover_stuck_tasks() == 0
     BackgroundTask.objects.update(created_at="2025-01-01T00:00:00Z")
-    assert background_sweep() == 1
-    with task_run(task_id=task.pk) as first, task_run(task_id=task.pk) as second:
+    assert recover_stuck_tasks() == 1
+    with run_task(task_id=task.pk) as first, run_task(task_id=task.pk) as second:
         assert first is not None
         assert second is None
     BackgroundTask.objects.update(status="running", heartbeat_at="2025-01-01T00:00:00Z", attempts=MAX_ATTEMPTS)
-    assert background_sweep() == 0
+    assert recover_stuck_tasks() == 0
     task.refresh_from_db()
     assert (task.status, task.error) == ("failed", f"given up after {MAX_ATTEMPTS} attempts")
 
@@ -188,19 +193,19 @@ def test_the_sweep_sends_lost_tasks_again_and_gives_up_at_last() -> None:
 def test_one_purchase_is_one_statement_and_idempotent(django_assert_num_queries) -> None:
     user = make_user()
     with django_assert_num_queries(1):
-        first = transaction_create(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's", idempotency_key="k1")
-    again = transaction_create(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's", idempotency_key="k1")
+        first = create_transaction(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's", idempotency_key="k1")
+    again = create_transaction(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's", idempotency_key="k1")
     assert (first.created, again.created, again.transaction_id) == (True, False, first.transaction_id)
-    with pytest.raises(IdempotencyConflict):
-        transaction_create(user=user, amount=Decimal("4.51"), merchant="SQ *Joe's", idempotency_key="k1")
-    assert transaction_create(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's").created
+    with pytest.raises(IdempotencyConflictError):
+        create_transaction(user=user, amount=Decimal("4.51"), merchant="SQ *Joe's", idempotency_key="k1")
+    assert create_transaction(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's").created
     assert Transaction.objects.count() == 2
 
 
 @pytest.mark.parametrize(("amount", "merchant"), [("0", "X"), ("1.234", "X"), ("99999999999", "X"), ("1", "  ")])
 def test_a_purchase_that_cannot_be_is_refused(amount: str, merchant: str) -> None:
-    with pytest.raises(TransactionRefused):
-        transaction_create(user=make_user(), amount=Decimal(amount), merchant=merchant)
+    with pytest.raises(InvalidTransactionError):
+        create_transaction(user=make_user(), amount=Decimal(amount), merchant=merchant)
 
 
 def test_the_command_imports_and_tells(tmp_path: Path) -> None:

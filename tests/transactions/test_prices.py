@@ -25,10 +25,10 @@ from transactions.market.price_providers import (
     QuoteError,
     price_provider,
 )
-from transactions.market.price_refresh import prices_refresh
+from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import Holding, StockPrice, Transaction
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import transactions_process
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import process_pending
 from transactions.tasks import refresh_prices
 
 NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
@@ -209,10 +209,10 @@ def _file(tmp_path: Path, *rows: str) -> CsvPrices:
 
 @pytest.mark.django_db
 def test_the_shipped_file_prices_at_least_four_hundred_companies_of_the_table():
-    from llm_center.services.companies import companies_import
+    from llm_center.services.companies import import_companies
 
-    companies_import()
-    done = prices_refresh()
+    import_companies()
+    done = refresh_stock_prices()
     assert done.stored >= 400
     assert done.refused == []
 
@@ -224,14 +224,14 @@ def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
     soon = (timezone.now() + timedelta(hours=1)).isoformat()
     now = timezone.now().isoformat()
     provider = _file(tmp_path, f"NOPE,1,{now}", f"GONE,1,{now}", f"SBUX,95,{soon}", f"SBUX,9500,{now}")
-    done = prices_refresh(provider=provider)
+    done = refresh_stock_prices(provider=provider)
     assert done.stored == 0
     assert [row.reason.split(";")[0] for row in done.refused] == [
         "not a listed company of the company table", "not a listed company of the company table",
         "the time of the quote lies ahead", "jumps from 95.0000 to 9500.0000",
     ]  # fmt: skip
-    assert prices_refresh(provider=_file(tmp_path, f"SBUX,9500,{now}"), accept_jumps=True).stored == 1
-    assert prices_refresh(provider=_file(tmp_path, f"SBUX,9500,{now}")).stored == 0, "the same quote twice is one"
+    assert refresh_stock_prices(provider=_file(tmp_path, f"SBUX,9500,{now}"), accept_jumps=True).stored == 1
+    assert refresh_stock_prices(provider=_file(tmp_path, f"SBUX,9500,{now}")).stored == 0, "the same quote twice is one"
 
 
 @pytest.mark.django_db
@@ -241,7 +241,7 @@ def test_what_came_before_a_break_down_is_kept(api):
         make_company(f"T{n:03d}", None)
         make_merchant(f"SHOP {n}", f"T{n:03d}")
     replies += [_good(), _bad(401)]
-    done = prices_refresh(provider=_provider(url))
+    done = refresh_stock_prices(provider=_provider(url))
     assert (done.stored, done.error) == (100, "The price provider answers with status 401.")
 
 
@@ -254,15 +254,15 @@ def test_a_missing_or_stale_price_waits_and_is_bought_once_when_it_comes(tmp_pat
     make_merchant("STARBUCKS", "SBUX")
     for _ in range(3):
         make_transaction(make_user(), "STARBUCKS")
-    assert transactions_process().statuses == {"awaiting_price": 3}
-    assert prices_refresh(provider=_file(tmp_path)).released == 0
-    done = prices_refresh(provider=_file(tmp_path, f"SBUX,95.12,{timezone.now().isoformat()}"))
+    assert process_pending().statuses == {"awaiting_price": 3}
+    assert refresh_stock_prices(provider=_file(tmp_path)).released == 0
+    done = refresh_stock_prices(provider=_file(tmp_path, f"SBUX,95.12,{timezone.now().isoformat()}"))
     assert (done.stored, done.released) == (1, 3)
-    assert transactions_process().statuses == {"completed": 3}
-    assert prices_refresh(provider=_file(tmp_path)).released == 0
+    assert process_pending().statuses == {"completed": 3}
+    assert refresh_stock_prices(provider=_file(tmp_path)).released == 0
     assert {row.price_per_share for row in Transaction.objects.all()} == {Decimal("95.1200")}
     assert Holding.objects.count() == 3
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 @pytest.mark.django_db
@@ -271,11 +271,11 @@ def test_one_that_waits_for_a_price_follows_a_corrected_merchant(tmp_path):
     make_company("SBUX", "95.00")
     merchant = make_merchant("STARBUCKS", "GONE")
     make_transaction(make_user(), "STARBUCKS")
-    transactions_process()
+    process_pending()
     merchant.ticker = "SBUX"
     merchant.save()
-    assert prices_refresh(provider=_file(tmp_path)).released == 1
-    transactions_process()
+    assert refresh_stock_prices(provider=_file(tmp_path)).released == 1
+    process_pending()
     assert Transaction.objects.get().ticker == "SBUX"
 
 

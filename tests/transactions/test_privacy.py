@@ -29,17 +29,17 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.services.ingest import statement_run, statement_upload
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.privacy import (
-    erase_own_request,
-    erase_run,
-    export_run,
-    person_erase,
-    person_export,
+    erase_person_data,
     person_tables,
+    request_own_erasure,
+    run_erasure,
+    run_export,
+    write_person_export,
 )
-from transactions.services.processing import transactions_process
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -56,12 +56,12 @@ def person() -> User:
         "xanthippe@example.com", name=NAME, first_name="Xanthippe", last_name="Quill", phone="555-0100", city="Athens",
         address="1 Agora, Xanthippe's", account_number="I7777777", user_guid="USR-I7777777",
     )  # fmt: skip
-    statement = statement_upload(
+    statement = upload_statement(
         user=user, filename="Xanthippe.csv", content=ContentFile(BANK.encode()), requested_by=user, send=False
     )
-    statement_run(task_id=statement.task_id)
+    run_statement_import(task_id=statement.task_id)
     make_transaction(user, description="for Xanthippe")
-    transactions_process()
+    process_pending()
     Notification.objects.create(user=user, title="Dear Xanthippe", message="m")
     Goal.objects.create(user=user, title="Xanthippe's goal", target_amount=Decimal(5))
     UserSetting.objects.create(user=user, setting_key="nick", setting_value="Xanthippe")
@@ -118,13 +118,13 @@ def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(pers
     uploaded = StatementImport.objects.get().file
     assert uploaded.storage.exists(uploaded.name)
     before = Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares
-    done = person_erase(user_id=person.pk)
+    done = erase_person_data(user_id=person.pk)
     everything = _everything().lower()
     for word in ("xanthippe", "quill", "555-0100", "i7777777", "agora"):
         assert word not in everything, everything[max(0, everything.index(word) - 300) : everything.index(word) + 40]
     assert not uploaded.storage.exists(uploaded.name)
     assert (Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares) == before
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     assert done.rows["transactions"] == 2
     person.refresh_from_db()
     assert (person.is_active, person.round_up_enabled, person.has_usable_password()) == (False, False, False)
@@ -135,7 +135,7 @@ def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(pers
 
 def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
     TransactionDelta.objects.all().delete()
-    person_erase(user_id=person.pk)
+    erase_person_data(user_id=person.pk)
     counted = TransactionDelta.objects.values_list("rows", "amount", "writes")
     assert {(rows, amount) for rows, amount, _ in counted} == {(0, 0)}
     assert sum(writes for *_, writes in counted) == 2
@@ -144,7 +144,7 @@ def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
 def test_a_log_in_and_a_token_stop_working(person):
     client = api_client(person)
     assert client.get("/api/user/auth/me").status_code == 200
-    person_erase(user_id=person.pk)
+    erase_person_data(user_id=person.pk)
     assert client.get("/api/user/auth/me").status_code == 401
 
 
@@ -153,7 +153,7 @@ def test_it_is_refused_while_it_would_do_harm(person, what):
     if what == "staff":
         person = make_staff()
     elif what == "twice":
-        person_erase(user_id=person.pk)
+        erase_person_data(user_id=person.pk)
     elif what == "pending":
         make_transaction(person)
     else:
@@ -171,7 +171,7 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_others(person,
     other = make_user("other@example.com")
     make_transaction(other, "SECRET OF OTHERS")
     Transaction.objects.filter(user=person).update(description="=cmd()")
-    person_export(user=person, path=tmp_path / "out.zip")
+    write_person_export(user=person, path=tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.testzip() is None
         names = set(archive.namelist())
@@ -194,7 +194,7 @@ def test_a_customer_asks_for_their_data_and_downloads_it(person):
     assert client.post("/api/user/data-export").json()["task_id"] == asked.json()["task_id"]
     address = f"/api/user/data-export/{asked.json()['task_id']}"
     assert client.get(address).status_code == 404
-    export_run(task_id=asked.json()["task_id"])
+    run_export(task_id=asked.json()["task_id"])
     reply = client.get(address)
     assert (reply.status_code, reply["Content-Type"]) == (200, "application/zip")
     assert zipfile.ZipFile(io.BytesIO(b"".join(reply))).testzip() is None
@@ -216,7 +216,7 @@ def test_a_customer_is_erased_at_their_own_word_and_nobody_is_logged_in_any_more
     for logged_in in (client, other):
         assert logged_in.get("/api/user/auth/me").status_code == 401
     assert client.post("/api/user/erasure", _with_password(person), format="json").status_code == 401
-    erase_run(task_id=task.pk)
+    run_erasure(task_id=task.pk)
     person.refresh_from_db()
     task.refresh_from_db()
     assert person.erased_at is not None
@@ -224,15 +224,15 @@ def test_a_customer_is_erased_at_their_own_word_and_nobody_is_logged_in_any_more
     assert "xanthippe" not in _everything().lower()
     # A worker died after the erasure and before it could say so: another does nothing, and says it is done.
     BackgroundTask.objects.filter(pk=task.pk).update(status="queued", finished_at=None)
-    erase_run(task_id=task.pk)
+    run_erasure(task_id=task.pk)
     task.refresh_from_db()
     assert task.status == "completed", task.error
 
 
 def test_two_requests_at_once_are_one_erasure(person):
     assert (
-        erase_own_request(user=person, password=_with_password(person)["currentPassword"]).pk
-        == erase_own_request(user=person, password="correct horse battery").pk
+        request_own_erasure(user=person, password=_with_password(person)["currentPassword"]).pk
+        == request_own_erasure(user=person, password="correct horse battery").pk
     )
     assert BackgroundTask.objects.filter(name="erase_person").count() == 1
 
@@ -282,7 +282,7 @@ def test_erasing_in_the_admin_asks_for_the_e_mail_and_says_the_effect(person, cl
     person.refresh_from_db()
     assert not person.is_active
     task = BackgroundTask.objects.get(name="erase_person")
-    erase_run(task_id=task.pk)
+    run_erasure(task_id=task.pk)
     person.refresh_from_db()
     assert person.erased_at is not None
     assert b"Erased at" in client.get(reverse("admin:transactions_user_change", args=[person.pk])).content
@@ -293,7 +293,7 @@ def test_the_file_in_the_admin(person, client):
     assert client.get(reverse("admin:transactions_user_export", args=[person.pk])).status_code == 405
     client.post(reverse("admin:transactions_user_export", args=[person.pk]))
     task = BackgroundTask.objects.get(name="export_person")
-    export_run(task_id=task.pk)
+    run_export(task_id=task.pk)
     reply = client.get(reverse("admin:transactions_user_export_file", args=[person.pk, task.pk]))
     assert reply["Content-Disposition"].startswith("attachment")
     reply.close()

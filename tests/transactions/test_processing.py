@@ -30,13 +30,13 @@ from transactions.models import (
 )
 from transactions.rules.money import purchase_of
 from transactions.services import processing
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.processing import (
-    merchants_release,
-    orders_execute,
-    stuck_sweep,
-    transaction_process,
-    transactions_process,
+    execute_orders,
+    process_pending,
+    process_transaction_now,
+    recover_stuck,
+    release_waiting_transactions,
 )
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,7 @@ def test_a_known_merchant_is_bought_and_booked(starbucks: Merchant) -> None:
     user = make_user(round_up_amount=2)
     row = make_transaction(user, amount="4.50")
 
-    done = transactions_process()
+    done = process_pending()
 
     row.refresh_from_db()
     expected = purchase_of(
@@ -71,13 +71,13 @@ def test_a_known_merchant_is_bought_and_booked(starbucks: Merchant) -> None:
     holding = Holding.objects.get(user=user)
     assert (holding.ticker, holding.shares, holding.cost_basis) == ("SBUX", row.shares, Decimal("2.00"))
     assert "0.02105263 shares of SBUX" in Notification.objects.get(user=user).message
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_running_twice_books_once(starbucks: Merchant) -> None:
     make_transaction(make_user())
-    assert transactions_process().total == 1
-    assert transactions_process().total == 0
+    assert process_pending().total == 1
+    assert process_pending().total == 0
     assert LedgerTransfer.objects.count() == 3
 
 
@@ -89,7 +89,7 @@ def test_only_an_approved_merchant_invests(status: str, ticker: str | None, outc
     make_company("SBUX")
     make_merchant("STARBUCKS", ticker, status)
     row = make_transaction(make_user())
-    transactions_process()
+    process_pending()
     row.refresh_from_db()
     assert row.status == outcome
     assert not LedgerTransfer.objects.exists()
@@ -98,7 +98,7 @@ def test_only_an_approved_merchant_invests(status: str, ticker: str | None, outc
 def test_a_company_that_left_the_exchange_is_not_bought(starbucks: Merchant) -> None:
     Company.objects.update(is_listed=False)
     row = make_transaction(make_user())
-    transactions_process()
+    process_pending()
     row.refresh_from_db()
     assert (row.status, row.ticker) == ("needs_review", None)
 
@@ -106,7 +106,7 @@ def test_a_company_that_left_the_exchange_is_not_bought(starbucks: Merchant) -> 
 def test_unknown_merchants_wait_once_per_merchant_with_count_and_money() -> None:
     for amount in ("4.50", "7.25", "3.00"):
         make_transaction(make_user(round_up_rule="next_dollar"), "JOES DINER", amount)
-    transactions_process()
+    process_pending()
     merchant = Merchant.objects.get()
     assert (merchant.merchant_key, merchant.status) == ("JOES DINER", "proposed")
     assert (merchant.waiting_count, merchant.waiting_amount) == (3, Decimal("1.25"))
@@ -115,25 +115,25 @@ def test_unknown_merchants_wait_once_per_merchant_with_count_and_money() -> None
 def test_a_release_processes_what_waits() -> None:
     make_company("SBUX")
     rows = [make_transaction(make_user(), "COFFEE HUT") for _ in range(5)]
-    transactions_process()
+    process_pending()
     Merchant.objects.update(status="approved", ticker="SBUX")
 
-    assert merchants_release(merchant_keys=["COFFEE HUT"]) == 5
+    assert release_waiting_transactions(merchant_keys=["COFFEE HUT"]) == 5
     assert Merchant.objects.get().waiting_count == 0
-    transactions_process()
+    process_pending()
 
     assert set(Transaction.objects.filter(pk__in=[row.pk for row in rows]).values_list("status", flat=True)) == {
         "completed"
     }
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_the_sweep_releases_what_a_lost_message_left() -> None:
     make_company("SBUX")
     make_transaction(make_user(), "COFFEE HUT")
-    transactions_process()
+    process_pending()
     Merchant.objects.update(status="approved", ticker="SBUX")
-    stuck_sweep()
+    recover_stuck()
     assert Transaction.objects.get().status == "pending"
 
 
@@ -144,7 +144,7 @@ def test_a_missing_or_stale_price_waits(age: timedelta | None) -> None:
     if age:
         make_price("SBUX", "95.00", age=age)
     row = make_transaction(make_user())
-    transactions_process()
+    process_pending()
     row.refresh_from_db()
     assert row.status == "awaiting_price"
     assert not LedgerTransfer.objects.exists()
@@ -154,14 +154,14 @@ def test_the_newest_price_counts(starbucks: Merchant) -> None:
     make_price("SBUX", "50.00", age=timedelta(hours=5))
     make_price("SBUX", "60.00", age=-timedelta(hours=5))  # not yet
     row = make_transaction(make_user())
-    transactions_process()
+    process_pending()
     row.refresh_from_db()
     assert row.price_per_share == Decimal("95.00")
 
 
 def test_a_refund_invests_nothing(starbucks: Merchant) -> None:
     row = make_transaction(make_user(), amount="-4.50")
-    transactions_process()
+    process_pending()
     row.refresh_from_db()
     assert (row.status, row.investable, row.total_debit) == ("refunded", Decimal(0), Decimal("-4.50"))
     assert not LedgerTransfer.objects.exists()
@@ -169,21 +169,21 @@ def test_a_refund_invests_nothing(starbucks: Merchant) -> None:
 
 def test_a_customer_without_round_ups_pays_nothing(starbucks: Merchant) -> None:
     row = make_transaction(make_user(round_up_enabled=False))
-    transactions_process()
+    process_pending()
     row.refresh_from_db()
     assert (row.status, row.fee, row.total_debit, row.shares) == ("completed", Decimal(0), row.amount, None)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_a_price_too_high_for_a_share_leaves_the_money_on_the_rounding_account() -> None:
     make_company("GOLD", "999999999.0000")
     make_merchant("GOLD", "GOLD")
     make_transaction(make_user(), "GOLD")
-    transactions_process()
+    process_pending()
     kinds = dict(LedgerTransfer.objects.values_list("kind", "amount"))
     assert kinds == {"round_up": Decimal("1.00"), "fee": Decimal("0.25"), "rounding": Decimal("1.00")}
     assert not Holding.objects.exists()
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_after_hours_orders_wait_for_the_open_and_take_its_price(starbucks: Merchant, settings) -> None:
@@ -195,21 +195,21 @@ def test_after_hours_orders_wait_for_the_open_and_take_its_price(starbucks: Merc
     StockPrice.objects.create(ticker="SBUX", price="80.00", as_of=saturday - timedelta(days=1), source="test")
     row = make_transaction(make_user(), date=saturday)
 
-    transactions_process(now=saturday)
+    process_pending(now=saturday)
     order = Order.objects.get()
     row.refresh_from_db()
     assert (row.status, order.status, order.execute_after) == ("mapped", "queued", monday)
     assert not LedgerTransfer.objects.exists()
-    assert orders_execute(now=saturday + timedelta(hours=1)) == 0
+    assert execute_orders(now=saturday + timedelta(hours=1)) == 0
 
     StockPrice.objects.create(ticker="SBUX", price="100.00", as_of=monday, source="test")
-    assert orders_execute(now=monday) == 1
-    transactions_process(now=monday)
+    assert execute_orders(now=monday) == 1
+    process_pending(now=monday)
     order.refresh_from_db()
     row.refresh_from_db()
     assert (row.status, row.price_per_share) == ("completed", Decimal("100.00"))
     assert (order.status, order.price, order.shares) == ("executed", Decimal("100.00"), Decimal("0.01000000"))
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_an_order_whose_merchant_was_corrected_is_not_executed_for_the_wrong_company(
@@ -218,27 +218,27 @@ def test_an_order_whose_merchant_was_corrected_is_not_executed_for_the_wrong_com
     settings.MARKET_ALWAYS_OPEN = False
     saturday = datetime(2025, 11, 22, 15, 0, tzinfo=UTC)
     make_transaction(make_user(), date=saturday)
-    transactions_process(now=saturday)
+    process_pending(now=saturday)
     Merchant.objects.update(status="not_listed", ticker=None)
     settings.MARKET_ALWAYS_OPEN = True
-    orders_execute()
-    transactions_process()
+    execute_orders()
+    process_pending()
     assert Order.objects.get().status == "cancelled"
     assert Transaction.objects.get().status == "not_listed"
 
 
 def test_one_transaction_can_be_processed_now(starbucks: Merchant) -> None:
     row = make_transaction(make_user())
-    assert transaction_process(transaction_id=row.pk).statuses == {"completed": 1}
-    assert transaction_process(transaction_id=row.pk).total == 0
-    assert transaction_process(transaction_id=10**12).total == 0
+    assert process_transaction_now(transaction_id=row.pk).statuses == {"completed": 1}
+    assert process_transaction_now(transaction_id=row.pk).total == 0
+    assert process_transaction_now(transaction_id=10**12).total == 0
 
 
 def test_a_setting_that_is_no_amount_stops_everything(starbucks: Merchant) -> None:
     make_transaction(make_user())
     Setting.objects.filter(key="platform_fee").update(value="a quarter")
     with pytest.raises(SettingError, match="a quarter"):
-        transactions_process()
+        process_pending()
     assert Transaction.objects.get().status == "pending"
 
 
@@ -247,7 +247,7 @@ def test_urgent_work_goes_first(starbucks: Merchant, settings) -> None:
     user = make_user()
     bulk = make_transaction(user, priority=9)
     own = make_transaction(user, priority=0)
-    transactions_process(deadline=time.monotonic())
+    process_pending(deadline=time.monotonic())
     bulk.refresh_from_db()
     own.refresh_from_db()
     assert own.status == "completed"
@@ -282,7 +282,7 @@ def test_urgent_work_goes_first(starbucks: Merchant, settings) -> None:
 )  # fmt: skip
 def test_the_database_refuses_what_goes_round_the_models(starbucks: Merchant, sql: str, constraint: str) -> None:
     make_transaction(make_user())
-    transactions_process()
+    process_pending()
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql)
 
@@ -300,7 +300,7 @@ def test_the_database_refuses_what_goes_round_the_models(starbucks: Merchant, sq
 )
 def test_verify_ledger_finds_every_kind_of_damage(starbucks: Merchant, sql: str, problem: str, capsys) -> None:
     make_transaction(make_user())
-    transactions_process()
+    process_pending()
     call_command("verify_ledger")
     with connection.cursor() as cursor:
         cursor.execute(sql)
@@ -327,7 +327,7 @@ def _assert_each_booked_once(rows: int) -> None:
     assert Transaction.objects.filter(status="completed").count() == rows
     assert LedgerTransfer.objects.filter(kind="purchase").count() == rows
     assert Notification.objects.count() == rows
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -338,7 +338,7 @@ def test_many_workers_at_once_book_each_transaction_once(settings) -> None:
     def work() -> None:
         try:
             while Transaction.objects.filter(status="pending").exists():
-                transactions_process()
+                process_pending()
         finally:
             connection.close()
 
@@ -375,7 +375,7 @@ def test_a_worker_killed_at_any_moment_loses_and_doubles_nothing(settings) -> No
         child.wait()
         child.stdout.close()
     while Transaction.objects.filter(status="pending").exists():
-        transactions_process()
+        process_pending()
     _assert_each_booked_once(3000)
 
 
@@ -387,7 +387,7 @@ def test_processing_a_set_costs_the_same_number_of_statements_whatever_its_size(
         for _ in range(30):
             make_transaction(user)
     with django_assert_max_num_queries(20):
-        transactions_process()
+        process_pending()
     assert Transaction.objects.filter(status="completed").count() == 90
 
 
@@ -402,9 +402,9 @@ def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchan
             "ALTER TABLE transactions ADD CONSTRAINT no_such_amount CHECK (amount <> 66.66 OR status IN ('pending', 'failed'))"
         )
     try:
-        done = transactions_process()
+        done = process_pending()
         assert dict(done.statuses) == {"completed": len(neighbours) + len(more), "failed": 1}
-        assert transactions_process().total == 0
+        assert process_pending().total == 0
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE transactions DROP CONSTRAINT no_such_amount")
@@ -412,7 +412,7 @@ def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchan
     assert poison.status == "failed"
     assert poison.failure_reason.startswith("It cannot be booked: ")
     assert "66.66" not in poison.failure_reason
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -425,7 +425,7 @@ def test_when_nothing_can_be_booked_it_is_no_rows_fault(starbucks: Merchant, mon
         cursor.execute("ALTER TABLE ledger_transfers ADD CONSTRAINT nothing_goes CHECK (kind <> 'fee')")
     try:
         with pytest.raises(IntegrityError):
-            transactions_process()
+            process_pending()
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE ledger_transfers DROP CONSTRAINT nothing_goes")

@@ -11,27 +11,27 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.etags import ConditionalView
-from kamioi_site.api.views import ApiView, RateLimit
+from kamioi_site.api.etags import ETagView
+from kamioi_site.api.views import ApiView, RateLimitThrottle
 from transactions.api import serializers as shapes
-from transactions.api.base import IdempotentView, caller, checked, errors
+from transactions.api.base import IdempotentView, current_user, errors, validated
 from transactions.api.views import AccountView
 from transactions.models import ApiToken
 from transactions.selectors import customer
 from transactions.services.accounts import (
-    password_change,
-    password_reset,
-    password_reset_check,
-    password_reset_request,
-    profile_update,
-    settings_change,
-    settings_of,
-    user_register,
+    change_password,
+    check_password_reset_token,
+    get_user_settings,
+    register_user,
+    request_password_reset,
+    reset_password,
+    update_profile,
+    update_user_settings,
 )
-from transactions.services.privacy import erase_own_request
+from transactions.services.privacy import request_own_erasure
 
 
-class GuardedRateLimit(RateLimit):
+class GuardedRateLimit(RateLimitThrottle):
     """What must not be done in bulk is counted by address, and by e-mail where the view says so. When nobody can
     count, nothing is done.
     """
@@ -70,13 +70,13 @@ class RegisterView(GuardedView):
     )
     def post(self, request: Request) -> Response:
         """A new account, and a token for it. An e-mail that is registered already is 409."""
-        data = checked(shapes.RegisterInput(data=request.data))
+        data = validated(shapes.RegisterInput(data=request.data))
         now = timezone.now()
         data.setdefault("account_type", "individual" if self.area == "user" else self.area)
         for agreed in ("terms", "privacy"):
             if data.pop(f"{agreed}_agreed"):
                 data[f"{agreed}_agreed_at"] = now
-        user = user_register(now=now, **data)
+        user = register_user(now=now, **data)
         _, token = ApiToken.issue(user=user)
         return Response({"success": True, "token": token, "user": self.person(user)}, status=status.HTTP_201_CREATED)
 
@@ -94,7 +94,7 @@ class ForgotPasswordView(GuardedView):
     )
     def post(self, request: Request) -> Response:
         """The same answer whether or not somebody is registered."""
-        password_reset_request(email=checked(shapes.ForgotInput(data=request.data))["email"])
+        request_password_reset(email=validated(shapes.ForgotInput(data=request.data))["email"])
         return Response(
             {"success": True, "message": "If this e-mail is registered, a link to a new password is on its way."}
         )
@@ -113,7 +113,7 @@ class VerifyResetTokenView(GuardedView):
     )
     def post(self, request: Request) -> Response:
         """400 when it is used, expired or none of ours."""
-        password_reset_check(checked(shapes.ResetTokenInput(data=request.data))["token"])
+        check_password_reset_token(validated(shapes.ResetTokenInput(data=request.data))["token"])
         return Response({"success": True, "message": "The link is valid."})
 
 
@@ -130,7 +130,7 @@ class ResetPasswordView(GuardedView):
     )
     def post(self, request: Request) -> Response:
         """Once per token. Everybody who is logged in to the account is logged out."""
-        password_reset(**checked(shapes.ResetInput(data=request.data)))
+        reset_password(**validated(shapes.ResetInput(data=request.data)))
         return Response({"success": True, "message": "The new password is set. Please log in."})
 
 
@@ -148,9 +148,9 @@ class ChangePasswordView(ApiView):
     )
     def post(self, request: Request) -> Response:
         """Every other token of the account ends."""
-        data = checked(shapes.ChangePasswordInput(data=request.data))
+        data = validated(shapes.ChangePasswordInput(data=request.data))
         keep = request.auth if isinstance(request.auth, ApiToken) else None
-        password_change(user=caller(request), current=data["current_password"], new=data["new_password"], keep=keep)
+        change_password(user=current_user(request), current=data["current_password"], new=data["new_password"], keep=keep)
         return Response({"success": True, "message": "The password is changed."})
 
 
@@ -170,8 +170,8 @@ class ErasureView(ApiView):
         """Close the account and erase who it was; it cannot be undone. 202, and every token of the account ends. 409 says why
         not now: orders wait, transactions or files are being processed.
         """
-        password = checked(shapes.ErasureInput(data=request.data))["current_password"]
-        task = erase_own_request(user=caller(request), password=password)
+        password = validated(shapes.ErasureInput(data=request.data))["current_password"]
+        task = request_own_erasure(user=current_user(request), password=password)
         return Response(
             {
                 "success": True, "task_id": task.pk, "status": task.status,
@@ -181,13 +181,13 @@ class ErasureView(ApiView):
         )  # fmt: skip
 
 
-class ProfileView(ConditionalView):
+class ProfileView(ETagView):
     """What a customer says about themselves."""
 
     @extend_schema(responses={200: shapes.ProfileOutput} | errors(401), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """The profile."""
-        return Response({"success": True, "profile": customer.profile(caller(request))})
+        return Response({"success": True, "profile": customer.profile(current_user(request))})
 
     @extend_schema(
         request=shapes.ProfileInput,
@@ -196,13 +196,13 @@ class ProfileView(ConditionalView):
     )
     def put(self, request: Request) -> Response:
         """Change any of it."""
-        changes = checked(shapes.ProfileInput(data=request.data))
+        changes = validated(shapes.ProfileInput(data=request.data))
         password = changes.pop("current_password", "")
-        user = profile_update(user=caller(request), changes=changes, current_password=password)
+        user = update_profile(user=current_user(request), changes=changes, current_password=password)
         return Response({"success": True, "profile": customer.profile(user)})
 
 
-class SettingsView(IdempotentView, ConditionalView):
+class SettingsView(IdempotentView, ETagView):
     """Preferences by name."""
 
     wrappers: ClassVar[tuple[str, ...]] = ("settings", "data")
@@ -211,7 +211,7 @@ class SettingsView(IdempotentView, ConditionalView):
     @extend_schema(responses={200: shapes.SettingsOutput} | errors(401), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """All of them."""
-        return Response({"success": True, "data": settings_of(caller(request))})
+        return Response({"success": True, "data": get_user_settings(current_user(request))})
 
     @extend_schema(
         request=shapes.SettingsInput, responses={200: shapes.SettingsOutput} | errors(400, 401, 413), tags=["accounts"]
@@ -227,5 +227,5 @@ class SettingsView(IdempotentView, ConditionalView):
             and {*values} <= {*self.wrappers}
         ):
             values = inner
-        settings_change(user=caller(request), values=checked(shapes.SettingsInput(data=values)))
-        return Response({"success": True, "data": settings_of(caller(request))})
+        update_user_settings(user=current_user(request), values=validated(shapes.SettingsInput(data=values)))
+        return Response({"success": True, "data": get_user_settings(current_user(request))})

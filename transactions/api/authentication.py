@@ -13,8 +13,8 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from kamioi_site.auth.two_factor import log_in_check
-from kamioi_site.db.prepared import prepared
+from kamioi_site.auth.two_factor import check_login
+from kamioi_site.db.prepared import prepared_statement
 from transactions.models import ApiToken, User
 
 
@@ -58,7 +58,7 @@ def _live_token(raw: bytes) -> ApiToken | None:
         digest = ApiToken.digest_of(raw.decode("ascii"))
     except UnicodeDecodeError:
         return None
-    with prepared(_LIVE_TOKEN, [digest, timezone.now()]) as cursor:
+    with prepared_statement(_LIVE_TOKEN, [digest, timezone.now()]) as cursor:
         row = cursor.fetchone()
     if row is None:
         return None
@@ -92,12 +92,12 @@ def log_in(request: Request, *, email: str, password: str, staff_only: bool, cod
     user = authenticate(request._request, username=email, password=password)
     if not isinstance(user, User) or (staff_only and not user.is_staff):
         return None
-    log_in_check(user=user, code=code)
+    check_login(user=user, code=code)
     _, token = ApiToken.issue(user=user)
     user_logged_in.send(sender=User, request=request._request, user=user)
     return user, token
 
 
-def token_revoke(token: ApiToken) -> None:
+def revoke_token(token: ApiToken) -> None:
     """The token stops working now; revoking twice keeps the first time."""
     ApiToken.objects.filter(pk=token.pk).revoke()

@@ -18,16 +18,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.etags import ETagView
 from kamioi_site.api.json_renderer import json_bytes
-from kamioi_site.api.views import ApiView, RateLimit
-from kamioi_site.cache.namespaces import Look
-from kamioi_site.http.response_cache import answer_keep
+from kamioi_site.api.views import ApiView, RateLimitThrottle
+from kamioi_site.cache.namespaces import CacheLookup
+from kamioi_site.http.response_cache import cache_response
 from transactions.api import serializers as shapes
 from transactions.cache import READS_GENERATION, TRANSACTIONS
 from transactions.legacy.reads import reads_from_kamioi
 from transactions.models import ApiToken, BackgroundTask, User
-from transactions.services.idempotency import key_answer, key_claim
+from transactions.services.idempotency import begin_idempotent_request, store_idempotent_response
 
 _KEY = re.compile(r"[\x20-\x7e]{1,100}")
 
@@ -37,12 +37,12 @@ def errors(*codes: int) -> dict[int, type[shapes.ErrorOutput]]:
     return dict.fromkeys((*codes, 429), shapes.ErrorOutput)
 
 
-def caller(request: Request) -> User:
+def current_user(request: Request) -> User:
     """Who asks; views that call this let nobody anonymous in."""
     return cast("User", request.user)
 
 
-def checked(serializer: Any) -> dict[str, Any]:
+def validated(serializer: Any) -> dict[str, Any]:
     """What the serializer makes of its input. Raises ValidationError, which names the fields."""
     serializer.is_valid(raise_exception=True)
     return cast("dict[str, Any]", serializer.validated_data)
@@ -53,7 +53,7 @@ def task_links(task: BackgroundTask) -> dict[str, Any]:
     return {"task_id": task.pk, "status": task.status, "status_url": reverse("api-task", args=[task.pk])}
 
 
-def queued(task: BackgroundTask, *, message: str = "", data: Mapping[str, Any] | None = None, **more: Any) -> Response:
+def accepted(task: BackgroundTask, *, message: str = "", data: Mapping[str, Any] | None = None, **more: Any) -> Response:
     """202: the work goes on in the background, and the task says what comes of it."""
     body: dict[str, Any] = {"success": True}
     if message:
@@ -72,7 +72,7 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
-class KeptView(ConditionalView):
+class CacheableView(ETagView):
     """Base of views whose GET changes only with the caller's transactions: asked again, it may be answered in front of Django."""
 
     def finalize_response(  # type: ignore[override]  # as in ConditionalView
@@ -82,26 +82,26 @@ class KeptView(ConditionalView):
         reply = super().finalize_response(request, response, *args, **kwargs)
         if request.method == "GET" and reply.status_code == status.HTTP_200_OK and self.may_be_kept(request):
             token = cast("ApiToken", request.auth)
-            answer_keep(request._request, user_id=token.user_id, expires_at=token.expires_at)
+            cache_response(request._request, user_id=token.user_id, expires_at=token.expires_at)
         return reply
 
     def may_be_kept(self, request: Request) -> bool:
         """Only a customer's own: what staff see is followed by the audit trail and by networks."""
         return (
             isinstance(request.auth, ApiToken)
-            and not caller(request).is_staff
+            and not current_user(request).is_staff
             and self.rate_scope is None
-            and self.throttle_classes == [RateLimit]
+            and self.throttle_classes == [RateLimitThrottle]
         )
 
 
-class TransactionsView(KeptView):
+class TransactionsView(CacheableView):
     """Base of views whose GET changes only with the caller's transactions: rendered once for each page while none of them does.
 
     Who is still answered from the legacy system's file is answered anew: nobody tells when that changes.
     """
 
-    _look: Look | None = None
+    _look: CacheLookup | None = None
 
     def page(self, request: Request) -> str:
         """What stands for this answer among those of the caller. Raises ValidationError."""
@@ -111,7 +111,7 @@ class TransactionsView(KeptView):
         """The generation of the caller's transactions. With the time in it, for writes that nobody told of: those are seen
         as late as by the cache.
         """
-        user = caller(request)
+        user = current_user(request)
         look = TRANSACTIONS.look(also=READS_GENERATION, user_id=user.pk, page=self.page(request))
         if not reads_from_kamioi(user, generation=look.also):
             return None
@@ -167,9 +167,9 @@ def _once_and_close(
 def _once(
     key: str, handler: Callable[..., HttpResponseBase], request: Request, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    user_id, fingerprint = caller(request).pk, _fingerprint(request)
+    user_id, fingerprint = current_user(request).pk, _fingerprint(request)
     with transaction.atomic():
-        known = key_claim(user_id=user_id, key=key, fingerprint=fingerprint)
+        known = begin_idempotent_request(user_id=user_id, key=key, fingerprint=fingerprint)
         if known is not None:
             return HttpResponse(
                 known.answer, status=known.status, content_type="application/json",
@@ -178,7 +178,7 @@ def _once(
         reply = handler(request, *args, **kwargs)
         if reply.status_code < 400 and isinstance(reply, Response):
             answer = json_bytes(reply.data).decode()
-            key_answer(user_id=user_id, key=key, status=reply.status_code, answer=answer)
+            store_idempotent_response(user_id=user_id, key=key, status=reply.status_code, answer=answer)
         else:
             transaction.set_rollback(True)
     return reply

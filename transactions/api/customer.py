@@ -16,25 +16,33 @@ from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.etags import ETagView
 from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
 from transactions.api import serializers as shapes
-from transactions.api.base import IdempotentView, TransactionsView, caller, checked, errors, queued, task_links
+from transactions.api.base import (
+    IdempotentView,
+    TransactionsView,
+    accepted,
+    current_user,
+    errors,
+    task_links,
+    validated,
+)
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.models import BackgroundTask, StatementImport, User
 from transactions.selectors import customer
 from transactions.selectors.transaction_pages import transactions_csv
 from transactions.services.customer import (
-    goal_create,
-    goal_delete,
-    goal_update,
-    notification_delete,
-    notification_read,
-    notifications_read_all,
+    create_goal,
+    delete_goal,
+    delete_notification,
+    mark_all_notifications_read,
+    mark_notification_read,
+    update_goal,
 )
-from transactions.services.ingest import statement_run, statement_upload
-from transactions.services.privacy import export_path, export_request
+from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.privacy import export_path, request_export
 
 SHOWN_ERRORS = 100
 
@@ -58,7 +66,7 @@ class TotalView(TransactionsView):
 
     def total(self, request: Request) -> HttpResponse:
         """The answer."""
-        return self.answered(partial(_total, caller(request), self.column, self.name))
+        return self.answered(partial(_total, current_user(request), self.column, self.name))
 
 
 class RoundUpTotalView(TotalView):
@@ -103,7 +111,7 @@ class NotificationView(ApiView):
     @extend_schema(responses={200: shapes.MessageOutput} | errors(401, 404), tags=["portfolio"])
     def delete(self, request: Request, notification_id: int) -> Response:
         """Delete it; anybody else's is 404."""
-        if not notification_delete(user=caller(request), notification_id=notification_id):
+        if not delete_notification(user=current_user(request), notification_id=notification_id):
             raise Http404
         return Response({"success": True, "message": "The message is deleted."})
 
@@ -114,7 +122,7 @@ class NotificationReadView(ApiView):
     @extend_schema(request=None, responses={200: shapes.MessageOutput} | errors(401, 404), tags=["portfolio"])
     def put(self, request: Request, notification_id: int) -> Response:
         """It is read; anybody else's is 404."""
-        if not notification_read(user=caller(request), notification_id=notification_id):
+        if not mark_notification_read(user=current_user(request), notification_id=notification_id):
             raise Http404
         return Response({"success": True, "message": "The message is read."})
 
@@ -125,12 +133,12 @@ class NotificationReadAllView(ApiView):
     @extend_schema(request=None, responses={200: shapes.MessageOutput} | errors(401), tags=["portfolio"])
     def put(self, request: Request) -> Response:
         """All of the caller's are."""
-        count = notifications_read_all(user=caller(request))
+        count = mark_all_notifications_read(user=current_user(request))
         return Response({"success": True, "message": f"{count} messages are read."})
 
 
 # --- Goals ------------------------------------------------------------------------------------------------------
-class GoalListView(AreaView, IdempotentView, ConditionalView):
+class GoalListView(AreaView, IdempotentView, ETagView):
     """What the caller saves for."""
 
     parser_classes = [JSONParser]
@@ -138,17 +146,17 @@ class GoalListView(AreaView, IdempotentView, ConditionalView):
     @extend_schema(responses={200: shapes.GoalListOutput} | errors(401), tags=["goals"])
     def get(self, request: Request) -> Response:
         """All of them, newest first."""
-        return Response({"success": True, "data": customer.goals(caller(request))})
+        return Response({"success": True, "data": customer.goals(current_user(request))})
 
     @extend_schema(
         request=shapes.GoalInput, responses={201: shapes.GoalDetailOutput} | errors(400, 401, 413), tags=["goals"]
     )
     def post(self, request: Request) -> Response:
         """A new one."""
-        values = {"goal_type": "personal" if self.area == "user" else self.area} | checked(
+        values = {"goal_type": "personal" if self.area == "user" else self.area} | validated(
             shapes.GoalInput(data=request.data)
         )
-        goal = goal_create(user=caller(request), **values)
+        goal = create_goal(user=current_user(request), **values)
         return Response({"success": True, "data": customer.goal_row(goal)}, status=status.HTTP_201_CREATED)
 
 
@@ -162,8 +170,8 @@ class GoalView(ApiView):
     )
     def put(self, request: Request, goal_id: int) -> Response:
         """Change it; what is left out stays. Anybody else's is 404."""
-        changes = checked(shapes.GoalInput(data=request.data, partial=True))
-        goal = goal_update(user=caller(request), goal_id=goal_id, changes=changes)
+        changes = validated(shapes.GoalInput(data=request.data, partial=True))
+        goal = update_goal(user=current_user(request), goal_id=goal_id, changes=changes)
         if goal is None:
             raise Http404
         return Response({"success": True, "data": customer.goal_row(goal)})
@@ -171,7 +179,7 @@ class GoalView(ApiView):
     @extend_schema(responses={200: shapes.MessageOutput} | errors(401, 404), tags=["goals"])
     def delete(self, request: Request, goal_id: int) -> Response:
         """Delete it; anybody else's is 404."""
-        if not goal_delete(user=caller(request), goal_id=goal_id):
+        if not delete_goal(user=current_user(request), goal_id=goal_id):
             raise Http404
         return Response({"success": True, "message": "The goal is deleted."})
 
@@ -191,7 +199,7 @@ class ExportView(FileView):
         """Everything that is asked for, newest first, as CSV; no cell runs as a formula."""
         wanted = transaction_filter(request)
         reply = csv_download(
-            request._request, transactions_csv(caller(request), wanted), filename="kamioi-transactions.csv"
+            request._request, transactions_csv(current_user(request), wanted), filename="kamioi-transactions.csv"
         )
         reply["Cache-Control"] = "private, no-store"
         return reply
@@ -218,12 +226,12 @@ class BankFileView(IdempotentView):
             raise ValidationError({"file": ["Send a CSV, Excel, OFX or QFX file in the form field “file”."]})
         if not file.size:
             raise ValidationError({"file": ["The file is empty."]})
-        user, at_once = caller(request), file.size <= settings.STATEMENT_SYNC_BYTES
-        imported = statement_upload(
+        user, at_once = current_user(request), file.size <= settings.STATEMENT_SYNC_BYTES
+        imported = upload_statement(
             user=user, filename=file.name or "statement.csv", content=file, requested_by=user, send=not at_once
         )
         if at_once:
-            imported = statement_run(task_id=imported.task_id) or imported
+            imported = run_statement_import(task_id=imported.task_id) or imported
         if imported.task.error:
             raise ValidationError({"file": [imported.task.error]})
         return Response(_bank_file_body(imported), status=status.HTTP_200_OK if at_once else status.HTTP_202_ACCEPTED)
@@ -262,7 +270,7 @@ class DataExportView(ApiView):
     @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(401), tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Have the file made: 202; poll the task, then download it. One that is being made is not made twice."""
-        return queued(export_request(person=caller(request), by=caller(request)))
+        return accepted(request_export(person=current_user(request), by=current_user(request)))
 
 
 class DataExportFileView(FileView):
@@ -272,7 +280,7 @@ class DataExportFileView(FileView):
     def get(self, request: Request, task_id: UUID) -> FileResponse:
         """The ZIP file; for a week after it was made."""
         task = BackgroundTask.objects.filter(
-            pk=task_id, name="export_person", user=caller(request), arguments__user_id=caller(request).pk
+            pk=task_id, name="export_person", user=current_user(request), arguments__user_id=current_user(request).pk
         ).first()
         if task is None or not export_path(task).exists():
             raise Http404

@@ -16,7 +16,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from transactions.models import BackgroundTask, Goal, Transaction, User
-from transactions.services.accounts import MOST_SETTINGS, SETTING_KEY, SETTING_LENGTH
+from transactions.services.accounts import MAX_SETTINGS, SETTING_KEY, SETTING_LENGTH
 
 
 def money(**options: Any) -> serializers.DecimalField:
@@ -294,8 +294,8 @@ class SettingsInput(serializers.Serializer[Any]):
                 errors[name[:64]] = ["A name has up to 64 letters, digits, “_”, “.” and “-”."]
             elif len(text := json.dumps(value)) > SETTING_LENGTH or "\\u0000" in text:
                 errors[name] = [f"A value has at most {SETTING_LENGTH:,} characters, and no NUL."]
-        if len(others) > MOST_SETTINGS:
-            errors["non_field_errors"] = [f"At most {MOST_SETTINGS} settings are kept."]
+        if len(others) > MAX_SETTINGS:
+            errors["non_field_errors"] = [f"At most {MAX_SETTINGS} settings are kept."]
         if errors:
             raise serializers.ValidationError(errors)
         return known | others

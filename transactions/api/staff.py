@@ -9,7 +9,7 @@ from transactions.api.base import IdempotentView
 from transactions.api.serializers import ErrorOutput
 
 
-class StaffMay(BasePermission):
+class StaffPermission(BasePermission):
     """Staff with the permissions that the view names for the method."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -24,7 +24,7 @@ class StaffView(IdempotentView):
     `needs` are the permissions that reading takes, `needs_to_write` those of the other methods (the same where it is None).
     """
 
-    permission_classes = [IsAuthenticated, StaffMay]
+    permission_classes = [IsAuthenticated, StaffPermission]
     needs: ClassVar[tuple[str, ...]] = ("llm_center.view_llmmapping",)
     needs_to_write: ClassVar[tuple[str, ...] | None] = None
 

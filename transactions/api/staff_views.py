@@ -17,17 +17,17 @@ from rest_framework.response import Response
 
 from kamioi_site.api.views import keyset_page, page_limit
 from transactions.api import staff_serializers as shapes
-from transactions.api.base import caller, checked, queued
+from transactions.api.base import accepted, current_user, validated
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
-from transactions.errors import EntryIsBooked
+from transactions.errors import EntryAlreadyBookedError
 from transactions.models import JournalEntry, Setting, User
 from transactions.rules.money import ZERO
 from transactions.selectors import staff as selectors
-from transactions.services.journal import Line, entry_change, entry_create, entry_remove
-from transactions.services.ledger_verification import ledger_check_last, ledger_check_request
-from transactions.services.manual_processing import Selected, limits, selected_process
-from transactions.services.settings import settings_save
-from transactions.services.user_admin import person_change, person_remove
+from transactions.services.journal import Line, create_entry, delete_or_reverse_entry, update_entry
+from transactions.services.ledger_verification import last_ledger_check, request_ledger_check
+from transactions.services.manual_processing import SelectionResult, limits, process_selection
+from transactions.services.settings import save_settings
+from transactions.services.user_admin import remove_user, update_user
 
 PAGE = OpenApiParameter("page", OpenApiTypes.INT, description="From 1, to row 10,000.")
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT, description="Rows of a page, 1 to 500; 100 when absent.")
@@ -87,7 +87,7 @@ class WaitingView(StaffView):
         """Not processed yet, or waiting for a decision on the merchant. Of very many, ten thousand of each are looked at."""
         limit = page_limit(request)
         page = page_number(request, limit)
-        chosen = selectors.TransactionFilter(
+        chosen = selectors.StaffTransactionFilter(
             search=(request.query_params.get("merchant") or "").strip(),
             category=(request.query_params.get("category") or "").strip(),
             min_amount=dollars(request, "min_amount"), max_amount=dollars(request, "max_amount"),
@@ -137,8 +137,8 @@ class ProcessSelectedView(StaffView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """What the directory knows goes on its way (202, with a task); 200 where nothing does. Over a limit: 400, and nothing goes."""
-        data = checked(shapes.SelectedInput(data=request.data))
-        done = selected_process(transaction_ids=data["transaction_ids"], force=data["force"], by=caller(request))
+        data = validated(shapes.SelectedInput(data=request.data))
+        done = process_selection(transaction_ids=data["transaction_ids"], force=data["force"], by=current_user(request))
         return _selected_answer(done)
 
 
@@ -155,14 +155,14 @@ class ProcessTransactionView(StaffView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """As several; an unknown one is 404."""
-        number = checked(shapes.OneTransactionInput(data=request.data))["transaction_id"]
-        done = selected_process(transaction_ids=[number], force=False, by=caller(request))
+        number = validated(shapes.OneTransactionInput(data=request.data))["transaction_id"]
+        done = process_selection(transaction_ids=[number], force=False, by=current_user(request))
         if done.count("not_found"):
             raise Http404
         return _selected_answer(done)
 
 
-def _selected_answer(done: Selected) -> Response:
+def _selected_answer(done: SelectionResult) -> Response:
     mapped = done.count("mapped")
     if done.exceeded:
         body = {
@@ -211,7 +211,7 @@ class SettingsView(StaffView):
     def post(self, request: Request) -> Response:
         """`{key: value, …}`, `{key, value}` or `{settings: {…} or [{key, value}, …]}`. All or none; type and description stay."""
         values = _setting_values(request.data)
-        settings_save(values=values, by=caller(request))
+        save_settings(values=values, by=current_user(request))
         message = f"{len(values)} setting{'' if len(values) == 1 else 's'} saved."
         return Response({"success": True, "message": message, "data": self._all()})
 
@@ -294,13 +294,13 @@ class PersonView(StaffView):
     )
     def put(self, request: Request, user_id: int) -> Response:
         """Change some of it. Accounts of staff are changed by superusers alone; closing one ends its tokens."""
-        return _person_answer(_changed(request, user_id, checked(shapes.PersonInput(data=request.data))))
+        return _person_answer(_changed(request, user_id, validated(shapes.PersonInput(data=request.data))))
 
     @extend_schema(responses={200: shapes.PersonRemovedOutput} | errors(404), tags=["people"])
     def delete(self, request: Request, user_id: int) -> Response:
         """Deleted where nothing was ever booked for the person; else the account is closed and the books stay."""
         try:
-            deleted = person_remove(user_id=user_id, by=caller(request))
+            deleted = remove_user(user_id=user_id, by=current_user(request))
         except User.DoesNotExist as error:
             raise Http404 from error
         message = "The person is deleted." if deleted else "The account is closed; its books stay."
@@ -319,12 +319,12 @@ class PersonStatusView(StaffView):
     )
     def put(self, request: Request, user_id: int) -> Response:
         """`active` or `inactive` (`suspended` is the same)."""
-        return _person_answer(_changed(request, user_id, checked(shapes.PersonStatusInput(data=request.data))))
+        return _person_answer(_changed(request, user_id, validated(shapes.PersonStatusInput(data=request.data))))
 
 
 def _changed(request: Request, user_id: int, changes: dict[str, Any]) -> User:
     try:
-        return person_change(user_id=user_id, changes=changes, by=caller(request))
+        return update_user(user_id=user_id, changes=changes, by=current_user(request))
     except User.DoesNotExist as error:
         raise Http404 from error
     except DjangoValidationError as error:
@@ -375,14 +375,14 @@ class JournalView(StaffView):
     )
     def post(self, request: Request) -> Response:
         """Write an entry: booked at once, or kept as a draft."""
-        data = checked(shapes.EntryInput(data=request.data))
+        data = validated(shapes.EntryInput(data=request.data))
         lines = _lines(data)
         if lines is None:
             raise ValidationError({"lines": ["Give lines, or from_account, to_account and amount."]})
         post = data.get("status", "posted") == "posted"
         fields = {name: data.get(name, "") for name in _ENTRY_FIELDS}
         fields["entry_date"] = data.get("date") or timezone.now().date()
-        entry = entry_create(fields=fields, lines=lines, by=caller(request), post=post)
+        entry = create_entry(fields=fields, lines=lines, by=current_user(request), post=post)
         return _entry_answer(entry, "The entry is booked." if post else "The draft is kept.", status.HTTP_201_CREATED)
 
 
@@ -407,14 +407,14 @@ class JournalEntryView(StaffView):
     def put(self, request: Request, number: str) -> Response:
         """Change a draft; `status: posted` books it. What is booked never changes: 409, reverse it by DELETE."""
         row = _found(number)
-        data = checked(shapes.EntryInput(data=request.data))
+        data = validated(shapes.EntryInput(data=request.data))
         if row.entry is None:
-            raise EntryIsBooked("The system booked this; it is corrected where it came from.")
+            raise EntryAlreadyBookedError("The system booked this; it is corrected where it came from.")
         fields = {name: data[name] for name in _ENTRY_FIELDS if name in data}
         if "date" in data:
             fields["entry_date"] = data["date"]
         post = data.get("status") == "posted"
-        entry = entry_change(entry_id=row.entry.pk, fields=fields, lines=_lines(data), post=post)
+        entry = update_entry(entry_id=row.entry.pk, fields=fields, lines=_lines(data), post=post)
         return _entry_answer(entry, "The entry is booked." if post else "The draft is changed.")
 
     @extend_schema(responses={200: shapes.EntryRemovedOutput} | errors(404, 409), tags=["journal"])
@@ -422,8 +422,8 @@ class JournalEntryView(StaffView):
         """A draft is thrown away. A posted entry stays and is reversed by contra entries under today's date."""
         row = _found(number)
         if row.entry is None:
-            raise EntryIsBooked("The system booked this; it is corrected where it came from.")
-        entry = entry_remove(entry_id=row.entry.pk, by=caller(request))
+            raise EntryAlreadyBookedError("The system booked this; it is corrected where it came from.")
+        entry = delete_or_reverse_entry(entry_id=row.entry.pk, by=current_user(request))
         message = "The draft is gone." if entry is None else "The entry is reversed."
         body = (
             None
@@ -504,7 +504,7 @@ class ConsistencyView(StaffView):
     @extend_schema(responses={200: shapes.ConsistencyOutput} | errors(), tags=["journal"])
     def get(self, request: Request) -> Response:
         """The last check that ended (one runs every night). Checking reads the whole ledger, so it never happens in a request."""
-        task = ledger_check_last()
+        task = last_ledger_check()
         result = task.result if task else {}
         data = {
             "status": task.status if task else "never",
@@ -521,4 +521,4 @@ class ConsistencyView(StaffView):
     @extend_schema(request=None, responses={202: shapes.StaffQueuedOutput} | errors(), tags=["journal"])
     def post(self, request: Request) -> Response:
         """Check now, in the background; a check under way is the one."""
-        return queued(ledger_check_request(by=caller(request)), message="The books are being checked.")
+        return accepted(request_ledger_check(by=current_user(request)), message="The books are being checked.")

@@ -21,23 +21,23 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.etags import ConditionalView
+from kamioi_site.api.etags import ETagView
 from kamioi_site.api.views import ApiView, FileView, error_body, page_limit
-from kamioi_site.auth.login_throttling import LogInCounter
-from kamioi_site.auth.two_factor import CodeNeeded
+from kamioi_site.auth.login_throttling import LoginAttemptCounter
+from kamioi_site.auth.two_factor import OtpRequiredError
 from kamioi_site.http.downloads import csv_download
 from kamioi_site.http.server_sent_events import Event, event_source, events_response
 from transactions.api import serializers as shapes
-from transactions.api.authentication import log_in, token_revoke
+from transactions.api.authentication import log_in, revoke_token
 from transactions.api.base import (
+    CacheableView,
     IdempotentView,
-    KeptView,
     TransactionsView,
-    caller,
-    checked,
+    accepted,
+    current_user,
     errors,
     idempotency_key,
-    queued,
+    validated,
 )
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
@@ -45,11 +45,11 @@ from transactions.models import ApiToken, BackgroundTask, User
 from transactions.selectors import customer
 from transactions.selectors.transaction_pages import TransactionFilter, transactions_shown
 from transactions.services.background_tasks import EVENTS
-from transactions.services.ingest import statement_rejects_csv, statement_upload, transaction_create
+from transactions.services.ingest import create_transaction, statement_rejects_csv, upload_statement
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------------
-class LogInRateLimit(LogInCounter):
+class LogInRateLimit(LoginAttemptCounter):
     """Log-ins are counted by address and by e-mail. When nobody can count them, nobody may guess either."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
@@ -103,13 +103,13 @@ class LogInView(AccountView):
 
         Staff with a second factor send its code as `otp`; when it is missing or wrong, the 401 names it in `errors`.
         """
-        data = checked(shapes.LogInInput(data=request.data))
+        data = validated(shapes.LogInInput(data=request.data))
         try:
             found = log_in(
                 request, email=data["email"], password=data["password"], staff_only=self.area == "admin",
                 code=data.get("otp", ""),
             )  # fmt: skip
-        except CodeNeeded as error:
+        except OtpRequiredError as error:
             return Response(error_body(str(error), {"otp": [str(error)]}), status=error.status_code)
         if found is None:
             raise AuthenticationFailed("E-mail or password is wrong.")
@@ -124,7 +124,7 @@ class LogOutView(AccountView):
     def post(self, request: Request) -> Response:
         """Revoke the token of this request (or end the browser's session)."""
         if isinstance(request.auth, ApiToken):
-            token_revoke(request.auth)
+            revoke_token(request.auth)
         else:
             logout(request._request)
         return Response({"success": True, "message": "Logged out."})
@@ -136,26 +136,26 @@ class MeView(AccountView):
     @extend_schema(responses={200: shapes.MeOutput} | errors(401, 403), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """The caller; under /api/admin/ for staff only."""
-        if self.area == "admin" and not caller(request).is_staff:
+        if self.area == "admin" and not current_user(request).is_staff:
             raise PermissionDenied("This is for staff.")
-        return Response({"success": True, "user": self.person(caller(request))})
+        return Response({"success": True, "user": self.person(current_user(request))})
 
 
-class RoundUpSettingsView(ConditionalView):
+class RoundUpSettingsView(ETagView):
     """How much is set aside at each purchase."""
 
     @extend_schema(responses={200: shapes.RoundUpOutput} | errors(401), tags=["accounts"])
     def get(self, request: Request) -> Response:
         """The settings in force."""
-        return self._answer(caller(request))
+        return self._answer(current_user(request))
 
     @extend_schema(
         request=shapes.RoundUpInput, responses={200: shapes.RoundUpOutput} | errors(400, 401, 413), tags=["accounts"]
     )
     def put(self, request: Request) -> Response:
         """Change any of them. Purchases already processed keep their round-up."""
-        user = caller(request)
-        changes = checked(shapes.RoundUpInput(data=request.data))
+        user = current_user(request)
+        changes = validated(shapes.RoundUpInput(data=request.data))
         for field, value in changes.items():
             setattr(user, field, value)
         user.save(update_fields=[*changes, "updated_at"])
@@ -192,8 +192,8 @@ class TransactionCreateView(ApiView):
     )
     def post(self, request: Request) -> Response:
         """Store a purchase of the caller; it is processed in the background."""
-        data = checked(shapes.TransactionInput(data=request.data))
-        created = transaction_create(user=caller(request), idempotency_key=idempotency_key(request) or None, **data)
+        data = validated(shapes.TransactionInput(data=request.data))
+        created = create_transaction(user=current_user(request), idempotency_key=idempotency_key(request) or None, **data)
         return Response(
             {"success": True, "transaction_id": created.transaction_id, "status": created.status},
             status=status.HTTP_201_CREATED if created.created else status.HTTP_200_OK,
@@ -224,11 +224,11 @@ class TransactionBulkView(IdempotentView):
     def post(self, request: Request) -> Response:
         """Take a list or a bank statement (CSV, Excel, OFX, QFX); rows are read in the background, bad ones reported."""
         with _statement_file(request) as file:
-            user = caller(request)
-            task = statement_upload(
+            user = current_user(request)
+            task = upload_statement(
                 user=user, filename=file.name or "statement.csv", content=file, requested_by=user
             ).task
-        return queued(task)
+        return accepted(task)
 
 
 def _statement_file(request: Request) -> "File[bytes]":
@@ -267,7 +267,7 @@ class TransactionListView(TransactionsView):
     )
     def get(self, request: Request) -> HttpResponse:
         """The newest hundred; with `cursor` or `limit` a page of all, newest first."""
-        user, wanted, cursor, limit = caller(request), self.wanted, *self.asked
+        user, wanted, cursor, limit = current_user(request), self.wanted, *self.asked
         if limit is None:
             return self.answered(partial(_newest, user, wanted, is_ours=self.is_ours))
         return self.answered(partial(_page, user, wanted, cursor, limit))
@@ -284,7 +284,7 @@ def _newest(user: User, wanted: TransactionFilter, *, is_ours: bool) -> dict[str
     if wanted.key:
         rows, _ = transactions_shown(user, wanted, cursor=None, limit=customer.NEWEST)
     else:
-        rows = customer.transactions_newest(user, is_ours=is_ours)
+        rows = customer.newest_transactions(user, is_ours=is_ours)
     return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
 
 
@@ -293,35 +293,35 @@ def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int)
     return {"data": rows, "next_cursor": next_cursor, "has_more": next_cursor is not None}
 
 
-class TransactionDetailView(KeptView):
+class TransactionDetailView(CacheableView):
     """One transaction."""
 
     @extend_schema(responses={200: shapes.TransactionDetailOutput} | errors(401, 404), tags=["transactions"])
     def get(self, request: Request, transaction_id: int) -> Response:
         """One of the caller's own; anybody else's is 404."""
-        found = customer.transactions_of(caller(request)).filter(pk=transaction_id).first()
+        found = customer.transactions_of(current_user(request)).filter(pk=transaction_id).first()
         if found is None:
             raise Http404
         return Response({"success": True, "data": customer.transaction_row(found)})
 
 
 # --- What became of it ------------------------------------------------------------------------------------------
-class PortfolioView(ConditionalView):
+class PortfolioView(ETagView):
     """What the caller owns."""
 
     @extend_schema(responses={200: shapes.PortfolioOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """Holdings at their newest quotes."""
-        return Response({"success": True, "data": customer.portfolio(caller(request))})
+        return Response({"success": True, "data": customer.portfolio(current_user(request))})
 
 
-class NotificationListView(ConditionalView):
+class NotificationListView(ETagView):
     """Messages for the caller."""
 
     @extend_schema(responses={200: shapes.NotificationListOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """The newest hundred."""
-        return Response({"success": True, "data": customer.notifications_newest(caller(request))})
+        return Response({"success": True, "data": customer.newest_notifications(current_user(request))})
 
 
 # --- Background tasks -------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ class TaskEventsView(FileView):
         """
         task = _task(request, task_id)
         return events_response(
-            request._request, source=EVENTS, key=str(task.pk), caller=str(caller(request).pk), event=_task_event(task)
+            request._request, source=EVENTS, key=str(task.pk), caller=str(current_user(request).pk), event=_task_event(task)
         )
 
 
@@ -404,7 +404,7 @@ class TaskRejectsView(ApiView):
 
 
 def _task(request: Request, task_id: UUID) -> BackgroundTask:
-    task = customer.task_visible_to(caller(request), task_id)
+    task = customer.task_visible_to(current_user(request), task_id)
     if task is None:
         raise Http404
     return task

@@ -15,7 +15,7 @@ import pyarrow as pa
 from django.db import connection, transaction
 from django.utils import timezone
 
-from kamioi_site.db.partitions import MonthlyPartitionedModel, months_ensure
+from kamioi_site.db.partitions import MonthlyPartitionedModel, ensure_partitions
 from kamioi_site.errors import KamioiError
 from transactions.legacy import rules
 from transactions.legacy.columns import Batch, batch_of_rows, months_of
@@ -232,7 +232,7 @@ class Applier:
             links = self._transactions_there(batch)
             converted = mappings_convert(batch, users=users, transaction_ids=links, keys=self._keys, now=self._now)
         dates = converted.column(model.partition_column).cast(pa.int64()).to_numpy()
-        months_ensure(model, {datetime(year, month, 1, tzinfo=UTC) for year, month in months_of(dates)})
+        ensure_partitions(model, {datetime(year, month, 1, tzinfo=UTC) for year, month in months_of(dates)})
         columns = ", ".join(converted.column_names)
         cursor.execute(
             f"WITH written AS (INSERT INTO {table.name} ({columns}) SELECT {columns} "

@@ -20,8 +20,8 @@ from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_dra
 from transactions.legacy.state import READS_FLAG, MigrationState, state_read, state_write
 from transactions.legacy.sync import sync_round
 from transactions.models import MigrationRun, Transaction
-from transactions.services.processing import processing_wake
-from transactions.sql import statement
+from transactions.services.processing import notify_workers
+from transactions.sql import load_sql
 
 MOST_LAG: Final = 10.0
 """Seconds that Kamioi may be behind while readers move over."""
@@ -78,7 +78,7 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
             state_write(phase="kamioi")
             reads_set(percent=100)
     TRANSACTIONS.clear()
-    processing_wake(priority=Transaction.Priority.BULK)
+    notify_workers(priority=Transaction.Priority.BULK)
     return "Kamioi is in charge. What it writes goes to the legacy file as well, until `finish`."
 
 
@@ -100,7 +100,7 @@ def _catch_up(state: MigrationState, run: MigrationRun, patience: float = _PATIE
 def _customers_carry() -> None:
     """Profiles, goals and preferences, which the legacy system kept until now, move into tables of their own."""
     with connection.cursor() as cursor:
-        cursor.execute(statement("carry_customers"))
+        cursor.execute(load_sql("carry_customers"))
 
 
 def _take_charge() -> None:

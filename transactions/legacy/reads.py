@@ -16,7 +16,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.utils import timezone
 from waffle import get_waffle_flag_model
 
-from kamioi_site.cache.namespaces import generation_bump
+from kamioi_site.cache.namespaces import invalidate_cache
 from kamioi_site.errors import KamioiError
 from transactions.cache import READS_GENERATION
 from transactions.legacy import rules
@@ -31,7 +31,7 @@ _no_flag_under: str | None = None
 
 
 def _flag_changed(**_: Any) -> None:
-    generation_bump(READS_GENERATION)
+    invalidate_cache(READS_GENERATION)
 
 
 def connect() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from kamioi_site.db.partitions import months_ensure
+from kamioi_site.db.partitions import ensure_partitions
 from transactions.legacy import rules
 from transactions.legacy.hashers import encode_legacy
 from transactions.legacy.load import Kept, Rejected
@@ -462,7 +462,7 @@ class Notifications(OwnedRows):
 def _ledger_months(out: Outcome, statement: str) -> None:
     """Make the months that the statement's transfers fall into."""
     dates = {datetime.fromisoformat(item["date"]) for item in out.statements.get(statement, ())}
-    months_ensure(LedgerTransfer, {datetime(at.year, at.month, 1, tzinfo=UTC) for at in dates})
+    ensure_partitions(LedgerTransfer, {datetime(at.year, at.month, 1, tzinfo=UTC) for at in dates})
 
 
 # --- settings, books, assets ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from django.utils import timezone
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from kamioi_site.http.outbound_urls import OutboundAddressRefused, check_outbound
+from kamioi_site.http.outbound_urls import OutboundURLError, check_outbound_url
 from transactions.errors import PriceProviderError
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -111,8 +111,8 @@ class HttpPrices:
 
     def __init__(self, url: str, key: str = "", *, timeout: float = 10, tries: int = 4, pause: float = 0.5) -> None:
         try:
-            check_outbound(url, name="PRICE_API_URL", allow_http=settings.PRICE_ALLOW_HTTP)
-        except OutboundAddressRefused as error:
+            check_outbound_url(url, name="PRICE_API_URL", allow_http=settings.PRICE_ALLOW_HTTP)
+        except OutboundURLError as error:
             raise PriceProviderError(str(error)) from error
         self.url, self.timeout = url, timeout
         self._session = requests.Session()

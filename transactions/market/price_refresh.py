@@ -13,19 +13,19 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from transactions.cache import customers_changed
+from transactions.cache import invalidate_customers
 from transactions.errors import PriceProviderError
 from transactions.market.price_providers import PriceProvider, Quote, QuoteError, price_provider
 from transactions.models import Transaction
-from transactions.services.processing import RELEASE_BATCH, processing_wake
-from transactions.sql import statement
+from transactions.services.processing import RELEASE_BATCH, notify_workers
+from transactions.sql import load_sql
 
 # Quotes stored by one statement.
 BATCH = 1000
 
 
 @dataclass(slots=True)
-class Refreshed:
+class PriceRefreshResult:
     """What a refresh came to: quotes stored, quotes refused, transactions put back to work, how it ended."""
 
     stored: int = 0
@@ -34,13 +34,13 @@ class Refreshed:
     error: str = ""
 
 
-def prices_refresh(
+def refresh_stock_prices(
     *,
     provider: PriceProvider | None = None,
     now: datetime | None = None,
     accept_jumps: bool = False,
     report: Callable[[int], None] | None = None,
-) -> Refreshed:
+) -> PriceRefreshResult:
     """Ask for the quotes of every ticker that matters, store them, and release what waited for them.
 
     What came before a provider broke down is stored; the break-down stands in `error`.
@@ -50,7 +50,7 @@ def prices_refresh(
         report: called with the number of quotes seen so far.
     """
     now = now or timezone.now()
-    done, seen = Refreshed(), 0
+    done, seen = PriceRefreshResult(), 0
     batch: list[Quote] = []
     try:
         for found in (provider or price_provider()).quotes(tickers_wanted()):
@@ -86,11 +86,11 @@ def tickers_wanted() -> list[str]:
 
 
 def _store(
-    quotes: Sequence[Quote], done: Refreshed, provider: PriceProvider | None, *, now: datetime, accept_jumps: bool
+    quotes: Sequence[Quote], done: PriceRefreshResult, provider: PriceProvider | None, *, now: datetime, accept_jumps: bool
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            statement("store_quotes"),
+            load_sql("store_quotes"),
             {
                 "tickers": [quote.ticker for quote in quotes],
                 "prices": [quote.price for quote in quotes],
@@ -120,12 +120,12 @@ def priced_release(*, now: datetime | None = None) -> int:
     released = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(statement("release_priced"), {"now": now, "most": RELEASE_BATCH, "priced": priced})
+            cursor.execute(load_sql("release_priced"), {"now": now, "most": RELEASE_BATCH, "priced": priced})
             moved, user_ids = cursor.fetchone()
-        customers_changed(user_ids)
+        invalidate_customers(user_ids)
         released += moved
         if moved < RELEASE_BATCH:
             break
     if released:
-        processing_wake(priority=Transaction.Priority.RELEASE)
+        notify_workers(priority=Transaction.Priority.RELEASE)
     return released

@@ -17,7 +17,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from kamioi_site.db.prepared import prepared
+from kamioi_site.db.prepared import prepared_statement
 from transactions.legacy import reads as legacy_reads
 from transactions.legacy.reads import from_legacy
 from transactions.models import BackgroundTask, Goal, Notification, Order, Transaction, User
@@ -96,12 +96,12 @@ def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
     return Transaction.objects.filter(user=user)
 
 
-def transactions_newest(user: User, *, is_ours: bool = False) -> list[TransactionRow]:
+def newest_transactions(user: User, *, is_ours: bool = False) -> list[TransactionRow]:
     """The newest hundred; `is_ours` when it is known that Kamioi's own data answers this customer."""
     answered = None if is_ours else from_legacy(user, partial(legacy_reads.transactions, most=NEWEST))
     if answered is not None:
         return transaction_rows(answered)
-    with prepared(_NEWEST, [user.pk, NEWEST]) as cursor:
+    with prepared_statement(_NEWEST, [user.pk, NEWEST]) as cursor:
         return rows_shown(cursor.fetchall())
 
 
@@ -157,7 +157,7 @@ def _shape(  # noqa: PLR0917  # a row
     }
 
 
-def notifications_newest(user: User) -> list[NotificationRow]:
+def newest_notifications(user: User) -> list[NotificationRow]:
     """The newest hundred messages."""
     answered = from_legacy(user, partial(legacy_reads.notifications, most=NEWEST))
     return [

@@ -32,7 +32,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionFilter:
+class StaffTransactionFilter:
     """Which transactions. `search` is a part of the merchant's name, or a whole e-mail; money is in dollars."""
 
     statuses: Sequence[str] = ()
@@ -91,7 +91,7 @@ _WAITING_WINDOW = """
 """
 
 
-def transactions_page(chosen: TransactionFilter, *, page: int, limit: int) -> Found:
+def transactions_page(chosen: StaffTransactionFilter, *, page: int, limit: int) -> Found:
     """Transactions of everybody, the newest to arrive first."""
     inside, after = _Where(), _Where()
     if chosen.statuses:
@@ -106,7 +106,7 @@ def transactions_page(chosen: TransactionFilter, *, page: int, limit: int) -> Fo
     return _found(_WINDOW, inside, after, page=page, limit=limit)
 
 
-def transactions_waiting_page(chosen: TransactionFilter, *, page: int, limit: int) -> Found:
+def transactions_waiting_page(chosen: StaffTransactionFilter, *, page: int, limit: int) -> Found:
     """Transactions that are not processed, or whose merchant waits for a decision, the newest to arrive first."""
     inside, after = _Where(), _Where()
     if chosen.search:
@@ -125,14 +125,14 @@ def transactions_waiting_page(chosen: TransactionFilter, *, page: int, limit: in
     return _found(_WAITING_WINDOW, inside, after, page=page, limit=limit)
 
 
-def _times(where: _Where, chosen: TransactionFilter) -> None:
+def _times(where: _Where, chosen: StaffTransactionFilter) -> None:
     if chosen.since:
         where.add("rows.date >= %(since)s", since=chosen.since)
     if chosen.until:
         where.add("rows.date < %(until)s", until=chosen.until)
 
 
-def _rest(where: _Where, chosen: TransactionFilter) -> None:
+def _rest(where: _Where, chosen: StaffTransactionFilter) -> None:
     if chosen.account_type:
         where.add("users.account_type = %(account_type)s", account_type=chosen.account_type)
     if chosen.category:

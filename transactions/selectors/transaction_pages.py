@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 
-from kamioi_site.api.views import Page, Sieve, cursor_read, cursor_write, keyset_page
-from kamioi_site.db.prepared import prepared
+from kamioi_site.api.views import Page, ResidualFilter, decode_cursor, encode_cursor, keyset_page
+from kamioi_site.db.prepared import prepared_statement
 from kamioi_site.http.downloads import csv_line
 from transactions.models import Transaction, User
 from transactions.selectors.customer import SHOWN, TransactionRow, rows_shown, transaction_rows
@@ -48,7 +48,7 @@ class TransactionFilter:
         return Transaction.objects.filter(dates, user=user)
 
     @property
-    def sieve(self) -> Sieve | None:
+    def sieve(self) -> ResidualFilter | None:
         """What has to be looked for among them."""
         given = [
             (condition, value)
@@ -61,7 +61,7 @@ class TransactionFilter:
         ]
         if not given:
             return None
-        return Sieve(" AND ".join(condition for condition, _ in given), tuple(value for _, value in given))
+        return ResidualFilter(" AND ".join(condition for condition, _ in given), tuple(value for _, value in given))
 
 
 def transactions_page(user: User, wanted: TransactionFilter, *, cursor: str | None, limit: int) -> Page[Transaction]:
@@ -87,16 +87,16 @@ def transactions_shown(
     if wanted.end:
         conditions, values = [*conditions, "date < %s"], [*values, wanted.end]
     if cursor:
-        at, last_id = cursor_read(cursor, scope)
+        at, last_id = decode_cursor(cursor, scope)
         # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
         conditions, values = [*conditions, "date <= %s AND (date < %s OR id < %s)"], [*values, at, at, last_id]
     sql = f"SELECT {SHOWN} FROM transactions WHERE {' AND '.join(conditions)} ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
-    with prepared(sql, [*values, limit + 1]) as query:
+    with prepared_statement(sql, [*values, limit + 1]) as query:
         rows = rows_shown(query.fetchall())
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
-    return rows[:limit], cursor_write(last["date"], last["id"], scope)
+    return rows[:limit], encode_cursor(last["date"], last["id"], scope)
 
 
 def _scope(user: User, wanted: TransactionFilter) -> str:

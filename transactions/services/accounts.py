@@ -27,14 +27,14 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
-from transactions.errors import EmailTaken, ResetTokenInvalid, TooManySettings, WrongPassword
+from transactions.errors import EmailTakenError, InvalidResetTokenError, TooManySettingsError, WrongPasswordError
 from transactions.models import ApiToken, User, UserSetting
 
 logger = logging.getLogger(__name__)
 
 _LETTERS: Final = {"individual": "I", "family": "F", "business": "B"}
 _NUMBER_ATTEMPTS: Final = 20
-MOST_SETTINGS: Final = 100
+MAX_SETTINGS: Final = 100
 SETTING_LENGTH: Final = 2_000
 SETTING_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,63}")
 OWN_SETTINGS: Final = ("round_up_enabled", "round_up_amount", "round_up_rule")
@@ -42,7 +42,7 @@ OWN_SETTINGS: Final = ("round_up_enabled", "round_up_amount", "round_up_rule")
 
 
 # --- Registering ------------------------------------------------------------------------------------------------
-def user_register(*, email: str, password: str, account_type: str, now: datetime | None = None, **profile: Any) -> User:
+def register_user(*, email: str, password: str, account_type: str, now: datetime | None = None, **profile: Any) -> User:
     """A new customer with an account number of their own (I, F or B and seven digits).
 
     Raises:
@@ -54,7 +54,7 @@ def user_register(*, email: str, password: str, account_type: str, now: datetime
     user.name = user.name or " ".join(filter(None, (user.first_name, user.last_name)))
     _password_check(password, user)
     if _by_email(user.email) is not None:
-        raise EmailTaken
+        raise EmailTakenError
     user.set_password(password)
     for _ in range(_NUMBER_ATTEMPTS):
         user.account_number = f"{_LETTERS[account_type]}{secrets.randbelow(10**7):07d}"
@@ -64,7 +64,7 @@ def user_register(*, email: str, password: str, account_type: str, now: datetime
                 user.save()
         except IntegrityError as error:
             if _constraint(error) in {"users_email_unique_any_case", "users_email_key"}:
-                raise EmailTaken from error
+                raise EmailTakenError from error
             if "account_number" not in _constraint(error):
                 raise
         else:
@@ -88,7 +88,7 @@ def _password_check(password: str, user: User, field: str = "password") -> None:
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------
-def password_reset_request(*, email: str) -> None:
+def request_password_reset(*, email: str) -> None:
     """Ask for the mail. The same work, whoever is registered; without a broker the customer asks again."""
     try:
         current_app.send_task("send_password_reset", args=[email.strip()], retry=False, ignore_result=True)
@@ -96,12 +96,12 @@ def password_reset_request(*, email: str) -> None:
         logger.warning("the broker is away: a password reset is not sent")
 
 
-def password_reset_send(*, email: str) -> bool:
+def send_password_reset_email(*, email: str) -> bool:
     """Write the mail, if somebody active is registered with this address. Whether it was written."""
     user = _by_email(email)
     if user is None or not user.is_active:
         return False
-    minutes, token = settings.PASSWORD_RESET_TIMEOUT // 60, password_reset_token(user)
+    minutes, token = settings.PASSWORD_RESET_TIMEOUT // 60, make_password_reset_token(user)
     way = (
         f"Choose it here within {minutes} minutes:\n{settings.PASSWORD_RESET_URL}?{urlencode({'token': token})}"
         if settings.PASSWORD_RESET_URL
@@ -117,50 +117,50 @@ def password_reset_send(*, email: str) -> bool:
     return True
 
 
-def password_reset_token(user: User) -> str:
+def make_password_reset_token(user: User) -> str:
     """A token that sets a new password once."""
     return f"{urlsafe_base64_encode(str(user.pk).encode())}.{default_token_generator.make_token(user)}"
 
 
-def password_reset_check(token: str, *, lock: bool = False) -> User:
+def check_password_reset_token(token: str, *, lock: bool = False) -> User:
     """Whose token it is. Raises ResetTokenInvalid when it is used, expired or none of ours."""
     encoded, _, rest = token.partition(".")
     try:
         pk = int(urlsafe_base64_decode(encoded))
     except ValueError as error:
-        raise ResetTokenInvalid from error
+        raise InvalidResetTokenError from error
     users = User.objects.select_for_update() if lock else User.objects.all()
     user = users.filter(pk=pk, is_active=True).first() if 0 < pk < 2**63 else None
     if user is None or not default_token_generator.check_token(user, rest):
-        raise ResetTokenInvalid
+        raise InvalidResetTokenError
     return user
 
 
 @transaction.atomic
-def password_reset(*, token: str, password: str) -> User:
+def reset_password(*, token: str, password: str) -> User:
     """Set the new password and end every token of the account. Raises ResetTokenInvalid, ValidationError."""
-    user = password_reset_check(token, lock=True)
+    user = check_password_reset_token(token, lock=True)
     _password_check(password, user)
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
-    tokens_revoke(user=user)
+    revoke_tokens(user=user)
     lockout_reset(username=user.email.lower())  # who forgot it has guessed before
     return user
 
 
 @transaction.atomic
-def password_change(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
+def change_password(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
     """Change the password and end every token but `keep`. Raises WrongPassword, ValidationError."""
     locked = User.objects.select_for_update().get(pk=user.pk)
     if not locked.check_password(current):
-        raise WrongPassword
+        raise WrongPasswordError
     _password_check(new, locked, "new_password")
     locked.set_password(new)
     locked.save(update_fields=["password", "updated_at"])
-    tokens_revoke(user=locked, keep=keep)
+    revoke_tokens(user=locked, keep=keep)
 
 
-def tokens_revoke(*, user: User, keep: ApiToken | None = None) -> int:
+def revoke_tokens(*, user: User, keep: ApiToken | None = None) -> int:
     """End the customer's tokens, but `keep`. Returns how many."""
     tokens = ApiToken.objects.filter(user=user, revoked_at=None)
     if keep is not None:
@@ -170,7 +170,7 @@ def tokens_revoke(*, user: User, keep: ApiToken | None = None) -> int:
 
 # --- Profile and preferences ------------------------------------------------------------------------------------
 @transaction.atomic
-def profile_update(*, user: User, changes: Mapping[str, Any], current_password: str = "") -> User:
+def update_profile(*, user: User, changes: Mapping[str, Any], current_password: str = "") -> User:
     """Change what the customer says about themselves. Another e-mail, by which they log in, takes the password.
 
     Raises:
@@ -183,9 +183,9 @@ def profile_update(*, user: User, changes: Mapping[str, Any], current_password: 
         if fields["email"] == locked.email:
             del fields["email"]
         elif not locked.check_password(current_password):
-            raise WrongPassword("Another e-mail takes your present password.")
+            raise WrongPasswordError("Another e-mail takes your present password.")
         elif (other := _by_email(fields["email"])) is not None and other.pk != locked.pk:
-            raise EmailTaken
+            raise EmailTakenError
     if "name" not in fields and {"first_name", "last_name"} & fields.keys():
         names = (fields.get("first_name", locked.first_name), fields.get("last_name", locked.last_name))
         fields["name"] = " ".join(filter(None, names)) or locked.name
@@ -197,18 +197,18 @@ def profile_update(*, user: User, changes: Mapping[str, Any], current_password: 
     except IntegrityError as error:
         if not _constraint(error).startswith("users_email"):
             raise
-        raise EmailTaken from error
+        raise EmailTakenError from error
     return locked
 
 
-def settings_of(user: User) -> dict[str, Any]:
+def get_user_settings(user: User) -> dict[str, Any]:
     """Every preference: Kamioi's own, and what front ends keep."""
     kept = UserSetting.objects.filter(user=user).order_by("setting_key").values_list("setting_key", "setting_value")
     return dict(kept) | {name: getattr(user, name) for name in OWN_SETTINGS}
 
 
 @transaction.atomic
-def settings_change(*, user: User, values: Mapping[str, Any]) -> None:
+def update_user_settings(*, user: User, values: Mapping[str, Any]) -> None:
     """Keep these preferences; None forgets one. `round_up_…` must have been checked by the caller.
 
     Raises:
@@ -234,5 +234,5 @@ def settings_change(*, user: User, values: Mapping[str, Any]) -> None:
         unique_fields=["user", "setting_key"],
         update_fields=["setting_value", "updated_at"],
     )
-    if UserSetting.objects.filter(user=user).count() > MOST_SETTINGS:
-        raise TooManySettings(f"At most {MOST_SETTINGS} settings are kept.")
+    if UserSetting.objects.filter(user=user).count() > MAX_SETTINGS:
+        raise TooManySettingsError(f"At most {MAX_SETTINGS} settings are kept.")

@@ -40,12 +40,12 @@ PASSING: Final = (OperationalError, InterfaceError)
 EVENTS = "task"
 
 
-def task_create(*, name: str, user: User | None, arguments: dict[str, Any]) -> BackgroundTask:
+def create_task(*, name: str, user: User | None, arguments: dict[str, Any]) -> BackgroundTask:
     """A queued task; `task_send` sends its message."""
     return BackgroundTask.objects.create(name=name, user=user, arguments=arguments)
 
 
-def task_once(*, name: str, by: User | None) -> BackgroundTask:
+def get_or_create_task(*, name: str, by: User | None) -> BackgroundTask:
     """Ask for a task that takes no arguments; one that waits or runs already is the one."""
     with transaction.atomic():
         open_ = BackgroundTask.objects.filter(
@@ -53,12 +53,12 @@ def task_once(*, name: str, by: User | None) -> BackgroundTask:
         ).first()
         if open_ is not None:
             return open_
-        task = task_create(name=name, user=by, arguments={})
-        task_send(task=task)
+        task = create_task(name=name, user=by, arguments={})
+        send_task(task=task)
     return task
 
 
-def task_send(*, task: BackgroundTask) -> None:
+def send_task(*, task: BackgroundTask) -> None:
     """Send the message after this transaction commits. Without a broker the sweep sends it later."""
     transaction.on_commit(partial(_send, task.name, str(task.pk)))
     publish(EVENTS, str(task.pk))  # a failed one that is sent again is news
@@ -71,7 +71,7 @@ def _send(name: str, task_id: str) -> None:
         logger.warning("the broker is away: the sweep will send task %s", task_id)
 
 
-def task_retry(*, task_id: UUID | str) -> bool:
+def retry_task(*, task_id: UUID | str) -> bool:
     """Send a failed task again, for another round of attempts from where its own state says; False when it has not failed.
 
     Two people who press the button at once send it once.
@@ -80,12 +80,12 @@ def task_retry(*, task_id: UUID | str) -> bool:
         failed = BackgroundTask.objects.filter(pk=task_id, status=BackgroundTask.Status.FAILED)
         if not failed.update(status=BackgroundTask.Status.QUEUED, attempts=0, error="", finished_at=None):
             return False
-        task_send(task=BackgroundTask.objects.get(pk=task_id))
+        send_task(task=BackgroundTask.objects.get(pk=task_id))
     return True
 
 
 @contextmanager
-def task_run(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
+def run_task(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
     """Claim the task and run the block as it; `None` when it is done already or another worker is at it.
 
     An error of the domain fails the task with its message. Any other error fails it too and goes on upwards, but for a
@@ -99,12 +99,12 @@ def task_run(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
         yield task
     except KamioiError as error:
         if error.passing:
-            _put_back(task, error)
+            _requeue(task, error)
         else:
             _finish(task, BackgroundTask.Status.FAILED, error=str(error))
     except PASSING as error:
         logger.warning("task %s is put back: %s", task_id, error)
-        _put_back(task, error)
+        _requeue(task, error)
     except Exception as error:
         _finish(task, BackgroundTask.Status.FAILED, error=f"unexpected: {type(error).__name__}")
         raise
@@ -125,20 +125,20 @@ def _claim(task_id: UUID | str) -> BackgroundTask | None:
     return BackgroundTask.objects.get(pk=task_id)
 
 
-def _ours(task: BackgroundTask) -> QuerySet[BackgroundTask]:
+def _current_attempt(task: BackgroundTask) -> QuerySet[BackgroundTask]:
     """The row while this attempt has it. One that was taken for dead has no say any more."""
     return BackgroundTask.objects.filter(pk=task.pk, attempts=task.attempts, finished_at=None)
 
 
-def task_heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) -> None:
+def heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) -> None:
     """Say how far it is; also the sign of life."""
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
-    _ours(task).update(progress=progress, total=total, heartbeat_at=Now())
+    _current_attempt(task).update(progress=progress, total=total, heartbeat_at=Now())
     publish(EVENTS, str(task.pk))
 
 
 @contextmanager
-def task_alive(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5)) -> Iterator[Callable[[int], None]]:
+def heartbeat_thread(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5)) -> Iterator[Callable[[int], None]]:
     """Signs of life and progress while the block is in one long statement or transaction, over a connection of their own.
 
     The block gets a function to say how far it is; what was said last is written every few seconds.
@@ -148,7 +148,7 @@ def task_alive(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5))
     def beat() -> None:
         try:
             while not over.wait(every.total_seconds()):
-                _ours(task).update(heartbeat_at=Now(), progress=said[0])
+                _current_attempt(task).update(heartbeat_at=Now(), progress=said[0])
         finally:
             connection.close()  # this thread's own
 
@@ -168,23 +168,23 @@ def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
     task.status, task.error, task.finished_at = status, error, timezone.now()
     # The result and what it counts, with the outcome.
     written = {name: getattr(task, name) for name in ("status", "error", "finished_at", "progress", "total", "result")}
-    if not _ours(task).update(**written):
+    if not _current_attempt(task).update(**written):
         logger.warning("task %s ended after another worker had taken it", task.pk)
     publish(EVENTS, str(task.pk))
 
 
-def _put_back(task: BackgroundTask, error: Exception) -> None:
+def _requeue(task: BackgroundTask, error: Exception) -> None:
     """For the sweep. When the database is still away, silence says the same a little later."""
     try:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        _ours(task).update(status=BackgroundTask.Status.QUEUED, error=f"put back: {type(error).__name__}")
+        _current_attempt(task).update(status=BackgroundTask.Status.QUEUED, error=f"put back: {type(error).__name__}")
     except DatabaseError:
         return
     publish(EVENTS, str(task.pk))
 
 
-def background_sweep(*, now: datetime | None = None) -> int:
+def recover_stuck_tasks(*, now: datetime | None = None) -> int:
     """Send what lost its message or its worker again, and give up what failed too often. Returns how many were sent.
 
     Args:
@@ -205,5 +205,5 @@ def background_sweep(*, now: datetime | None = None) -> int:
         publish(EVENTS, str(task_id))
     tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:SWEEP_AT_ONCE])
     for task in tasks:
-        task_send(task=task)
+        send_task(task=task)
     return len(tasks)

@@ -6,38 +6,38 @@ from typing import Any, Final
 from django.db import transaction
 from django.utils import timezone
 
-from transactions.errors import TooManyGoals
+from transactions.errors import TooManyGoalsError
 from transactions.models import Goal, Notification, User
 
-MOST_GOALS: Final = 100
+MAX_GOALS: Final = 100
 
 
-def notification_read(*, user: User, notification_id: int) -> bool:
+def mark_notification_read(*, user: User, notification_id: int) -> bool:
     """Mark a message as read; false when it is not the customer's."""
     return bool(Notification.objects.filter(user=user, pk=notification_id).update(read=True))
 
 
-def notifications_read_all(*, user: User) -> int:
+def mark_all_notifications_read(*, user: User) -> int:
     """Mark every message as read. Returns how many were not."""
     return Notification.objects.filter(user=user, read=False).update(read=True)
 
 
-def notification_delete(*, user: User, notification_id: int) -> bool:
+def delete_notification(*, user: User, notification_id: int) -> bool:
     """Delete a message; false when it is not the customer's."""
     return bool(Notification.objects.filter(user=user, pk=notification_id).delete()[0])
 
 
 @transaction.atomic
-def goal_create(*, user: User, **values: Any) -> Goal:
+def create_goal(*, user: User, **values: Any) -> Goal:
     """A new goal. Raises TooManyGoals."""
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two at once count each other
-    if Goal.objects.filter(user=user).count() >= MOST_GOALS:
-        raise TooManyGoals
+    if Goal.objects.filter(user=user).count() >= MAX_GOALS:
+        raise TooManyGoalsError
     return Goal.objects.create(user=user, **values)
 
 
 @transaction.atomic
-def goal_update(*, user: User, goal_id: int, changes: Mapping[str, Any]) -> Goal | None:
+def update_goal(*, user: User, goal_id: int, changes: Mapping[str, Any]) -> Goal | None:
     """Change a goal; None when it is not the customer's."""
     goal = Goal.objects.select_for_update().filter(user=user, pk=goal_id).first()
     if goal is None:
@@ -49,6 +49,6 @@ def goal_update(*, user: User, goal_id: int, changes: Mapping[str, Any]) -> Goal
     return goal
 
 
-def goal_delete(*, user: User, goal_id: int) -> bool:
+def delete_goal(*, user: User, goal_id: int) -> bool:
     """Delete a goal; false when it is not the customer's."""
     return bool(Goal.objects.filter(user=user, pk=goal_id).delete()[0])

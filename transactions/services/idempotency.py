@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from transactions.errors import IdempotencyConflict, RequestUnderWay
+from transactions.errors import IdempotencyConflictError, RequestInProgressError
 from transactions.models import IdempotencyKey
 
 WAIT_SECONDS: Final = 5
@@ -21,7 +21,7 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _DELETE_AT_ONCE: Final = 5_000
 
 
-def key_claim(*, user_id: int, key: str, fingerprint: str) -> IdempotencyKey | None:
+def begin_idempotent_request(*, user_id: int, key: str, fingerprint: str) -> IdempotencyKey | None:
     """Take the key for this request, in the transaction of the caller; or the answer that was given under it.
 
     None: the caller does the work and calls `key_answer` before it commits.
@@ -37,9 +37,9 @@ def key_claim(*, user_id: int, key: str, fingerprint: str) -> IdempotencyKey | N
         if known is None:  # forgotten between the two statements
             continue
         if known.fingerprint != fingerprint:
-            raise IdempotencyConflict
+            raise IdempotencyConflictError
         return known
-    raise RequestUnderWay
+    raise RequestInProgressError
 
 
 def _inserted(user_id: int, key: str, fingerprint: str) -> bool:
@@ -56,17 +56,17 @@ def _inserted(user_id: int, key: str, fingerprint: str) -> bool:
             cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
     except OperationalError as error:
         if getattr(error.__cause__, "pgcode", None) == _LOCK_NOT_AVAILABLE:
-            raise RequestUnderWay from error
+            raise RequestInProgressError from error
         raise
     return inserted
 
 
-def key_answer(*, user_id: int, key: str, status: int, answer: str) -> None:
+def store_idempotent_response(*, user_id: int, key: str, status: int, answer: str) -> None:
     """Keep what the request was answered."""
     IdempotencyKey.objects.filter(user_id=user_id, key=key).update(status=status, answer=answer)
 
 
-def keys_expire(*, now: datetime | None = None) -> int:
+def delete_expired_idempotency_keys(*, now: datetime | None = None) -> int:
     """Forget what is older than `IDEMPOTENCY_KEY_LIFETIME`, in short transactions. Returns how many."""
     before = (now or timezone.now()) - settings.IDEMPOTENCY_KEY_LIFETIME
     total = 0

@@ -25,15 +25,20 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.db.partitions import months_ensure
+from kamioi_site.db.partitions import ensure_partitions
 from kamioi_site.http.downloads import csv_line, rows_in_pages
-from transactions.cache import customers_changed
-from transactions.errors import IdempotencyConflict, StatementBusy, StatementTooLarge, TransactionRefused
+from transactions.cache import invalidate_customers
+from transactions.errors import (
+    IdempotencyConflictError,
+    InvalidTransactionError,
+    StatementBusyError,
+    StatementTooLargeError,
+)
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.rules.merchant_key import normalise
-from transactions.services.background_tasks import task_create, task_heartbeat, task_run, task_send
-from transactions.services.processing import processing_wake
-from transactions.sql import statement as sql
+from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
+from transactions.services.processing import notify_workers
+from transactions.sql import load_sql as sql
 from transactions.statements.reader import RowError, StatementRow, parse_statement
 
 BATCH_ROWS = 20_000
@@ -67,7 +72,7 @@ class _Batch:
     items: int = 0
 
 
-def transaction_create(
+def create_transaction(
     *,
     user: User,
     amount: Decimal,
@@ -90,11 +95,11 @@ def transaction_create(
     date = date or now
     merchant = merchant.strip()
     if not merchant:
-        raise TransactionRefused("merchant: must not be empty")
+        raise InvalidTransactionError("merchant: must not be empty")
     if amount == 0 or abs(amount) > _MAX_AMOUNT or amount != amount.quantize(Decimal("0.01")):
-        raise TransactionRefused("amount: must be dollars and cents, not zero, at most 9,999,999,999.99")
+        raise InvalidTransactionError("amount: must be dollars and cents, not zero, at most 9,999,999,999.99")
     if not datetime(1990, 1, 1, tzinfo=UTC) <= date <= now + timedelta(days=7):
-        raise TransactionRefused("date: must lie between 1990 and a week from now")
+        raise InvalidTransactionError("date: must lie between 1990 and a week from now")
     values: dict[str, Any] = {
         "user": user.pk,
         "key": f"api:{idempotency_key or uuid4().hex}",
@@ -112,8 +117,8 @@ def transaction_create(
         row = cursor.fetchone()
     if row is None:
         return _stored_before(values)
-    customers_changed([user.pk])
-    processing_wake(priority=Transaction.Priority.CUSTOMER)
+    invalidate_customers([user.pk])
+    notify_workers(priority=Transaction.Priority.CUSTOMER)
     return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
 
 
@@ -122,11 +127,11 @@ def _stored_before(values: dict[str, Any]) -> CreatedTransaction:
     known = TransactionKey.objects.get(user_id=values["user"], idempotency_key=values["key"])
     first = Transaction.objects.get(pk=known.transaction_id, user_id=known.user_id, date=known.date)
     if (first.amount, first.merchant) != (values["amount"], values["merchant"]):
-        raise IdempotencyConflict
+        raise IdempotencyConflictError
     return CreatedTransaction(first.pk, first.status, created=False)
 
 
-def statement_upload(
+def upload_statement(
     *, user: User, filename: str, content: "File[bytes]", requested_by: User, send: bool = True
 ) -> StatementImport:
     """Keep the file and ask for its import in the background; nothing of it is read here.
@@ -139,38 +144,38 @@ def statement_upload(
     """
     size = content.size or 0
     if size > settings.STATEMENT_MAX_BYTES:
-        raise StatementTooLarge(
+        raise StatementTooLargeError(
             f"{filename} has {size:,} bytes; at most {settings.STATEMENT_MAX_BYTES:,} are accepted. "
             "Split it: rows that come twice are stored once."
         )
     with transaction.atomic():
-        task = task_create(name="ingest_statement", user=requested_by, arguments={"filename": filename})
+        task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
         imported = StatementImport(task=task, user=user, filename=filename[:255], size=size)
         imported.file.save(f"{task.pk}.statement", content, save=False)
         imported.save()
         task.arguments |= {"statement_id": imported.pk}
         task.save(update_fields=["arguments"])
         if send:
-            task_send(task=task)
+            send_task(task=task)
     return imported
 
 
-def statement_run(*, task_id: UUID | str, report: Callable[[int], None] | None = None) -> StatementImport | None:
+def run_statement_import(*, task_id: UUID | str, report: Callable[[int], None] | None = None) -> StatementImport | None:
     """Run the import as its background task, with progress; None when another worker has it, or it is done already.
 
     What makes a file unreadable stands in the task's `error`.
     """
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return None
 
         def progress(rows: int, task: BackgroundTask = task) -> None:
-            task_heartbeat(task=task, progress=rows)
+            heartbeat(task=task, progress=rows)
             if report:
                 report(rows)
 
         statement = StatementImport.objects.get(task=task)
-        done = statement_ingest(statement_id=statement.pk, report=progress)
+        done = ingest_statement_file(statement_id=statement.pk, report=progress)
         task.progress = task.total = done.rows_done
         task.result = {
             "rows": done.rows_done,
@@ -181,7 +186,7 @@ def statement_run(*, task_id: UUID | str, report: Callable[[int], None] | None =
     return StatementImport.objects.select_related("task").get(task=task)
 
 
-def statement_ingest(*, statement_id: int, report: Callable[[int], None] | None = None) -> StatementImport:
+def ingest_statement_file(*, statement_id: int, report: Callable[[int], None] | None = None) -> StatementImport:
     """Read the statement into pending transactions, from where the last attempt stopped.
 
     Args:
@@ -287,11 +292,11 @@ def _batch_count(imported: StatementImport, batch: _Batch) -> None:
 
 def _batch_store(imported: StatementImport, batch: _Batch) -> None:
     """Rows, rejects and counters of one batch, in one database transaction."""
-    months_ensure(Transaction, [datetime(year, month, 1, tzinfo=UTC) for year, month in batch.months])
+    ensure_partitions(Transaction, [datetime(year, month, 1, tzinfo=UTC) for year, month in batch.months])
     with transaction.atomic(), connection.cursor() as cursor:
         current = StatementImport.objects.select_for_update(of=("self",)).get(pk=imported.pk)
         if current.rows_done != imported.rows_done:
-            raise StatementBusy
+            raise StatementBusyError
         _stage(cursor, batch)
         cursor.execute(
             sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}
@@ -313,8 +318,8 @@ def _batch_store(imported: StatementImport, batch: _Batch) -> None:
         imported.rows_rejected += len(batch.errors)
         imported.save(update_fields=["rows_done", "rows_added", "rows_duplicate", "rows_rejected"])
         if added:
-            customers_changed([imported.user_id])
-            processing_wake(priority=Transaction.Priority.BULK)
+            invalidate_customers([imported.user_id])
+            notify_workers(priority=Transaction.Priority.BULK)
 
 
 def _stage(cursor: object, batch: _Batch) -> None:

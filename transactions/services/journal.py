@@ -16,8 +16,8 @@ from typing import Any, Final
 from django.db import transaction
 from django.utils import timezone
 
-from kamioi_site.db.partitions import months_ensure
-from transactions.errors import EntryIsBooked, EntryRefused
+from kamioi_site.db.partitions import ensure_partitions
+from transactions.errors import EntryAlreadyBookedError, InvalidEntryError
 from transactions.models import Account, JournalEntry, LedgerAccount, LedgerTransfer, User
 from transactions.rules.money import ZERO
 
@@ -47,17 +47,17 @@ class Pair:
     amount: Decimal
 
 
-def lines_match(lines: Sequence[Line]) -> list[Pair]:
+def pair_lines(lines: Sequence[Line]) -> list[Pair]:
     """The lines as balanced pairs, in their order. Raises EntryRefused: they are no balanced entry."""
     for number, line in enumerate(lines, start=1):
         if line.debit < 0 or line.credit < 0 or bool(line.debit) == bool(line.credit):
-            raise EntryRefused(f"Line {number}: give a debit or a credit above zero, not both.")
+            raise InvalidEntryError(f"Line {number}: give a debit or a credit above zero, not both.")
     debit_sum = sum((line.debit for line in lines), ZERO)
     credit_sum = sum((line.credit for line in lines), ZERO)
     if not debit_sum or debit_sum != credit_sum:
-        raise EntryRefused(f"Debits of ${debit_sum:,} and credits of ${credit_sum:,} do not balance.")
+        raise InvalidEntryError(f"Debits of ${debit_sum:,} and credits of ${credit_sum:,} do not balance.")
     if twice := {line.account for line in lines if line.debit} & {line.account for line in lines if line.credit}:
-        raise EntryRefused(f"Account {min(twice)} is debited and credited: book the difference.")
+        raise InvalidEntryError(f"Account {min(twice)} is debited and credited: book the difference.")
     pairs: list[Pair] = []
     credits_ = [(line.account, line.credit) for line in reversed(lines) if line.credit]
     for line in lines:
@@ -73,7 +73,7 @@ def lines_match(lines: Sequence[Line]) -> list[Pair]:
 
 
 @transaction.atomic
-def entry_create(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, post: bool) -> JournalEntry:
+def create_entry(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, post: bool) -> JournalEntry:
     """Write an entry, and book it where `post` says so. `fields` are those of the model but lines, amount and status.
 
     Raises EntryRefused.
@@ -84,14 +84,14 @@ def entry_create(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, 
 
 
 @transaction.atomic
-def entry_change(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool) -> JournalEntry:
+def update_entry(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool) -> JournalEntry:
     """Change a draft, and book it where `post` says so. `lines` None leaves them.
 
     Raises JournalEntry.DoesNotExist, EntryIsBooked, EntryRefused.
     """
     entry = JournalEntry.objects.select_for_update(of=("self",)).get(pk=entry_id)
     if entry.status != JournalEntry.Status.DRAFT:
-        raise EntryIsBooked
+        raise EntryAlreadyBookedError
     for name, value in {**fields, **(_written(lines) if lines is not None else {})}.items():
         setattr(entry, name, value)
     _check(entry.entry_date, lines_of(entry))
@@ -100,7 +100,7 @@ def entry_change(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Li
 
 
 @transaction.atomic
-def entry_remove(*, entry_id: int, by: User) -> JournalEntry | None:
+def delete_or_reverse_entry(*, entry_id: int, by: User) -> JournalEntry | None:
     """Throw a draft away (None), or reverse a posted entry under today's date. Reversing twice is reversing once.
 
     Raises JournalEntry.DoesNotExist.
@@ -111,7 +111,7 @@ def entry_remove(*, entry_id: int, by: User) -> JournalEntry | None:
         return None
     if entry.status == JournalEntry.Status.POSTED:
         now = timezone.now()
-        pairs = [Pair(pair.credit, pair.debit, pair.amount) for pair in lines_match(lines_of(entry))]
+        pairs = [Pair(pair.credit, pair.debit, pair.amount) for pair in pair_lines(lines_of(entry))]
         _transfers(entry, pairs, kind=REVERSED_KIND, day=max(now.date(), entry.entry_date))
         entry.status, entry.reversed_at, entry.reversed_by = JournalEntry.Status.REVERSED, now, by
         entry.save(update_fields=["status", "reversed_at", "reversed_by"])
@@ -142,18 +142,18 @@ def _written(lines: Sequence[Line]) -> dict[str, Any]:
 def _check(day: date, lines: Sequence[Line]) -> None:
     today = timezone.now().date()
     if not _EARLIEST <= day <= today + _AHEAD:
-        raise EntryRefused(f"The date must lie between {_EARLIEST} and {today + _AHEAD}.")
-    lines_match(lines)
+        raise InvalidEntryError(f"The date must lie between {_EARLIEST} and {today + _AHEAD}.")
+    pair_lines(lines)
     accounts = {line.account for line in lines}
     if theirs := accounts & CUSTOMERS:
-        raise EntryRefused(f"Account {min(theirs)} holds what is customers': only their purchases are booked on it.")
+        raise InvalidEntryError(f"Account {min(theirs)} holds what is customers': only their purchases are booked on it.")
     known = set(LedgerAccount.objects.filter(number__in=accounts).values_list("number", flat=True))
     if unknown := accounts - known:
-        raise EntryRefused(f"There is no account {min(unknown)}.")
+        raise InvalidEntryError(f"There is no account {min(unknown)}.")
 
 
 def _post(entry: JournalEntry) -> JournalEntry:
-    _transfers(entry, lines_match(lines_of(entry)), kind=POSTED_KIND, day=entry.entry_date)
+    _transfers(entry, pair_lines(lines_of(entry)), kind=POSTED_KIND, day=entry.entry_date)
     entry.status, entry.posted_at = JournalEntry.Status.POSTED, timezone.now()
     entry.save(update_fields=["status", "posted_at"])
     return entry
@@ -161,7 +161,7 @@ def _post(entry: JournalEntry) -> JournalEntry:
 
 def _transfers(entry: JournalEntry, pairs: Sequence[Pair], *, kind: str, day: date) -> None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    months_ensure(LedgerTransfer, [at])
+    ensure_partitions(LedgerTransfer, [at])
     LedgerTransfer.objects.bulk_create(
         LedgerTransfer(
             user_id=0, date=at, kind=kind, debit_account=pair.debit, credit_account=pair.credit, amount=pair.amount,

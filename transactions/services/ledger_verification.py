@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from transactions.models import BackgroundTask, User
-from transactions.services.background_tasks import task_alive, task_once, task_run
-from transactions.sql import statement
+from transactions.services.background_tasks import get_or_create_task, heartbeat_thread, run_task
+from transactions.sql import load_sql
 
 _FETCH = 1000
 LEDGER_CHECK = "verify_ledger"
@@ -32,7 +32,7 @@ class LedgerProblem:
         return f"{self.problem}: user {self.user_id}, {self.subject}: found {self.found}; expected {self.expected}"
 
 
-def ledger_verify() -> Iterator[LedgerProblem]:
+def find_ledger_problems() -> Iterator[LedgerProblem]:
     """Every disagreement, from one consistent snapshot of the database; nothing when the books are right.
 
     The sums are made in PostgreSQL, and only the disagreements travel: memory is flat however large the ledger is.
@@ -40,7 +40,7 @@ def ledger_verify() -> Iterator[LedgerProblem]:
     with transaction.atomic(), connection.cursor() as cursor:
         # One statement is one snapshot, whatever the isolation level.
         cursor.execute("SET LOCAL work_mem = '64MB'")
-        cursor.execute(statement("verify_ledger"), {})
+        cursor.execute(load_sql("verify_ledger"), {})
         while rows := cursor.fetchmany(_FETCH):
             for row in rows:
                 yield LedgerProblem(*row)
@@ -50,19 +50,19 @@ def ledger_verify() -> Iterator[LedgerProblem]:
 REPORTED = 100
 
 
-def ledger_check_request(*, by: User | None) -> BackgroundTask:
+def request_ledger_check(*, by: User | None) -> BackgroundTask:
     """Check the books in the background; a check that waits or runs already is the one."""
-    return task_once(name=LEDGER_CHECK, by=by)
+    return get_or_create_task(name=LEDGER_CHECK, by=by)
 
 
-def ledger_check_run(*, task_id: UUID | str) -> None:
+def run_ledger_check(*, task_id: UUID | str) -> None:
     """Check the books as a background task; its result is the report."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
         started, count, shown = time.monotonic(), 0, list[str]()
-        with task_alive(task=task, every=_SIGN):
-            for problem in ledger_verify():
+        with heartbeat_thread(task=task, every=_SIGN):
+            for problem in find_ledger_problems():
                 count += 1
                 if len(shown) < REPORTED:
                     shown.append(str(problem))
@@ -73,7 +73,7 @@ def ledger_check_run(*, task_id: UUID | str) -> None:
         }  # fmt: skip
 
 
-def ledger_check_last() -> BackgroundTask | None:
+def last_ledger_check() -> BackgroundTask | None:
     """The last check that ended."""
     ended = [BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED]
     return BackgroundTask.objects.filter(name=LEDGER_CHECK, status__in=ended).order_by("-created_at").first()

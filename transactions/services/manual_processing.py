@@ -12,9 +12,9 @@ from django.db import connection, transaction
 
 from transactions.models import BackgroundTask, Merchant, Transaction, User
 from transactions.rules.money import ZERO, round_up_of
-from transactions.services.background_tasks import task_create, task_send
-from transactions.services.processing import merchants_release, transaction_process
-from transactions.services.settings import setting_number
+from transactions.services.background_tasks import create_task, send_task
+from transactions.services.processing import process_transaction_now, release_waiting_transactions
+from transactions.services.settings import get_decimal_setting
 
 Status = Transaction.Status
 MAX_ORDERS = 500
@@ -30,7 +30,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SelectionStatus:
     """What the directory says of one transaction. `outcome` is mapped, no_match, closed or not_found."""
 
     transaction_id: int
@@ -42,10 +42,10 @@ class Look:
 
 
 @dataclass(slots=True)
-class Selected:
+class SelectionResult:
     """What was looked up, and the task that goes on with it; `task` is None where a limit or nothing to do forbids it."""
 
-    looks: list[Look] = field(default_factory=list)
+    looks: list[SelectionStatus] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     limits: Limits = Limits(MAX_ORDERS, MAX_AMOUNT)
     exceeded: bool = False
@@ -63,19 +63,19 @@ class Selected:
 
 def limits() -> Limits:
     """The limits in force. Raises SettingError."""
-    orders = setting_number("process_selected_max_orders", default=Decimal(MAX_ORDERS))
+    orders = get_decimal_setting("process_selected_max_orders", default=Decimal(MAX_ORDERS))
     return Limits(
         min(MAX_ORDERS, int(orders)),
-        setting_number("process_selected_max_amount", default=MAX_AMOUNT),
+        get_decimal_setting("process_selected_max_amount", default=MAX_AMOUNT),
     )
 
 
-def selected_process(*, transaction_ids: Sequence[int], force: bool, by: User) -> Selected:
+def process_selection(*, transaction_ids: Sequence[int], force: bool, by: User) -> SelectionResult:
     """Look these transactions up and send what is known on its way. `force` lifts the limit of dollars.
 
     Raises SettingError.
     """
-    done = Selected(limits=limits())
+    done = SelectionResult(limits=limits())
     wanted = list(dict.fromkeys(transaction_ids))
     done.looks = _looked_up(wanted)
     ready = [look for look in done.looks if look.outcome == "mapped"]
@@ -87,16 +87,16 @@ def selected_process(*, transaction_ids: Sequence[int], force: bool, by: User) -
         done.warnings.append(f"${done.amount:,} to invest; at most ${done.limits.max_amount:,} at once.")
     if ready and not done.exceeded:
         with transaction.atomic():
-            done.task = task_create(
+            done.task = create_task(
                 name="process_selected", user=by, arguments={"transaction_ids": [look.transaction_id for look in ready]}
             )
             done.task.total = len(ready)
             done.task.save(update_fields=["total"])
-            task_send(task=done.task)
+            send_task(task=done.task)
     return done
 
 
-def selected_run(*, transaction_ids: Sequence[int], report: Callable[[int], None] | None = None) -> dict[str, int]:
+def run_selection(*, transaction_ids: Sequence[int], report: Callable[[int], None] | None = None) -> dict[str, int]:
     """Release and process these transactions, one user bucket after the other. Returns how many stand where."""
     parked = Transaction.objects.filter(pk__in=transaction_ids, status=Status.NEEDS_REVIEW)
     keys = list(parked.values_list("merchant_key", flat=True).distinct())
@@ -104,9 +104,9 @@ def selected_run(*, transaction_ids: Sequence[int], report: Callable[[int], None
         merchant_key__in=keys, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
     )
     if settled := list(decided.values_list("merchant_key", flat=True)):
-        merchants_release(merchant_keys=settled)
+        release_waiting_transactions(merchant_keys=settled)
     for number, transaction_id in enumerate(transaction_ids, start=1):
-        transaction_process(transaction_id=transaction_id)
+        process_transaction_now(transaction_id=transaction_id)
         if report and number % 20 == 0:
             report(number)
     statuses: dict[str, int] = {}
@@ -133,22 +133,22 @@ _CLOSED = {
 }
 
 
-def _looked_up(wanted: Sequence[int]) -> list[Look]:
+def _looked_up(wanted: Sequence[int]) -> list[SelectionStatus]:
     with connection.cursor() as cursor:
         cursor.execute(_LOOK, [list(wanted)])
         found = {row[0]: _look(*row) for row in cursor.fetchall()}
-    return [found.get(one) or Look(one, "", "not_found", None, "There is no such transaction.", ZERO) for one in wanted]
+    return [found.get(one) or SelectionStatus(one, "", "not_found", None, "There is no such transaction.", ZERO) for one in wanted]
 
 
 def _look(  # noqa: PLR0917  # the columns of the statement
     number: int, merchant: str, amount: Decimal, status: str, set_aside: Decimal, known: str | None, ticker: str | None,
     enabled: bool, rule: str, flat: int, listed: bool | None,
-) -> Look:  # fmt: skip
+) -> SelectionStatus:  # fmt: skip
     if status in _CLOSED:
-        return Look(number, merchant, "closed", None, _CLOSED[Status(status)], ZERO)
+        return SelectionStatus(number, merchant, "closed", None, _CLOSED[Status(status)], ZERO)
     if known == Merchant.Status.NOT_LISTED:
-        return Look(number, merchant, "mapped", None, "There is nobody to invest in; it is closed.", ZERO)
+        return SelectionStatus(number, merchant, "mapped", None, "There is nobody to invest in; it is closed.", ZERO)
     if known != Merchant.Status.APPROVED or not listed:
-        return Look(number, merchant, "no_match", None, "The merchant waits for a decision.", ZERO)
+        return SelectionStatus(number, merchant, "no_match", None, "The merchant waits for a decision.", ZERO)
     money = set_aside or round_up_of(amount, enabled=enabled, rule=rule, flat=flat)
-    return Look(number, merchant, "mapped", ticker, "", money)
+    return SelectionStatus(number, merchant, "mapped", ticker, "", money)

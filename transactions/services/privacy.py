@@ -26,10 +26,10 @@ from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from kamioi_site.cache.namespaces import caches_clear
+from kamioi_site.cache.namespaces import clear_caches
 from kamioi_site.http.downloads import csv_line, rows_in_pages
 from transactions.cache import persons_changed
-from transactions.errors import EraseRefused, WrongPassword
+from transactions.errors import ErasureNotAllowedError, WrongPasswordError
 from transactions.models import (
     ApiToken,
     AuditEvent,
@@ -52,15 +52,15 @@ from transactions.models import (
     UserSetting,
 )
 from transactions.models.directory import ReleasedTransaction
-from transactions.services.background_tasks import task_create, task_heartbeat, task_run, task_send
-from transactions.sql import statement
+from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
+from transactions.sql import load_sql
 
 _CHUNK: Final = 2_000
 EXPORT_DAYS: Final = 7
 _SECRET: Final = {"password", "digest"}
 _ERASE: Final = "erase_person"
 
-Fate = Literal["kept", "deleted", "blanked", "staff"]
+ErasurePolicy = Literal["kept", "deleted", "blanked", "staff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class PersonTable:
 
     model: type[Model]
     column: str
-    fate: Fate
+    fate: ErasurePolicy
     erase: Callable[[User], int] | None = None
 
 
@@ -86,7 +86,7 @@ _tables: list[PersonTable] = []
 
 
 def person_table(
-    model: type[Model], fate: Fate, *, column: str = "user_id", erase: Callable[[User], int] | None = None
+    model: type[Model], fate: ErasurePolicy, *, column: str = "user_id", erase: Callable[[User], int] | None = None
 ) -> None:
     """Declare a table that names people; see :class:`PersonTable`."""
     _tables.append(PersonTable(model, column, fate, erase))
@@ -98,7 +98,7 @@ def person_tables() -> tuple[PersonTable, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class ErasureResult:
     """What an erasure did: rows by table, deleted or blanked."""
 
     user_id: int
@@ -106,7 +106,7 @@ class Erased:
 
 
 # --- Giving out -------------------------------------------------------------------------------------------------
-def person_export(*, user: User, path: Path, report: Callable[[int], None] = lambda _: None) -> int:
+def write_person_export(*, user: User, path: Path, report: Callable[[int], None] = lambda _: None) -> int:
     """Write everything held about the person into a ZIP file: account.json, a CSV file a table, and their statements.
 
     Rows are streamed; memory does not grow with them. Returns how many rows were written.
@@ -151,7 +151,7 @@ def _account(user: User) -> dict[str, Any]:
 
 
 # --- Taking out -------------------------------------------------------------------------------------------------
-def erase_refusal(user: User) -> str:
+def erasure_obstacle(user: User) -> str:
     """Why the person cannot be erased now; empty when they can."""
     if user.is_staff or user.is_superuser:
         return "Members of staff are not erased: what they decided must stay theirs. Close the account."
@@ -166,7 +166,7 @@ def erase_refusal(user: User) -> str:
     return ""
 
 
-def person_erase(*, user_id: int) -> Erased:
+def erase_person_data(*, user_id: int) -> ErasureResult:
     """Take everything out that tells who the person is; the books stay, under a number that leads to nobody.
 
     The account is closed for good: nobody can log in, and nothing more is set aside. Doing it twice is refused; doing it
@@ -179,8 +179,8 @@ def person_erase(*, user_id: int) -> Erased:
     rows: dict[str, int] = {}
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=user_id)
-        if refusal := erase_refusal(user):
-            raise EraseRefused(refusal)
+        if refusal := erasure_obstacle(user):
+            raise ErasureNotAllowedError(refusal)
         _erase_legacy(user, rows)
         for table in _tables:
             if table.fate in ("kept", "staff"):
@@ -192,8 +192,8 @@ def person_erase(*, user_id: int) -> Erased:
             if count:
                 rows[table.model._meta.db_table] = rows.get(table.model._meta.db_table, 0) + count
         rows["users"] = _erase_account(user)
-    caches_clear()
-    return Erased(user_id, rows)
+    clear_caches()
+    return ErasureResult(user_id, rows)
 
 
 def _erase_account(user: User) -> int:
@@ -220,8 +220,8 @@ def _erase_legacy(user: User, rows: dict[str, int]) -> None:
     """What the migration kept of the person beside the tables: whole rows, and cells that had no new home."""
     with connection.cursor() as cursor:
         for name, sql in (
-            ("legacy_rows", statement("erase_legacy_rows")),
-            ("migration_rejects", statement("erase_migration_rejects")),
+            ("legacy_rows", load_sql("erase_legacy_rows")),
+            ("migration_rejects", load_sql("erase_migration_rejects")),
         ):
             cursor.execute(sql, {"user": user.pk})
             if cursor.rowcount:
@@ -230,7 +230,7 @@ def _erase_legacy(user: User, rows: dict[str, int]) -> None:
 
 def _erase_transactions(user: User) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(statement("erase_transactions"), {"user": user.pk, "now": timezone.now()})
+        cursor.execute(load_sql("erase_transactions"), {"user": user.pk, "now": timezone.now()})
         return int(cursor.fetchone()[0])
 
 
@@ -281,7 +281,7 @@ person_table(JournalEntry, "staff", column="reversed_by_id")
 
 
 # --- Asked for --------------------------------------------------------------------------------------------------
-def export_request(*, person: User, by: User) -> BackgroundTask:
+def request_export(*, person: User, by: User) -> BackgroundTask:
     """Make the file of everything held about a person in the background; one that is under way is not asked for twice."""
     under_way = BackgroundTask.objects.filter(
         name="export_person", user=by, status__in=["queued", "running"], arguments__user_id=person.pk
@@ -289,14 +289,14 @@ def export_request(*, person: User, by: User) -> BackgroundTask:
     if under_way is not None:
         return under_way
     with transaction.atomic():
-        task = task_create(name="export_person", user=by, arguments={"user_id": person.pk})
-        task_send(task=task)
+        task = create_task(name="export_person", user=by, arguments={"user_id": person.pk})
+        send_task(task=task)
     return task
 
 
-def export_run(*, task_id: UUID | str) -> None:
+def run_export(*, task_id: UUID | str) -> None:
     """Write the file that was asked for."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
         exports_sweep()
@@ -304,7 +304,7 @@ def export_run(*, task_id: UUID | str) -> None:
         path = export_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        rows = person_export(user=person, path=part, report=lambda written: task_heartbeat(task=task, progress=written))
+        rows = write_person_export(user=person, path=part, report=lambda written: heartbeat(task=task, progress=written))
         part.replace(path)
         task.progress = task.total = rows
         task.result = {"rows": rows, "bytes": path.stat().st_size}
@@ -323,7 +323,7 @@ def exports_sweep() -> None:
             path.unlink(missing_ok=True)
 
 
-def erase_request(*, person: User, by: User, reason: str) -> BackgroundTask:
+def request_erasure(*, person: User, by: User, reason: str) -> BackgroundTask:
     """Close the account now and erase the person in the background; an erasure that is under way is not asked for twice.
 
     Raises:
@@ -336,18 +336,18 @@ def erase_request(*, person: User, by: User, reason: str) -> BackgroundTask:
         ).first()
         if under_way is not None:
             return under_way
-        if refusal := erase_refusal(person):
-            raise EraseRefused(refusal)
+        if refusal := erasure_obstacle(person):
+            raise ErasureNotAllowedError(refusal)
         # Nothing new may come in meanwhile.
         User.objects.filter(pk=person.pk).update(is_active=False)
         ApiToken.objects.filter(user=person).revoke()
         persons_changed([person.pk])
-        task = task_create(name=_ERASE, user=by, arguments={"user_id": person.pk, "reason": reason[:500]})
-        task_send(task=task)
+        task = create_task(name=_ERASE, user=by, arguments={"user_id": person.pk, "reason": reason[:500]})
+        send_task(task=task)
     return task
 
 
-def erase_own_request(*, user: User, password: str) -> BackgroundTask:
+def request_own_erasure(*, user: User, password: str) -> BackgroundTask:
     """The person asks for it themselves, and shows by the password that it is them. Everybody is logged out of the account.
 
     Raises:
@@ -355,18 +355,18 @@ def erase_own_request(*, user: User, password: str) -> BackgroundTask:
         EraseRefused: says why not now.
     """
     if not user.check_password(password):
-        raise WrongPassword
-    return erase_request(person=user, by=user, reason="asked for by the person")
+        raise WrongPasswordError
+    return request_erasure(person=user, by=user, reason="asked for by the person")
 
 
-def erase_run(*, task_id: UUID | str) -> None:
+def run_erasure(*, task_id: UUID | str) -> None:
     """Erase the person of the task."""
-    with task_run(task_id=task_id) as task:
+    with run_task(task_id=task_id) as task:
         if task is None:
             return
         try:
-            done = person_erase(user_id=task.arguments["user_id"])
-        except EraseRefused:
+            done = erase_person_data(user_id=task.arguments["user_id"])
+        except ErasureNotAllowedError:
             if User.objects.filter(pk=task.arguments["user_id"], erased_at=None).exists():
                 raise
             return  # a worker before this one did it and died before it could say so

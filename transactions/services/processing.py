@@ -24,17 +24,17 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from redis import RedisError
 
-from kamioi_site.cache.namespaces import generation_bump
+from kamioi_site.cache.namespaces import invalidate_cache
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.messaging.broker import BROKER_ERRORS, message_priority
 from kamioi_site.observability.metrics import TRANSACTIONS
-from transactions.cache import customers_changed
+from transactions.cache import invalidate_customers
 from transactions.errors import SettingError
 from transactions.legacy.state import legacy_in_charge
 from transactions.models import USER_BUCKETS, Merchant, Setting, Transaction
 from transactions.rules.market_hours import market_is_open, next_open
-from transactions.services.background_tasks import background_sweep
-from transactions.sql import statement
+from transactions.services.background_tasks import recover_stuck_tasks
+from transactions.sql import load_sql
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +51,13 @@ WAKE_SECONDS = 10
 # What the database says to a row that cannot be booked. Other errors are nobody's row's fault.
 ROW_ERRORS = (DataError, IntegrityError)
 # So many rows at most end as failed in one run. When more cannot be booked, it is not the rows: the run stops with the error.
-MOST_FAILED = 50
+MAX_FAILED = 50
 # The generation of every cached read of the review queue.
 REVIEW_QUEUE = "llm:queue"
 
 
 @dataclass(slots=True)
-class Processed:
+class ProcessingResult:
     """What one call moved: transactions by the status they came to, and the dollars invested."""
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -70,76 +70,76 @@ class Processed:
         return self.statuses.total()
 
 
-def transactions_process(*, deadline: float | None = None, now: datetime | None = None) -> Processed:
+def process_pending(*, deadline: float | None = None, now: datetime | None = None) -> ProcessingResult:
     """Process pending transactions until none is left that this worker may take.
 
     Args:
         deadline: `time.monotonic()` at which to stop after the current set; one set is done in any case.
         now: the time that prices are judged by; the current time for each set when not given.
     """
-    done = Processed()
+    done = ProcessingResult()
     if legacy_in_charge():  # during the migration, before the cut-over
         return done
-    while _set_or_rows_book(ALL_BUCKETS, done, now=now):
+    while _process_batch_with_fallback(ALL_BUCKETS, done, now=now):
         if deadline is not None and time.monotonic() >= deadline:
             break
     return done
 
 
-def transaction_process(*, transaction_id: int) -> Processed:
+def process_transaction_now(*, transaction_id: int) -> ProcessingResult:
     """Process one transaction now, with whatever else its user's bucket holds. Waits for the bucket."""
-    done = Processed()
+    done = ProcessingResult()
     user_id = Transaction.objects.filter(pk=transaction_id).values_list("user_id", flat=True).first()
     if user_id is None or legacy_in_charge():
         return done
     while Transaction.objects.filter(pk=transaction_id, user_id=user_id, status=Transaction.Status.PENDING).exists():
-        _set_or_rows_book([user_id % USER_BUCKETS], done, wait=True)
+        _process_batch_with_fallback([user_id % USER_BUCKETS], done, wait=True)
     return done
 
 
-def _set_or_rows_book(
-    candidates: Sequence[int], done: Processed, *, now: datetime | None = None, wait: bool = False
+def _process_batch_with_fallback(
+    candidates: Sequence[int], done: ProcessingResult, *, now: datetime | None = None, wait: bool = False
 ) -> int:
     """Book one set; when a row of it cannot be booked, the rest of it and that one apart. Returns how many rows moved."""
     held: list[int] = []
     try:
-        return _set_book(candidates, done, now=now, wait=wait, held=held)
+        return _process_batch(candidates, done, now=now, wait=wait, held=held)
     except ROW_ERRORS as error:
         logger.warning("a set cannot be booked as one: %s", _reason(error))
-        return sum(_bucket_book_around(bucket, done, now=now) for bucket in held)
+        return sum(_bisect_bucket(bucket, done, now=now) for bucket in held)
 
 
-def _bucket_book_around(bucket: int, done: Processed, *, now: datetime | None) -> int:
+def _bisect_bucket(bucket: int, done: ProcessingResult, *, now: datetime | None) -> int:
     """Book what is pending in the bucket, in ever smaller sets before a row that cannot be booked, and fail that row."""
     size, moved = settings.PROCESS_BATCH_SIZE, 0
     while True:
         try:
-            booked = _set_book([bucket], done, now=now, wait=True, size=size)
+            booked = _process_batch([bucket], done, now=now, wait=True, size=size)
         except ROW_ERRORS as error:
             if size > 1:
                 size = -(-size // 8)
                 continue
-            if done.statuses[Transaction.Status.FAILED] >= MOST_FAILED:
+            if done.statuses[Transaction.Status.FAILED] >= MAX_FAILED:
                 raise
-            booked = _first_fail(bucket, error, done, now=now)
+            booked = _fail_first_row(bucket, error, done, now=now)
         moved += booked
         if booked < size:
             return moved
         size = min(size * 2, settings.PROCESS_BATCH_SIZE)
 
 
-def _first_fail(bucket: int, error: Exception, done: Processed, *, now: datetime | None) -> int:
+def _fail_first_row(bucket: int, error: Exception, done: ProcessingResult, *, now: datetime | None) -> int:
     """End the first pending row of the bucket as failed, if it still cannot be booked. Returns 1, or 0 when none waits."""
     now = now or timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
-        _buckets_lock(cursor, [bucket])
+        _lock_buckets(cursor, [bucket])
         try:  # somebody else may have booked the row that failed, and another one stands first
             with transaction.atomic():
-                return _set_book([bucket], done, now=now, wait=True, size=1)
+                return _process_batch([bucket], done, now=now, wait=True, size=1)
         except ROW_ERRORS as again:
             error = again
         cursor.execute(
-            statement("fail_first"),
+            load_sql("fail_first"),
             {"bucket": bucket, "reason": f"It cannot be booked: {_reason(error)}"[:255], "now": now},
         )
         found = cursor.fetchone()
@@ -149,7 +149,7 @@ def _first_fail(bucket: int, error: Exception, done: Processed, *, now: datetime
     logger.error("transaction %s cannot be booked: %s", transaction_id, _reason(error))
     done.statuses[Transaction.Status.FAILED] += 1
     TRANSACTIONS.labels(Transaction.Status.FAILED).inc()
-    customers_changed([user_id])
+    invalidate_customers([user_id])
     return 1
 
 
@@ -159,9 +159,9 @@ def _reason(error: Exception) -> str:
     return str(getattr(diagnosis, "message_primary", None) or type(error).__name__)
 
 
-def _set_book(
+def _process_batch(
     candidates: Sequence[int],
-    done: Processed,
+    done: ProcessingResult,
     *,
     now: datetime | None = None,
     wait: bool = False,
@@ -189,13 +189,13 @@ def _set_book(
             # `merchants` is written after shards in the same statement: through the same connections.
             cursor.execute("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
         if wait:
-            _buckets_lock(cursor, candidates)
+            _lock_buckets(cursor, candidates)
             buckets = list(candidates)
         elif sharded:
             buckets = _sharded_claim(cursor, candidates, size=size)
         else:
             cursor.execute(
-                statement("claim_buckets"), {"buckets": list(candidates), "most": BUCKETS_A_SET, "lock": BUCKET_LOCK}
+                load_sql("claim_buckets"), {"buckets": list(candidates), "most": BUCKETS_A_SET, "lock": BUCKET_LOCK}
             )
             buckets = [row[0] for row in cursor.fetchall()]
         if not buckets:
@@ -225,21 +225,21 @@ def _set_book(
             raise
         rows = cursor.fetchall()
     if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
-        generation_bump(REVIEW_QUEUE)
+        invalidate_cache(REVIEW_QUEUE)
     for status, count, invested, _ in rows:
         done.statuses[status] += count
         TRANSACTIONS.labels(status).inc(count)
         done.invested += invested
     done.sets += 1
-    customers_changed(user_id for row in rows for user_id in row[3])
+    invalidate_customers(user_id for row in rows for user_id in row[3])
     return sum(row[1] for row in rows)
 
 
 @cache
 def _book_statement(*, sharded: bool) -> str:
     """The statement that books a set: the same on Citus, but for how it finds the rows."""
-    first = statement("first_pending_sharded" if sharded else "first_pending")
-    return statement("book_pending").replace("{first_pending}", first)
+    first = load_sql("first_pending_sharded" if sharded else "first_pending")
+    return load_sql("book_pending").replace("{first_pending}", first)
 
 
 def _sharded_claim(cursor: CursorWrapper, candidates: Sequence[int], *, size: int) -> list[int]:
@@ -247,7 +247,7 @@ def _sharded_claim(cursor: CursorWrapper, candidates: Sequence[int], *, size: in
 
     Where much waits a bucket is enough, so that the shards sort no more of it than they must.
     """
-    cursor.execute(statement("waiting_buckets_sharded"), {"buckets": list(candidates)})
+    cursor.execute(load_sql("waiting_buckets_sharded"), {"buckets": list(candidates)})
     buckets: list[int] = []
     waiting = 0
     for bucket, rows in cursor.fetchall():
@@ -260,7 +260,7 @@ def _sharded_claim(cursor: CursorWrapper, candidates: Sequence[int], *, size: in
     return buckets
 
 
-def _buckets_lock(cursor: object, buckets: Sequence[int]) -> None:
+def _lock_buckets(cursor: object, buckets: Sequence[int]) -> None:
     """Wait for these buckets, in ascending order, until commit. Processing only ever tries, so nothing deadlocks."""
     for bucket in sorted(buckets):
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [BUCKET_LOCK, bucket])  # type: ignore[attr-defined]
@@ -284,7 +284,7 @@ def platform_fee() -> Decimal:
     return fee
 
 
-def merchants_release(
+def release_waiting_transactions(
     *,
     merchant_keys: Sequence[str],
     decision_ids: Sequence[int] = (),
@@ -305,9 +305,9 @@ def merchants_release(
         buckets = ALL_BUCKETS[start : start + BUCKETS_A_SET]
         while True:
             with transaction.atomic(), connection.cursor() as cursor:
-                _buckets_lock(cursor, buckets)
+                _lock_buckets(cursor, buckets)
                 cursor.execute(
-                    statement("release_merchants"),
+                    load_sql("release_merchants"),
                     {
                         "merchant_keys": keys,
                         "decisions": list(decision_ids) or [None] * len(keys),
@@ -317,45 +317,45 @@ def merchants_release(
                     },
                 )
                 moved, user_ids = cursor.fetchone()
-            customers_changed(user_ids)
+            invalidate_customers(user_ids)
             released += moved
             if report and moved:
                 report(released)
             if moved < RELEASE_BATCH:
                 break
-    _waiting_recount(keys)
+    _recount_waiting(keys)
     if released:
-        processing_wake(priority=Transaction.Priority.RELEASE)
+        notify_workers(priority=Transaction.Priority.RELEASE)
     return released
 
 
-def _waiting_recount(merchant_keys: Sequence[str]) -> None:
+def _recount_waiting(merchant_keys: Sequence[str]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         # Locked first: who parks rows for a merchant holds its row until commit, so the count after it sees them.
         cursor.execute(
             "SELECT FROM merchants WHERE merchant_key = ANY (%s) ORDER BY merchant_key FOR UPDATE",
             [list(merchant_keys)],
         )
-        cursor.execute(statement("recount_waiting"), {"merchant_keys": list(merchant_keys)})
-        generation_bump(REVIEW_QUEUE)
+        cursor.execute(load_sql("recount_waiting"), {"merchant_keys": list(merchant_keys)})
+        invalidate_cache(REVIEW_QUEUE)
 
 
 @dataclass(slots=True)
-class Undone:
+class UndoReleaseResult:
     """What taking a decision back moved: transactions put back to work, and those of them that had been bought."""
 
     moved: int = 0
     bought: int = 0
 
 
-def release_undo(
+def undo_release(
     *,
     decision_id: int,
     merchant_key: str,
     ticker: str | None,
     since: datetime,
     report: Callable[[int], None] | None = None,
-) -> Undone:
+) -> UndoReleaseResult:
     """Take back what a decision led to, after the directory no longer says so.
 
     What was booked is corrected by contra entries at the price it was bought for, never by an edit; the transactions
@@ -366,14 +366,14 @@ def release_undo(
         ticker: what the decision said; None for "not listed". Transactions with another outcome are left alone.
         since: when it was decided.
     """
-    done = Undone()
+    done = UndoReleaseResult()
     for start in range(0, USER_BUCKETS, BUCKETS_A_SET):
         buckets = ALL_BUCKETS[start : start + BUCKETS_A_SET]
         while True:
             with transaction.atomic(), connection.cursor() as cursor:
-                _buckets_lock(cursor, buckets)
+                _lock_buckets(cursor, buckets)
                 cursor.execute(
-                    statement("undo_release"),
+                    load_sql("undo_release"),
                     {
                         "decision": decision_id,
                         "merchant_key": merchant_key,
@@ -386,7 +386,7 @@ def release_undo(
                     },
                 )
                 moved, bought, user_ids = cursor.fetchone()
-            customers_changed(user_ids)
+            invalidate_customers(user_ids)
             done.moved += moved
             done.bought += bought
             if report and moved:
@@ -394,11 +394,11 @@ def release_undo(
             if moved < RELEASE_BATCH:
                 break
     if done.moved:
-        processing_wake(priority=Transaction.Priority.RELEASE)
+        notify_workers(priority=Transaction.Priority.RELEASE)
     return done
 
 
-def orders_execute(*, now: datetime | None = None) -> int:
+def execute_orders(*, now: datetime | None = None) -> int:
     """At the open: put the transactions of due orders back to work, to be bought at the price of now.
 
     Returns how many. While the market is closed nothing happens.
@@ -409,31 +409,31 @@ def orders_execute(*, now: datetime | None = None) -> int:
     moved = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(statement("release_orders"), {"now": now, "most": RELEASE_BATCH})
+            cursor.execute(load_sql("release_orders"), {"now": now, "most": RELEASE_BATCH})
             count, user_ids = cursor.fetchone()
-        customers_changed(user_ids)
+        invalidate_customers(user_ids)
         moved += count
         if count < RELEASE_BATCH:
             break
     if moved:
-        processing_wake(priority=Transaction.Priority.RELEASE)
+        notify_workers(priority=Transaction.Priority.RELEASE)
     return moved
 
 
-def stuck_sweep() -> None:
+def recover_stuck() -> None:
     """Make good what a lost message or a killed worker left behind. Cheap when there is nothing to do."""
     if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
-        processing_wake(priority=Transaction.Priority.BULK)
-    background_sweep()
+        notify_workers(priority=Transaction.Priority.BULK)
+    recover_stuck_tasks()
     # Last: it moves rows itself, and what goes wrong there must keep nothing else from being sent.
     decided = Merchant.objects.filter(
         waiting_count__gt=0, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
     )
     if keys := list(decided.values_list("merchant_key", flat=True)[:1000]):
-        merchants_release(merchant_keys=keys)
+        release_waiting_transactions(merchant_keys=keys)
 
 
-def processing_wake(*, priority: int) -> None:
+def notify_workers(*, priority: int) -> None:
     """Wake the workers after this transaction commits. Many calls make one message.
 
     A flag in Redis says that a message is under way; the worker lowers it before it looks for work, so a row
@@ -460,7 +460,7 @@ def _wake(priority: int) -> None:
         logger.warning("the broker is away: sweep_stuck will take the work up")
 
 
-def wake_answered(*, priority: int) -> None:
+def clear_notification(*, priority: int) -> None:
     """Lower the flag: from here on a new row sends a new message."""
     try:
         redis_client().delete(_wake_key(priority))

@@ -25,7 +25,7 @@ RANGES: Final = {
 _WHOLE: Final = frozenset({"llm_batch_size", "process_selected_max_orders"})
 
 
-def setting_value(*, key: str, kind: str, text: str) -> str:
+def get_setting(*, key: str, kind: str, text: str) -> str:
     """The value as it is stored. Raises SettingError: the program could not read it. Settings of the LLM may be empty."""
     value = text.strip()
     if not value:
@@ -52,7 +52,7 @@ def setting_value(*, key: str, kind: str, text: str) -> str:
 
 
 @transaction.atomic
-def settings_save(*, values: Mapping[str, str], by: User) -> list[Setting]:
+def save_settings(*, values: Mapping[str, str], by: User) -> list[Setting]:
     """Change settings, all or none. Type and description stay; unknown keys are refused, so that a slip is no new setting.
 
     Raises SettingError.
@@ -63,7 +63,7 @@ def settings_save(*, values: Mapping[str, str], by: User) -> list[Setting]:
     kind = ContentType.objects.get_for_model(Setting)
     for key, row in known.items():
         try:
-            value = setting_value(key=key, kind=row.type, text=values[key])
+            value = get_setting(key=key, kind=row.type, text=values[key])
         except SettingError as error:
             raise SettingError(f"{key}: {error}") from error
         if value == row.value:
@@ -77,13 +77,13 @@ def settings_save(*, values: Mapping[str, str], by: User) -> list[Setting]:
     return list(known.values())
 
 
-def setting_is_on(key: str, *, default: bool = True) -> bool:
+def is_setting_enabled(key: str, *, default: bool = True) -> bool:
     """A setting that is true or false; `default` where nobody set it."""
     text = Setting.objects.filter(key=key).values_list("value", flat=True).first()
     return default if text is None else text.strip().lower() in {"true", "1"}
 
 
-def setting_number(key: str, *, default: Decimal) -> Decimal:
+def get_decimal_setting(key: str, *, default: Decimal) -> Decimal:
     """A setting that is a number. Raises SettingError."""
     text = Setting.objects.filter(key=key).values_list("value", flat=True).first()
     if text is None or not text.strip():

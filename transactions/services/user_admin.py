@@ -8,7 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, connection, transaction
 
 from transactions.cache import persons_changed
-from transactions.errors import PersonRefused
+from transactions.errors import UserChangeNotAllowedError
 from transactions.models import (
     ApiToken,
     Goal,
@@ -29,7 +29,7 @@ _BOOKS = (Transaction, TransactionKey, Holding, Order, Notification, StatementIm
 
 
 @transaction.atomic
-def person_change(*, user_id: int, changes: Mapping[str, Any], by: User) -> User:
+def update_user(*, user_id: int, changes: Mapping[str, Any], by: User) -> User:
     """Change fields of a person; closing an account ends its tokens at once.
 
     Raises User.DoesNotExist, PersonRefused, ValidationError (from `full_clean`).
@@ -37,7 +37,7 @@ def person_change(*, user_id: int, changes: Mapping[str, Any], by: User) -> User
     person = User.objects.select_for_update().get(pk=user_id)
     _may_change(person, by)
     if changes.get("is_active") is False and person.pk == by.pk:
-        raise PersonRefused("Nobody closes their own account here.")
+        raise UserChangeNotAllowedError("Nobody closes their own account here.")
     said = [
         f"{name}: {getattr(person, name)!r} → {value!r}"
         for name, value in changes.items()
@@ -54,7 +54,7 @@ def person_change(*, user_id: int, changes: Mapping[str, Any], by: User) -> User
     return person
 
 
-def person_remove(*, user_id: int, by: User) -> bool:
+def remove_user(*, user_id: int, by: User) -> bool:
     """Delete a person who left no trace in the books; close the account of everybody else. True when deleted.
 
     Raises User.DoesNotExist, PersonRefused.
@@ -62,7 +62,7 @@ def person_remove(*, user_id: int, by: User) -> bool:
     person = User.objects.get(pk=user_id)
     _may_change(person, by)
     if person.pk == by.pk:
-        raise PersonRefused("Nobody closes their own account here.")
+        raise UserChangeNotAllowedError("Nobody closes their own account here.")
     if not _has_books(person):
         try:
             _delete(person, by)
@@ -70,13 +70,13 @@ def person_remove(*, user_id: int, by: User) -> bool:
             pass
         else:
             return True
-    person_change(user_id=user_id, changes={"is_active": False}, by=by)
+    update_user(user_id=user_id, changes={"is_active": False}, by=by)
     return False
 
 
 def _may_change(person: User, by: User) -> None:
     if (person.is_staff or person.is_superuser) and not by.is_superuser and person.pk != by.pk:
-        raise PersonRefused("Accounts of staff are changed by administrators in the admin.")
+        raise UserChangeNotAllowedError("Accounts of staff are changed by administrators in the admin.")
 
 
 def _has_books(person: User) -> bool:

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from transactions.services.ingest import statement_run
+from transactions.services.ingest import run_statement_import
 
 
 # The usual limit of five minutes would kill a large file again and again; each batch is short, and a worker that dies
@@ -10,4 +10,4 @@ from transactions.services.ingest import statement_run
 @shared_task(name="ingest_statement", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def ingest_statement(task_id: str) -> None:
     """Read the statement of this background task into pending transactions."""
-    statement_run(task_id=task_id)
+    run_statement_import(task_id=task_id)

@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from transactions.services.ledger_verification import ledger_check_request, ledger_check_run
+from transactions.services.ledger_verification import request_ledger_check, run_ledger_check
 
 logger = logging.getLogger(__name__)
 
@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 @shared_task(name="check_ledger")
 def check_ledger() -> str:
     """Ask for the daily check."""
-    return str(ledger_check_request(by=None).pk)
+    return str(request_ledger_check(by=None).pk)
 
 
 # It reads the whole ledger in one statement: hours where there are billions of rows.
 @shared_task(name="verify_ledger", time_limit=12 * 3600, soft_time_limit=12 * 3600 - 60)
 def verify_ledger(task_id: str) -> None:
     """Check the books as this background task."""
-    ledger_check_run(task_id=task_id)
+    run_ledger_check(task_id=task_id)

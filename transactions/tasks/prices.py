@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from transactions.market.price_refresh import prices_refresh
+from transactions.market.price_refresh import refresh_stock_prices
 
 logger = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 @shared_task(name="refresh_prices")
 def refresh_prices() -> dict[str, int | str]:
     """Fetch quotes and put the transactions that waited for them back to work."""
-    done = prices_refresh()
+    done = refresh_stock_prices()
     if done.error:
         logger.error("prices: %s", done.error)
     for refused in done.refused[:20]:

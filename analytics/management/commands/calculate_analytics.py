@@ -9,7 +9,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from analytics.services.rollups import Refreshed, Report, rollups_rebuild, rollups_refresh, rollups_verify
+from analytics.services.rollups import (
+    ProgressCallback,
+    RollupRefreshResult,
+    rebuild_rollups,
+    refresh_rollups,
+    verify_rollups,
+)
 from kamioi_site.errors import KamioiError
 
 
@@ -50,14 +56,14 @@ class Command(BaseCommand):
                     self._verify(options, report)
                     return
                 if options["rebuild"]:
-                    done = rollups_rebuild(months=options["month"], report=report)
+                    done = rebuild_rollups(months=options["month"], report=report)
                 else:
-                    done = rollups_refresh(recheck=options["recheck"], report=report)
+                    done = refresh_rollups(recheck=options["recheck"], report=report)
         except KamioiError as error:
             raise CommandError(str(error)) from error
         self._say(done)
 
-    def _say(self, done: Refreshed) -> None:
+    def _say(self, done: RollupRefreshResult) -> None:
         if done.recounted:
             shown = ", ".join(done.recounted[:12]) + (
                 f" and {len(done.recounted) - 12} more" if len(done.recounted) > 12 else ""
@@ -65,9 +71,9 @@ class Command(BaseCommand):
             self.stdout.write(f"counted anew: {shown}; {done.corrected:,} figures changed")
         self.stdout.write(f"{done.deltas:,} changes taken up; the figures are up to date ({done.seconds:.1f} s).")
 
-    def _verify(self, options: dict[str, Any], report: Report) -> None:
+    def _verify(self, options: dict[str, Any], report: ProgressCallback) -> None:
         started, problems = time.monotonic(), 0
-        for difference in rollups_verify(months=options["month"], report=report):
+        for difference in verify_rollups(months=options["month"], report=report):
             problems += 1
             if problems <= options["show"]:
                 self.stdout.write(str(difference))
@@ -80,7 +86,7 @@ class Command(BaseCommand):
         self.stdout.write(f"The figures are right: they are what the rows say ({seconds:.1f} s).")
 
     @contextmanager
-    def _bar(self) -> Iterator[Report]:
+    def _bar(self) -> Iterator[ProgressCallback]:
         """A progress bar for each step; none where nobody looks."""
         bars: dict[str, Any] = {}
 

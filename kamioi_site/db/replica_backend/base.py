@@ -61,7 +61,7 @@ class DatabaseWrapper(psqlextra.DatabaseWrapper):
             return True
         if code and not code.startswith(_AWAY):
             return False
-        replica.replica_failed(error)
+        replica.mark_replica_failed(error)
         self.discard()
         return True
 

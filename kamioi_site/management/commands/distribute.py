@@ -4,7 +4,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from kamioi_site.db.distribution import DistributionError, distribution_apply, distribution_plan, distribution_problems
+from kamioi_site.db.distribution import (
+    DistributionError,
+    apply_distribution,
+    find_distribution_problems,
+    plan_distribution,
+)
 
 
 class Command(BaseCommand):
@@ -18,15 +23,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         """Print the plan or carry it out."""
-        steps = distribution_plan()
+        steps = plan_distribution()
         if dry_run:
             for step in steps:
                 self.stdout.write(f"-- {step.what}\n{step.sql};")
-            for problem in distribution_problems():
+            for problem in find_distribution_problems():
                 self.stderr.write(f"-- in the way: {problem}")
             return
         try:
-            for step in distribution_apply(steps):
+            for step in apply_distribution(steps):
                 self.stdout.write(step.what)
         except DistributionError as error:
             raise CommandError(str(error)) from error

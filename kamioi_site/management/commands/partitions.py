@@ -29,10 +29,10 @@ class Command(BaseCommand):
         getattr(self, f"_{options['verb']}")(options)
 
     def _plan(self, options: dict[str, Any]) -> None:
-        self._show(partitions.partitions_plan(), "to make", "stray rows to move")
+        self._show(partitions.plan_partitions(), "to make", "stray rows to move")
 
     def _apply(self, options: dict[str, Any]) -> None:
-        self._show(partitions.partitions_apply(), "made", "stray rows moved")
+        self._show(partitions.apply_partitions(), "made", "stray rows moved")
 
     def _show(self, plan: partitions.PartitionPlan, made: str, moved: str) -> None:
         if not plan:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
 
     def _status(self, options: dict[str, Any]) -> None:
         alarms = 0
-        for status in partitions.partitions_status():
+        for status in partitions.partition_status():
             months = [name for name in status.partitions if not name.endswith("_default")]
             alarm = status.default_rows > 0 or status.headroom_months < 1
             alarms += alarm
@@ -72,7 +72,7 @@ class Command(BaseCommand):
                 self.stdout.write("Nothing was changed.")
                 return
         try:
-            name = partitions.partition_detach(models[options["table"]], month)
+            name = partitions.detach_partition(models[options["table"]], month)
         except partitions.PartitionError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{name} is detached; the table is kept.")

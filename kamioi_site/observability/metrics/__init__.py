@@ -39,7 +39,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from kamioi_site.http.staff_ip_allowlist import address_in
-from kamioi_site.observability.metrics.collectors import Figures, figure_group, figures_collector
+from kamioi_site.observability.metrics.collectors import Metrics, collector, metrics_collector
 
 __all__ = [
     "EVENT_STREAMS",
@@ -58,10 +58,10 @@ __all__ = [
     "TASK_WAIT_SECONDS",
     "TRANSACTIONS",
     "WORKER_PROCESSES",
-    "Figures",
+    "Metrics",
+    "clear_process_files",
+    "collector",
     "exposition",
-    "figure_group",
-    "process_files_clear",
     "registry",
     "scrape_allowed",
 ]
@@ -146,7 +146,7 @@ def registry(*, with_figures: bool = True, directory: Path | None = None) -> Col
     found = CollectorRegistry(auto_describe=False)
     found.register(_Counted(directory))
     if with_figures:
-        found.register(figures_collector)
+        found.register(metrics_collector)
     return found
 
 
@@ -171,7 +171,7 @@ class _Counted(Collector):
         yield from found
 
 
-def process_files_clear(directory: Path) -> None:
+def clear_process_files(directory: Path) -> None:
     """Forget everything counted in a directory. Only while none of its processes lives: at the start of a machine."""
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.glob("*.db"):

@@ -28,7 +28,7 @@ STATEMENT_SECONDS = 2.0
 _CONNECT_SECONDS = 2
 
 
-class Figures:
+class Metrics:
     """What one group found. Calling `gauge` or `counter` again with the same name adds samples to it."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class MetricsDatabase:
             self._connection = None
 
 
-Group = Callable[[Figures, MetricsDatabase], None]
+Group = Callable[[Metrics, MetricsDatabase], None]
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class _Registered:
     fresh_until: float = 0.0
 
 
-class FiguresCollector(Collector):
+class MetricsCollector(Collector):
     """All groups, one after the other."""
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class FiguresCollector(Collector):
         if out_of_time:
             logger.warning("figures of %s: no time left", name)
             return
-        figures = Figures()
+        figures = Metrics()
         try:
             group.ask(figures, database)
         except Exception as error:  # whatever it is, the other groups must be told
@@ -158,10 +158,10 @@ class FiguresCollector(Collector):
         group.seconds, group.fresh_until = now - began, now + group.ttl
 
 
-figures_collector = FiguresCollector()
+metrics_collector = MetricsCollector()
 
 
-def figure_group(name: str, *, ttl: float = 10.0) -> Callable[[Group], Group]:
+def collector(name: str, *, ttl: float = 10.0) -> Callable[[Group], Group]:
     """Register a function as a group of figures. It gets a `Figures` to fill and the database to ask.
 
     Args:
@@ -170,7 +170,7 @@ def figure_group(name: str, *, ttl: float = 10.0) -> Callable[[Group], Group]:
     """
 
     def register(ask: Group) -> Group:
-        figures_collector.register(name, ask, ttl)
+        metrics_collector.register(name, ask, ttl)
         return ask
 
     return register

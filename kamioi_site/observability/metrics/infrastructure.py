@@ -11,12 +11,12 @@ from celery import current_app
 from dateutil.relativedelta import relativedelta
 from django.conf import settings
 
-from kamioi_site.cache.namespaces import family_figures
+from kamioi_site.cache.namespaces import namespace_stats
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.db.partitions import NAME_FORMAT, month_start, partitioned_models
-from kamioi_site.db.replica import replica_is_set, replica_state
+from kamioi_site.db.replica import has_replica, replica_state
 from kamioi_site.messaging.broker import queue_lengths
-from kamioi_site.observability.metrics.collectors import Figures, MetricsDatabase, figure_group
+from kamioi_site.observability.metrics.collectors import Metrics, MetricsDatabase, collector
 from kamioi_site.observability.metrics.workers import SENT_HEADER
 
 # Rows of a default partition are counted up to here: it should be empty, and an alarm needs no exact figure.
@@ -38,8 +38,8 @@ def _broker() -> Iterator[Any]:
         yield connection.default_channel
 
 
-@figure_group("queues", ttl=5)
-def _queues(figures: Figures, database: MetricsDatabase) -> None:
+@collector("queues", ttl=5)
+def _queues(figures: Metrics, database: MetricsDatabase) -> None:
     with _broker() as channel:
         if channel is None:
             for queue, count in queue_lengths().items():
@@ -74,8 +74,8 @@ def _sent_at(message: bytes) -> float | None:
     return sent if isinstance(sent, (int, float)) else None
 
 
-@figure_group("redis", ttl=5)
-def _redis(figures: Figures, database: MetricsDatabase) -> None:
+@collector("redis", ttl=5)
+def _redis(figures: Metrics, database: MetricsDatabase) -> None:
     servers: dict[str, dict[str, Any]] = {"cache": redis_client().info()}
     if settings.BROKER_URL != settings.REDIS_URL:
         with _broker() as channel:
@@ -101,10 +101,10 @@ def _redis(figures: Figures, database: MetricsDatabase) -> None:
             figures.counter(f"kamioi_redis_{name}", text, info.get(key), role=role)
 
 
-@figure_group("cache", ttl=5)
-def _cache(figures: Figures, database: MetricsDatabase) -> None:
+@collector("cache", ttl=5)
+def _cache(figures: Metrics, database: MetricsDatabase) -> None:
     redis_client().ping()  # without Redis the counts of families would be told as none
-    for template, family in family_figures().items():
+    for template, family in namespace_stats().items():
         for outcome in ("hit", "stale", "shared", "computed", "away", "failed"):
             figures.counter(
                 "kamioi_cache_reads", "Reads of today by what they met.", getattr(family, outcome),
@@ -117,8 +117,8 @@ def _cache(figures: Figures, database: MetricsDatabase) -> None:
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------
-@figure_group("postgres", ttl=5)
-def _postgres(figures: Figures, database: MetricsDatabase) -> None:
+@collector("postgres", ttl=5)
+def _postgres(figures: Metrics, database: MetricsDatabase) -> None:
     for state, count, longest in database.rows(
         "SELECT coalesce(state, 'unknown'), count(*), coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)"
         " FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
@@ -154,8 +154,8 @@ def _postgres(figures: Figures, database: MetricsDatabase) -> None:
         figures.counter(f"kamioi_pg_{name}", text, value)
 
 
-@figure_group("storage", ttl=300)
-def _storage(figures: Figures, database: MetricsDatabase) -> None:
+@collector("storage", ttl=300)
+def _storage(figures: Metrics, database: MetricsDatabase) -> None:
     ((size, age),) = database.rows(
         "SELECT pg_database_size(current_database()), (SELECT max(age(datfrozenxid)) FROM pg_database)"
     )
@@ -173,8 +173,8 @@ def _storage(figures: Figures, database: MetricsDatabase) -> None:
         figures.gauge("kamioi_pg_table_dead_rows", "Dead rows that vacuum has not taken.", dead, table=table)
 
 
-@figure_group("statements", ttl=15)
-def _statements(figures: Figures, database: MetricsDatabase) -> None:
+@collector("statements", ttl=15)
+def _statements(figures: Metrics, database: MetricsDatabase) -> None:
     loaded = bool(database.rows("SELECT FROM pg_extension WHERE extname = 'pg_stat_statements'"))
     figures.gauge("kamioi_pg_stat_statements_loaded", "Whether the extension is there.", loaded)
     if not loaded:
@@ -189,8 +189,8 @@ def _statements(figures: Figures, database: MetricsDatabase) -> None:
         figures.counter("kamioi_pg_statement_seconds", "Time that they took in all.", seconds, query=query)
 
 
-@figure_group("partitions", ttl=60)
-def _partitions(figures: Figures, database: MetricsDatabase) -> None:
+@collector("partitions", ttl=60)
+def _partitions(figures: Metrics, database: MetricsDatabase) -> None:
     now = month_start(datetime.now(UTC))
     for table in sorted(model._meta.db_table for model in partitioned_models()):
         names = {
@@ -212,16 +212,16 @@ def _partitions(figures: Figures, database: MetricsDatabase) -> None:
         figures.gauge("kamioi_partitions", "Partitions.", len(names), table=table)
 
 
-@figure_group("replication", ttl=5)
-def _replication(figures: Figures, database: MetricsDatabase) -> None:
+@collector("replication", ttl=5)
+def _replication(figures: Metrics, database: MetricsDatabase) -> None:
     rows = database.rows(
         "SELECT application_name, coalesce(extract(epoch FROM replay_lag), 0),"
         " CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) END"
         " FROM pg_stat_replication WHERE state = 'streaming'"
     )
     figures.gauge("kamioi_replicas", "Replicas that stream from this server.", len(rows))
-    figures.gauge("kamioi_replicas_expected", "Replicas that the settings name.", replica_is_set())
-    if replica_is_set():
+    figures.gauge("kamioi_replicas_expected", "Replicas that the settings name.", has_replica())
+    if has_replica():
         state = replica_state()  # of this process, which reads from it
         figures.gauge("kamioi_replica_used", "Whether reads go to the replica.", state.used)
     for name, seconds, size in rows:
@@ -229,8 +229,8 @@ def _replication(figures: Figures, database: MetricsDatabase) -> None:
         figures.gauge("kamioi_replica_lag_bytes", "Bytes of the log that it has not replayed.", size, replica=name)
 
 
-@figure_group("schedule", ttl=15)
-def _schedule(figures: Figures, database: MetricsDatabase) -> None:
+@collector("schedule", ttl=15)
+def _schedule(figures: Metrics, database: MetricsDatabase) -> None:
     for name, age in database.rows(
         "SELECT name, extract(epoch FROM now() - last_run_at) FROM django_celery_beat_periodictask WHERE enabled"
     ):

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from kamioi_site.http.asgi_handler import arrived_at
+from kamioi_site.http.asgi_handler import request_arrival_time
 from kamioi_site.observability import metrics
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -27,7 +27,7 @@ class RequestMetrics:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer and count."""
-        began = arrived_at(request)
+        began = request_arrival_time(request)
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = self._get_response(request)
         _count(request, response, time.perf_counter() - began)

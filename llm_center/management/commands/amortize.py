@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from llm_center.services.amortization import month_amortize, reference_of
+from llm_center.services.amortization import amortize_month, reference_of
 
 
 def _month(text: str) -> date:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         """Book, and say what."""
         month = options["month"] or timezone.now().date()
         try:
-            done = month_amortize(month=month, dry_run=options["dry_run"])
+            done = amortize_month(month=month, dry_run=options["dry_run"])
         except KamioiError as error:
             raise CommandError(str(error)) from error
         for charge in done.charges:

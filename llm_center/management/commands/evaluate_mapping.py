@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from llm_center.evaluation import THRESHOLDS, Evaluation, evaluate, labels_read
-from llm_center.services.brands import catalogue_refresh
+from llm_center.evaluation import THRESHOLDS, Evaluation, evaluate, read_labels
+from llm_center.services.brands import refresh_catalogue
 from llm_center.services.learning import calibrated
 
 GOAL_THRESHOLD = Decimal("0.90")
@@ -31,10 +31,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Measure and print."""
-        catalogue_refresh()
+        refresh_catalogue()
         try:
             with options["labelled"].open(encoding="utf-8-sig", newline="") as file:
-                done = evaluate(labels_read(file), partial(calibrated, calibrations={}))
+                done = evaluate(read_labels(file), partial(calibrated, calibrations={}))
         except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
             raise CommandError(f"{options['labelled']}: {error}") from error
         if not done.rows:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from llm_center.services.brands import brands_import
+from llm_center.services.brands import import_brands
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import, and say what changed."""
-        done = brands_import()
+        done = import_brands()
         self.stdout.write(
             f"{done.read} brands read: {done.added} added, {done.changed} changed, {done.removed} removed"
         )

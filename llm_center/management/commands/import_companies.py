@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from llm_center.services.companies import companies_import
+from llm_center.services.companies import import_companies
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import, and say what changed."""
-        done = companies_import()
+        done = import_companies()
         self.stdout.write(
             f"{done.read} companies read: {done.added} added, {done.changed} changed, {done.delisted} no longer listed"
         )

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from llm_center.services.demo import CUSTOMERS, demo_load
+from llm_center.services.demo import CUSTOMERS, load_demo
 from transactions.models import User
 
 
@@ -23,6 +23,6 @@ class Command(BaseCommand):
         demo = [email for email, *_ in CUSTOMERS]
         if not options["force"] and User.objects.filter(is_staff=False).exclude(email__in=demo).exists():
             raise CommandError("this database has customers of its own; use --force to add the demo all the same")
-        login = demo_load(say=self.stdout.write)
+        login = load_demo(say=self.stdout.write)
         call_command("calculate_analytics", stdout=self.stdout)
         self.stdout.write(f"log in as {login.email}; the password stands in {login.path}")

@@ -9,8 +9,8 @@ from typing import IO, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from llm_center.evaluation import descriptors_read, mapping_rows
-from llm_center.services.brands import catalogue_refresh
+from llm_center.evaluation import mapping_rows, read_descriptors
+from llm_center.services.brands import refresh_catalogue
 from llm_center.services.learning import calibrated
 
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         source, target = options["input"], options["output"]
         if source != "-" and target != "-" and Path(source).resolve() == Path(target).resolve():
             raise CommandError("INPUT and OUTPUT are the same file")
-        catalogue_refresh()
+        refresh_catalogue()
         try:
             with (
                 sys.stdin if source == "-" else Path(source).open(encoding="utf-8-sig", newline="") as given,
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 writer = csv.writer(file)
                 writer.writerow(["descriptor", "ticker", "confidence", "method", "reason"])
                 rows = 0
-                for row in mapping_rows(descriptors_read(given), partial(calibrated, calibrations={})):
+                for row in mapping_rows(read_descriptors(given), partial(calibrated, calibrations={})):
                     writer.writerow(row)
                     rows += 1  # the bar does not count where nobody looks
                     bar.update()

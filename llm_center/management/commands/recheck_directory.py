@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from tqdm import tqdm
 
-from llm_center.services.directory_recheck import directory_recheck
+from llm_center.services.directory_recheck import recheck_merchant_directory
 from transactions.models import Merchant
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             def report(seen: int) -> None:
                 bar.update(seen - bar.n)
 
-            done = directory_recheck(dry_run=options["dry_run"], report=report)
+            done = recheck_merchant_directory(dry_run=options["dry_run"], report=report)
         self.stdout.write(
             f"{done.seen:,} approved merchants: {done.contradicted:,} contradicted by the catalogue, "
             f"{done.unconnected:,} that nothing connects with their company, {done.unlisted:,} no longer listed"

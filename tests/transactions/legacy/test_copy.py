@@ -28,8 +28,8 @@ from transactions.models import (
     Transaction,
     User,
 )
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import transactions_process
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -54,7 +54,7 @@ def test_both_sides_agree_and_the_books_are_right(copied, legacy):
     assert result.clean
     assert all(table.source == table.migrated + table.rejected for table in result.tables)
     assert {table.name for table in result.tables} >= {"users", "transactions", "odd table", "blog_posts"}
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     assert any("2025-03" in line for line in result.lines())
 
 
@@ -218,7 +218,7 @@ def test_again_carries_nothing_twice_and_what_came_later_once(copied, legacy):
     assert again.source_moved
     assert Transaction.objects.count() == count + 1
     assert validate(legacy).clean
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_validate_finds_what_was_changed_lost_or_added(copied, legacy):
@@ -248,7 +248,7 @@ def test_validate_finds_what_was_changed_lost_or_added(copied, legacy):
 
 def test_nothing_is_processed_while_the_legacy_system_is_in_charge(copied):
     assert Transaction.objects.filter(status="pending").exists()
-    assert transactions_process().total == 0
+    assert process_pending().total == 0
 
 
 def test_a_second_file_is_refused(copied, tmp_path):

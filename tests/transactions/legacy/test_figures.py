@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from analytics.models import LlmAnalyticsSummary, TransactionDay
-from analytics.services.rollups import rollups_refresh, rollups_verify
+from analytics.services.rollups import refresh_rollups, verify_rollups
 from llm_center.models import LlmMapping
 from transactions.legacy.changes import log_install
 from transactions.legacy.cutover import cutover
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 
 def differences() -> list[str]:
-    return [str(difference) for difference in rollups_verify()]
+    return [str(difference) for difference in verify_rollups()]
 
 
 def write(path: Path, *statements: str) -> None:
@@ -54,7 +54,7 @@ def test_the_figures_follow_the_migration_from_the_copy_to_the_cutover(target: N
     )
     sync(legacy, MigrationRun.objects.create(command="sync"))
     assert differences() == []  # counted as they were written
-    rollups_refresh()
+    refresh_rollups()
     assert differences() == []
 
     write(legacy, "UPDATE transactions SET status = 'needs-recognition' WHERE id = 1")

@@ -41,8 +41,8 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.services.ledger_verification import ledger_verify
-from transactions.services.processing import transactions_process
+from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -113,7 +113,7 @@ def test_every_kind_of_change_arrives(watched):
     sync(watched, a_run())
     assert lag(watched) == (0, 0.0)
     run_validate(watched)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     assert User.objects.get(pk=1).name == "Anna"
     assert User.objects.get(pk=1).round_up_enabled
     assert authenticate(username="anna@example.com", password="new-plain-1").pk == 1
@@ -136,7 +136,7 @@ def test_again_changes_nothing(watched):
         cursor.execute("UPDATE legacy_source SET state = state || '{\"position\": 0}'")
     sync(watched, a_run())
     run_validate(watched)
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
 
 
 def test_a_customer_who_comes_late_brings_what_was_rejected(watched):
@@ -248,9 +248,9 @@ def test_from_the_cutover_on_what_is_open_is_processed(watched):
         source.execute("UPDATE transactions SET status = 'needs-recognition' WHERE id = 1")
     cutover(a_run(), percent=100)
     assert Transaction.objects.get(pk=1).status == "pending"  # its merchant is known by now
-    done = transactions_process()
+    done = process_pending()
     assert done.statuses["completed"] >= 1
-    assert list(ledger_verify()) == []
+    assert list(find_ledger_problems()) == []
     with pytest.raises(SyncError, match="in charge"):
         sync(watched, a_run())
 
@@ -289,7 +289,7 @@ def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, le
 
 def test_what_kamioi_writes_reaches_the_legacy_file(over):
     User.objects.filter(pk=1).update(round_up_enabled=True)
-    transactions_process()
+    process_pending()
     user = User.objects.get(pk=1)
     user.name, user.round_up_enabled = "Ann Elsewhere", True
     user.set_password("something new 1")
@@ -352,7 +352,7 @@ def test_rollback_gives_everything_back(over):
         assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Written in Kamioi",)
     assert state_read().phase == "rolled back"
     assert not reads_from_kamioi(User.objects.get(pk=1))
-    assert transactions_process().total == 0
+    assert process_pending().total == 0
     User.objects.filter(pk=1).update(name="Too late")
     assert outbox_status().waiting == 0
     with pytest.raises(CutoverError, match="already"):

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from kamioi_site.errors import KamioiError
 from transactions.models import User
-from transactions.services.privacy import erase_refusal, person_erase
+from transactions.services.privacy import erase_person_data, erasure_obstacle
 
 
 class Command(BaseCommand):
@@ -24,14 +24,14 @@ class Command(BaseCommand):
         user = User.objects.filter(email__iexact=options["email"]).first()
         if user is None:
             raise CommandError(f"no user has the e-mail {options['email']}")
-        if refusal := erase_refusal(user):
+        if refusal := erasure_obstacle(user):
             raise CommandError(refusal)
         if not options["yes"]:
             answer = input(f"Erase {user.email} for good? Type the e-mail again: ")
             if answer.strip().lower() != user.email.lower():
                 raise CommandError("Nothing was changed.")
         try:
-            done = person_erase(user_id=user.pk)
+            done = erase_person_data(user_id=user.pk)
         except KamioiError as error:
             raise CommandError(str(error)) from error
         for table, count in sorted(done.rows.items()):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from transactions.models import User
-from transactions.services.privacy import person_export
+from transactions.services.privacy import write_person_export
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"no user has the e-mail {options['email']}")
         try:
-            rows = person_export(user=user, path=options["output"])
+            rows = write_person_export(user=user, path=options["output"])
         except OSError as error:
             raise CommandError(f"{options['output']} cannot be written: {error.strerror}") from error
         self.stdout.write(f"{rows:,} rows: {options['output']}")

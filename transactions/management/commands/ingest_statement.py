@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
 from transactions.models import User
-from transactions.services.ingest import statement_rejects_csv, statement_run, statement_upload
+from transactions.services.ingest import run_statement_import, statement_rejects_csv, upload_statement
 from transactions.statements.reader import preview
 
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
     def _import(self, path: Path, user: User, rejects: Path | None) -> None:
         with path.open("rb") as file:
-            statement = statement_upload(
+            statement = upload_statement(
                 user=user, filename=path.name, content=File(file), requested_by=user, send=False
             )
         with tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar:
@@ -63,7 +63,7 @@ class Command(BaseCommand):
             def report(rows: int) -> None:
                 bar.update(rows - bar.n)
 
-            done = statement_run(task_id=statement.task_id, report=report)
+            done = run_statement_import(task_id=statement.task_id, report=report)
         if done is None:
             raise CommandError("another worker took the import over; see Background tasks in the admin")
         if done.task.error:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
 from transactions.market.price_providers import CsvPrices, price_provider
-from transactions.market.price_refresh import prices_refresh
+from transactions.market.price_refresh import refresh_stock_prices
 
 
 class Command(BaseCommand):
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             def report(seen: int) -> None:
                 bar.update(seen - bar.n)
 
-            done = prices_refresh(provider=provider, accept_jumps=options["accept_jumps"], report=report)
+            done = refresh_stock_prices(provider=provider, accept_jumps=options["accept_jumps"], report=report)
         self.stdout.write(
             f"{done.stored} new quotes, {len(done.refused)} refused, {done.released} transactions released"
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from transactions.services.ledger_verification import ledger_verify
+from transactions.services.ledger_verification import find_ledger_problems
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         """Print what disagrees."""
         started = time.monotonic()
         problems = 0
-        for problem in ledger_verify():
+        for problem in find_ledger_problems():
             problems += 1
             if problems <= options["show"]:
                 self.stdout.write(str(problem))
