@@ -2,7 +2,7 @@
 
 `ours` is descriptors a second through `propose_descriptor` in one process, normalising included; `peer` is what one would
 write first: rapidfuzz's `extractOne` of the same normalised text against the names of all listed companies. The queue's
-figure is `merchants_propose` with the matcher, from merchants that nobody knows to proposals, log and decisions in
+figure is `propose_merchants` with the matcher, from merchants that nobody knows to proposals, log and decisions in
 PostgreSQL. The model is a local server that speaks the OpenAI protocol and takes two seconds for each call.
 """
 

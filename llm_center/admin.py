@@ -144,7 +144,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             "totals": {"merchants": merchants, "transactions": count, "amount": amount},
             "rows": review_evidence(changelist.result_list),
             "work": BackgroundTask.objects.filter(name__in=QUEUE_TASKS).order_by("-created_at")[:RECENT_TASKS],
-            "undoable": undoable_decisions(by=staff_user(request))[:3],
+            "undoable": undoable_decisions(actor=staff_user(request))[:3],
             "may_decide": self.has_decide_permission(request),
         }
         return reply
@@ -172,7 +172,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
                 decided = decide_merchant(
                     merchant_id=pk,
                     action=chosen,
-                    by=staff_user(request),
+                    actor=staff_user(request),
                     ticker=ticker,
                     seen=_moment(request.POST.get("seen", "")),
                     reason=request.POST.get("reason", ""),
@@ -217,7 +217,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             try:
                 if request.method == "POST":
                     task = request_bulk_decision(
-                        chosen=chosen, action=action, by=staff_user(request), until=_moment(data.get("until", ""))
+                        chosen=chosen, action=action, actor=staff_user(request), until=_moment(data.get("until", ""))
                     )
                     messages.success(request, f"{task.total:,} merchants are being decided.")
                     return redirect("admin:llm_center_reviewmerchant_changelist")
@@ -237,7 +237,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
         decision = get_object_or_404(MappingDecision, pk=pk)
         if request.method == "POST":
             try:
-                request_undo(decision_id=pk, by=staff_user(request), reason=request.POST.get("reason", ""))
+                request_undo(decision_id=pk, actor=staff_user(request), reason=request.POST.get("reason", ""))
             except KamioiError as error:
                 messages.error(request, str(error))
             else:
@@ -292,7 +292,7 @@ def _moment(text: str) -> datetime:
     """The state that the form showed.
 
     Raises:
-        MerchantChanged: the form does not say.
+        MerchantChangedError: the form does not say.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -467,7 +467,7 @@ class MappingImportAdmin(HistoryAdmin):
             known = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
             with default_storage.open(known["stored"]) as file:
                 imported = upload_mapping_file(
-                    filename=known["name"], content=File(file), by=staff_user(request), note=known["note"]
+                    filename=known["name"], content=File(file), actor=staff_user(request), note=known["note"]
                 )
         except (signing.BadSignature, FileNotFoundError):
             messages.error(request, "The preview is too old. Choose the file again.")
@@ -719,7 +719,7 @@ class AssetEventForm(forms.Form):
             self.fields["amount"].label = "Proceeds, $"
 
     def book(self, *, asset: LlmDataAsset, what: str, by: Any) -> AssetEvent:
-        """Let it happen. Raises AssetRefused."""
+        """Let it happen. Raises AssetOperationError."""
         data = self.cleaned_data
         common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "by": by, "note": data["note"]}
         if what == "cost":
@@ -768,7 +768,7 @@ class AmortizationEntryAdmin(HistoryAdmin):
         form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                reverse_entry(entry_id=pk, by=staff_user(request), reason=form.cleaned_data["reason"])
+                reverse_entry(entry_id=pk, actor=staff_user(request), reason=form.cleaned_data["reason"])
             except KamioiError as error:
                 form.add_error(None, str(error))
             else:

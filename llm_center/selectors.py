@@ -92,14 +92,14 @@ def descriptor_samples(merchant_keys: Sequence[str]) -> dict[str, tuple[list[str
         return {key: (descriptors or [], customers) for key, descriptors, customers in cursor.fetchall()}
 
 
-def merchants_by_prefix(key: str, *, most: int = 10) -> list[Merchant]:
+def merchants_by_prefix(key: str, *, limit: int = 10) -> list[Merchant]:
     """Merchants of the directory whose key begins so, in the order of the index for LIKE; the key itself comes first."""
     if not key:
         return []
     beyond = key[:-1] + chr(ord(key[-1]) + 1)
     found = Merchant.objects.raw(
         "SELECT * FROM merchants WHERE merchant_key ~>=~ %s AND merchant_key ~<~ %s ORDER BY merchant_key USING ~<~ LIMIT %s",
-        [key, beyond, most],
+        [key, beyond, limit],
     )
     return list(found)
 

@@ -44,7 +44,7 @@ def run_llm_queue(task_id: str) -> None:
             return
         done = propose_merchants(
             deadline=time.monotonic() + RUN_SECONDS,
-            report=lambda so_far: heartbeat(task=task, progress=so_far.seen),
+            on_progress=lambda so_far: heartbeat(task=task, progress=so_far.seen),
         )
         task.progress = task.total = done.seen
         task.result = {
@@ -64,9 +64,9 @@ def decide_merchants(task_id: str) -> None:
         decided, released, refused = run_bulk_decision(
             chosen=QueueFilter(asked["starts"], asked["ticker"], Decimal(asked["confidence"])),
             action=Action(asked["action"]),
-            by=task.user,
+            actor=task.user,
             until=datetime.fromisoformat(asked["until"]),
-            report=lambda seen: heartbeat(task=task, progress=seen, total=task.total),
+            on_progress=lambda seen: heartbeat(task=task, progress=seen, total=task.total),
         )
         task.progress = decided + len(refused)
         task.result = {"decided": decided, "released": released, "refused": refused}
@@ -79,7 +79,7 @@ def undo_decision(task_id: str) -> None:
         if task is None:
             return
         done = run_undo(
-            decision_id=task.arguments["decision_id"], report=lambda moved: heartbeat(task=task, progress=moved)
+            decision_id=task.arguments["decision_id"], on_progress=lambda moved: heartbeat(task=task, progress=moved)
         )
         task.progress = task.total = done.moved
         task.result = {"put_back": done.moved, "taken_back": done.bought}
@@ -98,7 +98,7 @@ def remove_duplicates(task_id: str) -> None:
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = remove_duplicate_mappings(report=lambda rows: heartbeat(task=task, progress=rows))
+        done = remove_duplicate_mappings(on_progress=lambda rows: heartbeat(task=task, progress=rows))
         task.progress = task.total = done.rows
         task.result = {
             "duplicates_removed": done.removed, "total_mappings": done.rows - done.removed,
@@ -112,7 +112,7 @@ def rebuild_indexes(task_id: str) -> None:
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        task.result = rebuild_mapping_indexes(report=lambda done: heartbeat(task=task, progress=done))
+        task.result = rebuild_mapping_indexes(on_progress=lambda done: heartbeat(task=task, progress=done))
 
 
 @shared_task(name="refit_calibration")

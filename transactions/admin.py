@@ -166,7 +166,7 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
     def export_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Have the file made of everything held about a person."""
         person = self._person(request, pk)
-        task = request_export(person=person, by=staff_user(request))
+        task = request_export(person=person, actor=staff_user(request))
         messages.success(request, "The file is being made. It can be downloaded from this page's task when it is done.")
         return redirect("admin:transactions_backgroundtask_change", task.pk)
 
@@ -185,7 +185,7 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
         refusal = erasure_obstacle(person)
         if request.method == "POST" and not refusal and form.is_valid():
             try:
-                task = request_erasure(person=person, by=staff_user(request), reason=form.cleaned_data["reason"])
+                task = request_erasure(person=person, actor=staff_user(request), reason=form.cleaned_data["reason"])
             except ErasureNotAllowedError as error:
                 refusal = str(error)
             else:
@@ -755,7 +755,7 @@ class MigrationRejectAdmin(KeysetAdmin):
     def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
         """Migrate the row as it stands in the form; what is still wrong is said, and nothing is written."""
         try:
-            reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], by=staff_user(request))
+            reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], actor=staff_user(request))
         except KamioiError as error:
             request.mend_error = str(error)  # type: ignore[attr-defined]
 

@@ -1,7 +1,7 @@
 """What is cached about customers, and what voids it.
 
 Lists of a customer's transactions, and sums over them, live under one generation a customer: whoever writes transactions
-says so with `customers_changed`. Nobody else's lists are touched.
+says so with `invalidate_customers`. Nobody else's lists are touched.
 """
 
 from collections.abc import Iterable

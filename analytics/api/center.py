@@ -424,7 +424,7 @@ class SwitchView(StaffView):
     @extend_schema(request=None, responses={200: shapes.SwitchedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Let the queue run by itself, or not. Purchases of known merchants go on in any case."""
-        task = set_queue_enabled(on=self.on, by=current_user(request))
+        task = set_queue_enabled(on=self.on, actor=current_user(request))
         review_stats.STAFF.clear()
         return Response(
             {
@@ -449,7 +449,7 @@ class ProcessBacklogView(StaffView):
     @extend_schema(request=None, responses={202: shapes.BatchQueuedOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """202 at once; the counts of `data` are null until the task's `result` has them."""
-        task = get_or_create_task(name="process_backlog", by=current_user(request))
+        task = get_or_create_task(name="process_backlog", actor=current_user(request))
         return accepted(task, message="What is pending is being processed.", data=_NOTHING_YET)
 
 
@@ -481,7 +481,7 @@ class RebuildView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["automation"])
     def post(self, request: Request) -> Response:
         """Broken indexes are rebuilt without locking, the directory is analyzed; the task's `result` names both."""
-        task = get_or_create_task(name="rebuild_indexes", by=current_user(request))
+        task = get_or_create_task(name="rebuild_indexes", actor=current_user(request))
         return accepted(task, message="Broken indexes are rebuilt, sound ones are left alone.")
 
 
@@ -493,7 +493,7 @@ class DuplicatesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.DuplicatesQueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """Takes them out of the log in the background; the task's `result` has the three counts."""
-        task = get_or_create_task(name="remove_duplicates", by=current_user(request))
+        task = get_or_create_task(name="remove_duplicates", actor=current_user(request))
         return accepted(
             task,
             message="Exact duplicates of uploaded rows are being removed; the oldest of each stays.",

@@ -201,7 +201,7 @@ class RefreshFeaturesView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedMessageOutput} | errors(), tags=["llm data"])
     def post(self, request: Request) -> Response:
         """In the background; the task's `result` says what was done."""
-        task = get_or_create_task(name="rebuild_indexes", by=current_user(request))
+        task = get_or_create_task(name="rebuild_indexes", actor=current_user(request))
         return accepted(task, message="The catalogue is reloaded and the directory analyzed.", data={})
 
 

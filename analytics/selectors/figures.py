@@ -377,9 +377,9 @@ _TICKERS = """
 """
 
 
-def top_tickers(period: Period, *, most: int = 10) -> list[TickerTotal]:
+def top_tickers(period: Period, *, limit: int = 10) -> list[TickerTotal]:
     """The companies that most was invested in."""
-    return [TickerTotal(*row) for row in rows_read(_TICKERS, first=period.first, last=period.last, most=most)]
+    return [TickerTotal(*row) for row in rows_read(_TICKERS, first=period.first, last=period.last, most=limit)]
 
 
 def active_users_by_month(period: Period) -> list[UserMonth]:
@@ -500,9 +500,9 @@ _ASSETS = """
 """
 
 
-def asset_values(*, most: int = 50) -> list[AssetValue]:
+def asset_values(*, limit: int = 50) -> list[AssetValue]:
     """The data assets, the dearest first."""
-    return [AssetValue(*row) for row in rows_read(_ASSETS, most=most)]
+    return [AssetValue(*row) for row in rows_read(_ASSETS, most=limit)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,9 +177,9 @@ _FAILED = """
 """
 
 
-def failed_tasks(*, most: int = 20) -> list[FailedTask]:
+def failed_tasks(*, limit: int = 20) -> list[FailedTask]:
     """The newest failed ones, among the newest twenty thousand tasks."""
-    return [FailedTask(*row) for row in rows_read(_FAILED, most=most, look_at=_TASKS_LOOKED_AT)]
+    return [FailedTask(*row) for row in rows_read(_FAILED, most=limit, look_at=_TASKS_LOOKED_AT)]
 
 
 _SLOW = """
@@ -193,13 +193,13 @@ _STATEMENTS_LOADED = """
 """
 
 
-def slow_queries(*, most: int = 10) -> list[SlowQuery] | None:
+def slow_queries(*, limit: int = 10) -> list[SlowQuery] | None:
     """The statements that took most time in all; None where `pg_stat_statements` is not loaded."""
     with reading() as cursor:
         cursor.execute(_STATEMENTS_LOADED, {})
         if not cursor.fetchone()[0]:
             return None
-        cursor.execute(_SLOW, {"most": most})
+        cursor.execute(_SLOW, {"most": limit})
         return [SlowQuery(*row) for row in cursor.fetchall()]
 
 
@@ -212,9 +212,9 @@ _RUNNING = """
 """
 
 
-def running_queries(*, seconds: float = 5, most: int = 10) -> list[RunningQuery]:
+def running_queries(*, seconds: float = 5, limit: int = 10) -> list[RunningQuery]:
     """What has been running, or holding a transaction open, for at least this long; the longest first."""
-    return [RunningQuery(*row) for row in rows_read(_RUNNING, seconds=seconds, most=most)]
+    return [RunningQuery(*row) for row in rows_read(_RUNNING, seconds=seconds, most=limit)]
 
 
 _CONNECTIONS = """
@@ -267,13 +267,13 @@ def replicas() -> list[StandbyState]:
         return [StandbyState(*row) for row in cursor.fetchall()]
 
 
-def migration_status(*, most: int = 5) -> MigrationStand | None:
+def migration_status(*, limit: int = 5) -> MigrationStand | None:
     """None when nothing was ever carried over."""
     state = state_read()
     if state is None:
         return None
     runs = rows_read(
-        "SELECT command, status, rows_done, started_at FROM migration_runs ORDER BY id DESC LIMIT %(most)s", most=most
+        "SELECT command, status, rows_done, started_at FROM migration_runs ORDER BY id DESC LIMIT %(most)s", most=limit
     )
     return MigrationStand(
         state.phase, state.dual_write, state.error, [(command, status, rows, at) for command, status, rows, at in runs]

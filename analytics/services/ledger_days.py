@@ -5,7 +5,7 @@ The ledger is append-only, so its days need no recount: rows are taken up in the
 * An id is drawn before its row is committed, so the newest ids are not final. A round notes how far ids have been drawn
   and which transactions were under way; the next rounds count up to there once all of those have ended.
 * The figures and the mark "counted up to this id" are written in one transaction: killed or run twice, nothing is counted twice.
-* Rows that a synchronisation with the legacy system replaces (opening balances) are made right by `ledger_days_recount`.
+* Rows that a synchronisation with the legacy system replaces (opening balances) are made right by `recount_ledger_days`.
 """
 
 import time

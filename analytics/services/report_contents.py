@@ -189,8 +189,8 @@ _HOLDINGS: Final = (
 )  # fmt: skip
 
 
-def write_account_statement(files: Files, *, user: User, month: date, told: ProgressCallback) -> int:
-    """A customer's month; returns the number of transactions. Raises BooksDiffer."""
+def write_account_statement(files: Files, *, user: User, month: date, on_progress: ProgressCallback) -> int:
+    """A customer's month; returns the number of transactions. Raises BooksOutOfBalanceError."""
     start, end = month_bounds(month)
     bounds: dict[str, Any] = {"user": user.pk, "start": start, "end": end}
     with _snapshot() as cursor:
@@ -217,7 +217,7 @@ def write_account_statement(files: Files, *, user: User, month: date, told: Prog
         _statement_holdings(paper, held, end)
         paper.heading("Transactions")
         _csv_statement_head(files, user, month)
-        rows = _statement_rows(cursor, files, bounds, told)
+        rows = _statement_rows(cursor, files, bounds, on_progress)
         round_ups, fees = totals.round_ups + totals.legacy_round_ups, totals.fees + totals.legacy_fees
         count = paper.table(
             _STATEMENT, rows,
@@ -283,7 +283,7 @@ def _statement_holdings(paper: PdfDocument, held: Sequence[Held], end: datetime)
     )  # fmt: skip
 
 
-def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any], told: ProgressCallback) -> Iterator[list[str]]:
+def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any], on_progress: ProgressCallback) -> Iterator[list[str]]:
     """Rows for the PDF, oldest first; each is written to the CSV as it passes."""
     last, written = (bounds["start"] - timedelta(seconds=1), 0), 0
     while True:
@@ -315,7 +315,7 @@ def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any],
                 ticker or "", _shares(shares) if shares else "", _WORDS.get(status, status),
             ]  # fmt: skip
         written += len(rows)
-        told(written)
+        on_progress(written)
         if len(rows) < PAGE:
             return
         last = rows[-1][0], rows[-1][1]
@@ -387,8 +387,8 @@ _ENTRIES: Final = (
 
 
 @primary_reads()
-def write_finance_report(files: Files, *, month: date, told: ProgressCallback) -> int:
-    """A month of the books: accounts, entries, fees, amortization, cost; returns the number of bookings. Raises BooksDiffer."""
+def write_finance_report(files: Files, *, month: date, on_progress: ProgressCallback) -> int:
+    """A month of the books: accounts, entries, fees, amortization, cost; returns the number of bookings. Raises BooksOutOfBalanceError."""
     _ledger_count(until=timezone.now())
     first = month.replace(day=1)
     last = first + relativedelta(months=1) - timedelta(days=1)
@@ -504,7 +504,7 @@ def write_finance_report(files: Files, *, month: date, told: ProgressCallback) -
     files.line("Asset", "Amortization", "Credited to")
     for row in charges:
         files.line(*row)
-    told(bookings)
+    on_progress(bookings)
     return bookings
 
 
@@ -551,7 +551,7 @@ _PROBLEMS: Final = (
 )
 
 
-def write_reconciliation_report(files: Files, *, month: date, told: ProgressCallback) -> int:
+def write_reconciliation_report(files: Files, *, month: date, on_progress: ProgressCallback) -> int:
     """The whole books against holdings and transactions; returns the number of disagreements."""
     at = timezone.now()
     files.line("Kamioi reconciliation", f"{month:%Y-%m}", "checked", f"{at:%Y-%m-%d %H:%M:%S} UTC")
@@ -565,7 +565,7 @@ def write_reconciliation_report(files: Files, *, month: date, told: ProgressCall
         if len(shown) < SHOWN_PROBLEMS:
             shown.append([problem.problem, str(problem.user_id), problem.subject, problem.found, problem.expected])
         if found.total() % 10_000 == 0:
-            told(found.total())
+            on_progress(found.total())
     with _snapshot() as cursor:
         cursor.execute(_SIDES)
         holdings, cost, purchases, bought, entries, moved = cursor.fetchone()
@@ -614,5 +614,5 @@ def write_reconciliation_report(files: Files, *, month: date, told: ProgressCall
         ("completed, invested", completed, invested), ("completed, fees", completed, fees),
     ):  # fmt: skip
         files.line(side, rows, amount)
-    told(total)
+    on_progress(total)
     return total

@@ -73,7 +73,7 @@ def request_report(
         requested_by: who gets the mail; a customer for their own statement, or a member of staff.
         again: make it anew though it is made.
 
-    Raises ReportRefused.
+    Raises InvalidReportError.
     """
     period = period.replace(day=1)
     _check(kind, period, user)
@@ -112,7 +112,7 @@ def _check(kind: str, period: date, user: User | None) -> None:
 
 
 def parse_period(text: str) -> date:
-    """The month of `2026-10`. Raises ReportRefused."""
+    """The month of `2026-10`. Raises InvalidReportError."""
     try:
         return date.fromisoformat(f"{text.strip()}-01")
     except ValueError:
@@ -181,7 +181,7 @@ def generate_report(*, task_id: str) -> None:
         asked = task.arguments
         user = User.objects.get(pk=asked["user"]) if asked.get("user") else None
         with heartbeat_thread(task=task) as told:
-            reports = _make(_Wanted(asked["kind"], date.fromisoformat(asked["period"]), user, task), told=told)
+            reports = _make(_Wanted(asked["kind"], date.fromisoformat(asked["period"]), user, task), on_progress=told)
         task.progress = task.total = reports[0].rows
         task.result = {report.format: report.pk for report in reports} | {"rows": reports[0].rows}
         for report in reports:
@@ -203,7 +203,7 @@ def generate_account_statements(*, task_id: str) -> None:
             for number, pk in enumerate(ids, start=1):
                 told(number)
                 try:
-                    reports = _make(_Wanted(Kind.STATEMENT, period, User.objects.get(pk=pk), task), told=lambda _: None)
+                    reports = _make(_Wanted(Kind.STATEMENT, period, User.objects.get(pk=pk), task), on_progress=lambda _: None)
                 except BooksOutOfBalanceError:
                     logger.error("statement of %s: the books of customer %d differ", period, pk)
                     refused.append(pk)
@@ -232,11 +232,11 @@ def _active(period: date, first: int, last: int) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _make(wanted: _Wanted, *, told: ProgressCallback) -> list[Report]:
+def _make(wanted: _Wanted, *, on_progress: ProgressCallback) -> list[Report]:
     """Write both files, then put them in the place of the old ones, both at once."""
     with tempfile.TemporaryFile() as pdf, tempfile.TemporaryFile() as plain:
         with _as_text(plain) as csv:
-            rows = _write(Files(pdf, csv), wanted, told)
+            rows = _write(Files(pdf, csv), wanted, on_progress)
         stored: list[str] = []
         try:
             with transaction.atomic():
@@ -260,15 +260,15 @@ def _as_text(file: IO[bytes]) -> Iterator[IO[str]]:
     text.detach()
 
 
-def _write(files: Files, wanted: _Wanted, told: ProgressCallback) -> int:
+def _write(files: Files, wanted: _Wanted, on_progress: ProgressCallback) -> int:
     match wanted.kind:
         case Kind.STATEMENT:
             assert wanted.user is not None  # noqa: S101  # a statement has its customer
-            return write_account_statement(files, user=wanted.user, month=wanted.period, told=told)
+            return write_account_statement(files, user=wanted.user, month=wanted.period, on_progress=on_progress)
         case Kind.FINANCE:
-            return write_finance_report(files, month=wanted.period, told=told)
+            return write_finance_report(files, month=wanted.period, on_progress=on_progress)
         case _:
-            return write_reconciliation_report(files, month=wanted.period, told=told)
+            return write_reconciliation_report(files, month=wanted.period, on_progress=on_progress)
 
 
 def _store(wanted: _Wanted, format_: str, file: IO[bytes], rows: int, stored: list[str]) -> Report:

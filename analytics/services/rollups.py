@@ -123,18 +123,18 @@ class RollupState:
 
 
 @primary_reads()
-def refresh_rollups(*, recheck: int = 0, report: ProgressCallback | None = None) -> RollupRefreshResult:
+def refresh_rollups(*, recheck: int = 0, on_progress: ProgressCallback | None = None) -> RollupRefreshResult:
     """Bring the figures and `llm_analytics_summary` up to date.
 
     Several at once do the work of one; killed anywhere, the next one goes on.
 
     Args:
         recheck: so many partitions of each table, those not looked at for longest, are counted anew in any case.
-        report: told how far it is.
+        on_progress: told how far it is.
     """
     started = time.monotonic()
     done = RollupRefreshResult()
-    tell = report or _silent
+    tell = on_progress or _silent
     while (taken := _take_up(done)) >= BATCH:
         tell("changes", done.deltas, done.deltas + taken)
     tell("changes", done.deltas, done.deltas)
@@ -147,14 +147,14 @@ def refresh_rollups(*, recheck: int = 0, report: ProgressCallback | None = None)
 
 
 @primary_reads()
-def rebuild_rollups(*, months: Iterable[date] | None = None, report: ProgressCallback | None = None) -> RollupRefreshResult:
+def rebuild_rollups(*, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None) -> RollupRefreshResult:
     """Count the figures of these months anew from their rows, whatever is known of them; without months, of all of them.
 
     The figures of months whose partitions were detached are only touched when they are named, and are gone then.
     """
     started = time.monotonic()
     done = RollupRefreshResult()
-    tell = report or _silent
+    tell = on_progress or _silent
     if months is None:
         with _alone():
             RollupPartition.objects.filter(archived=False).update(stale=True)
@@ -176,13 +176,13 @@ def rebuild_rollups(*, months: Iterable[date] | None = None, report: ProgressCal
     return done
 
 
-def verify_rollups(*, months: Iterable[date] | None = None, report: ProgressCallback | None = None) -> Iterator[RollupDifference]:
+def verify_rollups(*, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None) -> Iterator[RollupDifference]:
     """Compare the figures, with what was counted and not taken up yet, with a full recount, month by month.
 
     What is being written meanwhile makes no difference: a month is compared in one snapshot.
     """
     chosen = None if months is None else {month.replace(day=1) for month in months}
-    tell = report or _silent
+    tell = on_progress or _silent
     partitions = _partitions()
     for table in _TABLES:
         found = sorted(_months(table, partitions) if chosen is None else chosen)
@@ -195,12 +195,12 @@ def verify_rollups(*, months: Iterable[date] | None = None, report: ProgressCall
         tell(f"months of {table.name}", len(found), len(found))
 
 
-def rollup_state(*, most: int = 10_000) -> RollupState:
+def rollup_state(*, limit: int = 10_000) -> RollupState:
     """How far the figures are; cheap, for pages and metrics."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM (SELECT FROM transaction_deltas UNION ALL SELECT FROM mapping_deltas LIMIT %s) AS waiting",
-            [most],
+            [limit],
         )
         waiting = cursor.fetchone()[0]
     looked = RollupPartition.objects.aggregate(at=Max("looked_at"))["at"]
@@ -239,9 +239,9 @@ def _take_up(done: RollupRefreshResult) -> int:
         return max(_take(table, BATCH, done, _partitions()) for table in _TABLES)
 
 
-def _take(table: _Table, most: int, done: RollupRefreshResult, partitions: list[_Partition]) -> int:
+def _take(table: _Table, limit: int, done: RollupRefreshResult, partitions: list[_Partition]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(load_sql(f"take_{table.kind}"), {"most": most})
+        cursor.execute(load_sql(f"take_{table.kind}"), {"most": limit})
         taken, writes, months, days, customers = cursor.fetchone()
     # What came to nothing goes, so that the figures are no longer than a recount would make them.
     if days:
@@ -352,12 +352,12 @@ def _judge(row: RollupPartition, partition: _Partition, *, fresh: int, now: date
     row.relation, row.written, row.looked_at = partition.relation, partition.written, now
 
 
-def _recount_stale(done: RollupRefreshResult, tell: ProgressCallback) -> None:
+def _recount_stale(done: RollupRefreshResult, on_progress: ProgressCallback) -> None:
     names = list(
         RollupPartition.objects.filter(stale=True, archived=False).order_by("-name").values_list("pk", flat=True)
     )
     for position, name in enumerate(names):
-        tell("partitions counted anew", position, len(names))
+        on_progress("partitions counted anew", position, len(names))
         with _alone():
             row = RollupPartition.objects.filter(pk=name, stale=True).first()
             partitions = _partitions()
@@ -374,7 +374,7 @@ def _recount_stale(done: RollupRefreshResult, tell: ProgressCallback) -> None:
             row.save()
         done.recounted.append(name)
     if names:
-        tell("partitions counted anew", len(names), len(names))
+        on_progress("partitions counted anew", len(names), len(names))
 
 
 def _recount(table: _Table, month: date, done: RollupRefreshResult) -> int:

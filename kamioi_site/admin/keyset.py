@@ -194,15 +194,15 @@ def _by_rows_touched(using: str) -> Iterator[None]:
         yield
 
 
-def _first(rows: QuerySet[Any], ordering: Sequence[str], most: int, branches: Sequence[Q]) -> list[Any]:
+def _first(rows: QuerySet[Any], ordering: Sequence[str], limit: int, branches: Sequence[Q]) -> list[Any]:
     """The first rows in this order; with branches, of the first keys of every branch."""
     if not branches:
-        return list(rows.order_by(*ordering)[:most])
+        return list(rows.order_by(*ordering)[:limit])
     names = [name.lstrip("-") for name in ordering]
     keys = [
-        rows.filter(branch).select_related(None).order_by(*ordering).values_list(*names)[:most] for branch in branches
+        rows.filter(branch).select_related(None).order_by(*ordering).values_list(*names)[:limit] for branch in branches
     ]
-    found = list(keys[0].union(*keys[1:], all=True).order_by(*ordering)[:most])
+    found = list(keys[0].union(*keys[1:], all=True).order_by(*ordering)[:limit])
     if not found:
         return []
     # The bounds of the first column keep it to the partitions in which these rows lie.

@@ -19,7 +19,7 @@ _VALIDATOR = {
 
 
 class ApiSchema(AutoSchema):
-    """Adds what views derived from `IdempotentView` and `ConditionalView` can do besides."""
+    """Adds what views derived from `IdempotentView` and `ETagView` can do besides."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
         """The operation, with the headers and answers of its base classes."""

@@ -449,13 +449,13 @@ def keyset_page(
     return Page(page, encode_cursor(*last, scope) if last else None)
 
 
-def _filtered_scan(rows: QuerySet[RowT, RowT], sieve: ResidualFilter, time_field: str, most: int) -> list[RowT]:
+def _filtered_scan(rows: QuerySet[RowT, RowT], sieve: ResidualFilter, time_field: str, limit: int) -> list[RowT]:
     """The first rows that pass, among the first `SCAN_ROWS`; the inner limit keeps PostgreSQL from any other plan."""
     inner, parameters = rows[:SCAN_ROWS].query.sql_with_params()
     time, pk = _columns(rows, time_field)
     sql = (
         f"SELECT * FROM ({inner}) AS scanned WHERE {sieve.condition} "  # noqa: S608  # names and conditions are ours
-        f"ORDER BY {time} DESC, {pk} DESC LIMIT {most:d}"
+        f"ORDER BY {time} DESC, {pk} DESC LIMIT {limit:d}"
     )
     return list(rows.model._default_manager.using(rows.db).raw(sql, [*parameters, *sieve.parameters]))
 

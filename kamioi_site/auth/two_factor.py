@@ -76,7 +76,7 @@ def verify_otp(*, user: Any, code: str) -> Any:
     """The device that this code is of. The code is used up.
 
     Raises:
-        CodeWrong: no device of this person says so now.
+        InvalidOtpError: no device of this person says so now.
     """
     text = code.replace(" ", "").replace("-", "").lower()
     model: Any = TOTPDevice if text.isdecimal() else StaticDevice
@@ -91,9 +91,9 @@ def check_login(*, user: Any, code: str) -> None:
     """What the API asks of staff beside the password.
 
     Raises:
-        CodeNeeded: they have a second factor and gave no code.
-        CodeWrong: the code is not right.
-        SetUpNeeded: `STAFF_OTP_REQUIRED`, and they have none.
+        OtpRequiredError: they have a second factor and gave no code.
+        InvalidOtpError: the code is not right.
+        OtpSetupRequiredError: `STAFF_OTP_REQUIRED`, and they have none.
     """
     if not user.is_staff:
         return
@@ -109,7 +109,7 @@ def device_confirm(*, user: Any, code: str) -> tuple[Any, list[str]]:
     """Take the device that was begun into use. Returns it and the recovery codes.
 
     Raises:
-        CodeWrong: the app shows another code.
+        InvalidOtpError: the app shows another code.
     """
     with transaction.atomic():
         device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).order_by("-pk").first()

@@ -1,8 +1,8 @@
 """Cached reads: one place for keys, lifetimes, invalidation and what happens when a thousand ask at once.
 
-    DASHBOARD = CacheFamily("llm:dashboard:{user_id}", ttl=900, generation="llm")
+    DASHBOARD = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation="llm")
     figures = DASHBOARD.get(compute, user_id=5)     # compute() only when nothing good is cached
-    generation_bump("llm")                          # every key of every family under "llm" is void, in constant time
+    invalidate_cache("llm")                          # every key of every family under "llm" is void, in constant time
 
 Rules that hold here:
 - **Invalidation** removes one small key, the generation, whatever the number of values under it. A value carries the
@@ -126,7 +126,7 @@ class CacheLookup:
         return self.generations and f"{self.generations.group}.{self.generations.family}"
 
     def get(self, compute: Callable[[], T]) -> T:
-        """As `CacheFamily.get`."""
+        """As `CacheNamespace.get`."""
         return self.family._got(self, compute)
 
 
@@ -187,7 +187,7 @@ class CacheNamespace:
         return re.compile(re.sub(r"\\\{\w+\\\}", "[^:]*", re.escape(self.template)))
 
     def __repr__(self) -> str:
-        return f"<CacheFamily {self.template}>"
+        return f"<CacheNamespace {self.template}>"
 
     def key(self, **parts: object) -> str:
         """The contract key of these parts, e.g. `llm:dashboard:5`."""

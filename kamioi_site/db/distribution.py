@@ -5,7 +5,7 @@ Each app says so of its own tables in its `distribution.py`. Three places are po
 - **distributed**: split over the machines by a column that every unique key contains; tables by the same column lie together.
 - **local**: on the coordinator only, with a reason: small, or written by one process.
 
-Rules that Citus makes, and `distribution_problems` looks for: no trigger on a distributed table; foreign keys from one only
+Rules that Citus makes, and `find_distribution_problems` looks for: no trigger on a distributed table; foreign keys from one only
 to reference tables, or to a table that lies together with it by that column; none to one from elsewhere.
 """
 

@@ -122,7 +122,7 @@ def plan_partitions(*, now: datetime | None = None) -> PartitionPlan:
 
 
 def apply_partitions(*, now: datetime | None = None) -> PartitionPlan:
-    """Make what `partitions_plan` names and move stray rows into their months. Returns what was done."""
+    """Make what `plan_partitions` names and move stray rows into their months. Returns what was done."""
     plan = plan_partitions(now=now)
     for model in partitioned_models():
         table = model._meta.db_table

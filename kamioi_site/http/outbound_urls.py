@@ -27,7 +27,7 @@ def check_outbound_url(url: str, *, name: str, allow_http: bool = False) -> None
         allow_http: http to other machines, such as a service in the same cluster.
 
     Raises:
-        OutboundAddressRefused: says what is wrong, without the address, which may hold a secret.
+        OutboundURLError: says what is wrong, without the address, which may hold a secret.
     """
     try:
         parts = urlsplit(url)

@@ -1,6 +1,6 @@
 """Answers that a customer got a moment ago, given again without Django: one question to Redis, no thread, no database.
 
-A view says that its answer may be kept (`answer_keep`). When the same customer asks the same again, the answer is stored with
+A view says that its answer may be kept (`cache_response`). When the same customer asks the same again, the answer is stored with
 the generations (`kamioi_site.cache.namespaces`) it was computed under, which are read *before* Django is asked. At every request after that
 one script in Redis looks whether these are still the current ones and counts the request against the caller's rate. Rules
 that hold here:

@@ -135,7 +135,7 @@ class MappingUpdateView(StaffView):
                 ticker=data["ticker"].strip().upper().replace("-", "."),
                 category=data["category"],
                 company_name=data["company_name"],
-                by=current_user(request),
+                actor=current_user(request),
             )
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
@@ -151,7 +151,7 @@ class MappingDeleteView(StaffView):
     def delete(self, request: Request, mapping_id: int) -> Response:
         """Rows of uploaded files are 403, decided ones (they are history) 409."""
         try:
-            delete_mapping(mapping_id=mapping_id, by=current_user(request))
+            delete_mapping(mapping_id=mapping_id, actor=current_user(request))
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response({"success": True, "message": "The proposal is gone."})
@@ -198,7 +198,7 @@ class ApprovePendingView(StaffView):
     def post(self, request: Request) -> Response:
         """In the background, with everything that holds for one approval: the task's `result` says how many and what was refused."""
         least = validated(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
-        task = request_pending_approval(min_confidence=least, by=current_user(request))
+        task = request_pending_approval(min_confidence=least, actor=current_user(request))
         return accepted(
             task,
             message=f"Proposals that are at least {least:.0%} sure are being approved.",
@@ -225,7 +225,7 @@ class DecideView(StaffView):
             data = {"mapping_id": mapping_id} | validated(shapes.NotesInput(data=request.data))
         decide = approve_mapping if self.approve else reject_mapping
         try:
-            done = decide(mapping_id=data["mapping_id"], by=current_user(request), notes=data["notes"])
+            done = decide(mapping_id=data["mapping_id"], actor=current_user(request), notes=data["notes"])
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(self._answer(done))
@@ -268,7 +268,7 @@ class DecideManyView(StaffView):
     def post(self, request: Request) -> Response:
         """Each by itself; what is refused is named, and the others go on."""
         data = validated(shapes.ManyInput(data=request.data))
-        count, refused = decide_mappings(mapping_ids=data["mapping_ids"], approve=self.approve, by=current_user(request))
+        count, refused = decide_mappings(mapping_ids=data["mapping_ids"], approve=self.approve, actor=current_user(request))
         word = "approved" if self.approve else "rejected"
         return Response(
             {"success": True, "message": f"{count} mappings {word}.", f"{word}_count": count, "refused": refused}
@@ -296,7 +296,7 @@ class SubmitView(IdempotentView):
             company_name=data["company_name"],
             confidence=(confidence / 100 if confidence > 1 else confidence).quantize(Decimal("0.0001")),
             notes=data["notes"],
-            by=current_user(request),
+            actor=current_user(request),
             source=self.source,
             transaction_id=data["transaction_id"],
         )
@@ -355,7 +355,7 @@ class ProcessQueueView(StaffView):
     @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(), tags=["llm center"])
     def post(self, request: Request) -> Response:
         """202 at once; the task says what came of it."""
-        return accepted(request_queue_run(by=current_user(request)))
+        return accepted(request_queue_run(actor=current_user(request)))
 
 
 # --- Data assets ------------------------------------------------------------------------------------------------

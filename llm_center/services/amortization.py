@@ -183,7 +183,7 @@ SELECT transfer_id, 0, %(date)s, 'amortization', %(debit)s, %(credit)s, amount, 
 def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] | None = None) -> Amortized:
     """Book what is due up to and including `month`, missed months too. Twice, or by two workers, it books once.
 
-    Raises SettingError, and AssetRefused for a month that has not begun.
+    Raises SettingError, and AssetOperationError for a month that has not begun.
     """
     last = month_of(month)
     if last > month_of(timezone.now().date()):
@@ -232,10 +232,10 @@ def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
         return bool(cursor.rowcount)
 
 
-def reverse_entry(*, entry_id: int, by: User, reason: str) -> AmortizationEntry:
+def reverse_entry(*, entry_id: int, actor: User, reason: str) -> AmortizationEntry:
     """Take a charge back by a contra entry. Only the newest of an asset: what came after it was planned upon it.
 
-    Raises AssetRefused.
+    Raises AssetOperationError.
     """
     with transaction.atomic():
         entry = AmortizationEntry.objects.select_for_update().select_related("asset").get(pk=entry_id)
@@ -250,15 +250,15 @@ def reverse_entry(*, entry_id: int, by: User, reason: str) -> AmortizationEntry:
             "amort_reversal", entry.period, entry.credit_account, Account.AMORTIZATION_EXPENSE.value, entry.amount,
             f"{reference_of(entry.period)} reversed: {reason}"[:100],
         )  # fmt: skip
-        entry.reversed_at, entry.reversed_by = timezone.now(), by
+        entry.reversed_at, entry.reversed_by = timezone.now(), actor
         entry.save(update_fields=["reversed_at", "reversed_by"])
     return entry
 
 
 def add_asset_cost(
-    *, asset_id: int, component: str, amount: Decimal, dated_on: date, by: User, in_books: bool = False, note: str = ""
+    *, asset_id: int, component: str, amount: Decimal, dated_on: date, actor: User, in_books: bool = False, note: str = ""
 ) -> AssetEvent:
-    """Add a cost to an asset, and book it (15200 / 10100) unless it stands in the books already. Raises AssetRefused."""
+    """Add a cost to an asset, and book it (15200 / 10100) unless it stands in the books already. Raises AssetOperationError."""
     with transaction.atomic():
         asset = _open_asset(asset_id, dated_on)
         if amount <= 0:
@@ -269,12 +269,12 @@ def add_asset_cost(
             _transfer("capitalize", dated_on, Account.LLM_DATA_ASSETS, Account.BANK, amount, _named(asset, component))
         return AssetEvent.objects.create(
             asset=asset, kind=AssetEvent.Kind.COST, component=component, amount=amount, dated_on=dated_on, note=note,
-            created_by=by,
+            created_by=actor,
         )  # fmt: skip
 
 
-def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, by: User, note: str = "") -> AssetEvent:
-    """Write an asset down at once; what is left is spread over the rest of its life. Raises AssetRefused."""
+def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, actor: User, note: str = "") -> AssetEvent:
+    """Write an asset down at once; what is left is spread over the rest of its life. Raises AssetOperationError."""
     with transaction.atomic():
         asset = _open_asset(asset_id, dated_on)
         value = carrying_value(asset)
@@ -291,14 +291,14 @@ def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, by: User, no
             _named(asset, "impairment"),
         )
         return AssetEvent.objects.create(
-            asset=asset, kind=AssetEvent.Kind.IMPAIRMENT, amount=amount, dated_on=dated_on, note=note, created_by=by
+            asset=asset, kind=AssetEvent.Kind.IMPAIRMENT, amount=amount, dated_on=dated_on, note=note, created_by=actor
         )
 
 
-def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, by: User, note: str = "") -> AssetEvent:
+def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, actor: User, note: str = "") -> AssetEvent:
     """Take an asset out of the books: months before are charged first, the difference to the proceeds is gain or loss.
 
-    Raises AssetRefused.
+    Raises AssetOperationError.
     """
     with transaction.atomic():
         asset = _open_asset(asset_id, dated_on)
@@ -325,7 +325,7 @@ def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, by: User,
         asset.status = LlmDataAsset.Status.DISPOSED
         asset.save(update_fields=["status", "updated_at"])
         return AssetEvent.objects.create(
-            asset=asset, kind=AssetEvent.Kind.DISPOSAL, amount=proceeds, dated_on=dated_on, note=note, created_by=by
+            asset=asset, kind=AssetEvent.Kind.DISPOSAL, amount=proceeds, dated_on=dated_on, note=note, created_by=actor
         )
 
 

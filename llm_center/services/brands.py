@@ -1,6 +1,6 @@
 """The brand catalogue in the database: filled from the shipped data, edited in the admin, used by the matcher.
 
-A process matches with the catalogue as it was when it last looked; `catalogue_refresh` looks again, and the LLM queue
+A process matches with the catalogue as it was when it last looked; `refresh_catalogue` looks again, and the LLM queue
 does so before each run, so that an edit holds within minutes everywhere and needs no restart.
 """
 

@@ -48,14 +48,14 @@ class Rechecked:
         return self.contradicted + self.unconnected + self.unlisted
 
 
-def recheck_merchant_directory(*, dry_run: bool = False, report: Callable[[int], None] | None = None) -> Rechecked:
+def recheck_merchant_directory(*, dry_run: bool = False, on_progress: Callable[[int], None] | None = None) -> Rechecked:
     """Look at every approved merchant that no person of ours decided; stop those that cannot be right.
 
     A batch is one database transaction; running it again finds nothing more.
 
     Args:
         dry_run: only say what would be stopped.
-        report: called with the merchants looked at so far.
+        on_progress: called with the merchants looked at so far.
     """
     refresh_catalogue()
     _spellings.cache_clear()
@@ -73,8 +73,8 @@ def recheck_merchant_directory(*, dry_run: bool = False, report: Callable[[int],
             last = batch[-1].pk
             _batch_check(batch, done, dry_run=dry_run)
         done.seen += len(batch)
-        if report:
-            report(done.seen)
+        if on_progress:
+            on_progress(done.seen)
 
 
 def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -> None:

@@ -43,10 +43,10 @@ class MappingOutcome:
 
 
 @transaction.atomic
-def approve_mapping(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
+def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingOutcome:
     """The row's ticker is right: so for its merchant, and for what waits there. Approving twice is approving once.
 
-    Raises LlmMapping.DoesNotExist, TickerRefused, DecisionRefused.
+    Raises LlmMapping.DoesNotExist, InvalidTickerError, DecisionNotAllowedError.
     """
     mapping = LlmMapping.objects.get(pk=mapping_id)
     if not mapping.ticker:
@@ -56,21 +56,21 @@ def approve_mapping(*, mapping_id: int, by: User, notes: str = "") -> MappingOut
     settled = merchant.status == Merchant.Status.APPROVED and merchant.ticker == mapping.ticker
     if not (settled and merchant.decided_by_id):
         decided = decide_merchant(
-            merchant_id=merchant.pk, action=Action.CORRECT, ticker=mapping.ticker, by=by, seen=None, reason=notes
+            merchant_id=merchant.pk, action=Action.CORRECT, ticker=mapping.ticker, actor=actor, seen=None, reason=notes
         )
     if decided is None or decided.decision is not None:  # else another reviewer has to agree first
-        _mapping_close(mapping, LlmMapping.Status.APPROVED, by)
+        _mapping_close(mapping, LlmMapping.Status.APPROVED, actor)
     merchant.refresh_from_db()
     return MappingOutcome(mapping, merchant, decided)
 
 
 @transaction.atomic
-def reject_mapping(*, mapping_id: int, by: User, notes: str = "") -> MappingOutcome:
+def reject_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingOutcome:
     """The row's ticker is wrong, and is never proposed for its merchant again. Raises LlmMapping.DoesNotExist."""
     mapping = LlmMapping.objects.get(pk=mapping_id)
     merchant, decided = _merchant(mapping), None
     if mapping.ticker and merchant.ticker == mapping.ticker and merchant.status in WAITING:
-        decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, by=by, seen=None, reason=notes)
+        decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, actor=actor, seen=None, reason=notes)
     elif mapping.ticker and merchant.ticker == mapping.ticker:
         raise DecisionNotAllowedError(
             f"{mapping.ticker} is approved for {merchant.merchant_key}; correct it in the review queue, so that what was "
@@ -79,39 +79,39 @@ def reject_mapping(*, mapping_id: int, by: User, notes: str = "") -> MappingOutc
     elif mapping.ticker and mapping.ticker not in merchant.rejected_tickers:
         merchant.rejected_tickers = [*merchant.rejected_tickers, mapping.ticker]
         merchant.save(update_fields=["rejected_tickers", "updated_at"])
-    _mapping_close(mapping, LlmMapping.Status.REJECTED, by)
+    _mapping_close(mapping, LlmMapping.Status.REJECTED, actor)
     merchant.refresh_from_db()
     return MappingOutcome(mapping, merchant, decided)
 
 
 @transaction.atomic
 def submit_mapping(
-    *, merchant_name: str, ticker: str, category: str, company_name: str, confidence: Decimal, notes: str, by: User, source: str,
+    *, merchant_name: str, ticker: str, category: str, company_name: str, confidence: Decimal, notes: str, actor: User, source: str,
     transaction_id: int | None = None,
 ) -> LlmMapping:  # fmt: skip
     """Somebody proposes an owner. It waits in the log, and beside the merchant in the review queue; nothing is approved.
 
-    Raises DecisionRefused: nothing of the name names a merchant.
+    Raises DecisionNotAllowedError: nothing of the name names a merchant.
     """
     key = normalise(merchant_name)
     if not key:
         raise DecisionNotAllowedError("Nothing of this name names a merchant.")
     mapping = create_log_row(
         merchant_name=merchant_name[:255], merchant_key=key, ticker=ticker or None, category=category[:100],
-        company_name=company_name[:200], confidence=confidence, source=source, user=by, ai_reasoning=notes,
+        company_name=company_name[:200], confidence=confidence, source=source, user=actor, ai_reasoning=notes,
         transaction_id=transaction_id,
     )  # fmt: skip
-    _tell_reviewers(mapping, by)
+    _tell_reviewers(mapping, actor)
     return mapping
 
 
 @transaction.atomic
 def edit_mapping(
-    *, mapping_id: int, merchant_name: str, ticker: str, category: str, company_name: str | None, by: User
+    *, mapping_id: int, merchant_name: str, ticker: str, category: str, company_name: str | None, actor: User
 ) -> LlmMapping:
     """Change a proposal that nobody decided yet. It goes on waiting, and the reviewer sees the new ticker beside the merchant.
 
-    Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided, TickerRefused, DecisionRefused.
+    Raises LlmMapping.DoesNotExist, BulkRowError, MappingAlreadyDecidedError, InvalidTickerError, DecisionNotAllowedError.
     """
     mapping = _open_mapping(mapping_id)
     key = normalise(merchant_name)
@@ -130,16 +130,16 @@ def edit_mapping(
     )
     for name, value in changes.items():
         setattr(mapping, name, value)
-    _tell_reviewers(mapping, by)
-    _logged(mapping, by, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
+    _tell_reviewers(mapping, actor)
+    _logged(mapping, actor, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
     return mapping
 
 
 @transaction.atomic
-def delete_mapping(*, mapping_id: int, by: User) -> None:
-    """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowRefused, MappingDecided."""
+def delete_mapping(*, mapping_id: int, actor: User) -> None:
+    """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowError, MappingAlreadyDecidedError."""
     mapping = _open_mapping(mapping_id)
-    _logged(mapping, by, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
+    _logged(mapping, actor, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
     delete_log_row(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
 
 
@@ -204,45 +204,45 @@ def reconsider_mapping(*, mapping_id: int) -> Reconsidered:
     return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
 
 
-def request_pending_approval(*, min_confidence: Decimal, by: User) -> BackgroundTask:
+def request_pending_approval(*, min_confidence: Decimal, actor: User) -> BackgroundTask:
     """Approve, in the background, every waiting merchant whose proposal is at least this sure, as of now.
 
-    Raises DecisionRefused: no confidence is named.
+    Raises DecisionNotAllowedError: no confidence is named.
     """
     return request_bulk_decision(
-        chosen=QueueFilter(confidence=min_confidence), action=Action.APPROVE, by=by, until=timezone.now()
+        chosen=QueueFilter(confidence=min_confidence), action=Action.APPROVE, actor=actor, until=timezone.now()
     )
 
 
-def _tell_reviewers(mapping: LlmMapping, by: User) -> None:
+def _tell_reviewers(mapping: LlmMapping, actor: User) -> None:
     """Show the proposed ticker beside the merchant, where that still waits for a decision."""
     merchant = _merchant(mapping)
     known = {one["ticker"] for one in merchant.alternatives}
     if mapping.ticker and merchant.status in WAITING and mapping.ticker not in known:
-        told = {"ticker": mapping.ticker, "company_name": mapping.company_name, "brand": f"proposed by {by.email}"}
+        told = {"ticker": mapping.ticker, "company_name": mapping.company_name, "brand": f"proposed by {actor.email}"}
         merchant.alternatives = [*merchant.alternatives, told][-10:]
         merchant.save(update_fields=["alternatives", "updated_at"])
 
 
-def _logged(mapping: LlmMapping, by: User, flag: int, message: str) -> None:
+def _logged(mapping: LlmMapping, actor: User, flag: int, message: str) -> None:
     LogEntry.objects.create(
-        user=by, content_type=ContentType.objects.get_for_model(LlmMapping), object_id=str(mapping.pk),
+        user=actor, content_type=ContentType.objects.get_for_model(LlmMapping), object_id=str(mapping.pk),
         object_repr=str(mapping)[:200], action_flag=flag, change_message=message,
     )  # fmt: skip
 
 
-def request_queue_run(*, by: User) -> BackgroundTask:
+def request_queue_run(*, actor: User) -> BackgroundTask:
     """Ask for a run of the LLM queue now; the task says what it did."""
     with transaction.atomic():
-        task = create_task(name="run_llm_queue", user=by, arguments={})
+        task = create_task(name="run_llm_queue", user=actor, arguments={})
         send_task(task=task)
     return task
 
 
-def decide_mappings(*, mapping_ids: Sequence[int], approve: bool, by: User) -> tuple[int, list[dict[str, object]]]:
+def decide_mappings(*, mapping_ids: Sequence[int], approve: bool, actor: User) -> tuple[int, list[dict[str, object]]]:
     """Several rows, each by itself: (how many were decided, [{mapping_id, error}] of the others).
 
-    Raises DecisionRefused for more than 500 at once.
+    Raises DecisionNotAllowedError for more than 500 at once.
     """
     if len(mapping_ids) > MOST_AT_ONCE:
         raise DecisionNotAllowedError(f"At most {MOST_AT_ONCE} mappings at once.")
@@ -250,7 +250,7 @@ def decide_mappings(*, mapping_ids: Sequence[int], approve: bool, by: User) -> t
     refused: list[dict[str, object]] = []
     for mapping_id in dict.fromkeys(mapping_ids):
         try:
-            (approve_mapping if approve else reject_mapping)(mapping_id=mapping_id, by=by)
+            (approve_mapping if approve else reject_mapping)(mapping_id=mapping_id, actor=actor)
         except LlmMapping.DoesNotExist:
             refused.append({"mapping_id": mapping_id, "error": "There is no such mapping."})
         except KamioiError as error:
@@ -268,13 +268,13 @@ def _merchant(mapping: LlmMapping) -> Merchant:
     return merchant
 
 
-def _mapping_close(mapping: LlmMapping, status: str, by: User) -> None:
+def _mapping_close(mapping: LlmMapping, status: str, actor: User) -> None:
     mapping.status, mapping.admin_approved = status, status == LlmMapping.Status.APPROVED
-    mapping.decided_by, mapping.ai_decided_at = by, timezone.now()
+    mapping.decided_by, mapping.ai_decided_at = actor, timezone.now()
     update_log_row(
         LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at),
         status=status,
         admin_approved=mapping.admin_approved,
-        decided_by=by,
+        decided_by=actor,
         ai_decided_at=mapping.ai_decided_at,
     )

@@ -40,7 +40,7 @@ MERCHANTS = 2_000
 
 
 def upload_mapping_file(
-    *, filename: str, content: "File[bytes]", by: User, note: str = "", send: bool = True
+    *, filename: str, content: "File[bytes]", actor: User, note: str = "", send: bool = True
 ) -> MappingImport:
     """Keep the file and ask for its import in the background. Raises MappingFileError: too large, or imported before."""
     size = content.size or 0
@@ -54,7 +54,7 @@ def upload_mapping_file(
     if before is not None:
         raise MappingFileError(f"This file was imported on {before.created_at:%Y-%m-%d} as {before.filename}.")
     with transaction.atomic():
-        task = create_task(name="import_mappings", user=by, arguments={"filename": filename})
+        task = create_task(name="import_mappings", user=actor, arguments={"filename": filename})
         imported = MappingImport(task=task, filename=filename[:255], note=note, size=size, sha256=digest.hexdigest())
         imported.file.save(f"{task.pk}.csv", content, save=False)
         imported.save()
@@ -64,7 +64,7 @@ def upload_mapping_file(
 
 
 def run_mapping_import(
-    *, task_id: UUID | str, report: Callable[[int], None] | None = None, release_later: bool = False
+    *, task_id: UUID | str, on_progress: Callable[[int], None] | None = None, release_later: bool = False
 ) -> MappingImport | None:
     """Run the import as its background task; None when another worker has it, or it is done.
 
@@ -78,8 +78,8 @@ def run_mapping_import(
 
         def told() -> None:
             heartbeat(task=task, progress=imported.rows_done)
-            if report:
-                report(imported.rows_done)
+            if on_progress:
+                on_progress(imported.rows_done)
 
         _rows_store(imported, told)
         released = _directory_fill(imported, told, release_later=release_later)
@@ -103,12 +103,12 @@ def mapping_rejects_csv(*, imported: MappingImport) -> Iterator[str]:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _rows_store(imported: MappingImport, told: Callable[[], None]) -> None:
+def _rows_store(imported: MappingImport, on_progress: Callable[[], None]) -> None:
     with imported.file.open("rb") as file:
         items = islice(read_mappings(cast("BinaryIO", file)), imported.rows_done, None)
         while batch := list(islice(items, BATCH)):
             _batch_store(imported, batch)
-            told()
+            on_progress()
 
 
 def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) -> None:
@@ -187,7 +187,7 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
 # --- the directory ----------------------------------------------------------------------------------------------------
 
 
-def _directory_fill(imported: MappingImport, told: Callable[[], None], *, release_later: bool = False) -> int:
+def _directory_fill(imported: MappingImport, on_progress: Callable[[], None], *, release_later: bool = False) -> int:
     """Merchants of the file into the directory, in sets; what is done is taken off the list with it."""
     refresh_catalogue()
     threshold, limit, released = auto_approval_threshold() or matcher.PREFIX, four_eyes_limit(), 0
@@ -212,7 +212,7 @@ def _directory_fill(imported: MappingImport, told: Callable[[], None], *, releas
                 )
         elif approved:
             released += release_waiting_transactions(merchant_keys=approved)
-        told()
+        on_progress()
 
 
 def _merchants_fill(

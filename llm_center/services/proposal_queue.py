@@ -98,7 +98,7 @@ def queue_provider(*, threshold: Decimal | None) -> Provider:
 def propose_merchants(
     *,
     deadline: float | None = None,
-    report: Callable[[ProposalRunResult], None] | None = None,
+    on_progress: Callable[[ProposalRunResult], None] | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> ProposalRunResult:
     """Propose an owner for each merchant that has no proposal yet, the oldest question first.
@@ -108,7 +108,7 @@ def propose_merchants(
 
     Args:
         deadline: `time.monotonic()` at which to stop after the current batch.
-        report: called with the figures so far after each batch.
+        on_progress: called with the figures so far after each batch.
         go_on: asked before each batch; the run ends when it says no.
     """
     done = ProposalRunResult()
@@ -126,8 +126,8 @@ def propose_merchants(
         if keys:
             # After the commit: what a worker parks meanwhile is found by the release, which locks the buckets.
             done.released += release_waiting_transactions(merchant_keys=keys)
-        if report:
-            report(done)
+        if on_progress:
+            on_progress(done)
     return done
 
 

@@ -65,8 +65,8 @@ def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> 
     """What the decision will do to what waits now.
 
     Raises:
-        TickerRefused: the ticker is unknown or not listed.
-        DecisionRefused: the merchant has no ticker to approve.
+        InvalidTickerError: the ticker is unknown or not listed.
+        DecisionNotAllowedError: the merchant has no ticker to approve.
     """
     company = _company(merchant, action, ticker)
     count, amount = merchant.waiting_count, merchant.waiting_amount
@@ -90,7 +90,7 @@ def decide_merchant(
     *,
     merchant_id: int,
     action: Action,
-    by: User,
+    actor: User,
     seen: datetime | None,
     ticker: str = "",
     reason: str = "",
@@ -104,9 +104,9 @@ def decide_merchant(
         release: false for a caller that releases many merchants at once.
 
     Raises:
-        MerchantChanged: the merchant is no longer what the reviewer saw.
-        TickerRefused: the ticker is unknown or not listed.
-        DecisionRefused: there is nothing to approve or to reject.
+        MerchantChangedError: the merchant is no longer what the reviewer saw.
+        InvalidTickerError: the ticker is unknown or not listed.
+        DecisionNotAllowedError: there is nothing to approve or to reject.
     """
     merchant = Merchant.objects.select_for_update().get(pk=merchant_id)
     if seen is not None and merchant.updated_at != seen:
@@ -117,7 +117,7 @@ def decide_merchant(
     first = None
     limit = four_eyes_limit()
     if limit and action != Action.REJECT and merchant.waiting_amount >= limit:
-        asked = _second_opinion(merchant, action, company, by, reason)
+        asked = _second_opinion(merchant, action, company, actor, reason)
         if isinstance(asked, PendingDecision):
             return DecisionResult(None, None, asked)
         first = asked
@@ -135,13 +135,13 @@ def decide_merchant(
     }[action]
     if company:
         merchant.rejected_tickers = [ticker for ticker in merchant.rejected_tickers if ticker != company.ticker]
-    merchant.source, merchant.decided_by, merchant.decided_at = Merchant.Source.ADMIN, by, now
+    merchant.source, merchant.decided_by, merchant.decided_at = Merchant.Source.ADMIN, actor, now
     # Nothing is sure about a merchant whose proposal was wrong; everything about one that a person decided.
     merchant.confidence = Decimal(0) if action == Action.REJECT else Decimal(1)
     merchant.save(update_fields=_DECIDED_FIELDS)
     decision = MappingDecision.objects.create(
         merchant_key=merchant.merchant_key, action=action, before=before, after=merchant_state(merchant),
-        reason=reason[:500], decided_by=by, first_reviewer=first, decided_at=now,
+        reason=reason[:500], decided_by=actor, first_reviewer=first, decided_at=now,
         released_count=0 if action == Action.REJECT else merchant.waiting_count,
         waited_seconds=max(0, int((now - since).total_seconds())) if since else None,
     )  # fmt: skip
@@ -149,7 +149,7 @@ def decide_merchant(
     invalidate_mappings()
     task = None
     if release and action != Action.REJECT:
-        task = _release([merchant], [decision], by)
+        task = _release([merchant], [decision], actor)
     return DecisionResult(decision, task)
 
 
@@ -176,21 +176,21 @@ def four_eyes_limit() -> Decimal:
 
 
 def _second_opinion(
-    merchant: Merchant, action: Action, company: Company | None, by: User, reason: str
+    merchant: Merchant, action: Action, company: Company | None, actor: User, reason: str
 ) -> PendingDecision | User:
     """The first reviewer, when this is the second one agreeing; else what is asked of another reviewer now."""
     ticker = company.ticker if company else ""
     # Approving what was proposed and setting the same ticker are one opinion.
     same = {Action.APPROVE, Action.CORRECT} if company else {action}
     asked = PendingDecision.objects.filter(merchant=merchant).first()
-    if asked and asked.requested_by_id != by.pk and asked.action in same and asked.ticker == ticker:
+    if asked and asked.requested_by_id != actor.pk and asked.action in same and asked.ticker == ticker:
         first = asked.requested_by
         asked.delete()
         return first
     pending, _ = PendingDecision.objects.update_or_create(
         merchant=merchant,
         defaults={
-            "action": action, "ticker": ticker, "reason": reason[:500], "requested_by": by,
+            "action": action, "ticker": ticker, "reason": reason[:500], "requested_by": actor,
             "requested_at": timezone.now(),
         },
     )  # fmt: skip
@@ -229,10 +229,10 @@ class BulkEffect:
 
 
 def bulk_effect(*, chosen: QueueFilter, action: Action) -> BulkEffect:
-    """What `merchants_decide` will do to what waits now.
+    """What `run_bulk_decision` will do to what waits now.
 
     Raises:
-        DecisionRefused: the decision is not one for many merchants, or the filter takes everything.
+        DecisionNotAllowedError: the decision is not one for many merchants, or the filter takes everything.
     """
     found = _bulk_merchants(chosen, action)
     sums = found.aggregate(merchants=Count("pk"), transactions=Sum("waiting_count"), amount=Sum("waiting_amount"))
@@ -242,20 +242,20 @@ def bulk_effect(*, chosen: QueueFilter, action: Action) -> BulkEffect:
     )  # fmt: skip
 
 
-def request_bulk_decision(*, chosen: QueueFilter, action: Action, by: User, until: datetime) -> BackgroundTask:
+def request_bulk_decision(*, chosen: QueueFilter, action: Action, actor: User, until: datetime) -> BackgroundTask:
     """Decide a part of the queue in the background.
 
     Args:
         until: when the reviewer looked; a merchant that changed after that is left alone.
 
     Raises:
-        DecisionRefused: the decision is not one for many merchants, or the filter takes everything.
+        DecisionNotAllowedError: the decision is not one for many merchants, or the filter takes everything.
     """
     total = _bulk_merchants(chosen, action).filter(updated_at__lte=until).count()
     with transaction.atomic():
         task = create_task(
             name="decide_merchants",
-            user=by,
+            user=actor,
             arguments={
                 "starts": chosen.starts, "ticker": chosen.ticker, "confidence": str(chosen.confidence),
                 "action": action.value, "until": until.isoformat(),
@@ -271,9 +271,9 @@ def run_bulk_decision(
     *,
     chosen: QueueFilter,
     action: Action,
-    by: User,
+    actor: User,
     until: datetime,
-    report: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> tuple[int, int, list[str]]:
     """Decide a part of the queue, a batch a database transaction.
 
@@ -296,7 +296,7 @@ def run_bulk_decision(
                 try:
                     with transaction.atomic():
                         outcome = decide_merchant(
-                            merchant_id=merchant.pk, action=action, by=by, seen=merchant.updated_at, release=False
+                            merchant_id=merchant.pk, action=action, actor=actor, seen=merchant.updated_at, release=False
                         )
                 except KamioiError as error:
                     refused.append(f"{merchant.merchant_key}: {error}")
@@ -311,8 +311,8 @@ def run_bulk_decision(
                 decision_ids=[decision.pk for decision in made],
             )
         decided, refused = decided + len(made), refused[:100]
-        if report:
-            report(decided + len(refused))
+        if on_progress:
+            on_progress(decided + len(refused))
 
 
 def _bulk_merchants(chosen: QueueFilter, action: Action) -> QuerySet[Merchant]:
@@ -347,10 +347,10 @@ class UndoEffect:
         return said
 
 
-def undoable_decisions(*, by: User) -> QuerySet[MappingDecision]:
+def undoable_decisions(*, actor: User) -> QuerySet[MappingDecision]:
     """Decisions of this reviewer that can still be undone, newest first."""
     return MappingDecision.objects.filter(
-        decided_by=by, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
+        decided_by=actor, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
     ).exclude(action=Action.UNDO).order_by("-pk")  # fmt: skip
 
 
@@ -368,11 +368,11 @@ def undo_effect(*, decision: MappingDecision) -> UndoEffect:
 
 
 @transaction.atomic
-def request_undo(*, decision_id: int, by: User, reason: str = "") -> DecisionResult:
+def request_undo(*, decision_id: int, actor: User, reason: str = "") -> DecisionResult:
     """Undo a decision: the merchant is what it was, and a task takes back what the decision led to.
 
     Raises:
-        UndoRefused: too late, undone already, automatic, or the merchant was decided again since.
+        UndoNotAllowedError: too late, undone already, automatic, or the merchant was decided again since.
     """
     decision = MappingDecision.objects.select_for_update(of=("self",)).get(pk=decision_id)
     merchant = Merchant.objects.select_for_update().get(merchant_key=decision.merchant_key)
@@ -394,7 +394,7 @@ def request_undo(*, decision_id: int, by: User, reason: str = "") -> DecisionRes
     merchant.save(update_fields=_DECIDED_FIELDS)
     undone = MappingDecision.objects.create(
         merchant_key=merchant.merchant_key, action=Action.UNDO, before=before, after=merchant_state(merchant),
-        reason=reason[:500], decided_by=by, undoes=decision, decided_at=now,
+        reason=reason[:500], decided_by=actor, undoes=decision, decided_at=now,
     )  # fmt: skip
     log = LlmMapping.objects.filter(
         merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ai_decided_at=decision.decided_at
@@ -409,17 +409,17 @@ def request_undo(*, decision_id: int, by: User, reason: str = "") -> DecisionRes
     invalidate_mappings()
     if decision.action == Action.REJECT:
         return DecisionResult(undone, None)
-    task = create_task(name="undo_decision", user=by, arguments={"decision_id": decision.pk})
+    task = create_task(name="undo_decision", user=actor, arguments={"decision_id": decision.pk})
     send_task(task=task)
     return DecisionResult(undone, task)
 
 
-def run_undo(*, decision_id: int, report: Callable[[int], None] | None = None) -> UndoReleaseResult:
+def run_undo(*, decision_id: int, on_progress: Callable[[int], None] | None = None) -> UndoReleaseResult:
     """Take back what an undone decision led to; running it again finds nothing more."""
     decision = MappingDecision.objects.get(pk=decision_id)
     return undo_release(
         decision_id=decision.pk, merchant_key=decision.merchant_key, ticker=decision.after["ticker"],
-        since=decision.decided_at, report=report,
+        since=decision.decided_at, on_progress=on_progress,
     )  # fmt: skip
 
 
@@ -500,10 +500,10 @@ def _log(merchant: Merchant, decision: MappingDecision, reason: str) -> None:
     )  # fmt: skip
 
 
-def _release(merchants: Sequence[Merchant], decisions: Sequence[MappingDecision], by: User) -> BackgroundTask:
+def _release(merchants: Sequence[Merchant], decisions: Sequence[MappingDecision], actor: User) -> BackgroundTask:
     task = create_task(
         name="release_merchants",
-        user=by,
+        user=actor,
         arguments={
             "merchant_keys": [merchant.merchant_key for merchant in merchants],
             "decision_ids": [decision.pk for decision in decisions],

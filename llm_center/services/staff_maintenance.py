@@ -28,7 +28,7 @@ def is_queue_enabled() -> bool:
 
 
 @transaction.atomic
-def set_queue_enabled(*, on: bool, by: User) -> BackgroundTask | None:
+def set_queue_enabled(*, on: bool, actor: User) -> BackgroundTask | None:
     """Let the queue run by itself, or not. Switching on starts a run at once; its task is returned."""
     Setting.objects.get_or_create(
         key=SWITCH,
@@ -37,8 +37,8 @@ def set_queue_enabled(*, on: bool, by: User) -> BackgroundTask | None:
             "description": "Whether the LLM queue runs by itself every few minutes.",
         },
     )  # fmt: skip
-    save_settings(values={SWITCH: "true" if on else "false"}, by=by)
-    return get_or_create_task(name="run_llm_queue", by=by) if on else None
+    save_settings(values={SWITCH: "true" if on else "false"}, actor=actor)
+    return get_or_create_task(name="run_llm_queue", actor=actor) if on else None
 
 
 # --- Duplicates -------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ _DOUBLES = """
 """
 
 
-def remove_duplicate_mappings(*, report: Callable[[int], None] | None = None) -> Deduplicated:
+def remove_duplicate_mappings(*, on_progress: Callable[[int], None] | None = None) -> Deduplicated:
     """Take exact duplicates of uploaded rows out of the log: files were uploaded again and again.
 
     The log is history, so only rows of source `bulk` go, only where everything they say was said before by another uploaded row
@@ -90,13 +90,13 @@ def remove_duplicate_mappings(*, report: Callable[[int], None] | None = None) ->
             rows, merchants, doubles = cursor.fetchone()
         for start in range(0, len(doubles), _DELETE):
             done.removed += delete_log_row(LlmMapping.objects.filter(pk__in=doubles[start : start + _DELETE]))
-            if report:
-                report(done.rows)
+            if on_progress:
+                on_progress(done.rows)
         done.rows += rows
         done.merchants += merchants
         after = upto
-        if report:
-            report(done.rows)
+        if on_progress:
+            on_progress(done.rows)
 
 
 # --- Indexes ----------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ _BROKEN = """
 ANALYZED: Final = ("merchants", "companies", "catalogue_brands")
 
 
-def rebuild_mapping_indexes(*, report: Callable[[int], None] | None = None) -> dict[str, Any]:
+def rebuild_mapping_indexes(*, on_progress: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Rebuild broken indexes without locking anybody out, bring the planner's figures of the directory and the matcher up to date.
 
     A sound index is left alone: rebuilding it would only cost.
@@ -121,8 +121,8 @@ def rebuild_mapping_indexes(*, report: Callable[[int], None] | None = None) -> d
         broken = [row[0] for row in cursor.fetchall()]
         for number, name in enumerate(broken, start=1):
             cursor.execute(f"REINDEX INDEX CONCURRENTLY {name}")  # the name comes from the catalogue, quoted
-            if report:
-                report(number)
+            if on_progress:
+                on_progress(number)
         for table in ANALYZED:
             cursor.execute(f"ANALYZE {table}")
     return {"reindexed": broken, "analyzed": list(ANALYZED), "catalogue_reloaded": refresh_catalogue()}

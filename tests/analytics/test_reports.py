@@ -144,7 +144,7 @@ def test_books_that_differ_are_not_printed():
     assert "verify_ledger" in task.error
     assert not Report.objects.exists()
     with pytest.raises(BooksOutOfBalanceError):
-        write_account_statement(Files(io.BytesIO(), io.StringIO()), user=user, month=MONTH, told=lambda _: None)
+        write_account_statement(Files(io.BytesIO(), io.StringIO()), user=user, month=MONTH, on_progress=lambda _: None)
 
 
 def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
@@ -153,7 +153,7 @@ def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
     _months_purchases(user, 7)
     told: list[int] = []
     text = io.StringIO()
-    assert write_account_statement(Files(io.BytesIO(), text), user=user, month=MONTH, told=told.append) == 9
+    assert write_account_statement(Files(io.BytesIO(), text), user=user, month=MONTH, on_progress=told.append) == 9
     assert told == [2, 4, 6, 8, 9]
     ids = re.findall(r"^(\d+),\d{4}", text.getvalue(), re.M)
     assert [int(pk) for pk in ids] == list(
@@ -182,7 +182,7 @@ def test_a_long_table_runs_over_pages_that_know_their_number():
 def test_a_finance_month_adds_up(monkeypatch):
     user = make_user()
     _months_purchases(user)
-    monkeypatch.setattr(report_contents, "ledger_days_count", _count_now)
+    monkeypatch.setattr(report_contents, "update_ledger_days", _count_now)
     made = _made(request_report(kind="finance", period=MONTH, requested_by=make_staff()))
     rows = _csv_of(made["csv"])
     accounts = {row[0]: row for row in rows if len(row) == 7 and row[0].isdigit()}

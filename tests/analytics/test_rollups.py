@@ -98,7 +98,7 @@ def some_of_everything() -> User:
 
 
 def decide(merchant: Merchant, action: Action, by: User) -> MappingDecision:
-    done = decide_merchant(merchant_id=merchant.pk, action=action, by=by, seen=None, ticker="SBUX", release=False)
+    done = decide_merchant(merchant_id=merchant.pk, action=action, actor=by, seen=None, ticker="SBUX", release=False)
     assert done.decision is not None
     release_waiting_transactions(merchant_keys=[merchant.merchant_key], decision_ids=[done.decision.pk])
     return done.decision
@@ -106,7 +106,7 @@ def decide(merchant: Merchant, action: Action, by: User) -> MappingDecision:
 
 def undo(decision: MappingDecision, by: User) -> None:
     if Merchant.objects.get(merchant_key=decision.merchant_key).decided_at == decision.decided_at:
-        request_undo(decision_id=decision.pk, by=by)
+        request_undo(decision_id=decision.pk, actor=by)
         run_undo(decision_id=decision.pk)
 
 
@@ -540,7 +540,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_doubles_nothing() -> None:
         "import django; django.setup()\n"
         "from analytics.services import rollups; rollups.BATCH = 3\n"
         "print('ready', flush=True)\n"
-        "while True: rollups.rollups_refresh(recheck=3)\n"
+        "while True: rollups.refresh_rollups(recheck=3)\n"
     )
     for pause in (0.0, 0.03, 0.1, 0.25):
         for _ in range(30):
@@ -628,9 +628,9 @@ def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
     reviewer, now = make_staff(), timezone.now()
     for number, minutes in enumerate((10, 20, 90)):
         merchant = make_merchant(f"SHOP {number}", None, "proposed", created_at=now - timedelta(minutes=minutes))
-        decide_merchant(merchant_id=merchant.pk, action=Action.CORRECT, by=reviewer, seen=None, ticker="SBUX")
+        decide_merchant(merchant_id=merchant.pk, action=Action.CORRECT, actor=reviewer, seen=None, ticker="SBUX")
     wrong = make_merchant("WRONG", "SBUX", "approved", source="matcher")
-    decide_merchant(merchant_id=wrong.pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
+    decide_merchant(merchant_id=wrong.pk, action=Action.NOT_LISTED, actor=reviewer, seen=None)
     refresh_rollups()
     review = {row["action"]: row for row in rows_of("analytics_review")}
     correct = review["correct"]
@@ -646,16 +646,16 @@ def test_a_merchant_that_was_put_back_waits_from_then_on_and_an_undone_decision_
     make_company("SBUX", "95.00")
     reviewer, now = make_staff(), timezone.now()
     merchant = make_merchant("SHOP", "SBUX", "proposed", created_at=now - timedelta(hours=5))
-    first = decide_merchant(merchant_id=merchant.pk, action=Action.APPROVE, by=reviewer, seen=None).decision
+    first = decide_merchant(merchant_id=merchant.pk, action=Action.APPROVE, actor=reviewer, seen=None).decision
     assert first is not None
     assert first.waited_seconds == pytest.approx(5 * 3600, abs=30)
-    request_undo(decision_id=first.pk, by=reviewer)
-    second = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=None).decision
+    request_undo(decision_id=first.pk, actor=reviewer)
+    second = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, actor=reviewer, seen=None).decision
     assert second is not None
     assert second.waited_seconds == pytest.approx(5 * 3600, abs=30)
     MappingDecision.objects.filter(pk=second.pk).update(decided_at=now - timedelta(minutes=30))
     third = decide_merchant(
-        merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", by=reviewer, seen=None
+        merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", actor=reviewer, seen=None
     ).decision
     assert third is not None
     assert third.waited_seconds == pytest.approx(1800, abs=30)

@@ -58,7 +58,7 @@ def test_the_queue_by_mouse_with_live_counts(live_server, page, waiting):
 
     # What another reviewer does appears without a reload.
     other = make_staff()
-    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, by=other, seen=None)
+    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=other, seen=None)
     expect(page.locator("[data-live=merchants]")).to_have_text("1", timeout=20_000)
     # And who decides the same merchant is told who did so before.
     page.locator("[data-merchant='STARBUKS COFFEE']").get_by_role("link", name="Approve").click()
@@ -111,8 +111,8 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
 
 def test_learning_shows_what_another_threshold_would_have_done(live_server, page, waiting):
     staff, reviewer = make_staff(), make_staff()
-    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, by=reviewer, seen=None)
-    decide_merchant(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, by=reviewer, seen=None)
+    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=reviewer, seen=None)
+    decide_merchant(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, actor=reviewer, seen=None)
     log_in(page, live_server.url, staff.email)
     page.get_by_role("link", name="Learning").click()
     expect(page.locator("[data-what-if=automatic]")).to_have_text("0")

@@ -90,7 +90,7 @@ def _life(number: int, user, reviewer) -> int:
         merchant_key=unknown.merchant_key, defaults={"display_name": unknown.merchant_key, "status": "proposed"}
     )
     decide_merchant(
-        merchant_id=merchant.pk, action=Action.CORRECT, by=reviewer, seen=None, ticker="COST", release=False
+        merchant_id=merchant.pk, action=Action.CORRECT, actor=reviewer, seen=None, ticker="COST", release=False
     )
     release_waiting_transactions(merchant_keys=[merchant.merchant_key])
     process_pending()

@@ -214,10 +214,10 @@ def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
     amortize_month(month=date(2026, 10, 1))
     first, second = AmortizationEntry.objects.order_by("period")
     with pytest.raises(AssetOperationError, match="Later months"):
-        reverse_entry(entry_id=first.pk, by=chief, reason="wrong life")
-    reverse_entry(entry_id=second.pk, by=chief, reason="wrong life")
+        reverse_entry(entry_id=first.pk, actor=chief, reason="wrong life")
+    reverse_entry(entry_id=second.pk, actor=chief, reason="wrong life")
     with pytest.raises(AssetOperationError, match="already"):
-        reverse_entry(entry_id=second.pk, by=chief, reason="again")
+        reverse_entry(entry_id=second.pk, actor=chief, reason="again")
     assert balance("67010") == Decimal("333.33")
     asset.useful_life_months = 12
     asset.save()
@@ -228,21 +228,21 @@ def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
 
 def test_costs_impairment_and_disposal():
     asset, chief = make_asset(cost="0", months=10, since=date(2026, 8, 1)), make_staff()
-    add_asset_cost(asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), by=chief)
+    add_asset_cost(asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), actor=chief)
     add_asset_cost(
-        asset_id=asset.pk, component="data", amount=Decimal(500), dated_on=date(2026, 8, 2), by=chief, in_books=True
+        asset_id=asset.pk, component="data", amount=Decimal(500), dated_on=date(2026, 8, 2), actor=chief, in_books=True
     )
     assert balance("15200") == 1000
     amortize_month(month=date(2026, 9, 1))
     with pytest.raises(AssetOperationError, match="booked already"):
-        impair_asset(asset_id=asset.pk, amount=Decimal(1), dated_on=date(2026, 9, 30), by=chief)
+        impair_asset(asset_id=asset.pk, amount=Decimal(1), dated_on=date(2026, 9, 30), actor=chief)
     with pytest.raises(AssetOperationError, match=r"stands at \$1,200"):
-        impair_asset(asset_id=asset.pk, amount=Decimal(1201), dated_on=date(2026, 10, 5), by=chief)
-    impair_asset(asset_id=asset.pk, amount=Decimal(400), dated_on=date(2026, 10, 5), by=chief)
+        impair_asset(asset_id=asset.pk, amount=Decimal(1201), dated_on=date(2026, 10, 5), actor=chief)
+    impair_asset(asset_id=asset.pk, amount=Decimal(400), dated_on=date(2026, 10, 5), actor=chief)
     asset.refresh_from_db()
     assert carrying_value(asset) == 800
     assert [month.amount for month in asset_schedule(LlmDataAsset.objects.get())][2:] == [Decimal(100)] * 8
-    event = dispose_asset(asset_id=asset.pk, dated_on=date(2026, 11, 10), proceeds=Decimal(150), by=chief)
+    event = dispose_asset(asset_id=asset.pk, dated_on=date(2026, 11, 10), proceeds=Decimal(150), actor=chief)
     assert event.kind == "disposal"
     assert [month for month, _ in booked()] == ["2026-08", "2026-09", "2026-10"]  # the months before the day
     assert balance("15100") == 0
@@ -250,14 +250,14 @@ def test_costs_impairment_and_disposal():
     assert balance("15200") == 1000 - 1500
     assert carrying_value(LlmDataAsset.objects.get()) == 0
     with pytest.raises(AssetOperationError, match="disposed"):
-        add_asset_cost(asset_id=asset.pk, component="x", amount=Decimal(1), dated_on=date(2026, 11, 11), by=chief)
+        add_asset_cost(asset_id=asset.pk, component="x", amount=Decimal(1), dated_on=date(2026, 11, 11), actor=chief)
     assert amortize_month(month=date(2026, 11, 1)).idle[0][1] == "disposed of"
     assert list(find_ledger_problems()) == []
 
 
 def test_a_disposal_above_the_carrying_value_is_a_gain():
     asset, chief = make_asset(cost="100"), make_staff()
-    dispose_asset(asset_id=asset.pk, dated_on=date(2026, 9, 20), proceeds=Decimal(130), by=chief)
+    dispose_asset(asset_id=asset.pk, dated_on=date(2026, 9, 20), proceeds=Decimal(130), actor=chief)
     assert balance("40200") == -30
     assert AssetEvent.objects.get().amount == 130
 

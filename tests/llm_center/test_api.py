@@ -204,7 +204,7 @@ def test_assets_their_costs_and_months(staff):
         useful_life_months=10,
         in_service_on=date(2026, 1, 1),
     )
-    add_asset_cost(asset_id=asset.pk, component="data", amount=Decimal(100), dated_on=date(2026, 1, 1), by=staff)
+    add_asset_cost(asset_id=asset.pk, component="data", amount=Decimal(100), dated_on=date(2026, 1, 1), actor=staff)
     client = api_client(staff)
     (row,) = client.get("/api/admin/llm-assets").json()["data"]["assets"]
     assert (row["cost_basis"], row["carrying_value"], row["performance_score"]) == (

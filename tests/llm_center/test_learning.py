@@ -91,21 +91,21 @@ def test_decisions_of_people_are_what_is_learnt_from():
         make_company(ticker)
     for n in range(30):
         decide_merchant(
-            merchant_id=proposed(f"RIGHT {n}", "SBUX", "0.9500").pk, action=Action.APPROVE, by=chief, seen=None
+            merchant_id=proposed(f"RIGHT {n}", "SBUX", "0.9500").pk, action=Action.APPROVE, actor=chief, seen=None
         )
     for n in range(60):
         decide_merchant(
             merchant_id=proposed(f"WRONG {n}", "SBUX", "0.8000").pk,
             action=Action.CORRECT,
             ticker="AAPL",
-            by=chief,
+            actor=chief,
             seen=None,
         )
     taken_back = decide_merchant(
-        merchant_id=proposed("SLIP", "SBUX", "0.8000").pk, action=Action.APPROVE, by=chief, seen=None
+        merchant_id=proposed("SLIP", "SBUX", "0.8000").pk, action=Action.APPROVE, actor=chief, seen=None
     ).decision
     assert taken_back is not None
-    request_undo(decision_id=taken_back.pk, by=chief, reason="a slip")
+    request_undo(decision_id=taken_back.pk, actor=chief, reason="a slip")
     observed = judged_proposals()
     assert (len(observed), sum(one.right for one in observed)) == (90, 30)
     done = fit_and_store_calibration()
@@ -151,7 +151,7 @@ def test_the_page_says_so_when_nothing_was_judged_and_shows_it_otherwise(client)
     assert b"Nobody judged a proposal yet" in client.get(address).content
     make_company("SBUX")
     decide_merchant(
-        merchant_id=proposed("RIGHT", "SBUX").pk, action=Action.APPROVE, by=make_staff("other@kamioi.test"), seen=None
+        merchant_id=proposed("RIGHT", "SBUX").pk, action=Action.APPROVE, actor=make_staff("other@kamioi.test"), seen=None
     )
     page = client.get(address).content.decode()
     assert "What if the threshold were another?" in page

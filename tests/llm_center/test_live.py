@@ -49,7 +49,7 @@ def test_purchases_of_unknown_merchants_and_decisions_are_seen_at_once():
     decide_merchant(
         merchant_id=Merchant.objects.get(merchant_key="MYSTERY").pk,
         action=MappingDecision.Action.NOT_LISTED,
-        by=make_staff(),
+        actor=make_staff(),
         seen=None,
     )
     assert queue_totals_cached()[0] == 0

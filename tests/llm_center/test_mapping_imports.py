@@ -26,7 +26,7 @@ def read(text: str | bytes) -> list:
 
 def run(text: str, *, name: str = "m.csv") -> MappingImport:
     imported = upload_mapping_file(
-        filename=name, content=ContentFile(text.encode(), name=name), by=make_staff(), send=False
+        filename=name, content=ContentFile(text.encode(), name=name), actor=make_staff(), send=False
     )
     done = run_mapping_import(task_id=imported.task_id)
     assert done is not None
@@ -135,7 +135,7 @@ def test_a_killed_import_goes_on_where_it_stood(companies, monkeypatch):
     monkeypatch.setattr(mapping_imports, "BATCH", 3)
     monkeypatch.setattr(mapping_imports, "MERCHANTS", 2)
     text = HEADER + "".join(f"SHOP NUMBER{chr(65 + n)},,SBUX,,\n" for n in range(10))
-    imported = upload_mapping_file(filename="m.csv", content=ContentFile(text.encode()), by=make_staff(), send=False)
+    imported = upload_mapping_file(filename="m.csv", content=ContentFile(text.encode()), actor=make_staff(), send=False)
 
     class Killed(BaseException):
         pass
@@ -145,7 +145,7 @@ def test_a_killed_import_goes_on_where_it_stood(companies, monkeypatch):
             raise Killed
 
     with pytest.raises(Killed):
-        run_mapping_import(task_id=imported.task_id, report=strike)
+        run_mapping_import(task_id=imported.task_id, on_progress=strike)
     imported.task.refresh_from_db()
     imported.task.status = "queued"
     imported.task.save()

@@ -70,7 +70,7 @@ def _decide(by: User, action: Action = Action.APPROVE, ticker: str = "", key: st
     """Decide, release and process, as the workers do."""
     merchant = Merchant.objects.get(merchant_key=key)
     decided = decide_merchant(
-        merchant_id=merchant.pk, action=action, by=by, seen=merchant.updated_at, ticker=ticker, reason="seen on a map"
+        merchant_id=merchant.pk, action=action, actor=by, seen=merchant.updated_at, ticker=ticker, reason="seen on a map"
     )
     if decided.task:
         release_merchants(str(decided.task.pk))
@@ -80,7 +80,7 @@ def _decide(by: User, action: Action = Action.APPROVE, ticker: str = "", key: st
 
 def _undo(decided: DecisionResult, by: User) -> BackgroundTask:
     assert decided.decision
-    undone = request_undo(decision_id=decided.decision.pk, by=by, reason="wrong shop")
+    undone = request_undo(decision_id=decided.decision.pk, actor=by, reason="wrong shop")
     assert undone.task
     undo_decision(str(undone.task.pk))
     process_pending()
@@ -156,9 +156,9 @@ def test_undoing_a_rejection_restores_the_proposal(reviewer, customers):
     merchant = Merchant.objects.get(merchant_key="STARBUKS")
     Merchant.objects.filter(pk=merchant.pk).update(ticker="SBUX", confidence=Decimal("0.8"), company_name="Starbucks")
     merchant.refresh_from_db()
-    decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, by=reviewer, seen=merchant.updated_at)
+    decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, actor=reviewer, seen=merchant.updated_at)
     assert decided.decision
-    request_undo(decision_id=decided.decision.pk, by=reviewer)
+    request_undo(decision_id=decided.decision.pk, actor=reviewer)
     merchant.refresh_from_db()
     assert (merchant.status, merchant.ticker, merchant.confidence) == ("proposed", "SBUX", Decimal("0.8"))
     assert merchant.rejected_tickers == []
@@ -170,19 +170,19 @@ def test_undo_twice_too_late_or_after_another_decision_is_refused(reviewer, cust
     assert first.decision
     assert second.decision
     with pytest.raises(UndoNotAllowedError, match="decided again since"):
-        request_undo(decision_id=first.decision.pk, by=reviewer)
+        request_undo(decision_id=first.decision.pk, actor=reviewer)
     _undo(second, reviewer)
     with pytest.raises(UndoNotAllowedError, match="undone already"):
-        request_undo(decision_id=second.decision.pk, by=reviewer)
+        request_undo(decision_id=second.decision.pk, actor=reviewer)
     MappingDecision.objects.filter(pk=first.decision.pk).update(decided_at=timezone.now() - timedelta(minutes=11))
     with pytest.raises(UndoNotAllowedError, match="older than ten minutes"):
-        request_undo(decision_id=first.decision.pk, by=reviewer)
+        request_undo(decision_id=first.decision.pk, actor=reviewer)
     automatic = MappingDecision.objects.create(
         merchant_key="KNOWN", action="approve", before={}, after={"ticker": "SBUX"}, automatic=True
     )
     with pytest.raises(UndoNotAllowedError, match="Only a person's"):
-        request_undo(decision_id=automatic.pk, by=reviewer)
-    assert list(undoable_decisions(by=reviewer)) == []
+        request_undo(decision_id=automatic.pk, actor=reviewer)
+    assert list(undoable_decisions(actor=reviewer)) == []
     assert list(find_ledger_problems()) == []
 
 
@@ -298,7 +298,7 @@ def test_many_are_decided_after_their_effect_was_shown(reviewer, queue):
     chosen = QueueFilter(ticker="sbux", confidence=Decimal("0.75"))
     effect = bulk_effect(chosen=chosen, action=Action.APPROVE)
     assert (effect.merchants, effect.transactions, effect.amount) == (10, 10, Decimal("10.00"))
-    task = request_bulk_decision(chosen=chosen, action=Action.APPROVE, by=reviewer, until=timezone.now())
+    task = request_bulk_decision(chosen=chosen, action=Action.APPROVE, actor=reviewer, until=timezone.now())
     decide_merchants(str(task.pk))
     task.refresh_from_db()
     assert (task.status, task.result) == ("completed", {"decided": 10, "released": 10, "refused": []})
@@ -316,7 +316,7 @@ def test_what_changed_after_the_preview_is_left_alone(reviewer, queue):
     until = timezone.now()
     Merchant.objects.get(merchant_key="SHOP 03").save()
     decided, released, refused = run_bulk_decision(
-        chosen=QueueFilter(starts="shop 0"), action=Action.NOT_LISTED, by=reviewer, until=until
+        chosen=QueueFilter(starts="shop 0"), action=Action.NOT_LISTED, actor=reviewer, until=until
     )
     assert (decided, released, refused) == (9, 9, [])
     assert Merchant.objects.get(merchant_key="SHOP 03").status == "proposed"
@@ -325,7 +325,7 @@ def test_what_changed_after_the_preview_is_left_alone(reviewer, queue):
 def test_those_that_need_two_reviewers_are_named(reviewer, queue):
     Setting.objects.filter(key="four_eyes_limit").update(value="0.5")
     decided, _, refused = run_bulk_decision(
-        chosen=QueueFilter(starts="STAR"), action=Action.APPROVE, by=reviewer, until=timezone.now()
+        chosen=QueueFilter(starts="STAR"), action=Action.APPROVE, actor=reviewer, until=timezone.now()
     )
     assert decided == 0
     assert refused[0] == "STAR 20: another reviewer has to agree"

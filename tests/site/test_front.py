@@ -207,13 +207,13 @@ def test_an_answer_that_was_computed_before_a_write_is_not_kept_after_it(monkeyp
 
 
 def _closed(user: User, staff: User) -> None:
-    update_user(user_id=user.pk, changes={"is_active": False}, by=staff)
+    update_user(user_id=user.pk, changes={"is_active": False}, actor=staff)
 
 
 def _erased(user: User, staff: User) -> None:
     from transactions.services.privacy import request_erasure
 
-    request_erasure(person=user, by=staff, reason="asked")
+    request_erasure(person=user, actor=staff, reason="asked")
 
 
 def _password(user: User, staff: User) -> None:
@@ -417,7 +417,7 @@ def test_an_invalidation_that_redis_did_not_hear_keeps_the_front_out(monkeypatch
 
     async def story(site: _Site) -> None:
         await site.kept(token)
-        monkeypatch.setattr(response_cache, "bumps_unheard", lambda: True)
+        monkeypatch.setattr(response_cache, "has_pending_invalidations", lambda: True)
         assert (await site.get(LIST, token)).from_django
 
     _tell(story)

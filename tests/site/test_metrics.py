@@ -127,7 +127,7 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
     assert value(pending, "kamioi_transactions_waiting", status="pending") == 2
     before = value(pending, "kamioi_transactions_processed_total", status="completed") or 0
     process_pending()
-    request_ledger_check(by=user)
+    request_ledger_check(actor=user)
     run_ledger_check(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
     collectors.metrics_collector.forget()
     text = client.get("/metrics").content.decode()

@@ -141,7 +141,7 @@ def test_a_killed_import_goes_on_where_it_stood(stop_after: int, monkeypatch: py
             raise Killed
 
     with pytest.raises(Killed):
-        ingest_statement_file(statement_id=statement.pk, report=report)
+        ingest_statement_file(statement_id=statement.pk, on_progress=report)
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE statement_fingerprints")  # what a crash of PostgreSQL does to an unlogged table
     done = ingest_statement_file(statement_id=statement.pk)

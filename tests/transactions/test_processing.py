@@ -357,8 +357,8 @@ def test_a_worker_killed_at_any_moment_loses_and_doubles_nothing(settings) -> No
     script = (
         "import django; django.setup()\n"
         "from django.conf import settings; settings.PROCESS_BATCH_SIZE = 40\n"
-        "from transactions.services.processing import transactions_process\n"
-        "print('ready', flush=True); transactions_process()\n"
+        "from transactions.services.processing import process_pending\n"
+        "print('ready', flush=True); process_pending()\n"
     )
     host = settings.DATABASES["default"]
     url = os.environ["DATABASE_URL"]
@@ -417,7 +417,7 @@ def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchan
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_when_nothing_can_be_booked_it_is_no_rows_fault(starbucks: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processing, "MOST_FAILED", 2)
+    monkeypatch.setattr(processing, "MAX_FAILED", 2)
     user = make_user()
     for _ in range(6):
         make_transaction(user)

@@ -86,8 +86,8 @@ def log_in(request: Request, *, email: str, password: str, staff_only: bool, cod
         code: of the authenticator app, which staff who have one are asked for whatever area they log in to.
 
     Raises:
-        CodeNeeded: the code is missing, or wrong (CodeWrong).
-        SetUpNeeded: staff need a second factor here and have none.
+        OtpRequiredError: the code is missing, or wrong (InvalidOtpError).
+        OtpSetupRequiredError: staff need a second factor here and have none.
     """
     user = authenticate(request._request, username=email, password=password)
     if not isinstance(user, User) or (staff_only and not user.is_staff):

@@ -75,7 +75,7 @@ def idempotency_key(request: Request) -> str:
 class CacheableView(ETagView):
     """Base of views whose GET changes only with the caller's transactions: asked again, it may be answered in front of Django."""
 
-    def finalize_response(  # type: ignore[override]  # as in ConditionalView
+    def finalize_response(  # type: ignore[override]  # as in ETagView
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Say that the answer may be kept."""

@@ -270,7 +270,7 @@ class DataExportView(ApiView):
     @extend_schema(request=None, responses={202: shapes.QueuedOutput} | errors(401), tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Have the file made: 202; poll the task, then download it. One that is being made is not made twice."""
-        return accepted(request_export(person=current_user(request), by=current_user(request)))
+        return accepted(request_export(person=current_user(request), actor=current_user(request)))
 
 
 class DataExportFileView(FileView):

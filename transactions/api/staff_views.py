@@ -138,7 +138,7 @@ class ProcessSelectedView(StaffView):
     def post(self, request: Request) -> Response:
         """What the directory knows goes on its way (202, with a task); 200 where nothing does. Over a limit: 400, and nothing goes."""
         data = validated(shapes.SelectedInput(data=request.data))
-        done = process_selection(transaction_ids=data["transaction_ids"], force=data["force"], by=current_user(request))
+        done = process_selection(transaction_ids=data["transaction_ids"], force=data["force"], actor=current_user(request))
         return _selected_answer(done)
 
 
@@ -156,7 +156,7 @@ class ProcessTransactionView(StaffView):
     def post(self, request: Request) -> Response:
         """As several; an unknown one is 404."""
         number = validated(shapes.OneTransactionInput(data=request.data))["transaction_id"]
-        done = process_selection(transaction_ids=[number], force=False, by=current_user(request))
+        done = process_selection(transaction_ids=[number], force=False, actor=current_user(request))
         if done.count("not_found"):
             raise Http404
         return _selected_answer(done)
@@ -211,7 +211,7 @@ class SettingsView(StaffView):
     def post(self, request: Request) -> Response:
         """`{key: value, …}`, `{key, value}` or `{settings: {…} or [{key, value}, …]}`. All or none; type and description stay."""
         values = _setting_values(request.data)
-        save_settings(values=values, by=current_user(request))
+        save_settings(values=values, actor=current_user(request))
         message = f"{len(values)} setting{'' if len(values) == 1 else 's'} saved."
         return Response({"success": True, "message": message, "data": self._all()})
 
@@ -300,7 +300,7 @@ class PersonView(StaffView):
     def delete(self, request: Request, user_id: int) -> Response:
         """Deleted where nothing was ever booked for the person; else the account is closed and the books stay."""
         try:
-            deleted = remove_user(user_id=user_id, by=current_user(request))
+            deleted = remove_user(user_id=user_id, actor=current_user(request))
         except User.DoesNotExist as error:
             raise Http404 from error
         message = "The person is deleted." if deleted else "The account is closed; its books stay."
@@ -324,7 +324,7 @@ class PersonStatusView(StaffView):
 
 def _changed(request: Request, user_id: int, changes: dict[str, Any]) -> User:
     try:
-        return update_user(user_id=user_id, changes=changes, by=current_user(request))
+        return update_user(user_id=user_id, changes=changes, actor=current_user(request))
     except User.DoesNotExist as error:
         raise Http404 from error
     except DjangoValidationError as error:
@@ -382,7 +382,7 @@ class JournalView(StaffView):
         post = data.get("status", "posted") == "posted"
         fields = {name: data.get(name, "") for name in _ENTRY_FIELDS}
         fields["entry_date"] = data.get("date") or timezone.now().date()
-        entry = create_entry(fields=fields, lines=lines, by=current_user(request), post=post)
+        entry = create_entry(fields=fields, lines=lines, actor=current_user(request), post=post)
         return _entry_answer(entry, "The entry is booked." if post else "The draft is kept.", status.HTTP_201_CREATED)
 
 
@@ -423,7 +423,7 @@ class JournalEntryView(StaffView):
         row = _found(number)
         if row.entry is None:
             raise EntryAlreadyBookedError("The system booked this; it is corrected where it came from.")
-        entry = delete_or_reverse_entry(entry_id=row.entry.pk, by=current_user(request))
+        entry = delete_or_reverse_entry(entry_id=row.entry.pk, actor=current_user(request))
         message = "The draft is gone." if entry is None else "The entry is reversed."
         body = (
             None
@@ -521,4 +521,4 @@ class ConsistencyView(StaffView):
     @extend_schema(request=None, responses={202: shapes.StaffQueuedOutput} | errors(), tags=["journal"])
     def post(self, request: Request) -> Response:
         """Check now, in the background; a check under way is the one."""
-        return accepted(request_ledger_check(by=current_user(request)), message="The books are being checked.")
+        return accepted(request_ledger_check(actor=current_user(request)), message="The books are being checked.")

@@ -39,7 +39,7 @@ class Backup:
     target: Path
 
 
-def backup(path: Path, folder: Path, *, report: Report | None = None) -> Backup:
+def backup(path: Path, folder: Path, *, on_progress: Report | None = None) -> Backup:
     """Copy the legacy file page by page while it is in use, note its SHA-256 beside it, and dump the target.
 
     Raises LegacySourceError when the file cannot be read, BackupError when a copy cannot be written.
@@ -50,8 +50,8 @@ def backup(path: Path, folder: Path, *, report: Report | None = None) -> Backup:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_room(path, folder)
-        _copy(path, copied, report)
-        digest = _sha256(copied, report)
+        _copy(path, copied, on_progress)
+        digest = _sha256(copied, on_progress)
         # The form that `sha256sum --check` reads.
         copied.with_suffix(".db.sha256").write_text(f"{digest}  {copied.name}\n", encoding="ascii")
     except OSError as error:
@@ -67,12 +67,12 @@ def _check_room(path: Path, folder: Path) -> None:
         raise BackupError(f"{folder}: {needed / 1e6:,.0f} MB are needed for the copy, {free / 1e6:,.0f} MB are free.")
 
 
-def _copy(path: Path, copied: Path, report: Report | None) -> None:
+def _copy(path: Path, copied: Path, on_progress: Report | None) -> None:
     partial = copied.with_suffix(".part")
 
     def told(_: int, remaining: int, total: int) -> None:
-        if report:
-            report("pages of the file", total - remaining, total)
+        if on_progress:
+            on_progress("pages of the file", total - remaining, total)
 
     try:
         with (
@@ -92,14 +92,14 @@ def _copy(path: Path, copied: Path, report: Report | None) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _sha256(path: Path, report: Report | None) -> str:
+def _sha256(path: Path, on_progress: Report | None) -> str:
     digest, done, size = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
             digest.update(block)
             done += len(block)
-            if report:
-                report("checksum", done, size)
+            if on_progress:
+                on_progress("checksum", done, size)
     return digest.hexdigest()
 
 

@@ -141,12 +141,12 @@ class Batch:
         """(cents, where there is none). Binary noise is rounded half-even."""
         return self._scaled(name, 2, rules.MAX_CENTS, "money")
 
-    def _scaled(self, name: str, places: int, most: int, kind: str) -> tuple[Ints, Mask]:
+    def _scaled(self, name: str, places: int, limit: int, kind: str) -> tuple[Ints, Mask]:
         column = self.column(name)
         none = _mask(column.is_null())
         values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
         with np.errstate(invalid="ignore", over="ignore"):
-            beyond = ~(np.abs(values) * 10.0**places <= most) & ~none
+            beyond = ~(np.abs(values) * 10.0**places <= limit) & ~none
         values = np.where(beyond, 0.0, values)
         whole = half_even(values, places)
         if kind == "money":

@@ -85,7 +85,7 @@ class CopyResult:
         return sum(progress.rows_rejected for progress in self.tables.values())
 
 
-def copy(*, path: Path, run: MigrationRun, report: Report | None = None) -> CopyResult:
+def copy(*, path: Path, run: MigrationRun, on_progress: Report | None = None) -> CopyResult:
     """Carry the legacy database over. Raises LegacySourceError and LegacyCopyError.
 
     `run` is kept up to date while it works (at most once a second): rows done, rows in all, and per table what was
@@ -93,7 +93,7 @@ def copy(*, path: Path, run: MigrationRun, report: Report | None = None) -> Copy
     """
     with only_one(), Snapshot(path) as snapshot:
         result = CopyResult(source_moved=_claim_target(snapshot))
-        work = _Copy(snapshot, run, report, result)
+        work = _Copy(snapshot, run, on_progress, result)
         with Loader(run.pk) as loader:
             for name in ordered_tables(snapshot):
                 work.table(loader, name)
@@ -200,10 +200,10 @@ def _claim_target(snapshot: Snapshot) -> bool:
 class _Copy:
     """One run: what has been carried over already, and how to carry on."""
 
-    def __init__(self, snapshot: Snapshot, run: MigrationRun, report: Report | None, result: CopyResult) -> None:
+    def __init__(self, snapshot: Snapshot, run: MigrationRun, on_progress: Report | None, result: CopyResult) -> None:
         self._snapshot = snapshot
         self._run = run
-        self._report = report
+        self._report = on_progress
         self._result = result
         self._now = timezone.now()
         self._known = progress_read()

@@ -214,7 +214,7 @@ def read_number(value: Any) -> Decimal | None:
 
 
 @lru_cache(maxsize=100_000)
-def read_units(value: Any, places: int, most: int) -> int | None:
+def read_units(value: Any, places: int, limit: int) -> int | None:
     """Units of 10^-places, half-even; None for nothing, for no number, and beyond `most`."""
     try:
         found = read_number(value)
@@ -222,7 +222,7 @@ def read_units(value: Any, places: int, most: int) -> int | None:
         return None
     if found is None:
         return None
-    if not abs(found).scaleb(places) <= most:
+    if not abs(found).scaleb(places) <= limit:
         return None
     return int(found.scaleb(places).to_integral_value(ROUND_HALF_EVEN))
 

@@ -274,7 +274,7 @@ def staged_months(model: type[MonthlyPartitionedModel]) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def finish(model: type[MonthlyPartitionedModel], report: Callable[[str], None] | None = None) -> int:
+def finish(model: type[MonthlyPartitionedModel], on_progress: Callable[[str], None] | None = None) -> int:
     """Give every staged month its indexes and make it part of the real table. Returns how many there were.
 
     Killed in between, it goes on with the months that are left: each one changes hands in one transaction.
@@ -288,9 +288,9 @@ def finish(model: type[MonthlyPartitionedModel], report: Callable[[str], None] |
             _finish_month(target, model, staged)
         finally:
             target.close()
-        if report:
+        if on_progress:
             with tell:
-                report(staged)
+                on_progress(staged)
 
     with ThreadPoolExecutor(INDEX_WORKERS) as pool:
         list(pool.map(one, months))

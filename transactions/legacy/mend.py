@@ -14,7 +14,7 @@ from transactions.legacy.state import state_read
 from transactions.models import MigrationReject, MigrationRun, User
 
 
-def reject_mend(*, reject_id: int, row: Mapping[str, Any], by: User) -> MigrationReject:
+def reject_mend(*, reject_id: int, row: Mapping[str, Any], actor: User) -> MigrationReject:
     """Carry the row over as `row` says it, and note who mended it.
 
     Raises MendError (what is still wrong) and LegacySourceError; nothing is written then.
@@ -31,7 +31,7 @@ def reject_mend(*, reject_id: int, row: Mapping[str, Any], by: User) -> Migratio
         )
         mended = {**reject.row, **row}  # what the form left out is as it was
         Applier(snapshot, run).mend(reject, mended)
-        reject.row, reject.resolved_at, reject.resolved_by = mended, timezone.now(), by
+        reject.row, reject.resolved_at, reject.resolved_by = mended, timezone.now(), actor
         reject.save(update_fields=["row", "resolved_at", "resolved_by"])
         run.rows_done, run.status, run.finished_at = 1, "done", timezone.now()
         run.save()

@@ -149,7 +149,7 @@ def outbox_status() -> OutboxStatus:
     return OutboxStatus(bool(state and state.dual_write), waiting, float(seconds or 0), state.error if state else "")
 
 
-def outbox_send(*, most: int = MOST) -> int:
+def outbox_send(*, limit: int = MOST) -> int:
     """Write what waits to the legacy file, one set. Returns how many notes it was; 0 when there was none.
 
     Raises LegacySourceError when the file cannot be written to now; everything waits then.
@@ -165,7 +165,7 @@ def outbox_send(*, most: int = MOST) -> int:
             cursor.execute(
                 "DELETE FROM legacy_outbox WHERE seq IN (SELECT seq FROM legacy_outbox ORDER BY seq LIMIT %s) "
                 "RETURNING table_name, row_key",
-                [most],
+                [limit],
             )
             notes = cursor.fetchall()
             if not notes:

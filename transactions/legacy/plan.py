@@ -77,7 +77,7 @@ class Plan:
     rejects: list[tuple[str, int]] = field(default_factory=list)
 
 
-def plan(path: Path, *, quick: bool = False, report: Report | None = None) -> Plan:
+def plan(path: Path, *, quick: bool = False, on_progress: Report | None = None) -> Plan:
     """Read the file and judge it. `quick` leaves out what needs every row. Raises LegacySourceError."""
     with Snapshot(path) as snapshot:
         size = path.stat().st_size
@@ -91,7 +91,7 @@ def plan(path: Path, *, quick: bool = False, report: Report | None = None) -> Pl
         if not quick:
             if (fault := snapshot.fault()) is not None:
                 found.notes.append(f"SQLite's check of the file says: {fault}")
-            _judge(snapshot, found, report)
+            _judge(snapshot, found, on_progress)
         return found
 
 
@@ -127,7 +127,7 @@ def _note(snapshot: Snapshot, found: Plan) -> None:
         found.notes.append(f"Only {free / 1e6:,.0f} MB are free beside the file.")
 
 
-def _judge(snapshot: Snapshot, found: Plan, report: Report | None) -> None:
+def _judge(snapshot: Snapshot, found: Plan, on_progress: Report | None) -> None:
     """Every row of the two big tables through the rules, without writing anything."""
     repairs: Counter[str] = Counter()
     rejects: Counter[str] = Counter()
@@ -147,8 +147,8 @@ def _judge(snapshot: Snapshot, found: Plan, report: Report | None) -> None:
                 mappings_convert(batch, users=users, transaction_ids=transaction_ids, keys=keys, now=now)
             repairs.update({f"{layout.name}: {kind}": count for kind, count in batch.repairs.items() if count > 0})
             rejects.update(f"{layout.name}: {reason}" for reason in batch.rejects.values())
-            if report:
-                report(layout.name, min(low, total), total)
+            if on_progress:
+                on_progress(layout.name, min(low, total), total)
     found.dirt = [(name, count, rules.REPAIRED[name.partition(": ")[2]]) for name, count in sorted(repairs.items())]
     found.rejects = sorted(rejects.items())
 

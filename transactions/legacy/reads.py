@@ -100,14 +100,14 @@ def _rows(source: sqlite3.Connection, sql: str, *parameters: Any) -> list[tuple[
     return [(row[0], dict(zip(names[1:], row[1:], strict=True))) for row in cursor.fetchall()]
 
 
-def transactions(user: User, source: sqlite3.Connection, legacy_id: int, most: int) -> list[Transaction]:
+def transactions(user: User, source: sqlite3.Connection, legacy_id: int, limit: int) -> list[Transaction]:
     """The newest purchases, converted as `copy` would do it; never saved."""
     from transactions.legacy.columns import batch_of_rows  # noqa: PLC0415  # Arrow is loaded only when it is needed
     from transactions.legacy.source import LegacyTable  # noqa: PLC0415
     from transactions.legacy.tables import TRANSACTIONS, Ids, MerchantKeys, transactions_convert  # noqa: PLC0415
 
     rows = _rows(
-        source, "SELECT rowid, * FROM transactions WHERE user_id = ? ORDER BY date DESC, rowid DESC LIMIT ?", legacy_id, most
+        source, "SELECT rowid, * FROM transactions WHERE user_id = ? ORDER BY date DESC, rowid DESC LIMIT ?", legacy_id, limit
     )  # fmt: skip
     if not rows:
         return []
@@ -123,7 +123,7 @@ def transactions(user: User, source: sqlite3.Connection, legacy_id: int, most: i
     return sorted(made, key=lambda row: (row.date, row.pk), reverse=True)
 
 
-def notifications(user: User, source: sqlite3.Connection, legacy_id: int, most: int) -> list[Notification]:
+def notifications(user: User, source: sqlite3.Connection, legacy_id: int, limit: int) -> list[Notification]:
     """The newest messages; never saved."""
     return [
         Notification(
@@ -132,7 +132,7 @@ def notifications(user: User, source: sqlite3.Connection, legacy_id: int, most: 
             read=_is_true(row.get("read")), created_at=_when(row.get("created_at")),
         )
         for rowid, row in _rows(
-            source, "SELECT rowid, * FROM notifications WHERE user_id = ? ORDER BY rowid DESC LIMIT ?", legacy_id, most
+            source, "SELECT rowid, * FROM notifications WHERE user_id = ? ORDER BY rowid DESC LIMIT ?", legacy_id, limit
         )
     ]  # fmt: skip
 

@@ -73,7 +73,7 @@ def sync_round(path: Path, run: MigrationRun) -> Synced:
     return Synced(changes.entries, changes.last, applied, max(0.0, time.time() - (changes.oldest or time.time())))
 
 
-def sync(path: Path, run: MigrationRun, *, told: Callable[[Synced], None] | None = None) -> int:
+def sync(path: Path, run: MigrationRun, *, on_progress: Callable[[Synced], None] | None = None) -> int:
     """Carry over everything that the log names by now. Returns how many entries that were."""
     total = 0
     with only_one(wait=_OTHERS_SECONDS):
@@ -82,8 +82,8 @@ def sync(path: Path, run: MigrationRun, *, told: Callable[[Synced], None] | None
         # What is written from here on is the next call's, or the legacy system could keep this one going for ever.
         while (done := sync_round(path, run)).entries:
             total += done.entries
-            if told:
-                told(done)
+            if on_progress:
+                on_progress(done)
             if done.last >= newest:
                 break
         if total:
@@ -109,13 +109,13 @@ def follow(path: Path, run: MigrationRun, *, until: Callable[[], bool] = lambda:
                 seen = version
 
 
-def sync_all(path: Path, run: MigrationRun, *, report: Callable[[str, int, int], None] | None = None) -> Applied:
+def sync_all(path: Path, run: MigrationRun, *, on_progress: Callable[[str, int, int], None] | None = None) -> Applied:
     """Compare every row, as `validate` does, and carry over those that differ; the log counts from before that."""
     check_source(path)
     with only_one(wait=_OTHERS_SECONDS):
         with Snapshot(path) as snapshot:
             position = log_position(snapshot)
-        result = validate(path, samples=0, report=report, excuse=False)
+        result = validate(path, samples=0, on_progress=on_progress, excuse=False)
         changed = {table.name: table.ids for table in result.tables if table.ids}
         with Snapshot(path) as snapshot, transaction.atomic():
             applied = Applier(snapshot, run).apply(changed)

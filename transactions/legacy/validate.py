@@ -136,7 +136,7 @@ def _sums(month: Month, names: Sequence[str]) -> str:
     return f"{month.rows:>11,}  {month.checksum:016x}{money}"
 
 
-def validate(path: Path, *, samples: int = 5, report: Report | None = None, excuse: bool = True) -> Validation:
+def validate(path: Path, *, samples: int = 5, on_progress: Report | None = None, excuse: bool = True) -> Validation:
     """Compare the legacy file with what PostgreSQL holds of it. Raises LegacySourceError.
 
     `excuse` takes differences of rows that wait for `sync` for what they are.
@@ -151,10 +151,10 @@ def validate(path: Path, *, samples: int = 5, report: Report | None = None, excu
         source.execute("BEGIN")
         tables = {name: columns for name, columns in _tables(source) if name not in rules.LEFT_BEHIND}
         for name in [name for name in BIG if name in tables]:
-            result.tables.append(_big(path, source, name, tables[name], report))
+            result.tables.append(_big(path, source, name, tables[name], on_progress))
             result.samples += _samples(source, target, name, tables[name], samples)
         for name in sorted(set(tables) - set(BIG)):
-            result.tables.append(_small(source, target, name, tables[name], report))
+            result.tables.append(_small(source, target, name, tables[name], on_progress))
     if excuse:
         _excuse(result, changed_since(path))
     return result
@@ -185,7 +185,7 @@ def _tables(source: sqlite3.Connection) -> list[tuple[str, list[str]]]:
 # --- the big tables ---------------------------------------------------------------------------------------------------
 
 
-def _big(path: Path, source: sqlite3.Connection, name: str, columns: list[str], report: Report | None) -> TableCheck:
+def _big(path: Path, source: sqlite3.Connection, name: str, columns: list[str], on_progress: Report | None) -> TableCheck:
     total = source.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
     lowest, highest = source.execute(f"SELECT coalesce(min(rowid), 1), coalesce(max(rowid), 0) FROM {name}").fetchone()
     check, done = TableCheck(name), 0
@@ -197,8 +197,8 @@ def _big(path: Path, source: sqlite3.Connection, name: str, columns: list[str], 
     for part in _parts(task, ranges, inline=total < _WORTH_PROCESSES):
         check.merge(part)
         done += part.source
-        if report:
-            report(f"compare {name}", done, total)
+        if on_progress:
+            on_progress(f"compare {name}", done, total)
     with closing(psycopg2.connect(task.dsn)) as target, target.cursor() as cursor:
         cursor.execute(
             f"SELECT id FROM {name} WHERE source IN ('legacy', 'legacy_open', 'bulk') AND (id <= %s OR id > %s) "
@@ -263,7 +263,7 @@ def _cut(value: object) -> str:
 _Reader = Callable[[Any, Sequence[tuple[str, Row]]], dict[str, dict[str, Any]]]
 
 
-def _small(source: sqlite3.Connection, target: Any, name: str, columns: list[str], report: Report | None) -> TableCheck:
+def _small(source: sqlite3.Connection, target: Any, name: str, columns: list[str], on_progress: Report | None) -> TableCheck:
     """A table that was carried over row by row, in ranges."""
     check = TableCheck(name)
     total = source.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
@@ -291,8 +291,8 @@ def _small(source: sqlite3.Connection, target: Any, name: str, columns: list[str
                 continue
             batch.append((legacy_id, row | reject[2] if reject else row))
         judge(check, target, source, batch, users)
-        if report:
-            report(f"compare {name}", check.source, total)
+        if on_progress:
+            on_progress(f"compare {name}", check.source, total)
     return check
 
 

@@ -39,7 +39,7 @@ def refresh_stock_prices(
     provider: PriceProvider | None = None,
     now: datetime | None = None,
     accept_jumps: bool = False,
-    report: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> PriceRefreshResult:
     """Ask for the quotes of every ticker that matters, store them, and release what waited for them.
 
@@ -47,7 +47,7 @@ def refresh_stock_prices(
 
     Args:
         accept_jumps: store quotes however far they are from the one before; after a split.
-        report: called with the number of quotes seen so far.
+        on_progress: called with the number of quotes seen so far.
     """
     now = now or timezone.now()
     done, seen = PriceRefreshResult(), 0
@@ -62,14 +62,14 @@ def refresh_stock_prices(
             if len(batch) >= BATCH:
                 _store(batch, done, provider, now=now, accept_jumps=accept_jumps)
                 batch = []
-                if report:
-                    report(seen)
+                if on_progress:
+                    on_progress(seen)
     except PriceProviderError as error:
         done.error = str(error)
     if batch:
         _store(batch, done, provider, now=now, accept_jumps=accept_jumps)
-    if report:
-        report(seen)
+    if on_progress:
+        on_progress(seen)
     done.released = priced_release(now=now)
     return done
 

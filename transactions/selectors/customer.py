@@ -98,7 +98,7 @@ def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
 
 def newest_transactions(user: User, *, is_ours: bool = False) -> list[TransactionRow]:
     """The newest hundred; `is_ours` when it is known that Kamioi's own data answers this customer."""
-    answered = None if is_ours else from_legacy(user, partial(legacy_reads.transactions, most=NEWEST))
+    answered = None if is_ours else from_legacy(user, partial(legacy_reads.transactions, limit=NEWEST))
     if answered is not None:
         return transaction_rows(answered)
     with prepared_statement(_NEWEST, [user.pk, NEWEST]) as cursor:
@@ -159,7 +159,7 @@ def _shape(  # noqa: PLR0917  # a row
 
 def newest_notifications(user: User) -> list[NotificationRow]:
     """The newest hundred messages."""
-    answered = from_legacy(user, partial(legacy_reads.notifications, most=NEWEST))
+    answered = from_legacy(user, partial(legacy_reads.notifications, limit=NEWEST))
     return [
         {
             "id": row.pk,

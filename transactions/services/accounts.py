@@ -46,7 +46,7 @@ def register_user(*, email: str, password: str, account_type: str, now: datetime
     """A new customer with an account number of their own (I, F or B and seven digits).
 
     Raises:
-        EmailTaken: in any case of its letters.
+        EmailTakenError: in any case of its letters.
         ValidationError: the password is too easy.
     """
     now = now or timezone.now()
@@ -123,7 +123,7 @@ def make_password_reset_token(user: User) -> str:
 
 
 def check_password_reset_token(token: str, *, lock: bool = False) -> User:
-    """Whose token it is. Raises ResetTokenInvalid when it is used, expired or none of ours."""
+    """Whose token it is. Raises InvalidResetTokenError when it is used, expired or none of ours."""
     encoded, _, rest = token.partition(".")
     try:
         pk = int(urlsafe_base64_decode(encoded))
@@ -138,7 +138,7 @@ def check_password_reset_token(token: str, *, lock: bool = False) -> User:
 
 @transaction.atomic
 def reset_password(*, token: str, password: str) -> User:
-    """Set the new password and end every token of the account. Raises ResetTokenInvalid, ValidationError."""
+    """Set the new password and end every token of the account. Raises InvalidResetTokenError, ValidationError."""
     user = check_password_reset_token(token, lock=True)
     _password_check(password, user)
     user.set_password(password)
@@ -150,7 +150,7 @@ def reset_password(*, token: str, password: str) -> User:
 
 @transaction.atomic
 def change_password(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
-    """Change the password and end every token but `keep`. Raises WrongPassword, ValidationError."""
+    """Change the password and end every token but `keep`. Raises WrongPasswordError, ValidationError."""
     locked = User.objects.select_for_update().get(pk=user.pk)
     if not locked.check_password(current):
         raise WrongPasswordError
@@ -174,7 +174,7 @@ def update_profile(*, user: User, changes: Mapping[str, Any], current_password: 
     """Change what the customer says about themselves. Another e-mail, by which they log in, takes the password.
 
     Raises:
-        WrongPassword, EmailTaken: the e-mail cannot be changed.
+        WrongPasswordError, EmailTakenError: the e-mail cannot be changed.
     """
     locked = User.objects.select_for_update().get(pk=user.pk)
     fields = dict(changes)
@@ -212,7 +212,7 @@ def update_user_settings(*, user: User, values: Mapping[str, Any]) -> None:
     """Keep these preferences; None forgets one. `round_up_…` must have been checked by the caller.
 
     Raises:
-        TooManySettings: more than `MOST_SETTINGS`.
+        TooManySettingsError: more than `MAX_SETTINGS`.
     """
     own = {name: value for name, value in values.items() if name in OWN_SETTINGS}
     if own:

@@ -41,11 +41,11 @@ EVENTS = "task"
 
 
 def create_task(*, name: str, user: User | None, arguments: dict[str, Any]) -> BackgroundTask:
-    """A queued task; `task_send` sends its message."""
+    """A queued task; `send_task` sends its message."""
     return BackgroundTask.objects.create(name=name, user=user, arguments=arguments)
 
 
-def get_or_create_task(*, name: str, by: User | None) -> BackgroundTask:
+def get_or_create_task(*, name: str, actor: User | None) -> BackgroundTask:
     """Ask for a task that takes no arguments; one that waits or runs already is the one."""
     with transaction.atomic():
         open_ = BackgroundTask.objects.filter(
@@ -53,7 +53,7 @@ def get_or_create_task(*, name: str, by: User | None) -> BackgroundTask:
         ).first()
         if open_ is not None:
             return open_
-        task = create_task(name=name, user=by, arguments={})
+        task = create_task(name=name, user=actor, arguments={})
         send_task(task=task)
     return task
 

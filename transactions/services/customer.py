@@ -29,7 +29,7 @@ def delete_notification(*, user: User, notification_id: int) -> bool:
 
 @transaction.atomic
 def create_goal(*, user: User, **values: Any) -> Goal:
-    """A new goal. Raises TooManyGoals."""
+    """A new goal. Raises TooManyGoalsError."""
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two at once count each other
     if Goal.objects.filter(user=user).count() >= MAX_GOALS:
         raise TooManyGoalsError

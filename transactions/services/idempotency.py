@@ -24,11 +24,11 @@ _DELETE_AT_ONCE: Final = 5_000
 def begin_idempotent_request(*, user_id: int, key: str, fingerprint: str) -> IdempotencyKey | None:
     """Take the key for this request, in the transaction of the caller; or the answer that was given under it.
 
-    None: the caller does the work and calls `key_answer` before it commits.
+    None: the caller does the work and calls `store_idempotent_response` before it commits.
 
     Raises:
-        IdempotencyConflict: the key was used for another request.
-        RequestUnderWay: the first request is still at work.
+        IdempotencyConflictError: the key was used for another request.
+        RequestInProgressError: the first request is still at work.
     """
     for _ in range(2):
         if _inserted(user_id, key, fingerprint):

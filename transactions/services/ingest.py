@@ -55,7 +55,7 @@ _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\
 
 @dataclass(frozen=True, slots=True)
 class CreatedTransaction:
-    """What `transaction_create` stored, or found stored under the same key (`created` false)."""
+    """What `create_transaction` stored, or found stored under the same key (`created` false)."""
 
     transaction_id: int
     status: str
@@ -88,8 +88,8 @@ def create_transaction(
     The same `idempotency_key` again returns what the first call stored.
 
     Raises:
-        TransactionRefused: amount, merchant or date cannot be.
-        IdempotencyConflict: the key was used for another purchase.
+        InvalidTransactionError: amount, merchant or date cannot be.
+        IdempotencyConflictError: the key was used for another purchase.
     """
     now = timezone.now()
     date = date or now
@@ -140,7 +140,7 @@ def upload_statement(
         send: false for a caller that runs the import itself.
 
     Raises:
-        StatementTooLarge: more than `STATEMENT_MAX_BYTES`.
+        StatementTooLargeError: more than `STATEMENT_MAX_BYTES`.
     """
     size = content.size or 0
     if size > settings.STATEMENT_MAX_BYTES:
@@ -160,7 +160,7 @@ def upload_statement(
     return imported
 
 
-def run_statement_import(*, task_id: UUID | str, report: Callable[[int], None] | None = None) -> StatementImport | None:
+def run_statement_import(*, task_id: UUID | str, on_progress: Callable[[int], None] | None = None) -> StatementImport | None:
     """Run the import as its background task, with progress; None when another worker has it, or it is done already.
 
     What makes a file unreadable stands in the task's `error`.
@@ -171,11 +171,11 @@ def run_statement_import(*, task_id: UUID | str, report: Callable[[int], None] |
 
         def progress(rows: int, task: BackgroundTask = task) -> None:
             heartbeat(task=task, progress=rows)
-            if report:
-                report(rows)
+            if on_progress:
+                on_progress(rows)
 
         statement = StatementImport.objects.get(task=task)
-        done = ingest_statement_file(statement_id=statement.pk, report=progress)
+        done = ingest_statement_file(statement_id=statement.pk, on_progress=progress)
         task.progress = task.total = done.rows_done
         task.result = {
             "rows": done.rows_done,
@@ -186,15 +186,15 @@ def run_statement_import(*, task_id: UUID | str, report: Callable[[int], None] |
     return StatementImport.objects.select_related("task").get(task=task)
 
 
-def ingest_statement_file(*, statement_id: int, report: Callable[[int], None] | None = None) -> StatementImport:
+def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], None] | None = None) -> StatementImport:
     """Read the statement into pending transactions, from where the last attempt stopped.
 
     Args:
-        report: called after each batch with the rows read so far, good and bad.
+        on_progress: called after each batch with the rows read so far, good and bad.
 
     Raises:
         StatementError: the file cannot be read at all.
-        StatementBusy: another worker stored a batch meanwhile.
+        StatementBusyError: another worker stored a batch meanwhile.
     """
     imported = StatementImport.objects.select_related("user").get(pk=statement_id)
     _fingerprints_forget(imported)
@@ -204,8 +204,8 @@ def ingest_statement_file(*, statement_id: int, report: Callable[[int], None] | 
             _batch_count(imported, batch)
         for batch in _read_ahead(items):
             _batch_store(imported, batch)
-            if report:
-                report(imported.rows_done)
+            if on_progress:
+                on_progress(imported.rows_done)
     _fingerprints_forget(imported)
     return imported
 

@@ -48,7 +48,7 @@ class Pair:
 
 
 def pair_lines(lines: Sequence[Line]) -> list[Pair]:
-    """The lines as balanced pairs, in their order. Raises EntryRefused: they are no balanced entry."""
+    """The lines as balanced pairs, in their order. Raises InvalidEntryError: they are no balanced entry."""
     for number, line in enumerate(lines, start=1):
         if line.debit < 0 or line.credit < 0 or bool(line.debit) == bool(line.credit):
             raise InvalidEntryError(f"Line {number}: give a debit or a credit above zero, not both.")
@@ -73,13 +73,13 @@ def pair_lines(lines: Sequence[Line]) -> list[Pair]:
 
 
 @transaction.atomic
-def create_entry(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, post: bool) -> JournalEntry:
+def create_entry(*, fields: Mapping[str, Any], lines: Sequence[Line], actor: User, post: bool) -> JournalEntry:
     """Write an entry, and book it where `post` says so. `fields` are those of the model but lines, amount and status.
 
-    Raises EntryRefused.
+    Raises InvalidEntryError.
     """
     _check(fields["entry_date"], lines)
-    entry = JournalEntry.objects.create(**fields, **_written(lines), created_by=by)
+    entry = JournalEntry.objects.create(**fields, **_written(lines), created_by=actor)
     return _post(entry) if post else entry
 
 
@@ -87,7 +87,7 @@ def create_entry(*, fields: Mapping[str, Any], lines: Sequence[Line], by: User, 
 def update_entry(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool) -> JournalEntry:
     """Change a draft, and book it where `post` says so. `lines` None leaves them.
 
-    Raises JournalEntry.DoesNotExist, EntryIsBooked, EntryRefused.
+    Raises JournalEntry.DoesNotExist, EntryAlreadyBookedError, InvalidEntryError.
     """
     entry = JournalEntry.objects.select_for_update(of=("self",)).get(pk=entry_id)
     if entry.status != JournalEntry.Status.DRAFT:
@@ -100,7 +100,7 @@ def update_entry(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Li
 
 
 @transaction.atomic
-def delete_or_reverse_entry(*, entry_id: int, by: User) -> JournalEntry | None:
+def delete_or_reverse_entry(*, entry_id: int, actor: User) -> JournalEntry | None:
     """Throw a draft away (None), or reverse a posted entry under today's date. Reversing twice is reversing once.
 
     Raises JournalEntry.DoesNotExist.
@@ -113,7 +113,7 @@ def delete_or_reverse_entry(*, entry_id: int, by: User) -> JournalEntry | None:
         now = timezone.now()
         pairs = [Pair(pair.credit, pair.debit, pair.amount) for pair in pair_lines(lines_of(entry))]
         _transfers(entry, pairs, kind=REVERSED_KIND, day=max(now.date(), entry.entry_date))
-        entry.status, entry.reversed_at, entry.reversed_by = JournalEntry.Status.REVERSED, now, by
+        entry.status, entry.reversed_at, entry.reversed_by = JournalEntry.Status.REVERSED, now, actor
         entry.save(update_fields=["status", "reversed_at", "reversed_by"])
     return entry
 

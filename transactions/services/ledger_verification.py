@@ -50,9 +50,9 @@ def find_ledger_problems() -> Iterator[LedgerProblem]:
 REPORTED = 100
 
 
-def request_ledger_check(*, by: User | None) -> BackgroundTask:
+def request_ledger_check(*, actor: User | None) -> BackgroundTask:
     """Check the books in the background; a check that waits or runs already is the one."""
-    return get_or_create_task(name=LEDGER_CHECK, by=by)
+    return get_or_create_task(name=LEDGER_CHECK, actor=actor)
 
 
 def run_ledger_check(*, task_id: UUID | str) -> None:

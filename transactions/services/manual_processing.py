@@ -70,7 +70,7 @@ def limits() -> Limits:
     )
 
 
-def process_selection(*, transaction_ids: Sequence[int], force: bool, by: User) -> SelectionResult:
+def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: User) -> SelectionResult:
     """Look these transactions up and send what is known on its way. `force` lifts the limit of dollars.
 
     Raises SettingError.
@@ -88,7 +88,7 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, by: User) 
     if ready and not done.exceeded:
         with transaction.atomic():
             done.task = create_task(
-                name="process_selected", user=by, arguments={"transaction_ids": [look.transaction_id for look in ready]}
+                name="process_selected", user=actor, arguments={"transaction_ids": [look.transaction_id for look in ready]}
             )
             done.task.total = len(ready)
             done.task.save(update_fields=["total"])
@@ -96,7 +96,7 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, by: User) 
     return done
 
 
-def run_selection(*, transaction_ids: Sequence[int], report: Callable[[int], None] | None = None) -> dict[str, int]:
+def run_selection(*, transaction_ids: Sequence[int], on_progress: Callable[[int], None] | None = None) -> dict[str, int]:
     """Release and process these transactions, one user bucket after the other. Returns how many stand where."""
     parked = Transaction.objects.filter(pk__in=transaction_ids, status=Status.NEEDS_REVIEW)
     keys = list(parked.values_list("merchant_key", flat=True).distinct())
@@ -107,8 +107,8 @@ def run_selection(*, transaction_ids: Sequence[int], report: Callable[[int], Non
         release_waiting_transactions(merchant_keys=settled)
     for number, transaction_id in enumerate(transaction_ids, start=1):
         process_transaction_now(transaction_id=transaction_id)
-        if report and number % 20 == 0:
-            report(number)
+        if on_progress and number % 20 == 0:
+            on_progress(number)
     statuses: dict[str, int] = {}
     for status in Transaction.objects.filter(pk__in=transaction_ids).values_list("status", flat=True):
         statuses[status] = statuses.get(status, 0) + 1

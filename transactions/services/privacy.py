@@ -106,7 +106,7 @@ class ErasureResult:
 
 
 # --- Giving out -------------------------------------------------------------------------------------------------
-def write_person_export(*, user: User, path: Path, report: Callable[[int], None] = lambda _: None) -> int:
+def write_person_export(*, user: User, path: Path, on_progress: Callable[[int], None] = lambda _: None) -> int:
     """Write everything held about the person into a ZIP file: account.json, a CSV file a table, and their statements.
 
     Rows are streamed; memory does not grow with them. Returns how many rows were written.
@@ -130,7 +130,7 @@ def write_person_export(*, user: User, path: Path, report: Callable[[int], None]
                     text.write(csv_line(row))
                     written += 1
                     if written % _CHUNK == 0:
-                        report(written)
+                        on_progress(written)
         for held in StatementImport.objects.filter(user=user).order_by("pk"):
             if held.file and held.file.storage.exists(str(held.file.name)):
                 with (
@@ -174,7 +174,7 @@ def erase_person_data(*, user_id: int) -> ErasureResult:
 
     Raises:
         User.DoesNotExist: there is nobody with this number.
-        EraseRefused: says why not now.
+        ErasureNotAllowedError: says why not now.
     """
     rows: dict[str, int] = {}
     with transaction.atomic():
@@ -281,15 +281,15 @@ person_table(JournalEntry, "staff", column="reversed_by_id")
 
 
 # --- Asked for --------------------------------------------------------------------------------------------------
-def request_export(*, person: User, by: User) -> BackgroundTask:
+def request_export(*, person: User, actor: User) -> BackgroundTask:
     """Make the file of everything held about a person in the background; one that is under way is not asked for twice."""
     under_way = BackgroundTask.objects.filter(
-        name="export_person", user=by, status__in=["queued", "running"], arguments__user_id=person.pk
+        name="export_person", user=actor, status__in=["queued", "running"], arguments__user_id=person.pk
     ).first()
     if under_way is not None:
         return under_way
     with transaction.atomic():
-        task = create_task(name="export_person", user=by, arguments={"user_id": person.pk})
+        task = create_task(name="export_person", user=actor, arguments={"user_id": person.pk})
         send_task(task=task)
     return task
 
@@ -304,7 +304,7 @@ def run_export(*, task_id: UUID | str) -> None:
         path = export_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        rows = write_person_export(user=person, path=part, report=lambda written: heartbeat(task=task, progress=written))
+        rows = write_person_export(user=person, path=part, on_progress=lambda written: heartbeat(task=task, progress=written))
         part.replace(path)
         task.progress = task.total = rows
         task.result = {"rows": rows, "bytes": path.stat().st_size}
@@ -323,11 +323,11 @@ def exports_sweep() -> None:
             path.unlink(missing_ok=True)
 
 
-def request_erasure(*, person: User, by: User, reason: str) -> BackgroundTask:
+def request_erasure(*, person: User, actor: User, reason: str) -> BackgroundTask:
     """Close the account now and erase the person in the background; an erasure that is under way is not asked for twice.
 
     Raises:
-        EraseRefused: says why not now.
+        ErasureNotAllowedError: says why not now.
     """
     with transaction.atomic():
         person = User.objects.select_for_update().get(pk=person.pk)
@@ -342,7 +342,7 @@ def request_erasure(*, person: User, by: User, reason: str) -> BackgroundTask:
         User.objects.filter(pk=person.pk).update(is_active=False)
         ApiToken.objects.filter(user=person).revoke()
         persons_changed([person.pk])
-        task = create_task(name=_ERASE, user=by, arguments={"user_id": person.pk, "reason": reason[:500]})
+        task = create_task(name=_ERASE, user=actor, arguments={"user_id": person.pk, "reason": reason[:500]})
         send_task(task=task)
     return task
 
@@ -351,12 +351,12 @@ def request_own_erasure(*, user: User, password: str) -> BackgroundTask:
     """The person asks for it themselves, and shows by the password that it is them. Everybody is logged out of the account.
 
     Raises:
-        WrongPassword: it is not theirs.
-        EraseRefused: says why not now.
+        WrongPasswordError: it is not theirs.
+        ErasureNotAllowedError: says why not now.
     """
     if not user.check_password(password):
         raise WrongPasswordError
-    return request_erasure(person=user, by=user, reason="asked for by the person")
+    return request_erasure(person=user, actor=user, reason="asked for by the person")
 
 
 def run_erasure(*, task_id: UUID | str) -> None:

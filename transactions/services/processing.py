@@ -288,7 +288,7 @@ def release_waiting_transactions(
     *,
     merchant_keys: Sequence[str],
     decision_ids: Sequence[int] = (),
-    report: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> int:
     """Put every transaction that waits for these merchants back to work, ahead of bulk. Returns how many.
 
@@ -298,7 +298,7 @@ def release_waiting_transactions(
 
     Args:
         decision_ids: the reviewer's decision on each key; it remembers what it released, so that it can be undone.
-        report: called with the number released so far, after each batch.
+        on_progress: called with the number released so far, after each batch.
     """
     released, keys = 0, list(merchant_keys)
     for start in range(0, USER_BUCKETS, BUCKETS_A_SET):
@@ -319,8 +319,8 @@ def release_waiting_transactions(
                 moved, user_ids = cursor.fetchone()
             invalidate_customers(user_ids)
             released += moved
-            if report and moved:
-                report(released)
+            if on_progress and moved:
+                on_progress(released)
             if moved < RELEASE_BATCH:
                 break
     _recount_waiting(keys)
@@ -354,7 +354,7 @@ def undo_release(
     merchant_key: str,
     ticker: str | None,
     since: datetime,
-    report: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> UndoReleaseResult:
     """Take back what a decision led to, after the directory no longer says so.
 
@@ -389,8 +389,8 @@ def undo_release(
             invalidate_customers(user_ids)
             done.moved += moved
             done.bought += bought
-            if report and moved:
-                report(done.moved)
+            if on_progress and moved:
+                on_progress(done.moved)
             if moved < RELEASE_BATCH:
                 break
     if done.moved:

@@ -52,7 +52,7 @@ def get_setting(*, key: str, kind: str, text: str) -> str:
 
 
 @transaction.atomic
-def save_settings(*, values: Mapping[str, str], by: User) -> list[Setting]:
+def save_settings(*, values: Mapping[str, str], actor: User) -> list[Setting]:
     """Change settings, all or none. Type and description stay; unknown keys are refused, so that a slip is no new setting.
 
     Raises SettingError.
@@ -69,7 +69,7 @@ def save_settings(*, values: Mapping[str, str], by: User) -> list[Setting]:
         if value == row.value:
             continue
         LogEntry.objects.create(
-            user=by, content_type=kind, object_id=str(row.pk), object_repr=key[:200], action_flag=CHANGE,
+            user=actor, content_type=kind, object_id=str(row.pk), object_repr=key[:200], action_flag=CHANGE,
             change_message=f"{key}: {row.value!r} → {value!r}",
         )  # fmt: skip
         row.value = value

@@ -29,14 +29,14 @@ _BOOKS = (Transaction, TransactionKey, Holding, Order, Notification, StatementIm
 
 
 @transaction.atomic
-def update_user(*, user_id: int, changes: Mapping[str, Any], by: User) -> User:
+def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User) -> User:
     """Change fields of a person; closing an account ends its tokens at once.
 
-    Raises User.DoesNotExist, PersonRefused, ValidationError (from `full_clean`).
+    Raises User.DoesNotExist, UserChangeNotAllowedError, ValidationError (from `full_clean`).
     """
     person = User.objects.select_for_update().get(pk=user_id)
-    _may_change(person, by)
-    if changes.get("is_active") is False and person.pk == by.pk:
+    _may_change(person, actor)
+    if changes.get("is_active") is False and person.pk == actor.pk:
         raise UserChangeNotAllowedError("Nobody closes their own account here.")
     said = [
         f"{name}: {getattr(person, name)!r} → {value!r}"
@@ -50,32 +50,32 @@ def update_user(*, user_id: int, changes: Mapping[str, Any], by: User) -> User:
     if not person.is_active:
         ApiToken.objects.filter(user=person).revoke()
     if said:
-        _logged(person, by, CHANGE, "; ".join(said))
+        _logged(person, actor, CHANGE, "; ".join(said))
     return person
 
 
-def remove_user(*, user_id: int, by: User) -> bool:
+def remove_user(*, user_id: int, actor: User) -> bool:
     """Delete a person who left no trace in the books; close the account of everybody else. True when deleted.
 
-    Raises User.DoesNotExist, PersonRefused.
+    Raises User.DoesNotExist, UserChangeNotAllowedError.
     """
     person = User.objects.get(pk=user_id)
-    _may_change(person, by)
-    if person.pk == by.pk:
+    _may_change(person, actor)
+    if person.pk == actor.pk:
         raise UserChangeNotAllowedError("Nobody closes their own account here.")
     if not _has_books(person):
         try:
-            _delete(person, by)
+            _delete(person, actor)
         except IntegrityError:  # some other table names the person
             pass
         else:
             return True
-    update_user(user_id=user_id, changes={"is_active": False}, by=by)
+    update_user(user_id=user_id, changes={"is_active": False}, actor=actor)
     return False
 
 
-def _may_change(person: User, by: User) -> None:
-    if (person.is_staff or person.is_superuser) and not by.is_superuser and person.pk != by.pk:
+def _may_change(person: User, actor: User) -> None:
+    if (person.is_staff or person.is_superuser) and not actor.is_superuser and person.pk != actor.pk:
         raise UserChangeNotAllowedError("Accounts of staff are changed by administrators in the admin.")
 
 
@@ -85,21 +85,21 @@ def _has_books(person: User) -> bool:
 
 
 @transaction.atomic
-def _delete(person: User, by: User) -> None:
+def _delete(person: User, actor: User) -> None:
     """The row and what hangs on it alone. Not through the ORM's collector: it would search every table that names people."""
     for model in (ApiToken, Goal, UserSetting, IdempotencyKey):
         model._base_manager.filter(user_id=person.pk).delete()
     person.groups.clear()
     person.user_permissions.clear()
-    _logged(person, by, DELETION, "deleted: nothing was booked")
+    _logged(person, actor, DELETION, "deleted: nothing was booked")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM users WHERE id = %s", [person.pk])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     persons_changed([person.pk])
 
 
-def _logged(person: User, by: User, flag: int, message: str) -> None:
+def _logged(person: User, actor: User, flag: int, message: str) -> None:
     LogEntry.objects.create(
-        user=by, content_type=ContentType.objects.get_for_model(User), object_id=str(person.pk),
+        user=actor, content_type=ContentType.objects.get_for_model(User), object_id=str(person.pk),
         object_repr=str(person)[:200], action_flag=flag, change_message=message,
     )  # fmt: skip

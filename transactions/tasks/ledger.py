@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 @shared_task(name="check_ledger")
 def check_ledger() -> str:
     """Ask for the daily check."""
-    return str(request_ledger_check(by=None).pk)
+    return str(request_ledger_check(actor=None).pk)
 
 
 # It reads the whole ledger in one statement: hours where there are billions of rows.

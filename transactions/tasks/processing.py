@@ -45,7 +45,7 @@ def release_merchants(task_id: str) -> None:
         released = processing.release_waiting_transactions(
             merchant_keys=task.arguments["merchant_keys"],
             decision_ids=task.arguments.get("decision_ids", ()),
-            report=lambda rows: heartbeat(task=task, progress=rows, total=task.total),
+            on_progress=lambda rows: heartbeat(task=task, progress=rows, total=task.total),
         )
         task.progress = task.total = released
         task.result = {"released": released}
@@ -71,7 +71,7 @@ def process_selected(task_id: str) -> None:
             return
         ids = task.arguments["transaction_ids"]
         statuses = run_selection(
-            transaction_ids=ids, report=lambda done: heartbeat(task=task, progress=done, total=task.total)
+            transaction_ids=ids, on_progress=lambda done: heartbeat(task=task, progress=done, total=task.total)
         )
         task.progress, task.result = len(ids), {"processed": len(ids), "statuses": statuses}
 

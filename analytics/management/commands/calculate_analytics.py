@@ -56,9 +56,9 @@ class Command(BaseCommand):
                     self._verify(options, report)
                     return
                 if options["rebuild"]:
-                    done = rebuild_rollups(months=options["month"], report=report)
+                    done = rebuild_rollups(months=options["month"], on_progress=report)
                 else:
-                    done = refresh_rollups(recheck=options["recheck"], report=report)
+                    done = refresh_rollups(recheck=options["recheck"], on_progress=report)
         except KamioiError as error:
             raise CommandError(str(error)) from error
         self._say(done)
@@ -71,9 +71,9 @@ class Command(BaseCommand):
             self.stdout.write(f"counted anew: {shown}; {done.corrected:,} figures changed")
         self.stdout.write(f"{done.deltas:,} changes taken up; the figures are up to date ({done.seconds:.1f} s).")
 
-    def _verify(self, options: dict[str, Any], report: ProgressCallback) -> None:
+    def _verify(self, options: dict[str, Any], on_progress: ProgressCallback) -> None:
         started, problems = time.monotonic(), 0
-        for difference in verify_rollups(months=options["month"], report=report):
+        for difference in verify_rollups(months=options["month"], on_progress=on_progress):
             problems += 1
             if problems <= options["show"]:
                 self.stdout.write(str(difference))

@@ -73,7 +73,7 @@ class DatabaseWrapper(psqlextra.DatabaseWrapper):
             self.close()
 
 
-class _WayBack(CursorWrapper):
+class _FallbackCursor(CursorWrapper):
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         try:
             return super()._execute(sql, params, *ignored)  # type: ignore[misc]
@@ -89,9 +89,9 @@ class _WayBack(CursorWrapper):
         return super()._execute(sql, params, *ignored)  # type: ignore[misc]
 
 
-class _Cursor(_WayBack):
+class _Cursor(_FallbackCursor):
     pass
 
 
-class _DebugCursor(_WayBack, CursorDebugWrapper):
+class _DebugCursor(_FallbackCursor, CursorDebugWrapper):
     pass

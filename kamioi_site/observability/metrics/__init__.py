@@ -5,7 +5,7 @@ Two kinds of metrics, one answer (`registry()`), served by the web at `/metrics`
 - **Counted where it happens** (requests, tasks, waits for a connection): `prometheus_client` counters, histograms and
   `livesum` gauges. With `PROMETHEUS_MULTIPROC_DIR` every process writes a file there and whoever is scraped adds them
   up. Processes on one machine may share a directory; containers must not (process ids would meet).
-- **Asked for** (queues, database, money): groups of figures registered with `figure_group`, see `figures.py`.
+- **Asked for** (queues, database, money): groups of figures registered with `collector`, see `figures.py`.
 
 Names begin with `kamioi_`. Labels are bounded: routes are templates, never paths; nothing of a customer is a label.
 """

@@ -41,7 +41,7 @@ class Command(BaseCommand):
             raise CommandError(f"{options['labelled']} has no rows")
         self._print(done, options["errors"])
 
-    def _print(self, done: Evaluation, most: int) -> None:
+    def _print(self, done: Evaluation, limit: int) -> None:
         say = self.stdout.write
         say(f"{done.rows:,} rows, {done.mappable:,} with a ticker ({_percent(done.mappable, done.rows)})")
         say("")
@@ -64,10 +64,10 @@ class Command(BaseCommand):
             say(f"  {low:.1f}-{low + Decimal('0.1'):.1f}  {count:>6,}  said {said:.3f}  true {true:.3f}  {bar}")
         say("")
         say(f"{len(done.errors):,} wrong answers" + (":" if done.errors else ""))
-        for confidence, descriptor, ticker, label, reason in done.errors[:most]:
+        for confidence, descriptor, ticker, label, reason in done.errors[:limit]:
             say(f"  {confidence:.2f}  {descriptor} -> {ticker}, should be {label or 'none'}: {reason}")
-        if len(done.errors) > most:
-            say(f"  … and {len(done.errors) - most:,} more (--errors)")
+        if len(done.errors) > limit:
+            say(f"  … and {len(done.errors) - limit:,} more (--errors)")
 
 
 def _percent(part: int, whole: int) -> str:

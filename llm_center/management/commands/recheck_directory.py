@@ -29,7 +29,7 @@ class Command(BaseCommand):
             def report(seen: int) -> None:
                 bar.update(seen - bar.n)
 
-            done = recheck_merchant_directory(dry_run=options["dry_run"], report=report)
+            done = recheck_merchant_directory(dry_run=options["dry_run"], on_progress=report)
         self.stdout.write(
             f"{done.seen:,} approved merchants: {done.contradicted:,} contradicted by the catalogue, "
             f"{done.unconnected:,} that nothing connects with their company, {done.unlisted:,} no longer listed"

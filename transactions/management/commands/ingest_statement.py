@@ -63,7 +63,7 @@ class Command(BaseCommand):
             def report(rows: int) -> None:
                 bar.update(rows - bar.n)
 
-            done = run_statement_import(task_id=statement.task_id, report=report)
+            done = run_statement_import(task_id=statement.task_id, on_progress=report)
         if done is None:
             raise CommandError("another worker took the import over; see Background tasks in the admin")
         if done.task.error:

@@ -111,7 +111,7 @@ class Command(BaseCommand):
 
     def _plan(self, options: dict[str, Any]) -> None:
         with self._bar() as report:
-            found = plan(options["file"], quick=options["quick"], report=report)
+            found = plan(options["file"], quick=options["quick"], on_progress=report)
         self._print_plan(found)
 
     def _print_plan(self, found: Plan) -> None:
@@ -148,7 +148,7 @@ class Command(BaseCommand):
             )
             return
         with self._run("backup", path) as run, self._bar() as report:
-            done = backup(path, folder, report=report)
+            done = backup(path, folder, on_progress=report)
             run.details = {"source": str(done.source), "sha256": done.sha256, "target": str(done.target)}
         self.stdout.write(
             f"{done.source}: {done.bytes:,} bytes, SHA-256 {done.sha256}\n{done.target}: dump of the target"
@@ -160,14 +160,14 @@ class Command(BaseCommand):
         path = options["file"]
         if options["dry_run"]:
             with self._bar() as report:
-                self._print_plan(plan(path, report=report))
+                self._print_plan(plan(path, on_progress=report))
             self.stdout.write("Nothing was written.")
             return
         if not Company.objects.exists():
             self.stdout.write("The company table is empty; merchants can only be approved for listed companies:")
             call_command("import_companies", stdout=self.stdout)
         with self._run("copy", path) as run, self._bar() as report:
-            done = copy(path=path, run=run, report=report)
+            done = copy(path=path, run=run, on_progress=report)
         if done.source_moved:
             self.stdout.write(
                 "! The legacy system wrote since an earlier run; rows that were carried over before are as they were then. "
@@ -192,7 +192,7 @@ class Command(BaseCommand):
 
     def _validate(self, options: dict[str, Any]) -> None:
         with self._run("validate", options["file"]) as run, self._bar() as report:
-            result = validate(options["file"], samples=options["samples"], report=report)
+            result = validate(options["file"], samples=options["samples"], on_progress=report)
             run.details = result.as_json()
             run.status = "done" if result.clean else "differs"
         for line in result.lines():
@@ -228,7 +228,7 @@ class Command(BaseCommand):
         with self._run("sync", path) as run:
             if options["all"]:
                 with self._bar() as report:
-                    done = sync_all(path, run, report=report)
+                    done = sync_all(path, run, on_progress=report)
                 self.stdout.write(
                     f"{done.written:,} rows carried over, {done.rejected:,} rejected, {done.gone:,} gone."
                 )
@@ -236,7 +236,7 @@ class Command(BaseCommand):
             elif options["follow"]:
                 self._follow(path, run)
             else:
-                total = sync(path, run, told=self._synced)
+                total = sync(path, run, on_progress=self._synced)
                 run.rows_done = run.rows_total = total
                 self.stdout.write(f"{total:,} changes carried over; nothing waits.")
 

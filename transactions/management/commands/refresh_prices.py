@@ -34,7 +34,7 @@ class Command(BaseCommand):
             def report(seen: int) -> None:
                 bar.update(seen - bar.n)
 
-            done = refresh_stock_prices(provider=provider, accept_jumps=options["accept_jumps"], report=report)
+            done = refresh_stock_prices(provider=provider, accept_jumps=options["accept_jumps"], on_progress=report)
         self.stdout.write(
             f"{done.stored} new quotes, {len(done.refused)} refused, {done.released} transactions released"
         )
