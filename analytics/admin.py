@@ -67,9 +67,17 @@ class DecisionDayAdmin(HistoryAdmin):
 
     keyset = ("-day", "-automatic", "-action")
     list_display = (
-        "day", "automatic", "action", "decisions", "reversed", "overturned", "released", "waited", "median_seconds",
+        "day",
+        "automatic",
+        "action",
+        "decisions",
+        "reversed",
+        "overturned",
+        "released",
+        "waited",
+        "median_seconds",
         "slow_seconds",
-    )  # fmt: skip
+    )
 
 
 @admin.register(MappingDay)
@@ -122,9 +130,11 @@ class ReportForm(forms.Form):
 
     kind = forms.ChoiceField(label="Report", choices=Report.Kind.choices, widget=UnfoldAdminSelectWidget)
     period = forms.CharField(
-        label="Month", max_length=7, help_text="A month that is over, like 2026-10.",
+        label="Month",
+        max_length=7,
+        help_text="A month that is over, like 2026-10.",
         widget=UnfoldAdminTextInputWidget(attrs={"type": "month"}),
-    )  # fmt: skip
+    )
     email = forms.EmailField(
         label="Customer's e-mail", required=False, help_text="Of a statement.", widget=UnfoldAdminTextInputWidget
     )
@@ -228,9 +238,12 @@ class ReportAdmin(HistoryAdmin):
             raise PermissionDenied
         task = get_object_or_404(BackgroundTask, pk=task_id, name=REPORT_TASK)
         context = {
-            **self.admin_site.each_context(request), "title": "A report is being made", "opts": self.opts, "task": task,
+            **self.admin_site.each_context(request),
+            "title": "A report is being made",
+            "opts": self.opts,
+            "task": task,
             "reports": Report.objects.filter(task=task).select_related("user").order_by("-format"),
-        }  # fmt: skip
+        }
         return TemplateResponse(request, "admin/analytics/report_making.html", context)
 
     def download_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:

@@ -39,10 +39,15 @@ _WAITING = """
     SELECT 'orders', count(*) FROM (SELECT 1 FROM orders WHERE status = 'queued' LIMIT %(most)s) AS waiting
 """
 _WORDS = {
-    "completed": "invested", "not_listed": "nobody to invest in", "needs_review": "waiting for a reviewer",
-    "pending": "being processed", "mapped": "ordered for the open", "awaiting_price": "waiting for a price",
-    "refunded": "refunds", "failed": "failed",
-}  # fmt: skip
+    "completed": "invested",
+    "not_listed": "nobody to invest in",
+    "needs_review": "waiting for a reviewer",
+    "pending": "being processed",
+    "mapped": "ordered for the open",
+    "awaiting_price": "waiting for a price",
+    "refunded": "refunds",
+    "failed": "failed",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,9 +237,17 @@ PRIMARY: Final = "var(--color-primary-600)"
 SECOND: Final = "#0891b2"
 GREEN, AMBER, RED, GREY = "#16a34a", "#d97706", "#dc2626", "#94a3b8"
 _STATUS_COLOURS: Final = {
-    "completed": GREEN, "not_listed": GREY, "needs_review": AMBER, "pending": "#3b82f6", "mapped": "#6366f1",
-    "awaiting_price": "#ea580c", "refunded": "#14b8a6", "failed": RED, "approved": GREEN, "rejected": RED,
-}  # fmt: skip
+    "completed": GREEN,
+    "not_listed": GREY,
+    "needs_review": AMBER,
+    "pending": "#3b82f6",
+    "mapped": "#6366f1",
+    "awaiting_price": "#ea580c",
+    "refunded": "#14b8a6",
+    "failed": RED,
+    "approved": GREEN,
+    "rejected": RED,
+}
 _PROPOSAL_COLOURS: Final = {"approved": GREEN, "pending": AMBER, "rejected": RED}
 
 
@@ -376,16 +384,28 @@ def _proposals(period: Period, links: Links) -> Content:
         figures=[
             Figure("Proposals", number(totals.count), _change(totals.count, before.count)),
             Figure("Approved by itself", percent(totals.automatic_rate), f"{totals.automatic:,} of the decided ones"),
-            Figure("Average confidence", percent(totals.average_confidence), f"{percent(before.average_confidence)} before"),
-            Figure("Rejected", number(totals.rejected), percent(Decimal(totals.rejected) / totals.count if totals.count else None)),
+            Figure(
+                "Average confidence", percent(totals.average_confidence), f"{percent(before.average_confidence)} before"
+            ),
+            Figure(
+                "Rejected",
+                number(totals.rejected),
+                percent(Decimal(totals.rejected) / totals.count if totals.count else None),
+            ),
         ],
         chart=Chart(
-            "bar", axis.labels, [*series, Series("average confidence", confidence, PRIMARY, line=True)], stacked=True, line_unit="%",
+            "bar",
+            axis.labels,
+            [*series, Series("average confidence", confidence, PRIMARY, line=True)],
+            stacked=True,
+            line_unit="%",
             links=[links.to("llm_center_llmmapping", *axis.span(key), column="created_at") for key in axis.keys],
         ),
-        table=Table(["Month" if axis.by_month else "Day", *(s.capitalize() for s in order), "Average confidence (%)"], table),
+        table=Table(
+            ["Month" if axis.by_month else "Day", *(s.capitalize() for s in order), "Average confidence (%)"], table
+        ),
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 def _backlog(period: Period, links: Links) -> Content:
@@ -402,17 +422,24 @@ def _backlog(period: Period, links: Links) -> Content:
             Figure("Transactions that wait", number(backlog.transactions)),
             Figure("Money that waits", money(backlog.amount)),
             Figure(
-                "Oldest proposal", "–" if days is None else f"{days:,} day{'' if days == 1 else 's'}",
-                f"since {backlog.oldest}" if backlog.oldest else "", tone="warn" if (days or 0) > 7 else "",
+                "Oldest proposal",
+                "–" if days is None else f"{days:,} day{'' if days == 1 else 's'}",
+                f"since {backlog.oldest}" if backlog.oldest else "",
+                tone="warn" if (days or 0) > 7 else "",
             ),
         ],
-        chart=Chart("bar", [age.words for age in ages], [Series("undecided proposals", [age.count for age in ages], AMBER)], links=to),
+        chart=Chart(
+            "bar",
+            [age.words for age in ages],
+            [Series("undecided proposals", [age.count for age in ages], AMBER)],
+            links=to,
+        ),
         table=Table(
             ["Age", "Undecided proposals"], [[_text(age.words), _count(age.count, to[n])] for n, age in enumerate(ages)]
         ),
         note="The queue is counted now, the ages with the rollups.",
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 def _waited(seconds: float | None) -> str:
@@ -449,9 +476,14 @@ def _quality(period: Period, links: Links) -> Content:
 
     return Content(
         figures=[
-            Figure("Decided by people", number(people), f"{percent(rate(people_back, people))} taken back since", decisions),
             Figure(
-                "Decided by itself", number(automatic), f"{percent(rate(automatic_back, automatic))} taken back since", decisions,
+                "Decided by people", number(people), f"{percent(rate(people_back, people))} taken back since", decisions
+            ),
+            Figure(
+                "Decided by itself",
+                number(automatic),
+                f"{percent(rate(automatic_back, automatic))} taken back since",
+                decisions,
                 "bad" if (rate(automatic_back, automatic) or 0) > Decimal("0.05") else "",
             ),
             Figure("Waited for people", _waited(typical), "the middle one, on average over the days"),
@@ -459,9 +491,11 @@ def _quality(period: Period, links: Links) -> Content:
             Figure("Transactions released", number(sum(row.released for row in rows))),
         ],
         chart=Chart(
-            "bar", axis.labels,
+            "bar",
+            axis.labels,
             [
-                Series("by people", columns[0], PRIMARY), Series("by itself", columns[1], SECOND),
+                Series("by people", columns[0], PRIMARY),
+                Series("by itself", columns[1], SECOND),
                 Series("taken back since", [a + b for a, b in zip(columns[2], columns[3], strict=True)], RED),
             ],
         ),
@@ -469,11 +503,12 @@ def _quality(period: Period, links: Links) -> Content:
             ["Month" if axis.by_month else "Day", "By people", "Taken back", "By itself", "Taken back"],
             [
                 [_text(axis.name(key)), *(_count(found[key][n]) for n in (0, 2, 1, 3))]
-                for key in axis.keys if key in found
+                for key in axis.keys
+                if key in found
             ],
         ),
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 def _llm_cost(period: Period, links: Links) -> Content:
@@ -493,10 +528,13 @@ def _llm_cost(period: Period, links: Links) -> Content:
             Figure("Cost", money(cost, 4), f"{money(cost / merchants, 6)} a merchant" if merchants else ""),
         ],
         chart=Chart(
-            "bar", axis.labels,
+            "bar",
+            axis.labels,
             [
                 Series("cost", axis.sums((row.date, row.cost) for row in rows), PRIMARY),
-                Series("calls", [float(v) for v in axis.sums((row.date, row.calls) for row in rows)], SECOND, line=True),
+                Series(
+                    "calls", [float(v) for v in axis.sums((row.date, row.calls) for row in rows)], SECOND, line=True
+                ),
             ],
             unit="$",
         ),
@@ -505,7 +543,7 @@ def _llm_cost(period: Period, links: Links) -> Content:
             [[_text(r.date), _count(r.calls), _count(r.merchants), _dollars(r.cost, places=6)] for r in rows],
         ),
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 _PALETTE: Final = (
@@ -533,9 +571,14 @@ def _categories(period: Period, links: Links) -> Content:
         slices = [*slices, ("others", rest)]
     total = sum(count for _, count in found.rows)
     return Content(
-        figures=[Figure("Merchants", number(total), "in the directory, whatever the period", links.to("transactions_merchant"))],
+        figures=[
+            Figure(
+                "Merchants", number(total), "in the directory, whatever the period", links.to("transactions_merchant")
+            )
+        ],
         chart=Chart(
-            "doughnut", [name.rpartition("/")[2].replace("_", " ") for name, _ in slices],
+            "doughnut",
+            [name.rpartition("/")[2].replace("_", " ") for name, _ in slices],
             [Series("merchants", [float(count) for _, count in slices], ",".join(_PALETTE[: len(slices)]))],
         ),
         table=Table(
@@ -544,15 +587,20 @@ def _categories(period: Period, links: Links) -> Content:
         ),
         note=f"Estimated from a sample of {found.sampled:,} merchants." if found.sampled else "",
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 # --- Transactions -----------------------------------------------------------------------------------------------------
 _STATUSES: Final = {
-    "completed": ("invested", GREEN), "not_listed": ("nobody to invest in", GREY), "needs_review": ("waits for a reviewer", AMBER),
-    "pending": ("being processed", "#3b82f6"), "mapped": ("ordered for the open", "#6366f1"),
-    "awaiting_price": ("waits for a price", "#ea580c"), "refunded": ("refunds", "#14b8a6"), "failed": ("failed", RED),
-}  # fmt: skip
+    "completed": ("invested", GREEN),
+    "not_listed": ("nobody to invest in", GREY),
+    "needs_review": ("waits for a reviewer", AMBER),
+    "pending": ("being processed", "#3b82f6"),
+    "mapped": ("ordered for the open", "#6366f1"),
+    "awaiting_price": ("waits for a price", "#ea580c"),
+    "refunded": ("refunds", "#14b8a6"),
+    "failed": ("failed", RED),
+}
 
 
 def _volumes(period: Period, links: Links) -> tuple[list[VolumeDay], VolumeTotals, VolumeTotals]:
@@ -576,11 +624,23 @@ def _volume(period: Period, links: Links) -> Content:
         figures=[
             Figure("Transactions", number(totals.transactions), _change(totals.transactions, before.transactions)),
             Figure("Purchases", money(totals.amount), _change(totals.amount, before.amount)),
-            Figure("Invested", number(totals.completed), f"{percent(Decimal(totals.completed) / totals.transactions)} of all"),
-            Figure("Failed", number(failed), link=links.to(to, period.first, period.last, status="failed"), tone="bad" if failed else ""),
+            Figure(
+                "Invested",
+                number(totals.completed),
+                f"{percent(Decimal(totals.completed) / totals.transactions)} of all",
+            ),
+            Figure(
+                "Failed",
+                number(failed),
+                link=links.to(to, period.first, period.last, status="failed"),
+                tone="bad" if failed else "",
+            ),
         ],
         chart=Chart(
-            "bar", axis.labels, _stacked(axis, found, _STATUSES), stacked=True,
+            "bar",
+            axis.labels,
+            _stacked(axis, found, _STATUSES),
+            stacked=True,
             links=[links.to(to, *axis.span(key)) for key in axis.keys],
         ),
         table=Table(
@@ -588,14 +648,18 @@ def _volume(period: Period, links: Links) -> Content:
             [
                 [
                     _text(axis.name(key), links.to(to, *axis.span(key))),
-                    *(_count(found[key].get(status, 0), links.to(to, *axis.span(key), status=status)) for status in statuses),
+                    *(
+                        _count(found[key].get(status, 0), links.to(to, *axis.span(key), status=status))
+                        for status in statuses
+                    ),
                 ]
-                for key in axis.keys if key in found
+                for key in axis.keys
+                if key in found
             ],
         ),
         note="By the day of the purchase.",
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 def _invested(period: Period, links: Links) -> Content:
@@ -610,19 +674,22 @@ def _invested(period: Period, links: Links) -> Content:
             Figure("Invested", money(totals.invested), _change(totals.invested, before.invested)),
             Figure("A purchase", money(per), "invested on average"),
         ],
-        chart=Chart("line", axis.labels, [Series("invested", axis.sums((r.date, r.investable) for r in rows), GREEN)], unit="$"),
+        chart=Chart(
+            "line", axis.labels, [Series("invested", axis.sums((r.date, r.investable) for r in rows), GREEN)], unit="$"
+        ),
         table=Table(
             ["Day", "Purchases", "Invested ($)"],
             [
                 [
                     _text(r.date, links.to("transactions_transaction", r.date, r.date, status="completed")),
-                    _count(r.transactions), _dollars(r.investable),
+                    _count(r.transactions),
+                    _dollars(r.investable),
                 ]
                 for r in rows
             ],
         ),
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 def _tickers(period: Period, links: Links) -> Content:
@@ -632,7 +699,11 @@ def _tickers(period: Period, links: Links) -> Content:
     to = [links.to("transactions_transaction", period.first, period.last, ticker=row.ticker) for row in rows]
     return Content(
         chart=Chart(
-            "hbar", [row.ticker for row in rows], [Series("invested", [float(r.invested) for r in rows], PRIMARY)], unit="$", links=to
+            "hbar",
+            [row.ticker for row in rows],
+            [Series("invested", [float(r.invested) for r in rows], PRIMARY)],
+            unit="$",
+            links=to,
         ),
         table=Table(
             ["Ticker", "Company", "Purchases", "Invested ($)", "Fees ($)"],
@@ -642,7 +713,7 @@ def _tickers(period: Period, links: Links) -> Content:
             ],
         ),
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 _ACCOUNT_COLOURS: Final = {"individual": PRIMARY, "family": SECOND, "business": AMBER}
@@ -664,20 +735,29 @@ def _users(period: Period, links: Links) -> Content:
             Figure("Transactions each", f"{transactions / users:,.1f}", f"in {months[-1]:%B} so far"),
         ],
         chart=Chart(
-            "bar", [f"{month:%b %Y}" for month in months],
+            "bar",
+            [f"{month:%b %Y}" for month in months],
             [
-                Series(name, [float(by[month, name].active_users) if (month, name) in by else 0.0 for month in months], colour)
-                for name, colour in _ACCOUNT_COLOURS.items() if name in types
+                Series(
+                    name,
+                    [float(by[month, name].active_users) if (month, name) in by else 0.0 for month in months],
+                    colour,
+                )
+                for name, colour in _ACCOUNT_COLOURS.items()
+                if name in types
             ],
             stacked=True,
         ),
         table=Table(
             ["Month", "Account", "Active users", "Transactions"],
-            [[_text(f"{r.month:%Y-%m}"), _text(r.account_type), _count(r.active_users), _count(r.transactions)] for r in rows],
+            [
+                [_text(f"{r.month:%Y-%m}"), _text(r.account_type), _count(r.active_users), _count(r.transactions)]
+                for r in rows
+            ],
         ),
         note="Customers with a purchase in the calendar month; half a year at least.",
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 # --- Finance ----------------------------------------------------------------------------------------------------------
@@ -699,20 +779,26 @@ def _revenue(period: Period, links: Links) -> Content:
             [
                 [
                     _text(r.date, links.to("transactions_transaction", r.date, r.date, status="completed")),
-                    _count(r.transactions), _dollars(r.fee),
+                    _count(r.transactions),
+                    _dollars(r.fee),
                 ]
                 for r in rows
             ],
         ),
         note="Fees of purchases that were invested, by the day of the purchase.",
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 _KINDS: Final = {
-    "round_up": ("round-ups", PRIMARY), "purchase": ("shares bought", GREEN), "fee": ("fees", SECOND), "undone": ("taken back", RED),
-    "opening": ("opening balances", GREY), "rounding": ("rounding", "#a16207"), "amortization": ("amortization", AMBER),
-}  # fmt: skip
+    "round_up": ("round-ups", PRIMARY),
+    "purchase": ("shares bought", GREEN),
+    "fee": ("fees", SECOND),
+    "undone": ("taken back", RED),
+    "opening": ("opening balances", GREY),
+    "rounding": ("rounding", "#a16207"),
+    "amortization": ("amortization", AMBER),
+}
 
 
 def _ledger(period: Period, links: Links) -> Content:
@@ -730,19 +816,27 @@ def _ledger(period: Period, links: Links) -> Content:
             Figure("Moved", money(sum((row.amount for row in rows), ZERO))),
         ],
         chart=Chart(
-            "bar", axis.labels, _stacked(axis, found, words), unit="$", stacked=True,
+            "bar",
+            axis.labels,
+            _stacked(axis, found, words),
+            unit="$",
+            stacked=True,
             links=[links.to(to, *axis.span(key)) for key in axis.keys],
         ),
         table=Table(
             ["Month" if axis.by_month else "Day", *(f"{words[kind][0].capitalize()} ($)" for kind in kinds)],
             [
-                [_text(axis.name(key), links.to(to, *axis.span(key))), *(_dollars(found[key].get(kind, ZERO)) for kind in kinds)]
-                for key in axis.keys if key in found
+                [
+                    _text(axis.name(key), links.to(to, *axis.span(key))),
+                    *(_dollars(found[key].get(kind, ZERO)) for kind in kinds),
+                ]
+                for key in axis.keys
+                if key in found
             ],
         ),
         note="By the day of the booking.",
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 def _accounts(period: Period, links: Links) -> Content:
@@ -752,8 +846,14 @@ def _accounts(period: Period, links: Links) -> Content:
             ["Account", "Name", "Type", "Debit ($)", "Credit ($)", "Balance ($)"],
             [
                 [
-                    _text(r.number, links.to("transactions_ledgertransfer", period.first, period.last, account=r.number)),
-                    _text(r.name), _text(r.type), _dollars(r.debit), _dollars(r.credit), _dollars(r.balance),
+                    _text(
+                        r.number, links.to("transactions_ledgertransfer", period.first, period.last, account=r.number)
+                    ),
+                    _text(r.name),
+                    _text(r.type),
+                    _dollars(r.debit),
+                    _dollars(r.credit),
+                    _dollars(r.balance),
                 ]
                 for r in rows
             ],
@@ -762,7 +862,7 @@ def _accounts(period: Period, links: Links) -> Content:
         empty="" if any(r.debit or r.credit or r.balance for r in rows) else "Nothing was booked yet.",
         note=f"Balances at the end of {period.last}, on the side where the account usually stands.",
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 def _amortization(period: Period, links: Links) -> Content:
@@ -773,17 +873,25 @@ def _amortization(period: Period, links: Links) -> Content:
     return Content(
         figures=[
             Figure(
-                "Carrying value", money(sum((asset.carrying for asset in assets), ZERO)),
-                f"of {len(assets)} asset{'' if len(assets) == 1 else 's'}", page,
+                "Carrying value",
+                money(sum((asset.carrying for asset in assets), ZERO)),
+                f"of {len(assets)} asset{'' if len(assets) == 1 else 's'}",
+                page,
             ),
             Figure(
-                "Charged in twelve months", money(sum((m.amount for m in months), ZERO)),
+                "Charged in twelve months",
+                money(sum((m.amount for m in months), ZERO)),
                 link=links.to("llm_center_amortizationentry"),
             ),
         ],
         chart=Chart(
-            "bar", [f"{m.month:%b %Y}" for m in months], [Series("amortization", [float(m.amount) for m in months], AMBER)], unit="$"
-        ) if months else None,
+            "bar",
+            [f"{m.month:%b %Y}" for m in months],
+            [Series("amortization", [float(m.amount) for m in months], AMBER)],
+            unit="$",
+        )
+        if months
+        else None,
         table=Table(
             ["Asset", "Status", "Cost ($)", "Written off ($)", "Stands at ($)"],
             [
@@ -792,7 +900,7 @@ def _amortization(period: Period, links: Links) -> Content:
             ],
         ),
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 def _cost(period: Period, links: Links) -> Content:
@@ -809,33 +917,59 @@ def _cost(period: Period, links: Links) -> Content:
     return Content(
         figures=[
             Figure(
-                "A transaction", money(newest.per_transaction, 6), f"target: under {money(per_transaction, 3)}",
+                "A transaction",
+                money(newest.per_transaction, 6),
+                f"target: under {money(per_transaction, 3)}",
                 tone=against(newest.per_transaction, per_transaction),
             ),
             Figure(
-                "A user", money(newest.per_user, 4), f"target: under {money(per_user)} a month",
+                "A user",
+                money(newest.per_user, 4),
+                f"target: under {money(per_user)} a month",
                 tone=against(newest.per_user, per_user),
             ),
             Figure("Models", money(newest.llm_cost, 4), f"in {newest.month:%B}", links.to("llm_center_llmcall")),
             Figure(
-                "Infrastructure", money(newest.infrastructure_cost), "not said: setting infrastructure_monthly_cost" if unsaid
-                else "the part of the month so far", settings, "warn" if unsaid or not newest.infrastructure_cost else "",
+                "Infrastructure",
+                money(newest.infrastructure_cost),
+                "not said: setting infrastructure_monthly_cost" if unsaid else "the part of the month so far",
+                settings,
+                "warn" if unsaid or not newest.infrastructure_cost else "",
             ),
         ],
         chart=Chart(
-            "bar", [f"{r.month:%b %Y}" for r in rows],
+            "bar",
+            [f"{r.month:%b %Y}" for r in rows],
             [
                 Series("models", [float(r.llm_cost) for r in rows], PRIMARY),
                 Series("infrastructure", [float(r.infrastructure_cost or 0) for r in rows], SECOND),
-                Series("a transaction", [None if r.per_transaction is None else float(r.per_transaction) for r in rows], AMBER, line=True),
+                Series(
+                    "a transaction",
+                    [None if r.per_transaction is None else float(r.per_transaction) for r in rows],
+                    AMBER,
+                    line=True,
+                ),
             ],
-            unit="$", stacked=True, line_unit="$",
+            unit="$",
+            stacked=True,
+            line_unit="$",
         ),
         table=Table(
-            ["Month", "Transactions", "Active users", "Models ($)", "Infrastructure ($)", "A transaction ($)", "A user ($)"],
+            [
+                "Month",
+                "Transactions",
+                "Active users",
+                "Models ($)",
+                "Infrastructure ($)",
+                "A transaction ($)",
+                "A user ($)",
+            ],
             [
                 [
-                    _text(f"{r.month:%Y-%m}"), _count(r.transactions), _count(r.active_users), _dollars(r.llm_cost, places=4),
+                    _text(f"{r.month:%Y-%m}"),
+                    _count(r.transactions),
+                    _count(r.active_users),
+                    _dollars(r.llm_cost, places=4),
                     *(
                         Cell("" if value is None else value, money(value, places))
                         for value, places in ((r.infrastructure_cost, 2), (r.per_transaction, 6), (r.per_user, 4))
@@ -846,7 +980,7 @@ def _cost(period: Period, links: Links) -> Content:
         ),
         note=f"The month of {newest.month:%B %Y}, whose days have been counted so far.",
         counted_at=counted,
-    )  # fmt: skip
+    )
 
 
 # --- Operations -------------------------------------------------------------------------------------------------------
@@ -854,10 +988,12 @@ def _queues(period: Period, links: Links) -> Content:
     rows = operations.queue_depths()
     return Content(
         figures=[Figure("Messages that wait", number(sum(row.waiting for row in rows)))],
-        chart=Chart("hbar", [row.queue for row in rows], [Series("waiting", [float(row.waiting) for row in rows], PRIMARY)]),
+        chart=Chart(
+            "hbar", [row.queue for row in rows], [Series("waiting", [float(row.waiting) for row in rows], PRIMARY)]
+        ),
         table=Table(["Queue", "Waiting"], [[_text(row.queue), _count(row.waiting)] for row in rows], open=True),
         counted_at=timezone.now(),
-    )  # fmt: skip
+    )
 
 
 def _workers(period: Period, links: Links) -> Content:
@@ -879,7 +1015,7 @@ def _workers(period: Period, links: Links) -> Content:
             open=True,
         ),
         counted_at=timezone.now(),
-    )  # fmt: skip
+    )
 
 
 def _failed(period: Period, links: Links) -> Content:
@@ -892,7 +1028,11 @@ def _failed(period: Period, links: Links) -> Content:
             ["Task", "Name", "Asked by", "Error", "Attempts", "Failed (UTC)"],
             [
                 [
-                    _text(r.id), _text(r.name, page), _text(r.who), _text(r.error), _count(r.attempts),
+                    _text(r.id),
+                    _text(r.name, page),
+                    _text(r.who),
+                    _text(r.error),
+                    _count(r.attempts),
                     _text(f"{r.failed_at:%Y-%m-%d %H:%M}" if r.failed_at else ""),
                 ]
                 for r in rows
@@ -901,7 +1041,7 @@ def _failed(period: Period, links: Links) -> Content:
         ),
         counted_at=now,
         template="admin/analytics/failed_tasks.html",
-    )  # fmt: skip
+    )
 
 
 def _slow(period: Period, links: Links) -> Content:
@@ -917,8 +1057,11 @@ def _slow(period: Period, links: Links) -> Content:
             ["Statement", "Calls", "Mean (ms)", "In all (s)", "Rows"],
             [
                 [
-                    _text(r.query), _count(r.calls), Cell(round(r.mean_ms, 2), f"{r.mean_ms:,.2f}"),
-                    Cell(round(r.total_ms / 1000, 1), f"{r.total_ms / 1000:,.1f}"), _count(r.rows),
+                    _text(r.query),
+                    _count(r.calls),
+                    Cell(round(r.mean_ms, 2), f"{r.mean_ms:,.2f}"),
+                    Cell(round(r.total_ms / 1000, 1), f"{r.total_ms / 1000:,.1f}"),
+                    _count(r.rows),
                 ]
                 for r in rows
             ],
@@ -926,7 +1069,7 @@ def _slow(period: Period, links: Links) -> Content:
         ),
         empty="" if rows else "No statement was timed yet.",
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 def _connections(period: Period, links: Links) -> Content:
@@ -945,10 +1088,12 @@ def _connections(period: Period, links: Links) -> Content:
                 for r in running
             ],
             open=bool(running),
-        ) if running else None,
+        )
+        if running
+        else None,
         note="" if running else "No statement has been running for more than five seconds.",
         counted_at=timezone.now(),
-    )  # fmt: skip
+    )
 
 
 def _cache(period: Period, links: Links) -> Content:
@@ -966,7 +1111,10 @@ def _cache(period: Period, links: Links) -> Content:
             ["Family", "Reads", "Found", "Computed", "One computation (ms)"],
             [
                 [
-                    _text(r.family), _count(r.reads), _share(r.hit_rate), _count(r.computed),
+                    _text(r.family),
+                    _count(r.reads),
+                    _share(r.hit_rate),
+                    _count(r.computed),
                     Cell(round(r.compute_ms or 0, 1), "–" if r.compute_ms is None else f"{r.compute_ms:,.1f}"),
                 ]
                 for r in rows
@@ -974,7 +1122,7 @@ def _cache(period: Period, links: Links) -> Content:
             open=True,
         ),
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 def _partitions(period: Period, links: Links) -> Content:
@@ -995,7 +1143,7 @@ def _partitions(period: Period, links: Links) -> Content:
             open=True,
         ),
         counted_at=timezone.now(),
-    )  # fmt: skip
+    )
 
 
 def _replicas(period: Period, links: Links) -> Content:
@@ -1022,7 +1170,9 @@ def _replicas(period: Period, links: Links) -> Content:
             ["Replica", "State", "Bytes behind", "Seconds behind"],
             [
                 [
-                    _text(r.name), _text(r.state), Cell(r.bytes_behind or 0, number(r.bytes_behind or 0)),
+                    _text(r.name),
+                    _text(r.state),
+                    Cell(r.bytes_behind or 0, number(r.bytes_behind or 0)),
                     Cell(round(r.seconds_behind or 0, 3), f"{r.seconds_behind or 0:,.3f}"),
                 ]
                 for r in rows
@@ -1030,7 +1180,7 @@ def _replicas(period: Period, links: Links) -> Content:
             open=True,
         ),
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 def _migration(period: Period, links: Links) -> Content:
@@ -1050,13 +1200,14 @@ def _migration(period: Period, links: Links) -> Content:
             open=True,
         ),
         counted_at=now,
-    )  # fmt: skip
+    )
 
 
 # --- The pages --------------------------------------------------------------------------------------------------------
 DASHBOARDS: Final = (
     Dashboard(
-        "llm-center", "LLM Center",
+        "llm-center",
+        "LLM Center",
         (
             Panel("proposals", "Proposals", _proposals, wide=True),
             Panel("backlog", "Review backlog", _backlog, live=True),
@@ -1066,7 +1217,8 @@ DASHBOARDS: Final = (
         ),
     ),
     Dashboard(
-        "transactions", "Transactions",
+        "transactions",
+        "Transactions",
         (
             Panel("volume", "Volume", _volume, wide=True),
             Panel("invested", "Invested", _invested),
@@ -1075,7 +1227,8 @@ DASHBOARDS: Final = (
         ),
     ),
     Dashboard(
-        "finance", "Finance",
+        "finance",
+        "Finance",
         (
             Panel("revenue", "Revenue", _revenue),
             Panel("ledger", "Ledger", _ledger),
@@ -1085,7 +1238,8 @@ DASHBOARDS: Final = (
         ),
     ),
     Dashboard(
-        "operations", "Operations",
+        "operations",
+        "Operations",
         (
             Panel("queues", "Queues", _queues, live=True),
             Panel("workers", "Workers", _workers, live=True, deferred=True),
@@ -1097,9 +1251,10 @@ DASHBOARDS: Final = (
             Panel("replicas", "Replicas", _replicas, live=True),
             Panel("migration", "Migration", _migration, live=True),
         ),
-        refresh=20, has_period=False,
+        refresh=20,
+        has_period=False,
     ),
-)  # fmt: skip
+)
 
 
 def get_dashboard(name: str) -> Dashboard | None:

@@ -207,9 +207,14 @@ class Report(models.Model):
     kind = models.CharField(max_length=16, choices=Kind)
     period = models.DateField(help_text="First day of the month.")
     user = models.ForeignKey(
-        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, db_index=False, related_name="+",
+        "transactions.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_index=False,
+        related_name="+",
         help_text="Whose statement it is.",
-    )  # fmt: skip
+    )
     format = models.CharField(max_length=4, choices=Format)
     task = models.ForeignKey("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="+")
     file = models.FileField(max_length=200)

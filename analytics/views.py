@@ -80,7 +80,8 @@ def dashboard(request: HttpRequest, name: str) -> HttpResponse:
         "dashboard": shown,
         "dashboards": [other for other in DASHBOARDS if request.user.has_perm(other.permission)],
         "panels": [
-            RenderedPanel(panel) if panel.deferred else render_panel(panel, chosen.period, links) for panel in shown.panels
+            RenderedPanel(panel) if panel.deferred else render_panel(panel, chosen.period, links)
+            for panel in shown.panels
         ],
         "may_retry": _may_retry(request),
         "chosen": chosen,

@@ -119,10 +119,20 @@ def _staff() -> str:
 @contextmanager
 def _bare_app(port: int) -> Iterator[None]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "benchmarks.peers.bare_list:app", "--workers", "2", "--port", str(port),
-         "--log-level", "warning"],
+        [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "benchmarks.peers.bare_list:app",
+            "--workers",
+            "2",
+            "--port",
+            str(port),
+            "--log-level",
+            "warning",
+        ],
         cwd=common.ROOT,
-    )  # fmt: skip
+    )
     try:
         _wait(port, "/list/1?limit=1")
         yield
@@ -153,10 +163,25 @@ def _wrk(
         script.write_text(_LUA)
         asked.write_text("\n".join(lines) + "\n")
         out = subprocess.run(
-            ["wrk", "-t2", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), f"http://127.0.0.1:{port}",
-             "--", str(asked), f"{next(_RUN)}" if once else "again", str(pause)],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+            [
+                "wrk",
+                "-t2",
+                f"-c{clients}",
+                f"-d{seconds}s",
+                "--timeout",
+                "30s",
+                "-s",
+                str(script),
+                f"http://127.0.0.1:{port}",
+                "--",
+                str(asked),
+                f"{next(_RUN)}" if once else "again",
+                str(pause),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
     figures: dict[str, float] = json.loads(out[out.index("FIGURES ") + 8 :].splitlines()[0])
     return figures
 
@@ -288,9 +313,13 @@ def main() -> None:
         others = [f"GET /api/user/transactions?limit={_PAGE - 1} {token}" for _, token in people]
         _wrk(arguments.port, others, seconds=min(seconds, 8), clients=clients, once=True)
         asked: list[tuple[str, list[str], bool, int]] = [
-            ("list", lists, True, 0), ("list_paced", lists, True, _PAUSE), ("kept", lists, False, 0), ("list_cached", lists, False, 0),
-            ("detail", details, False, 0), ("deep_page", _deep(staff), False, 0),
-        ]  # fmt: skip
+            ("list", lists, True, 0),
+            ("list_paced", lists, True, _PAUSE),
+            ("kept", lists, False, 0),
+            ("list_cached", lists, False, 0),
+            ("detail", details, False, 0),
+            ("deep_page", _deep(staff), False, 0),
+        ]
         for name, lines, once, pause in asked:
             figures[name] = _wrk(arguments.port, lines, seconds=seconds, clients=clients, once=once, pause=pause)
             print(name, figures[name], flush=True)
@@ -321,10 +350,17 @@ def main() -> None:
         common.drop_database(_NAME)
     ours = figures["list"]["rps"]
     common.report(
-        benchmark="api", ours=ours, peer=bare["rps"], ratio=round(ours / bare["rps"], 2), unit="requests/s of a list, uncached",
-        cached_ratio=round(figures["list_cached"]["rps"] / bare["rps"], 2), bare=bare, goal=0.5,
-        reached=ours >= 0.5 * bare["rps"] and figures["list_cached"]["rps"] >= bare["rps"], **figures,
-    )  # fmt: skip
+        benchmark="api",
+        ours=ours,
+        peer=bare["rps"],
+        ratio=round(ours / bare["rps"], 2),
+        unit="requests/s of a list, uncached",
+        cached_ratio=round(figures["list_cached"]["rps"] / bare["rps"], 2),
+        bare=bare,
+        goal=0.5,
+        reached=ours >= 0.5 * bare["rps"] and figures["list_cached"]["rps"] >= bare["rps"],
+        **figures,
+    )
 
 
 if __name__ == "__main__":

@@ -128,8 +128,10 @@ def pgbench_tps(*, seconds: int = 20, scale: int = 20, clients: int = 4) -> floa
     subprocess.run([program, "-i", "-q", "-s", str(scale), url], check=True, capture_output=True)
     out = subprocess.run(
         [program, "-N", "-c", str(clients), "-j", "2", "-T", str(seconds), url],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     with admin.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
     admin.close()
@@ -142,10 +144,28 @@ def start_workers(*, queues: str = "transactions", concurrency: int = 2) -> subp
 
     app.control.purge()
     worker = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "kamioi_site", "worker", "-Q", queues, "-c", str(concurrency),
-         "-l", "WARNING", "--prefetch-multiplier", "1", "-n", "bench@%h"],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "kamioi_site",
+            "worker",
+            "-Q",
+            queues,
+            "-c",
+            str(concurrency),
+            "-l",
+            "WARNING",
+            "--prefetch-multiplier",
+            "1",
+            "-n",
+            "bench@%h",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     for _ in range(100):
         if app.control.ping(timeout=0.5):
             return worker

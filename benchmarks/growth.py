@@ -78,9 +78,15 @@ def main() -> None:
     common.drop_database("kamioi_bench_growth")
     costs = list(microseconds.values())
     common.report(
-        benchmark="growth", ours=costs[-1], peer=costs[0], ratio=round(costs[-1] / costs[0], 2),
-        unit="µs a transaction", cost_by_stored=microseconds, goal=1.2, reached=costs[-1] <= 1.2 * costs[0],
-    )  # fmt: skip
+        benchmark="growth",
+        ours=costs[-1],
+        peer=costs[0],
+        ratio=round(costs[-1] / costs[0], 2),
+        unit="µs a transaction",
+        cost_by_stored=microseconds,
+        goal=1.2,
+        reached=costs[-1] <= 1.2 * costs[0],
+    )
 
 
 if __name__ == "__main__":

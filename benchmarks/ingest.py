@@ -91,8 +91,10 @@ def _import(path: Path, *, rows: int) -> _Import:
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "manage.py", "ingest_statement", str(path), "--user", _EMAIL],
-        cwd=common.ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=common.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     peak = _peak_of(process)
     said, _ = process.communicate()
     seconds = time.monotonic() - started
@@ -105,10 +107,18 @@ def _psql(command: str) -> float:
     """Run one command in psql; seconds."""
     started = time.monotonic()
     subprocess.run(
-        [common.server_program("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", command,
-         os.environ["DATABASE_URL"]],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            common.server_program("psql"),
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--command",
+            command,
+            os.environ["DATABASE_URL"],
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return time.monotonic() - started
 
 
@@ -165,11 +175,22 @@ def main() -> None:
     ratio, peak = statistics.median(ratios), max(peaks)
     flat = peak < 1.25 * small_peak
     common.report(
-        benchmark="ingest", ours=round(statistics.median(ours)), peer=round(statistics.median(peers)),
-        ratio=round(ratio, 2), unit="rows/s", peer_name="psql \\copy of the stored rows", rows=rows,
-        distinct_descriptors=descriptors, peak_mb=round(peak), peak_mb_small=round(small_peak), rows_small=arguments.small,
-        memory_flat=flat, goal=0.4, goal_mb=300, reached=ratio >= 0.4 and peak < 300 and flat,
-    )  # fmt: skip
+        benchmark="ingest",
+        ours=round(statistics.median(ours)),
+        peer=round(statistics.median(peers)),
+        ratio=round(ratio, 2),
+        unit="rows/s",
+        peer_name="psql \\copy of the stored rows",
+        rows=rows,
+        distinct_descriptors=descriptors,
+        peak_mb=round(peak),
+        peak_mb_small=round(small_peak),
+        rows_small=arguments.small,
+        memory_flat=flat,
+        goal=0.4,
+        goal_mb=300,
+        reached=ratio >= 0.4 and peak < 300 and flat,
+    )
 
 
 if __name__ == "__main__":

@@ -26,10 +26,25 @@ def _percentile(values: list[float], share: float) -> float:
 
 def _start_web(port: int) -> subprocess.Popen[bytes]:
     web = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "2", "-b", f"127.0.0.1:{port}",
-         "--keep-alive", "75", "--log-level", "warning", "kamioi_site.asgi:application"],
-        cwd=common.ROOT, env=os.environ | {"LOG_LEVEL": "WARNING"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "uvicorn_worker.UvicornWorker",
+            "-w",
+            "2",
+            "-b",
+            f"127.0.0.1:{port}",
+            "--keep-alive",
+            "75",
+            "--log-level",
+            "warning",
+            "kamioi_site.asgi:application",
+        ],
+        cwd=common.ROOT,
+        env=os.environ | {"LOG_LEVEL": "WARNING"},
+    )
     for _ in range(150):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
@@ -122,12 +137,21 @@ def main() -> None:
     p95 = _percentile(waits, 0.95)
     print(failures[:3])
     common.report(
-        benchmark="latency", ours=round(p95, 3), peer=1.0, ratio=round(p95, 3), unit="s, p95 from POST to completed",
-        p50=round(_percentile(waits, 0.5), 3), p99=round(_percentile(waits, 0.99), 3),
-        post_p95=round(_percentile(post_seconds, 0.95), 3), requests_a_second=round(achieved, 1), sent=len(sent),
-        completed=len(waits), failed=len(failures), goal=1.0,
+        benchmark="latency",
+        ours=round(p95, 3),
+        peer=1.0,
+        ratio=round(p95, 3),
+        unit="s, p95 from POST to completed",
+        p50=round(_percentile(waits, 0.5), 3),
+        p99=round(_percentile(waits, 0.99), 3),
+        post_p95=round(_percentile(post_seconds, 0.95), 3),
+        requests_a_second=round(achieved, 1),
+        sent=len(sent),
+        completed=len(waits),
+        failed=len(failures),
+        goal=1.0,
         reached=p95 < 1 and len(waits) == len(sent) == total,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -87,8 +87,11 @@ def _command(home: Path, *arguments: str) -> None:
     }
     done = subprocess.run(
         [str(common.ROOT / "docker" / "local-cluster"), *arguments],
-        env=kept | lifted | {"KAMIOI_HOME": str(home)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=kept | lifted | {"KAMIOI_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise SystemExit(done.stdout + done.stderr)
 
@@ -223,11 +226,16 @@ def _endpoints(stats: Path) -> list[dict[str, Any]]:
 
     return [
         {
-            "name": row["Name"], "requests": int(row["Request Count"]), "errors": int(row["Failure Count"]),
-            "p50": number(row["50%"]), "p95": number(row["95%"]), "p99": number(row["99%"]),
+            "name": row["Name"],
+            "requests": int(row["Request Count"]),
+            "errors": int(row["Failure Count"]),
+            "p50": number(row["50%"]),
+            "p95": number(row["95%"]),
+            "p99": number(row["99%"]),
         }
-        for row in csv.DictReader(stats.open()) if int(row["Request Count"])
-    ]  # fmt: skip
+        for row in csv.DictReader(stats.open())
+        if int(row["Request Count"])
+    ]
 
 
 def _errors(failures: Path) -> list[str]:
@@ -308,16 +316,37 @@ def _measure(home: Path, told: argparse.Namespace) -> tuple[dict[str, Any], str]
         time.sleep(0.5)
     before = _count(cluster)
     plan = {
-        "tokens": str(tokens), "users": told.users, "transactions": told.transactions, "seconds": told.seconds,
-        "by_api": told.by_api, "statement_rows": told.statement_rows, "think": told.think,
-    }  # fmt: skip
+        "tokens": str(tokens),
+        "users": told.users,
+        "transactions": told.transactions,
+        "seconds": told.seconds,
+        "by_api": told.by_api,
+        "statement_rows": told.statement_rows,
+        "think": told.think,
+    }
     many = ["--processes", str(told.processes)] if told.processes > 1 else []
     with (home / "locust.log").open("wb") as log:
         locust = subprocess.Popen(
-            [sys.executable, "-m", "locust", "-f", str(common.ROOT / "benchmarks" / "load_users.py"), "--headless",
-             "--host", cluster.address, "--csv", str(home / "load"), "--csv-full-history", "--only-summary", *many],
-            cwd=common.ROOT, env=os.environ | {"LOAD_PLAN": json.dumps(plan)}, stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "locust",
+                "-f",
+                str(common.ROOT / "benchmarks" / "load_users.py"),
+                "--headless",
+                "--host",
+                cluster.address,
+                "--csv",
+                str(home / "load"),
+                "--csv-full-history",
+                "--only-summary",
+                *many,
+            ],
+            cwd=common.ROOT,
+            env=os.environ | {"LOAD_PLAN": json.dumps(plan)},
+            stdout=log,
+            stderr=log,
+        )
         sampler = Sampler(cluster, psutil.Process(locust.pid))
         try:
             while locust.poll() is None:
@@ -342,21 +371,37 @@ def _measure(home: Path, told: argparse.Namespace) -> tuple[dict[str, Any], str]
     waits = sorted(found.wait)
     held_rate, held_percent = _held(home / "load_stats_history.csv", after=told.seconds / 10)
     figures: dict[str, Any] = {
-        "benchmark": "load", "users": told.users, "transactions": told.transactions, "seconds": told.seconds, "think": told.think,
-        "processors": psutil.cpu_count(), "ours": everything["p95"], "peer": LIMIT_MS,
-        "ratio": round(everything["p95"] / LIMIT_MS, 2), "p50": everything["p50"], "p99": everything["p99"],
-        "requests": everything["requests"], "errors": everything["errors"],
-        "error_kinds": _errors(home / "load_failures.csv"), "stored": stored, "completed": completed,
-        "rate": round(stored / told.seconds), "drained_after": drained, "books_wrong": books,
-        "wait_p95": round(waits[int(len(waits) * 0.95)], 1) if waits else 0, "wait_most": round(max(waits, default=0), 1),
-        "held_rate": held_rate, "held_percent": held_percent,
-        "messages_most": max(found.messages, default=0), "machine": _mean(found.machine),
+        "benchmark": "load",
+        "users": told.users,
+        "transactions": told.transactions,
+        "seconds": told.seconds,
+        "think": told.think,
+        "processors": psutil.cpu_count(),
+        "ours": everything["p95"],
+        "peer": LIMIT_MS,
+        "ratio": round(everything["p95"] / LIMIT_MS, 2),
+        "p50": everything["p50"],
+        "p99": everything["p99"],
+        "requests": everything["requests"],
+        "errors": everything["errors"],
+        "error_kinds": _errors(home / "load_failures.csv"),
+        "stored": stored,
+        "completed": completed,
+        "rate": round(stored / told.seconds),
+        "drained_after": drained,
+        "books_wrong": books,
+        "wait_p95": round(waits[int(len(waits) * 0.95)], 1) if waits else 0,
+        "wait_most": round(max(waits, default=0), 1),
+        "held_rate": held_rate,
+        "held_percent": held_percent,
+        "messages_most": max(found.messages, default=0),
+        "machine": _mean(found.machine),
         "first_limit": _first_limit(found, _slow_at(home / "load_stats_history.csv", after=told.seconds / 10)),
         "processors_by_group": {
             group: (_mean(shares[1:]), round(max(shares[1:], default=0), 2))
             for group, shares in sorted(found.groups.items(), key=lambda item: -sum(item[1]))
         },
-    }  # fmt: skip
+    }
     return figures, _page(figures, endpoints)
 
 

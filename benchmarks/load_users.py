@@ -22,8 +22,31 @@ PLAN: dict[str, Any] = json.loads(os.environ["LOAD_PLAN"])
 TOKENS: list[tuple[int, str, str]] = [tuple(row) for row in json.loads(Path(PLAN["tokens"]).read_text())]
 # Card purchases by the hour of the day, mean 1.
 CURVE = [
-    0.25, 0.15, 0.1, 0.1, 0.15, 0.3, 0.6, 0.9, 1.1, 1.1, 1.2, 1.5, 1.7, 1.5, 1.3, 1.3, 1.5, 1.8, 1.9, 1.6, 1.3, 1.0, 0.75, 0.5,
-]  # fmt: skip
+    0.25,
+    0.15,
+    0.1,
+    0.1,
+    0.15,
+    0.3,
+    0.6,
+    0.9,
+    1.1,
+    1.1,
+    1.2,
+    1.5,
+    1.7,
+    1.5,
+    1.3,
+    1.3,
+    1.5,
+    1.8,
+    1.9,
+    1.6,
+    1.3,
+    1.0,
+    0.75,
+    0.5,
+]
 PAYERS, BANKS = max(4, PLAN["users"] // 100), 4
 
 _began = time.monotonic()
@@ -127,10 +150,11 @@ class Payer(Customer):
         user_id, token, _ = random.choice(TOKENS)
         number = next(_next)
         self.client.post(
-            "/api/transactions", name="POST purchase",
+            "/api/transactions",
+            name="POST purchase",
             headers={"Authorization": f"Bearer {token}", "Idempotency-Key": f"load-{user_id}-{number}"},
             json={"merchant": f"SHOP{chr(65 + number % 20)}", "amount": f"{3 + number % 90}.{number % 100:02d}"},
-        )  # fmt: skip
+        )
 
 
 class Bank(Customer):
@@ -150,12 +174,19 @@ class Bank(Customer):
         first = next(_next) * 1000
         day = time.strftime("%Y-%m-%d", time.gmtime())
         rows = (
-            f"{day},SHOP{chr(65 + (first + n) % 20)},{3 + n % 90}.{n % 100:02d},{first + n}" for n in range(PLAN["statement_rows"])
-        )  # fmt: skip
+            f"{day},SHOP{chr(65 + (first + n) % 20)},{3 + n % 90}.{n % 100:02d},{first + n}"
+            for n in range(PLAN["statement_rows"])
+        )
         self.client.post(
-            "/api/transactions/bulk", name="POST statement", data=("date,merchant,amount,description\n" + "\n".join(rows)),
-            headers={"Authorization": f"Bearer {token}", "Content-Type": "text/csv", "Idempotency-Key": f"bulk-{first}"},
-        )  # fmt: skip
+            "/api/transactions/bulk",
+            name="POST statement",
+            data=("date,merchant,amount,description\n" + "\n".join(rows)),
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Content-Type": "text/csv",
+                "Idempotency-Key": f"bulk-{first}",
+            },
+        )
 
 
 class Watcher(User):
@@ -187,9 +218,13 @@ class Watcher(User):
         except OSError as failed:
             error = failed
         events.request.fire(
-            request_type="GET", name="event stream, first event", response_time=(time.perf_counter() - began) * 1000,
-            response_length=0, exception=error, context={},
-        )  # fmt: skip
+            request_type="GET",
+            name="event stream, first event",
+            response_time=(time.perf_counter() - began) * 1000,
+            response_length=0,
+            exception=error,
+            context={},
+        )
         if error is None:
             stream.settimeout(None)
             while stream.recv(4096):

@@ -132,20 +132,31 @@ class _SlowModel(BaseHTTPRequestHandler):
         merchants = json.loads(asked["messages"][1]["content"])["untrusted_merchants"]
         answer = [
             {
-                "id": one["id"], "owner": "not_listed", "ticker": None, "company": "", "confidence": 0.5,
-                "reason": "unknown", "alternatives": [],
+                "id": one["id"],
+                "owner": "not_listed",
+                "ticker": None,
+                "company": "",
+                "confidence": 0.5,
+                "reason": "unknown",
+                "alternatives": [],
             }
             for one in merchants
-        ]  # fmt: skip
+        ]
         time.sleep(_MODEL_SECONDS)
         reply = {
-            "id": "x", "object": "chat.completion", "created": 0, "model": "slow",
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "slow",
             "choices": [
-                {"index": 0, "finish_reason": "stop",
-                 "message": {"role": "assistant", "content": json.dumps({"merchants": answer})}}
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": json.dumps({"merchants": answer})},
+                }
             ],
             "usage": {"prompt_tokens": 900, "completion_tokens": 300, "total_tokens": 1200},
-        }  # fmt: skip
+        }
         body = json.dumps(reply).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -205,11 +216,19 @@ def main() -> None:
     common.drop_database("kamioi_bench_mapping")
     ratio = statistics.median(o / p for o, p in zip(ours, peers, strict=True))
     common.report(
-        benchmark="mapping", ours=round(statistics.median(ours)), peer=round(statistics.median(peers)), ratio=round(ratio, 1),
-        unit="descriptors/s", peer_name="rapidfuzz extractOne over company names", batch_of_100_ms=round(statistics.median(batches), 1),
-        queue_per_second=round(statistics.median(queues)), goal_queue=5000, model_100_merchants_seconds=round(model, 1),
-        goal_model_seconds=10, reached=statistics.median(queues) >= 5000 and model < 10,
-    )  # fmt: skip
+        benchmark="mapping",
+        ours=round(statistics.median(ours)),
+        peer=round(statistics.median(peers)),
+        ratio=round(ratio, 1),
+        unit="descriptors/s",
+        peer_name="rapidfuzz extractOne over company names",
+        batch_of_100_ms=round(statistics.median(batches), 1),
+        queue_per_second=round(statistics.median(queues)),
+        goal_queue=5000,
+        model_100_merchants_seconds=round(model, 1),
+        goal_model_seconds=10,
+        reached=statistics.median(queues) >= 5000 and model < 10,
+    )
 
 
 if __name__ == "__main__":

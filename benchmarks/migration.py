@@ -65,17 +65,46 @@ def write_legacy(path: Path, *, mappings: int, transactions: int) -> None:
         merchant, ticker = descriptor(n)
         amount, at = chance.randrange(100, 20_000) / 100, when()
         return (
-            1 + n % _USERS, at, merchant, amount, "Shopping", "", 1.0, 1.0, round(amount + 1.25, 2), ticker, 1.0, 1.0, 1.0,
-            "completed", 0.25, "bank", at,
-        )  # fmt: skip
+            1 + n % _USERS,
+            at,
+            merchant,
+            amount,
+            "Shopping",
+            "",
+            1.0,
+            1.0,
+            round(amount + 1.25, 2),
+            ticker,
+            1.0,
+            1.0,
+            1.0,
+            "completed",
+            0.25,
+            "bank",
+            at,
+        )
 
     def mapping(n: int) -> tuple[object, ...]:
         merchant, ticker = descriptor(n)
         at = when()
         return (
-            1 + n % transactions, merchant, ticker, "Shopping", chance.randrange(7000, 10_000) / 10_000, "approved", 1, 1,
-            f"{ticker} Inc.", str(1 + n % _USERS), at, "The name says so.", "v1.0", 0, chance.randrange(3000), at,
-        )  # fmt: skip
+            1 + n % transactions,
+            merchant,
+            ticker,
+            "Shopping",
+            chance.randrange(7000, 10_000) / 10_000,
+            "approved",
+            1,
+            1,
+            f"{ticker} Inc.",
+            str(1 + n % _USERS),
+            at,
+            "The name says so.",
+            "v1.0",
+            0,
+            chance.randrange(3000),
+            at,
+        )
 
     with closing(sqlite3.connect(path)) as source:
         source.execute("PRAGMA journal_mode = WAL")
@@ -105,8 +134,10 @@ def _copy(path: Path) -> tuple[float, float]:
     """(seconds, peak MB) of our command into a database as `migrate` leaves it."""
     process = subprocess.Popen(
         [sys.executable, "manage.py", "migrate_from_sqlite", "copy", str(path)],
-        cwd=common.ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=common.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     started = time.monotonic()
     peak = _peak_of(process)
     said, _ = process.communicate()
@@ -129,8 +160,10 @@ def _pgloader(path: Path) -> float:
     started = time.monotonic()
     done = subprocess.run(
         ["pgloader", "--on-error-stop", f"sqlite://{path}", f"postgresql://{login}@{where}/{_TARGET}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     seconds = time.monotonic() - started
     if done.returncode or re.search(r"\b(ERROR|FATAL)\b", done.stdout):
         raise SystemExit(f"pgloader failed: {done.stdout[-3000:]}{done.stderr[-1000:]}")
@@ -192,13 +225,20 @@ def main() -> None:
     common.drop_database(_NAME)
     ratio = statistics.median(o / p for o, p in zip(ours, peers, strict=True)) if peers else None
     common.report(
-        benchmark="migration", ours=round(statistics.median(ours)), peer=round(statistics.median(peers)) if peers else None,
-        ratio=round(ratio, 2) if ratio else None, unit="rows/s", peer_name="pgloader", rows=rows,
+        benchmark="migration",
+        ours=round(statistics.median(ours)),
+        peer=round(statistics.median(peers)) if peers else None,
+        ratio=round(ratio, 2) if ratio else None,
+        unit="rows/s",
+        peer_name="pgloader",
+        rows=rows,
         limit=round(statistics.median(limits)),
         ratio_limit=round(statistics.median(o / p for o, p in zip(ours, limits, strict=True)), 2),
-        limit_name="psql \\copy of ready rows, no indexes", peak_mb=round(max(peaks)), goal=3.0,
+        limit_name="psql \\copy of ready rows, no indexes",
+        peak_mb=round(max(peaks)),
+        goal=3.0,
         reached=bool(ratio and ratio >= 3),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -30,9 +30,13 @@ def _per_row_loop(rows: int) -> float:
             assert merchant.ticker
             quote = StockPrice.objects.filter(ticker=merchant.ticker).latest("as_of")
             bought = purchase_of(
-                row.amount, price=quote.price, platform_fee=settings.PLATFORM_FEE, enabled=row.user.round_up_enabled,
-                rule=row.user.round_up_rule, flat=row.user.round_up_amount,
-            )  # fmt: skip
+                row.amount,
+                price=quote.price,
+                platform_fee=settings.PLATFORM_FEE,
+                enabled=row.user.round_up_enabled,
+                rule=row.user.round_up_rule,
+                flat=row.user.round_up_amount,
+            )
             row.status, row.ticker, row.price_per_share = "completed", merchant.ticker, quote.price
             row.round_up, row.fee, row.total_debit = bought.round_up, bought.fee, bought.total_debit
             row.investable, row.shares, row.updated_at = bought.investable, bought.shares, timezone.now()
@@ -46,9 +50,14 @@ def _per_row_loop(rows: int) -> float:
                     kind=kind, debit_account=debit, credit_account=credit, amount=amount, **base
                 )
             LedgerTransfer.objects.create(
-                kind="purchase", debit_account="20100", credit_account="22100", amount=bought.cost,
-                ticker=merchant.ticker, shares=bought.shares, **base,
-            )  # fmt: skip
+                kind="purchase",
+                debit_account="20100",
+                credit_account="22100",
+                amount=bought.cost,
+                ticker=merchant.ticker,
+                shares=bought.shares,
+                **base,
+            )
             holding, _ = Holding.objects.select_for_update().get_or_create(user=row.user, ticker=merchant.ticker)
             holding.shares += bought.shares
             holding.cost_basis += bought.cost
@@ -123,10 +132,18 @@ def main() -> None:
     ratio, ours, peer = map(statistics.median, zip(*pairs, strict=True))
     common.drop_database("kamioi_bench_processing")
     common.report(
-        benchmark="processing", ours=round(ours), peer=round(peer), ratio=round(ratio, 2), unit="transactions/s",
-        peer_name="pgbench -N, 4 clients", orm_loop=round(loop), ratio_to_orm_loop=round(ours / loop, 1),
-        ledger_problems=problems, goal=6.0, reached=bool(Decimal(str(ratio)) >= 6),
-    )  # fmt: skip
+        benchmark="processing",
+        ours=round(ours),
+        peer=round(peer),
+        ratio=round(ratio, 2),
+        unit="transactions/s",
+        peer_name="pgbench -N, 4 clients",
+        orm_loop=round(loop),
+        ratio_to_orm_loop=round(ours / loop, 1),
+        ledger_problems=problems,
+        goal=6.0,
+        reached=bool(Decimal(str(ratio)) >= 6),
+    )
 
 
 if __name__ == "__main__":

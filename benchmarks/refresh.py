@@ -122,9 +122,11 @@ def _change() -> None:
     users = list(User.objects.order_by("pk")[:200])
     for n in range(part):
         create_transaction(
-            user=chance.choice(users), amount=Decimal(chance.randint(100, 9000)) / 100, merchant=f"M{1 + n % TICKERS}",
+            user=chance.choice(users),
+            amount=Decimal(chance.randint(100, 9000)) / 100,
+            merchant=f"M{1 + n % TICKERS}",
             date=now - timedelta(days=chance.randint(0, 3), seconds=chance.randint(0, 3600)),
-        )  # fmt: skip
+        )
     process_pending()
 
 
@@ -170,11 +172,21 @@ def main() -> None:
     costs, largest = list(milliseconds.values()), str(max(arguments.sizes))
     ratio = costs[-1] / costs[0]
     common.report(
-        benchmark="refresh", ours=costs[-1], peer=round(1000 * recount[largest], 1), ratio=round(ratio, 2), unit="ms a refresh",
-        peer_name="a full recount of every figure at the largest size", changes=CHANGES, deltas=deltas,
-        refresh_ms_by_rows=milliseconds, recount_s_by_rows=recount, speed_up=round(1000 * recount[largest] / costs[-1], 1),
-        differences=differences, goal=1.3, reached=ratio <= 1.3 and not differences,
-    )  # fmt: skip
+        benchmark="refresh",
+        ours=costs[-1],
+        peer=round(1000 * recount[largest], 1),
+        ratio=round(ratio, 2),
+        unit="ms a refresh",
+        peer_name="a full recount of every figure at the largest size",
+        changes=CHANGES,
+        deltas=deltas,
+        refresh_ms_by_rows=milliseconds,
+        recount_s_by_rows=recount,
+        speed_up=round(1000 * recount[largest] / costs[-1], 1),
+        differences=differences,
+        goal=1.3,
+        reached=ratio <= 1.3 and not differences,
+    )
 
 
 if __name__ == "__main__":

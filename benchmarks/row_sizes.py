@@ -69,16 +69,22 @@ def main() -> None:
             cursor.execute(_SIZES, [table, table])
             whole, heap = map(int, cursor.fetchone())
             sizes[table] = {
-                "rows": rows, "per_purchase": round(rows / arguments.rows, 2),
-                "bytes": round(whole / rows), "heap_bytes": round(heap / rows),
-            }  # fmt: skip
+                "rows": rows,
+                "per_purchase": round(rows / arguments.rows, 2),
+                "bytes": round(whole / rows),
+                "heap_bytes": round(heap / rows),
+            }
             print(table, sizes[table], flush=True)
     total = sum(sizes[table]["bytes"] * sizes[table]["per_purchase"] for table in _PER_PURCHASE)
     common.drop_database("kamioi_bench_row_sizes")
     common.report(
-        benchmark="row_sizes", ours=round(total), unit="bytes a purchase, indexes included",
-        tables={table: found["bytes"] for table, found in sizes.items()}, wal_bytes=round(log / arguments.rows), rows=arguments.rows,
-    )  # fmt: skip
+        benchmark="row_sizes",
+        ours=round(total),
+        unit="bytes a purchase, indexes included",
+        tables={table: found["bytes"] for table, found in sizes.items()},
+        wal_bytes=round(log / arguments.rows),
+        rows=arguments.rows,
+    )
 
 
 if __name__ == "__main__":

@@ -106,11 +106,27 @@ def _free_port() -> int:
 
 def _start_web(port: int, application: str) -> subprocess.Popen[bytes]:
     web = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-w", "1", "-b", f"127.0.0.1:{port}",
-         "--log-level", "warning", "--backlog", "4096", "--timeout", "120", f"{application}"],
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "uvicorn_worker.UvicornWorker",
+            "-w",
+            "1",
+            "-b",
+            f"127.0.0.1:{port}",
+            "--log-level",
+            "warning",
+            "--backlog",
+            "4096",
+            "--timeout",
+            "120",
+            f"{application}",
+        ],
         cwd=common.ROOT,
         env=os.environ | {"LOG_LEVEL": "WARNING", "EVENT_STREAMS_MAX": "100000", "API_RATE_AUTHENTICATED": ""},
-    )  # fmt: skip
+    )
     for _ in range(300):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -157,8 +173,11 @@ def _measure(streams: int, application: str) -> _Measured:
     web = _start_web(port, application)
     readers = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.streams", "--read", str(port)],
-        cwd=common.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=common.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert readers.stdin
     assert readers.stdout
     try:

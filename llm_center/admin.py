@@ -189,9 +189,13 @@ class ReviewMerchantAdmin(HistoryAdmin):
                     )
             return redirect("admin:llm_center_reviewmerchant_changelist")
         context = self._page(
-            request, f"{chosen.label.capitalize()}: {merchant.merchant_key}", merchant=merchant, action=chosen,
-            ticker=ticker, seen=merchant.updated_at.isoformat(),
-        )  # fmt: skip
+            request,
+            f"{chosen.label.capitalize()}: {merchant.merchant_key}",
+            merchant=merchant,
+            action=chosen,
+            ticker=ticker,
+            seen=merchant.updated_at.isoformat(),
+        )
         if merchant.status not in WAITING and merchant.decided_at:
             who = merchant.decided_by.email if merchant.decided_by else "The system"
             context["decided"] = (
@@ -274,13 +278,17 @@ class BulkForm(forms.Form):
     )
     ticker = forms.CharField(label="Proposed ticker", required=False, max_length=12, widget=UnfoldAdminTextInputWidget)
     confidence = forms.IntegerField(
-        label="Confidence at least, in percent", required=False, min_value=0, max_value=100,
+        label="Confidence at least, in percent",
+        required=False,
+        min_value=0,
+        max_value=100,
         widget=UnfoldAdminIntegerFieldWidget,
-    )  # fmt: skip
+    )
     action = forms.ChoiceField(
-        label="Decision", choices=[("approve", "approve the proposals"), ("not_listed", "not listed")],
+        label="Decision",
+        choices=[("approve", "approve the proposals"), ("not_listed", "not listed")],
         widget=UnfoldAdminSelectWidget,
-    )  # fmt: skip
+    )
 
     def filter(self) -> QueueFilter:
         """The part of the queue."""
@@ -328,9 +336,16 @@ class LlmMappingAdmin(StatusMixin, HistoryAdmin):
     """Every proposal and what was decided about it."""
 
     list_display = (
-        "id", "created_at", "merchant_name", "ticker", "confidence_percent", "status_label", "source", "ai_model_version",
+        "id",
+        "created_at",
+        "merchant_name",
+        "ticker",
+        "confidence_percent",
+        "status_label",
+        "source",
+        "ai_model_version",
         "decided_by",
-    )  # fmt: skip
+    )
     list_select_related = ("decided_by",)
     list_filter = ("status", ("created_at", DayRangeFilter))
     list_filter_submit = True
@@ -394,9 +409,10 @@ class MappingFileForm(forms.Form):
     """The file."""
 
     file = forms.FileField(
-        label="Mappings", help_text="CSV with a header such as “Merchant Name,Category,Ticker,Company Name,Confidence”.",
+        label="Mappings",
+        help_text="CSV with a header such as “Merchant Name,Category,Ticker,Company Name,Confidence”.",
         widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv", "class": "kamioi-file"}),
-    )  # fmt: skip
+    )
     # Unfold's script looks for a text field beside every file field.
     note = forms.CharField(
         required=False,
@@ -411,14 +427,30 @@ class MappingImportAdmin(HistoryAdmin):
     """Uploaded files of mappings. The form shows how a file is understood before anything is stored."""
 
     list_display = (
-        "id", "filename", "status", "rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review",
-        "merchants_kept", "created_at",
-    )  # fmt: skip
+        "id",
+        "filename",
+        "status",
+        "rows_done",
+        "rows_added",
+        "rows_rejected",
+        "merchants_approved",
+        "merchants_review",
+        "merchants_kept",
+        "created_at",
+    )
     list_select_related = ("task",)
     fields = (
-        "filename", "note", "size", "rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review",
-        "merchants_kept", "created_at",
-    )  # fmt: skip
+        "filename",
+        "note",
+        "size",
+        "rows_done",
+        "rows_added",
+        "rows_rejected",
+        "merchants_approved",
+        "merchants_review",
+        "merchants_kept",
+        "created_at",
+    )
     list_before_template = "admin/llm_center/mapping_upload_link.html"
     change_form_before_template = "admin/llm_center/mapping_progress.html"
 
@@ -555,8 +587,14 @@ class LlmDataAssetAdmin(ModelAdmin):
     """Models and data sets in the books: their costs, their months, what they stand at."""
 
     list_display = (
-        "asset_name", "asset_type", "status", "cost_basis", "carrying", "useful_life_months", "in_service_on",
-    )  # fmt: skip
+        "asset_name",
+        "asset_type",
+        "status",
+        "cost_basis",
+        "carrying",
+        "useful_life_months",
+        "in_service_on",
+    )
     list_before_template = "admin/llm_center/amortize_link.html"
     change_form_before_template = "admin/llm_center/asset_schedule.html"
     inlines = (AssetEventInline,)
@@ -565,16 +603,22 @@ class LlmDataAssetAdmin(ModelAdmin):
         """With what was written off."""
         written = (
             AmortizationEntry.objects.filter(asset=OuterRef("pk"), reversed_at=None)
-            .values("asset").annotate(total=Sum("amount")).values("total")
-        )  # fmt: skip
+            .values("asset")
+            .annotate(total=Sum("amount"))
+            .values("total")
+        )
         impaired = (
             AssetEvent.objects.filter(asset=OuterRef("pk"), kind=AssetEvent.Kind.IMPAIRMENT)
-            .values("asset").annotate(total=Sum("amount")).values("total")
-        )  # fmt: skip
+            .values("asset")
+            .annotate(total=Sum("amount"))
+            .values("total")
+        )
         zero = Value(Decimal("0.00"))
-        return super().get_queryset(request).annotate(
-            written_off=Coalesce(Subquery(written), zero) + Coalesce(Subquery(impaired), zero)
-        )  # fmt: skip
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(written_off=Coalesce(Subquery(written), zero) + Coalesce(Subquery(impaired), zero))
+        )
 
     @display(description="Carrying value")
     def carrying(self, asset: Any) -> Decimal:
@@ -652,10 +696,14 @@ class LlmDataAssetAdmin(ModelAdmin):
                 )
                 return redirect("admin:llm_center_llmdataasset_change", pk)
         context = {
-            **self.admin_site.each_context(request), "title": f"{title}: {asset}", "opts": self.opts, "form": form,
-            "effect": f"{asset} stands at ${carrying_value(asset):,}. {effect}", "button": title,
+            **self.admin_site.each_context(request),
+            "title": f"{title}: {asset}",
+            "opts": self.opts,
+            "form": form,
+            "effect": f"{asset} stands at ${carrying_value(asset):,}. {effect}",
+            "button": title,
             "back": reverse("admin:llm_center_llmdataasset_change", args=[pk]),
-        }  # fmt: skip
+        }
         return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
 
     def amortize_view(self, request: HttpRequest) -> HttpResponse:
@@ -723,7 +771,9 @@ class AssetEventForm(forms.Form):
         data = self.cleaned_data
         common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "by": by, "note": data["note"]}
         if what == "cost":
-            return add_asset_cost(**common, amount=data["amount"], component=data["component"], in_books=data["in_books"])
+            return add_asset_cost(
+                **common, amount=data["amount"], component=data["component"], in_books=data["in_books"]
+            )
         if what == "impairment":
             return impair_asset(**common, amount=data["amount"])
         return dispose_asset(**common, proceeds=data["amount"])
@@ -775,11 +825,15 @@ class AmortizationEntryAdmin(HistoryAdmin):
                 self.message_user(request, f"{entry.asset} {entry.period:%Y-%m} is reversed.", messages.SUCCESS)
                 return redirect("admin:llm_center_amortizationentry_changelist")
         context = {
-            **self.admin_site.each_context(request), "title": f"Reverse {entry.asset}, {entry.period:%Y-%m}", "opts": self.opts,
-            "form": form, "button": "Reverse the charge", "back": reverse("admin:llm_center_amortizationentry_changelist"),
+            **self.admin_site.each_context(request),
+            "title": f"Reverse {entry.asset}, {entry.period:%Y-%m}",
+            "opts": self.opts,
+            "form": form,
+            "button": "Reverse the charge",
+            "back": reverse("admin:llm_center_amortizationentry_changelist"),
             "effect": f"A contra entry of ${entry.amount:,} is booked ({entry.credit_account} / 67010). The next run charges the "
             "month anew, by the asset's facts of then.",
-        }  # fmt: skip
+        }
         return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
 
 
@@ -910,9 +964,18 @@ class LlmCallAdmin(HistoryAdmin):
     """What asking a model took and cost, call by call."""
 
     list_display = (
-        "id", "started_at", "provider", "model", "merchants", "prompt_tokens", "completion_tokens", "cost", "duration_ms",
-        "retries", "error",
-    )  # fmt: skip
+        "id",
+        "started_at",
+        "provider",
+        "model",
+        "merchants",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost",
+        "duration_ms",
+        "retries",
+        "error",
+    )
     list_before_template = "admin/llm_center/calls_summary.html"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -48,9 +48,13 @@ def run_llm_queue(task_id: str) -> None:
         )
         task.progress = task.total = done.seen
         task.result = {
-            "processed_count": done.seen, "auto_approved": done.decided, "review_required": done.seen - done.decided,
-            "rejected": 0, "released": done.released, "problems": done.problems,
-        }  # fmt: skip
+            "processed_count": done.seen,
+            "auto_approved": done.decided,
+            "review_required": done.seen - done.decided,
+            "rejected": 0,
+            "released": done.released,
+            "problems": done.problems,
+        }
 
 
 @shared_task(name="decide_merchants", time_limit=3600, soft_time_limit=3540)
@@ -101,9 +105,10 @@ def remove_duplicates(task_id: str) -> None:
         done = remove_duplicate_mappings(on_progress=lambda rows: heartbeat(task=task, progress=rows))
         task.progress = task.total = done.rows
         task.result = {
-            "duplicates_removed": done.removed, "total_mappings": done.rows - done.removed,
+            "duplicates_removed": done.removed,
+            "total_mappings": done.rows - done.removed,
             "unique_merchants": done.merchants,
-        }  # fmt: skip
+        }
 
 
 @shared_task(name="rebuild_indexes", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)

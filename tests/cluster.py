@@ -17,8 +17,11 @@ def command(here: Path, *arguments: str, **environment: str) -> subprocess.Compl
     kept = {name: value for name, value in os.environ.items() if name not in SERVERS}
     return subprocess.run(
         [str(ROOT / "docker" / "local-cluster"), *arguments],
-        env=kept | {"KAMIOI_HOME": str(here)} | environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=kept | {"KAMIOI_HOME": str(here)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def running(here: Path) -> local.Cluster:

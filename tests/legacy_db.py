@@ -49,9 +49,10 @@ CREATE TABLE "odd table" ("a column" TEXT, secret_token TEXT);
 """
 SHA256 = hashlib.sha256(b"old-secret").hexdigest()
 # Of werkzeug, for 'right-one'.
-SCRYPT = "scrypt:32768:8:1$somesalt$" + hashlib.scrypt(
-    b"right-one", salt=b"somesalt", n=32768, r=8, p=1, maxmem=2**26, dklen=64
-).hex()  # fmt: skip
+SCRYPT = (
+    "scrypt:32768:8:1$somesalt$"
+    + hashlib.scrypt(b"right-one", salt=b"somesalt", n=32768, r=8, p=1, maxmem=2**26, dklen=64).hex()
+)
 PLAIN = "plain-words-1"
 
 
@@ -66,10 +67,29 @@ def make_legacy(path: Path, *, rows: int = 0) -> Path:
         _rest(source)
         for n in range(rows):
             day = f"2025-{1 + n % 12:02d}-{1 + n % 28:02d} 10:00:00"
-            insert(source, "transactions", user_id=1 + n % 2, date=day, merchant=f"CORNER SHOP {n % 50}", amount=10 + n % 7,
-                   total_debit=11 + n % 7, round_up=1, status="completed", created_at=day)  # fmt: skip
-            insert(source, "llm_mappings", merchant_name=f"CORNER SHOP {n % 50}", ticker="SBUX", confidence=0.9,
-                   status="approved", admin_approved=1, user_id="1", created_at=day)  # fmt: skip
+            insert(
+                source,
+                "transactions",
+                user_id=1 + n % 2,
+                date=day,
+                merchant=f"CORNER SHOP {n % 50}",
+                amount=10 + n % 7,
+                total_debit=11 + n % 7,
+                round_up=1,
+                status="completed",
+                created_at=day,
+            )
+            insert(
+                source,
+                "llm_mappings",
+                merchant_name=f"CORNER SHOP {n % 50}",
+                ticker="SBUX",
+                confidence=0.9,
+                status="approved",
+                admin_approved=1,
+                user_id="1",
+                created_at=day,
+            )
         source.commit()
     return path
 
@@ -82,14 +102,41 @@ def insert(source: sqlite3.Connection, table: str, **cells: Any) -> int:
 
 
 def _people(source: sqlite3.Connection) -> None:
-    insert(source, "users", id=1, email="ann@example.com", name="Ann", account_type="individual", account_number="I0000001",
-           password=SCRYPT, created_at="2024-01-02 03:04:05", mx_data="{}")  # fmt: skip
-    insert(source, "users", id=2, email="Bob@Example.com", name="Bob", account_type="family", password=PLAIN,
-           round_up_amount=3.4, ssn_last4="1234")  # fmt: skip
+    insert(
+        source,
+        "users",
+        id=1,
+        email="ann@example.com",
+        name="Ann",
+        account_type="individual",
+        account_number="I0000001",
+        password=SCRYPT,
+        created_at="2024-01-02 03:04:05",
+        mx_data="{}",
+    )
+    insert(
+        source,
+        "users",
+        id=2,
+        email="Bob@Example.com",
+        name="Bob",
+        account_type="family",
+        password=PLAIN,
+        round_up_amount=3.4,
+        ssn_last4="1234",
+    )
     insert(source, "users", id=3, email="bob@example.com", name="Bob too", account_type="user", password=SHA256)
     insert(source, "users", id=4, email="nobody", name="No e-mail", account_type="business", password="gets-hashed-too")
-    insert(source, "users", id=5, email="eve@example.com", name="Eve\0", account_type="business", password=None,
-           round_up_amount=500)  # fmt: skip
+    insert(
+        source,
+        "users",
+        id=5,
+        email="eve@example.com",
+        name="Eve\0",
+        account_type="business",
+        password=None,
+        round_up_amount=500,
+    )
     insert(
         source, "admins", id=1, email="root@example.com", password=SHA256, name="Root", role="superadmin", is_active=1
     )
@@ -102,8 +149,15 @@ def _transactions(source: sqlite3.Connection) -> None:
     base = {"user_id": 1, "date": "2025-03-04 05:06:07", "merchant": "STARBUCKS #12", "amount": 4.5, "total_debit": 4.5}
     odd: list[dict[str, Any]] = [
         {"status": "pending"},
-        {"status": " Completed ", "shares": 1, "price_per_share": 1, "investable": 1, "round_up": 1, "total_debit": 5.75,
-         "fee": 0.25},  # simulated purchase
+        {
+            "status": " Completed ",
+            "shares": 1,
+            "price_per_share": 1,
+            "investable": 1,
+            "round_up": 1,
+            "total_debit": 5.75,
+            "fee": 0.25,
+        },  # simulated purchase
         {"date": "2025-03-04T05:06:07.123456", "status": "completed"},
         {"date": "2025-03-04T05:06:07Z", "status": "completed"},
         {"date": "2025-03-04T05:06:07+02:00", "status": "completed"},
@@ -116,16 +170,22 @@ def _transactions(source: sqlite3.Connection) -> None:
         {"amount": "$12.50", "total_debit": "12.5", "status": "completed"},
         {"amount": "twelve"},  # rejected
         {"amount": 0.1 + 0.2, "total_debit": 0.1 + 0.2, "status": "completed"},
-        {"amount": -20, "total_debit": 23, "round_up": 1, "fee": 2, "status": "completed"},  # business upload: a purchase
+        {
+            "amount": -20,
+            "total_debit": 23,
+            "round_up": 1,
+            "fee": 2,
+            "status": "completed",
+        },  # business upload: a purchase
         {"amount": -20, "total_debit": -20, "status": "completed"},  # refund
         {"amount": 0, "total_debit": 0, "status": "pending-approval"},  # manual submit
         {"amount": 10.15, "round_up": 1, "fee": 1.015, "total_debit": 12.165, "status": "weird"},
-        {"merchant": "CAF\0É\t\n\\ \"x\" 🙂", "description": "d" * 600, "category": None, "status": "completed"},
+        {"merchant": 'CAF\0É\t\n\\ "x" 🙂', "description": "d" * 600, "category": None, "status": "completed"},
         {"ticker": "RETAIL", "status": "mapped", "receipt_id": "R1"},
         {"ticker": " sbux", "status": "completed", "investable": -3, "shares": 0.123456785, "price_per_share": 91.5},
         {"status": "needs-recognition", "merchant": "MYSTERY SHOP", "round_up": 2, "total_debit": 99},
         {"user_id": "2", "status": "cancelled", "transaction_type": None},
-    ]  # fmt: skip
+    ]
     for cells in odd:
         insert(source, "transactions", **(base | cells))
     source.execute(
@@ -135,8 +195,16 @@ def _transactions(source: sqlite3.Connection) -> None:
 
 
 def _mappings(source: sqlite3.Connection) -> None:
-    base = {"merchant_name": "STARBUCKS #12", "ticker": "SBUX", "confidence": 0.9, "status": "approved", "admin_approved": 1,
-            "user_id": "1", "created_at": "2025-02-03 04:05:06", "transaction_id": 1}  # fmt: skip
+    base = {
+        "merchant_name": "STARBUCKS #12",
+        "ticker": "SBUX",
+        "confidence": 0.9,
+        "status": "approved",
+        "admin_approved": 1,
+        "user_id": "1",
+        "created_at": "2025-02-03 04:05:06",
+        "transaction_id": 1,
+    }
     odd: list[dict[str, Any]] = [
         {},
         {"confidence": 95},
@@ -201,8 +269,15 @@ def _rest(source: sqlite3.Connection) -> None:
     insert(source, "journal_entries", id="JE-2", date="2025-01-31", amount=5, status="posted")  # rejected
     insert(source, "journal_entry_lines", journal_entry_id="JE-2", account_code="15200", debit=5, credit=0)
     insert(source, "journal_entries", id="JE-3", date="2025-01-31", amount=5, status="draft")
-    insert(source, "llm_assets", asset_name="KamioiGPT", asset_type="model", production_ready_date="2025-01-01",
-           status="production", useful_life_months=36)  # fmt: skip
+    insert(
+        source,
+        "llm_assets",
+        asset_name="KamioiGPT",
+        asset_type="model",
+        production_ready_date="2025-01-01",
+        status="production",
+        useful_life_months=36,
+    )
     insert(source, "llm_data_assets", asset_name="Data", asset_type="dataset", current_value=10, training_cost=20.5)
     insert(
         source, "ai_responses", mapping_id=1, merchant_name="STARBUCKS", admin_correct_ticker="SBUX", was_ai_correct=1

@@ -23,11 +23,21 @@ from kamioi_site.local.embedded_servers import as_user, free_port, grant_travers
 from tests.workers import wait_until
 
 _FAST = {
-    "listen_addresses": "", "fsync": "off", "shared_buffers": "32MB", "max_connections": "60", "wal_level": "replica",
-    "max_wal_senders": "5", "wal_keep_size": "64MB", "max_locks_per_transaction": "256", "timezone": "UTC",
-    "wal_receiver_timeout": "5s", "wal_retrieve_retry_interval": "100ms", "dynamic_shared_memory_type": "mmap",
-    "hot_standby_feedback": "off", "max_standby_streaming_delay": "-1",
-}  # fmt: skip
+    "listen_addresses": "",
+    "fsync": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "wal_level": "replica",
+    "max_wal_senders": "5",
+    "wal_keep_size": "64MB",
+    "max_locks_per_transaction": "256",
+    "timezone": "UTC",
+    "wal_receiver_timeout": "5s",
+    "wal_retrieve_retry_interval": "100ms",
+    "dynamic_shared_memory_type": "mmap",
+    "hot_standby_feedback": "off",
+    "max_standby_streaming_delay": "-1",
+}
 
 
 def _sentinel_binary() -> str:
@@ -49,18 +59,28 @@ class Server:
     def run(self, *arguments: str) -> None:
         """Run a program to its end as the servers' user."""
         done = subprocess.run(
-            arguments, cwd=self.directory, env=plain_environment(), capture_output=True, text=True, check=False,
+            arguments,
+            cwd=self.directory,
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
             **as_user(self.owner),
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
 
     def launch(self, *arguments: str) -> None:
         """Start the server itself."""
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                arguments, cwd=self.directory, env=plain_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                arguments,
+                cwd=self.directory,
+                env=plain_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 **as_user(self.owner),
-            )  # fmt: skip
+            )
 
     def log(self) -> str:
         """The end of what it said."""
@@ -105,25 +125,45 @@ class Postgres(Server):
     def initialise(self) -> None:
         """An empty primary."""
         self.run(
-            str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync",
-            "--encoding=UTF8", "--locale=C",
-        )  # fmt: skip
+            str(self.binaries / "initdb"),
+            "-D",
+            str(self.data),
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+        )
 
     def standby_of(self, primary: "Postgres") -> None:
         """A copy of the primary that follows it."""
         self.run(
-            str(self.binaries / "pg_basebackup"), "-D", str(self.data), "-h", str(primary.directory), "-U", "postgres",
-            "-R", "-X", "stream", "-c", "fast", "--no-sync",
-        )  # fmt: skip
+            str(self.binaries / "pg_basebackup"),
+            "-D",
+            str(self.data),
+            "-h",
+            str(primary.directory),
+            "-U",
+            "postgres",
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+        )
 
     def start(self) -> None:
         """Start, and wait until it answers."""
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
         settings = _FAST | {"unix_socket_directories": str(self.directory)}
         self.launch(
-            str(self.binaries / "postgres"), "-D", str(self.data),
+            str(self.binaries / "postgres"),
+            "-D",
+            str(self.data),
             *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
-        )  # fmt: skip
+        )
         wait_until("PostgreSQL answers", self.answers, seconds=30)
 
     def answers(self) -> bool:
@@ -217,13 +257,22 @@ class RabbitMQ(Server):
     def environment(self) -> dict[str, str]:
         """What keeps it apart from every other node of this machine."""
         here = str(self.directory)
-        return plain_environment() | self._ports | {
-            "HOME": here, "RABBITMQ_NODENAME": f"kamioi-{self.port}@localhost", "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_MNESIA_BASE": f"{here}/data",
-            "RABBITMQ_LOG_BASE": f"{here}/logs", "RABBITMQ_CONF_ENV_FILE": f"{here}/none",
-            "RABBITMQ_CONFIG_FILE": f"{here}/rabbitmq", "RABBITMQ_ENABLED_PLUGINS_FILE": f"{here}/plugins",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
-        }  # fmt: skip
+        return (
+            plain_environment()
+            | self._ports
+            | {
+                "HOME": here,
+                "RABBITMQ_NODENAME": f"kamioi-{self.port}@localhost",
+                "RABBITMQ_NODE_PORT": str(self.port),
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_MNESIA_BASE": f"{here}/data",
+                "RABBITMQ_LOG_BASE": f"{here}/logs",
+                "RABBITMQ_CONF_ENV_FILE": f"{here}/none",
+                "RABBITMQ_CONFIG_FILE": f"{here}/rabbitmq",
+                "RABBITMQ_ENABLED_PLUGINS_FILE": f"{here}/plugins",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            }
+        )
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -232,9 +281,14 @@ class RabbitMQ(Server):
         config.chmod(0o644)
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.programs / "rabbitmq-server")], cwd=self.directory, env=self.environment(),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user(self.owner),
-            )  # fmt: skip
+                [str(self.programs / "rabbitmq-server")],
+                cwd=self.directory,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **as_user(self.owner),
+            )
         wait_until("RabbitMQ answers", self.answers, seconds=60)
 
     def answers(self) -> bool:

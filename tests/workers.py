@@ -45,11 +45,33 @@ def celery_worker(
     """
     log = Path(settings.MEDIA_ROOT) / "worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output, subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "kamioi_site", "worker", "-l", "info", "-Q", queues, "-c", str(concurrency),
-         "--without-mingle", "--without-gossip", "-n", f"test{os.getpid()}@%h"],
-        cwd=ROOT, env=process_environment(environment), stdout=output, stderr=subprocess.STDOUT,
-    ) as started:  # fmt: skip
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "kamioi_site",
+                "worker",
+                "-l",
+                "info",
+                "-Q",
+                queues,
+                "-c",
+                str(concurrency),
+                "--without-mingle",
+                "--without-gossip",
+                "-n",
+                f"test{os.getpid()}@%h",
+            ],
+            cwd=ROOT,
+            env=process_environment(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as started,
+    ):
         worker = psutil.Process(started.pid)
         try:
             deadline = time.monotonic() + START_SECONDS

@@ -74,11 +74,22 @@ from transactions.services.settings import get_setting
 from transactions.statements.reader import preview
 
 STATUS_LABELS = {
-    "completed": "success", "approved": "success", "executed": "success",
-    "pending": "info", "queued": "info", "running": "info", "mapped": "info", "proposed": "info",
-    "needs_review": "warning", "awaiting_price": "warning", "rejected": "warning",
-    "failed": "danger", "cancelled": "danger", "not_listed": "default", "refunded": "default",
-}  # fmt: skip
+    "completed": "success",
+    "approved": "success",
+    "executed": "success",
+    "pending": "info",
+    "queued": "info",
+    "running": "info",
+    "mapped": "info",
+    "proposed": "info",
+    "needs_review": "warning",
+    "awaiting_price": "warning",
+    "rejected": "warning",
+    "failed": "danger",
+    "cancelled": "danger",
+    "not_listed": "default",
+    "refunded": "default",
+}
 
 
 def staff_user(request: HttpRequest) -> User:
@@ -196,10 +207,14 @@ class UserAdmin(KeysetAdmin, BaseUserAdmin):
             "admin/transactions/erase.html",
             self.admin_site.each_context(request)
             | {
-                "title": "Erase a person", "opts": self.opts, "person": person, "form": form, "refusal": refusal,
+                "title": "Erase a person",
+                "opts": self.opts,
+                "person": person,
+                "form": form,
+                "refusal": refusal,
                 "holdings": Holding.objects.filter(user=person, shares__gt=0).count(),
             },
-        )  # fmt: skip
+        )
 
     def _person(self, request: HttpRequest, pk: int) -> User:
         """The person, for those who may change people and staff alone by administrators."""
@@ -260,8 +275,17 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     """Purchases and what became of them."""
 
     list_display = (
-        "id", "date", "user", "merchant", "amount", "round_up", "ticker", "shares", "status_label", "source",
-    )  # fmt: skip
+        "id",
+        "date",
+        "user",
+        "merchant",
+        "amount",
+        "round_up",
+        "ticker",
+        "shares",
+        "status_label",
+        "source",
+    )
     list_select_related = ("user",)
     list_filter = ("status", ("date", DayRangeFilter))
     list_filter_submit = True
@@ -294,8 +318,13 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Links lead here from a customer, a merchant and a ticker."""
         return lookup in {
-            "user__id__exact", "merchant_key__exact", "ticker__exact", "status__exact", "date_from", "date_to",
-        }  # fmt: skip
+            "user__id__exact",
+            "merchant_key__exact",
+            "ticker__exact",
+            "status__exact",
+            "date_from",
+            "date_to",
+        }
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """The customer by e-mail, looked up first; else a merchant key. Never a scan of names."""
@@ -402,8 +431,17 @@ class LedgerTransferAdmin(HistoryAdmin):
     """Every movement of money and shares."""
 
     list_display = (
-        "id", "date", "user_id", "kind", "debit_account", "credit_account", "amount", "ticker", "shares", "reference",
-    )  # fmt: skip
+        "id",
+        "date",
+        "user_id",
+        "kind",
+        "debit_account",
+        "credit_account",
+        "amount",
+        "ticker",
+        "shares",
+        "reference",
+    )
     list_filter = (AccountFilter, ("date", DayRangeFilter))
     list_filter_submit = True
 
@@ -462,9 +500,16 @@ class MerchantAdmin(StatusMixin, HistoryAdmin):
     """The directory. Decisions are made in the review queue, so that each is recorded and what waits is released."""
 
     list_display = (
-        "merchant_key", "ticker", "company_name", "status_label", "confidence", "source", "waiting_count",
-        "waiting_amount", "decided_at",
-    )  # fmt: skip
+        "merchant_key",
+        "ticker",
+        "company_name",
+        "status_label",
+        "confidence",
+        "source",
+        "waiting_count",
+        "waiting_amount",
+        "decided_at",
+    )
     list_filter = ("status", "source")
     search_fields = ("merchant_key__startswith",)
     search_help_text = "Beginning of the merchant, as it is written here"
@@ -592,9 +637,12 @@ class StatementForm(forms.Form):
 
     email = forms.EmailField(label="Customer's e-mail", widget=UnfoldAdminTextInputWidget)
     file = forms.FileField(
-        label="Statement", help_text="CSV or Excel as the bank wrote it, OFX or QFX.",
-        widget=forms.ClearableFileInput(attrs={"accept": ".csv,.txt,.tsv,.xlsx,.xls,.ofx,.qfx", "class": "kamioi-file"}),
-    )  # fmt: skip
+        label="Statement",
+        help_text="CSV or Excel as the bank wrote it, OFX or QFX.",
+        widget=forms.ClearableFileInput(
+            attrs={"accept": ".csv,.txt,.tsv,.xlsx,.xls,.ofx,.qfx", "class": "kamioi-file"}
+        ),
+    )
 
     def clean_email(self) -> User:
         """The customer of this address."""
@@ -614,8 +662,16 @@ class StatementImportAdmin(HistoryAdmin):
     """Uploaded statements. The form shows how a file is understood before anything is stored."""
 
     list_display = (
-        "id", "user", "filename", "status", "rows_done", "rows_added", "rows_duplicate", "rows_rejected", "created_at",
-    )  # fmt: skip
+        "id",
+        "user",
+        "filename",
+        "status",
+        "rows_done",
+        "rows_added",
+        "rows_duplicate",
+        "rows_rejected",
+        "created_at",
+    )
     list_select_related = ("user", "task")
     fields = ("user", "filename", "size", "rows_done", "rows_added", "rows_duplicate", "rows_rejected", "created_at")
     change_form_before_template = "admin/transactions/statement_progress.html"
@@ -639,9 +695,7 @@ class StatementImportAdmin(HistoryAdmin):
         """Choose a file, see how it is understood, import it."""
         if not request.user.has_perm("transactions.add_statementimport"):
             return HttpResponse("You may not upload statements.", status=403)
-        context = {
-            **self.admin_site.each_context(request), "title": "Upload a bank statement", "opts": self.opts,
-        }  # fmt: skip
+        context = {**self.admin_site.each_context(request), "title": "Upload a bank statement", "opts": self.opts}
         if request.method == "POST" and "token" in request.POST:
             return self._upload_confirm(request)
         form = StatementForm(request.POST or None, request.FILES or None)
@@ -674,7 +728,7 @@ class StatementImportAdmin(HistoryAdmin):
             with default_storage.open(known["stored"]) as file:
                 statement = upload_statement(
                     user=user, filename=known["name"], content=File(file), requested_by=staff_user(request)
-                )  # fmt: skip
+                )
         except FileNotFoundError:
             messages.error(request, "This statement was imported already, or its preview is too old.")
             return again

@@ -89,7 +89,9 @@ class DashboardView(StaffView):
     @extend_schema(responses={200: shapes.DashboardOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Cached fifteen minutes, void as soon as a proposal or a decision is written; ten a minute."""
-        return Response({"success": True, "data": review_stats.DASHBOARD.get(dashboard_data, user_id=current_user(request).pk)})
+        return Response(
+            {"success": True, "data": review_stats.DASHBOARD.get(dashboard_data, user_id=current_user(request).pk)}
+        )
 
 
 class AnalyticsView(StaffView):
@@ -130,13 +132,19 @@ class QueueView(StaffView):
         rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
         data = {
             "queue_status": {
-                "total_entries": merchants, "total_mappings": log.total, "auto_applied": log.automatic,
-                "approved": log.approved, "pending": merchants, "rejected": log.rejected, "pending_mappings": log.pending,
-                "waiting_transactions": transactions, "waiting_amount": amount,
+                "total_entries": merchants,
+                "total_mappings": log.total,
+                "auto_applied": log.automatic,
+                "approved": log.approved,
+                "pending": merchants,
+                "rejected": log.rejected,
+                "pending_mappings": log.pending,
+                "waiting_transactions": transactions,
+                "waiting_amount": amount,
             },
             "pending_reviews": rows,
             "all_entries": rows,
-        }  # fmt: skip
+        }
         return Response({"success": True, "data": data})
 
 

@@ -150,29 +150,44 @@ def _passages(query: str) -> Any:
         for row in merchants_by_prefix(key):
             owner = f"{row.ticker} ({row.company_name})" if row.ticker else "nobody"
             yield _passage(
-                f"merchant-{row.pk}", f"{row.display_name}: {row.get_status_display()}, {owner}. {row.reason}",
-                1.0 if row.merchant_key == key else None, "directory", row.category, row.confidence,
-            )  # fmt: skip
+                f"merchant-{row.pk}",
+                f"{row.display_name}: {row.get_status_display()}, {owner}. {row.reason}",
+                1.0 if row.merchant_key == key else None,
+                "directory",
+                row.category,
+                row.confidence,
+            )
         found = matcher.propose(key, query)
         if found.confidence:
             yield _passage(
-                f"catalogue-{key}", f"{query}: {found.ticker or 'nobody to invest in'}. {found.reason}",
-                float(found.confidence), "catalogue", found.category, found.confidence,
-            )  # fmt: skip
+                f"catalogue-{key}",
+                f"{query}: {found.ticker or 'nobody to invest in'}. {found.reason}",
+                float(found.confidence),
+                "catalogue",
+                found.category,
+                found.confidence,
+            )
     for company in search_companies(query):
         yield _passage(
-            f"company-{company['ticker']}", f"{company['ticker']}: {company['name']}, {company['exchange']}",
-            None, "companies", "", None,
-        )  # fmt: skip
+            f"company-{company['ticker']}",
+            f"{company['ticker']}: {company['name']}, {company['exchange']}",
+            None,
+            "companies",
+            "",
+            None,
+        )
 
 
 def _passage(  # noqa: PLR0917  # the keys of the shape, in order
     name: str, content: str, score: float | None, source: str, category: str, confidence: Any
 ) -> dict[str, Any]:
     return {
-        "id": name, "content": content, "score": score, "source": source,
+        "id": name,
+        "content": content,
+        "score": score,
+        "source": source,
         "metadata": {"category": category, "confidence": confidence},
-    }  # fmt: skip
+    }
 
 
 class InitializeView(StaffView):

@@ -116,11 +116,17 @@ def _short(name: str) -> Any:
     return inline_serializer(
         name,
         {
-            "id": _count(), "merchant": _text(), "amount": _number(), "ticker": _text(null=True), "category": _text(),
-            "status": _text(), "date": serializers.DateTimeField(), "user_id": _count(),
+            "id": _count(),
+            "merchant": _text(),
+            "amount": _number(),
+            "ticker": _text(null=True),
+            "category": _text(),
+            "status": _text(),
+            "date": serializers.DateTimeField(),
+            "user_id": _count(),
         },
         many=True,
-    )  # fmt: skip
+    )
 
 
 TransactionStatsOutput = _data(

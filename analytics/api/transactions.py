@@ -20,10 +20,27 @@ from transactions.selectors import staff as selectors
 
 # What the front end says → days back from today, both included; None is everything.
 _PERIODS = {
-    "": None, "all": None, "today": 0, "yesterday": 1, "week": 6, "7": 6, "7d": 6, "7days": 6, "last7days": 6,
-    "month": 29, "30": 29, "30d": 29, "30days": 29, "last30days": 29, "90": 89, "90d": 89, "90days": 89, "quarter": 89,
-    "year": 364, "365d": 364,
-}  # fmt: skip
+    "": None,
+    "all": None,
+    "today": 0,
+    "yesterday": 1,
+    "week": 6,
+    "7": 6,
+    "7d": 6,
+    "7days": 6,
+    "last7days": 6,
+    "month": 29,
+    "30": 29,
+    "30d": 29,
+    "30days": 29,
+    "last30days": 29,
+    "90": 89,
+    "90d": 89,
+    "90days": 89,
+    "quarter": 89,
+    "year": 364,
+    "365d": 364,
+}
 _DASHBOARDS = {"": "", "all": "", "user": "individual", **{kind: kind for kind in User.AccountType.values}}
 
 
@@ -87,9 +104,12 @@ def _chosen(request: Request) -> selectors.StaffTransactionFilter:
         raise ValidationError({"dashboard": [f"One of {', '.join(kind for kind in _DASHBOARDS if kind)} is needed."]})
     since, until = _period(asked.get("dateFilter") or "")
     return selectors.StaffTransactionFilter(
-        statuses=() if status == "all" else (status,), account_type=_DASHBOARDS[dashboard],
-        search=(asked.get("search") or "").strip(), since=since, until=until,
-    )  # fmt: skip
+        statuses=() if status == "all" else (status,),
+        account_type=_DASHBOARDS[dashboard],
+        search=(asked.get("search") or "").strip(),
+        since=since,
+        until=until,
+    )
 
 
 def _period(said: str) -> tuple[datetime | None, datetime | None]:
@@ -111,9 +131,23 @@ def _period(said: str) -> tuple[datetime | None, datetime | None]:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     same = (
-        "id", "merchant", "date", "category", "description", "round_up", "investable", "total_debit", "fee", "status", "ticker",
-        "shares", "price_per_share", "failure_reason", "user_id", "account_type",
-    )  # fmt: skip
+        "id",
+        "merchant",
+        "date",
+        "category",
+        "description",
+        "round_up",
+        "investable",
+        "total_debit",
+        "fee",
+        "status",
+        "ticker",
+        "shares",
+        "price_per_share",
+        "failure_reason",
+        "user_id",
+        "account_type",
+    )
     role = "admin" if row["is_staff"] else row["account_type"]
     return {name: row[name] for name in same} | {
         "amount": abs(row["amount"]),

@@ -11,8 +11,9 @@ urlpatterns = [
     for address in (
         path(f"{area}/statements", views.StatementListView.as_view(area=area), name=f"api-{area}-statements"),
         path(
-            f"{area}/statements/<int:statement_id>/download", views.StatementDownloadView.as_view(),
+            f"{area}/statements/<int:statement_id>/download",
+            views.StatementDownloadView.as_view(),
             name=f"api-{area}-statement-download",
         ),
     )
-]  # fmt: skip
+]

@@ -53,10 +53,7 @@ class StatementDownloadView(FileView):
     """One file of a statement."""
 
     @extend_schema(
-        responses={
-            (200, "application/pdf"): OpenApiTypes.BINARY,
-            (200, "text/csv"): OpenApiTypes.BINARY,
-        }
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, (200, "text/csv"): OpenApiTypes.BINARY}
         | errors(401, 404),
         tags=["statements"],
     )
@@ -75,5 +72,9 @@ def report_download(request: object, report: Report) -> StreamingHttpResponse:
     except FileNotFoundError:
         raise Http404 from None
     return file_download(
-        request, file, filename=report.filename, size=report.size, content_type=CONTENT_TYPES[Report.Format(report.format)]  # type: ignore[arg-type]
-    )  # fmt: skip
+        request,
+        file,
+        filename=report.filename,
+        size=report.size,
+        content_type=CONTENT_TYPES[Report.Format(report.format)],  # type: ignore[arg-type]
+    )

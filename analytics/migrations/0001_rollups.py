@@ -31,10 +31,7 @@ class Migration(migrations.Migration):
                 ("count", models.BigIntegerField()),
                 ("avg_confidence", models.DecimalField(decimal_places=4, max_digits=5)),
             ],
-            options={
-                "db_table": "llm_analytics_summary",
-                "managed": False,
-            },
+            options={"db_table": "llm_analytics_summary", "managed": False},
         ),
         migrations.CreateModel(
             name="RollupPartition",
@@ -51,9 +48,7 @@ class Migration(migrations.Migration):
                 ("ahead", models.BigIntegerField(help_text="Writes counted that the statistics do not show yet.")),
                 ("verified_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "db_table": "rollup_partitions",
-            },
+            options={"db_table": "rollup_partitions"},
         ),
         migrations.CreateModel(
             name="MappingDay",

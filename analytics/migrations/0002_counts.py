@@ -6,10 +6,7 @@ from kamioi_site.db.sql_migrations import RunSQLFile
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("analytics", "0001_rollups"),
-        ("llm_center", "0015_waited_seconds"),
-    ]
+    dependencies = [("analytics", "0001_rollups"), ("llm_center", "0015_waited_seconds")]
 
     operations = [
         migrations.AddField(
@@ -22,9 +19,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="rolluppartition",
-            name="looked_at",
-            field=models.DateTimeField(blank=True, null=True),
+            model_name="rolluppartition", name="looked_at", field=models.DateTimeField(blank=True, null=True)
         ),
         migrations.AddField(
             model_name="rolluppartition",

@@ -5,10 +5,7 @@ import json
 from django.db import migrations
 
 # name → (minute, hour, keyword arguments); UTC.
-SCHEDULE = {
-    "calculate_analytics": ("0", "*", {}),
-    "recheck_analytics": ("30", "3", {"recheck": 1}),
-}
+SCHEDULE = {"calculate_analytics": ("0", "*", {}), "recheck_analytics": ("30", "3", {"recheck": 1})}
 
 
 def write_schedule(apps, schema_editor):
@@ -19,10 +16,13 @@ def write_schedule(apps, schema_editor):
         apps.get_model("django_celery_beat", "PeriodicTask").objects.get_or_create(
             name=name,
             defaults={
-                "task": "calculate_analytics", "crontab": crontab, "expire_seconds": 3600, "kwargs": json.dumps(kwargs),
+                "task": "calculate_analytics",
+                "crontab": crontab,
+                "expire_seconds": 3600,
+                "kwargs": json.dumps(kwargs),
                 "queue": "analytics",
             },
-        )  # fmt: skip
+        )
 
 
 def remove_schedule(apps, schema_editor):
@@ -30,9 +30,6 @@ def remove_schedule(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("analytics", "0002_counts"),
-        ("django_celery_beat", "0019_alter_periodictasks_options"),
-    ]
+    dependencies = [("analytics", "0002_counts"), ("django_celery_beat", "0019_alter_periodictasks_options")]
 
     operations = [migrations.RunPython(write_schedule, remove_schedule)]

@@ -59,9 +59,7 @@ class Migration(migrations.Migration):
                 ),
                 ("drawn_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "db_table": "ledger_marks",
-            },
+            options={"db_table": "ledger_marks"},
         ),
         migrations.CreateModel(
             name="LedgerDay",

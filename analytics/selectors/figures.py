@@ -182,9 +182,10 @@ def proposals_by_day(period: Period) -> list[ProposalDay]:
         for row in rows_read(
             "SELECT date, status, count, avg_confidence FROM llm_analytics_summary "
             "WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date, status",
-            first=period.first, last=period.last,
+            first=period.first,
+            last=period.last,
         )
-    ]  # fmt: skip
+    ]
 
 
 _PROPOSALS = """
@@ -202,8 +203,12 @@ def proposal_totals(period: Period) -> ProposalTotals:
 
 
 _AGES: Final = (
-    ("today", 0, 0), ("1 to 2 days", 1, 2), ("3 to 7 days", 3, 7), ("8 to 30 days", 8, 30), ("31 to 90 days", 31, 90),
-)  # fmt: skip
+    ("today", 0, 0),
+    ("1 to 2 days", 1, 2),
+    ("3 to 7 days", 3, 7),
+    ("8 to 30 days", 8, 30),
+    ("31 to 90 days", 31, 90),
+)
 
 
 def pending_by_age(*, today: date | None = None) -> list[PendingAge]:
@@ -255,9 +260,10 @@ def llm_cost_by_day(period: Period) -> list[LlmCostDay]:
         LlmCostDay(*row)
         for row in rows_read(
             "SELECT date, calls, merchants, cost FROM analytics_llm_cost WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date",
-            first=period.first, last=period.last,
+            first=period.first,
+            last=period.last,
         )
-    ]  # fmt: skip
+    ]
 
 
 _PAGES_LOOKED_AT: Final = 2_000  # of 8 kB: some fifty thousand merchants
@@ -356,9 +362,10 @@ def volume_by_day(period: Period) -> list[VolumeDay]:
         for row in rows_read(
             "SELECT date, status, transactions, amount, round_up, fee, investable FROM analytics_volume "
             "WHERE date BETWEEN %(first)s AND %(last)s ORDER BY date, status",
-            first=period.first, last=period.last,
+            first=period.first,
+            last=period.last,
         )
-    ]  # fmt: skip
+    ]
 
 
 def volume_totals(period: Period) -> VolumeTotals:
@@ -389,9 +396,10 @@ def active_users_by_month(period: Period) -> list[UserMonth]:
         for row in rows_read(
             "SELECT month, account_type, active_users, transactions FROM analytics_users "
             "WHERE month BETWEEN %(first)s AND %(last)s ORDER BY month, account_type",
-            first=period.first.replace(day=1), last=period.last,
+            first=period.first.replace(day=1),
+            last=period.last,
         )
-    ]  # fmt: skip
+    ]
 
 
 # --- Finance ----------------------------------------------------------------------------------------------------------
@@ -482,9 +490,10 @@ def amortization_by_month(*, last: date, months: int = 12) -> list[AmortizationM
         for row in rows_read(
             "SELECT period, count(*), sum(amount) FROM amortization_entries "
             "WHERE reversed_at IS NULL AND period BETWEEN %(first)s AND %(last)s GROUP BY period ORDER BY period",
-            first=months_before(last, months - 1), last=last,
+            first=months_before(last, months - 1),
+            last=last,
         )
-    ]  # fmt: skip
+    ]
 
 
 _ASSETS = """
@@ -533,9 +542,10 @@ def cost_by_month(*, last: date, months: int = 12) -> list[CostMonth]:
         for row in rows_read(
             "SELECT month, transactions, active_users, llm_cost, infrastructure_cost, cost, cost_per_transaction, cost_per_user "
             "FROM analytics_cost WHERE month BETWEEN %(first)s AND %(last)s ORDER BY month",
-            first=months_before(last, months - 1), last=last,
+            first=months_before(last, months - 1),
+            last=last,
         )
-    ]  # fmt: skip
+    ]
 
 
 # --- All of it, as of now --------------------------------------------------------------------------------------------

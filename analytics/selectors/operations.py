@@ -302,9 +302,12 @@ def system_status() -> Machinery:
         status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
     ).count()
     return Machinery(
-        redis=redis, queue_on=is_queue_enabled(), queue_last_run=beat.last_run_at if beat else None, open_tasks=open_tasks,
+        redis=redis,
+        queue_on=is_queue_enabled(),
+        queue_last_run=beat.last_run_at if beat else None,
+        open_tasks=open_tasks,
         last_booking=last_booking(),
-    )  # fmt: skip
+    )
 
 
 def process_uptime() -> float:

@@ -176,17 +176,33 @@ _ROWS = """
     ORDER BY date, id LIMIT %(most)s
 """
 _WORDS: Final = {
-    "completed": "invested", "not_listed": "not listed", "needs_review": "in review", "pending": "in work",
-    "mapped": "ordered", "awaiting_price": "waits for price", "refunded": "refund", "failed": "failed",
-}  # fmt: skip
+    "completed": "invested",
+    "not_listed": "not listed",
+    "needs_review": "in review",
+    "pending": "in work",
+    "mapped": "ordered",
+    "awaiting_price": "waits for price",
+    "refunded": "refund",
+    "failed": "failed",
+}
 _STATEMENT: Final = (
-    Column("Date", 44), Column("Merchant", 148), Column("Purchase", 58, number=True), Column("Round-up", 50, number=True),
-    Column("Fee", 38, number=True), Column("Bought", 42), Column("Shares", 66, number=True), Column("Status", 74),
-)  # fmt: skip
+    Column("Date", 44),
+    Column("Merchant", 148),
+    Column("Purchase", 58, number=True),
+    Column("Round-up", 50, number=True),
+    Column("Fee", 38, number=True),
+    Column("Bought", 42),
+    Column("Shares", 66, number=True),
+    Column("Status", 74),
+)
 _HOLDINGS: Final = (
-    Column("Ticker", 56), Column("Company", 176), Column("Shares", 82, number=True), Column("Cost", 66, number=True),
-    Column("Quote", 66, number=True), Column("Worth", 74, number=True),
-)  # fmt: skip
+    Column("Ticker", 56),
+    Column("Company", 176),
+    Column("Shares", 82, number=True),
+    Column("Cost", 66, number=True),
+    Column("Quote", 66, number=True),
+    Column("Worth", 74, number=True),
+)
 
 
 def write_account_statement(files: Files, *, user: User, month: date, on_progress: ProgressCallback) -> int:
@@ -208,11 +224,13 @@ def write_account_statement(files: Files, *, user: User, month: date, on_progres
         held = [
             Held(ticker, name, shares, cost, price, None if price is None else rounded(shares * price, CENT))
             for ticker, name, shares, cost, price in cursor.fetchall()
-        ]  # fmt: skip
+        ]
         paper = PdfDocument(
-            files.pdf, title="Account statement", subject=month_name(month),
+            files.pdf,
+            title="Account statement",
+            subject=month_name(month),
             foot=f"Kamioi account {user.account_number or user.pk} · {month_name(month)}",
-        )  # fmt: skip
+        )
         _statement_head(paper, user, month, totals, held)
         _statement_holdings(paper, held, end)
         paper.heading("Transactions")
@@ -220,9 +238,8 @@ def write_account_statement(files: Files, *, user: User, month: date, on_progres
         rows = _statement_rows(cursor, files, bounds, on_progress)
         round_ups, fees = totals.round_ups + totals.legacy_round_ups, totals.fees + totals.legacy_fees
         count = paper.table(
-            _STATEMENT, rows,
-            total=["Total", "invested", "", f"{round_ups:,.2f}", f"{fees:,.2f}", "", "", ""],
-        )  # fmt: skip
+            _STATEMENT, rows, total=["Total", "invested", "", f"{round_ups:,.2f}", f"{fees:,.2f}", "", "", ""]
+        )
         paper.heading("The month in the books")
         paper.table((Column("Entry", 420), Column("Dollars", 100, number=True)), list(_books_rows(totals, books)))
         paper.paragraph(
@@ -274,16 +291,22 @@ def _statement_holdings(paper: PdfDocument, held: Sequence[Held], end: datetime)
         _HOLDINGS,
         [
             [
-                row.ticker, row.name, _shares(row.shares), f"{row.cost:,.2f}",
-                "–" if row.price is None else f"{row.price:,.4f}", "–" if row.value is None else f"{row.value:,.2f}",
+                row.ticker,
+                row.name,
+                _shares(row.shares),
+                f"{row.cost:,.2f}",
+                "–" if row.price is None else f"{row.price:,.4f}",
+                "–" if row.value is None else f"{row.value:,.2f}",
             ]
             for row in held
         ],
         total=["Total", "", "", f"{sum((row.cost for row in held), ZERO):,.2f}", "", f"{worth:,.2f}"],
-    )  # fmt: skip
+    )
 
 
-def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any], on_progress: ProgressCallback) -> Iterator[list[str]]:
+def _statement_rows(
+    cursor: CursorWrapper, files: Files, bounds: dict[str, Any], on_progress: ProgressCallback
+) -> Iterator[list[str]]:
     """Rows for the PDF, oldest first; each is written to the CSV as it passes."""
     last, written = (bounds["start"] - timedelta(seconds=1), 0), 0
     while True:
@@ -306,14 +329,31 @@ def _statement_rows(cursor: CursorWrapper, files: Files, bounds: dict[str, Any],
         ) in rows:
             counts = status == Transaction.Status.COMPLETED
             files.line(
-                pk, f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", merchant, category, amount, round_up, fee, investable, ticker or "",
-                "" if shares is None else shares, "" if price is None else price, status, source,
-            )  # fmt: skip
+                pk,
+                f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+                merchant,
+                category,
+                amount,
+                round_up,
+                fee,
+                investable,
+                ticker or "",
+                "" if shares is None else shares,
+                "" if price is None else price,
+                status,
+                source,
+            )
             day = at.astimezone(UTC)
             yield [
-                f"{day:%b} {day.day}", merchant, f"{amount:,.2f}", f"{round_up:,.2f}" if counts else "", f"{fee:,.2f}" if counts else "",
-                ticker or "", _shares(shares) if shares else "", _WORDS.get(status, status),
-            ]  # fmt: skip
+                f"{day:%b} {day.day}",
+                merchant,
+                f"{amount:,.2f}",
+                f"{round_up:,.2f}" if counts else "",
+                f"{fee:,.2f}" if counts else "",
+                ticker or "",
+                _shares(shares) if shares else "",
+                _WORDS.get(status, status),
+            ]
         written += len(rows)
         on_progress(written)
         if len(rows) < PAGE:
@@ -336,9 +376,20 @@ def _csv_statement_head(files: Files, user: User, month: date) -> None:
     files.line("Kamioi account statement", f"{month:%Y-%m}", user.name, user.email, user.account_number or str(user.pk))
     files.line()
     files.line(
-        "Id", "Date (UTC)", "Merchant", "Category", "Amount", "Round-up", "Fee", "Invested", "Ticker", "Shares", "Price", "Status",
+        "Id",
+        "Date (UTC)",
+        "Merchant",
+        "Category",
+        "Amount",
+        "Round-up",
+        "Fee",
+        "Invested",
+        "Ticker",
+        "Shares",
+        "Price",
+        "Status",
         "Source",
-    )  # fmt: skip
+    )
 
 
 def _csv_statement_foot(files: Files, totals: StatementTotals, held: Sequence[Held]) -> None:
@@ -346,9 +397,15 @@ def _csv_statement_foot(files: Files, totals: StatementTotals, held: Sequence[He
     files.line("Total", "", "purchases", totals.purchases, totals.spent)
     files.line("Total", "", "refunds", totals.refunds, totals.refunded)
     files.line(
-        "Total", "", "invested", totals.invested_count, "", totals.round_ups + totals.legacy_round_ups,
-        totals.fees + totals.legacy_fees, totals.invested + totals.legacy_invested,
-    )  # fmt: skip
+        "Total",
+        "",
+        "invested",
+        totals.invested_count,
+        "",
+        totals.round_ups + totals.legacy_round_ups,
+        totals.fees + totals.legacy_fees,
+        totals.invested + totals.legacy_invested,
+    )
     files.line()
     files.line("Holding", "Company", "Shares", "Cost", "Quote", "Worth")
     for row in held:
@@ -377,13 +434,20 @@ _FEES = """
     WHERE base IN ('fee', 'purchase') GROUP BY day ORDER BY day
 """
 _ACCOUNTS: Final = (
-    Column("Account", 52), Column("Name", 152), Column("Opening", 80, number=True), Column("Debit", 78, number=True),
-    Column("Credit", 78, number=True), Column("Closing", 80, number=True),
-)  # fmt: skip
+    Column("Account", 52),
+    Column("Name", 152),
+    Column("Opening", 80, number=True),
+    Column("Debit", 78, number=True),
+    Column("Credit", 78, number=True),
+    Column("Closing", 80, number=True),
+)
 _ENTRIES: Final = (
-    Column("Kind", 130), Column("Debit", 70), Column("Credit", 70), Column("Entries", 110, number=True),
+    Column("Kind", 130),
+    Column("Debit", 70),
+    Column("Credit", 70),
+    Column("Entries", 110, number=True),
     Column("Dollars", 140, number=True),
-)  # fmt: skip
+)
 
 
 @primary_reads()
@@ -393,10 +457,7 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     first = month.replace(day=1)
     last = first + relativedelta(months=1) - timedelta(days=1)
     period = figures.Period(first, last)
-    accounts, before = (
-        figures.accounts(period),
-        {a.number: a.balance for a in figures.accounts(_day_before(period))},
-    )
+    accounts, before = (figures.accounts(period), {a.number: a.balance for a in figures.accounts(_day_before(period))})
     costs, counted = figures.cost_by_month(last=last, months=1), figures.ledger_counted_at()
     with _snapshot() as cursor:
         cursor.execute(_KINDS, {"first": first, "last": last})
@@ -415,10 +476,12 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     )
     paper.figures(
         [
-            ("Bookings", f"{bookings:,}"), ("Moved", dollars(debit)), ("Fees earned", dollars(fees)),
+            ("Bookings", f"{bookings:,}"),
+            ("Moved", dollars(debit)),
+            ("Fees earned", dollars(fees)),
             ("Amortization", dollars(sum((row[1] for row in charges), ZERO))),
         ]
-    )  # fmt: skip
+    )
     paper.paragraph(
         f"Everything that was booked before {counted:%Y-%m-%d %H:%M} UTC is counted."
         if counted
@@ -442,9 +505,10 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     )
     paper.heading("Entries")
     paper.table(
-        _ENTRIES, [[kind, d, c, f"{rows:,}", f"{amount:,.2f}"] for kind, d, c, rows, amount in kinds],
+        _ENTRIES,
+        [[kind, d, c, f"{rows:,}", f"{amount:,.2f}"] for kind, d, c, rows, amount in kinds],
         total=["Total", "", "", f"{bookings:,}", f"{debit:,.2f}"],
-    )  # fmt: skip
+    )
     paper.heading("Fees by day")
     paper.table(
         (
@@ -538,10 +602,13 @@ _COMPLETED = """
     WHERE status = 'completed'
 """
 _CHECKS: Final = {
-    "holding": "Holdings are the sum of the ledger", "transaction": "Transactions are booked as they stand",
-    "account": "Bookings are on accounts of the chart", "order": "Executed orders have a completed transaction",
-    "contra": "Contra entries take back what was booked", "amortization": "Charges of data assets have their transfer",
-}  # fmt: skip
+    "holding": "Holdings are the sum of the ledger",
+    "transaction": "Transactions are booked as they stand",
+    "account": "Bookings are on accounts of the chart",
+    "order": "Executed orders have a completed transaction",
+    "contra": "Contra entries take back what was booked",
+    "amortization": "Charges of data assets have their transfer",
+}
 _PROBLEMS: Final = (
     Column("Check", 62),
     Column("User", 50),
@@ -580,10 +647,12 @@ def write_reconciliation_report(files: Files, *, month: date, on_progress: Progr
     )
     paper.figures(
         [
-            ("Disagreements", f"{total:,}"), ("Ledger entries", f"{entries:,}"), ("Holdings", f"{holdings:,}"),
+            ("Disagreements", f"{total:,}"),
+            ("Ledger entries", f"{entries:,}"),
+            ("Holdings", f"{holdings:,}"),
             ("Cost of holdings", dollars(cost)),
         ]
-    )  # fmt: skip
+    )
     paper.paragraph(
         f"Checked at {at:%Y-%m-%d %H:%M} UTC, from the rows themselves: every holding, every transaction and every entry there is."
     )
@@ -610,9 +679,12 @@ def write_reconciliation_report(files: Files, *, month: date, on_progress: Progr
     files.line()
     files.line("Side", "Rows", "Dollars")
     for side, rows, amount in (
-        ("ledger entries", entries, moved), ("ledger purchases", purchases, bought), ("holdings at cost", holdings, cost),
-        ("completed, invested", completed, invested), ("completed, fees", completed, fees),
-    ):  # fmt: skip
+        ("ledger entries", entries, moved),
+        ("ledger purchases", purchases, bought),
+        ("holdings at cost", holdings, cost),
+        ("completed, invested", completed, invested),
+        ("completed, fees", completed, fees),
+    ):
         files.line(side, rows, amount)
     on_progress(total)
     return total

@@ -82,10 +82,11 @@ def request_report(
         task, made = BackgroundTask.objects.get_or_create(
             pk=uuid.uuid5(_NAMESPACE, name),
             defaults={
-                "name": TASK, "user": requested_by,
+                "name": TASK,
+                "user": requested_by,
                 "arguments": {"kind": kind, "period": period.isoformat(), "user": user.pk if user else None},
             },
-        )  # fmt: skip
+        )
         if made:
             send_task(task=task)
     if task.status == BackgroundTask.Status.FAILED:
@@ -155,12 +156,17 @@ def account_statement_rows(user: User, *, export_url: str, download_url: Callabl
     reports = Report.objects.filter(user=user, kind=Kind.STATEMENT).order_by("-period", "-format")[: 2 * MONTHS]
     made = [
         StatementRow(
-            id=str(report.pk), type="monthly", period=f"{report.period:%Y-%m}",
-            date=(month_bounds(report.period)[1] - timedelta(days=1)).date(), size=_size(report.size),
-            format=report.get_format_display(), url=download_url(report.pk), created_at=report.made_at,
+            id=str(report.pk),
+            type="monthly",
+            period=f"{report.period:%Y-%m}",
+            date=(month_bounds(report.period)[1] - timedelta(days=1)).date(),
+            size=_size(report.size),
+            format=report.get_format_display(),
+            url=download_url(report.pk),
+            created_at=report.made_at,
         )
         for report in reports
-    ]  # fmt: skip
+    ]
     months = {row["period"] for row in made}
     others = [row for row in statements(user, export_url=export_url) if row["period"] not in months]
     # Sorting keeps the order of the formats within a month.
@@ -203,7 +209,9 @@ def generate_account_statements(*, task_id: str) -> None:
             for number, pk in enumerate(ids, start=1):
                 told(number)
                 try:
-                    reports = _make(_Wanted(Kind.STATEMENT, period, User.objects.get(pk=pk), task), on_progress=lambda _: None)
+                    reports = _make(
+                        _Wanted(Kind.STATEMENT, period, User.objects.get(pk=pk), task), on_progress=lambda _: None
+                    )
                 except BooksOutOfBalanceError:
                     logger.error("statement of %s: the books of customer %d differ", period, pk)
                     refused.append(pk)
@@ -286,9 +294,14 @@ def _store(wanted: _Wanted, format_: str, file: IO[bytes], rows: int, stored: li
     key: dict[str, Any] = {"kind": wanted.kind, "period": wanted.period, "user": wanted.user, "format": format_}
     before = Report.objects.select_for_update().filter(**key).first()
     values: dict[str, Any] = {
-        "task": wanted.task, "file": name, "size": size, "sha256": digest.hexdigest(), "rows": rows, "made_at": timezone.now(),
+        "task": wanted.task,
+        "file": name,
+        "size": size,
+        "sha256": digest.hexdigest(),
+        "rows": rows,
+        "made_at": timezone.now(),
         "mailed_at": None,
-    }  # fmt: skip
+    }
     report, _ = Report.objects.update_or_create(**key, defaults=values)
     if before is not None:
         old = before.file.name

@@ -147,7 +147,9 @@ def refresh_rollups(*, recheck: int = 0, on_progress: ProgressCallback | None = 
 
 
 @primary_reads()
-def rebuild_rollups(*, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None) -> RollupRefreshResult:
+def rebuild_rollups(
+    *, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None
+) -> RollupRefreshResult:
     """Count the figures of these months anew from their rows, whatever is known of them; without months, of all of them.
 
     The figures of months whose partitions were detached are only touched when they are named, and are gone then.
@@ -176,7 +178,9 @@ def rebuild_rollups(*, months: Iterable[date] | None = None, on_progress: Progre
     return done
 
 
-def verify_rollups(*, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None) -> Iterator[RollupDifference]:
+def verify_rollups(
+    *, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None
+) -> Iterator[RollupDifference]:
     """Compare the figures, with what was counted and not taken up yet, with a full recount, month by month.
 
     What is being written meanwhile makes no difference: a month is compared in one snapshot.
@@ -327,9 +331,11 @@ def _look(done: RollupRefreshResult, *, recheck: int = 0) -> None:
                 for row in rows[:recheck]:
                     row.stale = True
         RollupPartition.objects.bulk_create(
-            known.values(), update_conflicts=True, unique_fields=["name"],
+            known.values(),
+            update_conflicts=True,
+            unique_fields=["name"],
             update_fields=["relation", "written", "ahead", "looked_at", "stale", "archived", "verified_at"],
-        )  # fmt: skip
+        )
 
 
 def _judge(row: RollupPartition, partition: _Partition, *, fresh: int, now: datetime) -> None:

@@ -318,7 +318,9 @@ class CacheNamespace:
             pause = min(pause * 1.5, 0.05)
         return self._compute_and_store(place, generations, compute, "")
 
-    def _compute_and_store(self, place: "_CacheKeys", generations: Generations, compute: Callable[[], T], token: str) -> T:
+    def _compute_and_store(
+        self, place: "_CacheKeys", generations: Generations, compute: Callable[[], T], token: str
+    ) -> T:
         """Compute, store while the generations are current, and free the lock that `token` holds."""
         began, lock = time.monotonic(), place.lock(generations)
         try:
@@ -332,9 +334,17 @@ class CacheNamespace:
         self._count("computed", seconds=time.monotonic() - began)
         with suppress(RedisError):  # not stored is only slower
             _client().eval(
-                _STORE, 4, place.value, lock, place.group, place.family,
-                packed, int((self.ttl + self.stale) * 1000), *generations, token,
-            )  # fmt: skip
+                _STORE,
+                4,
+                place.value,
+                lock,
+                place.group,
+                place.family,
+                packed,
+                int((self.ttl + self.stale) * 1000),
+                *generations,
+                token,
+            )
         return value
 
     # --- Without ------------------------------------------------------------------------------------------------

@@ -113,12 +113,7 @@ def cache_settings(url: str) -> dict[str, Any]:
             "SENTINEL_KWARGS": address.sentinel_options | {"retry": Retry(NoBackoff(), 0)},
             **{name.upper(): value for name, value in address.login.items()},
         }
-    return {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": url,
-        "KEY_PREFIX": "kamioi",
-        "OPTIONS": options,
-    }
+    return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "KEY_PREFIX": "kamioi", "OPTIONS": options}
 
 
 def celery_url(url: str) -> str:

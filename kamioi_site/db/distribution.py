@@ -177,8 +177,9 @@ def find_distribution_problems() -> list[str]:
         " (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute WHERE attrelid = confrelid AND attnum = ANY (confkey)) "
         "FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 "
         "AND (conrelid = ANY (%s::regclass[]) OR confrelid = ANY (%s::regclass[]))",
-        [*wanted.distributed], [*wanted.distributed],
-    ):  # fmt: skip
+        [*wanted.distributed],
+        [*wanted.distributed],
+    ):
         column = wanted.distributed.get(table)
         if target in wanted.reference or (
             column is not None and wanted.distributed.get(target) == column and column in own and column in others
@@ -188,8 +189,9 @@ def find_distribution_problems() -> list[str]:
     for table, key in _rows(
         "SELECT confrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 "
         "AND conrelid = ANY (%s::regclass[]) AND NOT confrelid = ANY (%s::regclass[])",
-        [*wanted.reference], [*wanted.reference],
-    ):  # fmt: skip
+        [*wanted.reference],
+        [*wanted.reference],
+    ):
         problems.append(f"{table}: a reference table refers to it by {key}, so it has to be one too")
     for table, column in wanted.distributed.items():
         problems += [

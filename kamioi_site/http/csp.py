@@ -27,9 +27,15 @@ _BOUND_OBJECT = """x-bind:style="{ width: changeListWidth + 'px' }\""""
 _ERRORS = 400
 # What django-csp's decorators leave on an answer.
 _OWN_POLICY = {
-    "_csp_exempt", "_csp_exempt_ro", "_csp_config", "_csp_config_ro", "_csp_update", "_csp_update_ro", "_csp_replace",
+    "_csp_exempt",
+    "_csp_exempt_ro",
+    "_csp_config",
+    "_csp_config_ro",
+    "_csp_update",
+    "_csp_update_ro",
+    "_csp_replace",
     "_csp_replace_ro",
-}  # fmt: skip
+}
 _INLINE = re.compile(r"<(script|style)(?=[\s>])(?![^>]*\b(?:src|nonce)=)", re.IGNORECASE)
 
 

@@ -63,10 +63,12 @@ def file_download(
         content,
         content_type=content_type,
         headers={
-            "Content-Disposition": f'attachment; filename="{filename}"', "Content-Length": str(size),
-            "Cache-Control": "private, no-store", "X-Accel-Buffering": "no",
+            "Content-Disposition": f'attachment; filename="{filename}"',
+            "Content-Length": str(size),
+            "Cache-Control": "private, no-store",
+            "X-Accel-Buffering": "no",
         },
-    )  # fmt: skip
+    )
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

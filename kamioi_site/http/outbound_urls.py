@@ -37,9 +37,7 @@ def check_outbound_url(url: str, *, name: str, allow_http: bool = False) -> None
     if parts.scheme not in ("http", "https") or not host or url != url.strip():
         raise OutboundURLError(f"{name} must be an http or https address.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise OutboundURLError(
-            f"{name} must hold no user name, query or fragment; the key is a setting of its own."
-        )
+        raise OutboundURLError(f"{name} must hold no user name, query or fragment; the key is a setting of its own.")
     address: IPv4Address | IPv6Address | None
     try:
         address = ip_address(host.split("%")[0])

@@ -86,9 +86,13 @@ def _enter(request: HttpRequest) -> tuple[list[tuple[ContextVar[Any], Token[Any]
 def _leave(request: HttpRequest, response: HttpResponseBase, began: float) -> HttpResponseBase:
     response.headers[HEADER] = _request_id.get()
     _line(
-        method=request.method or "", path=request.path, route=route_of(request), status=response.status_code,
-        milliseconds=round((time.perf_counter() - began) * 1000, 1), client=request.META.get("REMOTE_ADDR", ""),
-    )  # fmt: skip
+        method=request.method or "",
+        path=request.path,
+        route=route_of(request),
+        status=response.status_code,
+        milliseconds=round((time.perf_counter() - began) * 1000, 1),
+        client=request.META.get("REMOTE_ADDR", ""),
+    )
     return response
 
 
@@ -96,9 +100,14 @@ def _line(*, method: str, path: str, route: str, status: int, milliseconds: floa
     level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
     if access.isEnabledFor(level):
         access.log(
-            level, "%s %s %d %.0f ms", method, path, status, milliseconds,
+            level,
+            "%s %s %d %.0f ms",
+            method,
+            path,
+            status,
+            milliseconds,
             extra={"method": method, "route": route, "status": status, "ms": milliseconds, "client": client},
-        )  # fmt: skip
+        )
 
 
 def answered_in_front(

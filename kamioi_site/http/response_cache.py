@@ -61,9 +61,20 @@ _AT_ONCE: Final = 256  # questions that go to Redis together
 _PAUSE: Final = 1.0  # seconds without a question after Redis did not answer
 _TIMEOUT: Final = 1.0
 _FOR_DJANGO: Final = {
-    b"cookie", b"origin", b"range", b"if-range", b"if-match", b"if-modified-since", b"if-unmodified-since", b"expect",
-    b"transfer-encoding", b"idempotency-key", b"last-event-id", b"access-control-request-method", b"upgrade",
-}  # fmt: skip
+    b"cookie",
+    b"origin",
+    b"range",
+    b"if-range",
+    b"if-match",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"expect",
+    b"transfer-encoding",
+    b"idempotency-key",
+    b"last-event-id",
+    b"access-control-request-method",
+    b"upgrade",
+}
 # What Django's answer depends on beside the token and the address.
 _KEYED: Final = (b"host", b"accept", b"x-forwarded-proto", b"x-forwarded-host")
 _NOT_IN_304: Final = {b"content-type", b"content-length", b"content-encoding"}
@@ -137,9 +148,14 @@ def _asked(scope: Message) -> _Asked | None:
         return None
     encoding = compressor(found.get(b"accept-encoding", b"").decode("latin-1"))[0] or ""
     parts = [
-        sha256(token).digest(), scope["scheme"].encode(), scope.get("root_path", "").encode(), path.encode(),
-        scope["query_string"], encoding.encode(), *(found.get(name, b"") for name in _KEYED),
-    ]  # fmt: skip
+        sha256(token).digest(),
+        scope["scheme"].encode(),
+        scope.get("root_path", "").encode(),
+        path.encode(),
+        scope["query_string"],
+        encoding.encode(),
+        *(found.get(name, b"") for name in _KEYED),
+    ]
     digest = blake2b(digest_size=24)
     for part in parts:
         digest.update(len(part).to_bytes(4, "big"))
@@ -294,21 +310,36 @@ async def _look(key: str, user_id: int) -> list[Any] | None:
     generations = [generation_key(template.format(user_id=user_id)) for template in response_generations]
     counters = rate_counters("authenticated", str(user_id))
     found: list[Any] | None = await questions().ask(
-        "EVAL", _LOOK, 1 + len(generations) + len(counters), key, *generations, *(one.key for one in counters),
-        len(generations), secrets.token_hex(8), GENERATION_SECONDS,
+        "EVAL",
+        _LOOK,
+        1 + len(generations) + len(counters),
+        key,
+        *generations,
+        *(one.key for one in counters),
+        len(generations),
+        secrets.token_hex(8),
+        GENERATION_SECONDS,
         *(number for one in counters for number in (one.limit, one.seconds)),
-    )  # fmt: skip
+    )
     return found
 
 
-async def _keep(key: str, ticket: _CacheTicket, generations: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+async def _keep(
+    key: str, ticket: _CacheTicket, generations: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
     until = min(time.time() + settings.ANSWERS_KEPT_SECONDS, ticket.expires_at)
     text = json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers])
     # One script: what is stored without its end would stay.
     await questions().ask(
-        "EVAL", "redis.call('HSET', KEYS[1], 'g', ARGV[1], 'h', ARGV[2], 'b', ARGV[3]) redis.call('PEXPIREAT', KEYS[1], ARGV[4])",
-        1, key, generations, text, body, int(until * 1000),
-    )  # fmt: skip
+        "EVAL",
+        "redis.call('HSET', KEYS[1], 'g', ARGV[1], 'h', ARGV[2], 'b', ARGV[3]) redis.call('PEXPIREAT', KEYS[1], ARGV[4])",
+        1,
+        key,
+        generations,
+        text,
+        body,
+        int(until * 1000),
+    )
 
 
 async def _give(  # noqa: PLR0917  # all of one request
@@ -322,9 +353,14 @@ async def _give(  # noqa: PLR0917  # all of one request
         headers.append((b"Content-Length", b"0"))
     client = scope.get("client")
     identity = answered_in_front(
-        given_id=asked.request_id, user_id=user_id, route=route, path=scope["path"], status=status,
-        milliseconds=round((time.perf_counter() - began) * 1000, 1), client=client[0] if client else "",
-    )  # fmt: skip
+        given_id=asked.request_id,
+        user_id=user_id,
+        route=route,
+        path=scope["path"],
+        status=status,
+        milliseconds=round((time.perf_counter() - began) * 1000, 1),
+        client=client[0] if client else "",
+    )
     headers.append((HEADER.encode(), identity.encode()))
     metrics.HTTP_REQUESTS.labels("GET", route, status).inc()
     metrics.HTTP_SECONDS.labels("GET", route).observe(time.perf_counter() - began)

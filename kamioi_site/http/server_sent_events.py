@@ -118,9 +118,7 @@ class EventsResponse(StreamingHttpResponse):
     def __init__(self, watch: Watch, content: Any) -> None:
         self.watch = watch
         super().__init__(
-            content,
-            content_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            content, content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
 
 

@@ -37,22 +37,41 @@ def children(port: int) -> list[Child]:
             name="worker-general",
             group="workers",
             command=[
-                *celery, "worker", "-l", "info", "-c", "2", "-n", "general@%h",
-                "-Q", "ai,analytics,notifications,bulk",
+                *celery,
+                "worker",
+                "-l",
+                "info",
+                "-c",
+                "2",
+                "-n",
+                "general@%h",
+                "-Q",
+                "ai,analytics,notifications,bulk",
             ],
             patience=30,
         ),
         Child(
             name="web",
             command=[
-                python, "-m", "gunicorn", "kamioi_site.asgi:application",
-                "--worker-class", "uvicorn_worker.UvicornWorker", "--workers", "2",
-                "--bind", f"{_host()}:{port}", "--timeout", "60", "--graceful-timeout", "10",
+                python,
+                "-m",
+                "gunicorn",
+                "kamioi_site.asgi:application",
+                "--worker-class",
+                "uvicorn_worker.UvicornWorker",
+                "--workers",
+                "2",
+                "--bind",
+                f"{_host()}:{port}",
+                "--timeout",
+                "60",
+                "--graceful-timeout",
+                "10",
             ],
             patience=15,
         ),
         Child(name="beat", command=[*celery, "beat", "-l", "info", "--pidfile="], patience=5),
-    ]  # fmt: skip
+    ]
 
 
 def run() -> int:

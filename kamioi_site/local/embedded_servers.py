@@ -207,9 +207,17 @@ class EmbeddedPostgres:
             return False
         self.prepare()
         self._run(
-            "pg_ctl", "start", "-w", "-t", str(int(START_TIMEOUT)), "-D", str(self.data), "-l", str(self.log),
+            "pg_ctl",
+            "start",
+            "-w",
+            "-t",
+            str(int(START_TIMEOUT)),
+            "-D",
+            str(self.data),
+            "-l",
+            str(self.log),
             owner=server_owner(),
-        )  # fmt: skip
+        )
         self.wait_until_ready()
         self.make_database()
         return True
@@ -253,20 +261,25 @@ class EmbeddedPostgres:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(self.data, ignore_errors=True)
         self._run(
-            "initdb", "-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
-            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            "initdb",
+            "-D",
+            str(fresh),
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
             owner=owner,
-        )  # fmt: skip
+        )
         fresh.rename(self.data)
 
     def _write_settings(self, owner: pwd.struct_passwd | None) -> None:
         settings = (
             POSTGRES_SETTINGS
             | self._settings
-            | {
-                "unix_socket_directories": str(self.socket_directory),
-                "cluster_name": self._label,
-            }
+            | {"unix_socket_directories": str(self.socket_directory), "cluster_name": self._label}
         )
         if _shared_memory_is_small():
             settings["dynamic_shared_memory_type"] = "mmap"
@@ -334,9 +347,14 @@ class EmbeddedPostgres:
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [str(self.binaries / program), *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
-                cwd=self.directory, env=plain_environment(), **as_user(owner),
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                cwd=self.directory,
+                env=plain_environment(),
+                **as_user(owner),
+            )
             output.seek(0)
             told = output.read().strip()
         if done.returncode != 0:
@@ -365,10 +383,20 @@ class EmbeddedReplica(EmbeddedPostgres):
         shutil.rmtree(self.data, ignore_errors=True)
         self._primary.make_slot(self.name)
         self._run(
-            "pg_basebackup", "-D", str(fresh), "-X", "stream", "-c", "fast", "-R", "-S", self.name,
-            "-d", f"host={self._primary.socket_directory} user=postgres application_name={self.name}",
+            "pg_basebackup",
+            "-D",
+            str(fresh),
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "-R",
+            "-S",
+            self.name,
+            "-d",
+            f"host={self._primary.socket_directory} user=postgres application_name={self.name}",
             owner=owner,
-        )  # fmt: skip
+        )
         fresh.rename(self.data)
 
 
@@ -485,9 +513,14 @@ class EmbeddedRedis:
         self.prepare()
         subprocess.run(
             [str(self._binary), str(self.config)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-            cwd=self.directory, env=plain_environment(), **as_user(server_owner()),
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            cwd=self.directory,
+            env=plain_environment(),
+            **as_user(server_owner()),
+        )
 
     def _wait_until_ready(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -676,7 +709,10 @@ def main(arguments: Sequence[str]) -> int:
                     name_servers()
                 os.execvp(program, [program, *rest])  # noqa: S606  # a developer's own command
             case _:
-                print("usage: python -m kamioi_site.local.embedded_servers start|stop|status|with-servers …", file=sys.stderr)
+                print(
+                    "usage: python -m kamioi_site.local.embedded_servers start|stop|status|with-servers …",
+                    file=sys.stderr,
+                )
                 return 2
     except EmbeddedServerError as error:
         print(error, file=sys.stderr)

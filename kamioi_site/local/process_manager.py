@@ -102,9 +102,15 @@ def start(child: Child) -> None:
     with opened_log(child.log) as output:
         child.process = subprocess.Popen(
             child.command,
-            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True, preexec_fn=before, env=environment, **embedded_servers.as_user(child.owner),
-        )  # fmt: skip
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=before,
+            env=environment,
+            **embedded_servers.as_user(child.owner),
+        )
     child.started_at = time.monotonic()
     child.starts += 1
 
@@ -297,9 +303,14 @@ def manage(*arguments: str) -> None:
     with opened_log(log) as output:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
-            start_new_session=True, preexec_fn=_die_with_parent,
-        )  # fmt: skip
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
     if done.returncode != 0:
         raise RunError(f"manage.py {arguments[0]} failed: {last_line(log)} (log: {log})")
 

@@ -135,9 +135,7 @@ class _Fleet:
         database, replica = self.primary.url, self.replica.url if self.replica else ""
         if self.pgbouncer:
             password = quote((self.here / "pgbouncer" / "password").read_text(), safe="")
-            base = (
-                f"postgresql://{DATABASE_USER}:{password}@127.0.0.1:{self.ports['pgbouncer']}/{embedded_servers.DATABASE_NAME}"
-            )
+            base = f"postgresql://{DATABASE_USER}:{password}@127.0.0.1:{self.ports['pgbouncer']}/{embedded_servers.DATABASE_NAME}"
             database, replica = base, f"{base}_replica" if self.replica else ""
         return {
             "KAMIOI_HOME": str(self.here),
@@ -155,7 +153,11 @@ class _Fleet:
     def start_servers(self) -> None:
         """PostgreSQL, its replica, Redis and PgBouncer, each ready before the next needs it."""
         # SIGINT is PostgreSQL's fast shutdown.
-        common: dict[str, Any] = {"owner": self.owner, "environment": embedded_servers.plain_environment(), "patience": 60}
+        common: dict[str, Any] = {
+            "owner": self.owner,
+            "environment": embedded_servers.plain_environment(),
+            "patience": 60,
+        }
         servers: list[EmbeddedPostgres | EmbeddedReplica | EmbeddedRedis] = [
             self.primary,
             self.redis,
@@ -205,10 +207,15 @@ class _Fleet:
                 name=name,
                 group="web",
                 command=[
-                    sys.executable, "-m", "gunicorn", "-c", str(DOCKER / "gunicorn.conf.py"),
+                    sys.executable,
+                    "-m",
+                    "gunicorn",
+                    "-c",
+                    str(DOCKER / "gunicorn.conf.py"),
                     "kamioi_site.asgi:application",
                 ],
-                environment=environment | {
+                environment=environment
+                | {
                     "WEB_BIND": f"127.0.0.1:{self.ports[name]}",
                     "WEB_CONCURRENCY": os.environ.get("WEB_CONCURRENCY", "1"),
                     "WEB_GRACEFUL_TIMEOUT": "10",
@@ -216,7 +223,7 @@ class _Fleet:
                     "PROMETHEUS_MULTIPROC_DIR": str(self.here / "metrics" / name),
                 },
                 patience=15,
-            )  # fmt: skip
+            )
             self._add(child, "web")
         if self.nginx:
             child = Child(
@@ -319,9 +326,12 @@ class _Fleet:
             embedded_servers.write_private(there / "password", secrets.token_urlsafe(24), self.owner)
         done = subprocess.run(
             ["/bin/sh", str(DOCKER / name / "render.sh")],
-            env=embedded_servers.plain_environment() | dict(values), check=False, capture_output=True, text=True,
+            env=embedded_servers.plain_environment() | dict(values),
+            check=False,
+            capture_output=True,
+            text=True,
             **embedded_servers.as_user(self.owner),
-        )  # fmt: skip
+        )
         if done.returncode != 0:
             raise RunError(f"docker/{name}/render.sh failed: {done.stderr.strip()}")
 
@@ -420,12 +430,21 @@ def start_in_background(port: int, *, demo: bool, without: Collection[str] = (),
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "kamioi_site.local.topology", *(f"--without={name}" for name in without),
-                *(["--small"] if small else []), "run", *(["--demo"] if demo else []),
+                sys.executable,
+                "-m",
+                "kamioi_site.local.topology",
+                *(f"--without={name}" for name in without),
+                *(["--small"] if small else []),
+                "run",
+                *(["--demo"] if demo else []),
             ],
-            cwd=REPOSITORY, env=os.environ | {"PORT": str(port)},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            cwd=REPOSITORY,
+            env=os.environ | {"PORT": str(port)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     while process.poll() is None:
         if (found := read_cluster(here)) is not None and found.pid == process.pid:
             echo(log.read_text().strip())

@@ -121,7 +121,8 @@ def logging_config(*, style: str, level: str, access: bool = True) -> dict[str, 
         "disable_existing_loggers": False,
         "formatters": {
             "plain": {
-                "()": "kamioi_site.observability.logs.PlainLines", "format": "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s"
+                "()": "kamioi_site.observability.logs.PlainLines",
+                "format": "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s",
             },
             "json": {"()": "kamioi_site.observability.logs.JsonLines"},
         },
@@ -138,6 +139,8 @@ def logging_config(*, style: str, level: str, access: bool = True) -> dict[str, 
             "gunicorn.access": {"handlers": [], "propagate": False},
             "uvicorn.access": {"handlers": [], "propagate": False},
             # One line a request of a model or a price: the address, which may hold a key.
-            "axes": {"level": "WARNING"}, "httpx": {"level": "WARNING"}, "httpx2": {"level": "WARNING"},
+            "axes": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
         },
-    }  # fmt: skip
+    }

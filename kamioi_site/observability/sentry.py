@@ -51,8 +51,10 @@ def scrubbed(event: Event, hint: Hint) -> Event:
     if request is not None:
         headers = {name: value for name, value in (request.get("headers") or {}).items() if name.lower() in _HEADERS}
         event["request"] = {
-            "method": request.get("method"), "url": str(request.get("url", "")).partition("?")[0], "headers": headers
-        }  # fmt: skip
+            "method": request.get("method"),
+            "url": str(request.get("url", "")).partition("?")[0],
+            "headers": headers,
+        }
     user = event.get("user") or {}
     event["user"] = {"id": str(user["id"])} if user.get("id") else {}
     ids = context_ids()

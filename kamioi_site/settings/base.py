@@ -106,7 +106,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
             ],
         },
-    },
+    }
 ]
 
 # --- Database ---------------------------------------------------------------------------------------------------
@@ -169,7 +169,9 @@ if not REDIS_URL:
 
 CACHES: dict[str, Any] = {"default": cache_settings(REDIS_URL)}
 
-BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL  # redis, sentinel or amqp, see kamioi_site/messaging/broker.py
+BROKER_URL = (
+    env_secret("CELERY_BROKER_URL") or REDIS_URL
+)  # redis, sentinel or amqp, see kamioi_site/messaging/broker.py
 _broker = broker_of(
     BROKER_URL,
     queues=("ai", "transactions", "analytics", "notifications", "bulk"),
@@ -242,7 +244,10 @@ CELERY_BEAT_SCHEDULER = "kamioi_site.messaging.beat:Scheduler"
 
 # --- People -----------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "transactions.User"
-AUTHENTICATION_BACKENDS = ["kamioi_site.auth.login_throttling.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "kamioi_site.auth.login_throttling.LockoutBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 # Wrong passwords for one e-mail from one address; what else is counted stands in kamioi_site.auth.login_throttling.
 AXES_FAILURE_LIMIT = env_int("LOGIN_FAILURES", 5)
 AXES_COOLOFF_TIME = timedelta(minutes=env_int("LOGIN_COOL_OFF_MINUTES", 15))

@@ -63,10 +63,18 @@ def page_of(rows: QuerySet[LlmMapping, LlmMapping], page: str, limit: int) -> di
     return {
         "mappings": [mapping_row(row) for row in found],
         "pagination": {
-            "page": number, "limit": limit, "total": total, "pages": pages, "has_next": number < pages, "has_prev": number > 1,
-            "current_page": number, "total_pages": pages, "total_count": total, "total_is_capped": total == PAGE_CAP,
+            "page": number,
+            "limit": limit,
+            "total": total,
+            "pages": pages,
+            "has_next": number < pages,
+            "has_prev": number > 1,
+            "current_page": number,
+            "total_pages": pages,
+            "total_count": total,
+            "total_is_capped": total == PAGE_CAP,
         },
-    }  # fmt: skip
+    }
 
 
 def asset_row(asset: LlmDataAsset) -> dict[str, Any]:

@@ -141,9 +141,13 @@ class ApprovePendingInput(serializers.Serializer[Any]):
     """How sure a proposal must be, 0.5 to 1. A wrong purchase is worse than none, so what is less sure is looked at one by one."""
 
     min_confidence = serializers.DecimalField(
-        max_digits=5, decimal_places=4, min_value=Decimal("0.5"), max_value=Decimal(1), required=False,
+        max_digits=5,
+        decimal_places=4,
+        min_value=Decimal("0.5"),
+        max_value=Decimal(1),
+        required=False,
         default=Decimal("0.8"),
-    )  # fmt: skip
+    )
 
 
 class ApprovePendingOutput(StaffQueuedOutput):

@@ -41,7 +41,9 @@ class _UploadView(StaffView):
     def keep(self, request: Request, *, send: bool) -> MappingImport:
         """The file of the request, kept for its import. Raises ValidationError, MappingFileError."""
         file = _file(request)
-        return upload_mapping_file(filename=file.name or "mappings.csv", content=file, actor=current_user(request), send=send)
+        return upload_mapping_file(
+            filename=file.name or "mappings.csv", content=file, actor=current_user(request), send=send
+        )
 
 
 def _file(request: Request) -> UploadedFile:

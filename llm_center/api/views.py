@@ -200,9 +200,7 @@ class ApprovePendingView(StaffView):
         least = validated(shapes.ApprovePendingInput(data=request.data))["min_confidence"]
         task = request_pending_approval(min_confidence=least, actor=current_user(request))
         return accepted(
-            task,
-            message=f"Proposals that are at least {least:.0%} sure are being approved.",
-            approved_count=None,
+            task, message=f"Proposals that are at least {least:.0%} sure are being approved.", approved_count=None
         )
 
 
@@ -268,7 +266,9 @@ class DecideManyView(StaffView):
     def post(self, request: Request) -> Response:
         """Each by itself; what is refused is named, and the others go on."""
         data = validated(shapes.ManyInput(data=request.data))
-        count, refused = decide_mappings(mapping_ids=data["mapping_ids"], approve=self.approve, actor=current_user(request))
+        count, refused = decide_mappings(
+            mapping_ids=data["mapping_ids"], approve=self.approve, actor=current_user(request)
+        )
         word = "approved" if self.approve else "rejected"
         return Response(
             {"success": True, "message": f"{count} mappings {word}.", f"{word}_count": count, "refused": refused}
@@ -281,9 +281,7 @@ class SubmitView(IdempotentView):
     source = LlmMapping.Source.USER
 
     @extend_schema(
-        request=shapes.SubmitInput,
-        responses={201: shapes.SubmittedOutput} | errors(*BODY_ERRORS),
-        tags=["llm center"],
+        request=shapes.SubmitInput, responses={201: shapes.SubmittedOutput} | errors(*BODY_ERRORS), tags=["llm center"]
     )
     def post(self, request: Request) -> Response:
         """It waits for a reviewer."""
@@ -323,7 +321,9 @@ class LookupView(ApiView):
     )
     def get(self, request: Request) -> Response:
         """By `?company=`."""
-        return self._answer(validated(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")})))
+        return self._answer(
+            validated(shapes.LookupInput(data={"company_name": request.query_params.get("company", "")}))
+        )
 
     @extend_schema(
         request=shapes.LookupInput,
@@ -339,10 +339,15 @@ class LookupView(ApiView):
         said = data["company_name"]
         found = matcher.propose(normalise(said), said)
         answer = {
-            "ticker": found.ticker, "company_name": found.company_name, "category": found.category,
-            "confidence": found.confidence, "reason": found.reason,
-            "alternatives": [{"ticker": other.ticker, "company_name": other.company_name} for other in found.alternatives],
-        }  # fmt: skip
+            "ticker": found.ticker,
+            "company_name": found.company_name,
+            "category": found.category,
+            "confidence": found.confidence,
+            "reason": found.reason,
+            "alternatives": [
+                {"ticker": other.ticker, "company_name": other.company_name} for other in found.alternatives
+            ],
+        }
         return Response({"success": True, "data": answer, **answer})
 
 

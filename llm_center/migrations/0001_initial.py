@@ -14,9 +14,7 @@ from kamioi_site.db.sql_migrations import RunSQLFile
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = [
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-    ]
+    dependencies = [migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
 
     operations = [
         migrations.CreateModel(
@@ -196,7 +194,7 @@ class Migration(migrations.Migration):
                             ),
                         ],
                     },
-                ),
+                )
             ],
         ),
         migrations.CreateModel(

@@ -4,10 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0003_queue_schedule"),
-        ("transactions", "0006_refresh_prices_schedule"),
-    ]
+    dependencies = [("llm_center", "0003_queue_schedule"), ("transactions", "0006_refresh_prices_schedule")]
 
     operations = [
         migrations.CreateModel(
@@ -21,5 +18,5 @@ class Migration(migrations.Migration):
                 "constraints": [],
             },
             bases=("transactions.merchant",),
-        ),
+        )
     ]

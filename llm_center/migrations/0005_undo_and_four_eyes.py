@@ -46,14 +46,9 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("requested_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
-            options={
-                "db_table": "pending_decisions",
-            },
+            options={"db_table": "pending_decisions"},
         ),
-        migrations.RemoveConstraint(
-            model_name="mappingdecision",
-            name="mapping_decisions_action_known",
-        ),
+        migrations.RemoveConstraint(model_name="mappingdecision", name="mapping_decisions_action_known"),
         migrations.AddField(
             model_name="mappingdecision",
             name="first_reviewer",

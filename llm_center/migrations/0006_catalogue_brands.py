@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0005_undo_and_four_eyes"),
-    ]
+    dependencies = [("llm_center", "0005_undo_and_four_eyes")]
 
     operations = [
         migrations.CreateModel(
@@ -69,5 +67,5 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
-        ),
+        )
     ]

@@ -39,5 +39,5 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(condition=models.Q(("cost__gte", 0)), name="llm_calls_cost_not_negative")
                 ],
             },
-        ),
+        )
     ]

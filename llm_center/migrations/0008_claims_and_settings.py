@@ -18,10 +18,7 @@ def write_settings(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0007_llm_calls"),
-        ("transactions", "0007_undo_and_priority"),
-    ]
+    dependencies = [("llm_center", "0007_llm_calls"), ("transactions", "0007_undo_and_priority")]
 
     operations = [
         migrations.CreateModel(
@@ -39,9 +36,7 @@ class Migration(migrations.Migration):
                 ),
                 ("claimed_at", models.DateTimeField()),
             ],
-            options={
-                "db_table": "proposal_claims",
-            },
+            options={"db_table": "proposal_claims"},
         ),
         migrations.RunPython(write_settings, migrations.RunPython.noop),
     ]

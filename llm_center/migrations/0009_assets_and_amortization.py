@@ -67,19 +67,14 @@ class Migration(migrations.Migration):
                 "db_table": "llm_asset_events",
             },
         ),
-        migrations.RemoveConstraint(
-            model_name="amortizationentry",
-            name="amortization_entries_once_per_month",
-        ),
+        migrations.RemoveConstraint(model_name="amortizationentry", name="amortization_entries_once_per_month"),
         migrations.AddField(
             model_name="amortizationentry",
             name="credit_account",
             field=models.CharField(db_default="15100", default="15100", max_length=10),
         ),
         migrations.AddField(
-            model_name="amortizationentry",
-            name="reversed_at",
-            field=models.DateTimeField(blank=True, null=True),
+            model_name="amortizationentry", name="reversed_at", field=models.DateTimeField(blank=True, null=True)
         ),
         migrations.AddField(
             model_name="amortizationentry",

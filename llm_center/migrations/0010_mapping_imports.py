@@ -6,10 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0009_assets_and_amortization"),
-        ("transactions", "0011_asset_postings"),
-    ]
+    dependencies = [("llm_center", "0009_assets_and_amortization"), ("transactions", "0011_asset_postings")]
 
     operations = [
         migrations.CreateModel(
@@ -17,10 +14,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("filename", models.CharField(max_length=255)),
-                (
-                    "note",
-                    models.CharField(blank=True, help_text="Where the file comes from.", max_length=200),
-                ),
+                ("note", models.CharField(blank=True, help_text="Where the file comes from.", max_length=200)),
                 ("file", models.FileField(upload_to="mappings/%Y/%m/")),
                 ("size", models.BigIntegerField(default=0)),
                 ("sha256", models.CharField(help_text="The same file is imported once.", max_length=64, unique=True)),
@@ -48,9 +42,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "mapping_imports",
-            },
+            options={"db_table": "mapping_imports"},
         ),
         migrations.CreateModel(
             name="MappingImportKey",

@@ -22,9 +22,7 @@ def remove_schedule(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0010_mapping_imports"),
-    ]
+    dependencies = [("llm_center", "0010_mapping_imports")]
 
     operations = [
         migrations.CreateModel(

@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0012_roles"),
-    ]
+    dependencies = [("llm_center", "0012_roles")]
 
     operations = [
         migrations.CreateModel(
@@ -21,8 +19,6 @@ class Migration(migrations.Migration):
                 ("confidence", models.DecimalField(decimal_places=4, help_text="Sum over the rows.", max_digits=18)),
                 ("writes", models.IntegerField()),
             ],
-            options={
-                "db_table": "mapping_deltas",
-            },
-        ),
+            options={"db_table": "mapping_deltas"},
+        )
     ]

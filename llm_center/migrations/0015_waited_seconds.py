@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("llm_center", "0014_journal_role"),
-    ]
+    dependencies = [("llm_center", "0014_journal_role")]
 
     operations = [
         migrations.AddField(
@@ -17,5 +15,5 @@ class Migration(migrations.Migration):
                 help_text="How long the merchant had been waiting for a decision; empty where it was not.",
                 null=True,
             ),
-        ),
+        )
     ]

@@ -106,9 +106,14 @@ class LlmMapping(MonthlyPartitionedModel):
     ai_processed = models.BooleanField(default=False)
     company_name = models.CharField(max_length=200, blank=True, default="")
     user = models.ForeignKey(
-        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False,
+        "transactions.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
         related_name="+",
-    )  # fmt: skip
+    )
     source = models.CharField(max_length=10, choices=Source)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ai_model_version = models.CharField(max_length=100, blank=True, default="")
@@ -117,9 +122,14 @@ class LlmMapping(MonthlyPartitionedModel):
     ai_processing_ms = models.PositiveIntegerField(null=True, blank=True)
     ai_decided_at = models.DateTimeField(null=True, blank=True)
     decided_by = models.ForeignKey(
-        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False,
+        "transactions.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
         related_name="+",
-    )  # fmt: skip
+    )
 
     class Meta:
         db_table = "llm_mappings"
@@ -181,9 +191,13 @@ class MappingDecision(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
     first_reviewer = models.ForeignKey(
-        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+",
+        "transactions.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
         help_text="Who asked for it first, where two have to agree.",
-    )  # fmt: skip
+    )
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     automatic = models.BooleanField(default=False)
     released_count = models.PositiveIntegerField(default=0)

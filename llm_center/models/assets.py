@@ -24,9 +24,12 @@ class LlmDataAsset(models.Model):
         max_digits=14, decimal_places=2, default=Decimal(0), help_text="All costs, those of the components included."
     )
     salvage_value = models.DecimalField(
-        max_digits=14, decimal_places=2, default=Decimal(0), db_default=Decimal(0),
+        max_digits=14,
+        decimal_places=2,
+        default=Decimal(0),
+        db_default=Decimal(0),
         help_text="What it will be worth at the end of its life; never written off.",
-    )  # fmt: skip
+    )
     current_value = models.DecimalField(
         max_digits=14, decimal_places=2, default=Decimal(0), help_text="What it is estimated to be worth; not booked."
     )

@@ -225,10 +225,16 @@ def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
         cursor.execute(
             _BOOK,
             {
-                "asset": asset.pk, "period": charge.period, "amount": charge.amount, "credit": credit, "date": at,
-                "debit": Account.AMORTIZATION_EXPENSE.value, "reference": reference_of(charge.period), "now": timezone.now(),
+                "asset": asset.pk,
+                "period": charge.period,
+                "amount": charge.amount,
+                "credit": credit,
+                "date": at,
+                "debit": Account.AMORTIZATION_EXPENSE.value,
+                "reference": reference_of(charge.period),
+                "now": timezone.now(),
             },
-        )  # fmt: skip
+        )
         return bool(cursor.rowcount)
 
 
@@ -247,16 +253,27 @@ def reverse_entry(*, entry_id: int, actor: User, reason: str) -> AmortizationEnt
         ).exists():
             raise AssetOperationError("Later months of this asset are booked: reverse those first.")
         _transfer(
-            "amort_reversal", entry.period, entry.credit_account, Account.AMORTIZATION_EXPENSE.value, entry.amount,
+            "amort_reversal",
+            entry.period,
+            entry.credit_account,
+            Account.AMORTIZATION_EXPENSE.value,
+            entry.amount,
             f"{reference_of(entry.period)} reversed: {reason}"[:100],
-        )  # fmt: skip
+        )
         entry.reversed_at, entry.reversed_by = timezone.now(), actor
         entry.save(update_fields=["reversed_at", "reversed_by"])
     return entry
 
 
 def add_asset_cost(
-    *, asset_id: int, component: str, amount: Decimal, dated_on: date, actor: User, in_books: bool = False, note: str = ""
+    *,
+    asset_id: int,
+    component: str,
+    amount: Decimal,
+    dated_on: date,
+    actor: User,
+    in_books: bool = False,
+    note: str = "",
 ) -> AssetEvent:
     """Add a cost to an asset, and book it (15200 / 10100) unless it stands in the books already. Raises AssetOperationError."""
     with transaction.atomic():
@@ -268,9 +285,14 @@ def add_asset_cost(
         if not in_books:
             _transfer("capitalize", dated_on, Account.LLM_DATA_ASSETS, Account.BANK, amount, _named(asset, component))
         return AssetEvent.objects.create(
-            asset=asset, kind=AssetEvent.Kind.COST, component=component, amount=amount, dated_on=dated_on, note=note,
+            asset=asset,
+            kind=AssetEvent.Kind.COST,
+            component=component,
+            amount=amount,
+            dated_on=dated_on,
+            note=note,
             created_by=actor,
-        )  # fmt: skip
+        )
 
 
 def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, actor: User, note: str = "") -> AssetEvent:
@@ -308,9 +330,12 @@ def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, actor: Us
         if asset.in_service_on and month_of(asset.in_service_on) <= before:
             amortize_month(month=before, assets=[asset.pk])
         value = carrying_value(asset)
-        contra = asset.amortization.filter(
-            reversed_at=None, credit_account=Account.ACCUMULATED_AMORTIZATION
-        ).aggregate(total=Sum("amount"))["total"] or ZERO  # fmt: skip
+        contra = (
+            asset.amortization.filter(reversed_at=None, credit_account=Account.ACCUMULATED_AMORTIZATION).aggregate(
+                total=Sum("amount")
+            )["total"]
+            or ZERO
+        )
         contra += asset.events.filter(kind=AssetEvent.Kind.IMPAIRMENT).aggregate(total=Sum("amount"))["total"] or ZERO
         named = _named(asset, "disposal")
         assets = Account.LLM_DATA_ASSETS
@@ -352,5 +377,11 @@ def _transfer(kind: str, day: date, debit: str, credit: str, amount: Decimal, re
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ensure_partitions(LedgerTransfer, [at])
     LedgerTransfer.objects.create(
-        user_id=0, date=at, kind=kind, debit_account=str(debit), credit_account=str(credit), amount=amount, reference=reference
-    )  # fmt: skip
+        user_id=0,
+        date=at,
+        kind=kind,
+        debit_account=str(debit),
+        credit_account=str(credit),
+        amount=amount,
+        reference=reference,
+    )

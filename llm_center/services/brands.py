@@ -55,9 +55,18 @@ def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandsI
             refused.append(brand.name)
             continue
         rows.append(
-            (brand.name, Json(list(brand.aliases)), brand.owner, brand.ticker, brand.reason if not brand.ticker else "",
-             brand.category, brand.source, False, now)
-        )  # fmt: skip
+            (
+                brand.name,
+                Json(list(brand.aliases)),
+                brand.owner,
+                brand.ticker,
+                brand.reason if not brand.ticker else "",
+                brand.category,
+                brand.source,
+                False,
+                now,
+            )
+        )
     with connection.cursor() as cursor:
         outcome = execute_values(cursor.cursor, _UPSERT, rows, page_size=2000, fetch=True)
         cursor.execute(

@@ -32,19 +32,38 @@ CUSTOMERS = (
     ("harbor-bakery@kamioi.example", "Harbor Bakery", "business", "flat", 2),
 )
 PURCHASES = (
-    ("STARBUCKS STORE #{n:05d} SEATTLE WA", 4, 12), ("WHOLEFDS MKT {n:05d} AUSTIN TX", 18, 160),
-    ("AMZN Mktp US*{n:05d}K2", 8, 140), ("TRADER JOE'S #{n:03d} OAKLAND CA", 12, 90),
-    ("TACO BELL {n:06d} DENVER CO", 7, 22), ("SHELL OIL {n:08d} MIAMI FL", 25, 70),
-    ("TARGET {n:08d} BOSTON MA", 15, 130), ("NETFLIX.COM", 15, 16), ("SPOTIFY USA", 11, 12),
-    ("UBER TRIP HELP.UBER.COM", 9, 45), ("COSTCO WHSE #{n:04d}", 40, 300), ("CHIPOTLE {n:04d}", 10, 25),
-    ("THE HOME DEPOT #{n:04d}", 12, 240), ("CVS/PHARMACY #{n:05d}", 6, 60), ("SUBWAY {n:05d} DALLAS TX", 8, 18),
-    ("DELTA DENTAL OF CA", 30, 60), ("MATTRESS FIRM {n:04d}", 200, 900), ("APPLE.COM/BILL", 1, 15),
-    ("SQ *BLUE HERON COFFEE", 4, 11), ("TST* JOES DINER", 12, 48), ("CORNER LAUNDRY", 6, 20),
-    ("CITY PARKING METER", 2, 12), ("OLD TOWN HARDWARE", 9, 75), ("SUNRISE YOGA STUDIO", 18, 40),
-    ("STARBUKS COFFEE", 4, 9), ("DELTA CAR CARE", 40, 220),
-    ("FORD OF KIRKLAND", 80, 400), ("BEST BUY GEEK SQUAD", 40, 150),
-    ("LA PALOMA TAQUERIA", 11, 46), ("GREEN LEAF NURSERY", 12, 95), ("MAPLE STREET BOOKS", 9, 55),
-)  # fmt: skip
+    ("STARBUCKS STORE #{n:05d} SEATTLE WA", 4, 12),
+    ("WHOLEFDS MKT {n:05d} AUSTIN TX", 18, 160),
+    ("AMZN Mktp US*{n:05d}K2", 8, 140),
+    ("TRADER JOE'S #{n:03d} OAKLAND CA", 12, 90),
+    ("TACO BELL {n:06d} DENVER CO", 7, 22),
+    ("SHELL OIL {n:08d} MIAMI FL", 25, 70),
+    ("TARGET {n:08d} BOSTON MA", 15, 130),
+    ("NETFLIX.COM", 15, 16),
+    ("SPOTIFY USA", 11, 12),
+    ("UBER TRIP HELP.UBER.COM", 9, 45),
+    ("COSTCO WHSE #{n:04d}", 40, 300),
+    ("CHIPOTLE {n:04d}", 10, 25),
+    ("THE HOME DEPOT #{n:04d}", 12, 240),
+    ("CVS/PHARMACY #{n:05d}", 6, 60),
+    ("SUBWAY {n:05d} DALLAS TX", 8, 18),
+    ("DELTA DENTAL OF CA", 30, 60),
+    ("MATTRESS FIRM {n:04d}", 200, 900),
+    ("APPLE.COM/BILL", 1, 15),
+    ("SQ *BLUE HERON COFFEE", 4, 11),
+    ("TST* JOES DINER", 12, 48),
+    ("CORNER LAUNDRY", 6, 20),
+    ("CITY PARKING METER", 2, 12),
+    ("OLD TOWN HARDWARE", 9, 75),
+    ("SUNRISE YOGA STUDIO", 18, 40),
+    ("STARBUKS COFFEE", 4, 9),
+    ("DELTA CAR CARE", 40, 220),
+    ("FORD OF KIRKLAND", 80, 400),
+    ("BEST BUY GEEK SQUAD", 40, 150),
+    ("LA PALOMA TAQUERIA", 11, 46),
+    ("GREEN LEAF NURSERY", 12, 95),
+    ("MAPLE STREET BOOKS", 9, 55),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +91,12 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
             email, login.password, name=name, account_type=kind, round_up_rule=rule, round_up_amount=amount
         )
         statement = upload_statement(
-            user=user, filename=f"{name.lower().replace(' ', '-')}.csv", requested_by=user,
-            content=ContentFile(_statement(rng, datetime.now(UTC).date()).encode()), send=False,
-        )  # fmt: skip
+            user=user,
+            filename=f"{name.lower().replace(' ', '-')}.csv",
+            requested_by=user,
+            content=ContentFile(_statement(rng, datetime.now(UTC).date()).encode()),
+            send=False,
+        )
         if done := run_statement_import(task_id=statement.task_id):
             say(f"{email}: {done.rows_added} purchases, {done.rows_rejected} unreadable rows")
     processed = process_pending()

@@ -104,16 +104,23 @@ def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -
         stopped.append(merchant)
         decisions.append(
             MappingDecision(
-                merchant_key=merchant.merchant_key, action=MappingDecision.Action.REJECT, before=before,
-                after=merchant_state(merchant), reason=reason[:500], automatic=True, decided_at=now,
+                merchant_key=merchant.merchant_key,
+                action=MappingDecision.Action.REJECT,
+                before=before,
+                after=merchant_state(merchant),
+                reason=reason[:500],
+                automatic=True,
+                decided_at=now,
             )
-        )  # fmt: skip
+        )
     if stopped and not dry_run:
         write_merchants(stopped, now)
         MappingDecision.objects.bulk_create(decisions)
 
 
-def _review_reason(merchant: Merchant, found: Proposal, *, listed: set[str], threshold: object) -> tuple[str, str] | None:
+def _review_reason(
+    merchant: Merchant, found: Proposal, *, listed: set[str], threshold: object
+) -> tuple[str, str] | None:
     """Why the approval cannot stand: the kind and a sentence; None when it can."""
     ticker = merchant.ticker or ""
     if ticker not in listed:

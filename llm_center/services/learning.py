@@ -138,9 +138,12 @@ def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
         observations = gathered([*base, *of_people])
         found = fit(observations)
         done[source] = CalibrationFit.objects.create(
-            source=source, points=[list(point) for point in found.points], observations=judged_in_all,
-            brier_before=brier(observations, Calibration()), brier_after=brier(observations, found),
-        )  # fmt: skip
+            source=source,
+            points=[list(point) for point in found.points],
+            observations=judged_in_all,
+            brier_before=brier(observations, Calibration()),
+            brier_after=brier(observations, found),
+        )
     return done
 
 
@@ -212,9 +215,12 @@ def _at(seen: list[JudgedProposal], threshold: Decimal) -> ThresholdOutcome:
     above = [one for one in seen if one.confidence >= threshold]
     wrong = [one for one in above if not one.right]
     return ThresholdOutcome(
-        threshold=float(threshold), automatic=len(above), wrong=len(wrong),
-        transactions_wrong=sum(one.transactions for one in wrong), left=len(seen) - len(above),
-    )  # fmt: skip
+        threshold=float(threshold),
+        automatic=len(above),
+        wrong=len(wrong),
+        transactions_wrong=sum(one.transactions for one in wrong),
+        left=len(seen) - len(above),
+    )
 
 
 CHART_OPTIONS: Final[dict[str, Any]] = {

@@ -86,9 +86,17 @@ def reject_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingO
 
 @transaction.atomic
 def submit_mapping(
-    *, merchant_name: str, ticker: str, category: str, company_name: str, confidence: Decimal, notes: str, actor: User, source: str,
+    *,
+    merchant_name: str,
+    ticker: str,
+    category: str,
+    company_name: str,
+    confidence: Decimal,
+    notes: str,
+    actor: User,
+    source: str,
     transaction_id: int | None = None,
-) -> LlmMapping:  # fmt: skip
+) -> LlmMapping:
     """Somebody proposes an owner. It waits in the log, and beside the merchant in the review queue; nothing is approved.
 
     Raises DecisionNotAllowedError: nothing of the name names a merchant.
@@ -97,10 +105,17 @@ def submit_mapping(
     if not key:
         raise DecisionNotAllowedError("Nothing of this name names a merchant.")
     mapping = create_log_row(
-        merchant_name=merchant_name[:255], merchant_key=key, ticker=ticker or None, category=category[:100],
-        company_name=company_name[:200], confidence=confidence, source=source, user=actor, ai_reasoning=notes,
+        merchant_name=merchant_name[:255],
+        merchant_key=key,
+        ticker=ticker or None,
+        category=category[:100],
+        company_name=company_name[:200],
+        confidence=confidence,
+        source=source,
+        user=actor,
+        ai_reasoning=notes,
         transaction_id=transaction_id,
-    )  # fmt: skip
+    )
     _tell_reviewers(mapping, actor)
     return mapping
 
@@ -122,9 +137,12 @@ def edit_mapping(
         raise InvalidTickerError(f"{ticker} is not a listed company.")
     before = f"{mapping.merchant_name} → {mapping.ticker or 'nobody'}"
     changes = {
-        "merchant_name": merchant_name[:255], "merchant_key": key, "ticker": ticker, "category": category[:100],
+        "merchant_name": merchant_name[:255],
+        "merchant_key": key,
+        "ticker": ticker,
+        "category": category[:100],
         "company_name": (company.name if company_name is None else company_name)[:200],
-    }  # fmt: skip
+    }
     update_log_row(
         LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at), status=mapping.status, **changes
     )
@@ -196,10 +214,16 @@ def reconsider_mapping(*, mapping_id: int) -> Reconsidered:
             )
             # The confidence is summed in the figures of the day: out with the old one, in with the new one.
             written = update_log_row(
-                open_row, ticker=found.ticker, company_name=found.company_name[:200], confidence=found.confidence,
-                ai_processed=True, ai_reasoning=found.reason, ai_model_version="matcher",
-                ai_processing_ms=int(milliseconds), source=LlmMapping.Source.MATCHER,
-            )  # fmt: skip
+                open_row,
+                ticker=found.ticker,
+                company_name=found.company_name[:200],
+                confidence=found.confidence,
+                ai_processed=True,
+                ai_reasoning=found.reason,
+                ai_model_version="matcher",
+                ai_processing_ms=int(milliseconds),
+                source=LlmMapping.Source.MATCHER,
+            )
         stored = written > 0
     return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
 
@@ -226,9 +250,13 @@ def _tell_reviewers(mapping: LlmMapping, actor: User) -> None:
 
 def _logged(mapping: LlmMapping, actor: User, flag: int, message: str) -> None:
     LogEntry.objects.create(
-        user=actor, content_type=ContentType.objects.get_for_model(LlmMapping), object_id=str(mapping.pk),
-        object_repr=str(mapping)[:200], action_flag=flag, change_message=message,
-    )  # fmt: skip
+        user=actor,
+        content_type=ContentType.objects.get_for_model(LlmMapping),
+        object_id=str(mapping.pk),
+        object_repr=str(mapping)[:200],
+        action_flag=flag,
+        change_message=message,
+    )
 
 
 def request_queue_run(*, actor: User) -> BackgroundTask:

@@ -85,10 +85,14 @@ def run_mapping_import(
         released = _directory_fill(imported, told, release_later=release_later)
         task.progress = task.total = imported.rows_done
         task.result = {
-            "rows": imported.rows_done, "added": imported.rows_added, "rejected": imported.rows_rejected,
-            "approved": imported.merchants_approved, "kept": imported.merchants_kept, "review": imported.merchants_review,
+            "rows": imported.rows_done,
+            "added": imported.rows_added,
+            "rejected": imported.rows_rejected,
+            "approved": imported.merchants_approved,
+            "kept": imported.merchants_kept,
+            "review": imported.merchants_review,
             "released": released,
-        }  # fmt: skip
+        }
     return MappingImport.objects.get(pk=imported.pk)
 
 
@@ -138,13 +142,26 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
                 "VALUES %s",
                 [
                     (
-                        row.merchant, key, row.ticker, row.category, row.confidence, LlmMapping.Status.APPROVED, True, True,
-                        (row.company or listed[row.ticker])[:200], LlmMapping.Source.BULK, now, "", row.notes, False, uploader,
+                        row.merchant,
+                        key,
+                        row.ticker,
+                        row.category,
+                        row.confidence,
+                        LlmMapping.Status.APPROVED,
+                        True,
+                        True,
+                        (row.company or listed[row.ticker])[:200],
+                        LlmMapping.Source.BULK,
+                        now,
+                        "",
+                        row.notes,
+                        False,
+                        uploader,
                     )
                     for row, key in good
                 ],
                 page_size=2_000,
-            )  # fmt: skip
+            )
             log_counted(
                 (now, LlmMapping.Status.APPROVED, LlmMapping.Source.BULK, False, row.confidence) for row, _ in good
             )
@@ -255,10 +272,16 @@ def _merchants_fill(
             keys.append(key)
             decisions.append(
                 MappingDecision(
-                    merchant_key=key, action=MappingDecision.Action.APPROVE, before=before, after=merchant_state(merchant),
-                    reason=merchant.reason, decided_by=uploader, released_count=merchant.waiting_count, decided_at=now,
+                    merchant_key=key,
+                    action=MappingDecision.Action.APPROVE,
+                    before=before,
+                    after=merchant_state(merchant),
+                    reason=merchant.reason,
+                    decided_by=uploader,
+                    released_count=merchant.waiting_count,
+                    decided_at=now,
                 )
-            )  # fmt: skip
+            )
         (changed if merchant.pk else added).append(merchant)
     if changed:
         write_merchants(changed, now)

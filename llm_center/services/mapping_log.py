@@ -54,11 +54,16 @@ def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> Non
         confidence[key] += stated.quantize(_AS_STORED, ROUND_HALF_UP)
     MappingDelta.objects.bulk_create(
         MappingDelta(
-            day=day, status=status, source=source, automatic=automatic, rows=count,
-            confidence=confidence[day, status, source, automatic], writes=count,
+            day=day,
+            status=status,
+            source=source,
+            automatic=automatic,
+            rows=count,
+            confidence=confidence[day, status, source, automatic],
+            writes=count,
         )
         for (day, status, source, automatic), count in added.items()
-    )  # fmt: skip
+    )
     invalidate_mappings()
 
 

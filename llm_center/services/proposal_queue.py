@@ -170,7 +170,12 @@ def _questions(merchants: Sequence[Merchant], *, with_samples: bool) -> list[Mer
 
 @transaction.atomic
 def _answers_write(
-    claimed: Sequence[Merchant], result: BatchResult, done: ProposalRunResult, *, threshold: Decimal | None, now: datetime
+    claimed: Sequence[Merchant],
+    result: BatchResult,
+    done: ProposalRunResult,
+    *,
+    threshold: Decimal | None,
+    now: datetime,
 ) -> list[str]:
     """Write proposals, log and decisions of one batch. Returns the keys of the merchants that are decided now.
 
@@ -204,13 +209,24 @@ def _answers_write(
         by_model = proposal.method == "llm"
         log.append(
             (
-                merchant.display_name, merchant.merchant_key, proposal.ticker, merchant.category, proposal.confidence,
-                LlmMapping.Status.APPROVED if decided else LlmMapping.Status.PENDING, decided, True, merchant.company_name,
-                LlmMapping.Source.LLM if by_model else LlmMapping.Source.MATCHER, now,
+                merchant.display_name,
+                merchant.merchant_key,
+                proposal.ticker,
+                merchant.category,
+                proposal.confidence,
+                LlmMapping.Status.APPROVED if decided else LlmMapping.Status.PENDING,
+                decided,
+                True,
+                merchant.company_name,
+                LlmMapping.Source.LLM if by_model else LlmMapping.Source.MATCHER,
+                now,
                 (result.usage.model if by_model else f"matcher/{proposal.method}")[:100],
-                proposal.reason + (f" {answer.fallback}" if answer.fallback else ""), decided, elapsed, now,
+                proposal.reason + (f" {answer.fallback}" if answer.fallback else ""),
+                decided,
+                elapsed,
+                now,
             )
-        )  # fmt: skip
+        )
         done.seen += 1
         done.proposed += proposal.ticker is not None
         if decided:
@@ -220,10 +236,15 @@ def _answers_write(
                 (
                     merchant.merchant_key,
                     MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
-                    Json(before), Json(merchant_state(merchant)), proposal.reason[:500], True, merchant.waiting_count, now,
+                    Json(before),
+                    Json(merchant_state(merchant)),
+                    proposal.reason[:500],
+                    True,
+                    merchant.waiting_count,
+                    now,
                     max(0, int((now - merchant.created_at).total_seconds())),
                 )
-            )  # fmt: skip
+            )
     write_merchants(merchants, now)
     with connection.cursor() as cursor:
         execute_values(cursor.cursor, _LOG, log, page_size=BATCH)
@@ -307,12 +328,23 @@ def write_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
             "alternatives, rejected, decided_by, decided_at, updated_at) WHERE merchants.id = new.id",
             [
                 (
-                    row.pk, row.ticker, row.company_name, row.category, row.confidence, row.stated_confidence,
-                    row.reason, row.source,
-                    row.status, Json(row.alternatives), Json(row.rejected_tickers), row.decided_by_id, row.decided_at, now,
+                    row.pk,
+                    row.ticker,
+                    row.company_name,
+                    row.category,
+                    row.confidence,
+                    row.stated_confidence,
+                    row.reason,
+                    row.source,
+                    row.status,
+                    Json(row.alternatives),
+                    Json(row.rejected_tickers),
+                    row.decided_by_id,
+                    row.decided_at,
+                    now,
                 )
                 for row in merchants
             ],
             template="(%s, %s::text, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, %s::timestamptz)",
             page_size=BATCH,
-        )  # fmt: skip
+        )

@@ -80,9 +80,13 @@ def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> 
         rejected = merchant.ticker or "the proposal"
         text = f"rejects {rejected} for good; {count:,} {things} with ${amount:,.2f} of round-ups go on waiting"
     return Effect(
-        action=action, count=count, amount=amount, text=text,
-        ticker=company.ticker if company else "", company_name=company.name if company else "",
-    )  # fmt: skip
+        action=action,
+        count=count,
+        amount=amount,
+        text=text,
+        ticker=company.ticker if company else "",
+        company_name=company.name if company else "",
+    )
 
 
 @transaction.atomic
@@ -113,7 +117,9 @@ def decide_merchant(
         raise MerchantChangedError(_changed(merchant))
     company = _company(merchant, action, ticker)
     if action == Action.REJECT and merchant.status not in WAITING:
-        raise DecisionNotAllowedError("Only a proposal can be rejected; correct the ticker or say that it is not listed.")
+        raise DecisionNotAllowedError(
+            "Only a proposal can be rejected; correct the ticker or say that it is not listed."
+        )
     first = None
     limit = four_eyes_limit()
     if limit and action != Action.REJECT and merchant.waiting_amount >= limit:
@@ -140,11 +146,17 @@ def decide_merchant(
     merchant.confidence = Decimal(0) if action == Action.REJECT else Decimal(1)
     merchant.save(update_fields=_DECIDED_FIELDS)
     decision = MappingDecision.objects.create(
-        merchant_key=merchant.merchant_key, action=action, before=before, after=merchant_state(merchant),
-        reason=reason[:500], decided_by=actor, first_reviewer=first, decided_at=now,
+        merchant_key=merchant.merchant_key,
+        action=action,
+        before=before,
+        after=merchant_state(merchant),
+        reason=reason[:500],
+        decided_by=actor,
+        first_reviewer=first,
+        decided_at=now,
         released_count=0 if action == Action.REJECT else merchant.waiting_count,
         waited_seconds=max(0, int((now - since).total_seconds())) if since else None,
-    )  # fmt: skip
+    )
     _log(merchant, decision, reason)
     invalidate_mappings()
     task = None
@@ -154,9 +166,16 @@ def decide_merchant(
 
 
 _DECIDED_FIELDS = [
-    "ticker", "company_name", "status", "rejected_tickers", "source", "decided_by", "decided_at", "confidence",
+    "ticker",
+    "company_name",
+    "status",
+    "rejected_tickers",
+    "source",
+    "decided_by",
+    "decided_at",
+    "confidence",
     "updated_at",
-]  # fmt: skip
+]
 
 
 def four_eyes_limit() -> Decimal:
@@ -190,10 +209,13 @@ def _second_opinion(
     pending, _ = PendingDecision.objects.update_or_create(
         merchant=merchant,
         defaults={
-            "action": action, "ticker": ticker, "reason": reason[:500], "requested_by": actor,
+            "action": action,
+            "ticker": ticker,
+            "reason": reason[:500],
+            "requested_by": actor,
             "requested_at": timezone.now(),
         },
-    )  # fmt: skip
+    )
     return pending
 
 
@@ -237,9 +259,11 @@ def bulk_effect(*, chosen: QueueFilter, action: Action) -> BulkEffect:
     found = _bulk_merchants(chosen, action)
     sums = found.aggregate(merchants=Count("pk"), transactions=Sum("waiting_count"), amount=Sum("waiting_amount"))
     return BulkEffect(
-        merchants=sums["merchants"], transactions=sums["transactions"] or 0, amount=sums["amount"] or Decimal("0.00"),
+        merchants=sums["merchants"],
+        transactions=sums["transactions"] or 0,
+        amount=sums["amount"] or Decimal("0.00"),
         first=list(found.order_by("-review_priority", "id")[:20]),
-    )  # fmt: skip
+    )
 
 
 def request_bulk_decision(*, chosen: QueueFilter, action: Action, actor: User, until: datetime) -> BackgroundTask:
@@ -257,10 +281,13 @@ def request_bulk_decision(*, chosen: QueueFilter, action: Action, actor: User, u
             name="decide_merchants",
             user=actor,
             arguments={
-                "starts": chosen.starts, "ticker": chosen.ticker, "confidence": str(chosen.confidence),
-                "action": action.value, "until": until.isoformat(),
+                "starts": chosen.starts,
+                "ticker": chosen.ticker,
+                "confidence": str(chosen.confidence),
+                "action": action.value,
+                "until": until.isoformat(),
             },
-        )  # fmt: skip
+        )
         task.total = total
         task.save(update_fields=["total"])
         send_task(task=task)
@@ -317,7 +344,9 @@ def run_bulk_decision(
 
 def _bulk_merchants(chosen: QueueFilter, action: Action) -> QuerySet[Merchant]:
     if action not in {Action.APPROVE, Action.NOT_LISTED}:
-        raise DecisionNotAllowedError("Many merchants can be approved or closed as not listed; the rest is decided one by one.")
+        raise DecisionNotAllowedError(
+            "Many merchants can be approved or closed as not listed; the rest is decided one by one."
+        )
     if chosen == QueueFilter():
         raise DecisionNotAllowedError("Say which merchants: by the beginning, the ticker or the confidence.")
     found = chosen.merchants()
@@ -349,9 +378,13 @@ class UndoEffect:
 
 def undoable_decisions(*, actor: User) -> QuerySet[MappingDecision]:
     """Decisions of this reviewer that can still be undone, newest first."""
-    return MappingDecision.objects.filter(
-        decided_by=actor, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
-    ).exclude(action=Action.UNDO).order_by("-pk")  # fmt: skip
+    return (
+        MappingDecision.objects.filter(
+            decided_by=actor, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
+        )
+        .exclude(action=Action.UNDO)
+        .order_by("-pk")
+    )
 
 
 def undo_effect(*, decision: MappingDecision) -> UndoEffect:
@@ -360,10 +393,12 @@ def undo_effect(*, decision: MappingDecision) -> UndoEffect:
         cursor.execute(
             load_sql("undo_effect"),
             {
-                "decision": decision.pk, "merchant_key": decision.merchant_key, "ticker": decision.after["ticker"],
+                "decision": decision.pk,
+                "merchant_key": decision.merchant_key,
+                "ticker": decision.after["ticker"],
                 "since": decision.decided_at,
             },
-        )  # fmt: skip
+        )
         return UndoEffect(*cursor.fetchone())
 
 
@@ -393,9 +428,15 @@ def request_undo(*, decision_id: int, actor: User, reason: str = "") -> Decision
     merchant.decided_at = state["decided_at"] and datetime.fromisoformat(state["decided_at"])
     merchant.save(update_fields=_DECIDED_FIELDS)
     undone = MappingDecision.objects.create(
-        merchant_key=merchant.merchant_key, action=Action.UNDO, before=before, after=merchant_state(merchant),
-        reason=reason[:500], decided_by=actor, undoes=decision, decided_at=now,
-    )  # fmt: skip
+        merchant_key=merchant.merchant_key,
+        action=Action.UNDO,
+        before=before,
+        after=merchant_state(merchant),
+        reason=reason[:500],
+        decided_by=actor,
+        undoes=decision,
+        decided_at=now,
+    )
     log = LlmMapping.objects.filter(
         merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ai_decided_at=decision.decided_at
     )
@@ -418,9 +459,12 @@ def run_undo(*, decision_id: int, on_progress: Callable[[int], None] | None = No
     """Take back what an undone decision led to; running it again finds nothing more."""
     decision = MappingDecision.objects.get(pk=decision_id)
     return undo_release(
-        decision_id=decision.pk, merchant_key=decision.merchant_key, ticker=decision.after["ticker"],
-        since=decision.decided_at, on_progress=on_progress,
-    )  # fmt: skip
+        decision_id=decision.pk,
+        merchant_key=decision.merchant_key,
+        ticker=decision.after["ticker"],
+        since=decision.decided_at,
+        on_progress=on_progress,
+    )
 
 
 def queue_totals() -> tuple[int, int, Decimal]:
@@ -443,7 +487,9 @@ def _company(merchant: Merchant, action: Action, ticker: str) -> Company | None:
     """The company that the decision leads to; None for the two decisions that lead to none."""
     if action in {Action.NOT_LISTED, Action.REJECT}:
         if action == Action.REJECT and merchant.ticker is None:
-            raise DecisionNotAllowedError("There is no proposal to reject. Correct the ticker, or say that it is not listed.")
+            raise DecisionNotAllowedError(
+                "There is no proposal to reject. Correct the ticker, or say that it is not listed."
+            )
         return None
     wanted = (merchant.ticker or "") if action == Action.APPROVE else ticker
     wanted = wanted.strip().upper().replace("-", ".")
@@ -492,12 +538,20 @@ def _log(merchant: Merchant, decision: MappingDecision, reason: str) -> None:
         update_log_row(same, status=LlmMapping.Status.APPROVED, admin_approved=True, **closed)
     update_log_row(open_rows, status=LlmMapping.Status.REJECTED, **closed)
     create_log_row(
-        merchant_name=merchant.display_name, merchant_key=merchant.merchant_key, ticker=merchant.ticker,
-        category=merchant.category, confidence=merchant.confidence or Decimal(0), company_name=merchant.company_name,
+        merchant_name=merchant.display_name,
+        merchant_key=merchant.merchant_key,
+        ticker=merchant.ticker,
+        category=merchant.category,
+        confidence=merchant.confidence or Decimal(0),
+        company_name=merchant.company_name,
         status=LlmMapping.Status.REJECTED if decision.action == Action.REJECT else LlmMapping.Status.APPROVED,
-        admin_approved=decision.action != Action.REJECT, source=LlmMapping.Source.ADMIN, ai_reasoning=reason,
-        decided_by=decision.decided_by, ai_decided_at=decision.decided_at, created_at=decision.decided_at,
-    )  # fmt: skip
+        admin_approved=decision.action != Action.REJECT,
+        source=LlmMapping.Source.ADMIN,
+        ai_reasoning=reason,
+        decided_by=decision.decided_by,
+        ai_decided_at=decision.decided_at,
+        created_at=decision.decided_at,
+    )
 
 
 def _release(merchants: Sequence[Merchant], decisions: Sequence[MappingDecision], actor: User) -> BackgroundTask:

@@ -33,10 +33,11 @@ def set_queue_enabled(*, on: bool, actor: User) -> BackgroundTask | None:
     Setting.objects.get_or_create(
         key=SWITCH,
         defaults={
-            "value": "true", "type": Setting.Type.BOOLEAN,
+            "value": "true",
+            "type": Setting.Type.BOOLEAN,
             "description": "Whether the LLM queue runs by itself every few minutes.",
         },
-    )  # fmt: skip
+    )
     save_settings(values={SWITCH: "true" if on else "false"}, actor=actor)
     return get_or_create_task(name="run_llm_queue", actor=actor) if on else None
 

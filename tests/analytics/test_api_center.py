@@ -26,17 +26,34 @@ CENTER, DATA = "/api/admin/llm-center", "/api/llm-data"
 NUMBER, MAYBE, TEXT, MAYBE_TEXT = (int, float), (int, float, type(None)), str, (str, type(None))
 FLAG, LIST, ROWS, MAP, ANYTHING = bool, list, list, dict, object
 CARDS = {
-    "totalMappings": NUMBER, "dailyProcessed": NUMBER, "accuracyRate": MAYBE, "autoApprovalRate": MAYBE, "systemStatus": TEXT,
-    "databaseStatus": TEXT, "aiModelStatus": TEXT, "lastUpdated": TEXT,
-}  # fmt: skip
+    "totalMappings": NUMBER,
+    "dailyProcessed": NUMBER,
+    "accuracyRate": MAYBE,
+    "autoApprovalRate": MAYBE,
+    "systemStatus": TEXT,
+    "databaseStatus": TEXT,
+    "aiModelStatus": TEXT,
+    "lastUpdated": TEXT,
+}
 PERFORMANCE = {
-    "processing_speed": MAYBE, "avg_confidence": MAYBE, "error_rate": MAYBE, "uptime": NUMBER, "memory_usage": NUMBER,
-}  # fmt: skip
+    "processing_speed": MAYBE,
+    "avg_confidence": MAYBE,
+    "error_rate": MAYBE,
+    "uptime": NUMBER,
+    "memory_usage": NUMBER,
+}
 REALTIME = {
-    "isConnected": FLAG, "processingQueue": NUMBER, "mappedPending": NUMBER, "investmentReady": NUMBER,
-    "totalProcessed": NUMBER, "processedToday": NUMBER, "totalTransactions": NUMBER, "activeProcesses": NUMBER,
-    "throughput": MAYBE, "lastProcessed": MAYBE_TEXT,
-}  # fmt: skip
+    "isConnected": FLAG,
+    "processingQueue": NUMBER,
+    "mappedPending": NUMBER,
+    "investmentReady": NUMBER,
+    "totalProcessed": NUMBER,
+    "processedToday": NUMBER,
+    "totalTransactions": NUMBER,
+    "activeProcesses": NUMBER,
+    "throughput": MAYBE,
+    "lastProcessed": MAYBE_TEXT,
+}
 # Address → the shape of its answer, as the legacy front end reads it.
 SHAPES: dict[str, dict[str, Any]] = {
     f"{CENTER}/dashboard": {
@@ -44,7 +61,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "data": {
             "analytics": CARDS,
             "mappings": {
-                "pending": ROWS, "approved": ROWS, "rejected": ROWS,
+                "pending": ROWS,
+                "approved": ROWS,
+                "rejected": ROWS,
                 "counts": {"pending": NUMBER, "approved": NUMBER, "rejected": NUMBER},
             },
             "llm_data_assets": {"assets": ROWS, "summary": MAP},
@@ -53,17 +72,25 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
     },
     f"{CENTER}/analytics": {
-        "success": FLAG, "data": CARDS | {"performanceMetrics": PERFORMANCE, "categoryDistribution": MAP},
+        "success": FLAG,
+        "data": CARDS | {"performanceMetrics": PERFORMANCE, "categoryDistribution": MAP},
     },
     f"{CENTER}/queue": {
         "success": FLAG,
         "data": {
             "queue_status": {
-                "total_entries": NUMBER, "total_mappings": NUMBER, "auto_applied": NUMBER, "approved": NUMBER,
-                "pending": NUMBER, "rejected": NUMBER, "pending_mappings": NUMBER, "waiting_transactions": NUMBER,
+                "total_entries": NUMBER,
+                "total_mappings": NUMBER,
+                "auto_applied": NUMBER,
+                "approved": NUMBER,
+                "pending": NUMBER,
+                "rejected": NUMBER,
+                "pending_mappings": NUMBER,
+                "waiting_transactions": NUMBER,
                 "waiting_amount": NUMBER,
             },
-            "pending_reviews": ROWS, "all_entries": ROWS,
+            "pending_reviews": ROWS,
+            "all_entries": ROWS,
         },
     },
     f"{CENTER}/transaction-stats": {
@@ -78,8 +105,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     f"{CENTER}/processing-stats": {
         "success": FLAG,
         "data": {
-            "pending_transactions": NUMBER, "mapped_transactions": NUMBER, "review_queue": NUMBER, "market_queue": NUMBER,
-            "is_running": FLAG, "market_open": FLAG,
+            "pending_transactions": NUMBER,
+            "mapped_transactions": NUMBER,
+            "review_queue": NUMBER,
+            "market_queue": NUMBER,
+            "is_running": FLAG,
+            "market_open": FLAG,
         },
         "stats": {"total_transactions": NUMBER, "mapped_transactions": NUMBER, "mapping_rate": MAYBE},
     },
@@ -87,15 +118,24 @@ SHAPES: dict[str, dict[str, Any]] = {
         "success": FLAG,
         "data": {
             "realtime": {
-                "status": TEXT, "processing_rate": MAYBE, "queue_size": NUMBER, "pending_transactions": NUMBER,
+                "status": TEXT,
+                "processing_rate": MAYBE,
+                "queue_size": NUMBER,
+                "pending_transactions": NUMBER,
                 "last_processed": MAYBE_TEXT,
             },
             "batch": {"status": TEXT, "last_run": MAYBE_TEXT, "processed_count": NUMBER, "pending_count": NUMBER},
             "learning": {
-                "accuracy": MAYBE, "training_samples": NUMBER, "model_version": TEXT, "last_trained": MAYBE_TEXT,
+                "accuracy": MAYBE,
+                "training_samples": NUMBER,
+                "model_version": TEXT,
+                "last_trained": MAYBE_TEXT,
             },
             "merchants": {
-                "total_merchants": NUMBER, "verified_merchants": NUMBER, "pending_verification": NUMBER, "rejected": NUMBER,
+                "total_merchants": NUMBER,
+                "verified_merchants": NUMBER,
+                "pending_verification": NUMBER,
+                "rejected": NUMBER,
                 "estimated": FLAG,
             },
             "thresholds": {"auto_approve": MAYBE, "manual_review": NUMBER, "auto_reject": MAYBE, "current_avg": MAYBE},
@@ -106,14 +146,20 @@ SHAPES: dict[str, dict[str, Any]] = {
     f"{CENTER}/automation/batch": {
         "success": FLAG,
         "data": {
-            "enabled": FLAG, "queueSize": NUMBER, "totalProcessed": NUMBER, "processingRate": MAYBE,
+            "enabled": FLAG,
+            "queueSize": NUMBER,
+            "totalProcessed": NUMBER,
+            "processingRate": MAYBE,
             "lastBatchTime": MAYBE_TEXT,
         },
     },
     f"{CENTER}/automation/learning": {
         "success": FLAG,
         "data": {
-            "enabled": FLAG, "trainingDataPoints": NUMBER, "lastTrainingTime": MAYBE_TEXT, "modelVersion": TEXT,
+            "enabled": FLAG,
+            "trainingDataPoints": NUMBER,
+            "lastTrainingTime": MAYBE_TEXT,
+            "modelVersion": TEXT,
             "accuracy": MAYBE,
         },
     },
@@ -124,32 +170,56 @@ SHAPES: dict[str, dict[str, Any]] = {
     f"{CENTER}/automation/thresholds": {
         "success": FLAG,
         "data": {
-            "confidenceThreshold": MAYBE, "autoApprovalEnabled": FLAG, "highConfidence": NUMBER, "mediumConfidence": NUMBER,
+            "confidenceThreshold": MAYBE,
+            "autoApprovalEnabled": FLAG,
+            "highConfidence": NUMBER,
+            "mediumConfidence": NUMBER,
         },
     },
     f"{CENTER}/automation/multi-model": {
         "success": FLAG,
         "data": {"enabled": FLAG, "activeModels": LIST, "consensusMethod": TEXT, "agreementRate": MAYBE},
     },
-}  # fmt: skip
+}
 LLM_DATA: dict[str, dict[str, Any]] = {
     "system-status": {
-        "system_health": TEXT, "active_processes": NUMBER, "queue_size": NUMBER, "uptime": NUMBER, "total_mappings": NUMBER,
-        "approved_mappings": NUMBER, "pending_mappings": NUMBER, "last_updated": TEXT,
+        "system_health": TEXT,
+        "active_processes": NUMBER,
+        "queue_size": NUMBER,
+        "uptime": NUMBER,
+        "total_mappings": NUMBER,
+        "approved_mappings": NUMBER,
+        "pending_mappings": NUMBER,
+        "last_updated": TEXT,
     },
     "event-stats": {
-        "events_today": NUMBER, "total_events": NUMBER, "success_rate": MAYBE, "avg_processing_time": MAYBE,
-        "processing_rate": MAYBE, "queue_size": NUMBER, "events_processed": NUMBER, "last_processed": MAYBE_TEXT,
+        "events_today": NUMBER,
+        "total_events": NUMBER,
+        "success_rate": MAYBE,
+        "avg_processing_time": MAYBE,
+        "processing_rate": MAYBE,
+        "queue_size": NUMBER,
+        "events_processed": NUMBER,
+        "last_processed": MAYBE_TEXT,
     },
     "vector-embeddings": {
-        "total_embeddings": NUMBER, "dimensions": MAYBE, "last_update": MAYBE_TEXT, "indexed_count": NUMBER,
-        "pending_indexing": NUMBER, "storage_size": NUMBER,
+        "total_embeddings": NUMBER,
+        "dimensions": MAYBE,
+        "last_update": MAYBE_TEXT,
+        "indexed_count": NUMBER,
+        "pending_indexing": NUMBER,
+        "storage_size": NUMBER,
     },
     "feature-store": {
-        "merchant_patterns": NUMBER, "user_behavior": MAYBE, "transaction_features": MAYBE, "cache_hit_rate": MAYBE,
-        "avg_compute_time": MAYBE, "storage_efficiency": MAYBE, "last_update": MAYBE_TEXT,
+        "merchant_patterns": NUMBER,
+        "user_behavior": MAYBE,
+        "transaction_features": MAYBE,
+        "cache_hit_rate": MAYBE,
+        "avg_compute_time": MAYBE,
+        "storage_efficiency": MAYBE,
+        "last_update": MAYBE_TEXT,
     },
-}  # fmt: skip
+}
 SHAPES |= {f"{DATA}/{name}": {"success": FLAG, **shape, "data": shape} for name, shape in LLM_DATA.items()}
 
 
@@ -358,10 +428,13 @@ def test_only_exact_duplicates_of_uploaded_rows_go_and_the_oldest_stays(staff: U
     old = log("A SHOP", "SBUX", created_at=timezone.now() - timedelta(hours=1), **same)
     doubles = [log("A SHOP", "SBUX", **same) for _ in range(3)]
     kept = [
-        log("A SHOP", "AAPL", **same), log("A SHOP", "SBUX", **same | {"category": "Other"}),
+        log("A SHOP", "AAPL", **same),
+        log("A SHOP", "SBUX", **same | {"category": "Other"}),
         log("A SHOP", "SBUX", **same | {"status": "rejected", "admin_approved": False}),
-        log("A SHOP", "SBUX", source="user"), log("A SHOP", "SBUX", source="user"), log("B SHOP", "SBUX", **same),
-    ]  # fmt: skip
+        log("A SHOP", "SBUX", source="user"),
+        log("A SHOP", "SBUX", source="user"),
+        log("B SHOP", "SBUX", **same),
+    ]
     reply = api_client(staff).post("/api/admin/llm-mappings/remove-duplicates")
     body = reply.json()
     assert (reply.status_code, body["data"]["total_mappings"], body["data"]["duplicates_removed"]) == (202, 10, None)
@@ -410,20 +483,53 @@ def test_actions_of_the_data_page_answer_honestly(staff: User, name: str, code: 
 
 # --- Everybody's transactions -----------------------------------------------------------------------------------
 ROW = {
-    "id": NUMBER, "merchant": TEXT, "amount": NUMBER, "date": TEXT, "category": TEXT, "description": TEXT, "roundup": NUMBER,
-    "round_up": NUMBER, "investable": NUMBER, "total_debit": NUMBER, "fee": NUMBER, "status": TEXT, "ticker": MAYBE_TEXT,
-    "shares": MAYBE, "price_per_share": MAYBE, "stock_price": MAYBE, "type": TEXT, "failure_reason": TEXT, "user_id": NUMBER,
-    "userId": NUMBER, "user_name": TEXT, "user_email": TEXT, "user_role": TEXT, "account_type": TEXT, "dashboard": TEXT,
-    "roundUp": NUMBER, "stockPrice": MAYBE,
-}  # fmt: skip
+    "id": NUMBER,
+    "merchant": TEXT,
+    "amount": NUMBER,
+    "date": TEXT,
+    "category": TEXT,
+    "description": TEXT,
+    "roundup": NUMBER,
+    "round_up": NUMBER,
+    "investable": NUMBER,
+    "total_debit": NUMBER,
+    "fee": NUMBER,
+    "status": TEXT,
+    "ticker": MAYBE_TEXT,
+    "shares": MAYBE,
+    "price_per_share": MAYBE,
+    "stock_price": MAYBE,
+    "type": TEXT,
+    "failure_reason": TEXT,
+    "user_id": NUMBER,
+    "userId": NUMBER,
+    "user_name": TEXT,
+    "user_email": TEXT,
+    "user_role": TEXT,
+    "account_type": TEXT,
+    "dashboard": TEXT,
+    "roundUp": NUMBER,
+    "stockPrice": MAYBE,
+}
 PAGINATION = {
-    "page": NUMBER, "limit": NUMBER, "total": NUMBER, "total_pages": NUMBER, "totalPages": NUMBER, "has_next": FLAG,
-    "has_prev": FLAG, "total_is_capped": FLAG,
-}  # fmt: skip
+    "page": NUMBER,
+    "limit": NUMBER,
+    "total": NUMBER,
+    "total_pages": NUMBER,
+    "totalPages": NUMBER,
+    "has_next": FLAG,
+    "has_prev": FLAG,
+    "total_is_capped": FLAG,
+}
 STATS = {
-    "totalTransactions": NUMBER, "totalRoundUps": NUMBER, "availableToInvest": NUMBER, "totalInvested": NUMBER,
-    "userTransactions": MAYBE, "familyTransactions": MAYBE, "businessTransactions": MAYBE,
-}  # fmt: skip
+    "totalTransactions": NUMBER,
+    "totalRoundUps": NUMBER,
+    "availableToInvest": NUMBER,
+    "totalInvested": NUMBER,
+    "userTransactions": MAYBE,
+    "familyTransactions": MAYBE,
+    "businessTransactions": MAYBE,
+}
 
 
 def test_transactions_of_everybody_are_found_by_page_filter_and_search(staff: User) -> None:
@@ -456,9 +562,15 @@ def test_transactions_of_everybody_are_found_by_page_filter_and_search(staff: Us
     assert found(status="completed") == []
     assert found(dateFilter="2001-01-01") == []
     for bad in (
-        {"page": 0}, {"page": "x"}, {"page": 101}, {"per_page": 501}, {"status": "odd"}, {"dashboard": "odd"},
-        {"dateFilter": "someday"}, {"search": "\0"},
-    ):  # fmt: skip
+        {"page": 0},
+        {"page": "x"},
+        {"page": 101},
+        {"per_page": 501},
+        {"status": "odd"},
+        {"dashboard": "odd"},
+        {"dateFilter": "someday"},
+        {"search": "\0"},
+    ):
         assert client.get(path, bad).status_code == 400, bad
 
 

@@ -53,9 +53,15 @@ def staff_with(role: str) -> Client:
 
 def _volume(day: date, status: str, rows: int, *, ticker: str = "", investable: str = "0", fee: str = "0") -> None:
     TransactionDay.objects.create(
-        day=day, status=status, ticker=ticker, rows=rows, amount=Decimal(10 * rows), round_up=Decimal(investable),
-        fee=Decimal(fee), investable=Decimal(investable),
-    )  # fmt: skip
+        day=day,
+        status=status,
+        ticker=ticker,
+        rows=rows,
+        amount=Decimal(10 * rows),
+        round_up=Decimal(investable),
+        fee=Decimal(fee),
+        investable=Decimal(investable),
+    )
 
 
 def _proposals(day: date, status: str, rows: int, *, automatic: bool = False, confidence: str = "0.9") -> None:
@@ -82,9 +88,17 @@ def _everything(days: int = 3) -> None:
         LedgerDay.objects.create(day=day, kind="fee", debit_account="10100", credit_account="40100", rows=80, amount=20)
         LlmCall.objects.create(started_at=at, provider="openai", merchants=25, cost=Decimal("0.002500"))
         DecisionDay.objects.create(
-            day=day, automatic=False, action="approve", decisions=5, reversed=1, overturned=0, released=9, waited=5,
-            median_seconds=7200.0, slow_seconds=9000.0,
-        )  # fmt: skip
+            day=day,
+            automatic=False,
+            action="approve",
+            decisions=5,
+            reversed=1,
+            overturned=0,
+            released=9,
+            waited=5,
+            median_seconds=7200.0,
+            slow_seconds=9000.0,
+        )
     CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=40, transactions=7)
     LlmDataAsset.objects.create(asset_name="Directory", asset_type="dataset", cost_basis=Decimal("3600.00"))
     make_merchant("CAFE", None, "proposed", category="cafe", waiting_count=3, waiting_amount=Decimal("4.00"))
@@ -104,8 +118,17 @@ def test_every_panel_shows_its_figures(staff_client, dashboard, subtests):
             assert shown.error == ""
             assert shown.content is not None
             assert shown.content.counted_at is not None or panel.name in {
-                "proposals", "quality", "volume", "invested", "tickers", "users", "revenue", "ledger", "accounts", "cost",
-            }  # fmt: skip
+                "proposals",
+                "quality",
+                "volume",
+                "invested",
+                "tickers",
+                "users",
+                "revenue",
+                "ledger",
+                "accounts",
+                "cost",
+            }
             page = staff_client.get(f"/admin/dashboards/{dashboard}/{panel.name}/")
             assert page.status_code == 200
             assert b'role="alert"' not in page.content
@@ -116,9 +139,11 @@ def test_a_new_installation_says_that_there_is_nothing(staff_client, dashboard):
     page = staff_client.get(f"/admin/dashboards/{dashboard}/?days=7").content.decode()
     assert 'role="alert"' not in page
     said = {
-        "llm-center": "No proposals were made in this period.", "transactions": "No transactions in this period.",
-        "finance": "Nothing was booked yet.", "operations": "No background task has failed.",
-    }  # fmt: skip
+        "llm-center": "No proposals were made in this period.",
+        "transactions": "No transactions in this period.",
+        "finance": "Nothing was booked yet.",
+        "operations": "No background task has failed.",
+    }
     assert said[dashboard] in page
 
 
@@ -274,8 +299,9 @@ def test_decisions_that_were_taken_back_count_where_they_were_made():
     refresh_rollups()
     days = figures.review_by_day(Period.of_days(7))
     assert [(d.date, d.people, d.automatic, d.people_reversed, d.automatic_reversed, d.released) for d in days] == [
-        (before.date(), 0, 1, 0, 1, 4), (TODAY, 1, 0, 0, 0, 0),
-    ]  # fmt: skip
+        (before.date(), 0, 1, 0, 1, 4),
+        (TODAY, 1, 0, 0, 0, 0),
+    ]
 
 
 def test_cost_stands_beside_its_targets(staff_client):

@@ -114,9 +114,16 @@ def test_what_was_taken_back_is_in_no_total():
     _months_purchases(user, 1)
     for row in LedgerTransfer.objects.filter(user_id=user.pk, date__lt=MIDDLE + timedelta(days=1)):
         LedgerTransfer.objects.create(
-            user_id=user.pk, date=row.date, transaction_id=row.transaction_id, kind=f"undo_{row.kind}", amount=row.amount,
-            debit_account=row.credit_account, credit_account=row.debit_account, ticker=row.ticker, shares=row.shares,
-        )  # fmt: skip
+            user_id=user.pk,
+            date=row.date,
+            transaction_id=row.transaction_id,
+            kind=f"undo_{row.kind}",
+            amount=row.amount,
+            debit_account=row.credit_account,
+            credit_account=row.debit_account,
+            ticker=row.ticker,
+            shares=row.shares,
+        )
     Transaction.objects.filter(user=user, date__lt=MIDDLE + timedelta(hours=1)).update(
         status="needs_review",
         round_up=0,
@@ -342,8 +349,10 @@ def test_a_customer_asks_for_a_statement_lists_it_and_keeps_it():
     assert client.get(reply.json()["status_url"]).json()["status"] == "completed"
     rows = client.get("/api/family/statements").json()["data"]
     assert [(row["period"], row["format"], row["type"]) for row in rows] == [
-        (f"{timezone.now():%Y-%m}", "CSV", "monthly"), (f"{MONTH:%Y-%m}", "PDF", "monthly"), (f"{MONTH:%Y-%m}", "CSV", "monthly"),
-    ]  # fmt: skip
+        (f"{timezone.now():%Y-%m}", "CSV", "monthly"),
+        (f"{MONTH:%Y-%m}", "PDF", "monthly"),
+        (f"{MONTH:%Y-%m}", "CSV", "monthly"),
+    ]
     pdf = rows[1]
     assert pdf["url"] == f"/api/family/statements/{pdf['id']}/download"
     assert re.fullmatch(r"\d+ KB", pdf["size"])

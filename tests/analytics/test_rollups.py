@@ -612,11 +612,17 @@ def test_views_say_volume_tickers_revenue_and_users() -> None:
     assert volume[today, "completed"]["transactions"] == 1
     assert volume[today, "pending"]["amount"] == Decimal("9.99")
     assert {status for _, status in volume} == {
-        "completed", "pending", "needs_review", "not_listed", "awaiting_price", "refunded",
-    }  # fmt: skip
+        "completed",
+        "pending",
+        "needs_review",
+        "not_listed",
+        "awaiting_price",
+        "refunded",
+    }
     assert [(row["date"], row["ticker"], row["invested"]) for row in rows_of("analytics_tickers")] == [
-        (today - timedelta(days=45), "SBUX", Decimal("1.00")), (today, "SBUX", Decimal("1.00")),
-    ]  # fmt: skip
+        (today - timedelta(days=45), "SBUX", Decimal("1.00")),
+        (today, "SBUX", Decimal("1.00")),
+    ]
     assert sum(row["fees"] for row in rows_of("analytics_revenue", "1")) == Decimal("0.50")
     users = rows_of("analytics_users")
     assert sum(row["transactions"] for row in users) == 10
@@ -681,9 +687,14 @@ def test_cost_is_told_for_each_transaction_and_user_with_the_part_of_the_month_t
         )
     process_pending()
     LlmCall.objects.create(
-        provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1, cost=Decimal("0.50"),
+        provider="openai",
+        merchants=1,
+        prompt_tokens=1,
+        completion_tokens=1,
+        duration_ms=1,
+        cost=Decimal("0.50"),
         started_at=datetime(last.year, last.month, 3, tzinfo=UTC),
-    )  # fmt: skip
+    )
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="120")
     refresh_rollups()
     costs = {row["month"]: row for row in rows_of("analytics_cost", "1")}

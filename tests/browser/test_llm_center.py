@@ -26,10 +26,17 @@ def waiting() -> list[Merchant]:
     for n, (key, ticker) in enumerate([("STARBUKS COFFEE", "SBUX"), ("TARGET RANGE", "TGT"), ("CORNER LAUNDRY", None)]):
         made.append(
             make_merchant(
-                key, ticker, "proposed", confidence=Decimal("0.60"), stated_confidence=Decimal("0.60"), source="matcher",
-                waiting_count=1, waiting_amount=Decimal(10 - n), reason="It looks like it.",
+                key,
+                ticker,
+                "proposed",
+                confidence=Decimal("0.60"),
+                stated_confidence=Decimal("0.60"),
+                source="matcher",
+                waiting_count=1,
+                waiting_amount=Decimal(10 - n),
+                reason="It looks like it.",
             )
-        )  # fmt: skip
+        )
         make_transaction(user, key, status="needs_review", round_up=Decimal(1), total_debit=Decimal("5.50"))
     return made
 
@@ -126,9 +133,13 @@ def test_learning_shows_what_another_threshold_would_have_done(live_server, page
 def test_amortization_from_what_is_due_to_a_reversal(live_server, page):
     staff = make_staff()
     asset = LlmDataAsset.objects.create(
-        asset_name="Merchant model", asset_type="model", status="production", cost_basis=Decimal(2400),
-        useful_life_months=24, in_service_on=date(2026, 1, 1),
-    )  # fmt: skip
+        asset_name="Merchant model",
+        asset_type="model",
+        status="production",
+        cost_basis=Decimal(2400),
+        useful_life_months=24,
+        in_service_on=date(2026, 1, 1),
+    )
     log_in(page, live_server.url, staff.email)
     page.get_by_role("link", name="Data assets").click()
     page.get_by_role("link", name="Run amortization").click()

@@ -30,8 +30,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what every strike came to."""
     reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
     found = [
-        value for report in reports if report.when == "call" for name, value in report.user_properties if name == "chaos"
-    ]  # fmt: skip
+        value
+        for report in reports
+        if report.when == "call"
+        for name, value in report.user_properties
+        if name == "chaos"
+    ]
     if not found:
         return
     terminalreporter.section("faults")

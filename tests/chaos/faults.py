@@ -120,9 +120,14 @@ def poisoned_messages(house: House) -> None:
                 (b"[[], {}]", "application/json", "utf-8"),
             ):
                 producer.publish(
-                    body, routing_key=queue, exchange="", content_type=kind, content_encoding=coding, priority=0,
+                    body,
+                    routing_key=queue,
+                    exchange="",
+                    content_type=kind,
+                    content_encoding=coding,
+                    priority=0,
                     headers={"task": "chaos.nobody", "id": os.urandom(8).hex()} if body == b"[[], {}]" else {},
-                )  # fmt: skip
+                )
             app.send_task("process_transaction", args=["what", "ever"], queue=queue, connection=connection)
             app.send_task("process_transaction", args=[{"id": None}], queue=queue, connection=connection)
             app.send_task("ingest_statement", args=["not-a-task"], queue=queue, connection=connection)
@@ -156,9 +161,14 @@ def process_of_cluster(house: House, *command: str, **environment: str) -> "subp
     cluster = house.cluster
     with open(house.home / f"extra-{os.urandom(3).hex()}.log", "wb") as log:
         return subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={**os.environ, **cluster.environment, TOKEN: _token(house), **environment},
-        )  # fmt: skip
+        )
 
 
 def _token(house: House) -> str:
@@ -188,8 +198,11 @@ def a_task_that_kills_its_worker(house: House) -> "subprocess.Popen[bytes]":
     deaths = house.home / "deaths"
     deaths.unlink(missing_ok=True)
     worker = process_of_cluster(
-        house, *_celery("worker", "-l", "info", "-c", "1", "-n", "poison@%h", "-Q", "poison", application="tests.chaos.poison")
-    )  # fmt: skip
+        house,
+        *_celery(
+            "worker", "-l", "info", "-c", "1", "-n", "poison@%h", "-Q", "poison", application="tests.chaos.poison"
+        ),
+    )
     with contextlib.closing(house.sender()) as app:
         app.conf.task_queues = None
         app.send_task("chaos.dies", args=[str(deaths)], queue="poison")
@@ -260,9 +273,14 @@ def _faketime() -> str:
 def _worker_of_another_time(house: House) -> "subprocess.Popen[bytes]":
     """A worker whose clock is two hours ahead takes part in everything."""
     return process_of_cluster(
-        house, _faketime(), "-f", "+2h",
-        *_celery("worker", "-l", "info", "-c", "2", "-n", "future@%h", "-Q", "ai,transactions,analytics,notifications,bulk"),
-    )  # fmt: skip
+        house,
+        _faketime(),
+        "-f",
+        "+2h",
+        *_celery(
+            "worker", "-l", "info", "-c", "2", "-n", "future@%h", "-Q", "ai,transactions,analytics,notifications,bulk"
+        ),
+    )
 
 
 def _beat_of_another_time(house: House) -> "subprocess.Popen[bytes]":
@@ -340,12 +358,18 @@ def _gentle_ones_over(house: House, beat: "subprocess.Popen[bytes]") -> None:
 
 # The bounded part: on the small cluster, where one pool has every queue.
 QUICK = [
-    Fault("two beats; doubled, reordered, unreadable messages; an unbookable row", _gentle_ones, heal=_gentle_ones_over, hold=5, rounds=1),
+    Fault(
+        "two beats; doubled, reordered, unreadable messages; an unbookable row",
+        _gentle_ones,
+        heal=_gentle_ones_over,
+        hold=5,
+        rounds=1,
+    ),
     Fault("kill -9 of the worker pool, and a message lost", _worker_of_all, rounds=1),
     Fault("kill -9 of a web", _webs_one_by_one, rounds=1),
     Fault("kill -9 of Redis, its data lost", _redis_loses_everything, rounds=1),
     Fault("kill -9 of PostgreSQL", _kill("postgres"), rounds=1),
-]  # fmt: skip
+]
 
 
 @contextlib.contextmanager

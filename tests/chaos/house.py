@@ -132,9 +132,12 @@ class House:
         broker = broker_of(self.cluster.environment["REDIS_URL"], queues=QUEUES)
         app = Celery("chaos", broker=broker.url, set_as_current=False)
         app.conf.update(
-            broker_transport_options=broker.transport_options, task_queues=broker.queues, task_ignore_result=True,
-            task_default_queue="transactions", task_routes=settings.CELERY_TASK_ROUTES,
-        )  # fmt: skip
+            broker_transport_options=broker.transport_options,
+            task_queues=broker.queues,
+            task_ignore_result=True,
+            task_default_queue="transactions",
+            task_routes=settings.CELERY_TASK_ROUTES,
+        )
         return app
 
     def kill(self, name: str) -> None:
@@ -307,9 +310,11 @@ class House:
     def _once(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """One request: through nginx when there is one, else to a web process that runs."""
         cluster = self.cluster
-        addresses = [urlsplit(cluster.address).netloc] if cluster.kind("nginx") else [
-            f"127.0.0.1:{web.port}" for web in cluster.kind("web") if web.pid
-        ]  # fmt: skip
+        addresses = (
+            [urlsplit(cluster.address).netloc]
+            if cluster.kind("nginx")
+            else [f"127.0.0.1:{web.port}" for web in cluster.kind("web") if web.pid]
+        )
         if not addresses:
             raise OSError("no web process runs")
         connection = http.client.HTTPConnection(random.choice(addresses), timeout=_ANSWER)
@@ -449,10 +454,18 @@ class House:
                 lost.append(f"{key}: {rows.get(key, 0)} of {STATEMENT_ROWS} rows")
         books = [" ".join(map(str, row)) for row in self.sql(load_sql("verify_ledger"), {})]
         return Verdict(
-            fault=fault, struck=struck, accepted=len(sent.accepted) + sum(rows.get(key, 0) for key in sent.statements),
-            tasks=len(sent.tasks), failed_tasks=sum(outcomes.get(task, ("",))[0] == "failed" for task in sent.tasks),
-            lost=lost, doubled=doubled, books=books, refused=list(sent.refused), failures=sent.failures, recovery=recovery,
-        )  # fmt: skip
+            fault=fault,
+            struck=struck,
+            accepted=len(sent.accepted) + sum(rows.get(key, 0) for key in sent.statements),
+            tasks=len(sent.tasks),
+            failed_tasks=sum(outcomes.get(task, ("",))[0] == "failed" for task in sent.tasks),
+            lost=lost,
+            doubled=doubled,
+            books=books,
+            refused=list(sent.refused),
+            failures=sent.failures,
+            recovery=recovery,
+        )
 
 
 @contextlib.contextmanager

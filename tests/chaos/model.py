@@ -29,18 +29,31 @@ def model_server() -> Iterator[ModelServer]:
             state.answers.wait(120)
             merchants = json.loads(body["messages"][1]["content"])["untrusted_merchants"]
             said = [
-                {"id": merchant["id"], "owner": "unknown", "ticker": None, "company": "", "confidence": 0.1,
-                 "reason": "never heard of it", "alternatives": []}
+                {
+                    "id": merchant["id"],
+                    "owner": "unknown",
+                    "ticker": None,
+                    "company": "",
+                    "confidence": 0.1,
+                    "reason": "never heard of it",
+                    "alternatives": [],
+                }
                 for merchant in merchants
-            ]  # fmt: skip
+            ]
             text = json.dumps(
                 {
-                    "id": "c", "object": "chat.completion",
-                    "choices": [{"index": 0, "finish_reason": "stop",
-                                 "message": {"role": "assistant", "content": json.dumps({"merchants": said})}}],
+                    "id": "c",
+                    "object": "chat.completion",
+                    "choices": [
+                        {
+                            "index": 0,
+                            "finish_reason": "stop",
+                            "message": {"role": "assistant", "content": json.dumps({"merchants": said})},
+                        }
+                    ],
                     "usage": {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20},
                 }
-            ).encode()  # fmt: skip
+            ).encode()
             with contextlib.suppress(OSError):  # whoever asked has gone
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(text)))

@@ -47,10 +47,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with (
         model_server() as model,
         furnished_house(
-            home, sweep_seconds=2 if hurry else None, **(HURRIED if hurry else {}), LLM_PROVIDER="openai", LLM_BASE_URL=model.url,
-            LLM_API_KEY="none", LLM_MODEL="local", LLM_TIMEOUT="5", NO_PROXY="127.0.0.1",
+            home,
+            sweep_seconds=2 if hurry else None,
+            **(HURRIED if hurry else {}),
+            LLM_PROVIDER="openai",
+            LLM_BASE_URL=model.url,
+            LLM_API_KEY="none",
+            LLM_MODEL="local",
+            LLM_TIMEOUT="5",
+            NO_PROXY="127.0.0.1",
         ) as found,
-    ):  # fmt: skip
+    ):
         found.model = model
         yield found
 

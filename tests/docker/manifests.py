@@ -19,11 +19,22 @@ BIN = Path(sys.prefix) / "bin"
 def compose() -> dict[str, Any]:
     """The whole of compose.yml, every profile, checked against the schema and resolved by docker-compose."""
     done = subprocess.run(
-        [str(BIN / "docker-compose"), "-f", str(DOCKER / "compose.yml"), "--profile", "*", "config", "--format", "json",
-         "--no-path-resolution"],
+        [
+            str(BIN / "docker-compose"),
+            "-f",
+            str(DOCKER / "compose.yml"),
+            "--profile",
+            "*",
+            "config",
+            "--format",
+            "json",
+            "--no-path-resolution",
+        ],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ALLOWED_HOSTS": "kamioi.example"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -34,8 +45,10 @@ def kubernetes(overlay: str) -> list[dict[str, Any]]:
     """Every object of an overlay, as kustomize builds it."""
     done = subprocess.run(
         [str(BIN / "kubectl"), "kustomize", str(DOCKER / "k8s" / "overlays" / overlay)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 

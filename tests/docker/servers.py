@@ -33,9 +33,16 @@ def program(name: str, package: str) -> str:
 def running(command: list[str], *, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program as the servers' user, until its port answers; ended afterwards."""
     owner = embedded_servers.server_owner()
-    with log.open("wb") as output, subprocess.Popen(
-        command, stdout=output, stderr=subprocess.STDOUT, env=embedded_servers.plain_environment(), **embedded_servers.as_user(owner)
-    ) as process:  # fmt: skip
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=embedded_servers.plain_environment(),
+            **embedded_servers.as_user(owner),
+        ) as process,
+    ):
         try:
             deadline = time.monotonic() + 20
             while True:
@@ -63,9 +70,12 @@ def render(name: str, **values: str) -> subprocess.CompletedProcess[str]:
     """Run the script that writes the configuration of `name`."""
     return subprocess.run(
         ["/bin/sh", str(DOCKER / name / "render.sh")],
-        env=embedded_servers.plain_environment() | values, capture_output=True, text=True, check=False,
+        env=embedded_servers.plain_environment() | values,
+        capture_output=True,
+        text=True,
+        check=False,
         **embedded_servers.as_user(embedded_servers.server_owner()),
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
@@ -92,9 +102,12 @@ def nginx(upstreams: list[int], *, site: str = "plain", **values: str) -> Iterat
         assert done.returncode == 0, done.stderr
         configuration = str(place / "conf" / "nginx.conf")
         checked = subprocess.run(
-            [binary, "-e", "stderr", "-t", "-c", configuration], capture_output=True, text=True, check=False,
+            [binary, "-e", "stderr", "-t", "-c", configuration],
+            capture_output=True,
+            text=True,
+            check=False,
             **embedded_servers.as_user(embedded_servers.server_owner()),
-        )  # fmt: skip
+        )
         assert checked.returncode == 0, checked.stderr
         assert "warn" not in checked.stderr
         command = [binary, "-e", "stderr", "-c", configuration, "-g", "daemon off;"]
@@ -114,13 +127,19 @@ def pgbouncer(
         embedded_servers.write_private(place / "password", secret, embedded_servers.server_owner())
         done = render(
             "pgbouncer",
-            PGBOUNCER_DIR=str(place), PGBOUNCER_DATABASE=database, PGBOUNCER_USER=user,
+            PGBOUNCER_DIR=str(place),
+            PGBOUNCER_DATABASE=database,
+            PGBOUNCER_USER=user,
             PGBOUNCER_SERVER_USER="" if password else user,
-            PGBOUNCER_PRIMARY_HOST=host, PGBOUNCER_PRIMARY_PORT=port or "5432",
-            PGBOUNCER_LISTEN_ADDRESS="127.0.0.1", PGBOUNCER_LISTEN_PORT=str(listen),
-            PGBOUNCER_POOL_SIZE=str(pool_size), PGBOUNCER_RESERVE="0",
-            PGBOUNCER_PASSWORD_FILE=str(place / "password"), PGBOUNCER_STATS_PASSWORD_FILE=str(place / "password"),
-        )  # fmt: skip
+            PGBOUNCER_PRIMARY_HOST=host,
+            PGBOUNCER_PRIMARY_PORT=port or "5432",
+            PGBOUNCER_LISTEN_ADDRESS="127.0.0.1",
+            PGBOUNCER_LISTEN_PORT=str(listen),
+            PGBOUNCER_POOL_SIZE=str(pool_size),
+            PGBOUNCER_RESERVE="0",
+            PGBOUNCER_PASSWORD_FILE=str(place / "password"),
+            PGBOUNCER_STATS_PASSWORD_FILE=str(place / "password"),
+        )
         assert done.returncode == 0, done.stderr
         with running([binary, str(place / "pgbouncer.ini")], port=listen, log=place / "pgbouncer.log"):
             yield {"HOST": "127.0.0.1", "PORT": str(listen), "USER": user, "PASSWORD": secret}
@@ -132,9 +151,13 @@ def django_through_pgbouncer(*, pool_size: int) -> Iterator[dict[str, str]]:
     told = connection.settings_dict
     kept = {name: told[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
     with pgbouncer(
-        told["NAME"], host=kept["HOST"], port=str(kept["PORT"]), user=kept["USER"], password=kept["PASSWORD"],
+        told["NAME"],
+        host=kept["HOST"],
+        port=str(kept["PORT"]),
+        user=kept["USER"],
+        password=kept["PASSWORD"],
         pool_size=pool_size,
-    ) as reached:  # fmt: skip
+    ) as reached:
         connections.close_all()
         drop_pool("default")
         told.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)

@@ -48,8 +48,10 @@ def rendered(here: Path, **environment: str) -> Path:
     subprocess.run(
         [str(ALERTMANAGER / "render.sh")],
         env={"PATH": "/usr/bin:/bin", "ALERTMANAGER_DIR": str(here / "alertmanager")} | environment,
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return here / "alertmanager" / "alertmanager.yml"
 
 
@@ -65,9 +67,11 @@ def test_whatever_is_set_the_configuration_is_valid(tmp_path: Path, told: str) -
     environment: dict[str, str] = {}
     if told in {"mail", "everything"}:
         environment |= {
-            "ALERT_PAGE_EMAIL": "on-call@kamioi.example,boss@kamioi.example", "EMAIL_HOST": "mail.example",
-            "EMAIL_HOST_USER": "o'neill", "EMAIL_HOST_PASSWORD_FILE": _file(tmp_path / "password", "it's: \\ a # secret\n"),
-        }  # fmt: skip
+            "ALERT_PAGE_EMAIL": "on-call@kamioi.example,boss@kamioi.example",
+            "EMAIL_HOST": "mail.example",
+            "EMAIL_HOST_USER": "o'neill",
+            "EMAIL_HOST_PASSWORD_FILE": _file(tmp_path / "password", "it's: \\ a # secret\n"),
+        }
     if told in {"webhook", "everything"}:
         for name in ("PAGE", "TICKET", "HEARTBEAT"):
             environment[f"ALERT_{name}_WEBHOOK_FILE"] = _file(tmp_path / name, f"https://hooks.example/{name}?a=b#c\n")
@@ -85,10 +89,12 @@ def test_whatever_is_set_the_configuration_is_valid(tmp_path: Path, told: str) -
 
 def test_tickets_go_where_pages_go_unless_told_otherwise(tmp_path: Path) -> None:
     config = rendered(
-        tmp_path, ALERT_PAGE_EMAIL="on-call@kamioi.example", EMAIL_HOST="mail.example",
+        tmp_path,
+        ALERT_PAGE_EMAIL="on-call@kamioi.example",
+        EMAIL_HOST="mail.example",
         ALERT_PAGE_WEBHOOK_FILE=_file(tmp_path / "page", "https://hooks.example/1"),
         ALERT_TICKET_WEBHOOK_FILE=_file(tmp_path / "ticket", ""),
-    )  # fmt: skip
+    )
     page, ticket, heartbeat = yaml.safe_load(config.read_text())["receivers"]
     assert ticket == page | {"name": "ticket"}
     assert heartbeat == {"name": "heartbeat"}
@@ -146,8 +152,10 @@ def test_every_alert_goes_where_its_severity_says(tmp_path: Path) -> None:
     def route(*labels: str) -> str:
         done = subprocess.run(
             ["amtool", "config", "routes", "test", f"--config.file={config}", *labels],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return done.stdout.strip()
 
     for name, alert in ALERTS.items():
@@ -223,10 +231,14 @@ def _alertmanager(here: Path, **environment: str) -> Iterator[int]:
     config.write_text(re.sub(r"group_wait: [1-9]\w*", "group_wait: 8s", config.read_text()))
     port = free_port()
     command = [
-        str(PROGRAM), f"--config.file={config}", f"--storage.path={here / 'alerts'}", "--cluster.listen-address=",
-        f"--web.listen-address=127.0.0.1:{port}", "--web.external-url=https://alerts.kamioi.example",
+        str(PROGRAM),
+        f"--config.file={config}",
+        f"--storage.path={here / 'alerts'}",
+        "--cluster.listen-address=",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.external-url=https://alerts.kamioi.example",
         "--web.route-prefix=/",
-    ]  # fmt: skip
+    ]
     with _running(command, here / "alertmanager.log", f"http://127.0.0.1:{port}/-/ready"):
         yield port
 
@@ -249,11 +261,14 @@ def _prometheus(here: Path, alertmanager: int, dead: int) -> Iterator[None]:
     (here / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
     command = [
-        "prometheus", f"--config.file={here / 'prometheus.yml'}", f"--storage.tsdb.path={here / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+        "prometheus",
+        f"--config.file={here / 'prometheus.yml'}",
+        f"--storage.tsdb.path={here / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
         # What fires before Alertmanager is known is sent again.
         "--rules.alert.resend-delay=1s",
-    ]  # fmt: skip
+    ]
     with _running(command, here / "prometheus.log", f"http://127.0.0.1:{port}/-/ready"):
         yield
 
@@ -273,9 +288,12 @@ def test_what_fires_arrives_and_what_follows_from_it_is_held_back(tmp_path: Path
             for name in ("page", "ticket", "heartbeat")
         }
         environment = files | {
-            "ALERT_PAGE_EMAIL": "on-call@kamioi.example", "EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": str(mail),
-            "EMAIL_USE_TLS": "false", "ALERT_RUNBOOKS_URL": "https://git.kamioi.example/",
-        }  # fmt: skip
+            "ALERT_PAGE_EMAIL": "on-call@kamioi.example",
+            "EMAIL_HOST": "127.0.0.1",
+            "EMAIL_PORT": str(mail),
+            "EMAIL_USE_TLS": "false",
+            "ALERT_RUNBOOKS_URL": "https://git.kamioi.example/",
+        }
         with _alertmanager(tmp_path, **environment) as port, _prometheus(tmp_path, port, free_port()):
 
             def told(path: str) -> set[str]:

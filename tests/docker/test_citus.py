@@ -40,6 +40,15 @@ def test_what_is_processed_on_one_postgresql_is_processed_on_a_citus_cluster(tmp
     run("manage.py", "shell", "-v0", "-c", f"from django.db import connection as c; c.cursor().execute({setting!r})")
     found = urlunsplit(parts._replace(path="/" + parts.path.removeprefix("/test_")))  # tests put test_ before it
     run(
-        "-m", "pytest", "-q", "-n", "0", "--reuse-db", "-k", OTHERWISE_THERE, "tests/transactions/test_processing.py",
-        "tests/transactions/test_ingest.py", url=found,
-    )  # fmt: skip
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "--reuse-db",
+        "-k",
+        OTHERWISE_THERE,
+        "tests/transactions/test_processing.py",
+        "tests/transactions/test_ingest.py",
+        url=found,
+    )

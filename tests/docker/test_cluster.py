@@ -142,8 +142,9 @@ def the_health_checks_of_the_containers_tell_the_well_from_the_ill(cluster, tmp_
         return subprocess.run(
             [sys.executable, str(ROOT / "docker" / "health.py"), *role],
             env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), **cluster.environment, **environment},
-            capture_output=True, check=False,
-        ).returncode  # fmt: skip
+            capture_output=True,
+            check=False,
+        ).returncode
 
     web = cluster.kind("web")[0]
     assert health("web", WEB_BIND=f"127.0.0.1:{web.port}") == 0
@@ -171,8 +172,13 @@ def limits_go_by_the_real_address_and_no_header_buys_another(cluster):
     def as_stranger(source: str, number: int) -> int:
         spoofed = f"10.1.1.{number}"
         return ask(
-            cluster, "/api/user/portfolio", source=source, X_Forwarded_For=spoofed, X_Real_IP=spoofed, Forwarded=f"for={spoofed}"
-        ).status  # fmt: skip
+            cluster,
+            "/api/user/portfolio",
+            source=source,
+            X_Forwarded_For=spoofed,
+            X_Real_IP=spoofed,
+            Forwarded=f"for={spoofed}",
+        ).status
 
     assert [as_stranger("127.0.0.41", number) for number in range(8)] == [401] * 6 + [429] * 2
     # Another address is another stranger, although nginx speaks for both.
@@ -193,9 +199,10 @@ def all_three_webs_work(cluster, home):
 def progress_of_a_task_is_seen_as_it_happens(cluster, reader):
     connection = http.client.HTTPConnection(urlsplit(cluster.address).netloc, timeout=30)
     connection.request(
-        "GET", f"/api/tasks/{reader['task']}/events",
+        "GET",
+        f"/api/tasks/{reader['task']}/events",
         headers={"Authorization": f"Bearer {reader['token']}", "Accept": "text/event-stream"},
-    )  # fmt: skip
+    )
     reply = connection.getresponse()
     assert reply.headers["Content-Type"].startswith("text/event-stream")
 

@@ -134,8 +134,11 @@ def test_a_pool_is_given_the_time_its_tasks_may_take():
 def test_every_mounted_file_exists_or_is_made(tmp_path):
     made = subprocess.run(
         [str(DOCKER / "make-secrets"), "kamioi.example"],
-        env={"PATH": "/usr/bin:/bin:/usr/sbin", "SECRETS_DIR": str(tmp_path)}, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        env={"PATH": "/usr/bin:/bin:/usr/sbin", "SECRETS_DIR": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert "self-signed" in made.stdout
     secrets = compose()["secrets"]
     assert {secret["file"] for secret in secrets.values()} == {f"./secrets/{name}" for name in secrets}
@@ -171,8 +174,10 @@ def test_made_secrets_are_random_stay_and_agree(tmp_path):
     for _ in range(2):
         subprocess.run(
             [str(DOCKER / "make-secrets"), "kamioi.example"],
-            env={"PATH": "/usr/bin:/bin:/usr/sbin", "SECRETS_DIR": str(tmp_path)}, check=True, capture_output=True,
-        )  # fmt: skip
+            env={"PATH": "/usr/bin:/bin:/usr/sbin", "SECRETS_DIR": str(tmp_path)},
+            check=True,
+            capture_output=True,
+        )
         text = {path.name: path.read_text() for path in tmp_path.iterdir()}
         passwords = [
             value

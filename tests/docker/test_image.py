@@ -144,9 +144,12 @@ def _entrypoint(*arguments: str, tmp_path) -> subprocess.CompletedProcess[str]:
         (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" "metrics=${{PROMETHEUS_MULTIPROC_DIR:-}}"\n')
         (programs / name).chmod(0o755)
     return subprocess.run(
-        [str(DOCKER / "entrypoint.sh"), *arguments], env={"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [str(DOCKER / "entrypoint.sh"), *arguments],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_container_takes_one_role(tmp_path):

@@ -43,8 +43,11 @@ def test_the_check_of_objects_would_see_a_mistake():
 def test_every_queue_has_its_pool_and_there_is_one_beat(overlay):
     commands = {name: spec["containers"][0]["args"] for name, spec in pods(overlay).items() if name in APP}
     assert commands == {
-        "web": ["web"], "beat": ["beat"], "migrate": ["migrate"], **{f"worker-{queue}": ["worker", queue] for queue in QUEUES}
-    }  # fmt: skip
+        "web": ["web"],
+        "beat": ["beat"],
+        "migrate": ["migrate"],
+        **{f"worker-{queue}": ["worker", queue] for queue in QUEUES},
+    }
     beat = of_kind(overlay, "Deployment")["beat"]["spec"]
     assert beat["replicas"] == 1
     assert beat["strategy"] == {"type": "Recreate"}
@@ -96,8 +99,10 @@ def test_pods_may_do_nothing_they_do_not_need(overlay):
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         for container in spec["containers"]:
             assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
-            }, name  # fmt: skip
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
             assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
             assert "memory" in container["resources"]["limits"], name
             # What changes by itself is not what was tested.

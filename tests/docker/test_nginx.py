@@ -110,9 +110,14 @@ def _fresh(webs: list[Web]) -> None:
 
 
 def ask(
-    port: int, path: str = "/", *, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None,
+    port: int,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
     source: str = "127.0.0.1",
-) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+) -> tuple[int, dict[str, str], bytes]:
     """One request: status, headers in lower case, body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20, source_address=(source, 0))
     try:
@@ -130,10 +135,15 @@ def reached(port: int, **asked: Any) -> dict[str, str]:
 
 def test_the_web_is_told_the_real_address_whatever_the_client_claims(proxy):
     lies = {
-        "X-Forwarded-For": "8.8.8.8, 9.9.9.9", "X-Real-IP": "8.8.8.8", "Forwarded": "for=8.8.8.8;proto=https",
-        "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example", "X-Forwarded-Port": "1", "X-Forwarded-Prefix": "/x",
+        "X-Forwarded-For": "8.8.8.8, 9.9.9.9",
+        "X-Real-IP": "8.8.8.8",
+        "Forwarded": "for=8.8.8.8;proto=https",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Port": "1",
+        "X-Forwarded-Prefix": "/x",
         "X-Request-ID": "made-up",
-    }  # fmt: skip
+    }
     for source in ("127.0.0.1", "127.0.0.2"):
         told = reached(proxy, headers=lies, source=source)
         assert told["X-Forwarded-For"] == told["X-Real-IP"] == source
@@ -300,10 +310,27 @@ def test_tls_ends_at_nginx_and_plain_http_is_sent_there(webs, tmp_path):
 
     tmp_path.chmod(0o755)
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-         "-subj", "/CN=kamioi.example", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=kamioi.example",
+            "-keyout",
+            str(tmp_path / "key"),
+            "-out",
+            str(tmp_path / "certificate"),
+        ],
+        check=True,
+        capture_output=True,
+    )
     tls = embedded_servers.free_port()
     key = (tmp_path / "key").read_text()
     certificate = (tmp_path / "certificate").read_text()
@@ -313,9 +340,12 @@ def test_tls_ends_at_nginx_and_plain_http_is_sent_there(webs, tmp_path):
         for name, text in {"key": key, "certificate": certificate}.items():
             embedded_servers.write_private(place / name, text, embedded_servers.server_owner())
         with nginx(
-            [webs[0].port], site="tls", NGINX_LISTEN_TLS=f"127.0.0.1:{tls}", NGINX_CERTIFICATE=str(place / "certificate"),
+            [webs[0].port],
+            site="tls",
+            NGINX_LISTEN_TLS=f"127.0.0.1:{tls}",
+            NGINX_CERTIFICATE=str(place / "certificate"),
             NGINX_CERTIFICATE_KEY=str(place / "key"),
-        ) as (port, _place):  # fmt: skip
+        ) as (port, _place):
             status, headers, _ = ask(port, "/admin/?a=1", headers={"Host": "kamioi.example"})
             assert (status, headers["location"]) == (308, "https://kamioi.example/admin/?a=1")
             context = ssl.create_default_context(cadata=certificate)
@@ -370,8 +400,13 @@ def test_names_are_asked_for_again_where_containers_come_and_go(tmp_path):
     from tests.docker.servers import private_place
 
     with private_place("render") as place:
-        done = render("nginx", NGINX_DIR=str(place / "conf"), NGINX_TEMP=str(place / "temp"),
-                      NGINX_UPSTREAM="web.front:8000", NGINX_RESOLVER="127.0.0.11")  # fmt: skip
+        done = render(
+            "nginx",
+            NGINX_DIR=str(place / "conf"),
+            NGINX_TEMP=str(place / "temp"),
+            NGINX_UPSTREAM="web.front:8000",
+            NGINX_RESOLVER="127.0.0.11",
+        )
         assert done.returncode == 0
         assert (place / "conf" / "upstream.conf").read_text() == (
             "resolver 127.0.0.11 valid=5s ipv6=off;\nserver web.front:8000 max_fails=2 fail_timeout=5s resolve;\n"

@@ -73,15 +73,22 @@ def _life(number: int, user, reviewer) -> int:
     front_end = api_client(user)
     for _ in range(2):  # the second one is the first once more
         created = front_end.post(
-            "/api/transactions", {"amount": "4.50", "merchant": "STARBUCKS"}, format="json",
+            "/api/transactions",
+            {"amount": "4.50", "merchant": "STARBUCKS"},
+            format="json",
             HTTP_IDEMPOTENCY_KEY=f"first-{number}",
-        )  # fmt: skip
+        )
         assert created.status_code in {200, 201}, created.content
     rows = "".join(f"2026-10-{1 + row % 28:02d},STARBUCKS #{row},{row + 1}.25\n" for row in range(100))
     statement = upload_statement(
-        user=user, filename="statement.csv", requested_by=user, send=False,
-        content=File(io.BytesIO(f"Date,Description,Amount\n{rows}2026-10-30,MYSTERY {chr(65 + number) * 5},7.00\n".encode())),
-    )  # fmt: skip
+        user=user,
+        filename="statement.csv",
+        requested_by=user,
+        send=False,
+        content=File(
+            io.BytesIO(f"Date,Description,Amount\n{rows}2026-10-30,MYSTERY {chr(65 + number) * 5},7.00\n".encode())
+        ),
+    )
     assert ingest_statement_file(statement_id=statement.pk).rows_added == 101
     process_pending()
 

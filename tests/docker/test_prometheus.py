@@ -47,9 +47,12 @@ RULES = [
 ALERTS = [rule for rule in RULES if "alert" in rule]
 # Figures that need what is not there in a test: a replica, an extension, somebody who waits for a lock.
 CONDITIONAL = {
-    "kamioi_replica_lag_seconds", "kamioi_replica_lag_bytes", "kamioi_pg_statement_seconds_total", "kamioi_pg_lock_wait_seconds",
+    "kamioi_replica_lag_seconds",
+    "kamioi_replica_lag_bytes",
+    "kamioi_pg_statement_seconds_total",
+    "kamioi_pg_lock_wait_seconds",
     "rabbitmq_queue_messages_ready",
-}  # fmt: skip
+}
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")),
     reason="no Prometheus here; as root: apt-get install prometheus",
@@ -178,8 +181,11 @@ def _running(command: list[str], log: Path, environment: dict[str, str] | None =
 def _web(here: Path, port: int) -> Iterator[None]:
     """The web on the shipped configuration of gunicorn, two processes."""
     environment = process_environment() | {
-        "WEB_BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "2", "LOG_FORMAT": "json", "METRICS_TOKEN": "t0ken-of-a-test"
-    }  # fmt: skip
+        "WEB_BIND": f"127.0.0.1:{port}",
+        "WEB_CONCURRENCY": "2",
+        "LOG_FORMAT": "json",
+        "METRICS_TOKEN": "t0ken-of-a-test",
+    }
     command = [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py", "kamioi_site.asgi:application"]
     with _running(command, here / "web.log", environment):
         wait_until("the web", lambda: answers(f"http://127.0.0.1:{port}/healthz"))
@@ -203,9 +209,12 @@ def _prometheus(here: Path, targets: dict[str, int]) -> Iterator[str]:
     (here / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
     command = [
-        "prometheus", f"--config.file={here / 'prometheus.yml'}", f"--storage.tsdb.path={here / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
-    ]  # fmt: skip
+        "prometheus",
+        f"--config.file={here / 'prometheus.yml'}",
+        f"--storage.tsdb.path={here / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
     with _running(command, here / "prometheus.log"):
         wait_until("Prometheus", lambda: answers(f"http://127.0.0.1:{port}/-/ready"))
         yield f"http://127.0.0.1:{port}"
@@ -222,9 +231,12 @@ def _traffic(port: int) -> None:
     for merchant in ("STARBUCKS", "WHO KNOWS"):
         make_transaction(user, merchant)
     for path, who in (
-        ("/api/user/transactions", user), ("/api/user/transactions", user), ("/api/admin/llm-center/dashboard", staff),
-        ("/api/user/transactions", None), ("/no/such/page", None),
-    ):  # fmt: skip
+        ("/api/user/transactions", user),
+        ("/api/user/transactions", user),
+        ("/api/admin/llm-center/dashboard", staff),
+        ("/api/user/transactions", None),
+        ("/no/such/page", None),
+    ):
         token = {"Authorization": f"Bearer {ApiToken.issue(user=who)[1]}"} if who else {}
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=token)
         try:

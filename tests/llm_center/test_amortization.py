@@ -45,9 +45,14 @@ def _day():
 
 def make_asset(cost: str = "1000.00", months: int = 3, since: date = date(2026, 9, 15), **fields) -> LlmDataAsset:
     return LlmDataAsset.objects.create(
-        asset_name="KamioiGPT", asset_type="model", status="production", cost_basis=Decimal(cost), useful_life_months=months,
-        in_service_on=since, **fields,
-    )  # fmt: skip
+        asset_name="KamioiGPT",
+        asset_type="model",
+        status="production",
+        cost_basis=Decimal(cost),
+        useful_life_months=months,
+        in_service_on=since,
+        **fields,
+    )
 
 
 def booked() -> list[tuple[str, Decimal]]:
@@ -66,11 +71,7 @@ def balance(account: str) -> Decimal:
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
-@given(
-    cost=st.decimals(min_value=0, max_value=10**9, places=2),
-    share=st.integers(0, 100),
-    life=st.integers(1, 120),
-)
+@given(cost=st.decimals(min_value=0, max_value=10**9, places=2), share=st.integers(0, 100), life=st.integers(1, 120))
 def test_a_life_adds_up_to_the_cent_and_the_last_month_takes_the_remainder(cost, share, life):
     salvage = (cost * share / 100).quantize(Decimal("0.01"))
     months = schedule(cost=cost, salvage=min(salvage, cost), life=life, in_service=date(2026, 1, 31))
@@ -85,9 +86,12 @@ def test_a_life_adds_up_to_the_cent_and_the_last_month_takes_the_remainder(cost,
 
 def test_what_changes_counts_from_its_month_on():
     months = schedule(
-        cost=Decimal(1200), salvage=Decimal(0), life=12, in_service=date(2026, 1, 1),
+        cost=Decimal(1200),
+        salvage=Decimal(0),
+        life=12,
+        in_service=date(2026, 1, 1),
         changes=[(date(2026, 4, 10), Decimal(90)), (date(2026, 7, 1), Decimal(-330))],
-    )  # fmt: skip
+    )
     assert [month.amount for month in months] == [Decimal(n) for n in [100] * 3 + [110] * 3 + [55] * 6]
 
 
@@ -228,7 +232,9 @@ def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
 
 def test_costs_impairment_and_disposal():
     asset, chief = make_asset(cost="0", months=10, since=date(2026, 8, 1)), make_staff()
-    add_asset_cost(asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), actor=chief)
+    add_asset_cost(
+        asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), actor=chief
+    )
     add_asset_cost(
         asset_id=asset.pk, component="data", amount=Decimal(500), dated_on=date(2026, 8, 2), actor=chief, in_books=True
     )

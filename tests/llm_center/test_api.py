@@ -65,9 +65,17 @@ def test_pages_by_number_have_the_legacy_shape_and_an_end(staff):
     page = client.get(f"{CENTER}/mappings", {"page": 2, "limit": 2}).json()["data"]
     assert len(page["mappings"]) == 2
     assert page["pagination"] == {
-        "page": 2, "limit": 2, "total": 5, "pages": 3, "has_next": True, "has_prev": True,
-        "current_page": 2, "total_pages": 3, "total_count": 5, "total_is_capped": False,
-    }  # fmt: skip
+        "page": 2,
+        "limit": 2,
+        "total": 5,
+        "pages": 3,
+        "has_next": True,
+        "has_prev": True,
+        "current_page": 2,
+        "total_pages": 3,
+        "total_count": 5,
+        "total_is_capped": False,
+    }
     for bad in ("0", "x", "101"):
         assert client.get(f"{CENTER}/mappings", {"page": bad}).status_code == 400
     assert client.get(f"{CENTER}/mappings", {"status": "odd"}).status_code == 400
@@ -208,8 +216,10 @@ def test_assets_their_costs_and_months(staff):
     client = api_client(staff)
     (row,) = client.get("/api/admin/llm-assets").json()["data"]["assets"]
     assert (row["cost_basis"], row["carrying_value"], row["performance_score"]) == (
-        {"total": 100.0, "breakdown": {"data": 100.0}}, 100.0, None,
-    )  # fmt: skip
+        {"total": 100.0, "breakdown": {"data": 100.0}},
+        100.0,
+        None,
+    )
     months = client.get(f"/api/admin/llm-assets/{asset.pk}/amortization").json()["data"]["schedule"]
     assert (len(months), months[0]["amortization_expense"], months[-1]["remaining_value"]) == (10, 10.0, 0.0)
     costs = client.get(f"/api/admin/llm-assets/{asset.pk}/cost-breakdown").json()["data"]["cost_breakdown"]
@@ -229,8 +239,11 @@ def test_staff_without_the_permission_may_not(staff):
     clerk = make_user("clerk4@kamioi.test", is_staff=True)
     mapping = make_mapping()
     for method, path in [
-        ("get", f"{CENTER}/mappings"), ("post", f"{CENTER}/approve"), ("post", "/api/admin/ai/process-queue"),
-        ("get", "/api/admin/llm-assets"), ("post", "/api/admin/llm-assets/monthly-amortization"),
+        ("get", f"{CENTER}/mappings"),
+        ("post", f"{CENTER}/approve"),
+        ("post", "/api/admin/ai/process-queue"),
+        ("get", "/api/admin/llm-assets"),
+        ("post", "/api/admin/llm-assets/monthly-amortization"),
         ("post", f"/api/admin/mapping/{mapping.pk}/approve"),
-    ]:  # fmt: skip
+    ]:
         assert getattr(api_client(clerk), method)(path, format="json").status_code == 403, path

@@ -42,8 +42,12 @@ def test_an_open_proposal_is_changed_and_the_reviewer_sees_it(staff: User) -> No
     assert (reply.status_code, reply.json()["success"]) == (200, True), reply.json()
     row.refresh_from_db()
     assert (row.ticker, row.category, row.company_name, row.status, row.merchant_key) == (
-        "AAPL", "Tech", "Apple Inc.", "pending", "CORNER CAFE",
-    )  # fmt: skip
+        "AAPL",
+        "Tech",
+        "Apple Inc.",
+        "pending",
+        "CORNER CAFE",
+    )
     merchant = Merchant.objects.get()
     assert (merchant.ticker, merchant.status) == ("SBUX", "proposed")
     assert [one["ticker"] for one in merchant.alternatives] == ["AAPL"]
@@ -75,10 +79,13 @@ def test_rows_of_files_and_decided_rows_stay(staff: User, fields: dict[str, Any]
 def test_a_change_that_cannot_be_is_refused(staff: User) -> None:
     row, client = log(), api_client(staff)
     for bad in (
-        {}, {"merchant_name": "X", "ticker": "NOPE"}, {"merchant_name": "X", "ticker": "OLD"},
-        {"merchant_name": "  ", "ticker": "AAPL"}, {"merchant_name": "X" * 256, "ticker": "AAPL"},
+        {},
+        {"merchant_name": "X", "ticker": "NOPE"},
+        {"merchant_name": "X", "ticker": "OLD"},
+        {"merchant_name": "  ", "ticker": "AAPL"},
+        {"merchant_name": "X" * 256, "ticker": "AAPL"},
         {"merchant_name": "X\0", "ticker": "AAPL"},
-    ):  # fmt: skip
+    ):
         assert client.put(f"{CENTER}/mapping/{row.pk}/update", bad, format="json").status_code == 400, bad
     for unknown in (row.pk + 1, 2**63, 10**40):
         body = {"merchant_name": "X", "ticker": "AAPL"}
@@ -114,8 +121,10 @@ def test_everything_that_is_sure_enough_is_approved_in_the_background(staff: Use
     decide_merchants(body["task_id"])
     assert BackgroundTask.objects.get(pk=body["task_id"]).result["decided"] == 1
     assert dict(Merchant.objects.values_list("merchant_key", "status")) == {
-        "SURE": "approved", "DOUBTFUL": "proposed", "NOBODY": "proposed",
-    }  # fmt: skip
+        "SURE": "approved",
+        "DOUBTFUL": "proposed",
+        "NOBODY": "proposed",
+    }
     more = api_client(staff).post(f"{CENTER}/approve-all-pending", {"min_confidence": 0.5}, format="json").json()
     decide_merchants(more["task_id"])
     assert Merchant.objects.get(merchant_key="DOUBTFUL").status == "approved"

@@ -11,9 +11,17 @@ from transactions.rules.merchant_key import normalise
 BRANDS = {brand.name: brand for brand in load_brands()}
 
 REASONS = {
-    "private", "family", "cooperative", "mutual", "state", "government", "otc", "not-a-purchase", "subsidiary-of-private",
+    "private",
+    "family",
+    "cooperative",
+    "mutual",
+    "state",
+    "government",
+    "otc",
+    "not-a-purchase",
+    "subsidiary-of-private",
     "unknown",
-}  # fmt: skip
+}
 
 OWNERS = [
     ("Whole Foods Market", "AMZN"),
@@ -38,9 +46,26 @@ OWNERS = [
 ]
 
 NOT_INVESTABLE = [
-    "Walgreens", "Nordstrom", "Nordstrom Rack", "Skechers", "Subway", "Chick-fil-A", "Trader Joe's", "Publix", "7-Eleven",
-    "Circle K", "IKEA", "State Farm", "Panera Bread", "Dunkin'", "Delta Dental", "Nintendo", "Potbelly", "Citgo", "USPS",
-]  # fmt: skip
+    "Walgreens",
+    "Nordstrom",
+    "Nordstrom Rack",
+    "Skechers",
+    "Subway",
+    "Chick-fil-A",
+    "Trader Joe's",
+    "Publix",
+    "7-Eleven",
+    "Circle K",
+    "IKEA",
+    "State Farm",
+    "Panera Bread",
+    "Dunkin'",
+    "Delta Dental",
+    "Nintendo",
+    "Potbelly",
+    "Citgo",
+    "USPS",
+]
 
 
 def test_every_ticker_of_the_catalogue_is_listed_on_a_us_exchange() -> None:

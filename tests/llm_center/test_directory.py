@@ -64,8 +64,15 @@ def test_the_matcher_uses_an_edit_without_a_restart():
 def test_brands_are_edited_imported_and_exported_in_the_admin(staff_client):
     make_company("SBUX", name="Starbucks")
     add = reverse("admin:llm_center_cataloguebrand_add")
-    data = {"name": "Teavana", "aliases": '["TEAVANA"]', "owner": "Starbucks", "ticker": "sbux", "reason": "",
-            "category": "shop/tea", "source": "staff"}  # fmt: skip
+    data = {
+        "name": "Teavana",
+        "aliases": '["TEAVANA"]',
+        "owner": "Starbucks",
+        "ticker": "sbux",
+        "reason": "",
+        "category": "shop/tea",
+        "source": "staff",
+    }
     assert b"is not a listed company" in staff_client.post(add, data | {"ticker": "NOPE"}).content
     assert b"a reason why it has none" in staff_client.post(add, data | {"ticker": ""}).content
     assert staff_client.post(add, data).status_code == 302
@@ -73,9 +80,15 @@ def test_brands_are_edited_imported_and_exported_in_the_admin(staff_client):
     assert (brand.ticker, brand.aliases, brand.edited) == ("SBUX", ["TEAVANA"], True)
     exported = staff_client.post(
         reverse("admin:llm_center_cataloguebrand_export"),
-        {"format": "0", "resource": "0", **{f"brandresource_{name}": "on" for name in
-                           ("name", "aliases", "owner", "ticker", "reason", "category", "source")}},
-    )  # fmt: skip
+        {
+            "format": "0",
+            "resource": "0",
+            **{
+                f"brandresource_{name}": "on"
+                for name in ("name", "aliases", "owner", "ticker", "reason", "category", "source")
+            },
+        },
+    )
     assert exported.status_code == 200
     assert "Teavana,TEAVANA,Starbucks,SBUX,,shop/tea,staff" in exported.content.decode()
 
@@ -93,14 +106,27 @@ def test_a_setting_that_cannot_be_read_is_refused_and_a_change_is_in_the_audit_t
 @pytest.fixture
 def old_approvals() -> None:
     """What substring rules once approved."""
-    for ticker, name in (("SBUX", "Starbucks Corp"), ("T", "AT&T Inc."), ("DAL", "Delta Air Lines, Inc."),
-                         ("TGT", "Target Corp"), ("WMT", "Walmart Inc."), ("HTZ", "Hertz Global")):  # fmt: skip
+    for ticker, name in (
+        ("SBUX", "Starbucks Corp"),
+        ("T", "AT&T Inc."),
+        ("DAL", "Delta Air Lines, Inc."),
+        ("TGT", "Target Corp"),
+        ("WMT", "Walmart Inc."),
+        ("HTZ", "Hertz Global"),
+    ):
         make_company(ticker, name=name)
     make_company("RAD", name="Rite Aid", is_listed=False)
     for key, ticker in (
-        ("SUBWAY", "SBUX"), ("MATTRESS", "T"), ("DELTA DENTAL", "DAL"), ("TARGETED FITNESS", "TGT"), ("RITE AID", "RAD"),
-        ("STARBUCKS", "SBUX"), ("WALMART NEIGHBORHOOD THING", "WMT"), ("TARGET", "TGT"), ("HERTZ CAR SALES TAMPA", "HTZ"),
-    ):  # fmt: skip
+        ("SUBWAY", "SBUX"),
+        ("MATTRESS", "T"),
+        ("DELTA DENTAL", "DAL"),
+        ("TARGETED FITNESS", "TGT"),
+        ("RITE AID", "RAD"),
+        ("STARBUCKS", "SBUX"),
+        ("WALMART NEIGHBORHOOD THING", "WMT"),
+        ("TARGET", "TGT"),
+        ("HERTZ CAR SALES TAMPA", "HTZ"),
+    ):
         make_merchant(key, ticker, source="legacy")
     make_merchant("SUBWAY TILES", "SBUX", source="admin")
 

@@ -49,8 +49,14 @@ def test_what_is_raised_is_proved(observations):
         if raised > one.confidence:
             mine = [o for o in observations if o.confidence <= one.confidence]
             # Some level at or below was right at least that often.
-            assert max(sum(o.right for o in mine if o.confidence == level) / sum(o.answers for o in mine if o.confidence == level)
-                       for level in {o.confidence for o in mine}) >= float(raised) - 0.0001  # fmt: skip
+            assert (
+                max(
+                    sum(o.right for o in mine if o.confidence == level)
+                    / sum(o.answers for o in mine if o.confidence == level)
+                    for level in {o.confidence for o in mine}
+                )
+                >= float(raised) - 0.0001
+            )
 
 
 def test_little_evidence_changes_little_and_much_changes_much():
@@ -151,7 +157,10 @@ def test_the_page_says_so_when_nothing_was_judged_and_shows_it_otherwise(client)
     assert b"Nobody judged a proposal yet" in client.get(address).content
     make_company("SBUX")
     decide_merchant(
-        merchant_id=proposed("RIGHT", "SBUX").pk, action=Action.APPROVE, actor=make_staff("other@kamioi.test"), seen=None
+        merchant_id=proposed("RIGHT", "SBUX").pk,
+        action=Action.APPROVE,
+        actor=make_staff("other@kamioi.test"),
+        seen=None,
     )
     page = client.get(address).content.decode()
     assert "What if the threshold were another?" in page

@@ -92,10 +92,17 @@ def _heard(client: Client, path: str, change: Callable[[], None]) -> tuple[str, 
     """The first event of the stream, and the one that follows the change."""
     cookie = f"sessionid={client.cookies['sessionid'].value}"
     scope = {
-        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "query_string": b"", "path": path,
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "query_string": b"",
+        "path": path,
         "headers": [(b"cookie", cookie.encode()), (b"host", b"testserver"), (b"accept", b"text/event-stream")],
-        "client": ("127.0.0.1", 1), "server": ("testserver", 80), "asgi": {"version": "3.0"},
-    }  # fmt: skip
+        "client": ("127.0.0.1", 1),
+        "server": ("testserver", 80),
+        "asgi": {"version": "3.0"},
+    }
 
     async def listen() -> tuple[str, str]:
         talk = ApplicationCommunicator(get_asgi_application(), scope)

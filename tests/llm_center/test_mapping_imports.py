@@ -72,8 +72,12 @@ def test_bad_rows_name_row_field_and_reason_and_good_ones_go_on():
         HEADER + ",,SBUX,,\nJoe's,,,,\nJoe's,,STARBUCKS INC,,\nJoe's,,SBUX,,many\nJoe's,,SBUX,,140\n\nJoe's,,SBUX,,\n"
     )
     assert [(row.row_number, row.field) for row in rows[:-1]] == [
-        (2, "merchant"), (3, "ticker"), (4, "ticker"), (5, "confidence"), (6, "confidence"),
-    ]  # fmt: skip
+        (2, "merchant"),
+        (3, "ticker"),
+        (4, "ticker"),
+        (5, "confidence"),
+        (6, "confidence"),
+    ]
     assert isinstance(rows[-1], MappingRow)
     assert rows[-1].row_number == 8
 

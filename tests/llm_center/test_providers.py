@@ -30,13 +30,7 @@ from llm_center.providers import (
     llm_spent_this_month,
     record_llm_call,
 )
-from llm_center.providers.openai import (
-    UNCORROBORATED,
-    OpenAIConfig,
-    OpenAIProvider,
-    check_base_url,
-    retry_delay,
-)
+from llm_center.providers.openai import UNCORROBORATED, OpenAIConfig, OpenAIProvider, check_base_url, retry_delay
 from tests.factories import make_company
 
 pytestmark = pytest.mark.django_db
@@ -71,9 +65,14 @@ def entry(number: int, ticker: str | None = None, **over: Any) -> dict[str, Any]
     """What a well-behaved model says of one merchant."""
     owner = "listed" if ticker else "not_listed"
     return {
-        "id": number, "owner": owner, "ticker": ticker, "company": "Some Company", "confidence": 0.97,
-        "reason": "well known", "alternatives": [],
-    } | over  # fmt: skip
+        "id": number,
+        "owner": owner,
+        "ticker": ticker,
+        "company": "Some Company",
+        "confidence": 0.97,
+        "reason": "well known",
+        "alternatives": [],
+    } | over
 
 
 @dataclass
@@ -160,9 +159,15 @@ def ask(server: ModelServer, *keys: str | MerchantQuestion, **config: Any) -> Ba
 
 def make_provider(server: ModelServer, **config: Any) -> OpenAIProvider:
     values: dict[str, Any] = {
-        "base_url": server.url, "model": "test-model", "api_key": KEY, "timeout": 2, "backoff": 0.01,
-        "price_input": Decimal("0.15"), "price_output": Decimal("0.60"), "ask_below": EVERYTHING,
-    }  # fmt: skip
+        "base_url": server.url,
+        "model": "test-model",
+        "api_key": KEY,
+        "timeout": 2,
+        "backoff": 0.01,
+        "price_input": Decimal("0.15"),
+        "price_output": Decimal("0.60"),
+        "ask_below": EVERYTHING,
+    }
     return OpenAIProvider(OpenAIConfig(**(values | config)))
 
 
@@ -583,9 +588,17 @@ def test_no_call_begins_after_the_deadline(server: ModelServer) -> None:
 # --- Money ----------------------------------------------------------------------------------------------------------
 def record(cost: str, *, started_at: datetime) -> LlmCall:
     return record_llm_call(
-        provider="openai", model="m", started_at=started_at, merchants=1, prompt_tokens=1, completion_tokens=1,
-        cost=Decimal(cost), duration_ms=1, retries=0, error="x" * 500,
-    )  # fmt: skip
+        provider="openai",
+        model="m",
+        started_at=started_at,
+        merchants=1,
+        prompt_tokens=1,
+        completion_tokens=1,
+        cost=Decimal(cost),
+        duration_ms=1,
+        retries=0,
+        error="x" * 500,
+    )
 
 
 def test_the_month_s_spending_is_the_sum_of_its_calls() -> None:
@@ -613,9 +626,12 @@ def test_a_spent_budget_stops_calls_and_says_so(server: ModelServer) -> None:
 def test_a_budget_that_runs_out_stops_the_rest_of_the_batch(server: ModelServer) -> None:
     server.script = [answer_all()]
     result = ask(
-        server, *(f"ZZYZX {letter}{letter}X" for letter in "ABCDEF"),
-        monthly_budget=Decimal("0.0005"), batch_size=1, concurrency=1,
-    )  # fmt: skip
+        server,
+        *(f"ZZYZX {letter}{letter}X" for letter in "ABCDEF"),
+        monthly_budget=Decimal("0.0005"),
+        batch_size=1,
+        concurrency=1,
+    )
     assert len(server.requests) == 2  # 0.00027 each
     assert result.usage.errors == ("the monthly budget is spent",)
 

@@ -110,10 +110,8 @@ def test_nobody_to_invest_in_is_decided_too():
 
 @pytest.mark.parametrize(
     ("key", "value", "decided"),
-    [
-        ("confidence_threshold", "1", 0), ("confidence_threshold", "0.90", 1), ("auto_approval_enabled", "false", 0),
-    ],
-)  # fmt: skip
+    [("confidence_threshold", "1", 0), ("confidence_threshold", "0.90", 1), ("auto_approval_enabled", "false", 0)],
+)
 def test_settings_say_what_needs_no_reviewer(starbucks, key, value, decided):
     Setting.objects.filter(key=key).update(value=value)
     _waits("STARBUCKS")

@@ -28,9 +28,15 @@ def merchant() -> Merchant:
     """Three transactions wait for it, and SBUX is proposed."""
     make_company("SBUX", name="Starbucks")
     return make_merchant(
-        "STARBUKS", "SBUX", "proposed", waiting_count=3, waiting_amount=Decimal("3.00"), confidence=Decimal("0.8"),
-        reason="Nearly Starbucks.", alternatives=[{"ticker": "DNUT", "company_name": "Krispy Kreme", "brand": "x"}],
-    )  # fmt: skip
+        "STARBUKS",
+        "SBUX",
+        "proposed",
+        waiting_count=3,
+        waiting_amount=Decimal("3.00"),
+        confidence=Decimal("0.8"),
+        reason="Nearly Starbucks.",
+        alternatives=[{"ticker": "DNUT", "company_name": "Krispy Kreme", "brand": "x"}],
+    )
 
 
 def _seen(client: Client, merchant: Merchant, action: str, ticker: str = "") -> str:

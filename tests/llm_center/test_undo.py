@@ -70,7 +70,12 @@ def _decide(by: User, action: Action = Action.APPROVE, ticker: str = "", key: st
     """Decide, release and process, as the workers do."""
     merchant = Merchant.objects.get(merchant_key=key)
     decided = decide_merchant(
-        merchant_id=merchant.pk, action=action, actor=by, seen=merchant.updated_at, ticker=ticker, reason="seen on a map"
+        merchant_id=merchant.pk,
+        action=action,
+        actor=by,
+        seen=merchant.updated_at,
+        ticker=ticker,
+        reason="seen on a map",
     )
     if decided.task:
         release_merchants(str(decided.task.pk))
@@ -136,8 +141,11 @@ def test_what_was_taken_back_is_bought_again_with_the_right_company(reviewer, cu
     _decide(reviewer, Action.CORRECT, "SBUX")
     assert not Transaction.objects.exclude(status="completed").exists()
     assert {row.ticker for row in Holding.objects.filter(shares__gt=0)} == {"SBUX"}
-    assert set(LedgerTransfer.objects.filter(transaction_id=Transaction.objects.filter(merchant="STARBUKS").first().pk)
-               .values_list("kind", flat=True)) >= {"round_up", "undo_round_up", "round_up_2", "purchase_2", "fee_2"}  # fmt: skip
+    assert set(
+        LedgerTransfer.objects.filter(
+            transaction_id=Transaction.objects.filter(merchant="STARBUKS").first().pk
+        ).values_list("kind", flat=True)
+    ) >= {"round_up", "undo_round_up", "round_up_2", "purchase_2", "fee_2"}
     assert list(find_ledger_problems()) == []
     _undo(_decide(reviewer, Action.CORRECT, "DNUT"), reviewer)
     assert {row.ticker for row in Holding.objects.filter(shares__gt=0)} == {"SBUX"}
@@ -205,8 +213,9 @@ def test_the_log_says_that_the_decision_was_undone(reviewer, customers):
     assert LlmMapping.objects.get(source="matcher").status == "pending"
     assert LlmMapping.objects.get(source="admin").status == "rejected"
     assert list(MappingDecision.objects.order_by("pk").values_list("action", "reason")) == [
-        ("correct", "seen on a map"), ("undo", "wrong shop"),
-    ]  # fmt: skip
+        ("correct", "seen on a map"),
+        ("undo", "wrong shop"),
+    ]
 
 
 def test_the_database_refuses_contra_entries_between_the_wrong_accounts_and_a_second_undo(customers):
@@ -245,9 +254,14 @@ def test_a_contra_entry_that_matches_no_booking_is_found(customers):
     row = LedgerTransfer.objects.filter(kind="fee").first()
     assert row
     LedgerTransfer.objects.create(
-        user_id=row.user_id, date=row.date, transaction_id=row.transaction_id, kind="undo_fee",
-        debit_account="40100", credit_account="10100", amount=row.amount + 1,
-    )  # fmt: skip
+        user_id=row.user_id,
+        date=row.date,
+        transaction_id=row.transaction_id,
+        kind="undo_fee",
+        debit_account="40100",
+        credit_account="10100",
+        amount=row.amount + 1,
+    )
     assert "contra" in {problem.problem for problem in find_ledger_problems()}
 
 

@@ -96,17 +96,26 @@ _FILL = """
 # What is searched for, and filters that dashboards and other pages link to though the list offers none.
 _LINKED: dict[Any, list[dict[str, str]]] = {
     Transaction: [
-        {"q": "person5@example.com"}, {"q": "M9"}, {"q": "1"}, {"user__id__exact": "1000005"}, {"ticker__exact": "T5"},
+        {"q": "person5@example.com"},
+        {"q": "M9"},
+        {"q": "1"},
+        {"user__id__exact": "1000005"},
+        {"ticker__exact": "T5"},
         {"merchant_key__exact": "M9"},
     ],
-    LedgerTransfer: [{"kind__exact": "fee"}, {"kind__exact": "rounding"}, {"user_id__exact": "0"}, {"user_id__exact": "1000005"}],
+    LedgerTransfer: [
+        {"kind__exact": "fee"},
+        {"kind__exact": "rounding"},
+        {"user_id__exact": "0"},
+        {"user_id__exact": "1000005"},
+    ],
     LlmMapping: [{"q": "SHOP 5"}, {"q": "RARE"}],
     User: [{"q": "person5@example.com"}],
     Merchant: [{"q": "M199"}],
     ReviewMerchant: [{"q": "M1"}],
     StockPrice: [{"q": "T5"}],
     MappingDecision: [{"q": "M5"}],
-}  # fmt: skip
+}
 _FILLED = {*_LINKED, AuditEvent, BackgroundTask, Order}
 
 
@@ -216,9 +225,16 @@ def test_days_are_shown_by_date_through_all_statuses_each_row_once_forward_and_b
         status = Transaction.Status.values[n % 8]
         bought = {"ticker": "T1", "shares": 1, "price_per_share": 1} if status == "completed" else {}
         Transaction.objects.create(
-            user=user, date=moment, merchant="X", merchant_key="X", amount=1, total_debit=1, status=status,
-            failure_reason="x", **bought,
-        )  # fmt: skip
+            user=user,
+            date=moment,
+            merchant="X",
+            merchant_key="X",
+            amount=1,
+            total_debit=1,
+            status=status,
+            failure_reason="x",
+            **bought,
+        )
     days = f"?date_from={month:%Y-%m}-05&date_to={month:%Y-%m}-06"
     rows = Transaction.objects.filter(date__gte=month + timedelta(days=4)).order_by("-date", "-id")
     expected = list(rows.values_list("pk", flat=True))

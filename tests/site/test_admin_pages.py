@@ -102,9 +102,13 @@ def _fill(number: int) -> None:
     ApiToken.issue(user=user)
     TransactionKey.objects.create(user=user, idempotency_key=str(number), transaction_id=1, date=timezone.now())
     Order.objects.create(
-        user=user, transaction_id=number + 1000, transaction_date=timezone.now(), ticker=company.ticker,
-        amount=Decimal(1), execute_after=timezone.now() + timedelta(days=1),
-    )  # fmt: skip
+        user=user,
+        transaction_id=number + 1000,
+        transaction_date=timezone.now(),
+        ticker=company.ticker,
+        amount=Decimal(1),
+        execute_after=timezone.now() + timedelta(days=1),
+    )
     Goal.objects.create(user=user, title=f"Goal {number}", target_amount=Decimal(100))
     UserSetting.objects.create(user=user, setting_key="theme", setting_value="dark")
     IdempotencyKey.objects.create(user=user, key=f"key {number}", fingerprint="0" * 64, status=201)
@@ -127,9 +131,15 @@ def _fill(number: int) -> None:
     MigrationReject.objects.create(run=run, table_name="users", row={}, reason="none")
     Flag.objects.get_or_create(name="kamioi_reads")
     AccessAttempt.objects.create(
-        username=user.email, ip_address="10.0.0.1", user_agent="x", http_accept="", path_info="/", get_data="",
-        post_data="", failures_since_start=1,
-    )  # fmt: skip
+        username=user.email,
+        ip_address="10.0.0.1",
+        user_agent="x",
+        http_accept="",
+        path_info="/",
+        get_data="",
+        post_data="",
+        failures_since_start=1,
+    )
     TOTPDevice.objects.create(user=user, name="authenticator")
     mappings = MappingImport.objects.create(
         task=BackgroundTask.objects.create(name="import_mappings"), filename="m.csv", sha256=f"{number}"
@@ -140,9 +150,15 @@ def _fill(number: int) -> None:
     CustomerMonth.objects.create(month=today.replace(day=1), user=user, rows=1)
     CustomerCount.objects.create(month=today - timedelta(days=number), account_type="family", users=1, transactions=1)
     DecisionDay.objects.create(
-        day=today - timedelta(days=number), automatic=False, action="approve", decisions=1, reversed=0, overturned=0,
-        released=1, waited=1,
-    )  # fmt: skip
+        day=today - timedelta(days=number),
+        automatic=False,
+        action="approve",
+        decisions=1,
+        reversed=0,
+        overturned=0,
+        released=1,
+        waited=1,
+    )
     TransactionDay.objects.create(
         day=today, status="completed", ticker=company.ticker, rows=1, amount=1, round_up=1, fee=0, investable=1
     )

@@ -16,9 +16,18 @@ from transactions.services.processing import process_pending
 pytestmark = pytest.mark.django_db
 
 CUSTOMER = [
-    "transactions", "transactions?limit=2", "portfolio", "notifications", "goals", "statements", "profile", "settings",
-    "settings/roundup", "roundups/total", "fees/total",
-]  # fmt: skip
+    "transactions",
+    "transactions?limit=2",
+    "portfolio",
+    "notifications",
+    "goals",
+    "statements",
+    "profile",
+    "settings",
+    "settings/roundup",
+    "roundups/total",
+    "fees/total",
+]
 
 
 @pytest.mark.parametrize("name", CUSTOMER)

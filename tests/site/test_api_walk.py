@@ -34,8 +34,13 @@ _RESET = ("forgot-password", "verify-reset-token", "reset-password")
 PUBLIC = {
     *(f"/api/{area}/auth/login" for area in ("user", "family", "business", "admin")),
     *(f"/api/{area}/auth/register" for area in ("user", "family", "business")),
-    *(f"/api/{area}/{way}{name}" for area in ("user", "family", "business", "admin") for way in ("auth/", "") for name in _RESET),
-}  # fmt: skip
+    *(
+        f"/api/{area}/{way}{name}"
+        for area in ("user", "family", "business", "admin")
+        for way in ("auth/", "")
+        for name in _RESET
+    ),
+}
 """What anybody may call. Add to it on purpose only."""
 
 # What begins like this is for staff.

@@ -64,11 +64,24 @@ def test_computed_once_then_cached_under_the_key_of_the_contract() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, 0, 1.5, "text “ü”", Decimal("0.10"), date(2026, 11, 3), datetime(2026, 11, 3, 1, 2, 3, 4, tzinfo=UTC),
-        timedelta(days=1, microseconds=5), UUID(int=7), b"\x00\xff", (1, (Decimal(2), [3])), {"a": {"b": [(1,)]}},
-        {1: "one", ("x", 2): Decimal(3)}, {"": 1}, [],
+        None,
+        True,
+        0,
+        1.5,
+        "text “ü”",
+        Decimal("0.10"),
+        date(2026, 11, 3),
+        datetime(2026, 11, 3, 1, 2, 3, 4, tzinfo=UTC),
+        timedelta(days=1, microseconds=5),
+        UUID(int=7),
+        b"\x00\xff",
+        (1, (Decimal(2), [3])),
+        {"a": {"b": [(1,)]}},
+        {1: "one", ("x", 2): Decimal(3)},
+        {"": 1},
+        [],
     ],
-)  # fmt: skip
+)
 def test_a_cached_answer_equals_a_computed_one(value: Any) -> None:
     computed, cached = (PAGE.get(lambda: value, user_id=1, page="x") for _ in range(2))
     assert cached == computed == value
@@ -243,7 +256,9 @@ def test_when_the_one_died_another_computes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(namespaces, "LEASE_SECONDS", 1)
     COUNT.get(lambda: 0)
     COUNT.invalidate()
-    place = namespaces._CacheKeys("test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count")
+    place = namespaces._CacheKeys(
+        "test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count"
+    )
     _, generations, _ = COUNT._read(place)
     assert namespaces._lock(place, generations)  # and its holder is never heard of again
     assert COUNT.get(lambda: "mine") == "mine"

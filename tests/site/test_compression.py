@@ -25,10 +25,16 @@ def _answer(make: Callable[[], Any], *, accept: str = "gzip, deflate, br, zstd",
 @pytest.mark.parametrize(
     ("accept", "encoding"),
     [
-        ("gzip, deflate, br, zstd", "zstd"), ("gzip, br", "br"), ("gzip", "gzip"), ("*", "zstd"),
-        ("zstd;q=0, br;q=0.5", "br"), ("identity", None), ("", None), ("snappy", None),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip, br", "br"),
+        ("gzip", "gzip"),
+        ("*", "zstd"),
+        ("zstd;q=0, br;q=0.5", "br"),
+        ("identity", None),
+        ("", None),
+        ("snappy", None),
     ],
-)  # fmt: skip
+)
 def test_the_best_that_the_caller_knows(accept: str, encoding: str | None) -> None:
     reply = _answer(lambda: HttpResponse(TEXT), accept=accept)
     assert reply.get("Content-Encoding") == encoding

@@ -41,11 +41,17 @@ class _Reader:
             headers["authorization"] = f"Bearer {token}"
         headers["host"] = "testserver"
         scope = {
-            "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "query_string": b"",
-            "path": f"/api/tasks/{getattr(task, 'pk', task)}/events", "client": ("10.1.2.3", 1),
-            "server": ("testserver", 80), "asgi": {"version": "3.0"},
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "query_string": b"",
+            "path": f"/api/tasks/{getattr(task, 'pk', task)}/events",
+            "client": ("10.1.2.3", 1),
+            "server": ("testserver", 80),
+            "asgi": {"version": "3.0"},
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-        }  # fmt: skip
+        }
         self._talk = ApplicationCommunicator(application, scope)
 
     async def open(self) -> int:
@@ -237,7 +243,9 @@ def test_a_slow_reader_finds_the_newest_state_and_no_queue() -> None:
     task, _ = _task()
 
     async def story() -> None:
-        stream = server_sent_events._Stream(server_sent_events.Watch("task", str(task.pk), "1", server_sent_events.Event(0, {}, False), -1))
+        stream = server_sent_events._Stream(
+            server_sent_events.Watch("task", str(task.pk), "1", server_sent_events.Event(0, {}, False), -1)
+        )
         for number in range(1, 100):
             stream.hear(server_sent_events.Event(number, {"progress": number}, False))
         stream.hear(server_sent_events.Event(50, {"progress": 50}, False))  # late news
@@ -393,10 +401,25 @@ def test_a_server_that_shuts_down_ends_its_streams_at_once() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "kamioi_site.asgi:application", "--worker-class",
-         "uvicorn_worker.UvicornWorker", "--workers", "1", "--bind", f"127.0.0.1:{port}", "--graceful-timeout", "60"],
-        cwd=ROOT, env=process_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "kamioi_site.asgi:application",
+            "--worker-class",
+            "uvicorn_worker.UvicornWorker",
+            "--workers",
+            "1",
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--graceful-timeout",
+            "60",
+        ],
+        cwd=ROOT,
+        env=process_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60

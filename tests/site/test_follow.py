@@ -53,10 +53,15 @@ def _scrape(port: int) -> str:
 def worker(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
     port = _free_port()
     environment = KEYS | {
-        "KAMIOI_WORKER_METRICS_PORT": str(port), "TMPDIR": str(tmp_path), "LOG_FORMAT": "json", "PRICE_PROVIDER": "http",
-        "PRICE_API_URL": f"http://127.0.0.1:{_free_port()}/quotes?apikey={KEYS['PRICE_API_KEY']}", "LLM_PROVIDER": "openai",
-        "LLM_BASE_URL": f"http://127.0.0.1:{_free_port()}/v1", "LLM_MODEL": "m",
-    }  # fmt: skip
+        "KAMIOI_WORKER_METRICS_PORT": str(port),
+        "TMPDIR": str(tmp_path),
+        "LOG_FORMAT": "json",
+        "PRICE_PROVIDER": "http",
+        "PRICE_API_URL": f"http://127.0.0.1:{_free_port()}/quotes?apikey={KEYS['PRICE_API_KEY']}",
+        "LLM_PROVIDER": "openai",
+        "LLM_BASE_URL": f"http://127.0.0.1:{_free_port()}/v1",
+        "LLM_MODEL": "m",
+    }
     with celery_worker(concurrency=1, environment=environment) as process:
         yield process, port
 
@@ -72,9 +77,11 @@ def test_work_is_followed_counted_and_never_shows_a_secret(worker: tuple[psutil.
 
     # A request whose work goes through two tasks: the import, and the processing that it wakes.
     reply = api_client(user).post(
-        "/api/transactions/bulk", {"file": SimpleUploadedFile("jane.doe@example.com.csv", STATEMENT.encode())},
-        format="multipart", headers={"X-Request-ID": "request-of-this-test-1"},
-    )  # fmt: skip
+        "/api/transactions/bulk",
+        {"file": SimpleUploadedFile("jane.doe@example.com.csv", STATEMENT.encode())},
+        format="multipart",
+        headers={"X-Request-ID": "request-of-this-test-1"},
+    )
     assert reply.status_code == 202, reply.content
     wait_until("the purchase to be bought", lambda: Transaction.objects.filter(status="completed").exists())
     # A task that fails, one that is retried inside, one that no provider answers.

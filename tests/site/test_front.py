@@ -57,10 +57,17 @@ class _Site:
         before = self.asked
         given = {"host": "testserver", "authorization": f"Bearer {token}"} | headers
         scope = {
-            "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "query_string": query.encode(),
-            "path": path, "client": ("10.1.2.3", 1), "server": ("testserver", 80), "asgi": {"version": "3.0"},
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "query_string": query.encode(),
+            "path": path,
+            "client": ("10.1.2.3", 1),
+            "server": ("testserver", 80),
+            "asgi": {"version": "3.0"},
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
-        }  # fmt: skip
+        }
         talk = ApplicationCommunicator(self.application, scope)
         await talk.send_input({"type": "http.request", "body": b"", "more_body": False})
         start = await talk.receive_output(20)
@@ -127,7 +134,9 @@ def test_a_kept_answer_is_djangos_to_the_last_header_but_its_id(address: str, en
         assert ids[0] != ids[1]
         first.headers.pop("etag"), kept.headers.pop("etag")  # it names the address
         assert kept.headers == first.headers
-        assert kept.headers.get("content-encoding", "") == (encoding.split(",", maxsplit=1)[0] if len(first.body) > 300 else "")
+        assert kept.headers.get("content-encoding", "") == (
+            encoding.split(",", maxsplit=1)[0] if len(first.body) > 300 else ""
+        )
 
     _tell(story)
 
@@ -348,10 +357,16 @@ def test_the_rate_is_exact_whoever_answers(settings: Settings) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"cookie": "sessionid=x"}, {"origin": "http://localhost:3000"}, {"range": "bytes=0-1"}, {"content_length": "2"},
-        {"host": "elsewhere.example"}, {"accept": "text/html"}, {"idempotency_key": "a"}, {"authorization": "Basic x"},
+        {"cookie": "sessionid=x"},
+        {"origin": "http://localhost:3000"},
+        {"range": "bytes=0-1"},
+        {"content_length": "2"},
+        {"host": "elsewhere.example"},
+        {"accept": "text/html"},
+        {"idempotency_key": "a"},
+        {"authorization": "Basic x"},
     ],
-)  # fmt: skip
+)
 def test_what_is_unusual_is_djangos(headers: dict[str, str]) -> None:
     _, token = _customer(1)
 

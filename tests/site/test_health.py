@@ -31,10 +31,7 @@ def test_the_process_answers_without_database_or_log_in(client: Client) -> None:
 @pytest.mark.django_db
 def test_ready_when_database_redis_and_migrations_are_in_order(client: Client) -> None:
     reply = client.get("/readyz")
-    assert reply.json() == {
-        "status": "ok",
-        "checks": {"database": "ok", "redis": "ok", "migrations": "ok"},
-    }
+    assert reply.json() == {"status": "ok", "checks": {"database": "ok", "redis": "ok", "migrations": "ok"}}
     assert reply.status_code == 200
     assert "no-store" in reply["Cache-Control"]
 

@@ -38,10 +38,7 @@ def test_five_wrong_passwords_lock_the_e_mail_at_that_address_only() -> None:
     locked = _try(user.email, PASSWORD)
     assert locked.status_code == 429
     assert locked["Retry-After"] == "900"
-    assert locked.json() == {
-        "success": False,
-        "error": "Too many wrong passwords from here. Try again in 15 minutes.",
-    }
+    assert locked.json() == {"success": False, "error": "Too many wrong passwords from here. Try again in 15 minutes."}
     assert _try(user.email, PASSWORD, address=HOME).status_code == 200
     assert _try(other.email, PASSWORD).status_code == 200
 
@@ -123,10 +120,8 @@ def test_an_operator_opens_a_lock(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("peer", "address"),
-    [
-        ("10.1.2.3", "10.1.2.3"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"), ("::ffff:10.1.2.3", "10.1.2.3"), ("", None),
-    ],
-)  # fmt: skip
+    [("10.1.2.3", "10.1.2.3"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"), ("::ffff:10.1.2.3", "10.1.2.3"), ("", None)],
+)
 def test_an_address_is_what_one_caller_has_only_one_of(peer: str, address: str | None) -> None:
     assert client_address(RequestFactory().get("/", REMOTE_ADDR=peer)) == address
 

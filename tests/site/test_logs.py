@@ -46,7 +46,10 @@ def read(written: io.StringIO, logger: str) -> list[dict[str, object]]:
         ("asked with Bearer abcdef123456.x-y", "asked with Bearer [hidden]"),
         ("GET /x?token=abc123&page=2", "GET /x?token=[hidden]&page=2"),
         ("max retries with url: /q?symbols=A&apikey=k3y", "max retries with url: /q?symbols=A&apikey=[hidden]"),
-        ("{'password': 'pw1', \"api_key\": \"k\", 'n': 1}", "{'password': '[hidden]', \"api_key\": \"[hidden]\", 'n': 1}"),
+        (
+            "{'password': 'pw1', \"api_key\": \"k\", 'n': 1}",
+            "{'password': '[hidden]', \"api_key\": \"[hidden]\", 'n': 1}",
+        ),
         ("csrftoken=abc; sessionid=def", "csrftoken=[hidden]; sessionid=[hidden]"),
         ("key sk-abcdefghijklmnop1234 refused", "key [hidden] refused"),
         ("postgresql://kamioi:pw@db:5432/x", "postgresql://[hidden]@db:5432/x"),
@@ -61,7 +64,7 @@ def read(written: io.StringIO, logger: str) -> list[dict[str, object]]:
         ("processed 4000 transactions in 12 sets", "processed 4000 transactions in 12 sets"),
         ("transactions@host [hidden]", "transactions@host [hidden]"),
     ],
-)  # fmt: skip
+)
 def test_what_looks_like_a_secret_is_hidden_and_the_rest_is_not(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert redact(shown) == shown

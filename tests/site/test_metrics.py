@@ -281,8 +281,12 @@ def test_what_dead_processes_counted_is_kept_in_one_file_and_what_they_were_doin
     def run(*arguments: str) -> str:
         return subprocess.run(
             [sys.executable, "-c", _CHILD, *arguments],
-            cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     run()
     (tmp_path / "counter_999999.db").write_bytes(b"\0\1")  # killed before it wrote anything

@@ -37,10 +37,16 @@ urls.urlpatterns = [path("api/slow", _slow), path("slow", _slow), *urlpatterns] 
 
 async def _ask(application: Any, address: str) -> tuple[int, dict[str, str], bytes]:
     scope = {
-        "type": "http", "http_version": "1.1", "method": "GET", "path": address, "query_string": b"", "scheme": "http",
-        "headers": [(b"host", b"testserver"), (b"origin", b"http://localhost:3000")], "asgi": {"version": "3.0"},
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": address,
+        "query_string": b"",
+        "scheme": "http",
+        "headers": [(b"host", b"testserver"), (b"origin", b"http://localhost:3000")],
+        "asgi": {"version": "3.0"},
         "client": ("127.0.0.1", 1),
-    }  # fmt: skip
+    }
     talk = ApplicationCommunicator(application, scope)
     await talk.send_input({"type": "http.request", "body": b""})
     start = await talk.receive_output(timeout=30)

@@ -34,8 +34,13 @@ def _program(text: str, **environment: str) -> list[str]:
     settings = {"DJANGO_SETTINGS_MODULE": "kamioi_site.settings.test", "DATABASE_URL": database, **environment}
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(text)],
-        cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.splitlines()
@@ -86,8 +91,10 @@ def test_a_full_pool_makes_wait_and_then_says_what_is_wrong():
         [thread.join() for thread in threads]
         print(*sorted(results), sep="\\n")
         """,
-        DATABASE_POOL_SIZE="2", DATABASE_POOL_OVERFLOW="1", DATABASE_POOL_WAIT="1",
-    )  # fmt: skip
+        DATABASE_POOL_SIZE="2",
+        DATABASE_POOL_OVERFLOW="1",
+        DATABASE_POOL_WAIT="1",
+    )
     refused = (
         "1 s: All 3 database connections of this process are in use and none came free in 1 s "
         "(DATABASE_POOL_SIZE, DATABASE_POOL_OVERFLOW, DATABASE_POOL_WAIT)."
@@ -208,8 +215,9 @@ def test_a_restarted_server_costs_nobody_a_request(tmp_path):
         print(len(before), len(after), len(set(before) & set(after)))
         embedded.stop_servers(["postgres"])
         """,
-        KAMIOI_HOME=str(tmp_path), DATABASE_URL=_own_server(tmp_path),
-    )  # fmt: skip
+        KAMIOI_HOME=str(tmp_path),
+        DATABASE_URL=_own_server(tmp_path),
+    )
     assert lines == ["8 8 0"]
 
 
@@ -218,8 +226,13 @@ def _own_server(here: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     done = subprocess.run(
         [sys.executable, "-m", "kamioi_site.local.embedded_servers", "with-servers", "printenv", "DATABASE_URL"],
-        cwd=ROOT, env=environment | {"KAMIOI_HOME": str(here)}, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment | {"KAMIOI_HOME": str(here)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return done.stdout.strip()
 
 

@@ -67,9 +67,12 @@ def _sender(url: str, **options: Any) -> Celery:
     broker = broker_of(url, queues=QUEUES, **options)
     app = Celery("sender", broker=broker.url, set_as_current=False)
     app.conf.update(
-        broker_transport_options=broker.transport_options, task_queues=broker.queues, task_default_queue="transactions",
-        task_routes=settings.CELERY_TASK_ROUTES, task_default_priority=broker.priority(6),
-    )  # fmt: skip
+        broker_transport_options=broker.transport_options,
+        task_queues=broker.queues,
+        task_default_queue="transactions",
+        task_routes=settings.CELERY_TASK_ROUTES,
+        task_default_priority=broker.priority(6),
+    )
     return app
 
 
@@ -88,9 +91,14 @@ print(reply.status_code, reply.json())
 
 def _shell(program: str, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=process_environment(environment), capture_output=True, text=True,
-        timeout=90, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=process_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -62,10 +62,16 @@ def standby(
     primary, standby = servers
     session = connections.settings["default"]
     place = {"HOST": str(primary.directory), "NAME": "postgres", "USER": "postgres", "PASSWORD": "", "PORT": ""}
-    of_replica = session | place | {
-        "ENGINE": "kamioi_site.db.replica_backend", "HOST": str(standby.directory), "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"},
-    }  # fmt: skip
+    of_replica = (
+        session
+        | place
+        | {
+            "ENGINE": "kamioi_site.db.replica_backend",
+            "HOST": str(standby.directory),
+            "DISABLE_SERVER_SIDE_CURSORS": True,
+            "OPTIONS": {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"},
+        }
+    )
     monkeypatch.setitem(connections.settings, "default", session | place)
     monkeypatch.setitem(connections.settings, "replica", of_replica)
     monkeypatch.setattr(replica, "_watch", replica._Watch())
@@ -285,7 +291,9 @@ def test_a_bounded_read_falls_back_as_well_and_leaves_no_setting_behind(primary,
         after.execute("SHOW statement_timeout")
         assert after.fetchone() == ("0",)
     standby.kill()
-    with replica.read_cursor(milliseconds=5_000) as cursor:  # the watch has not seen it yet, or has: an answer in any case
+    with replica.read_cursor(
+        milliseconds=5_000
+    ) as cursor:  # the watch has not seen it yet, or has: an answer in any case
         cursor.execute(_WHERE)
         assert cursor.fetchone() == ("primary",)
 

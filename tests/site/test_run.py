@@ -33,9 +33,11 @@ class Run:
         with self.said.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "kamioi_site.local.devserver"],
-                cwd=ROOT, env=environment | {"KAMIOI_HOME": str(here), "PORT": str(port)},
-                stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                cwd=ROOT,
+                env=environment | {"KAMIOI_HOME": str(here), "PORT": str(port)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def text(self) -> str:
         """What it has said so far."""
@@ -78,9 +80,12 @@ def _alive(process: psutil.Process) -> bool:
 def _servers(here: Path) -> str:
     return subprocess.run(
         [sys.executable, "-m", "kamioi_site.local.embedded_servers", "status"],
-        cwd=ROOT, env={**os.environ, "KAMIOI_HOME": str(here), "DATABASE_URL": "", "REDIS_URL": ""},
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "KAMIOI_HOME": str(here), "DATABASE_URL": "", "REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 @pytest.fixture
@@ -90,8 +95,11 @@ def home(tmp_path: Path) -> Iterator[Path]:
     yield here
     subprocess.run(
         [sys.executable, "-m", "kamioi_site.local.devserver", "--stop"],
-        cwd=ROOT, env={**os.environ, "KAMIOI_HOME": str(here)}, check=False, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "KAMIOI_HOME": str(here)},
+        check=False,
+        capture_output=True,
+    )
 
 
 def test_a_taken_port_is_one_clear_line(home):
@@ -132,8 +140,10 @@ def test_a_run_starts_heals_recovers_from_a_kill_and_stops_cleanly(home):
 
         # A worker that dies is started again.
         victim = next(
-            process for process in psutil.Process(first.process.pid).children() if "-Q transactions" in " ".join(process.cmdline())
-        )  # fmt: skip
+            process
+            for process in psutil.Process(first.process.pid).children()
+            if "-Q transactions" in " ".join(process.cmdline())
+        )
         victim.kill()
         first.wait_for("worker-transactions ended (signal SIGKILL); starting it again in 1 s", 10)
         _wait(

@@ -89,9 +89,13 @@ def _tried(operation: Any, token: str | None, mode: GenerationMode, number: int,
     fixed = {name: known[name] for name in names if name in known} if known and mode is VALID else None
 
     @settings(
-        max_examples=number, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        max_examples=number,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(case=operation.as_strategy(generation_mode=mode, path_parameters=fixed))
     def send(case: Any) -> None:
         try:

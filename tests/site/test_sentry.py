@@ -17,9 +17,21 @@ from tests.workers import process_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRETS = (
-    "jane.doe", "example.com", "hunter2hunter2", "t0ken-of-jane", "998877665544", "I7654321", "query-secret", "cookie-secret",
-    "body-secret", "argument-secret", "local-secret", "sql-value-secret", "llm-key-123456", "203.0.113.9",
-)  # fmt: skip
+    "jane.doe",
+    "example.com",
+    "hunter2hunter2",
+    "t0ken-of-jane",
+    "998877665544",
+    "I7654321",
+    "query-secret",
+    "cookie-secret",
+    "body-secret",
+    "argument-secret",
+    "local-secret",
+    "sql-value-secret",
+    "llm-key-123456",
+    "203.0.113.9",
+)
 # A site of its own: Sentry's hooks stay in a process for ever.
 PROGRAM = """
 import asyncio, logging

@@ -22,9 +22,7 @@ SESSION_STATE = {
     "values of the session": r"\b(currval|lastval)\s*\(",
 }
 # It asks first whether PgBouncer is there: statements go as plain text then.
-ELSEWHERE = {
-    "kamioi_site/db/prepared.py": ["a prepared statement"],
-}
+ELSEWHERE = {"kamioi_site/db/prepared.py": ["a prepared statement"]}
 # An UPDATE's SET is none of the session's.
 _UPDATE = re.compile(
     r"(UPDATE\s+(ONLY\s+)?[\w.{}\"]+(\s+(AS\s+)?\w+)?|DO\s+UPDATE|ON\s+(DELETE|UPDATE))\s+SET\s", re.IGNORECASE

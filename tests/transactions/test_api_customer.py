@@ -32,20 +32,46 @@ FILES = Path(__file__).parents[1] / "data" / "statements"
 TEXT, NUMBER, WHOLE, YES_NO, NOTHING = str, (int, float), int, bool, type(None)
 NUMBER_OR_NOTHING, TEXT_OR_NOTHING = (int, float, NOTHING), (str, NOTHING)
 ROW = {
-    "id": WHOLE, "merchant": TEXT, "amount": NUMBER, "date": TEXT, "category": TEXT, "description": TEXT, "roundup": NUMBER,
-    "round_up": NUMBER, "investable": NUMBER, "total_debit": NUMBER, "fee": NUMBER, "status": TEXT, "ticker": TEXT_OR_NOTHING,
-    "shares": NUMBER_OR_NOTHING, "price_per_share": NUMBER_OR_NOTHING, "stock_price": NUMBER_OR_NOTHING, "type": TEXT,
-}  # fmt: skip
+    "id": WHOLE,
+    "merchant": TEXT,
+    "amount": NUMBER,
+    "date": TEXT,
+    "category": TEXT,
+    "description": TEXT,
+    "roundup": NUMBER,
+    "round_up": NUMBER,
+    "investable": NUMBER,
+    "total_debit": NUMBER,
+    "fee": NUMBER,
+    "status": TEXT,
+    "ticker": TEXT_OR_NOTHING,
+    "shares": NUMBER_OR_NOTHING,
+    "price_per_share": NUMBER_OR_NOTHING,
+    "stock_price": NUMBER_OR_NOTHING,
+    "type": TEXT,
+}
 HOLDING = {
-    "symbol": TEXT, "name": TEXT, "shares": NUMBER, "current_price": NUMBER, "purchase_price": NUMBER, "total_value": NUMBER,
-    "gain_loss": NUMBER, "gain_loss_percent": NUMBER,
-}  # fmt: skip
+    "symbol": TEXT,
+    "name": TEXT,
+    "shares": NUMBER,
+    "current_price": NUMBER,
+    "purchase_price": NUMBER,
+    "total_value": NUMBER,
+    "gain_loss": NUMBER,
+    "gain_loss_percent": NUMBER,
+}
 PERSON = {"id": WHOLE, "email": TEXT, "name": TEXT, "role": TEXT, "dashboard": TEXT, "account_number": TEXT}
 MESSAGE = {"id": WHOLE, "title": TEXT, "message": TEXT, "type": TEXT, "read": YES_NO, "created_at": TEXT}
 GOAL = {
-    "id": WHOLE, "user_id": WHOLE, "title": TEXT, "target_amount": NUMBER, "current_amount": NUMBER, "progress": NUMBER,
-    "goal_type": TEXT, "created_at": TEXT,
-}  # fmt: skip
+    "id": WHOLE,
+    "user_id": WHOLE,
+    "title": TEXT,
+    "target_amount": NUMBER,
+    "current_amount": NUMBER,
+    "progress": NUMBER,
+    "goal_type": TEXT,
+    "created_at": TEXT,
+}
 STATEMENT = {
     "id": TEXT,
     "type": TEXT,
@@ -56,10 +82,23 @@ STATEMENT = {
     "created_at": TEXT,
 }
 PROFILE = {
-    "name": TEXT, "email": TEXT, "phone": TEXT, "city": TEXT, "state": TEXT, "zipCode": TEXT, "address": TEXT, "firstName": TEXT,
-    "lastName": TEXT, "roundUpAmount": WHOLE, "riskTolerance": TEXT, "accountType": TEXT, "country": TEXT, "timezone": TEXT,
-    "createdAt": TEXT, "subscription": NOTHING,
-}  # fmt: skip
+    "name": TEXT,
+    "email": TEXT,
+    "phone": TEXT,
+    "city": TEXT,
+    "state": TEXT,
+    "zipCode": TEXT,
+    "address": TEXT,
+    "firstName": TEXT,
+    "lastName": TEXT,
+    "roundUpAmount": WHOLE,
+    "riskTolerance": TEXT,
+    "accountType": TEXT,
+    "country": TEXT,
+    "timezone": TEXT,
+    "createdAt": TEXT,
+    "subscription": NOTHING,
+}
 ROUND_UP = {"round_up_amount": WHOLE, "round_up_enabled": YES_NO}
 CONTRACT: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
     ("post", "auth/login", {"email": "ann@example.com", "password": PASSWORD}, {"token": TEXT, "user": PERSON}),
@@ -72,21 +111,36 @@ CONTRACT: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
     ("put", "settings/roundup", {"round_up_amount": 1}, ROUND_UP),
     ("get", "transactions", None, {"data": {"transactions": [ROW], "total": WHOLE, "user_id": WHOLE}}),
     (
-        "get", "portfolio", None,
-        {"data": {"total_value": NUMBER, "total_invested": NUMBER, "total_gain_loss": NUMBER, "total_gain_loss_percent": NUMBER,
-                  "holdings": [HOLDING], "cash_balance": NUMBER, "last_updated": TEXT}},
+        "get",
+        "portfolio",
+        None,
+        {
+            "data": {
+                "total_value": NUMBER,
+                "total_invested": NUMBER,
+                "total_gain_loss": NUMBER,
+                "total_gain_loss_percent": NUMBER,
+                "holdings": [HOLDING],
+                "cash_balance": NUMBER,
+                "last_updated": TEXT,
+            }
+        },
     ),
     ("get", "roundups/total", None, {"data": {"total_roundups": NUMBER, "monthly_roundups": NUMBER, "count": WHOLE}}),
     ("get", "fees/total", None, {"data": {"total_fees": NUMBER, "monthly_fees": NUMBER, "count": WHOLE}}),
     ("get", "notifications", None, {"data": [MESSAGE]}),
-    ("post", "submit-mapping", {"merchant_name": "SHOP", "ticker_symbol": "SBUX", "category": "Food"},
-     {"mapping_id": WHOLE, "message": TEXT}),
+    (
+        "post",
+        "submit-mapping",
+        {"merchant_name": "SHOP", "ticker_symbol": "SBUX", "category": "Food"},
+        {"mapping_id": WHOLE, "message": TEXT},
+    ),
     ("post", "goals", {"title": "Car", "target_amount": 9}, {"data": GOAL}),
     ("get", "goals", None, {"data": [GOAL]}),
     ("get", "statements", None, {"data": [STATEMENT]}),
     ("put", "notifications/read-all", None, {"message": TEXT}),
     ("post", "auth/logout", None, {"message": TEXT}),
-]  # fmt: skip
+]
 
 
 def fits(shape: Any, value: Any, where: str) -> None:
@@ -120,11 +174,15 @@ def test_every_page_of_the_front_end_finds_the_keys_and_types_it_reads(area: str
         fits({"success": YES_NO} | shape, reply.json(), name)
         assert reply.json()["success"] is True
     others: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
-        ("get", "/api/lookup/ticker?company=starbucks", None, {"ticker": TEXT, "company_name": TEXT, "category": TEXT,
-                                                              "confidence": NUMBER, "alternatives": list}),
+        (
+            "get",
+            "/api/lookup/ticker?company=starbucks",
+            None,
+            {"ticker": TEXT, "company_name": TEXT, "category": TEXT, "confidence": NUMBER, "alternatives": list},
+        ),
         ("post", "/api/lookup/ticker", {"company_name": "starbucks"}, {"data": {"ticker": TEXT}, "ticker": TEXT}),
         ("post", "/api/transactions", {"amount": 5, "merchant": "SHOP"}, {"transaction_id": WHOLE}),
-    ]  # fmt: skip
+    ]
     for method, name, body, shape in others:
         reply = getattr(api_client(user), method)(name, body, format="json")
         fits({"success": YES_NO} | shape, reply.json(), name)
@@ -145,9 +203,14 @@ def shopper() -> User:
     ]:
         more: dict[str, Any] = {"shares": Decimal(1), "price_per_share": Decimal(1)} if ticker else {}
         make_transaction(
-            user, merchant, date=datetime.fromisoformat(f"{day}T12:00:00+00:00"), status=status, ticker=ticker,
-            failure_reason="no" if status == "failed" else "", **more,
-        )  # fmt: skip
+            user,
+            merchant,
+            date=datetime.fromisoformat(f"{day}T12:00:00+00:00"),
+            status=status,
+            ticker=ticker,
+            failure_reason="no" if status == "failed" else "",
+            **more,
+        )
     make_transaction(
         make_user(), "STARBUCKS", status="completed", ticker="SBUX", shares=Decimal(1), price_per_share=Decimal(1)
     )
@@ -166,7 +229,7 @@ FILTERED = [
     ({"start_date": "2026-01-31", "end_date": "2026-02-28", "merchant": "s"}, ["Starbucks #2"]),
     ({"ticker": "AMZN", "status": "failed"}, []),
     ({"ticker": "", "status": "", "merchant": "mktp"}, ["AMZN MKTP"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("query", "merchants"), FILTERED)
@@ -187,10 +250,14 @@ def test_a_list_a_page_and_an_export_are_narrowed_alike(
 @pytest.mark.parametrize(
     "query",
     [
-        {"status": "gone"}, {"ticker": "x" * 13}, {"merchant": "x" * 256}, {"start_date": "yesterday"}, {"end_date": "2026-02-30"},
+        {"status": "gone"},
+        {"ticker": "x" * 13},
+        {"merchant": "x" * 256},
+        {"start_date": "yesterday"},
+        {"end_date": "2026-02-30"},
         {"end_date": "9999-12-31"},
     ],
-)  # fmt: skip
+)
 def test_a_filter_that_cannot_be_is_refused_by_name(query: dict[str, str]) -> None:
     for address in ("transactions", "export/transactions"):
         reply = api_client(make_user()).get(f"/api/user/{address}", query)
@@ -281,15 +348,23 @@ def test_totals_are_of_completed_purchases_and_of_the_last_thirty_days() -> None
     user = make_user()
     for days, status, round_up in [(1, "completed", "1.00"), (40, "completed", "2.00"), (1, "pending", "5.00")]:
         make_transaction(
-            user, status=status, round_up=Decimal(round_up), investable=Decimal(round_up), fee=Decimal("0.25"),
-            total_debit=Decimal("4.75") + Decimal(round_up), date=timezone.now() - timedelta(days=days), ticker="SBUX",
-            shares=Decimal(1), price_per_share=Decimal(1),
-        )  # fmt: skip
+            user,
+            status=status,
+            round_up=Decimal(round_up),
+            investable=Decimal(round_up),
+            fee=Decimal("0.25"),
+            total_debit=Decimal("4.75") + Decimal(round_up),
+            date=timezone.now() - timedelta(days=days),
+            ticker="SBUX",
+            shares=Decimal(1),
+            price_per_share=Decimal(1),
+        )
     client = api_client(user)
     counts = {"count": 2, "monthly_count": 1}
     assert client.get("/api/user/roundups/total").json()["data"] == counts | {
-        "total_roundups": 3.0, "monthly_roundups": 1.0,
-    }  # fmt: skip
+        "total_roundups": 3.0,
+        "monthly_roundups": 1.0,
+    }
     assert client.get("/api/family/fees/total").json()["data"] == counts | {"total_fees": 0.5, "monthly_fees": 0.25}
     with CaptureQueriesContext(connection) as queries:
         client.get("/api/user/roundups/total")
@@ -367,9 +442,14 @@ def test_an_excel_file_is_read_at_once_and_bad_rows_are_named(name: str) -> None
         body = reply.json()
         row = 8 if name.endswith("x") else 5
         assert body["data"] == {
-            "processed": 4, "processed_rows": 4, "total_rows": 5, "added": added, "duplicates": duplicates, "error_count": 1,
+            "processed": 4,
+            "processed_rows": 4,
+            "total_rows": 5,
+            "added": added,
+            "duplicates": duplicates,
+            "error_count": 1,
             "errors": [f"Row {row}: amount: “lots” is not an amount"],
-        }  # fmt: skip
+        }
         assert body["status"] == "completed"
         assert client.get(body["status_url"]).json()["result"]["rejected"] == 1
         assert "lots" in client.get(body["rejects_url"]).getvalue().decode()

@@ -173,10 +173,17 @@ def test_keys_are_forgotten_after_their_time(settings: Settings) -> None:
 def test_every_post_that_makes_something_says_so_in_the_schema() -> None:
     paths = SchemaGenerator().get_schema(public=True)["paths"]
     for address in (
-        "/api/transactions", "/api/transactions/bulk", "/api/user/goals", "/api/user/settings", "/api/business/upload-bank-file",
-        "/api/user/submit-mapping", "/api/admin/manual-submit", "/api/admin/llm-center/approve",
-        "/api/admin/llm-assets/monthly-amortization", "/api/admin/ai/process-queue",
-    ):  # fmt: skip
+        "/api/transactions",
+        "/api/transactions/bulk",
+        "/api/user/goals",
+        "/api/user/settings",
+        "/api/business/upload-bank-file",
+        "/api/user/submit-mapping",
+        "/api/admin/manual-submit",
+        "/api/admin/llm-center/approve",
+        "/api/admin/llm-assets/monthly-amortization",
+        "/api/admin/ai/process-queue",
+    ):
         post = paths[address]["post"]
         assert "Idempotency-Key" in {parameter["name"] for parameter in post["parameters"]}, address
         assert "409" in post["responses"], address

@@ -46,9 +46,13 @@ def test_a_new_customer_gets_an_account_number_and_a_token_that_works(
     token, person = reply.json()["token"], reply.json()["user"]
     user = User.objects.get()
     assert person == {
-        "id": user.pk, "email": "New@example.com", "name": "Nell New", "role": kind, "dashboard": kind,
+        "id": user.pk,
+        "email": "New@example.com",
+        "name": "Nell New",
+        "role": kind,
+        "dashboard": kind,
         "account_number": user.account_number,
-    }  # fmt: skip
+    }
     assert re.fullmatch(rf"{letter}\d{{7}}", user.account_number or "")
     assert user.user_guid == f"USR-{user.account_number}"
     assert (user.is_staff, user.is_superuser, user.round_up_amount) == (False, False, 1)
@@ -61,10 +65,22 @@ def test_a_new_customer_gets_an_account_number_and_a_token_that_works(
 
 def test_what_a_new_customer_says_is_kept_in_either_spelling_and_nothing_else() -> None:
     said = {
-        "address": "1 Road", "city": "Austin", "state": "TX", "zipCode": "73301", "phone": "555", "country": "US",
-        "timezone": "America/Chicago", "risk_tolerance": "aggressive", "roundUpAmount": 3, "termsAgreed": True,
-        "is_staff": True, "is_superuser": True, "id": 7, "ssn_last4": "1234", "date_of_birth": "1990-01-01",
-    }  # fmt: skip
+        "address": "1 Road",
+        "city": "Austin",
+        "state": "TX",
+        "zipCode": "73301",
+        "phone": "555",
+        "country": "US",
+        "timezone": "America/Chicago",
+        "risk_tolerance": "aggressive",
+        "roundUpAmount": 3,
+        "termsAgreed": True,
+        "is_staff": True,
+        "is_superuser": True,
+        "id": 7,
+        "ssn_last4": "1234",
+        "date_of_birth": "1990-01-01",
+    }
     assert _register(NEW | said).status_code == 201
     user = User.objects.get()
     assert (user.address, user.zip_code, user.time_zone, user.country) == ("1 Road", "73301", "America/Chicago", "US")
@@ -316,8 +332,11 @@ def test_preferences_come_back_as_they_were_sent() -> None:
     assert reply.json() == {"success": True, "data": own | values | {"round_up_amount": 7}}
     client.post("/api/business/settings", {"settings": {"theme": None, "limit": 3}}, format="json")
     assert client.get("/api/user/settings").json()["data"] == own | {
-        "emailAlerts": True, "limit": 3, "list": [1, {"a": None}], "round_up_amount": 7,
-    }  # fmt: skip
+        "emailAlerts": True,
+        "limit": 3,
+        "list": [1, {"a": None}],
+        "round_up_amount": 7,
+    }
     user.refresh_from_db()
     assert user.round_up_amount == 7
     assert api_client(make_user()).get("/api/user/settings").json()["data"] == own
@@ -325,8 +344,18 @@ def test_preferences_come_back_as_they_were_sent() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"": 1}, {"a b": 1}, {"x" * 65: 1}, {"theme": "x" * 2001}, {"round_up_amount": 0}, {"round_up_enabled": "perhaps"}, [], [1], "x"],
-)  # fmt: skip
+    [
+        {"": 1},
+        {"a b": 1},
+        {"x" * 65: 1},
+        {"theme": "x" * 2001},
+        {"round_up_amount": 0},
+        {"round_up_enabled": "perhaps"},
+        [],
+        [1],
+        "x",
+    ],
+)
 def test_preferences_that_cannot_be_kept_are_refused(body: Any) -> None:
     user = make_user()
     assert api_client(user).post("/api/user/settings", body, format="json").status_code == 400

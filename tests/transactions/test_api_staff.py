@@ -173,10 +173,16 @@ def test_settings_are_saved_in_every_shape_and_keep_type_and_description(staff: 
 def test_settings_that_the_program_cannot_read_are_refused_all_together(staff: User) -> None:
     client = api_client(staff)
     unusable: tuple[Any, ...] = (
-        {"platform_fee": "0.30", "confidence_threshold": "2"}, {"platform_fee": "0.30", "auto_approval_enabled": "maybe"},
-        {"nonsense": "1"}, {}, [], {"platform_fee": None}, {"platform_fee": {"a": 1}}, {"settings": [1]},
+        {"platform_fee": "0.30", "confidence_threshold": "2"},
+        {"platform_fee": "0.30", "auto_approval_enabled": "maybe"},
+        {"nonsense": "1"},
+        {},
+        [],
+        {"platform_fee": None},
+        {"platform_fee": {"a": 1}},
+        {"settings": [1]},
         {"process_selected_max_orders": "1.5"},
-    )  # fmt: skip
+    )
     for bad in unusable:
         assert client.post("/api/admin/settings", bad, format="json").status_code == 400, bad
     assert Setting.objects.get(key="platform_fee").value == "0.25"
@@ -307,17 +313,21 @@ def test_an_entry_is_booked_as_balanced_transfers_and_reversed_by_contra_entries
 @pytest.mark.usefixtures("_accounts")
 def test_an_entry_of_several_lines_is_matched_off() -> None:
     lines = [
-        {"account_code": "60100", "debit": 100}, {"account_code": "60200", "debit": "20.50"},
-        {"account_code": "10100", "credit": 70}, {"account_code": "29900", "credit": "50.50"},
-    ]  # fmt: skip
+        {"account_code": "60100", "debit": 100},
+        {"account_code": "60200", "debit": "20.50"},
+        {"account_code": "10100", "credit": 70},
+        {"account_code": "29900", "credit": "50.50"},
+    ]
     reply = api_client(with_role("finance")).post(JOURNAL, {"lines": lines, "reference": "R1"}, format="json")
     assert reply.status_code == 201, reply.json()
     body = reply.json()["entry"]
     assert (body["amount"], len(body["lines"]), body["from_account"]) == (120.5, 4, None)
     booked = LedgerTransfer.objects.order_by("pk").values_list("debit_account", "credit_account", "amount")
     assert list(booked) == [
-        ("60100", "10100", Decimal(70)), ("60100", "29900", Decimal(30)), ("60200", "29900", Decimal("20.50")),
-    ]  # fmt: skip
+        ("60100", "10100", Decimal(70)),
+        ("60100", "29900", Decimal(30)),
+        ("60200", "29900", Decimal("20.50")),
+    ]
 
 
 @pytest.mark.usefixtures("_accounts")
@@ -341,16 +351,26 @@ def test_a_draft_changes_is_posted_or_thrown_away() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {}, {"from_account": "10100"}, RENT | {"amount": 0}, RENT | {"amount": 1e30}, RENT | {"amount": 0.001},
-        RENT | {"to_account": "10100"}, RENT | {"to_account": "99999"}, RENT | {"to_account": "20100"},
-        RENT | {"date": "1999-12-31"}, RENT | {"date": (timezone.now().date() + timedelta(days=40)).isoformat()},
-        RENT | {"date": "9999-12-31"}, {"lines": []}, {"lines": [{"account_code": "60100", "debit": 1}] * 101},
+        {},
+        {"from_account": "10100"},
+        RENT | {"amount": 0},
+        RENT | {"amount": 1e30},
+        RENT | {"amount": 0.001},
+        RENT | {"to_account": "10100"},
+        RENT | {"to_account": "99999"},
+        RENT | {"to_account": "20100"},
+        RENT | {"date": "1999-12-31"},
+        RENT | {"date": (timezone.now().date() + timedelta(days=40)).isoformat()},
+        RENT | {"date": "9999-12-31"},
+        {"lines": []},
+        {"lines": [{"account_code": "60100", "debit": 1}] * 101},
         {"lines": [{"account_code": "60100", "debit": 2}, {"account_code": "10100", "credit": 1}]},
         {"lines": [{"account_code": "60100", "debit": 2, "credit": 2}, {"account_code": "10100", "credit": 1}]},
         {"lines": [{"account_code": "60100"}, {"account_code": "10100", "credit": 1}]},
-        RENT | {"description": "\0"}, RENT | {"status": "odd"},
+        RENT | {"description": "\0"},
+        RENT | {"status": "odd"},
     ],
-)  # fmt: skip
+)
 def test_what_is_no_entry_is_refused_and_nothing_is_booked(bad: dict[str, Any]) -> None:
     assert api_client(with_role("finance")).post(JOURNAL, bad, format="json").status_code == 400
     assert (JournalEntry.objects.count(), LedgerTransfer.objects.count()) == (0, 0)
@@ -363,9 +383,14 @@ def test_the_journal_shows_what_people_wrote_and_what_the_system_booked(staff: U
         finance.post(JOURNAL, RENT | {"date": day}, format="json")
     for number in (1, 3, 3):
         LedgerTransfer.objects.create(
-            user_id=0, date=f"2024-11-0{number}T00:00Z", kind="journal", debit_account="60100", credit_account="10100",
-            amount=1, reference="JE-1700000000000-1234",
-        )  # fmt: skip
+            user_id=0,
+            date=f"2024-11-0{number}T00:00Z",
+            kind="journal",
+            debit_account="60100",
+            credit_account="10100",
+            amount=1,
+            reference="JE-1700000000000-1234",
+        )
     LedgerTransfer.objects.create(
         user_id=7, date="2024-11-03T00:00Z", kind="fee", debit_account="10100", credit_account="40100", amount=1
     )
@@ -377,8 +402,12 @@ def test_the_journal_shows_what_people_wrote_and_what_the_system_booked(staff: U
         seen += [(row["date"], row["id"][:2]) for row in page["entries"]]
         cursor = page["next_cursor"]
     assert seen == [
-        ("2024-11-04", "JE"), ("2024-11-03", "LT"), ("2024-11-03", "LT"), ("2024-11-02", "JE"), ("2024-11-01", "LT"),
-    ]  # fmt: skip
+        ("2024-11-04", "JE"),
+        ("2024-11-03", "LT"),
+        ("2024-11-03", "LT"),
+        ("2024-11-02", "JE"),
+        ("2024-11-01", "LT"),
+    ]
     assert max(costs) - min(costs) <= 1  # one kind of row, or both
     system = next(row for row in finance.get(JOURNAL).json()["entries"] if row["id"].startswith("LT"))
     assert (system["transaction_type"], system["lines"][0]["debit"]) == ("journal", 1.0)
@@ -419,8 +448,12 @@ def test_who_may_read_and_write_the_journal() -> None:
         for role in ("reviewer", "operator", "finance", "admin", "customer")
     }
     assert codes == {
-        "reviewer": (403, 403), "operator": (403, 403), "finance": (200, 400), "admin": (200, 400), "customer": (403, 403),
-    }  # fmt: skip
+        "reviewer": (403, 403),
+        "operator": (403, 403),
+        "finance": (200, 400),
+        "admin": (200, 400),
+        "customer": (403, 403),
+    }
 
 
 # --- Whether the books are right --------------------------------------------------------------------------------

@@ -92,7 +92,9 @@ def test_a_purchase_that_cannot_be_is_refused_by_field(change: dict[str, Any], f
     assert not Transaction.objects.exists()
 
 
-@pytest.mark.parametrize("body", ['{"amount": 1, "merchant": "NUL\\u0000"}', "{", '"text"', "[]", "", '{"amount": NaN, "merchant": "x"}'])
+@pytest.mark.parametrize(
+    "body", ['{"amount": 1, "merchant": "NUL\\u0000"}', "{", '"text"', "[]", "", '{"amount": NaN, "merchant": "x"}']
+)
 def test_a_body_that_is_no_object_is_refused(body: str) -> None:
     reply = api_client(make_user()).post("/api/transactions", body, content_type="application/json")
     assert (reply.status_code, reply.json()["success"]) == (400, False)

@@ -149,19 +149,30 @@ def test_bad_entries_are_named_and_the_good_ones_go_on(api):
     url, replies, _ = api
     as_of = NOW.isoformat()
     entries = [
-        {"symbol": "SBUX", "price": "95.12", "as_of": as_of}, {"symbol": "A", "price": -1, "as_of": as_of},
-        {"symbol": "B", "price": "NaN", "as_of": as_of}, {"symbol": "C", "price": 0, "as_of": as_of},
-        {"symbol": "D", "price": None, "as_of": as_of}, {"symbol": "E", "price": 1, "as_of": "2026-11-23T20:00:00"},
-        {"symbol": "F", "price": 1, "as_of": "yesterday"}, {"symbol": "G", "price": True, "as_of": as_of},
-        {"symbol": "GME", "price": 1, "as_of": as_of}, {"price": 1, "as_of": as_of}, "H", {"symbol": "I", "price": 1},
-    ]  # fmt: skip
+        {"symbol": "SBUX", "price": "95.12", "as_of": as_of},
+        {"symbol": "A", "price": -1, "as_of": as_of},
+        {"symbol": "B", "price": "NaN", "as_of": as_of},
+        {"symbol": "C", "price": 0, "as_of": as_of},
+        {"symbol": "D", "price": None, "as_of": as_of},
+        {"symbol": "E", "price": 1, "as_of": "2026-11-23T20:00:00"},
+        {"symbol": "F", "price": 1, "as_of": "yesterday"},
+        {"symbol": "G", "price": True, "as_of": as_of},
+        {"symbol": "GME", "price": 1, "as_of": as_of},
+        {"price": 1, "as_of": as_of},
+        "H",
+        {"symbol": "I", "price": 1},
+    ]
     replies.append(_bad(200, json.dumps({"quotes": entries}).encode()))
     found = list(_provider(url).quotes(["SBUX", "A", "B", "C", "D", "E", "F", "G", "I", "J"]))
     assert [row for row in found if isinstance(row, Quote)] == [Quote("SBUX", Decimal("95.1200"), NOW)]
     reasons = {row.ticker: row.reason for row in found if isinstance(row, QuoteError)}
     assert {reasons[ticker] for ticker in "ABCDG"} == {
-        "'-1' is no price", "'NaN' is no price", "'0' is no price", "'None' is no price", "'True' is no price",
-    }  # fmt: skip
+        "'-1' is no price",
+        "'NaN' is no price",
+        "'0' is no price",
+        "'None' is no price",
+        "'True' is no price",
+    }
     assert "has no zone" in reasons["E"]
     assert "no ISO time" in reasons["F"]
     assert reasons["GME"] == "nobody asked for this symbol"
@@ -174,8 +185,10 @@ def test_a_file_names_the_row_of_a_bad_quote(tmp_path):
     found = list(CsvPrices(path).quotes([]))
     assert found[0] == Quote("SBUX", Decimal("95.1200"), NOW)
     assert [row.reason for row in found[1:]] == [
-        "row 3: 'nothing' is no price", "row 4: the time of the quote is missing or has no zone", "row 5: '' is no ticker",
-    ]  # fmt: skip
+        "row 3: 'nothing' is no price",
+        "row 4: the time of the quote is missing or has no zone",
+        "row 5: '' is no ticker",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -227,9 +240,11 @@ def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
     done = refresh_stock_prices(provider=provider)
     assert done.stored == 0
     assert [row.reason.split(";")[0] for row in done.refused] == [
-        "not a listed company of the company table", "not a listed company of the company table",
-        "the time of the quote lies ahead", "jumps from 95.0000 to 9500.0000",
-    ]  # fmt: skip
+        "not a listed company of the company table",
+        "not a listed company of the company table",
+        "the time of the quote lies ahead",
+        "jumps from 95.0000 to 9500.0000",
+    ]
     assert refresh_stock_prices(provider=_file(tmp_path, f"SBUX,9500,{now}"), accept_jumps=True).stored == 1
     assert refresh_stock_prices(provider=_file(tmp_path, f"SBUX,9500,{now}")).stored == 0, "the same quote twice is one"
 

@@ -53,9 +53,16 @@ def person() -> User:
     make_company("SBUX", "95.00")
     make_merchant("STARBUCKS", "SBUX")
     user = make_user(
-        "xanthippe@example.com", name=NAME, first_name="Xanthippe", last_name="Quill", phone="555-0100", city="Athens",
-        address="1 Agora, Xanthippe's", account_number="I7777777", user_guid="USR-I7777777",
-    )  # fmt: skip
+        "xanthippe@example.com",
+        name=NAME,
+        first_name="Xanthippe",
+        last_name="Quill",
+        phone="555-0100",
+        city="Athens",
+        address="1 Agora, Xanthippe's",
+        account_number="I7777777",
+        user_guid="USR-I7777777",
+    )
     statement = upload_statement(
         user=user, filename="Xanthippe.csv", content=ContentFile(BANK.encode()), requested_by=user, send=False
     )
@@ -159,9 +166,14 @@ def test_it_is_refused_while_it_would_do_harm(person, what):
     else:
         bought = Transaction.objects.filter(user=person).first()
         Order.objects.create(
-            user=person, transaction_id=bought.pk, transaction_date=bought.date, ticker="SBUX", amount=Decimal(1),
-            status="queued", execute_after=bought.date,
-        )  # fmt: skip
+            user=person,
+            transaction_id=bought.pk,
+            transaction_date=bought.date,
+            ticker="SBUX",
+            amount=Decimal(1),
+            status="queued",
+            execute_after=bought.date,
+        )
     person.refresh_from_db()
     with pytest.raises(CommandError):
         call_command("erase_person", person.email, "--yes")

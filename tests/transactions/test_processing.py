@@ -61,12 +61,18 @@ def test_a_known_merchant_is_bought_and_booked(starbucks: Merchant) -> None:
     assert dict(done.statuses) == {"completed": 1}
     assert (row.status, row.ticker, row.price_per_share) == ("completed", "SBUX", Decimal("95.0000"))
     assert (row.round_up, row.fee, row.total_debit, row.investable, row.shares) == (
-        expected.round_up, expected.fee, expected.total_debit, expected.investable, expected.shares,
-    )  # fmt: skip
+        expected.round_up,
+        expected.fee,
+        expected.total_debit,
+        expected.investable,
+        expected.shares,
+    )
     transfers = {transfer.kind: transfer for transfer in LedgerTransfer.objects.filter(transaction_id=row.pk)}
     assert {kind: transfer.amount for kind, transfer in transfers.items()} == {
-        "round_up": Decimal("2.00"), "fee": Decimal("0.25"), "purchase": Decimal("2.00"),
-    }  # fmt: skip
+        "round_up": Decimal("2.00"),
+        "fee": Decimal("0.25"),
+        "purchase": Decimal("2.00"),
+    }
     assert transfers["purchase"].shares == row.shares
     holding = Holding.objects.get(user=user)
     assert (holding.ticker, holding.shares, holding.cost_basis) == ("SBUX", row.shares, Decimal("2.00"))
@@ -260,26 +266,41 @@ def test_urgent_work_goes_first(starbucks: Merchant, settings) -> None:
         ("UPDATE transactions SET fee = -1, total_debit = amount + round_up - 1", "transactions_parts_not_negative"),
         ("UPDATE transactions SET total_debit = 0", "transactions_total_debit_adds_up"),
         ("UPDATE transactions SET ticker = NULL", "transactions_completed_is_bought"),
-        ("UPDATE transactions SET amount = -amount, total_debit = round_up + fee - amount", "transactions_refund_invests_nothing"),
+        (
+            "UPDATE transactions SET amount = -amount, total_debit = round_up + fee - amount",
+            "transactions_refund_invests_nothing",
+        ),
         ("UPDATE transactions SET status = 'failed'", "transactions_failed_has_reason"),
         ("UPDATE ledger_transfers SET amount = -1", "ledger_transfers_amount_positive"),
-        ("UPDATE ledger_transfers SET kind = 'fee' WHERE kind = 'round_up'", "ledger_transfers_(booked_once|posting_rule)"),
+        (
+            "UPDATE ledger_transfers SET kind = 'fee' WHERE kind = 'round_up'",
+            "ledger_transfers_(booked_once|posting_rule)",
+        ),
         ("UPDATE ledger_transfers SET debit_account = credit_account", "ledger_transfers_(two_accounts|posting_rule)"),
         ("UPDATE ledger_transfers SET shares = NULL", "ledger_transfers_shares_with_purchase"),
-        ("INSERT INTO ledger_transfers (user_id, date, transaction_id, kind, debit_account, credit_account, amount) "
-         "SELECT user_id, date, transaction_id, kind, debit_account, credit_account, amount "
-         "FROM ledger_transfers WHERE kind = 'fee'", "booked_once|user_id_transaction_id_kind_date"),
+        (
+            "INSERT INTO ledger_transfers (user_id, date, transaction_id, kind, debit_account, credit_account, amount) "
+            "SELECT user_id, date, transaction_id, kind, debit_account, credit_account, amount "
+            "FROM ledger_transfers WHERE kind = 'fee'",
+            "booked_once|user_id_transaction_id_kind_date",
+        ),
         ("UPDATE holdings SET shares = -1", "holdings_not_negative"),
-        ("INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at) "
-         "SELECT user_id, ticker, 1, 1, now() FROM holdings", "holdings_one_per_ticker"),
+        (
+            "INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at) "
+            "SELECT user_id, ticker, 1, 1, now() FROM holdings",
+            "holdings_one_per_ticker",
+        ),
         ("UPDATE stock_prices SET price = 0", "stock_prices_price_positive"),
         ("UPDATE merchants SET ticker = NULL", "merchants_approved_has_ticker"),
         ("UPDATE merchants SET confidence = 1.5", "merchants_confidence_0_to_1"),
         ("UPDATE users SET round_up_amount = 101", "users_round_up_amount_1_to_100"),
-        ("INSERT INTO users SELECT (jsonb_populate_record(users, jsonb_build_object('id', id + 1, 'email', upper(email)))).* "
-         "FROM users", "users_email_unique_any_case"),
+        (
+            "INSERT INTO users SELECT (jsonb_populate_record(users, jsonb_build_object('id', id + 1, 'email', upper(email)))).* "
+            "FROM users",
+            "users_email_unique_any_case",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_database_refuses_what_goes_round_the_models(starbucks: Merchant, sql: str, constraint: str) -> None:
     make_transaction(make_user())
     process_pending()
@@ -316,11 +337,15 @@ def _fill(rows: int) -> None:
     moment = timezone.now() - timedelta(days=1)
     Transaction.objects.bulk_create(
         Transaction(
-            user=users[number % 20], date=moment, merchant="STARBUCKS", merchant_key="STARBUCKS",
-            amount=Decimal("4.50"), total_debit=Decimal("4.50"),
+            user=users[number % 20],
+            date=moment,
+            merchant="STARBUCKS",
+            merchant_key="STARBUCKS",
+            amount=Decimal("4.50"),
+            total_debit=Decimal("4.50"),
         )
         for number in range(rows)
-    )  # fmt: skip
+    )
 
 
 def _assert_each_booked_once(rows: int) -> None:

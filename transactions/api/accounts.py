@@ -87,10 +87,7 @@ class ForgotPasswordView(GuardedView):
     rate_scope, email_scope = "reset", "reset_email"
 
     @extend_schema(
-        request=shapes.ForgotInput,
-        responses={200: shapes.MessageOutput} | errors(400, 413),
-        auth=[],
-        tags=["accounts"],
+        request=shapes.ForgotInput, responses={200: shapes.MessageOutput} | errors(400, 413), auth=[], tags=["accounts"]
     )
     def post(self, request: Request) -> Response:
         """The same answer whether or not somebody is registered."""
@@ -123,10 +120,7 @@ class ResetPasswordView(GuardedView):
     rate_scope = "reset"
 
     @extend_schema(
-        request=shapes.ResetInput,
-        responses={200: shapes.MessageOutput} | errors(400, 413),
-        auth=[],
-        tags=["accounts"],
+        request=shapes.ResetInput, responses={200: shapes.MessageOutput} | errors(400, 413), auth=[], tags=["accounts"]
     )
     def post(self, request: Request) -> Response:
         """Once per token. Everybody who is logged in to the account is logged out."""
@@ -150,7 +144,9 @@ class ChangePasswordView(ApiView):
         """Every other token of the account ends."""
         data = validated(shapes.ChangePasswordInput(data=request.data))
         keep = request.auth if isinstance(request.auth, ApiToken) else None
-        change_password(user=current_user(request), current=data["current_password"], new=data["new_password"], keep=keep)
+        change_password(
+            user=current_user(request), current=data["current_password"], new=data["new_password"], keep=keep
+        )
         return Response({"success": True, "message": "The password is changed."})
 
 
@@ -174,11 +170,13 @@ class ErasureView(ApiView):
         task = request_own_erasure(user=current_user(request), password=password)
         return Response(
             {
-                "success": True, "task_id": task.pk, "status": task.status,
+                "success": True,
+                "task_id": task.pk,
+                "status": task.status,
                 "message": "The account is closed. What tells who you are is being erased; the books stay under a number.",
             },
             status=status.HTTP_202_ACCEPTED,
-        )  # fmt: skip
+        )
 
 
 class ProfileView(ETagView):

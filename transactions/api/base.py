@@ -53,7 +53,9 @@ def task_links(task: BackgroundTask) -> dict[str, Any]:
     return {"task_id": task.pk, "status": task.status, "status_url": reverse("api-task", args=[task.pk])}
 
 
-def accepted(task: BackgroundTask, *, message: str = "", data: Mapping[str, Any] | None = None, **more: Any) -> Response:
+def accepted(
+    task: BackgroundTask, *, message: str = "", data: Mapping[str, Any] | None = None, **more: Any
+) -> Response:
     """202: the work goes on in the background, and the task says what comes of it."""
     body: dict[str, Any] = {"success": True}
     if message:
@@ -172,9 +174,11 @@ def _once(
         known = begin_idempotent_request(user_id=user_id, key=key, fingerprint=fingerprint)
         if known is not None:
             return HttpResponse(
-                known.answer, status=known.status, content_type="application/json",
+                known.answer,
+                status=known.status,
+                content_type="application/json",
                 headers={"Idempotency-Replayed": "true"},
-            )  # fmt: skip
+            )
         reply = handler(request, *args, **kwargs)
         if reply.status_code < 400 and isinstance(reply, Response):
             answer = json_bytes(reply.data).decode()

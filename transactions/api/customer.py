@@ -191,9 +191,7 @@ class ExportView(FileView):
     answers = ("text/csv", "csv")
 
     @extend_schema(
-        parameters=FILTERS,
-        responses={(200, "text/csv"): OpenApiTypes.STR} | errors(400, 401),
-        tags=["transactions"],
+        parameters=FILTERS, responses={(200, "text/csv"): OpenApiTypes.STR} | errors(400, 401), tags=["transactions"]
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Everything that is asked for, newest first, as CSV; no cell runs as a formula."""

@@ -171,10 +171,27 @@ class StaffPersonOutput(serializers.ModelSerializer[User]):
     class Meta:
         model = User
         fields = (
-            "id", "email", "name", "role", "dashboard", "account_type", "account_number", "city", "state", "zip_code", "phone",
-            "round_up_amount", "round_up_enabled", "round_up_rule", "is_active", "is_staff", "status", "created_at",
-            "updated_at", "last_login",
-        )  # fmt: skip
+            "id",
+            "email",
+            "name",
+            "role",
+            "dashboard",
+            "account_type",
+            "account_number",
+            "city",
+            "state",
+            "zip_code",
+            "phone",
+            "round_up_amount",
+            "round_up_enabled",
+            "round_up_rule",
+            "is_active",
+            "is_staff",
+            "status",
+            "created_at",
+            "updated_at",
+            "last_login",
+        )
 
     def get_status(self, person: User) -> str:
         """active or inactive."""

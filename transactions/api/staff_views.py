@@ -47,9 +47,15 @@ def pagination(found: selectors.Found, *, page: int, limit: int) -> dict[str, An
     """Where the page lies."""
     pages = max(1, -(-found.total // limit))
     return {
-        "page": page, "limit": limit, "total": found.total, "total_pages": pages, "totalPages": pages,
-        "has_next": page < pages, "has_prev": page > 1, "total_is_capped": found.capped,
-    }  # fmt: skip
+        "page": page,
+        "limit": limit,
+        "total": found.total,
+        "total_pages": pages,
+        "totalPages": pages,
+        "has_next": page < pages,
+        "has_prev": page > 1,
+        "total_is_capped": found.capped,
+    }
 
 
 def dollars(request: Request, name: str) -> Decimal | None:
@@ -74,7 +80,8 @@ class WaitingView(StaffView):
 
     @extend_schema(
         parameters=[
-            PAGE, LIMIT,
+            PAGE,
+            LIMIT,
             OpenApiParameter("merchant", OpenApiTypes.STR, description="A name, or a part of one."),
             OpenApiParameter("category", OpenApiTypes.STR),
             OpenApiParameter("min_amount", OpenApiTypes.DECIMAL),
@@ -82,7 +89,7 @@ class WaitingView(StaffView):
         ],
         responses={200: shapes.WaitingOutput} | errors(400),
         tags=["llm center"],
-    )  # fmt: skip
+    )
     def get(self, request: Request) -> Response:
         """Not processed yet, or waiting for a decision on the merchant. Of very many, ten thousand of each are looked at."""
         limit = page_limit(request)
@@ -90,8 +97,9 @@ class WaitingView(StaffView):
         chosen = selectors.StaffTransactionFilter(
             search=(request.query_params.get("merchant") or "").strip(),
             category=(request.query_params.get("category") or "").strip(),
-            min_amount=dollars(request, "min_amount"), max_amount=dollars(request, "max_amount"),
-        )  # fmt: skip
+            min_amount=dollars(request, "min_amount"),
+            max_amount=dollars(request, "max_amount"),
+        )
         found = selectors.transactions_waiting_page(chosen, page=page, limit=limit)
         return Response(
             {
@@ -132,13 +140,16 @@ class ProcessSelectedView(StaffView):
     @extend_schema(
         request=shapes.SelectedInput,
         responses={202: shapes.SelectedOutput, 200: shapes.SelectedOutput}
-        | errors(*BODY_ERRORS) | {400: shapes.SelectedRefused},
+        | errors(*BODY_ERRORS)
+        | {400: shapes.SelectedRefused},
         tags=["llm center"],
-    )  # fmt: skip
+    )
     def post(self, request: Request) -> Response:
         """What the directory knows goes on its way (202, with a task); 200 where nothing does. Over a limit: 400, and nothing goes."""
         data = validated(shapes.SelectedInput(data=request.data))
-        done = process_selection(transaction_ids=data["transaction_ids"], force=data["force"], actor=current_user(request))
+        done = process_selection(
+            transaction_ids=data["transaction_ids"], force=data["force"], actor=current_user(request)
+        )
         return _selected_answer(done)
 
 
@@ -150,9 +161,10 @@ class ProcessTransactionView(StaffView):
     @extend_schema(
         request=shapes.OneTransactionInput,
         responses={202: shapes.SelectedOutput, 200: shapes.SelectedOutput}
-        | errors(*BODY_ERRORS, 404) | {400: shapes.SelectedRefused},
+        | errors(*BODY_ERRORS, 404)
+        | {400: shapes.SelectedRefused},
         tags=["llm center"],
-    )  # fmt: skip
+    )
     def post(self, request: Request) -> Response:
         """As several; an unknown one is 404."""
         number = validated(shapes.OneTransactionInput(data=request.data))["transaction_id"]
@@ -166,10 +178,14 @@ def _selected_answer(done: SelectionResult) -> Response:
     mapped = done.count("mapped")
     if done.exceeded:
         body = {
-            "success": False, "error": " ".join(done.warnings), "limit_exceeded": True, "warnings": done.warnings,
+            "success": False,
+            "error": " ".join(done.warnings),
+            "limit_exceeded": True,
+            "warnings": done.warnings,
             "limits": {"max_orders": done.limits.max_orders, "max_amount": done.limits.max_amount},
-            "requested_amount": done.amount, "requested_orders": mapped,
-        }  # fmt: skip
+            "requested_amount": done.amount,
+            "requested_orders": mapped,
+        }
         return Response(body, status=status.HTTP_400_BAD_REQUEST)
     body = {
         "success": True,
@@ -179,15 +195,18 @@ def _selected_answer(done: SelectionResult) -> Response:
         "no_match": done.count("no_match"),
         "results": [
             {
-                "transaction_id": look.transaction_id, "merchant": look.merchant, "ticker": look.ticker,
-                "status": look.outcome, "reason": look.reason,
+                "transaction_id": look.transaction_id,
+                "merchant": look.merchant,
+                "ticker": look.ticker,
+                "status": look.outcome,
+                "reason": look.reason,
             }
             for look in done.looks
         ],
         "amount_processed": done.amount,
         "warnings": done.warnings,
         "task_id": done.task.pk if done.task else None,
-    }  # fmt: skip
+    }
     return Response(body, status=status.HTTP_202_ACCEPTED if done.task else status.HTTP_200_OK)
 
 
@@ -246,13 +265,14 @@ class PeopleView(StaffView):
     @extend_schema(
         operation_id="admin_users_list",
         parameters=[
-            CURSOR, LIMIT,
+            CURSOR,
+            LIMIT,
             OpenApiParameter("search", OpenApiTypes.STR, description="A whole e-mail, an account number, or an id."),
             OpenApiParameter("account_type", OpenApiTypes.STR, enum=[kind.value for kind in User.AccountType]),
         ],
         responses={200: shapes.PeopleOutput} | errors(400),
         tags=["people"],
-    )  # fmt: skip
+    )
     def get(self, request: Request) -> Response:
         """Newest first, by cursor."""
         kind = request.query_params.get("account_type") or ""
@@ -260,9 +280,12 @@ class PeopleView(StaffView):
             raise ValidationError({"account_type": [f"One of {', '.join(User.AccountType.values)} is needed."]})
         search = (request.query_params.get("search") or "").strip()
         page = keyset_page(
-            selectors.people(search=search, account_type=kind), time_field="created_at",
-            cursor=request.query_params.get("cursor"), limit=page_limit(request), scope=f"people:{kind}:{search}",
-        )  # fmt: skip
+            selectors.people(search=search, account_type=kind),
+            time_field="created_at",
+            cursor=request.query_params.get("cursor"),
+            limit=page_limit(request),
+            scope=f"people:{kind}:{search}",
+        )
         rows = [_person(person) for person in page.rows]
         return Response(
             {"success": True, "users": rows, "data": rows, "next_cursor": page.next_cursor, "has_more": page.has_more}
@@ -342,8 +365,14 @@ def _person_answer(person: User) -> Response:
 
 # --- The journal ------------------------------------------------------------------------------------------------
 _ENTRY_FIELDS: tuple[str, ...] = (
-    "reference", "description", "location", "department", "transaction_type", "vendor_name", "customer_name",
-)  # fmt: skip
+    "reference",
+    "description",
+    "location",
+    "department",
+    "transaction_type",
+    "vendor_name",
+    "customer_name",
+)
 _CURSOR_SALT = "cursor:journal"
 
 
@@ -369,9 +398,7 @@ class JournalView(StaffView):
         return Response({"success": True, "entries": rows, "data": rows, "next_cursor": cursor, "has_more": more})
 
     @extend_schema(
-        request=shapes.EntryInput,
-        responses={201: shapes.EntryDetailOutput} | errors(*BODY_ERRORS),
-        tags=["journal"],
+        request=shapes.EntryInput, responses={201: shapes.EntryDetailOutput} | errors(*BODY_ERRORS), tags=["journal"]
     )
     def post(self, request: Request) -> Response:
         """Write an entry: booked at once, or kept as a draft."""
@@ -459,22 +486,34 @@ def _entry(row: selectors.JournalRow) -> dict[str, Any]:
         debits, credits_ = ([one for one in lines if one[side]] for side in ("debit", "credit"))
         simple = len(debits) == len(credits_) == 1
         return {name: getattr(entry, name) for name in _ENTRY_FIELDS} | {
-            "id": row.number, "date": entry.entry_date, "amount": entry.amount,
+            "id": row.number,
+            "date": entry.entry_date,
+            "amount": entry.amount,
             "from_account": credits_[0]["account_code"] if simple else None,
             "to_account": debits[0]["account_code"] if simple else None,
-            "status": entry.status, "created_at": entry.created_at, "created_by": entry.created_by.email, "lines": lines,
-        }  # fmt: skip
+            "status": entry.status,
+            "created_at": entry.created_at,
+            "created_by": entry.created_by.email,
+            "lines": lines,
+        }
     assert transfer is not None  # noqa: S101  # a row is one of the two
     sides = [(transfer.debit_account, transfer.amount, ZERO), (transfer.credit_account, ZERO, transfer.amount)]
     return dict.fromkeys(_ENTRY_FIELDS, "") | {
-        "id": row.number, "date": row.entry_date, "reference": transfer.reference, "transaction_type": transfer.kind,
-        "amount": transfer.amount, "from_account": transfer.credit_account, "to_account": transfer.debit_account,
-        "status": JournalEntry.Status.POSTED, "created_at": transfer.created_at, "created_by": None,
+        "id": row.number,
+        "date": row.entry_date,
+        "reference": transfer.reference,
+        "transaction_type": transfer.kind,
+        "amount": transfer.amount,
+        "from_account": transfer.credit_account,
+        "to_account": transfer.debit_account,
+        "status": JournalEntry.Status.POSTED,
+        "created_at": transfer.created_at,
+        "created_by": None,
         "lines": [
             {"account_code": account, "debit": debit, "credit": credit, "description": ""}
             for account, debit, credit in sides
         ],
-    }  # fmt: skip
+    }
 
 
 def _entry_answer(entry: JournalEntry, message: str, code: int = status.HTTP_200_OK) -> Response:

@@ -51,7 +51,8 @@ for _area in CUSTOMER_AREAS:
         path(f"{_area}/export/transactions", customer.ExportView.as_view(), name=f"api-{_area}-export"),
         path(f"{_area}/data-export", customer.DataExportView.as_view(), name=f"api-{_area}-data-export"),
         path(
-            f"{_area}/data-export/<uuid:task_id>", customer.DataExportFileView.as_view(),
+            f"{_area}/data-export/<uuid:task_id>",
+            customer.DataExportFileView.as_view(),
             name=f"api-{_area}-data-export-file",
         ),
         path(f"{_area}/erasure", accounts.ErasureView.as_view(), name=f"api-{_area}-erasure"),
@@ -61,17 +62,20 @@ for _area in CUSTOMER_AREAS:
         path(f"{_area}/fees/total", customer.FeeTotalView.as_view(), name=f"api-{_area}-fees-total"),
         path(_notifications, views.NotificationListView.as_view(), name=f"api-{_area}-notifications"),
         path(
-            f"{_notifications}/read-all", customer.NotificationReadAllView.as_view(),
+            f"{_notifications}/read-all",
+            customer.NotificationReadAllView.as_view(),
             name=f"api-{_area}-notifications-read-all",
         ),
         path(
-            f"{_notifications}/<int:notification_id>", customer.NotificationView.as_view(),
+            f"{_notifications}/<int:notification_id>",
+            customer.NotificationView.as_view(),
             name=f"api-{_area}-notification",
         ),
         path(
-            f"{_notifications}/<int:notification_id>/read", customer.NotificationReadView.as_view(),
+            f"{_notifications}/<int:notification_id>/read",
+            customer.NotificationReadView.as_view(),
             name=f"api-{_area}-notification-read",
         ),
         path(f"{_area}/goals", customer.GoalListView.as_view(area=_area), name=f"api-{_area}-goals"),
         path(f"{_area}/goals/<int:goal_id>", customer.GoalView.as_view(), name=f"api-{_area}-goal"),
-    ]  # fmt: skip
+    ]

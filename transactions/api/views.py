@@ -106,9 +106,12 @@ class LogInView(AccountView):
         data = validated(shapes.LogInInput(data=request.data))
         try:
             found = log_in(
-                request, email=data["email"], password=data["password"], staff_only=self.area == "admin",
+                request,
+                email=data["email"],
+                password=data["password"],
+                staff_only=self.area == "admin",
                 code=data.get("otp", ""),
-            )  # fmt: skip
+            )
         except OtpRequiredError as error:
             return Response(error_body(str(error), {"otp": [str(error)]}), status=error.status_code)
         if found is None:
@@ -193,7 +196,9 @@ class TransactionCreateView(ApiView):
     def post(self, request: Request) -> Response:
         """Store a purchase of the caller; it is processed in the background."""
         data = validated(shapes.TransactionInput(data=request.data))
-        created = create_transaction(user=current_user(request), idempotency_key=idempotency_key(request) or None, **data)
+        created = create_transaction(
+            user=current_user(request), idempotency_key=idempotency_key(request) or None, **data
+        )
         return Response(
             {"success": True, "transaction_id": created.transaction_id, "status": created.status},
             status=status.HTTP_201_CREATED if created.created else status.HTTP_200_OK,
@@ -353,7 +358,11 @@ class TaskEventsView(FileView):
         """
         task = _task(request, task_id)
         return events_response(
-            request._request, source=EVENTS, key=str(task.pk), caller=str(current_user(request).pk), event=_task_event(task)
+            request._request,
+            source=EVENTS,
+            key=str(task.pk),
+            caller=str(current_user(request).pk),
+            event=_task_event(task),
         )
 
 

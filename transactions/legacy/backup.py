@@ -112,8 +112,11 @@ def _dump(target: Path) -> None:
     try:
         done = subprocess.run(
             [_pg_dump(), "--format=custom", "--compress=1", f"--file={partial}"],
-            env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise BackupError(f"pg_dump failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
         os.replace(partial, target)

@@ -114,8 +114,7 @@ def log_read(snapshot: Snapshot, after: int, limit: int) -> Changes:
     """The rows that the entries behind `after` name, at most `most` entries."""
     changes, rows = Changes(last=after), defaultdict(set)
     for seq, table, key, at in snapshot.rows(
-        f"SELECT seq, table_name, row_key, at FROM {LOG} WHERE seq > ? ORDER BY seq LIMIT ?",
-        [after, limit],
+        f"SELECT seq, table_name, row_key, at FROM {LOG} WHERE seq > ? ORDER BY seq LIMIT ?", [after, limit]
     ):
         name = table.decode()
         legacy_table = snapshot.tables.get(name)

@@ -290,10 +290,7 @@ class _Copy:
         progress.repairs += outcome.repairs
         progress.complete = False
         loader.write(
-            progress,
-            statements=list(outcome.statements.items()),
-            rejected=outcome.rejected,
-            kept=outcome.kept,
+            progress, statements=list(outcome.statements.items()), rejected=outcome.rejected, kept=outcome.kept
         )
 
     # --- the big ones -----------------------------------------------------------------------------------------------

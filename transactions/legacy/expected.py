@@ -106,10 +106,7 @@ class TableCheck:
         self.different += other.different
         self.ids |= other.ids
         self.differences += other.differences[: LISTED - len(self.differences)]
-        for mine, theirs in (
-            (self.expected_months, other.expected_months),
-            (self.found_months, other.found_months),
-        ):
+        for mine, theirs in ((self.expected_months, other.expected_months), (self.found_months, other.found_months)):
             for month, sums in theirs.items():
                 mine[month].merge(sums)
 
@@ -333,11 +330,27 @@ def _transaction(row: Row, context: _Context) -> Cells | str:
     merchant = (read_text(row.get("merchant")) or "")[:255]
     kind = read_text(row.get("transaction_type"))
     return (
-        user, at, merchant, _key(merchant), amount, investable, round_up, fee, total,
-        (read_text(row.get("category")) or "")[:100], (read_text(row.get("description")) or "")[:500], read_ticker(row.get("ticker")),
-        shares, price, status, reason, ("bank" if kind is None else kind)[:20], "legacy_open" if waits else "legacy",
-        created, created if updated is None else updated,
-    )  # fmt: skip
+        user,
+        at,
+        merchant,
+        _key(merchant),
+        amount,
+        investable,
+        round_up,
+        fee,
+        total,
+        (read_text(row.get("category")) or "")[:100],
+        (read_text(row.get("description")) or "")[:500],
+        read_ticker(row.get("ticker")),
+        shares,
+        price,
+        status,
+        reason,
+        ("bank" if kind is None else kind)[:20],
+        "legacy_open" if waits else "legacy",
+        created,
+        created if updated is None else updated,
+    )
 
 
 def _mapping(row: Row, context: _Context) -> Cells | str:
@@ -367,13 +380,25 @@ def _mapping(row: Row, context: _Context) -> Cells | str:
 
     took = read_whole(row.get("ai_processing_duration"))
     return (
-        link, merchant, _key(merchant), read_ticker(row.get("ticker")), (read_text(row.get("category")) or "")[:100],
-        _confidence(row.get("confidence")), status, status == "approved", read_flag(row.get("ai_processed")) == 1,
-        (read_text(row.get("company_name")) or "")[:200], owner, "bulk" if bulk else "legacy", at,
-        (read_text(row.get("ai_model_version")) or "")[:100], read_text(row.get("ai_reasoning")) or "",
-        read_flag(row.get("ai_auto_approved")) == 1, took if took is not None and 0 <= took < 2**31 else None,
+        link,
+        merchant,
+        _key(merchant),
+        read_ticker(row.get("ticker")),
+        (read_text(row.get("category")) or "")[:100],
+        _confidence(row.get("confidence")),
+        status,
+        status == "approved",
+        read_flag(row.get("ai_processed")) == 1,
+        (read_text(row.get("company_name")) or "")[:200],
+        owner,
+        "bulk" if bulk else "legacy",
+        at,
+        (read_text(row.get("ai_model_version")) or "")[:100],
+        read_text(row.get("ai_reasoning")) or "",
+        read_flag(row.get("ai_auto_approved")) == 1,
+        took if took is not None and 0 <= took < 2**31 else None,
         read_time(row.get("ai_decision_timestamp")),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=100_000)
@@ -399,21 +424,34 @@ def _micros(column: str) -> str:
 
 
 _TRANSACTION_COLUMNS: Final[dict[str, str]] = {
-    "user_id": "user_id", "date": _micros("date"), "merchant": "merchant", "merchant_key": "merchant_key",
+    "user_id": "user_id",
+    "date": _micros("date"),
+    "merchant": "merchant",
+    "merchant_key": "merchant_key",
     **{name: f"({name} * 100)::bigint" for name in ("amount", "investable", "round_up", "fee", "total_debit")},
-    "category": "category", "description": "description", "ticker": "ticker",
-    "shares": "(shares * 100000000)::bigint", "price_per_share": "(price_per_share * 10000)::bigint",
-    "status": "status", "failure_reason": "failure_reason", "transaction_type": "transaction_type", "source": "source",
-    "created_at": _micros("created_at"), "updated_at": _micros("updated_at"),
-}  # fmt: skip
+    "category": "category",
+    "description": "description",
+    "ticker": "ticker",
+    "shares": "(shares * 100000000)::bigint",
+    "price_per_share": "(price_per_share * 10000)::bigint",
+    "status": "status",
+    "failure_reason": "failure_reason",
+    "transaction_type": "transaction_type",
+    "source": "source",
+    "created_at": _micros("created_at"),
+    "updated_at": _micros("updated_at"),
+}
 _MAPPING_COLUMNS: Final[dict[str, str]] = {
     **{name: name for name in ("transaction_id", "merchant_name", "merchant_key", "ticker", "category")},
     "confidence": "(confidence * 10000)::int",
     **{name: name for name in ("status", "admin_approved", "ai_processed", "company_name", "user_id", "source")},
-    "created_at": _micros("created_at"), "ai_model_version": "ai_model_version", "ai_reasoning": "ai_reasoning",
-    "ai_auto_approved": "ai_auto_approved", "ai_processing_ms": "ai_processing_ms",
+    "created_at": _micros("created_at"),
+    "ai_model_version": "ai_model_version",
+    "ai_reasoning": "ai_reasoning",
+    "ai_auto_approved": "ai_auto_approved",
+    "ai_processing_ms": "ai_processing_ms",
     "ai_decided_at": _micros("ai_decided_at"),
-}  # fmt: skip
+}
 
 
 def _big_of(name: str, expressions: dict[str, str], money: Sequence[str], month: str, **rest: Any) -> _Big:
@@ -429,16 +467,23 @@ def _big_of(name: str, expressions: dict[str, str], money: Sequence[str], month:
 
 BIG: Final[dict[str, _Big]] = {
     "transactions": _big_of(
-        "transactions", _TRANSACTION_COLUMNS, ("amount", "investable", "round_up", "fee", "total_debit"), "date",
+        "transactions",
+        _TRANSACTION_COLUMNS,
+        ("amount", "investable", "round_up", "fee", "total_debit"),
+        "date",
         becomes=_transaction,
     ),
     "llm_mappings": _big_of(
-        "llm_mappings", _MAPPING_COLUMNS, (), "created_at", becomes=_mapping,
+        "llm_mappings",
+        _MAPPING_COLUMNS,
+        (),
+        "created_at",
+        becomes=_mapping,
         # SQLite says whether the transaction is there; a mark such as 'bulk_7' is no number of one.
         more="EXISTS (SELECT 1 FROM transactions AS t WHERE t.rowid = CAST(CAST(m.transaction_id AS TEXT) AS INTEGER) "
         "AND CAST(m.transaction_id AS TEXT) NOT LIKE 'bulk%')",
     ),
-}  # fmt: skip
+}
 
 
 # --- ranges of the big tables ---

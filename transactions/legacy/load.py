@@ -219,12 +219,17 @@ class Loader:
             "complete = excluded.complete, updated_at = now()",
             as_json(
                 {
-                    "t": progress.table, "l": progress.last_rowid, "r": progress.rows_read, "w": progress.rows_loaded,
-                    "x": progress.rows_rejected, "b": progress.rows_left, "c": progress.complete,
+                    "t": progress.table,
+                    "l": progress.last_rowid,
+                    "r": progress.rows_read,
+                    "w": progress.rows_loaded,
+                    "x": progress.rows_rejected,
+                    "b": progress.rows_left,
+                    "c": progress.complete,
                     "p": {kind: count for kind, count in progress.repairs.items() if count},
                 }
             ),
-        )  # fmt: skip
+        )
 
     def _stage(self, model: type[MonthlyPartitionedModel], months: Iterable[Month]) -> None:
         stage, table = stage_name(model), model._meta.db_table

@@ -51,44 +51,65 @@ OUR_ORDERS_FROM: Final = 1_000_000_000
 
 # Legacy table, and the rows with these keys under its names. Statuses are those that its screens know.
 _ROWS: Final[dict[str, tuple[str, str]]] = {
-    "users": ("users", f"""
-        SELECT id::text AS row_key, {_OWNER.format('users.id')} AS id, email, name, account_type, account_number, user_guid, password,
+    "users": (
+        "users",
+        f"""
+        SELECT id::text AS row_key, {_OWNER.format("users.id")} AS id, email, name, account_type, account_number, user_guid, password,
                city, state, zip_code, phone, round_up_amount::float8, round_up_enabled, is_active,
-               {_AT.format('created_at')}, {_AT.format('updated_at')}
-        FROM users WHERE id = ANY (%s::bigint[])"""),
-    "transactions": ("transactions", f"""
-        SELECT id::text AS row_key, id, {_OWNER.format('transactions.user_id')} AS user_id, {_AT.format('date')}, merchant,
+               {_AT.format("created_at")}, {_AT.format("updated_at")}
+        FROM users WHERE id = ANY (%s::bigint[])""",
+    ),
+    "transactions": (
+        "transactions",
+        f"""
+        SELECT id::text AS row_key, id, {_OWNER.format("transactions.user_id")} AS user_id, {_AT.format("date")}, merchant,
                amount::float8, category, description, investable::float8, round_up::float8, total_debit::float8, ticker,
                shares::float8, price_per_share::float8, price_per_share::float8 AS stock_price,
                CASE status WHEN 'needs_review' THEN 'needs-recognition' WHEN 'awaiting_price' THEN 'mapped'
                     WHEN 'not_listed' THEN 'rejected' WHEN 'refunded' THEN 'cancelled' ELSE status END AS status,
-               fee::float8, transaction_type, {_AT.format('created_at')}, {_AT.format('updated_at')}
-        FROM transactions WHERE id = ANY (%s::bigint[])"""),
-    "llm_mappings": ("llm_mappings", f"""
+               fee::float8, transaction_type, {_AT.format("created_at")}, {_AT.format("updated_at")}
+        FROM transactions WHERE id = ANY (%s::bigint[])""",
+    ),
+    "llm_mappings": (
+        "llm_mappings",
+        f"""
         SELECT id::text AS row_key, id, transaction_id, merchant_name, ticker, category, confidence::float8, status,
                CASE WHEN status = 'rejected' THEN -1 WHEN admin_approved THEN 1 ELSE 0 END AS admin_approved,
-               ai_processed::int, company_name, {_OWNER.format('llm_mappings.user_id')}::text AS user_id,
-               {_AT.format('created_at')}, ai_model_version, ai_reasoning, ai_auto_approved::int,
+               ai_processed::int, company_name, {_OWNER.format("llm_mappings.user_id")}::text AS user_id,
+               {_AT.format("created_at")}, ai_model_version, ai_reasoning, ai_auto_approved::int,
                ai_processing_ms AS ai_processing_duration,
                to_char(ai_decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS ai_decision_timestamp, source
-        FROM llm_mappings WHERE id = ANY (%s::bigint[])"""),
-    "notifications": ("notifications", f"""
-        SELECT id::text AS row_key, id, {_OWNER.format('notifications.user_id')} AS user_id, title, message, type, read::int,
-               {_AT.format('created_at')}
-        FROM notifications WHERE id = ANY (%s::bigint[])"""),
-    "holdings": ("portfolios", f"""
-        SELECT user_id || ':' || ticker AS row_key, {_OWNER.format('holdings.user_id')} AS user_id, ticker, shares::float8,
+        FROM llm_mappings WHERE id = ANY (%s::bigint[])""",
+    ),
+    "notifications": (
+        "notifications",
+        f"""
+        SELECT id::text AS row_key, id, {_OWNER.format("notifications.user_id")} AS user_id, title, message, type, read::int,
+               {_AT.format("created_at")}
+        FROM notifications WHERE id = ANY (%s::bigint[])""",
+    ),
+    "holdings": (
+        "portfolios",
+        f"""
+        SELECT user_id || ':' || ticker AS row_key, {_OWNER.format("holdings.user_id")} AS user_id, ticker, shares::float8,
                CASE WHEN shares > 0 THEN cost_basis / shares ELSE 0 END::float8 AS average_price,
-               cost_basis::float8 AS total_value, {_AT.format('updated_at')}
+               cost_basis::float8 AS total_value, {_AT.format("updated_at")}
         FROM holdings WHERE user_id || ':' || ticker = ANY (%s)
-              AND user_id = ANY (SELECT split_part(key, ':', 1)::bigint FROM unnest(%s) AS keys (key))"""),
-    "orders": ("market_queue", f"""
-        SELECT id::text AS row_key, id + {OUR_ORDERS_FROM} AS id, transaction_id, {_OWNER.format('orders.user_id')} AS user_id, ticker,
-               amount::float8, status, {_AT.format('created_at')}
-        FROM orders WHERE id = ANY (%s::bigint[])"""),
-    "admin_settings": ("admin_settings", """
-        SELECT key AS row_key, key AS setting_key, value AS setting_value FROM admin_settings WHERE key = ANY (%s)"""),
-}  # fmt: skip
+              AND user_id = ANY (SELECT split_part(key, ':', 1)::bigint FROM unnest(%s) AS keys (key))""",
+    ),
+    "orders": (
+        "market_queue",
+        f"""
+        SELECT id::text AS row_key, id + {OUR_ORDERS_FROM} AS id, transaction_id, {_OWNER.format("orders.user_id")} AS user_id, ticker,
+               amount::float8, status, {_AT.format("created_at")}
+        FROM orders WHERE id = ANY (%s::bigint[])""",
+    ),
+    "admin_settings": (
+        "admin_settings",
+        """
+        SELECT key AS row_key, key AS setting_key, value AS setting_value FROM admin_settings WHERE key = ANY (%s)""",
+    ),
+}
 
 
 class DualWriteError(KamioiError):
@@ -224,9 +245,11 @@ class _Writer:
             except sqlite3.IntegrityError as error:
                 # One row that the legacy file refuses must not hold up all others.
                 MigrationReject.objects.create(
-                    table_name=table, legacy_id=key[:100], row=json.loads(json.dumps(row or {}, default=str)) | {"password": None},
+                    table_name=table,
+                    legacy_id=key[:100],
+                    row=json.loads(json.dumps(row or {}, default=str)) | {"password": None},
                     reason=f"dual-write: SQLite says: {error}"[:255],
-                )  # fmt: skip
+                )
 
     def _has(self, legacy: str) -> set[str]:
         if legacy not in self._columns:

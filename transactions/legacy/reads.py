@@ -107,8 +107,11 @@ def transactions(user: User, source: sqlite3.Connection, legacy_id: int, limit: 
     from transactions.legacy.tables import TRANSACTIONS, Ids, MerchantKeys, transactions_convert  # noqa: PLC0415
 
     rows = _rows(
-        source, "SELECT rowid, * FROM transactions WHERE user_id = ? ORDER BY date DESC, rowid DESC LIMIT ?", legacy_id, limit
-    )  # fmt: skip
+        source,
+        "SELECT rowid, * FROM transactions WHERE user_id = ? ORDER BY date DESC, rowid DESC LIMIT ?",
+        legacy_id,
+        limit,
+    )
     if not rows:
         return []
     names = tuple(rows[0][1])
@@ -127,14 +130,18 @@ def notifications(user: User, source: sqlite3.Connection, legacy_id: int, limit:
     """The newest messages; never saved."""
     return [
         Notification(
-            id=rowid, user=user, title=(rules.text(row.get("title"))[0] or "")[:120],
-            message=rules.text(row.get("message"))[0] or "", type=rules.text(row.get("type"))[0] or "info",
-            read=_is_true(row.get("read")), created_at=_when(row.get("created_at")),
+            id=rowid,
+            user=user,
+            title=(rules.text(row.get("title"))[0] or "")[:120],
+            message=rules.text(row.get("message"))[0] or "",
+            type=rules.text(row.get("type"))[0] or "info",
+            read=_is_true(row.get("read")),
+            created_at=_when(row.get("created_at")),
         )
         for rowid, row in _rows(
             source, "SELECT rowid, * FROM notifications WHERE user_id = ? ORDER BY rowid DESC LIMIT ?", legacy_id, limit
         )
-    ]  # fmt: skip
+    ]
 
 
 def holdings(_: User, source: sqlite3.Connection, legacy_id: int) -> list[tuple[str, Decimal, Decimal]]:

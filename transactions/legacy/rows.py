@@ -141,9 +141,22 @@ UPDATE users SET is_staff = true, is_superuser = users.is_superuser OR item.is_s
 FROM jsonb_to_recordset(($1::text)::jsonb) AS item (id bigint, is_superuser boolean) WHERE users.id = item.id
 """
 USER_HOME: Final = (
-    "id", "email", "name", "account_type", "account_number", "user_guid", "password", "city", "state", "zip_code",
-    "phone", "created_at", "updated_at", "round_up_amount", *rules.PERSONAL,
-)  # fmt: skip
+    "id",
+    "email",
+    "name",
+    "account_type",
+    "account_number",
+    "user_guid",
+    "password",
+    "city",
+    "state",
+    "zip_code",
+    "phone",
+    "created_at",
+    "updated_at",
+    "round_up_amount",
+    *rules.PERSONAL,
+)
 
 
 class Accounts:
@@ -243,15 +256,27 @@ class Users(RowTable):
             kind = "individual"
         created = _moment(out, row, ["created_at"], self.now) or self.now
         _add(
-            out, _ADD_USERS if mine is None else _CHANGE_USERS, id=user_id, email=email,
-            name=_text(out, row, "name", 150), account_type=kind,
-            account_number=number, user_guid=_text(out, row, "user_guid", 64), city=_text(out, row, "city", 100),
-            state=_text(out, row, "state", 50), zip_code=_text(out, row, "zip_code", 20),
-            phone=_text(out, row, "phone", 40), round_up_enabled=legacy_id not in self._switched_off,
-            round_up_amount=_round_up_amount(out, row.get("round_up_amount")), is_staff=False, is_superuser=False,
-            is_active=True, password=password, created_at=created.isoformat(),
+            out,
+            _ADD_USERS if mine is None else _CHANGE_USERS,
+            id=user_id,
+            email=email,
+            name=_text(out, row, "name", 150),
+            account_type=kind,
+            account_number=number,
+            user_guid=_text(out, row, "user_guid", 64),
+            city=_text(out, row, "city", 100),
+            state=_text(out, row, "state", 50),
+            zip_code=_text(out, row, "zip_code", 20),
+            phone=_text(out, row, "phone", 40),
+            round_up_enabled=legacy_id not in self._switched_off,
+            round_up_amount=_round_up_amount(out, row.get("round_up_amount")),
+            is_staff=False,
+            is_superuser=False,
+            is_active=True,
+            password=password,
+            created_at=created.isoformat(),
             updated_at=(_moment(out, row, ["updated_at"], self.now) or created).isoformat(),
-        )  # fmt: skip
+        )
         _add(out, _ADD_IDS, source_table="users", legacy_id=legacy_id, user_id=user_id, was_here=False)
         accounts.add(user_id, email, number)
 
@@ -289,12 +314,27 @@ class Admins(RowTable):
                 owner = mine or self._accounts.new_id()
                 created = (_moment(out, row, ["created_at"], self.now) or self.now).isoformat()
                 _add(
-                    out, _ADD_USERS if mine is None else _CHANGE_USERS, id=owner, email=email,
+                    out,
+                    _ADD_USERS if mine is None else _CHANGE_USERS,
+                    id=owner,
+                    email=email,
                     name=_text(out, row, "name", 150),
-                    account_type="individual", account_number=None, user_guid="", city="", state="", zip_code="",
-                    phone="", round_up_enabled=True, round_up_amount=1, is_staff=True, is_superuser=top,
-                    is_active=active, password=password, created_at=created, updated_at=created,
-                )  # fmt: skip
+                    account_type="individual",
+                    account_number=None,
+                    user_guid="",
+                    city="",
+                    state="",
+                    zip_code="",
+                    phone="",
+                    round_up_enabled=True,
+                    round_up_amount=1,
+                    is_staff=True,
+                    is_superuser=top,
+                    is_active=active,
+                    password=password,
+                    created_at=created,
+                    updated_at=created,
+                )
                 self._accounts.add(owner, email, None)
                 _add(out, _ADD_IDS, source_table="admins", legacy_id=int(legacy_id), user_id=owner, was_here=False)
             self.keep_rest(
@@ -427,9 +467,15 @@ class Portfolios(OwnedRows):
                 continue
             at = _moment(out, row, ["created_at", "updated_at"], self.now) or self.now
             _add(
-                out, _OPEN_HOLDINGS, user_id=owner, date=at.isoformat(), amount=str(cost), ticker=ticker,
-                shares=str(shares), reference=f"portfolio {legacy_id}",
-            )  # fmt: skip
+                out,
+                _OPEN_HOLDINGS,
+                user_id=owner,
+                date=at.isoformat(),
+                amount=str(cost),
+                ticker=ticker,
+                shares=str(shares),
+                reference=f"portfolio {legacy_id}",
+            )
             self.keep_rest(out, legacy_id, row, ("user_id", "ticker", "shares", "average_price", "created_at"))
             out.loaded += 1
         _ledger_months(out, _OPEN_HOLDINGS)
@@ -450,10 +496,16 @@ class Notifications(OwnedRows):
             read = row.get("read")
             at = _moment(out, row, ["created_at"], self.now) or self.now
             _add(
-                out, _ADD_NOTIFICATIONS, id=int(legacy_id), user_id=owner, title=_text(out, row, "title", 120),
-                message=_text(out, row, "message", 100_000), type=_text(out, row, "type", 30, "info"),
-                read=_flag(out, read, default=False), created_at=at.isoformat(),
-            )  # fmt: skip
+                out,
+                _ADD_NOTIFICATIONS,
+                id=int(legacy_id),
+                user_id=owner,
+                title=_text(out, row, "title", 120),
+                message=_text(out, row, "message", 100_000),
+                type=_text(out, row, "type", 30, "info"),
+                read=_flag(out, read, default=False),
+                created_at=at.isoformat(),
+            )
             self.keep_rest(out, legacy_id, row, ("user_id", "title", "message", "type", "read", "created_at"))
             out.loaded += 1
         return out
@@ -514,9 +566,13 @@ class AdminSettings(RowTable):
                 out.repairs["setting"] += 1
             elif key and rules.row_as_json({key: value})[key] == value:
                 _add(
-                    out, _SET_SETTINGS, key=key, value=usable, type=kind or "string",
+                    out,
+                    _SET_SETTINGS,
+                    key=key,
+                    value=usable,
+                    type=kind or "string",
                     description=_text(out, row, "description", 10_000),
-                )  # fmt: skip
+                )
             hidden = rules.row_as_json({key: value}).get(key)
             kept = rules.row_as_json(row)
             if hidden == rules.HIDDEN:
@@ -588,9 +644,14 @@ class JournalEntries(RowTable):
                 continue
             for debit, credit, cents in transfers:
                 _add(
-                    out, _ADD_JOURNAL, date=at.isoformat() if at else "", debit=debit, credit=credit,
-                    amount=_dollars(cents), reference=legacy_id,
-                )  # fmt: skip
+                    out,
+                    _ADD_JOURNAL,
+                    date=at.isoformat() if at else "",
+                    debit=debit,
+                    credit=credit,
+                    amount=_dollars(cents),
+                    reference=legacy_id,
+                )
             out.kept.append(Kept(self.table.name, legacy_id, "row", rules.row_as_json(row)))
             out.loaded += 1
         _ledger_months(out, _ADD_JOURNAL)
@@ -670,13 +731,19 @@ class DataAssets(RowTable):
             ready = _moment(out, row, ["production_ready_date"], self.now)
             created = _moment(out, row, ["created_at", "development_start_date"], self.now) or self.now
             _add(
-                out, _ADD_ASSETS, asset_name=_text(out, row, "asset_name", 200), asset_type=_text(out, row, "asset_type", 30),
-                status=_text(out, row, "status", 20, "development"), cost_basis=_dollars(cost),
-                current_value=_dollars(value), useful_life_months=life if 1 <= life <= 32767 else 36,
+                out,
+                _ADD_ASSETS,
+                asset_name=_text(out, row, "asset_name", 200),
+                asset_type=_text(out, row, "asset_type", 30),
+                status=_text(out, row, "status", 20, "development"),
+                cost_basis=_dollars(cost),
+                current_value=_dollars(value),
+                useful_life_months=life if 1 <= life <= 32767 else 36,
                 in_service_on=ready.date().isoformat() if ready else None,
-                model_version=_text(out, row, "model_version", 100), gl_account=_text(out, row, "gl_account", 10, "15200"),
+                model_version=_text(out, row, "model_version", 100),
+                gl_account=_text(out, row, "gl_account", 10, "15200"),
                 created_at=created.isoformat(),
-            )  # fmt: skip
+            )
             out.kept.append(Kept(self.table.name, legacy_id, "row", rules.row_as_json(row)))
         return out
 

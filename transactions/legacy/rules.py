@@ -153,9 +153,15 @@ def moment(value: Any) -> datetime | None:
         if match := _ISO.fullmatch(said):
             year, month, day, hour, minute, second, fraction, zone = match.groups()
             at = datetime(
-                int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
-                int((fraction or "0").ljust(6, "0")[:6]), tzinfo=UTC,
-            )  # fmt: skip
+                int(year),
+                int(month),
+                int(day),
+                int(hour or 0),
+                int(minute or 0),
+                int(second or 0),
+                int((fraction or "0").ljust(6, "0")[:6]),
+                tzinfo=UTC,
+            )
             return at - _offset(zone)
         if match := _AMERICAN.fullmatch(said):
             first, other, year, hour, minute, second = match.groups()
@@ -237,10 +243,23 @@ def cents(value: Any) -> int | None:
 
 
 _BOOLEANS: Final[dict[str, int]] = {
-    "1": 1, "true": 1, "t": 1, "yes": 1, "y": 1, "on": 1, "1.0": 1,
-    "0": 0, "false": 0, "f": 0, "no": 0, "n": 0, "off": 0, "0.0": 0,
-    "-1": -1, "-1.0": -1,
-}  # fmt: skip
+    "1": 1,
+    "true": 1,
+    "t": 1,
+    "yes": 1,
+    "y": 1,
+    "on": 1,
+    "1.0": 1,
+    "0": 0,
+    "false": 0,
+    "f": 0,
+    "no": 0,
+    "n": 0,
+    "off": 0,
+    "0.0": 0,
+    "-1": -1,
+    "-1.0": -1,
+}
 
 
 def boolean(value: Any) -> int:

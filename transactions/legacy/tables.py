@@ -159,22 +159,42 @@ def _lowered(column: pa.Array) -> pa.Array:
 TRANSACTIONS: Final = Layout(
     name="transactions",
     kinds={
-        "id": "int", "user_id": "int", "date": "time", "merchant": "text", "amount": "real", "category": "text",
-        "description": "text", "investable": "real", "round_up": "real", "total_debit": "real", "ticker": "text",
-        "shares": "real", "price_per_share": "real", "stock_price": "real", "status": "text", "fee": "real",
-        "transaction_type": "text", "created_at": "time", "updated_at": "time", "round_up_amount": "real",
-        "receipt_id": "text", "order_id": "text", "alpaca_order_id": "text", "account_type": "text",
+        "id": "int",
+        "user_id": "int",
+        "date": "time",
+        "merchant": "text",
+        "amount": "real",
+        "category": "text",
+        "description": "text",
+        "investable": "real",
+        "round_up": "real",
+        "total_debit": "real",
+        "ticker": "text",
+        "shares": "real",
+        "price_per_share": "real",
+        "stock_price": "real",
+        "status": "text",
+        "fee": "real",
+        "transaction_type": "text",
+        "created_at": "time",
+        "updated_at": "time",
+        "round_up_amount": "real",
+        "receipt_id": "text",
+        "order_id": "text",
+        "alpaca_order_id": "text",
+        "account_type": "text",
     },
     rest={
         "stock_price": _said_twice("stock_price", "price_per_share"),
-        "round_up_amount": lambda batch: _said_twice("round_up_amount", "round_up")(batch)
-        & _other_than("round_up_amount", 0.0)(batch),
+        "round_up_amount": lambda batch: (
+            _said_twice("round_up_amount", "round_up")(batch) & _other_than("round_up_amount", 0.0)(batch)
+        ),
         "receipt_id": _other_than("receipt_id"),
         "order_id": _other_than("order_id"),
         "alpaca_order_id": _other_than("alpaca_order_id"),
         "account_type": _other_than("account_type"),
     },
-)  # fmt: skip
+)
 
 
 def _transaction_status(word: str | None) -> tuple[str, str, bool, bool]:
@@ -279,21 +299,45 @@ def _open_totals(batch: Batch, money: dict[str, Ints], still_open: Mask) -> None
 MAPPINGS: Final = Layout(
     name="llm_mappings",
     kinds={
-        "id": "int", "transaction_id": "int", "merchant_name": "text", "ticker": "text", "category": "text",
-        "confidence": "real", "status": "text", "admin_approved": "bool", "ai_processed": "bool",
-        "company_name": "text", "user_id": "text", "created_at": "time", "dashboard_type": "text",
-        "processed_at": "time", "ai_attempted": "bool", "ai_status": "text", "ai_confidence": "real",
-        "ai_reasoning": "text", "ai_processing_time": "time", "ai_model_version": "text", "ai_auto_approved": "bool",
-        "ai_processing_duration": "int", "ai_decision_timestamp": "time", "suggested_ticker": "text",
-        "source_type": "text", "receipt_id": "text", "mapping_data": "text", "admin_id": "text", "usage_count": "int",
-        "method": "text", "evidence": "text",
+        "id": "int",
+        "transaction_id": "int",
+        "merchant_name": "text",
+        "ticker": "text",
+        "category": "text",
+        "confidence": "real",
+        "status": "text",
+        "admin_approved": "bool",
+        "ai_processed": "bool",
+        "company_name": "text",
+        "user_id": "text",
+        "created_at": "time",
+        "dashboard_type": "text",
+        "processed_at": "time",
+        "ai_attempted": "bool",
+        "ai_status": "text",
+        "ai_confidence": "real",
+        "ai_reasoning": "text",
+        "ai_processing_time": "time",
+        "ai_model_version": "text",
+        "ai_auto_approved": "bool",
+        "ai_processing_duration": "int",
+        "ai_decision_timestamp": "time",
+        "suggested_ticker": "text",
+        "source_type": "text",
+        "receipt_id": "text",
+        "mapping_data": "text",
+        "admin_id": "text",
+        "usage_count": "int",
+        "method": "text",
+        "evidence": "text",
     },
     rest={
         "dashboard_type": _other_than("dashboard_type", "individual"),
         "ai_attempted": _said_twice("ai_attempted", "ai_processed"),
         "ai_status": _said_twice("ai_status", "status", _lowered),
-        "ai_confidence": lambda batch: _said_twice("ai_confidence", "confidence")(batch)
-        & _other_than("ai_confidence", 0.0)(batch),
+        "ai_confidence": lambda batch: (
+            _said_twice("ai_confidence", "confidence")(batch) & _other_than("ai_confidence", 0.0)(batch)
+        ),
         "processed_at": _other_than("processed_at"),
         "ai_processing_time": _other_than("ai_processing_time"),
         "suggested_ticker": _said_twice("suggested_ticker", "ticker"),
@@ -305,7 +349,7 @@ MAPPINGS: Final = Layout(
         "method": _other_than("method"),
         "evidence": _other_than("evidence"),
     },
-)  # fmt: skip
+)
 
 
 def mappings_convert(batch: Batch, *, users: Ids, transaction_ids: Ids, keys: MerchantKeys, now: datetime) -> pa.Table:

@@ -185,7 +185,9 @@ def _tables(source: sqlite3.Connection) -> list[tuple[str, list[str]]]:
 # --- the big tables ---------------------------------------------------------------------------------------------------
 
 
-def _big(path: Path, source: sqlite3.Connection, name: str, columns: list[str], on_progress: Report | None) -> TableCheck:
+def _big(
+    path: Path, source: sqlite3.Connection, name: str, columns: list[str], on_progress: Report | None
+) -> TableCheck:
     total = source.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
     lowest, highest = source.execute(f"SELECT coalesce(min(rowid), 1), coalesce(max(rowid), 0) FROM {name}").fetchone()
     check, done = TableCheck(name), 0
@@ -236,8 +238,7 @@ def _samples(source: sqlite3.Connection, target: Any, name: str, columns: list[s
     lines: list[str] = []
     for _ in range(count if highest else 0):
         row = source.execute(
-            f"SELECT rowid, * FROM {name} WHERE rowid >= ? ORDER BY rowid LIMIT 1",
-            [random.randint(1, highest)],
+            f"SELECT rowid, * FROM {name} WHERE rowid >= ? ORDER BY rowid LIMIT 1", [random.randint(1, highest)]
         ).fetchone()
         if row is None:
             continue
@@ -263,7 +264,9 @@ def _cut(value: object) -> str:
 _Reader = Callable[[Any, Sequence[tuple[str, Row]]], dict[str, dict[str, Any]]]
 
 
-def _small(source: sqlite3.Connection, target: Any, name: str, columns: list[str], on_progress: Report | None) -> TableCheck:
+def _small(
+    source: sqlite3.Connection, target: Any, name: str, columns: list[str], on_progress: Report | None
+) -> TableCheck:
     """A table that was carried over row by row, in ranges."""
     check = TableCheck(name)
     total = source.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
@@ -328,10 +331,12 @@ def _kept_whole(
     """Every cell of the row stands in `legacy_rows`; secrets are hidden there."""
     found = dict(
         _ask(
-            target, "SELECT legacy_id, data FROM legacy_rows WHERE source_table = %s AND kind = 'row' AND legacy_id = ANY (%s)",
-            check.name, [legacy_id for legacy_id, _ in rows],
+            target,
+            "SELECT legacy_id, data FROM legacy_rows WHERE source_table = %s AND kind = 'row' AND legacy_id = ANY (%s)",
+            check.name,
+            [legacy_id for legacy_id, _ in rows],
         )
-    )  # fmt: skip
+    )
     for legacy_id, row in rows:
         expected = {name: _as_json(name, value) for name, value in row.items()}
         if check.name == "admin_settings" and re.search(
@@ -357,13 +362,21 @@ def _people(
 ) -> None:
     """Each person has an account; what was theirs is theirs, and no password is readable."""
     found = {
-        str(row[0]): dict(zip(("email", "name", "city", "state", "zip_code", "phone", "password", "staff", "own"), row[1:], strict=True))
-        for row in _ask(
-            target, "SELECT legacy_id, email, name, city, state, zip_code, phone, password, is_staff, user_id = legacy_id "
-            "FROM legacy_ids JOIN users ON users.id = legacy_ids.user_id WHERE source_table = %s AND legacy_id = ANY (%s)",
-            check.name, [int(legacy_id) for legacy_id, _ in rows],
+        str(row[0]): dict(
+            zip(
+                ("email", "name", "city", "state", "zip_code", "phone", "password", "staff", "own"),
+                row[1:],
+                strict=True,
+            )
         )
-    }  # fmt: skip
+        for row in _ask(
+            target,
+            "SELECT legacy_id, email, name, city, state, zip_code, phone, password, is_staff, user_id = legacy_id "
+            "FROM legacy_ids JOIN users ON users.id = legacy_ids.user_id WHERE source_table = %s AND legacy_id = ANY (%s)",
+            check.name,
+            [int(legacy_id) for legacy_id, _ in rows],
+        )
+    }
     widths = {"name": 150, "city": 100, "state": 50, "zip_code": 20, "phone": 40}
     for legacy_id, row in rows:
         there = found.get(legacy_id)
@@ -386,19 +399,22 @@ def _holdings(
     found = {
         row[0].removeprefix("portfolio "): dict(zip(("user", "ticker", "shares", "cents"), row[1:], strict=True))
         for row in _ask(
-            target, "SELECT reference, user_id, ticker, (shares * 100000000)::bigint, (amount * 100)::bigint "
+            target,
+            "SELECT reference, user_id, ticker, (shares * 100000000)::bigint, (amount * 100)::bigint "
             "FROM ledger_transfers WHERE kind = 'opening' AND reference = ANY (%s)",
             [f"portfolio {legacy_id}" for legacy_id, _ in rows],
         )
-    }  # fmt: skip
+    }
     for legacy_id, row in rows:
         shares = read_units(row.get("shares"), 8, 10**20) or 0
         price = read_number(row.get("average_price")) or Decimal(0)
         cost = (Decimal(shares).scaleb(-8) * price).quantize(CENTS, ROUND_HALF_EVEN)
         expected = {
-            "user": users.get(read_whole(row.get("user_id")) or 0), "ticker": read_ticker(row.get("ticker")), "shares": shares,
+            "user": users.get(read_whole(row.get("user_id")) or 0),
+            "ticker": read_ticker(row.get("ticker")),
+            "shares": shares,
             "cents": int(cost.scaleb(2)),
-        }  # fmt: skip
+        }
         _compare_cells(check, legacy_id, expected, found.get(legacy_id))
         month = check.expected_months["all"]
         month.rows, month.cents = month.rows + 1, month.cents + Counter(cost=expected["cents"])
@@ -413,16 +429,19 @@ def _messages(
     found = {
         str(row[0]): dict(zip(("user", "title", "message", "type", "read"), row[1:], strict=True))
         for row in _ask(
-            target, "SELECT id, user_id, title, message, type, read FROM notifications WHERE id = ANY (%s)",
+            target,
+            "SELECT id, user_id, title, message, type, read FROM notifications WHERE id = ANY (%s)",
             [int(legacy_id) for legacy_id, _ in rows],
         )
-    }  # fmt: skip
+    }
     for legacy_id, row in rows:
         expected = {
-            "user": users.get(read_whole(row.get("user_id")) or 0), "title": (read_text(row.get("title")) or "")[:120],
-            "message": read_text(row.get("message")) or "", "type": (read_text(row.get("type")) or "info")[:30],
+            "user": users.get(read_whole(row.get("user_id")) or 0),
+            "title": (read_text(row.get("title")) or "")[:120],
+            "message": read_text(row.get("message")) or "",
+            "type": (read_text(row.get("type")) or "info")[:30],
             "read": read_flag(row.get("read")) == 1,
-        }  # fmt: skip
+        }
         _compare_cells(check, legacy_id, expected, found.get(legacy_id))
 
 
@@ -433,9 +452,11 @@ def _journal(
     _kept_whole(check, target, source, rows, users)
     moved: dict[str, Counter[str]] = defaultdict(Counter)
     for reference, debit, credit, cents in _ask(
-        target, "SELECT reference, debit_account, credit_account, (amount * 100)::bigint FROM ledger_transfers "
-        "WHERE kind = 'journal' AND reference = ANY (%s)", [legacy_id for legacy_id, _ in rows],
-    ):  # fmt: skip
+        target,
+        "SELECT reference, debit_account, credit_account, (amount * 100)::bigint FROM ledger_transfers "
+        "WHERE kind = 'journal' AND reference = ANY (%s)",
+        [legacy_id for legacy_id, _ in rows],
+    ):
         moved[reference][debit] += cents
         moved[reference][credit] -= cents
     columns = [row[1].decode() for row in source.execute("PRAGMA table_info(journal_entry_lines)")]
@@ -473,6 +494,10 @@ def _chart(
 
 
 _SMALL: Final[dict[str, Callable[..., None]]] = {
-    "users": _people, "admins": _people, "portfolios": _holdings, "notifications": _messages,
-    "journal_entries": _journal, "chart_of_accounts": _chart,
-}  # fmt: skip
+    "users": _people,
+    "admins": _people,
+    "portfolios": _holdings,
+    "notifications": _messages,
+    "journal_entries": _journal,
+    "chart_of_accounts": _chart,
+}

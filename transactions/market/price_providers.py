@@ -119,9 +119,16 @@ class HttpPrices:
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
         retry = Retry(
-            total=tries - 1, backoff_factor=pause, backoff_jitter=pause, backoff_max=30, status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods={"GET"}, raise_on_status=False, raise_on_redirect=False, redirect=0,
-        )  # fmt: skip
+            total=tries - 1,
+            backoff_factor=pause,
+            backoff_jitter=pause,
+            backoff_max=30,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods={"GET"},
+            raise_on_status=False,
+            raise_on_redirect=False,
+            redirect=0,
+        )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 

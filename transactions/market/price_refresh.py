@@ -86,7 +86,12 @@ def tickers_wanted() -> list[str]:
 
 
 def _store(
-    quotes: Sequence[Quote], done: PriceRefreshResult, provider: PriceProvider | None, *, now: datetime, accept_jumps: bool
+    quotes: Sequence[Quote],
+    done: PriceRefreshResult,
+    provider: PriceProvider | None,
+    *,
+    now: datetime,
+    accept_jumps: bool,
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(

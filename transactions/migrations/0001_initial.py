@@ -18,9 +18,7 @@ from kamioi_site.db.sql_migrations import RunSQLFile
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
-    ]
+    dependencies = [("auth", "0012_alter_user_first_name_max_length")]
 
     operations = [
         migrations.CreateModel(
@@ -34,11 +32,7 @@ class Migration(migrations.Migration):
                 ("is_listed", models.BooleanField(default=True)),
                 ("aliases", models.JSONField(blank=True, default=list)),
             ],
-            options={
-                "verbose_name_plural": "companies",
-                "db_table": "companies",
-                "ordering": ["ticker"],
-            },
+            options={"verbose_name_plural": "companies", "db_table": "companies", "ordering": ["ticker"]},
         ),
         migrations.CreateModel(
             name="MigrationRun",
@@ -53,9 +47,7 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "db_table": "migration_runs",
-            },
+            options={"db_table": "migration_runs"},
         ),
         migrations.CreateModel(
             name="Setting",
@@ -74,10 +66,7 @@ class Migration(migrations.Migration):
                 ("description", models.TextField(blank=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
             ],
-            options={
-                "db_table": "admin_settings",
-                "ordering": ["key"],
-            },
+            options={"db_table": "admin_settings", "ordering": ["key"]},
         ),
         migrations.CreateModel(
             name="User",
@@ -152,9 +141,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "users",
-            },
+            options={"db_table": "users"},
         ),
         migrations.CreateModel(
             name="ApiToken",
@@ -173,9 +160,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "api_tokens",
-            },
+            options={"db_table": "api_tokens"},
         ),
         migrations.CreateModel(
             name="BackgroundTask",
@@ -212,9 +197,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "background_tasks",
-            },
+            options={"db_table": "background_tasks"},
         ),
         migrations.CreateModel(
             name="Holding",
@@ -234,9 +217,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "holdings",
-            },
+            options={"db_table": "holdings"},
         ),
         migrations.CreateModel(
             name="LedgerAccount",
@@ -360,7 +341,7 @@ class Migration(migrations.Migration):
                             ),
                         ],
                     },
-                ),
+                )
             ],
         ),
         migrations.CreateModel(
@@ -418,9 +399,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "merchants",
-            },
+            options={"db_table": "merchants"},
         ),
         migrations.CreateModel(
             name="MigrationReject",
@@ -441,9 +420,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "migration_rejects",
-            },
+            options={"db_table": "migration_rejects"},
         ),
         migrations.CreateModel(
             name="Notification",
@@ -464,9 +441,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "notifications",
-            },
+            options={"db_table": "notifications"},
         ),
         migrations.CreateModel(
             name="Order",
@@ -499,9 +474,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "orders",
-            },
+            options={"db_table": "orders"},
         ),
         migrations.CreateModel(
             name="StatementImport",
@@ -532,9 +505,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "statement_imports",
-            },
+            options={"db_table": "statement_imports"},
         ),
         migrations.CreateModel(
             name="StatementReject",
@@ -554,9 +525,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "statement_rejects",
-            },
+            options={"db_table": "statement_rejects"},
         ),
         migrations.CreateModel(
             name="StockPrice",
@@ -643,10 +612,8 @@ class Migration(migrations.Migration):
                             ),
                         ),
                     ],
-                    options={
-                        "db_table": "transactions",
-                    },
-                ),
+                    options={"db_table": "transactions"},
+                )
             ],
         ),
         migrations.CreateModel(
@@ -666,9 +633,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "transaction_keys",
-            },
+            options={"db_table": "transaction_keys"},
         ),
         migrations.AddConstraint(
             model_name="user",
@@ -690,8 +655,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="backgroundtask",
-            index=models.Index(fields=["-created_at"], name="idx_background_tasks_created"),
+            model_name="backgroundtask", index=models.Index(fields=["-created_at"], name="idx_background_tasks_created")
         ),
         migrations.AddIndex(
             model_name="backgroundtask",
@@ -779,8 +743,7 @@ class Migration(migrations.Migration):
             index=models.Index(fields=["table_name", "legacy_id"], name="idx_migration_rejects_row"),
         ),
         migrations.AddIndex(
-            model_name="notification",
-            index=models.Index(fields=["user", "-id"], name="idx_notifications_user_id"),
+            model_name="notification", index=models.Index(fields=["user", "-id"], name="idx_notifications_user_id")
         ),
         migrations.AddIndex(
             model_name="order",
@@ -817,8 +780,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="statementimport",
-            index=models.Index(fields=["user", "-id"], name="idx_statement_imports_user"),
+            model_name="statementimport", index=models.Index(fields=["user", "-id"], name="idx_statement_imports_user")
         ),
         migrations.AddConstraint(
             model_name="statementreject",

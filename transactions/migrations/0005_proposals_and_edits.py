@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("transactions", "0004_statement_fingerprints"),
-    ]
+    dependencies = [("transactions", "0004_statement_fingerprints")]
 
     operations = [
         migrations.AddField(

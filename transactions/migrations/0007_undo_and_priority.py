@@ -10,9 +10,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("transactions", "0006_refresh_prices_schedule"),
-    ]
+    dependencies = [("transactions", "0006_refresh_prices_schedule")]
 
     operations = [
         migrations.CreateModel(
@@ -23,22 +21,11 @@ class Migration(migrations.Migration):
                 ("transaction_id", models.BigIntegerField()),
                 ("date", models.DateTimeField(help_text="Of the transaction.")),
             ],
-            options={
-                "db_table": "released_transactions",
-            },
+            options={"db_table": "released_transactions"},
         ),
-        migrations.RemoveConstraint(
-            model_name="ledgertransfer",
-            name="ledger_transfers_posting_rule",
-        ),
-        migrations.RemoveConstraint(
-            model_name="ledgertransfer",
-            name="ledger_transfers_shares_with_purchase",
-        ),
-        migrations.RemoveIndex(
-            model_name="merchant",
-            name="idx_merchants_queue",
-        ),
+        migrations.RemoveConstraint(model_name="ledgertransfer", name="ledger_transfers_posting_rule"),
+        migrations.RemoveConstraint(model_name="ledgertransfer", name="ledger_transfers_shares_with_purchase"),
+        migrations.RemoveIndex(model_name="merchant", name="idx_merchants_queue"),
         migrations.AddField(
             model_name="merchant",
             name="review_priority",

@@ -17,15 +17,10 @@ def add_accounts(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("transactions", "0010_dual_write_schedule"),
-    ]
+    dependencies = [("transactions", "0010_dual_write_schedule")]
 
     operations = [
-        migrations.RemoveConstraint(
-            model_name="ledgertransfer",
-            name="ledger_transfers_posting_rule",
-        ),
+        migrations.RemoveConstraint(model_name="ledgertransfer", name="ledger_transfers_posting_rule"),
         migrations.AddConstraint(
             model_name="ledgertransfer",
             constraint=models.CheckConstraint(

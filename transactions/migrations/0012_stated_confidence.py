@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("transactions", "0011_asset_postings"),
-    ]
+    dependencies = [("transactions", "0011_asset_postings")]
 
     operations = [
         migrations.AddField(
@@ -19,5 +17,5 @@ class Migration(migrations.Migration):
                 max_digits=5,
                 null=True,
             ),
-        ),
+        )
     ]

@@ -6,9 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("transactions", "0012_stated_confidence"),
-    ]
+    dependencies = [("transactions", "0012_stated_confidence")]
 
     operations = [
         migrations.CreateModel(
@@ -37,8 +35,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "db_table": "transaction_deltas",
-            },
-        ),
+            options={"db_table": "transaction_deltas"},
+        )
     ]

@@ -77,10 +77,7 @@ class Migration(migrations.Migration):
                 ("posted_at", models.DateTimeField(blank=True, null=True)),
                 ("reversed_at", models.DateTimeField(blank=True, null=True)),
             ],
-            options={
-                "verbose_name_plural": "journal entries",
-                "db_table": "journal_entries",
-            },
+            options={"verbose_name_plural": "journal entries", "db_table": "journal_entries"},
         ),
         migrations.AddIndex(
             model_name="backgroundtask",

@@ -60,14 +60,10 @@ class Migration(migrations.Migration):
             field=models.CharField(blank=True, db_default="", default="", max_length=75),
         ),
         migrations.AddField(
-            model_name="user",
-            name="marketing_agreed",
-            field=models.BooleanField(db_default=False, default=False),
+            model_name="user", name="marketing_agreed", field=models.BooleanField(db_default=False, default=False)
         ),
         migrations.AddField(
-            model_name="user",
-            name="privacy_agreed_at",
-            field=models.DateTimeField(blank=True, null=True),
+            model_name="user", name="privacy_agreed_at", field=models.DateTimeField(blank=True, null=True)
         ),
         migrations.AddField(
             model_name="user",
@@ -75,9 +71,7 @@ class Migration(migrations.Migration):
             field=models.CharField(blank=True, db_default="moderate", default="moderate", max_length=30),
         ),
         migrations.AddField(
-            model_name="user",
-            name="terms_agreed_at",
-            field=models.DateTimeField(blank=True, null=True),
+            model_name="user", name="terms_agreed_at", field=models.DateTimeField(blank=True, null=True)
         ),
         migrations.AddField(
             model_name="user",

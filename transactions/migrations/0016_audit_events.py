@@ -9,9 +9,7 @@ from kamioi_site.db.sql_migrations import RunSQLFile
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("transactions", "0015_accounts_and_goals"),
-    ]
+    dependencies = [("transactions", "0015_accounts_and_goals")]
 
     operations = [
         migrations.CreateModel(

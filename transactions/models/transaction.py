@@ -163,9 +163,14 @@ class TransactionDelta(models.Model):
     fee = models.DecimalField(max_digits=18, decimal_places=2)
     investable = models.DecimalField(max_digits=18, decimal_places=2)
     user = models.ForeignKey(
-        "transactions.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+",
+        "transactions.User",
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
         help_text="Whose rows these are, where they are new.",
-    )  # fmt: skip
+    )
     writes = models.IntegerField()
 
     class Meta:

@@ -59,10 +59,26 @@ _ASCII = {i: " " for i in range(128) if not chr(i).isalnum()}
 _ASCII |= {ord(c): "" for c in "'`\""}
 _ASCII |= {ord(c): c for c in ".&*#/:@-+"}
 _PUNCTUATION = str.maketrans(
-    {"\u2018": "'", "\u2019": "'", "\u201b": "'", "\u02bc": "'", "\u00b4": "'", "\u2013": "-", "\u2014": "-",
-     "\u00df": "SS", "\u00d8": "O", "\u00f8": "O", "\u00c6": "AE", "\u00e6": "AE", "\u0141": "L", "\u0142": "L",
-     "\u00ae": " ", "\u2122": " ", "\u00a9": " "}
-)  # fmt: skip
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201b": "'",
+        "\u02bc": "'",
+        "\u00b4": "'",
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u00df": "SS",
+        "\u00d8": "O",
+        "\u00f8": "O",
+        "\u00c6": "AE",
+        "\u00e6": "AE",
+        "\u0141": "L",
+        "\u0142": "L",
+        "\u00ae": " ",
+        "\u2122": " ",
+        "\u00a9": " ",
+    }
+)
 
 _DATE = r"(?:\d{1,2}/\d{1,2}(?:/\d{2,4})?|\d{4}-\d\d-\d\d|\d\d-\d\d-\d{2,4})"
 _BANK_WORDING = re.compile(
@@ -108,9 +124,12 @@ _FRONT = re.compile(
     r"(?P<ZELLE>ZELLE ?\*|ZELLE (?:TO|FROM|PAYMENT|PMT|TRANSFER|SENT|INSTANT|DEBIT)\b|ZEL TO\b)"
 )
 _FRONT_KEYS = {
-    "UBEREATS": "UBER EATS", "AMZNMKTP": "AMZN MKTP", "AMAZONCOM": "AMAZON.COM", "CASHAPP": "CASH APP",
+    "UBEREATS": "UBER EATS",
+    "AMZNMKTP": "AMZN MKTP",
+    "AMAZONCOM": "AMAZON.COM",
+    "CASHAPP": "CASH APP",
     "MURPHYUSA": "MURPHY USA",
-}  # fmt: skip
+}
 # From here on a descriptor only holds banking detail.
 _TAIL = re.compile(
     r" DES:| (?:PPD|WEB|CCD|TEL|CTX) ID\b| INDN:| CO ID:| CARD (?:ENDING |NO |NUMBER )?(?:IN )?[X#*\d]| CARD\d{4}|"

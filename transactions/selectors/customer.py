@@ -111,9 +111,22 @@ def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow
 
 
 _SHOWN: Final = (
-    "id", "merchant", "amount", "date", "category", "description", "round_up", "investable", "total_debit", "fee", "status",
-    "ticker", "shares", "price_per_share", "failure_reason",
-)  # fmt: skip
+    "id",
+    "merchant",
+    "amount",
+    "date",
+    "category",
+    "description",
+    "round_up",
+    "investable",
+    "total_debit",
+    "fee",
+    "status",
+    "ticker",
+    "shares",
+    "price_per_share",
+    "failure_reason",
+)
 SHOWN: Final = ", ".join(_SHOWN)
 """The columns of a transaction that the front ends see, for `rows_shown`."""
 _NEWEST: Final = f"SELECT {SHOWN} FROM transactions WHERE user_id = %s ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
@@ -131,10 +144,22 @@ def transaction_row(transaction: Transaction) -> TransactionRow:
 
 
 def _shape(  # noqa: PLR0917  # a row
-    pk: int, merchant: str, amount: Decimal, date: datetime, category: str, description: str, round_up: Decimal,
-    investable: Decimal, total_debit: Decimal, fee: Decimal, status: str, ticker: str | None, shares: Decimal | None,
-    price_per_share: Decimal | None, failure_reason: str,
-) -> TransactionRow:  # fmt: skip
+    pk: int,
+    merchant: str,
+    amount: Decimal,
+    date: datetime,
+    category: str,
+    description: str,
+    round_up: Decimal,
+    investable: Decimal,
+    total_debit: Decimal,
+    fee: Decimal,
+    status: str,
+    ticker: str | None,
+    shares: Decimal | None,
+    price_per_share: Decimal | None,
+    failure_reason: str,
+) -> TransactionRow:
     return {
         "id": pk,
         "merchant": merchant,
@@ -372,10 +397,15 @@ def statements(user: User, *, export_url: str, now: datetime | None = None) -> l
         end = min((month + timedelta(days=31)).replace(day=1) - timedelta(days=1), today)
         months.append(
             StatementRow(
-                id=f"{month:%Y-%m}", type="monthly", period=f"{month:%Y-%m}", date=end, size=None, format="CSV",
+                id=f"{month:%Y-%m}",
+                type="monthly",
+                period=f"{month:%Y-%m}",
+                date=end,
+                size=None,
+                format="CSV",
                 url=f"{export_url}?start_date={month}&end_date={end}",
                 created_at=datetime(end.year, end.month, end.day, tzinfo=UTC),
             )
-        )  # fmt: skip
+        )
         month = (month - timedelta(days=1)).replace(day=1)
     return months

@@ -207,8 +207,7 @@ def journal_page(*, after: tuple[str, int, int] | None, limit: int) -> list[tupl
     day, rank, last = after or ("9999-12-31", 2, 0)
     with connection.cursor() as cursor:
         cursor.execute(
-            _JOURNAL,
-            {"day": day, "rank": rank, "id": last, "limit": limit, "written": [POSTED_KIND, REVERSED_KIND]},
+            _JOURNAL, {"day": day, "rank": rank, "id": last, "limit": limit, "written": [POSTED_KIND, REVERSED_KIND]}
         )
         keys = cursor.fetchall()
     entries = JournalEntry.objects.select_related("created_by").in_bulk([row[2] for row in keys if row[1] == 1])

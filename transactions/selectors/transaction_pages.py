@@ -67,9 +67,8 @@ class TransactionFilter:
 def transactions_page(user: User, wanted: TransactionFilter, *, cursor: str | None, limit: int) -> Page[Transaction]:
     """One page, newest first. A cursor belongs to the customer and the filter it was made for."""
     return keyset_page(
-        wanted.rows(user), time_field="date", cursor=cursor, limit=limit,
-        scope=_scope(user, wanted), sieve=wanted.sieve,
-    )  # fmt: skip
+        wanted.rows(user), time_field="date", cursor=cursor, limit=limit, scope=_scope(user, wanted), sieve=wanted.sieve
+    )
 
 
 def transactions_shown(
@@ -105,9 +104,22 @@ def _scope(user: User, wanted: TransactionFilter) -> str:
 
 
 COLUMNS: Final = (
-    "id", "date", "merchant", "category", "description", "type", "amount", "round_up", "fee", "total_debit", "investable",
-    "status", "ticker", "shares", "price_per_share",
-)  # fmt: skip
+    "id",
+    "date",
+    "merchant",
+    "category",
+    "description",
+    "type",
+    "amount",
+    "round_up",
+    "fee",
+    "total_debit",
+    "investable",
+    "status",
+    "ticker",
+    "shares",
+    "price_per_share",
+)
 
 
 def transactions_csv(user: User, wanted: TransactionFilter) -> Iterator[str]:
@@ -121,11 +133,23 @@ def transactions_csv(user: User, wanted: TransactionFilter) -> Iterator[str]:
         for row in page.rows:
             yield csv_line(
                 [
-                    row.pk, row.date.isoformat(), row.merchant, row.category, row.description,
-                    "refund" if row.amount < 0 else "purchase", abs(row.amount), row.round_up, row.fee, row.total_debit,
-                    row.investable, row.status, row.ticker, row.shares, row.price_per_share,
+                    row.pk,
+                    row.date.isoformat(),
+                    row.merchant,
+                    row.category,
+                    row.description,
+                    "refund" if row.amount < 0 else "purchase",
+                    abs(row.amount),
+                    row.round_up,
+                    row.fee,
+                    row.total_debit,
+                    row.investable,
+                    row.status,
+                    row.ticker,
+                    row.shares,
+                    row.price_per_share,
                 ]
-            )  # fmt: skip
+            )
         if page.next_cursor is None:
             return
         cursor = page.next_cursor

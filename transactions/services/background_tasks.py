@@ -138,7 +138,9 @@ def heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) 
 
 
 @contextmanager
-def heartbeat_thread(*, task: BackgroundTask, every: timedelta = timedelta(seconds=5)) -> Iterator[Callable[[int], None]]:
+def heartbeat_thread(
+    *, task: BackgroundTask, every: timedelta = timedelta(seconds=5)
+) -> Iterator[Callable[[int], None]]:
     """Signs of life and progress while the block is in one long statement or transaction, over a connection of their own.
 
     The block gets a function to say how far it is; what was said last is written every few seconds.

@@ -160,7 +160,9 @@ def upload_statement(
     return imported
 
 
-def run_statement_import(*, task_id: UUID | str, on_progress: Callable[[int], None] | None = None) -> StatementImport | None:
+def run_statement_import(
+    *, task_id: UUID | str, on_progress: Callable[[int], None] | None = None
+) -> StatementImport | None:
     """Run the import as its background task, with progress; None when another worker has it, or it is done already.
 
     What makes a file unreadable stands in the task's `error`.

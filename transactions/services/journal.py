@@ -131,12 +131,14 @@ def _written(lines: Sequence[Line]) -> dict[str, Any]:
         "amount": sum((line.debit for line in lines), ZERO),
         "lines": [
             {
-                "account_code": line.account, "debit": str(line.debit), "credit": str(line.credit),
+                "account_code": line.account,
+                "debit": str(line.debit),
+                "credit": str(line.credit),
                 "description": line.description,
             }
             for line in lines
         ],
-    }  # fmt: skip
+    }
 
 
 def _check(day: date, lines: Sequence[Line]) -> None:
@@ -146,7 +148,9 @@ def _check(day: date, lines: Sequence[Line]) -> None:
     pair_lines(lines)
     accounts = {line.account for line in lines}
     if theirs := accounts & CUSTOMERS:
-        raise InvalidEntryError(f"Account {min(theirs)} holds what is customers': only their purchases are booked on it.")
+        raise InvalidEntryError(
+            f"Account {min(theirs)} holds what is customers': only their purchases are booked on it."
+        )
     known = set(LedgerAccount.objects.filter(number__in=accounts).values_list("number", flat=True))
     if unknown := accounts - known:
         raise InvalidEntryError(f"There is no account {min(unknown)}.")
@@ -164,8 +168,13 @@ def _transfers(entry: JournalEntry, pairs: Sequence[Pair], *, kind: str, day: da
     ensure_partitions(LedgerTransfer, [at])
     LedgerTransfer.objects.bulk_create(
         LedgerTransfer(
-            user_id=0, date=at, kind=kind, debit_account=pair.debit, credit_account=pair.credit, amount=pair.amount,
+            user_id=0,
+            date=at,
+            kind=kind,
+            debit_account=pair.debit,
+            credit_account=pair.credit,
+            amount=pair.amount,
             reference=entry.number,
         )
         for pair in pairs
-    )  # fmt: skip
+    )

@@ -68,9 +68,11 @@ def run_ledger_check(*, task_id: UUID | str) -> None:
                     shown.append(str(problem))
         task.progress = task.total = count
         task.result = {
-            "is_consistent": count == 0, "problems": count, "examples": shown,
+            "is_consistent": count == 0,
+            "problems": count,
+            "examples": shown,
             "seconds": round(time.monotonic() - started, 3),
-        }  # fmt: skip
+        }
 
 
 def last_ledger_check() -> BackgroundTask | None:

@@ -64,10 +64,7 @@ class SelectionResult:
 def limits() -> Limits:
     """The limits in force. Raises SettingError."""
     orders = get_decimal_setting("process_selected_max_orders", default=Decimal(MAX_ORDERS))
-    return Limits(
-        min(MAX_ORDERS, int(orders)),
-        get_decimal_setting("process_selected_max_amount", default=MAX_AMOUNT),
-    )
+    return Limits(min(MAX_ORDERS, int(orders)), get_decimal_setting("process_selected_max_amount", default=MAX_AMOUNT))
 
 
 def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: User) -> SelectionResult:
@@ -88,7 +85,9 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: Use
     if ready and not done.exceeded:
         with transaction.atomic():
             done.task = create_task(
-                name="process_selected", user=actor, arguments={"transaction_ids": [look.transaction_id for look in ready]}
+                name="process_selected",
+                user=actor,
+                arguments={"transaction_ids": [look.transaction_id for look in ready]},
             )
             done.task.total = len(ready)
             done.task.save(update_fields=["total"])
@@ -96,7 +95,9 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: Use
     return done
 
 
-def run_selection(*, transaction_ids: Sequence[int], on_progress: Callable[[int], None] | None = None) -> dict[str, int]:
+def run_selection(
+    *, transaction_ids: Sequence[int], on_progress: Callable[[int], None] | None = None
+) -> dict[str, int]:
     """Release and process these transactions, one user bucket after the other. Returns how many stand where."""
     parked = Transaction.objects.filter(pk__in=transaction_ids, status=Status.NEEDS_REVIEW)
     keys = list(parked.values_list("merchant_key", flat=True).distinct())
@@ -137,13 +138,25 @@ def _looked_up(wanted: Sequence[int]) -> list[SelectionStatus]:
     with connection.cursor() as cursor:
         cursor.execute(_LOOK, [list(wanted)])
         found = {row[0]: _look(*row) for row in cursor.fetchall()}
-    return [found.get(one) or SelectionStatus(one, "", "not_found", None, "There is no such transaction.", ZERO) for one in wanted]
+    return [
+        found.get(one) or SelectionStatus(one, "", "not_found", None, "There is no such transaction.", ZERO)
+        for one in wanted
+    ]
 
 
 def _look(  # noqa: PLR0917  # the columns of the statement
-    number: int, merchant: str, amount: Decimal, status: str, set_aside: Decimal, known: str | None, ticker: str | None,
-    enabled: bool, rule: str, flat: int, listed: bool | None,
-) -> SelectionStatus:  # fmt: skip
+    number: int,
+    merchant: str,
+    amount: Decimal,
+    status: str,
+    set_aside: Decimal,
+    known: str | None,
+    ticker: str | None,
+    enabled: bool,
+    rule: str,
+    flat: int,
+    listed: bool | None,
+) -> SelectionStatus:
     if status in _CLOSED:
         return SelectionStatus(number, merchant, "closed", None, _CLOSED[Status(status)], ZERO)
     if known == Merchant.Status.NOT_LISTED:

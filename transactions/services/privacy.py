@@ -304,7 +304,9 @@ def run_export(*, task_id: UUID | str) -> None:
         path = export_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        rows = write_person_export(user=person, path=part, on_progress=lambda written: heartbeat(task=task, progress=written))
+        rows = write_person_export(
+            user=person, path=part, on_progress=lambda written: heartbeat(task=task, progress=written)
+        )
         part.replace(path)
         task.progress = task.total = rows
         task.result = {"rows": rows, "bytes": path.stat().st_size}

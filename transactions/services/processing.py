@@ -285,10 +285,7 @@ def platform_fee() -> Decimal:
 
 
 def release_waiting_transactions(
-    *,
-    merchant_keys: Sequence[str],
-    decision_ids: Sequence[int] = (),
-    on_progress: Callable[[int], None] | None = None,
+    *, merchant_keys: Sequence[str], decision_ids: Sequence[int] = (), on_progress: Callable[[int], None] | None = None
 ) -> int:
     """Put every transaction that waits for these merchants back to work, ahead of bulk. Returns how many.
 

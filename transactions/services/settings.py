@@ -69,9 +69,13 @@ def save_settings(*, values: Mapping[str, str], actor: User) -> list[Setting]:
         if value == row.value:
             continue
         LogEntry.objects.create(
-            user=actor, content_type=kind, object_id=str(row.pk), object_repr=key[:200], action_flag=CHANGE,
+            user=actor,
+            content_type=kind,
+            object_id=str(row.pk),
+            object_repr=key[:200],
+            action_flag=CHANGE,
             change_message=f"{key}: {row.value!r} → {value!r}",
-        )  # fmt: skip
+        )
         row.value = value
         row.save(update_fields=["value", "updated_at"])
     return list(known.values())

@@ -100,6 +100,10 @@ def _delete(person: User, actor: User) -> None:
 
 def _logged(person: User, actor: User, flag: int, message: str) -> None:
     LogEntry.objects.create(
-        user=actor, content_type=ContentType.objects.get_for_model(User), object_id=str(person.pk),
-        object_repr=str(person)[:200], action_flag=flag, change_message=message,
-    )  # fmt: skip
+        user=actor,
+        content_type=ContentType.objects.get_for_model(User),
+        object_id=str(person.pk),
+        object_repr=str(person)[:200],
+        action_flag=flag,
+        change_message=message,
+    )

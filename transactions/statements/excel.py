@@ -60,9 +60,12 @@ def sheets_as_csv(file: BinaryIO) -> list[BinaryIO]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__],
-            input=file.read(), capture_output=True, timeout=2 * READER_SECONDS, check=False,
+            input=file.read(),
+            capture_output=True,
+            timeout=2 * READER_SECONDS,
+            check=False,
             cwd=Path(__file__).resolve().parent.parent.parent,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired as error:
         raise StatementError(_REASONS[_TOO_LARGE]) from error
     if done.returncode:

@@ -198,9 +198,19 @@ def _is_european(amounts: Iterable[str]) -> bool:
 # --- Dates ------------------------------------------------------------------------------------------------------------
 
 _MONTHS = {
-    "jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6,
-    "jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12,
-}  # fmt: skip
+    "jan": 1,
+    "feb": 2,
+    "mar": 3,
+    "apr": 4,
+    "may": 5,
+    "jun": 6,
+    "jul": 7,
+    "aug": 8,
+    "sep": 9,
+    "oct": 10,
+    "nov": 11,
+    "dec": 12,
+}
 _MONTH_NAME = (
     r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
@@ -221,9 +231,21 @@ _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
 _DATES = [re.compile(_WEEKDAY + day + _CLOCK, re.ASCII | re.IGNORECASE) for day in _DAY_PATTERNS]
 _NUMERIC_DAY = re.compile(r"\s*([0-9]{1,2})([-/.])([0-9]{1,2})\2[0-9]{2}")
 _ZONE_HOURS = {
-    "Z": 0, "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
-    "AKST": -9, "AKDT": -8, "HST": -10,
-}  # fmt: skip
+    "Z": 0,
+    "UTC": 0,
+    "GMT": 0,
+    "EST": -5,
+    "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+    "AKST": -9,
+    "AKDT": -8,
+    "HST": -10,
+}
 
 
 def _read_date(text: str, *, day_first: bool, today: date) -> datetime:
@@ -294,51 +316,167 @@ def _is_day_first(dates: Iterable[str]) -> bool:
 # "Amount in USD" are "amount".
 _HEADINGS: dict[str, tuple[str, ...]] = {
     "date": (
-        "transactiondate", "transdate", "dateoftransaction", "purchasedate", "date", "datetime",
-        "postingdate", "posteddate", "postdate", "dateposted", "clearingdate", "bookingdate", "valuedate",
-        "effectivedate", "processeddate", "settlementdate", "activitydate", "timestamp", "createdat",
+        "transactiondate",
+        "transdate",
+        "dateoftransaction",
+        "purchasedate",
+        "date",
+        "datetime",
+        "postingdate",
+        "posteddate",
+        "postdate",
+        "dateposted",
+        "clearingdate",
+        "bookingdate",
+        "valuedate",
+        "effectivedate",
+        "processeddate",
+        "settlementdate",
+        "activitydate",
+        "timestamp",
+        "createdat",
     ),
     "debit": (
-        "debit", "debits", "debitamount", "amountdebit", "withdrawal", "withdrawals", "withdrawalamount",
-        "withdrawalamt", "moneyout", "paidout", "outflow", "spent", "charges",
+        "debit",
+        "debits",
+        "debitamount",
+        "amountdebit",
+        "withdrawal",
+        "withdrawals",
+        "withdrawalamount",
+        "withdrawalamt",
+        "moneyout",
+        "paidout",
+        "outflow",
+        "spent",
+        "charges",
     ),
     "credit": (
-        "credit", "credits", "creditamount", "amountcredit", "deposit", "deposits", "depositamount", "depositamt",
-        "moneyin", "paidin", "inflow", "received",
+        "credit",
+        "credits",
+        "creditamount",
+        "amountcredit",
+        "deposit",
+        "deposits",
+        "depositamount",
+        "depositamt",
+        "moneyin",
+        "paidin",
+        "inflow",
+        "received",
     ),
     "amount": (
-        "amount", "transactionamount", "transamount", "amounttotal", "billingamount", "chargeamount", "paymentamount",
-        "amt", "gross", "net", "value", "total",
+        "amount",
+        "transactionamount",
+        "transamount",
+        "amounttotal",
+        "billingamount",
+        "chargeamount",
+        "paymentamount",
+        "amt",
+        "gross",
+        "net",
+        "value",
+        "total",
     ),
     "merchant": (
-        "merchant", "merchantname", "vendor", "vendorname", "payee", "payeename", "name", "counterparty",
-        "counterpartyname", "store",
+        "merchant",
+        "merchantname",
+        "vendor",
+        "vendorname",
+        "payee",
+        "payeename",
+        "name",
+        "counterparty",
+        "counterpartyname",
+        "store",
     ),
     "description": (
-        "description", "transactiondescription", "transdescription", "originaldescription", "desc", "narrative",
-        "particulars", "memo", "details", "transactiondetails", "itemtitle", "subject", "extendeddetails",
-        "additionalinformation", "note", "notes", "transaction",
+        "description",
+        "transactiondescription",
+        "transdescription",
+        "originaldescription",
+        "desc",
+        "narrative",
+        "particulars",
+        "memo",
+        "details",
+        "transactiondetails",
+        "itemtitle",
+        "subject",
+        "extendeddetails",
+        "additionalinformation",
+        "note",
+        "notes",
+        "transaction",
     ),
     "category": ("category", "transactioncategory", "merchantcategory", "businesstype", "categoryname"),
     "reference": (
-        "reference", "referencenumber", "referenceno", "referenceid", "ref", "refnumber", "transactionid",
-        "transactionreference", "transactionnumber", "transid", "fitid", "confirmationnumber", "id",
+        "reference",
+        "referencenumber",
+        "referenceno",
+        "referenceid",
+        "ref",
+        "refnumber",
+        "transactionid",
+        "transactionreference",
+        "transactionnumber",
+        "transid",
+        "fitid",
+        "confirmationnumber",
+        "id",
     ),
     "currency": ("currency", "currencycode", "transactioncurrency"),
-}  # fmt: skip
+}
 # Where banks write DEBIT and CREDIT; such a column that holds other words is the category (as the legacy importer did).
 _TYPE_HEADINGS = (
-    "debitcredit", "creditdebit", "drcr", "crdr", "debitorcredit", "creditordebit", "creditdebitindicator",
-    "debitcreditindicator", "balanceimpact", "direction", "transactiontype", "transtype", "type", "details",
+    "debitcredit",
+    "creditdebit",
+    "drcr",
+    "crdr",
+    "debitorcredit",
+    "creditordebit",
+    "creditdebitindicator",
+    "debitcreditindicator",
+    "balanceimpact",
+    "direction",
+    "transactiontype",
+    "transtype",
+    "type",
+    "details",
     "transaction",
-)  # fmt: skip
+)
 _DEBIT_WORDS = {
-    "debit", "dr", "db", "d", "withdrawal", "withdraw", "purchase", "sale", "charge", "check", "expense", "money out",
-    "out", "debit card", "pos", "debit card purchase",
-}  # fmt: skip
+    "debit",
+    "dr",
+    "db",
+    "d",
+    "withdrawal",
+    "withdraw",
+    "purchase",
+    "sale",
+    "charge",
+    "check",
+    "expense",
+    "money out",
+    "out",
+    "debit card",
+    "pos",
+    "debit card purchase",
+}
 _CREDIT_WORDS = {
-    "credit", "cr", "c", "deposit", "refund", "return", "dslip", "income", "money in", "in", "direct deposit",
-}  # fmt: skip
+    "credit",
+    "cr",
+    "c",
+    "deposit",
+    "refund",
+    "return",
+    "dslip",
+    "income",
+    "money in",
+    "in",
+    "direct deposit",
+}
 _DOLLARS = {"", "USD", "US$", "$", "US DOLLAR", "US DOLLARS"}
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
@@ -412,10 +550,14 @@ def _guess_columns(rows: list[list[str]], today: date) -> dict[str, int]:
 # --- Text -------------------------------------------------------------------------------------------------------------
 
 _BINARY = {
-    b"PK\x03\x04": "a ZIP archive", b"\xd0\xcf\x11\xe0": "an old Office file", b"%PDF": "a PDF",
-    b"\x1f\x8b": "a compressed file", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old Office file",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "a compressed file",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
     b"SQLite format": "a database",
-}  # fmt: skip
+}
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f\x7f\ufffd]")
 _NOT_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 
@@ -887,8 +1029,12 @@ class _OfxStatement:
     makes ofxtools refuse the document, costs one row."""
 
     columns: dict[str, str] = {
-        "date": "DTPOSTED", "merchant": "NAME", "amount": "TRNAMT", "description": "MEMO", "reference": "FITID",
-    }  # fmt: skip
+        "date": "DTPOSTED",
+        "merchant": "NAME",
+        "amount": "TRNAMT",
+        "description": "MEMO",
+        "reference": "FITID",
+    }
     delimiter = ""
     date_order = "year first"
     spending = "negative amounts are money spent"

@@ -37,13 +37,19 @@ class Command(BaseCommand):
         what.add_argument("--rebuild", action="store_true", help="count every figure anew from the rows")
         what.add_argument("--verify", action="store_true", help="compare with the rows; changes nothing")
         parser.add_argument(
-            "--month", type=_month, action="append", metavar="YYYY-MM",
+            "--month",
+            type=_month,
+            action="append",
+            metavar="YYYY-MM",
             help="with --rebuild or --verify: only this month; may be given several times",
-        )  # fmt: skip
+        )
         parser.add_argument(
-            "--recheck", type=int, default=0, metavar="N",
+            "--recheck",
+            type=int,
+            default=0,
+            metavar="N",
             help="also count anew the N partitions of each table that were not looked at for longest",
-        )  # fmt: skip
+        )
         parser.add_argument("--show", type=int, default=50, help="how many differences to print (default 50)")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -73,9 +73,11 @@ _WAIT_BUCKETS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15, 30)
 
 HTTP_REQUESTS = Counter("kamioi_http_requests", "Requests answered.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram(
-    "kamioi_http_request_seconds", "From the request, its wait for a thread included, to the start of its answer.", ["method", "route"],
+    "kamioi_http_request_seconds",
+    "From the request, its wait for a thread included, to the start of its answer.",
+    ["method", "route"],
     buckets=_REQUEST_BUCKETS,
-)  # fmt: skip
+)
 HTTP_SHED = Counter("kamioi_http_requests_shed", "Requests refused because they waited too long for a thread.")
 HTTP_IN_FLIGHT = Gauge("kamioi_http_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum")
 
@@ -107,9 +109,10 @@ POOL_WAIT_SECONDS = Histogram(
     "kamioi_db_pool_wait_seconds", "Wait for a connection of the pool; opening one counts.", buckets=_WAIT_BUCKETS
 )
 QUERY_SECONDS = Histogram(
-    "kamioi_db_query_seconds", "Time of a statement as the application sees it.",
+    "kamioi_db_query_seconds",
+    "Time of a statement as the application sees it.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120),
-)  # fmt: skip
+)
 
 TRANSACTIONS = Counter("kamioi_transactions_processed", "Transactions moved on, by the status they got.", ["status"])
 

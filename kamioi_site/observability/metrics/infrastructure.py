@@ -30,8 +30,10 @@ def _broker() -> Iterator[Any]:
     """The channel of a broker on Redis, None for another one."""
     with current_app.connection_for_read() as connection:
         connection.transport_options = {
-            **(connection.transport_options or {}), "socket_timeout": 1, "socket_connect_timeout": 1
-        }  # fmt: skip
+            **(connection.transport_options or {}),
+            "socket_timeout": 1,
+            "socket_connect_timeout": 1,
+        }
         if connection.transport.driver_type != "redis":
             yield None
             return
@@ -56,9 +58,7 @@ def _queues(figures: Metrics, database: MetricsDatabase) -> None:
     now = time.time()
     oldest: dict[str, float] = {queue.name: 0.0 for queue in settings.CELERY_TASK_QUEUES}
     for (queue, step), count, message in zip(lists, found[::2], found[1::2], strict=True):
-        figures.gauge(
-            "kamioi_queue_messages", "Messages that wait.", count, queue=queue, priority=str(step)
-        )  # fmt: skip
+        figures.gauge("kamioi_queue_messages", "Messages that wait.", count, queue=queue, priority=str(step))
         if message is not None and (sent := _sent_at(message)) is not None:
             oldest[queue] = max(oldest[queue], now - sent)
     for queue, age in oldest.items():
@@ -107,13 +107,18 @@ def _cache(figures: Metrics, database: MetricsDatabase) -> None:
     for template, family in namespace_stats().items():
         for outcome in ("hit", "stale", "shared", "computed", "away", "failed"):
             figures.counter(
-                "kamioi_cache_reads", "Reads of today by what they met.", getattr(family, outcome),
-                family=template, outcome=outcome,
-            )  # fmt: skip
+                "kamioi_cache_reads",
+                "Reads of today by what they met.",
+                getattr(family, outcome),
+                family=template,
+                outcome=outcome,
+            )
         figures.gauge(
-            "kamioi_cache_compute_seconds", "What computing a value takes on average.",
-            family.compute_ms and family.compute_ms / 1000, family=template,
-        )  # fmt: skip
+            "kamioi_cache_compute_seconds",
+            "What computing a value takes on average.",
+            family.compute_ms and family.compute_ms / 1000,
+            family=template,
+        )
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------
@@ -145,12 +150,31 @@ def _postgres(figures: Metrics, database: MetricsDatabase) -> None:
         " tup_deleted FROM pg_stat_database WHERE datname = current_database()"
     )
     for name, text, value in zip(
-        ("commits", "rollbacks", "blocks_hit", "blocks_read", "deadlocks", "temp_bytes",
-         "rows_inserted", "rows_updated", "rows_deleted"),
-        ("Transactions committed.", "Transactions rolled back.", "Blocks found in memory.", "Blocks read from outside.",
-         "Deadlocks.", "Bytes that sorts and joins wrote to disk.", "Rows inserted.", "Rows updated.", "Rows deleted."),
-        row, strict=True,
-    ):  # fmt: skip
+        (
+            "commits",
+            "rollbacks",
+            "blocks_hit",
+            "blocks_read",
+            "deadlocks",
+            "temp_bytes",
+            "rows_inserted",
+            "rows_updated",
+            "rows_deleted",
+        ),
+        (
+            "Transactions committed.",
+            "Transactions rolled back.",
+            "Blocks found in memory.",
+            "Blocks read from outside.",
+            "Deadlocks.",
+            "Bytes that sorts and joins wrote to disk.",
+            "Rows inserted.",
+            "Rows updated.",
+            "Rows deleted.",
+        ),
+        row,
+        strict=True,
+    ):
         figures.counter(f"kamioi_pg_{name}", text, value)
 
 

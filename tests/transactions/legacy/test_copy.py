@@ -191,10 +191,7 @@ def test_holdings_settings_books_and_the_rest(copied):
     moved = LedgerTransfer.objects.filter(kind="journal").values_list(
         "debit_account", "credit_account", "amount", "reference"
     )
-    assert set(moved) == {
-        ("15200", "40999", Decimal("60.50"), "JE-1"),
-        ("15200", "67010", Decimal("39.50"), "JE-1"),
-    }
+    assert set(moved) == {("15200", "40999", Decimal("60.50"), "JE-1"), ("15200", "67010", Decimal("39.50"), "JE-1")}
     assert Notification.objects.get(pk=1).read
     assert kept("odd table", "1") == {"a column": "kept", "secret_token": "[hidden]"}
     assert kept("blog_posts", '["a", "en"]')["body"] == "words"

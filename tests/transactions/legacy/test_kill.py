@@ -46,8 +46,11 @@ while not stop.exists():
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "manage.py", "migrate_from_sqlite", *arguments],
-        cwd=ROOT, env=process_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=process_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def kill(process: "subprocess.Popen[bytes]", after: float) -> bool:

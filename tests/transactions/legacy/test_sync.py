@@ -91,8 +91,15 @@ def test_every_kind_of_change_arrives(watched):
     with writing(watched) as source:
         new = insert(source, "users", email="new@example.com", name="New", account_type="individual")
         insert(source, "transactions", user_id=new, date="2025-08-01", merchant="NEW SHOP", amount=5, total_debit=5)
-        insert(source, "llm_mappings", merchant_name="NEW SHOP", ticker="AAPL", status="approved", user_id=str(new),
-               created_at="2025-08-01")  # fmt: skip
+        insert(
+            source,
+            "llm_mappings",
+            merchant_name="NEW SHOP",
+            ticker="AAPL",
+            status="approved",
+            user_id=str(new),
+            created_at="2025-08-01",
+        )
         source.execute("UPDATE transactions SET amount = 9.99, status = 'completed' WHERE id = 1")
         source.execute("DELETE FROM transactions WHERE id = 12")
         source.execute(
@@ -295,8 +302,14 @@ def test_what_kamioi_writes_reaches_the_legacy_file(over):
     user.set_password("something new 1")
     user.save()
     new = User.objects.create_user("fresh@example.com", "fresh password 1", name="Fresh")
-    Transaction.objects.create(user=new, merchant="TOKEN", merchant_key="TOKEN", amount=Decimal("12.34"),
-                               total_debit=Decimal("12.34"), date=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))  # fmt: skip
+    Transaction.objects.create(
+        user=new,
+        merchant="TOKEN",
+        merchant_key="TOKEN",
+        amount=Decimal("12.34"),
+        total_debit=Decimal("12.34"),
+        date=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
     Notification.objects.filter(pk=1).delete()
     while outbox_send():
         pass
@@ -310,11 +323,13 @@ def test_what_kamioi_writes_reaches_the_legacy_file(over):
         assert source.execute("SELECT setting_value FROM user_settings WHERE user_id = 1").fetchone()[0] == "true"
         assert source.execute("SELECT email FROM users WHERE id = ?", [new.pk]).fetchone() == ("fresh@example.com",)
         assert source.execute("SELECT amount, date FROM transactions WHERE user_id = ?", [new.pk]).fetchone() == (
-            12.34, "2026-01-02 03:04:05",
-        )  # fmt: skip
+            12.34,
+            "2026-01-02 03:04:05",
+        )
         assert source.execute("SELECT count(*) FROM notifications WHERE id = 1").fetchone() == (0,)
-        assert source.execute("SELECT sum(shares), count(*) FROM portfolios WHERE user_id = 1 AND ticker = 'SBUX' AND shares > 0"
-                              ).fetchone()[0] == pytest.approx(float(Holding.objects.get(user_id=1, ticker="SBUX").shares))  # fmt: skip
+        assert source.execute(
+            "SELECT sum(shares), count(*) FROM portfolios WHERE user_id = 1 AND ticker = 'SBUX' AND shares > 0"
+        ).fetchone()[0] == pytest.approx(float(Holding.objects.get(user_id=1, ticker="SBUX").shares))
 
 
 def test_a_file_that_is_away_loses_nothing(over):

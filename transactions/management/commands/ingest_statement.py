@@ -16,7 +16,9 @@ from transactions.statements.reader import preview
 class Command(BaseCommand):
     """Read a bank statement into a customer's transactions."""
 
-    help = "Read a bank statement (CSV, Excel, OFX, QFX) into a customer's transactions. The same file twice adds nothing."
+    help = (
+        "Read a bank statement (CSV, Excel, OFX, QFX) into a customer's transactions. The same file twice adds nothing."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The file, the customer, and what to do with bad rows."""
