@@ -284,7 +284,7 @@ def test_pages_of_a_filter_look_at_so_many_rows_at_most_and_miss_none(monkeypatc
         query["cursor"] = page["next_cursor"]
     assert seen == ["RARE"] * 3
     assert pages == 5
-    monkeypatch.setattr(transaction_pages, "_EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr(transaction_pages, "_CSV_PAGE_ROWS", 2)
     export = client.get("/api/user/export/transactions", {"merchant": "rare"}).getvalue().decode()
     assert len(export.splitlines()) == 1 + 3
 
@@ -329,7 +329,7 @@ def test_an_export_is_a_file_that_runs_no_formula() -> None:
 
 
 def test_a_long_export_takes_a_query_a_page_and_holds_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction_pages, "_EXPORTED_AT_ONCE", 20)
+    monkeypatch.setattr(transaction_pages, "_CSV_PAGE_ROWS", 20)
     user = make_user()
     for number in range(50):
         make_transaction(user, f"SHOP {number}")
@@ -408,7 +408,7 @@ def test_goals_are_set_changed_and_deleted() -> None:
 
 
 def test_no_more_than_a_hundred_goals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transactions.services.customer.MAX_GOALS", 1)
+    monkeypatch.setattr("transactions.services.goals.MAX_GOALS", 1)
     client = api_client(make_user())
     codes = [
         client.post("/api/user/goals", {"title": "A", "target_amount": 1}, format="json").status_code for _ in range(2)

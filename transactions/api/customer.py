@@ -33,15 +33,9 @@ from transactions.api.filters import FILTERS, transaction_filter
 from transactions.models import BackgroundTask, StatementImport, User
 from transactions.selectors import customer
 from transactions.selectors.transaction_pages import transactions_csv
-from transactions.services.customer import (
-    create_goal,
-    delete_goal,
-    delete_notification,
-    mark_all_notifications_read,
-    mark_notification_read,
-    update_goal,
-)
+from transactions.services.goals import create_goal, delete_goal, update_goal
 from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.notifications import delete_notification, mark_all_notifications_read, mark_notification_read
 from transactions.services.privacy import export_path, request_export
 
 SHOWN_ERRORS = 100

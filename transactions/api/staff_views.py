@@ -22,6 +22,7 @@ from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.errors import EntryAlreadyBookedError
 from transactions.models import JournalEntry, Setting, User
 from transactions.rules.money import ZERO
+from transactions.selectors import journal
 from transactions.selectors import staff as selectors
 from transactions.services.journal import Line, create_entry, delete_or_reverse_entry, update_entry
 from transactions.services.ledger_verification import last_ledger_check, request_ledger_check
@@ -391,7 +392,7 @@ class JournalView(StaffView):
     def get(self, request: Request) -> Response:
         """Newest day first, by cursor: entries that people wrote, and what the system booked for the company."""
         limit = page_limit(request)
-        found = selectors.journal_page(after=_cursor_read(request.query_params.get("cursor")), limit=limit + 1)
+        found = journal.journal_page(after=_cursor_read(request.query_params.get("cursor")), limit=limit + 1)
         page, more = found[:limit], len(found) > limit
         rows = [_entry(row) for *_, row in page]
         cursor = _cursor_write(*page[-1][:3]) if more else None
@@ -455,13 +456,13 @@ class JournalEntryView(StaffView):
         body = (
             None
             if entry is None
-            else _entry(selectors.JournalRow(entry.number, entry.entry_date, entry.created_at, entry))
+            else _entry(journal.JournalRow(entry.number, entry.entry_date, entry.created_at, entry))
         )
         return Response({"success": True, "message": message, "reversed": entry is not None, "entry": body})
 
 
-def _found(number: str) -> selectors.JournalRow:
-    row = selectors.journal_entry(number)
+def _found(number: str) -> journal.JournalRow:
+    row = journal.journal_entry(number)
     if row is None:
         raise Http404
     return row
@@ -479,7 +480,7 @@ def _lines(data: Mapping[str, Any]) -> list[Line] | None:
     return [Line(data["to_account"], data["amount"], ZERO), Line(data["from_account"], ZERO, data["amount"])]
 
 
-def _entry(row: selectors.JournalRow) -> dict[str, Any]:
+def _entry(row: journal.JournalRow) -> dict[str, Any]:
     entry, transfer = row.entry, row.transfer
     if entry is not None:
         lines = [one | {"debit": Decimal(one["debit"]), "credit": Decimal(one["credit"])} for one in entry.lines]
@@ -517,7 +518,7 @@ def _entry(row: selectors.JournalRow) -> dict[str, Any]:
 
 
 def _entry_answer(entry: JournalEntry, message: str, code: int = status.HTTP_200_OK) -> Response:
-    body = _entry(selectors.JournalRow(entry.number, entry.entry_date, entry.created_at, entry))
+    body = _entry(journal.JournalRow(entry.number, entry.entry_date, entry.created_at, entry))
     return Response({"success": True, "message": message, "entry": body, "data": body}, status=code)
 
 

@@ -42,8 +42,8 @@ from transactions.api.base import (
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
 from transactions.models import ApiToken, BackgroundTask, User
-from transactions.selectors import customer
-from transactions.selectors.transaction_pages import TransactionFilter, transactions_shown
+from transactions.selectors import customer, portfolio, transaction_pages
+from transactions.selectors.transaction_pages import TransactionFilter, transaction_page_rows
 from transactions.services.background_tasks import EVENTS
 from transactions.services.ingest import create_transaction, statement_rejects_csv, upload_statement
 
@@ -287,14 +287,14 @@ class TransactionListView(TransactionsView):
 
 def _newest(user: User, wanted: TransactionFilter, *, is_ours: bool) -> dict[str, Any]:
     if wanted.key:
-        rows, _ = transactions_shown(user, wanted, cursor=None, limit=customer.NEWEST)
+        rows, _ = transaction_page_rows(user, wanted, cursor=None, limit=transaction_pages.NEWEST)
     else:
-        rows = customer.newest_transactions(user, is_ours=is_ours)
+        rows = transaction_pages.newest_transactions(user, is_ours=is_ours)
     return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
 
 
 def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int) -> dict[str, Any]:
-    rows, next_cursor = transactions_shown(user, wanted, cursor=cursor, limit=limit)
+    rows, next_cursor = transaction_page_rows(user, wanted, cursor=cursor, limit=limit)
     return {"data": rows, "next_cursor": next_cursor, "has_more": next_cursor is not None}
 
 
@@ -304,10 +304,10 @@ class TransactionDetailView(CacheableView):
     @extend_schema(responses={200: shapes.TransactionDetailOutput} | errors(401, 404), tags=["transactions"])
     def get(self, request: Request, transaction_id: int) -> Response:
         """One of the caller's own; anybody else's is 404."""
-        found = customer.transactions_of(current_user(request)).filter(pk=transaction_id).first()
+        found = transaction_pages.transactions_of(current_user(request)).filter(pk=transaction_id).first()
         if found is None:
             raise Http404
-        return Response({"success": True, "data": customer.transaction_row(found)})
+        return Response({"success": True, "data": transaction_pages.transaction_row(found)})
 
 
 # --- What became of it ------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ class PortfolioView(ETagView):
     @extend_schema(responses={200: shapes.PortfolioOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """Holdings at their newest quotes."""
-        return Response({"success": True, "data": customer.portfolio(current_user(request))})
+        return Response({"success": True, "data": portfolio.portfolio(current_user(request))})
 
 
 class NotificationListView(ETagView):

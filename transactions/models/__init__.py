@@ -1,21 +1,21 @@
-"""The tables of this room, one file a subject."""
+"""The models of the app, one module per subject."""
 
-from transactions.models.activity import (
-    BackgroundTask,
-    Goal,
-    IdempotencyKey,
-    MigrationReject,
-    MigrationRun,
-    Notification,
-    StatementImport,
-    StatementReject,
-)
 from transactions.models.audit import AuditEvent
-from transactions.models.directory import Company, Merchant, ReleasedTransaction, Setting, StockPrice
+from transactions.models.background_tasks import BackgroundTask
+from transactions.models.companies import Company
+from transactions.models.goals import Goal
+from transactions.models.idempotency import IdempotencyKey
 from transactions.models.journal import JournalEntry
 from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
-from transactions.models.transaction import USER_BUCKETS, Order, Transaction, TransactionDelta, TransactionKey
-from transactions.models.user import ApiToken, User, UserSetting
+from transactions.models.merchants import Merchant, ReleasedTransaction
+from transactions.models.migration import MigrationReject, MigrationRun
+from transactions.models.notifications import Notification
+from transactions.models.orders import Order
+from transactions.models.prices import StockPrice
+from transactions.models.settings import Setting
+from transactions.models.statement_imports import StatementImport, StatementReject
+from transactions.models.transactions import USER_BUCKETS, Transaction, TransactionDelta, TransactionKey
+from transactions.models.users import ApiToken, User, UserSetting
 
 __all__ = [
     "USER_BUCKETS",

@@ -4,50 +4,22 @@ Every function takes the user whose rows they are and never shows another's. Amo
 aware UTC. Nothing here counts or skips through a big table.
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from operator import attrgetter
 from typing import Any, Final, TypedDict
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from kamioi_site.db.prepared import prepared_statement
 from transactions.legacy import reads as legacy_reads
 from transactions.legacy.reads import from_legacy
-from transactions.models import BackgroundTask, Goal, Notification, Order, Transaction, User
-from transactions.rules.money import CENT, ZERO, rounded
-
-NEWEST = 100
-"""How many rows the lists of the legacy front end show."""
-
-
-class TransactionRow(TypedDict):
-    """A transaction as the front ends know it: `amount` without sign, a refund told by `type`."""
-
-    id: int
-    merchant: str
-    amount: Decimal
-    date: datetime
-    category: str
-    description: str
-    roundup: Decimal
-    round_up: Decimal
-    investable: Decimal
-    total_debit: Decimal
-    fee: Decimal
-    status: str
-    ticker: str | None
-    shares: Decimal | None
-    price_per_share: Decimal | None
-    stock_price: Decimal | None
-    type: str
-    failure_reason: str
+from transactions.models import BackgroundTask, Goal, Notification, Transaction, User
+from transactions.rules.money import ZERO
+from transactions.selectors.portfolio import percent
+from transactions.selectors.transaction_pages import NEWEST, transactions_of
 
 
 class NotificationRow(TypedDict):
@@ -59,127 +31,6 @@ class NotificationRow(TypedDict):
     type: str
     read: bool
     created_at: datetime
-
-
-class HoldingRow(TypedDict):
-    """What a customer owns of one company, at its newest quote; worth and gain are None while there is no quote."""
-
-    symbol: str
-    name: str
-    shares: Decimal
-    current_price: Decimal | None
-    price_as_of: datetime | None
-    purchase_price: Decimal
-    total_value: Decimal | None
-    gain_loss: Decimal | None
-    gain_loss_percent: Decimal | None
-
-
-class Portfolio(TypedDict):
-    """Everything a customer owns. Value and gain are of the holdings that have a quote; `unpriced` counts the others.
-
-    `cash_balance` is money set aside for orders that wait for the market to open.
-    """
-
-    total_value: Decimal
-    total_invested: Decimal
-    total_gain_loss: Decimal
-    total_gain_loss_percent: Decimal
-    holdings: list[HoldingRow]
-    unpriced: int
-    cash_balance: Decimal
-    last_updated: datetime | None
-
-
-def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
-    """The customer's transactions, in no order."""
-    return Transaction.objects.filter(user=user)
-
-
-def newest_transactions(user: User, *, is_ours: bool = False) -> list[TransactionRow]:
-    """The newest hundred; `is_ours` when it is known that Kamioi's own data answers this customer."""
-    answered = None if is_ours else from_legacy(user, partial(legacy_reads.transactions, limit=NEWEST))
-    if answered is not None:
-        return transaction_rows(answered)
-    with prepared_statement(_NEWEST, [user.pk, NEWEST]) as cursor:
-        return rows_shown(cursor.fetchall())
-
-
-def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow]:
-    """Transactions in the shape of the front ends."""
-    return [transaction_row(transaction) for transaction in transactions]
-
-
-_SHOWN: Final = (
-    "id",
-    "merchant",
-    "amount",
-    "date",
-    "category",
-    "description",
-    "round_up",
-    "investable",
-    "total_debit",
-    "fee",
-    "status",
-    "ticker",
-    "shares",
-    "price_per_share",
-    "failure_reason",
-)
-SHOWN: Final = ", ".join(_SHOWN)
-"""The columns of a transaction that the front ends see, for `rows_shown`."""
-_NEWEST: Final = f"SELECT {SHOWN} FROM transactions WHERE user_id = %s ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
-_values_of: Final = attrgetter(*_SHOWN)
-
-
-def rows_shown(rows: Iterable[Sequence[Any]]) -> list[TransactionRow]:
-    """Rows of the columns `SHOWN` in the shape of the front ends."""
-    return [_shape(*row) for row in rows]
-
-
-def transaction_row(transaction: Transaction) -> TransactionRow:
-    """One transaction in the shape of the front ends."""
-    return _shape(*_values_of(transaction))
-
-
-def _shape(  # noqa: PLR0917  # a row
-    pk: int,
-    merchant: str,
-    amount: Decimal,
-    date: datetime,
-    category: str,
-    description: str,
-    round_up: Decimal,
-    investable: Decimal,
-    total_debit: Decimal,
-    fee: Decimal,
-    status: str,
-    ticker: str | None,
-    shares: Decimal | None,
-    price_per_share: Decimal | None,
-    failure_reason: str,
-) -> TransactionRow:
-    return {
-        "id": pk,
-        "merchant": merchant,
-        "amount": abs(amount),
-        "date": date,
-        "category": category,
-        "description": description,
-        "roundup": round_up,
-        "round_up": round_up,
-        "investable": investable,
-        "total_debit": total_debit,
-        "fee": fee,
-        "status": status,
-        "ticker": ticker,
-        "shares": shares,
-        "price_per_share": price_per_share,
-        "stock_price": price_per_share,
-        "type": "refund" if amount < 0 else "purchase",
-        "failure_reason": failure_reason,
-    }
 
 
 def newest_notifications(user: User) -> list[NotificationRow]:
@@ -196,72 +47,6 @@ def newest_notifications(user: User) -> list[NotificationRow]:
         }
         for row in (Notification.objects.filter(user=user).order_by("-id")[:NEWEST] if answered is None else answered)
     ]
-
-
-# One step into the unique index of `stock_prices` per holding.
-_HOLDINGS = """
-    SELECT h.ticker, coalesce(nullif(c.name, ''), h.ticker), h.shares, h.cost_basis, p.price, p.as_of
-    FROM {holdings} h
-    LEFT JOIN companies c ON c.ticker = h.ticker
-    LEFT JOIN LATERAL (
-        SELECT price, as_of FROM stock_prices s WHERE s.ticker = h.ticker ORDER BY as_of DESC LIMIT 1
-    ) p ON true
-    WHERE h.user_id = %s AND h.shares > 0
-    ORDER BY h.ticker
-"""
-_GIVEN_HOLDINGS = """(
-    SELECT %s::bigint AS user_id, given.*
-    FROM unnest(%s::text[], %s::numeric[], %s::numeric[]) AS given (ticker, shares, cost_basis)
-)"""
-
-
-def portfolio(user: User) -> Portfolio:
-    """What the customer owns, at the newest quotes, in two queries."""
-    answered = from_legacy(user, legacy_reads.holdings)
-    with connection.cursor() as cursor:
-        if answered is None:
-            cursor.execute(_HOLDINGS.format(holdings="holdings"), [user.pk])
-        else:
-            columns = [list(column) for column in zip(*answered, strict=True)] or [[], [], []]
-            cursor.execute(_HOLDINGS.format(holdings=_GIVEN_HOLDINGS), [user.pk, *columns, user.pk])
-        rows = cursor.fetchall()
-    cost_of = {row[0]: row[3] for row in rows}
-    holdings = [_holding(row) for row in rows]
-    value = sum((row["total_value"] for row in holdings if row["total_value"] is not None), ZERO)
-    priced_cost = sum((cost_of[row["symbol"]] for row in holdings if row["total_value"] is not None), ZERO)
-    waiting = Order.objects.filter(user=user, status=Order.Status.QUEUED).aggregate(
-        amount=Coalesce(Sum("amount"), ZERO)
-    )
-    return {
-        "total_value": value,
-        "total_invested": sum(cost_of.values(), ZERO),
-        "total_gain_loss": value - priced_cost,
-        "total_gain_loss_percent": _percent(value - priced_cost, priced_cost),
-        "holdings": holdings,
-        "unpriced": sum(row["total_value"] is None for row in holdings),
-        "cash_balance": waiting["amount"],
-        "last_updated": max((row["price_as_of"] for row in holdings if row["price_as_of"] is not None), default=None),
-    }
-
-
-def _holding(row: tuple[str, str, Decimal, Decimal, Decimal | None, datetime | None]) -> HoldingRow:
-    ticker, name, shares, cost, price, as_of = row
-    value = None if price is None else rounded(shares * price, CENT)
-    return {
-        "symbol": ticker,
-        "name": name,
-        "shares": shares,
-        "current_price": price,
-        "price_as_of": as_of,
-        "purchase_price": rounded(cost / shares, CENT),
-        "total_value": value,
-        "gain_loss": None if value is None else value - cost,
-        "gain_loss_percent": None if value is None else _percent(value - cost, cost),
-    }
-
-
-def _percent(part: Decimal, whole: Decimal) -> Decimal:
-    return rounded(part * 100 / whole, CENT) if whole else ZERO
 
 
 def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
@@ -358,7 +143,7 @@ def goal_row(goal: Goal) -> GoalRow:
         "title": goal.title,
         "target_amount": goal.target_amount,
         "current_amount": goal.current_amount,
-        "progress": min(Decimal(100), _percent(goal.current_amount, goal.target_amount)),
+        "progress": min(Decimal(100), percent(goal.current_amount, goal.target_amount)),
         "goal_type": goal.goal_type,
         "created_at": goal.created_at,
     }

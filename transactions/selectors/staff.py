@@ -14,9 +14,8 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
-from transactions.models import JournalEntry, LedgerTransfer, Transaction, User
+from transactions.models import Transaction, User
 from transactions.rules.merchant_key import normalise
-from transactions.services.journal import POSTED_KIND, REVERSED_KIND
 
 WINDOW: Final = 10_000
 Status = Transaction.Status
@@ -172,70 +171,3 @@ def people(*, search: str = "", account_type: str = "") -> QuerySet[User, User]:
     if search.isascii() and search.isdigit() and len(search) < 19:
         return found.filter(pk=int(search))
     return found.filter(account_number=search)
-
-
-# --- The journal ------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class JournalRow:
-    """An entry of the company's books: one that somebody wrote, or one transfer that the system booked."""
-
-    number: str
-    entry_date: Any
-    created_at: datetime
-    entry: JournalEntry | None = None
-    transfer: LedgerTransfer | None = None
-
-
-# Company transfers are few, and side by side in the unique index (user_id first); written entries have an index by date.
-_JOURNAL = """
-    SELECT day, rank, id FROM (
-        (SELECT entry_date AS day, 1 AS rank, id FROM journal_entries
-         WHERE (entry_date, 1, id) < (%(day)s::date, %(rank)s, %(id)s)
-         ORDER BY entry_date DESC, id DESC LIMIT %(limit)s)
-        UNION ALL
-        (SELECT (date AT TIME ZONE 'UTC')::date, 0, id FROM ledger_transfers
-         WHERE user_id = 0 AND kind <> ALL (%(written)s) AND date < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'
-           AND ((date AT TIME ZONE 'UTC')::date, 0, id) < (%(day)s::date, %(rank)s, %(id)s)
-         ORDER BY date DESC, id DESC LIMIT %(limit)s)
-    ) AS both_kinds
-    ORDER BY day DESC, rank DESC, id DESC LIMIT %(limit)s
-"""
-
-
-def journal_page(*, after: tuple[str, int, int] | None, limit: int) -> list[tuple[Any, int, int, JournalRow]]:
-    """Entries of the company's books, the newest day first, from just after (day, rank, id) on; each with its own key."""
-    day, rank, last = after or ("9999-12-31", 2, 0)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _JOURNAL, {"day": day, "rank": rank, "id": last, "limit": limit, "written": [POSTED_KIND, REVERSED_KIND]}
-        )
-        keys = cursor.fetchall()
-    entries = JournalEntry.objects.select_related("created_by").in_bulk([row[2] for row in keys if row[1] == 1])
-    transfers = LedgerTransfer.objects.filter(user_id=0).in_bulk([row[2] for row in keys if row[1] == 0])
-    return [
-        (day, rank, pk, _journal_row(entries[pk]) if rank else _transfer_row(transfers[pk]))
-        for day, rank, pk in keys
-        if pk in (entries if rank else transfers)
-    ]
-
-
-def journal_entry(number: str) -> JournalRow | None:
-    """The entry of this number: `JE-<id>` is one that somebody wrote, `LT-<id>` a transfer of the company's."""
-    kind, _, digits = number.partition("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        return None
-    if kind == "JE":
-        entry = JournalEntry.objects.select_related("created_by").filter(pk=int(digits)).first()
-        return _journal_row(entry) if entry else None
-    if kind == "LT":
-        transfer = LedgerTransfer.objects.filter(pk=int(digits), user_id=0).first()
-        return _transfer_row(transfer) if transfer else None
-    return None
-
-
-def _journal_row(entry: JournalEntry) -> JournalRow:
-    return JournalRow(entry.number, entry.entry_date, entry.created_at, entry=entry)
-
-
-def _transfer_row(transfer: LedgerTransfer) -> JournalRow:
-    return JournalRow(f"LT-{transfer.pk}", transfer.date.date(), transfer.created_at, transfer=transfer)

@@ -1,45 +1,112 @@
-"""A customer's transactions, filtered: pages by cursor, and the whole as CSV.
+"""A customer's transactions: the latest, filtered pages by cursor, and everything as CSV.
 
-Dates are a range of the index (user_id, date). Status, ticker and merchant are looked for among the customer's own rows,
-`SCAN_ROWS` of them a page at most, so no filter costs more than that; a page may be short while there are more.
+Filters on dates are a range of the index (user_id, date). Filters on status, ticker and merchant scan the customer's own
+rows, at most `SCAN_ROWS` per page, so no filter costs more than that. A page may therefore be short while more rows
+follow. Amounts are dollars (`Decimal`), times aware UTC.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from hashlib import blake2b
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, TypedDict, cast
 
 from django.db.models import Q, QuerySet
 
 from kamioi_site.api.views import Page, ResidualFilter, decode_cursor, encode_cursor, keyset_page
 from kamioi_site.db.prepared import prepared_statement
 from kamioi_site.http.downloads import csv_line
+from transactions.legacy import reads as legacy_reads
+from transactions.legacy.reads import from_legacy
 from transactions.models import Transaction, User
-from transactions.selectors.customer import SHOWN, TransactionRow, rows_shown, transaction_rows
 
-_EXPORTED_AT_ONCE: Final = 2_000
+NEWEST = 100  # rows in the lists of the legacy front end
+_CSV_PAGE_ROWS: Final = 2_000
+
+
+class TransactionRow(TypedDict):
+    """A transaction in the API: `amount` has no sign, `type` is "purchase" or "refund"."""
+
+    id: int
+    merchant: str
+    amount: Decimal
+    date: datetime
+    category: str
+    description: str
+    roundup: Decimal
+    round_up: Decimal
+    investable: Decimal
+    total_debit: Decimal
+    fee: Decimal
+    status: str
+    ticker: str | None
+    shares: Decimal | None
+    price_per_share: Decimal | None
+    stock_price: Decimal | None
+    type: str
+    failure_reason: str
+
+
+_FIELDS: Final = (
+    *("id", "merchant", "amount", "date", "category", "description", "round_up", "investable", "total_debit", "fee"),
+    *("status", "ticker", "shares", "price_per_share", "failure_reason"),
+)
+_COLUMNS: Final = ", ".join(_FIELDS)
+_field_values: Final = attrgetter(*_FIELDS)
+_NEWEST: Final = f"SELECT {_COLUMNS} FROM transactions WHERE user_id = %s ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
+
+
+def _to_row(values: Sequence[Any]) -> TransactionRow:
+    row = dict(zip(_FIELDS, values, strict=True))
+    row["type"] = "refund" if row["amount"] < 0 else "purchase"
+    row["amount"] = abs(row["amount"])
+    row["roundup"], row["stock_price"] = row["round_up"], row["price_per_share"]
+    return cast("TransactionRow", row)
+
+
+def transaction_row(transaction: Transaction) -> TransactionRow:
+    return _to_row(_field_values(transaction))
+
+
+def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow]:
+    return [transaction_row(transaction) for transaction in transactions]
+
+
+def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
+    """Return the customer's transactions, unordered."""
+    return Transaction.objects.filter(user=user)
+
+
+def newest_transactions(user: User, *, is_ours: bool = False) -> list[TransactionRow]:
+    """Return the latest hundred; pass `is_ours` when Kamioi's own tables are known to serve this customer."""
+    legacy_rows = None if is_ours else from_legacy(user, partial(legacy_reads.transactions, limit=NEWEST))
+    if legacy_rows is not None:
+        return transaction_rows(legacy_rows)
+    with prepared_statement(_NEWEST, [user.pk, NEWEST]) as cursor:
+        return list(map(_to_row, cursor.fetchall()))
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionFilter:
-    """What is asked for; None and empty ask for everything. `start` is included, `end` is not."""
+    """A filter over transactions; None and empty values do not filter. `start` is inclusive, `end` exclusive."""
 
     start: datetime | None = None
     end: datetime | None = None
     status: str = ""
     ticker: str = ""
-    merchant: str = ""
-    """Part of the merchant's name, in any case."""
+    merchant: str = ""  # part of the merchant's name, case-insensitive
 
     @property
     def key(self) -> str:
-        """Stands for this filter in cursors and cache keys; empty without one."""
-        given = astuple(self)
-        return blake2b(repr(given).encode(), digest_size=9).hexdigest() if any(given) else ""
+        """Identify this filter in cursors and cache keys; empty when nothing is filtered."""
+        values = astuple(self)
+        return blake2b(repr(values).encode(), digest_size=9).hexdigest() if any(values) else ""
 
     def rows(self, user: User) -> QuerySet[Transaction, Transaction]:
-        """The customer's rows of these dates: what the index gives."""
+        """Return the customer's rows in the date range, which the index serves."""
         dates = Q()
         if self.start:
             dates &= Q(date__gte=self.start)
@@ -48,108 +115,79 @@ class TransactionFilter:
         return Transaction.objects.filter(dates, user=user)
 
     @property
-    def sieve(self) -> ResidualFilter | None:
-        """What has to be looked for among them."""
-        given = [
-            (condition, value)
-            for condition, value in [
-                ("status = %s", self.status),
-                ("ticker = %s", self.ticker),
-                ("strpos(lower(merchant), lower(%s)) > 0", self.merchant),
-            ]
-            if value
-        ]
-        if not given:
-            return None
-        return ResidualFilter(" AND ".join(condition for condition, _ in given), tuple(value for _, value in given))
+    def residual(self) -> ResidualFilter | None:
+        """Return the part of the filter that no index serves."""
+        conditions = {
+            "status = %s": self.status,
+            "ticker = %s": self.ticker,
+            "strpos(lower(merchant), lower(%s)) > 0": self.merchant,
+        }
+        active = {condition: value for condition, value in conditions.items() if value}
+        return ResidualFilter(" AND ".join(active), tuple(active.values())) if active else None
 
 
-def transactions_page(user: User, wanted: TransactionFilter, *, cursor: str | None, limit: int) -> Page[Transaction]:
-    """One page, newest first. A cursor belongs to the customer and the filter it was made for."""
+def transactions_page(user: User, filters: TransactionFilter, *, cursor: str | None, limit: int) -> Page[Transaction]:
+    """Return one page, newest first. A cursor is only valid for the customer and filter that it was issued for."""
     return keyset_page(
-        wanted.rows(user), time_field="date", cursor=cursor, limit=limit, scope=_scope(user, wanted), sieve=wanted.sieve
+        filters.rows(user),
+        time_field="date",
+        cursor=cursor,
+        limit=limit,
+        scope=_cursor_scope(user, filters),
+        sieve=filters.residual,
     )
 
 
-def transactions_shown(
-    user: User, wanted: TransactionFilter, *, cursor: str | None, limit: int
+def transaction_page_rows(
+    user: User, filters: TransactionFilter, *, cursor: str | None, limit: int
 ) -> tuple[list[TransactionRow], str | None]:
-    """The rows of one page in the shape of the front ends, and the cursor of the next. As `transactions_page`, without objects."""
-    if wanted.sieve is not None:
-        page = transactions_page(user, wanted, cursor=cursor, limit=limit)
+    """Return the rows of one page and the next cursor, like `transactions_page` but without model instances."""
+    if filters.residual is not None:
+        page = transactions_page(user, filters, cursor=cursor, limit=limit)
         return transaction_rows(page.rows), page.next_cursor
-    scope = _scope(user, wanted)
+    scope = _cursor_scope(user, filters)
     conditions: list[str] = ["user_id = %s"]
     values: list[Any] = [user.pk]
-    if wanted.start:
-        conditions, values = [*conditions, "date >= %s"], [*values, wanted.start]
-    if wanted.end:
-        conditions, values = [*conditions, "date < %s"], [*values, wanted.end]
+    if filters.start:
+        conditions, values = [*conditions, "date >= %s"], [*values, filters.start]
+    if filters.end:
+        conditions, values = [*conditions, "date < %s"], [*values, filters.end]
     if cursor:
         at, last_id = decode_cursor(cursor, scope)
-        # The plain bound on the time lets PostgreSQL skip the later months; the rest only breaks ties.
+        # The plain bound on the date lets PostgreSQL skip later partitions; the second condition only breaks ties.
         conditions, values = [*conditions, "date <= %s AND (date < %s OR id < %s)"], [*values, at, at, last_id]
-    sql = f"SELECT {SHOWN} FROM transactions WHERE {' AND '.join(conditions)} ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
+    where = " AND ".join(conditions)
+    sql = f"SELECT {_COLUMNS} FROM transactions WHERE {where} ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
     with prepared_statement(sql, [*values, limit + 1]) as query:
-        rows = rows_shown(query.fetchall())
+        rows = list(map(_to_row, query.fetchall()))
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
     return rows[:limit], encode_cursor(last["date"], last["id"], scope)
 
 
-def _scope(user: User, wanted: TransactionFilter) -> str:
-    """Whose cursor it is, and of which filter."""
-    return f"transactions:{user.pk}:{wanted.key}" if wanted.key else f"transactions:{user.pk}"
+def _cursor_scope(user: User, filters: TransactionFilter) -> str:
+    return f"transactions:{user.pk}:{filters.key}" if filters.key else f"transactions:{user.pk}"
 
 
-COLUMNS: Final = (
-    "id",
-    "date",
-    "merchant",
-    "category",
-    "description",
-    "type",
-    "amount",
-    "round_up",
-    "fee",
-    "total_debit",
-    "investable",
-    "status",
-    "ticker",
-    "shares",
-    "price_per_share",
+_CSV_COLUMNS: Final = (
+    *("id", "date", "merchant", "category", "description", "type", "amount", "round_up", "fee", "total_debit"),
+    *("investable", "status", "ticker", "shares", "price_per_share"),
 )
 
 
-def transactions_csv(user: User, wanted: TransactionFilter) -> Iterator[str]:
-    """Everything that is asked for, newest first, line by line. Each page is a query of its own: no connection and no
-    cursor is held in between, and memory is that of one page.
+def transactions_csv(user: User, filters: TransactionFilter) -> Iterator[str]:
+    """Yield the filtered transactions as CSV lines, newest first.
+
+    Each page is a query of its own: no connection or cursor stays open in between, and memory is that of one page.
     """
-    yield csv_line(COLUMNS)
+    yield csv_line(_CSV_COLUMNS)
     cursor: str | None = None
     while True:
-        page = transactions_page(user, wanted, cursor=cursor, limit=_EXPORTED_AT_ONCE)
-        for row in page.rows:
-            yield csv_line(
-                [
-                    row.pk,
-                    row.date.isoformat(),
-                    row.merchant,
-                    row.category,
-                    row.description,
-                    "refund" if row.amount < 0 else "purchase",
-                    abs(row.amount),
-                    row.round_up,
-                    row.fee,
-                    row.total_debit,
-                    row.investable,
-                    row.status,
-                    row.ticker,
-                    row.shares,
-                    row.price_per_share,
-                ]
-            )
+        page = transactions_page(user, filters, cursor=cursor, limit=_CSV_PAGE_ROWS)
+        for row in transaction_rows(page.rows):
+            values: dict[str, Any] = {**row, "date": row["date"].isoformat()}
+            yield csv_line([values[column] for column in _CSV_COLUMNS])
         if page.next_cursor is None:
             return
         cursor = page.next_cursor

@@ -51,7 +51,7 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.models.directory import ReleasedTransaction
+from transactions.models.merchants import ReleasedTransaction
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.sql import load_sql
 

@@ -1,7 +1,6 @@
-"""Reference data that every purchase is looked up in: companies, merchants, prices, settings.
+"""The merchant directory: one row per normalised merchant, whatever the number of purchases.
 
-`merchants` is the small directory keyed on the normalised merchant: one row a merchant, whatever the number of
-purchases. It lives here, and not in the LLM Center which fills it, because processing joins it in every statement.
+It lives here, and not in the LLM Center that fills it, because processing joins it in every statement.
 """
 
 from decimal import Decimal
@@ -10,28 +9,6 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-
-
-class Company(models.Model):
-    """A listed company, by ticker. Only companies that are listed can be bought."""
-
-    ticker = models.CharField(max_length=12, unique=True)
-    name = models.CharField(max_length=200)
-    exchange = models.CharField(max_length=40, blank=True)
-    cik = models.CharField("CIK", max_length=10, blank=True)
-    is_listed = models.BooleanField(default=True)
-    aliases = models.JSONField(default=list, blank=True)
-    edited = models.BooleanField(
-        default=False, db_default=False, help_text="Changed by hand: an import of companies leaves it alone."
-    )
-
-    class Meta:
-        db_table = "companies"
-        verbose_name_plural = "companies"
-        ordering = ["ticker"]
-
-    def __str__(self) -> str:
-        return self.ticker
 
 
 class Merchant(models.Model):
@@ -146,46 +123,3 @@ class ReleasedTransaction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.transaction_id} by decision {self.decision_id}"
-
-
-class StockPrice(models.Model):
-    """One quote. The newest of a ticker is one step into the unique index."""
-
-    ticker = models.CharField(max_length=12)
-    price = models.DecimalField(max_digits=14, decimal_places=4)
-    as_of = models.DateTimeField()
-    source = models.CharField(max_length=40)
-
-    class Meta:
-        db_table = "stock_prices"
-        constraints = [
-            models.UniqueConstraint(fields=["ticker", "as_of"], name="stock_prices_one_per_moment"),
-            models.CheckConstraint(condition=Q(price__gt=0), name="stock_prices_price_positive"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.ticker} {self.price}"
-
-
-class Setting(models.Model):
-    """A setting that staff change while the system runs, under the names of the legacy system."""
-
-    class Type(models.TextChoices):
-        """How the value is read."""
-
-        STRING = "string"
-        DECIMAL = "decimal"
-        BOOLEAN = "boolean"
-
-    key = models.CharField(max_length=100, unique=True)
-    value = models.TextField()
-    type = models.CharField(max_length=10, choices=Type, default=Type.STRING)
-    description = models.TextField(blank=True)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        db_table = "admin_settings"
-        ordering = ["key"]
-
-    def __str__(self) -> str:
-        return self.key

@@ -7,24 +7,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from transactions.errors import TooManyGoalsError
-from transactions.models import Goal, Notification, User
+from transactions.models import Goal, User
 
 MAX_GOALS: Final = 100
-
-
-def mark_notification_read(*, user: User, notification_id: int) -> bool:
-    """Mark a message as read; false when it is not the customer's."""
-    return bool(Notification.objects.filter(user=user, pk=notification_id).update(read=True))
-
-
-def mark_all_notifications_read(*, user: User) -> int:
-    """Mark every message as read. Returns how many were not."""
-    return Notification.objects.filter(user=user, read=False).update(read=True)
-
-
-def delete_notification(*, user: User, notification_id: int) -> bool:
-    """Delete a message; false when it is not the customer's."""
-    return bool(Notification.objects.filter(user=user, pk=notification_id).delete()[0])
 
 
 @transaction.atomic

@@ -1,0 +1,112 @@
+"""What a customer owns, at the latest quotes. Amounts are dollars."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict
+
+from django.db import connection
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+
+from transactions.legacy import reads as legacy_reads
+from transactions.legacy.reads import from_legacy
+from transactions.models import Order, User
+from transactions.rules.money import CENT, ZERO, rounded
+
+
+class HoldingRow(TypedDict):
+    """What a customer owns of one company, at its newest quote; worth and gain are None while there is no quote."""
+
+    symbol: str
+    name: str
+    shares: Decimal
+    current_price: Decimal | None
+    price_as_of: datetime | None
+    purchase_price: Decimal
+    total_value: Decimal | None
+    gain_loss: Decimal | None
+    gain_loss_percent: Decimal | None
+
+
+class Portfolio(TypedDict):
+    """Everything a customer owns. Value and gain are of the holdings that have a quote; `unpriced` counts the others.
+
+    `cash_balance` is money set aside for orders that wait for the market to open.
+    """
+
+    total_value: Decimal
+    total_invested: Decimal
+    total_gain_loss: Decimal
+    total_gain_loss_percent: Decimal
+    holdings: list[HoldingRow]
+    unpriced: int
+    cash_balance: Decimal
+    last_updated: datetime | None
+
+
+# One step into the unique index of `stock_prices` per holding.
+_HOLDINGS = """
+    SELECT h.ticker, coalesce(nullif(c.name, ''), h.ticker), h.shares, h.cost_basis, p.price, p.as_of
+    FROM {holdings} h
+    LEFT JOIN companies c ON c.ticker = h.ticker
+    LEFT JOIN LATERAL (
+        SELECT price, as_of FROM stock_prices s WHERE s.ticker = h.ticker ORDER BY as_of DESC LIMIT 1
+    ) p ON true
+    WHERE h.user_id = %s AND h.shares > 0
+    ORDER BY h.ticker
+"""
+
+
+_GIVEN_HOLDINGS = """(
+    SELECT %s::bigint AS user_id, given.*
+    FROM unnest(%s::text[], %s::numeric[], %s::numeric[]) AS given (ticker, shares, cost_basis)
+)"""
+
+
+def portfolio(user: User) -> Portfolio:
+    """What the customer owns, at the newest quotes, in two queries."""
+    answered = from_legacy(user, legacy_reads.holdings)
+    with connection.cursor() as cursor:
+        if answered is None:
+            cursor.execute(_HOLDINGS.format(holdings="holdings"), [user.pk])
+        else:
+            columns = [list(column) for column in zip(*answered, strict=True)] or [[], [], []]
+            cursor.execute(_HOLDINGS.format(holdings=_GIVEN_HOLDINGS), [user.pk, *columns, user.pk])
+        rows = cursor.fetchall()
+    cost_of = {row[0]: row[3] for row in rows}
+    holdings = [_holding(row) for row in rows]
+    value = sum((row["total_value"] for row in holdings if row["total_value"] is not None), ZERO)
+    priced_cost = sum((cost_of[row["symbol"]] for row in holdings if row["total_value"] is not None), ZERO)
+    waiting = Order.objects.filter(user=user, status=Order.Status.QUEUED).aggregate(
+        amount=Coalesce(Sum("amount"), ZERO)
+    )
+    return {
+        "total_value": value,
+        "total_invested": sum(cost_of.values(), ZERO),
+        "total_gain_loss": value - priced_cost,
+        "total_gain_loss_percent": percent(value - priced_cost, priced_cost),
+        "holdings": holdings,
+        "unpriced": sum(row["total_value"] is None for row in holdings),
+        "cash_balance": waiting["amount"],
+        "last_updated": max((row["price_as_of"] for row in holdings if row["price_as_of"] is not None), default=None),
+    }
+
+
+def _holding(row: tuple[str, str, Decimal, Decimal, Decimal | None, datetime | None]) -> HoldingRow:
+    ticker, name, shares, cost, price, as_of = row
+    value = None if price is None else rounded(shares * price, CENT)
+    return {
+        "symbol": ticker,
+        "name": name,
+        "shares": shares,
+        "current_price": price,
+        "price_as_of": as_of,
+        "purchase_price": rounded(cost / shares, CENT),
+        "total_value": value,
+        "gain_loss": None if value is None else value - cost,
+        "gain_loss_percent": None if value is None else percent(value - cost, cost),
+    }
+
+
+def percent(part: Decimal, whole: Decimal) -> Decimal:
+    return rounded(part * 100 / whole, CENT) if whole else ZERO
