@@ -1,6 +1,6 @@
 """A customer's statements: the list, the files, and having one made."""
 
-from django.http import Http404, StreamingHttpResponse
+from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -65,7 +65,7 @@ class StatementDownloadView(FileView):
         return report_download(request._request, report)
 
 
-def report_download(request: object, report: Report) -> StreamingHttpResponse:
+def report_download(request: HttpRequest, report: Report) -> StreamingHttpResponse:
     """The file of a report, to keep. Raises Http404 when the file is gone."""
     try:
         file = report.file.open("rb")
@@ -76,5 +76,5 @@ def report_download(request: object, report: Report) -> StreamingHttpResponse:
         file,
         filename=report.filename,
         size=report.size,
-        content_type=CONTENT_TYPES[Report.Format(report.format)],  # type: ignore[arg-type]
+        content_type=CONTENT_TYPES[Report.Format(report.format)],
     )
