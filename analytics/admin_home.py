@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from analytics.dashboards import DASHBOARDS
 from llm_center.models import MappingDecision
-from llm_center.services.review import queue_totals, queue_totals_cached
+from llm_center.services.review.queue import queue_totals, queue_totals_cached
 from transactions.models import BackgroundTask, StatementImport, StockPrice, Transaction
 
 LOOK_AT = 50_000

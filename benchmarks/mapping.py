@@ -117,8 +117,8 @@ def _queue_rate(descriptors: list[str]) -> float:
     started = time.perf_counter()
     done = propose_merchants()
     seconds = time.perf_counter() - started
-    print(f"queue: {done.seen:,} merchants, {done.decided:,} decided in {seconds:.1f} s", flush=True)
-    return done.seen / seconds
+    print(f"queue: {done.processed:,} merchants, {done.decided:,} decided in {seconds:.1f} s", flush=True)
+    return done.processed / seconds
 
 
 class _SlowModel(BaseHTTPRequestHandler):

@@ -90,7 +90,7 @@ def _change() -> None:
     from django.utils import timezone
 
     from llm_center.models import LlmMapping
-    from llm_center.services.mapping_log import log_counted, update_log_row
+    from llm_center.services.mapping_log import record_log_deltas, update_log_row
     from transactions.models import User
     from transactions.services.ingest import create_transaction
     from transactions.services.processing import process_pending
@@ -107,7 +107,7 @@ def _change() -> None:
             "FROM unnest(%s::timestamptz[]) AS at RETURNING id",
             [times],
         )
-        log_counted((at, "pending", "llm", False, Decimal("0.5")) for at in times)
+        record_log_deltas((at, "pending", "llm", False, Decimal("0.5")) for at in times)
     # Older ones are decided.
     day = now - timedelta(days=chance.randint(30, 600))
     chosen = LlmMapping.objects.filter(created_at__gte=day, created_at__lt=day + timedelta(days=7)).values_list(

@@ -32,6 +32,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 from kamioi_site.admin.keyset import DayRangeFilter, HistoryAdmin, KeysetAdmin, KeysetChangeList
 from kamioi_site.errors import KamioiError
 from kamioi_site.http.downloads import csv_download, csv_line, live_figures, rows_in_pages
+from llm_center.admin_charts import CHART_OPTIONS, chart
 from llm_center.errors import MerchantChangedError
 from llm_center.mapping_file import preview_mappings
 from llm_center.models import (
@@ -61,24 +62,14 @@ from llm_center.services.amortization import (
     impair_asset,
     reverse_entry,
 )
-from llm_center.services.brands import check_brand
-from llm_center.services.learning import CHART_OPTIONS, chart, learning
+from llm_center.services.brands import validate_brand
+from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.mapping_imports import mapping_rejects_csv, upload_mapping_file
 from llm_center.services.proposal_queue import auto_approval_threshold
-from llm_center.services.review import (
-    WAITING,
-    Action,
-    QueueFilter,
-    bulk_effect,
-    decide_merchant,
-    merchant_effect,
-    queue_totals,
-    queue_totals_cached,
-    request_bulk_decision,
-    request_undo,
-    undo_effect,
-    undoable_decisions,
-)
+from llm_center.services.review.bulk import bulk_effect, request_bulk_decision
+from llm_center.services.review.decisions import Action, decide_merchant, merchant_effect
+from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals, queue_totals_cached
+from llm_center.services.review.undo import request_undo, undo_effect, undoable_decisions
 from transactions.admin import (
     PREVIEW_SECONDS,
     PREVIEWS,
@@ -109,7 +100,12 @@ class ReviewMerchantAdmin(HistoryAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """What waits."""
-        return super().get_queryset(request).filter(status__in=WAITING).select_related("pending_decision__requested_by")
+        return (
+            super()
+            .get_queryset(request)
+            .filter(status__in=WAITING_STATUSES)
+            .select_related("pending_decision__requested_by")
+        )
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """By the beginning of the key."""
@@ -174,7 +170,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
                     action=chosen,
                     actor=staff_user(request),
                     ticker=ticker,
-                    seen=_moment(request.POST.get("seen", "")),
+                    expected_updated_at=_moment(request.POST.get("seen", "")),
                     reason=request.POST.get("reason", ""),
                 )
             except KamioiError as error:
@@ -196,7 +192,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             ticker=ticker,
             seen=merchant.updated_at.isoformat(),
         )
-        if merchant.status not in WAITING and merchant.decided_at:
+        if merchant.status not in WAITING_STATUSES and merchant.decided_at:
             who = merchant.decided_by.email if merchant.decided_by else "The system"
             context["decided"] = (
                 f"{who} decided this at {merchant.decided_at:%Y-%m-%d %H:%M} UTC: {merchant.get_status_display()}"
@@ -221,12 +217,15 @@ class ReviewMerchantAdmin(HistoryAdmin):
             try:
                 if request.method == "POST":
                     task = request_bulk_decision(
-                        chosen=chosen, action=action, actor=staff_user(request), until=_moment(data.get("until", ""))
+                        queue_filter=chosen,
+                        action=action,
+                        actor=staff_user(request),
+                        until=_moment(data.get("until", "")),
                     )
                     messages.success(request, f"{task.total:,} merchants are being decided.")
                     return redirect("admin:llm_center_reviewmerchant_changelist")
                 context |= {
-                    "effect": bulk_effect(chosen=chosen, action=action),
+                    "effect": bulk_effect(queue_filter=chosen, action=action),
                     "until": timezone.now().isoformat(),
                     "action": action,
                 }
@@ -875,7 +874,7 @@ class BrandResource(resources.ModelResource):
     def before_save_instance(self, instance: CatalogueBrand, row: Any, **kwargs: Any) -> None:
         """A row that cannot be is refused with its reason; nothing of the file is stored then."""
         instance.edited = True
-        check_brand(instance)
+        validate_brand(instance)
 
 
 @admin.register(CatalogueBrand)
@@ -914,7 +913,7 @@ class CatalogueBrandForm(forms.ModelForm):
         """A ticker that is listed, or a reason."""
         data = super().clean() or {}
         if not self.errors:
-            check_brand(
+            validate_brand(
                 CatalogueBrand(
                     **{name: data.get(name, "") for name in ("ticker", "reason")}, aliases=data.get("aliases") or []
                 )
@@ -932,7 +931,7 @@ class CalibrationFitAdmin(HistoryAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """With the pictures and the what-if."""
-        found = learning()
+        found = get_learning_stats()
         threshold = auto_approval_threshold()
         extra = {
             "title": "Learning",

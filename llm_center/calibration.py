@@ -51,7 +51,7 @@ class Calibration:
         return Decimal(repr(min(max(found, 0.0), 1.0))).quantize(_PLACES)
 
 
-def gathered(observations: Iterable[Observation]) -> list[Observation]:
+def merge_observations(observations: Iterable[Observation]) -> list[Observation]:
     """One observation for each stated confidence, in order."""
     answers: dict[Decimal, list[int]] = defaultdict(lambda: [0, 0])
     for one in observations:
@@ -62,7 +62,7 @@ def gathered(observations: Iterable[Observation]) -> list[Observation]:
 
 def fit(observations: Iterable[Observation]) -> Calibration:
     """The calibration that these observations ask for; as stated where there are none."""
-    seen = [one for one in gathered(observations) if one.answers and one.confidence > 0]
+    seen = [one for one in merge_observations(observations) if one.answers and one.confidence > 0]
     if not seen:
         return Calibration()
     stated = np.array([float(one.confidence) for one in seen])

@@ -80,7 +80,7 @@ def load_companies() -> dict[str, Company]:
     return {company.ticker: company for company in read_companies()}
 
 
-def use_catalogue(brands: Sequence[Brand], companies: Iterable[Company]) -> None:
+def set_catalogue(brands: Sequence[Brand], companies: Iterable[Company]) -> None:
     """Let these brands stand for the shipped ones in this process, with the companies that own them."""
     global _in_use  # noqa: PLW0603  # one catalogue a process is the point
     load_companies().update((company.ticker, company) for company in companies)

@@ -9,11 +9,14 @@ from celery import shared_task
 from django.utils import timezone
 
 from llm_center.services.amortization import amortize_month
+from llm_center.services.calibration import fit_and_store_calibration
 from llm_center.services.directory_recheck import recheck_merchant_directory
-from llm_center.services.learning import fit_and_store_calibration
 from llm_center.services.mapping_imports import run_mapping_import
 from llm_center.services.proposal_queue import propose_merchants
-from llm_center.services.review import Action, QueueFilter, run_bulk_decision, run_undo
+from llm_center.services.review.bulk import run_bulk_decision
+from llm_center.services.review.decisions import Action
+from llm_center.services.review.queue import QueueFilter
+from llm_center.services.review.undo import run_undo
 from llm_center.services.staff_maintenance import is_queue_enabled, rebuild_mapping_indexes, remove_duplicate_mappings
 from transactions.services.background_tasks import heartbeat, run_task
 
@@ -28,12 +31,12 @@ def process_llm_queue() -> dict[str, int]:
     """Propose owners for the merchants that nobody knows, and decide what is sure enough; nothing while it is switched off."""
     if not is_queue_enabled():
         return {"seen": 0, "proposed": 0, "decided": 0, "released": 0}
-    done = propose_merchants(deadline=time.monotonic() + RUN_SECONDS, go_on=is_queue_enabled)
-    if done.seen:
-        logger.info("merchants: %d seen, %d proposed, %d decided", done.seen, done.proposed, done.decided)
+    done = propose_merchants(deadline=time.monotonic() + RUN_SECONDS, should_continue=is_queue_enabled)
+    if done.processed:
+        logger.info("merchants: %d seen, %d proposed, %d decided", done.processed, done.proposed, done.decided)
     for problem in done.problems:
         logger.warning("the model was not asked: %s", problem)
-    return {"seen": done.seen, "proposed": done.proposed, "decided": done.decided, "released": done.released}
+    return {"seen": done.processed, "proposed": done.proposed, "decided": done.decided, "released": done.released}
 
 
 @shared_task(name="run_llm_queue", time_limit=3600, soft_time_limit=3540)
@@ -44,13 +47,13 @@ def run_llm_queue(task_id: str) -> None:
             return
         done = propose_merchants(
             deadline=time.monotonic() + RUN_SECONDS,
-            on_progress=lambda so_far: heartbeat(task=task, progress=so_far.seen),
+            on_progress=lambda so_far: heartbeat(task=task, progress=so_far.processed),
         )
-        task.progress = task.total = done.seen
+        task.progress = task.total = done.processed
         task.result = {
-            "processed_count": done.seen,
+            "processed_count": done.processed,
             "auto_approved": done.decided,
-            "review_required": done.seen - done.decided,
+            "review_required": done.processed - done.decided,
             "rejected": 0,
             "released": done.released,
             "problems": done.problems,
@@ -66,7 +69,7 @@ def decide_merchants(task_id: str) -> None:
         asked = task.arguments
         assert task.user is not None  # noqa: S101  # somebody asked
         decided, released, refused = run_bulk_decision(
-            chosen=QueueFilter(asked["starts"], asked["ticker"], Decimal(asked["confidence"])),
+            queue_filter=QueueFilter(asked["starts"], asked["ticker"], Decimal(asked["confidence"])),
             action=Action(asked["action"]),
             actor=task.user,
             until=datetime.fromisoformat(asked["until"]),
@@ -141,5 +144,5 @@ def recheck_directory() -> dict[str, int]:
     """Stop approvals that the catalogue contradicts."""
     done = recheck_merchant_directory()
     if done.stopped:
-        logger.warning("%d of %d approved merchants went to review", done.stopped, done.seen)
-    return {"seen": done.seen, "stopped": done.stopped}
+        logger.warning("%d of %d approved merchants went to review", done.stopped, done.checked)
+    return {"seen": done.checked, "stopped": done.stopped}

@@ -16,7 +16,7 @@ from analytics.selectors import operations, review_stats
 from kamioi_site.cache.namespaces import clear_caches, namespaces
 from llm_center.api.rows import asset_row, assets_summary, mapping_row
 from llm_center.models import LlmDataAsset, LlmMapping
-from llm_center.services.review import queue_totals_cached
+from llm_center.services.review.queue import queue_totals_cached
 from llm_center.services.staff_maintenance import set_queue_enabled
 from transactions.api.base import accepted, current_user
 from transactions.api.staff import StaffView, errors

@@ -14,7 +14,7 @@ from analytics.selectors import operations, review_stats
 from kamioi_site.cache.namespaces import clear_caches, namespace_stats, namespaces
 from llm_center import matcher
 from llm_center.selectors import merchants_by_prefix, search_companies
-from llm_center.services.review import queue_totals_cached
+from llm_center.services.review.queue import queue_totals_cached
 from transactions.api.base import accepted, current_user, validated
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.models import Transaction

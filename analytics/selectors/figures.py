@@ -17,7 +17,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from kamioi_site.db import replica
-from llm_center.services.review import queue_totals_cached
+from llm_center.services.review.queue import queue_totals_cached
 from transactions.models import Transaction
 from transactions.rules.money import ZERO
 

@@ -11,7 +11,7 @@ from kamioi_site.cache.namespaces import CacheNamespace
 from llm_center import matcher
 from llm_center.cache import LLM
 from llm_center.models import CalibrationFit
-from llm_center.services.learning import learning
+from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.proposal_queue import auto_approval_threshold
 from transactions.errors import SettingError
 from transactions.models import Setting
@@ -33,7 +33,7 @@ class Taught:
 
 def taught() -> Taught:
     """How often proposals were right."""
-    found = learning()
+    found = get_learning_stats()
     fit = CalibrationFit.objects.order_by("-id").values_list("fitted_at", flat=True).first()
     return Taught(found.count, round(found.right * 100 / found.count, 2) if found.count else None, fit)
 

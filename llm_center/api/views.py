@@ -21,9 +21,9 @@ from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
 from llm_center.cache import LLM
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
-from llm_center.services.amortization import amortize_month, asset_schedule, reference_of
+from llm_center.services.amortization import amortization_reference, amortize_month, asset_schedule
 from llm_center.services.mapping_decisions import (
-    MappingOutcome,
+    MappingDecisionResult,
     approve_mapping,
     decide_mappings,
     delete_mapping,
@@ -228,7 +228,7 @@ class DecideView(StaffView):
             raise Http404 from error
         return Response(self._answer(done))
 
-    def _answer(self, done: MappingOutcome) -> dict[str, Any]:
+    def _answer(self, done: MappingDecisionResult) -> dict[str, Any]:
         mapping, decided = done.mapping, done.decided
         waits = decided is not None and decided.pending is not None
         message = (
@@ -439,7 +439,7 @@ class AmortizeView(StaffView):
                 "success": True,
                 "data": {
                     "journal_entry_ids": [
-                        f"{reference_of(charge.period)}-{charge.asset.pk}" for charge in done.charges
+                        f"{amortization_reference(charge.period)}-{charge.asset.pk}" for charge in done.charges
                     ],
                     "entry_date": day,
                     "message": f"{len(done.charges)} charges, ${done.total:,} booked.",

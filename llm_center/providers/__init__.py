@@ -33,7 +33,7 @@ MAX_BATCH = 100
 """Merchants that a single call may ask for."""
 
 
-class ProviderMisconfigured(KamioiError):
+class ProviderConfigError(KamioiError):
     """The LLM settings cannot work."""
 
 
@@ -138,7 +138,7 @@ def propose_with_matcher(item: MerchantQuestion) -> Proposal:
 def get_provider(
     name: str | None = None,
     *,
-    ask_below: Decimal | None = None,
+    model_threshold: Decimal | None = None,
     batch_size: int | None = None,
     monthly_budget: Decimal | None = None,
 ) -> Provider:
@@ -148,7 +148,7 @@ def get_provider(
 
     Args:
         name: ``matcher`` or ``openai``.
-        ask_below: a model is only asked where the matcher's confidence is lower; give the auto-approval threshold.
+        model_threshold: a model is only asked where the matcher's confidence is lower; give the auto-approval threshold.
         batch_size: merchants a call, 1 to 100.
         monthly_budget: dollars a calendar month (UTC) after which the matcher answers alone; 0 is no limit.
 
@@ -162,8 +162,8 @@ def get_provider(
         # Loads slowly and needs memory; most processes never ask a model.
         from llm_center.providers.openai import openai_provider  # noqa: PLC0415
 
-        return openai_provider(ask_below=ask_below, batch_size=batch_size, monthly_budget=monthly_budget)
-    raise ProviderMisconfigured(f"LLM_PROVIDER is {name!r}; it must be matcher or openai.")
+        return openai_provider(model_threshold=model_threshold, batch_size=batch_size, monthly_budget=monthly_budget)
+    raise ProviderConfigError(f"LLM_PROVIDER is {name!r}; it must be matcher or openai.")
 
 
 def record_llm_call(

@@ -43,7 +43,7 @@ from llm_center.providers import (
     Answer,
     BatchResult,
     MerchantQuestion,
-    ProviderMisconfigured,
+    ProviderConfigError,
     Usage,
     llm_spent_this_month,
     propose_with_matcher,
@@ -136,7 +136,7 @@ class OpenAIConfig:
     price_input: Decimal = Decimal(0)
     price_output: Decimal = Decimal(0)
     monthly_budget: Decimal = Decimal(0)
-    ask_below: Decimal = Decimal("0.90")
+    model_threshold: Decimal = Decimal("0.90")
     max_retries: int = 3
     backoff: float = 0.5
     breaker_failures: int = 5
@@ -145,20 +145,20 @@ class OpenAIConfig:
     def __post_init__(self) -> None:
         check_base_url(self.base_url, allow_http=self.allow_http)
         if not self.model:
-            raise ProviderMisconfigured("LLM_MODEL is not set.")
+            raise ProviderConfigError("LLM_MODEL is not set.")
         if not 1 <= self.batch_size <= MAX_BATCH:
-            raise ProviderMisconfigured(f"LLM_BATCH_SIZE is {self.batch_size}; it must be 1 to {MAX_BATCH}.")
+            raise ProviderConfigError(f"LLM_BATCH_SIZE is {self.batch_size}; it must be 1 to {MAX_BATCH}.")
         if not 1 <= self.concurrency <= 64:
-            raise ProviderMisconfigured(f"LLM_CONCURRENCY is {self.concurrency}; it must be 1 to 64.")
+            raise ProviderConfigError(f"LLM_CONCURRENCY is {self.concurrency}; it must be 1 to 64.")
         if not 0 < self.timeout <= BATCH_SECONDS:
-            raise ProviderMisconfigured(f"LLM_TIMEOUT is {self.timeout}; it must be up to {BATCH_SECONDS:.0f} seconds.")
+            raise ProviderConfigError(f"LLM_TIMEOUT is {self.timeout}; it must be up to {BATCH_SECONDS:.0f} seconds.")
         for name, amount in (
             ("LLM_PRICE_INPUT", self.price_input),
             ("LLM_PRICE_OUTPUT", self.price_output),
             ("LLM_MONTHLY_BUDGET", self.monthly_budget),
         ):
             if not (amount.is_finite() and amount >= 0):
-                raise ProviderMisconfigured(f"{name} is {amount}; it must be dollars, 0 or more.")
+                raise ProviderConfigError(f"{name} is {amount}; it must be dollars, 0 or more.")
 
 
 def check_base_url(url: str, *, allow_http: bool = False) -> None:
@@ -170,11 +170,11 @@ def check_base_url(url: str, *, allow_http: bool = False) -> None:
     try:
         check_outbound_url(url, name="LLM_BASE_URL", allow_http=allow_http)
     except OutboundURLError as error:
-        raise ProviderMisconfigured(str(error)) from error
+        raise ProviderConfigError(str(error)) from error
 
 
 def openai_provider(
-    *, ask_below: Decimal | None = None, batch_size: int | None = None, monthly_budget: Decimal | None = None
+    *, model_threshold: Decimal | None = None, batch_size: int | None = None, monthly_budget: Decimal | None = None
 ) -> "OpenAIProvider":
     """The provider of the settings; what is given goes before them. See :func:`llm_center.providers.get_provider`."""
     budget = settings.LLM_MONTHLY_BUDGET if monthly_budget is None else monthly_budget
@@ -190,7 +190,7 @@ def openai_provider(
         price_output=settings.LLM_PRICE_OUTPUT,
         monthly_budget=budget,
     )
-    return _cached_provider(config if ask_below is None else replace(config, ask_below=ask_below))
+    return _cached_provider(config if model_threshold is None else replace(config, model_threshold=model_threshold))
 
 
 @lru_cache(maxsize=4)
@@ -304,7 +304,7 @@ class OpenAIProvider:
         own = [propose_with_matcher(item) for item in items]
         open_questions: dict[str, MerchantQuestion] = {}
         for item, proposal in zip(items, own, strict=True):
-            if proposal.listed is None or proposal.confidence < self.config.ask_below:
+            if proposal.listed is None or proposal.confidence < self.config.model_threshold:
                 open_questions.setdefault(item.merchant_key, item)
         calls, refusal = self._ask_all(
             list(open_questions.values()), deadline=latest if deadline is None else min(deadline, latest)

@@ -42,7 +42,7 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class BookedCharge:
     """A charge that this run booked, or would book."""
 
     asset: LlmDataAsset
@@ -51,10 +51,10 @@ class Booked:
 
 
 @dataclass(slots=True)
-class Amortized:
+class AmortizationResult:
     """What a run did: charges booked, and assets of which nothing was due, with the reason."""
 
-    charges: list[Booked] = field(default_factory=list)
+    charges: list[BookedCharge] = field(default_factory=list)
     idle: list[tuple[LlmDataAsset, str]] = field(default_factory=list)
 
     @property
@@ -63,12 +63,12 @@ class Amortized:
         return sum((charge.amount for charge in self.charges), ZERO)
 
 
-def month_of(day: date) -> date:
+def first_of_month(day: date) -> date:
     """The first day of the month."""
     return date(day.year, day.month, 1)
 
 
-def reference_of(period: date) -> str:
+def amortization_reference(period: date) -> str:
     """What the books call the entries of a month, as the legacy system did."""
     return f"LLM-AMORT-{period:%Y%m}"
 
@@ -91,16 +91,16 @@ def schedule(
         until: no charge from this month on (disposal).
     """
     booked = booked or {}
-    first = month_of(in_service)
+    first = first_of_month(in_service)
     later: dict[date, Decimal] = {}
     for day, amount in changes:
-        month = max(month_of(day), first)
+        month = max(first_of_month(day), first)
         later[month] = later.get(month, ZERO) + amount
     charges: list[Charge] = []
     carrying, monthly, plan_anew = cost, ZERO, True
     for number in range(life):
         period = first + relativedelta(months=number)
-        if until is not None and period >= month_of(until):
+        if until is not None and period >= first_of_month(until):
             break
         if period in later:
             carrying, plan_anew = carrying + later[period], True
@@ -122,11 +122,11 @@ def asset_schedule(asset: LlmDataAsset) -> list[Charge]:
     if asset.in_service_on is None:
         return []
     events = list(asset.events.all())
-    first = month_of(asset.in_service_on)
+    first = first_of_month(asset.in_service_on)
     late = [
         (event.dated_on, event.amount)
         for event in events
-        if event.kind == AssetEvent.Kind.COST and month_of(event.dated_on) > first
+        if event.kind == AssetEvent.Kind.COST and first_of_month(event.dated_on) > first
     ]
     impairments = [(event.dated_on, -event.amount) for event in events if event.kind == AssetEvent.Kind.IMPAIRMENT]
     disposal = next((event.dated_on for event in events if event.kind == AssetEvent.Kind.DISPOSAL), None)
@@ -180,15 +180,15 @@ SELECT transfer_id, 0, %(date)s, 'amortization', %(debit)s, %(credit)s, amount, 
 """
 
 
-def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] | None = None) -> Amortized:
+def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] | None = None) -> AmortizationResult:
     """Book what is due up to and including `month`, missed months too. Twice, or by two workers, it books once.
 
     Raises SettingError, and AssetOperationError for a month that has not begun.
     """
-    last = month_of(month)
-    if last > month_of(timezone.now().date()):
+    last = first_of_month(month)
+    if last > first_of_month(timezone.now().date()):
         raise AssetOperationError(f"{last:%Y-%m} has not begun: its charge is not due.")
-    done, credit = Amortized(), credit_account()
+    done, credit = AmortizationResult(), credit_account()
     with transaction.atomic():
         rows = LlmDataAsset.objects.select_for_update(of=("self",)).order_by("pk")
         if assets is not None:
@@ -203,7 +203,7 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
                 done.idle.append((asset, _why_nothing(asset, last)))
             for charge in due:
                 if dry_run or _book(asset, charge, credit):
-                    done.charges.append(Booked(asset, charge.period, charge.amount))
+                    done.charges.append(BookedCharge(asset, charge.period, charge.amount))
     return done
 
 
@@ -212,7 +212,7 @@ def _why_nothing(asset: LlmDataAsset, last: date) -> str:
         return "disposed of"
     if asset.in_service_on is None:
         return "not in service"
-    if month_of(asset.in_service_on) > last:
+    if first_of_month(asset.in_service_on) > last:
         return f"in service from {asset.in_service_on:%Y-%m-%d}"
     booked_until = max((entry.period for entry in asset.amortization.all() if entry.reversed_at is None), default=None)
     return f"booked up to {booked_until:%Y-%m}" if booked_until else "nothing to write off"
@@ -231,7 +231,7 @@ def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
                 "credit": credit,
                 "date": at,
                 "debit": Account.AMORTIZATION_EXPENSE.value,
-                "reference": reference_of(charge.period),
+                "reference": amortization_reference(charge.period),
                 "now": timezone.now(),
             },
         )
@@ -258,7 +258,7 @@ def reverse_entry(*, entry_id: int, actor: User, reason: str) -> AmortizationEnt
             entry.credit_account,
             Account.AMORTIZATION_EXPENSE.value,
             entry.amount,
-            f"{reference_of(entry.period)} reversed: {reason}"[:100],
+            f"{amortization_reference(entry.period)} reversed: {reason}"[:100],
         )
         entry.reversed_at, entry.reversed_by = timezone.now(), actor
         entry.save(update_fields=["reversed_at", "reversed_by"])
@@ -326,8 +326,8 @@ def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, actor: Us
         asset = _open_asset(asset_id, dated_on)
         if proceeds < 0:
             raise AssetOperationError("Proceeds are nothing or more.")
-        before = month_of(dated_on) - relativedelta(months=1)
-        if asset.in_service_on and month_of(asset.in_service_on) <= before:
+        before = first_of_month(dated_on) - relativedelta(months=1)
+        if asset.in_service_on and first_of_month(asset.in_service_on) <= before:
             amortize_month(month=before, assets=[asset.pk])
         value = carrying_value(asset)
         contra = (
@@ -362,9 +362,9 @@ def _open_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
     if dated_on > timezone.now().date():
         raise AssetOperationError("The day lies ahead.")
     newest = asset.amortization.filter(reversed_at=None).order_by("-period").values_list("period", flat=True).first()
-    if newest is not None and month_of(dated_on) <= newest:
+    if newest is not None and first_of_month(dated_on) <= newest:
         raise AssetOperationError(
-            f"{newest:%Y-%m} is booked already: choose a day after it, or reverse the charges from {month_of(dated_on):%Y-%m} on."
+            f"{newest:%Y-%m} is booked already: choose a day after it, or reverse the charges from {first_of_month(dated_on):%Y-%m} on."
         )
     return asset
 

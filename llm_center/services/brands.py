@@ -32,7 +32,7 @@ _UPSERT = """
 
 
 @dataclass(frozen=True, slots=True)
-class BrandsImported:
+class BrandImportResult:
     """Brands of the data, and what they did to the table. `refused` names brands whose ticker is not listed."""
 
     read: int
@@ -43,7 +43,7 @@ class BrandsImported:
 
 
 @transaction.atomic
-def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandsImported:
+def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandImportResult:
     """Bring the table up to a complete catalogue (the shipped one when none is given). Rows edited by hand stay.
 
     A brand whose ticker the company table does not list is refused.
@@ -74,10 +74,10 @@ def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandsI
         )
         removed = cursor.rowcount
     added = sum(is_new for (is_new,) in outcome)
-    return BrandsImported(len(rows) + len(refused), added, len(outcome) - added, removed, refused)
+    return BrandImportResult(len(rows) + len(refused), added, len(outcome) - added, removed, refused)
 
 
-def check_brand(brand: CatalogueBrand) -> None:
+def validate_brand(brand: CatalogueBrand) -> None:
     """What the database cannot check of a brand.
 
     Raises:
@@ -110,7 +110,7 @@ def refresh_catalogue() -> bool:
         for row in CatalogueBrand.objects.order_by("name")
     ]
     today = datetime.now(UTC).date()
-    catalogue.use_catalogue(
+    catalogue.set_catalogue(
         rows,
         [
             catalogue.Company(company.ticker, company.name, company.exchange, int(company.cik or 0), today)

@@ -21,7 +21,7 @@ _UPSERT = """
 
 
 @dataclass(frozen=True, slots=True)
-class CompaniesImported:
+class CompanyImportResult:
     """Rows of the list, and what they did to the table."""
 
     read: int
@@ -30,7 +30,7 @@ class CompaniesImported:
     delisted: int
 
 
-def import_companies(*, companies: Iterable[Company] | None = None) -> CompaniesImported:
+def import_companies(*, companies: Iterable[Company] | None = None) -> CompanyImportResult:
     """Bring the company table up to a complete list (the shipped one when none is given).
 
     A company that the list lacks is no longer listed, so nothing more is bought of it. Rows edited by hand stay.
@@ -47,4 +47,4 @@ def import_companies(*, companies: Iterable[Company] | None = None) -> Companies
         )
         delisted = cursor.rowcount
     added = sum(is_new for (is_new,) in outcome)
-    return CompaniesImported(read=len(rows), added=added, changed=len(outcome) - added, delisted=delisted)
+    return CompanyImportResult(read=len(rows), added=added, changed=len(outcome) - added, delisted=delisted)

@@ -17,7 +17,12 @@ from llm_center.catalogue import load_brands, load_companies
 from llm_center.matcher import Proposal
 from llm_center.models import MappingDecision
 from llm_center.services.brands import refresh_catalogue
-from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, proposal_fill, write_merchants
+from llm_center.services.proposal_queue import (
+    apply_proposal,
+    auto_approval_threshold,
+    merchant_snapshot,
+    update_merchants,
+)
 from transactions.models import Company, Merchant
 from transactions.rules.merchant_key import normalise
 
@@ -33,10 +38,10 @@ _EMPTY = frozenset(
 
 
 @dataclass(slots=True)
-class Rechecked:
+class RecheckResult:
     """Approved merchants looked at, those that the catalogue contradicts, those that nothing connects, and examples."""
 
-    seen: int = 0
+    checked: int = 0
     contradicted: int = 0
     unconnected: int = 0
     unlisted: int = 0
@@ -48,7 +53,9 @@ class Rechecked:
         return self.contradicted + self.unconnected + self.unlisted
 
 
-def recheck_merchant_directory(*, dry_run: bool = False, on_progress: Callable[[int], None] | None = None) -> Rechecked:
+def recheck_merchant_directory(
+    *, dry_run: bool = False, on_progress: Callable[[int], None] | None = None
+) -> RecheckResult:
     """Look at every approved merchant that no person of ours decided; stop those that cannot be right.
 
     A batch is one database transaction; running it again finds nothing more.
@@ -59,7 +66,7 @@ def recheck_merchant_directory(*, dry_run: bool = False, on_progress: Callable[[
     """
     refresh_catalogue()
     _spellings.cache_clear()
-    done, last = Rechecked(), 0
+    done, last = RecheckResult(), 0
     while True:
         with transaction.atomic():
             batch = list(
@@ -72,12 +79,12 @@ def recheck_merchant_directory(*, dry_run: bool = False, on_progress: Callable[[
                 return done
             last = batch[-1].pk
             _batch_check(batch, done, dry_run=dry_run)
-        done.seen += len(batch)
+        done.checked += len(batch)
         if on_progress:
-            on_progress(done.seen)
+            on_progress(done.checked)
 
 
-def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -> None:
+def _batch_check(batch: Sequence[Merchant], done: RecheckResult, *, dry_run: bool) -> None:
     threshold = auto_approval_threshold() or matcher.PREFIX
     listed = set(
         Company.objects.filter(ticker__in={row.ticker for row in batch}, is_listed=True).values_list(
@@ -94,10 +101,10 @@ def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -
         setattr(done, kind, getattr(done, kind) + 1)
         if len(done.examples) < EXAMPLES:
             done.examples.append(f"{merchant.merchant_key} → {merchant.ticker}: {reason}")
-        before = merchant_state(merchant)
+        before = merchant_snapshot(merchant)
         if kind == "contradicted" and merchant.ticker not in merchant.rejected_tickers:
             merchant.rejected_tickers = [*merchant.rejected_tickers, merchant.ticker]
-        proposal_fill(merchant, found, decided=False, now=now)
+        apply_proposal(merchant, found, decided=False, now=now)
         merchant.status = Merchant.Status.PROPOSED
         merchant.reason = f"Was {before['ticker']} before: {reason} {found.reason}"
         merchant.decided_by, merchant.decided_at = None, None
@@ -107,14 +114,14 @@ def _batch_check(batch: Sequence[Merchant], done: Rechecked, *, dry_run: bool) -
                 merchant_key=merchant.merchant_key,
                 action=MappingDecision.Action.REJECT,
                 before=before,
-                after=merchant_state(merchant),
+                after=merchant_snapshot(merchant),
                 reason=reason[:500],
                 automatic=True,
                 decided_at=now,
             )
         )
     if stopped and not dry_run:
-        write_merchants(stopped, now)
+        update_merchants(stopped, now)
         MappingDecision.objects.bulk_create(decisions)
 
 

@@ -15,26 +15,21 @@ from llm_center import matcher
 from llm_center.errors import BulkRowError, DecisionNotAllowedError, InvalidTickerError, MappingAlreadyDecidedError
 from llm_center.models import LlmMapping
 from llm_center.services.brands import refresh_catalogue
-from llm_center.services.learning import calibrated
+from llm_center.services.calibration import calibrate
 from llm_center.services.mapping_log import create_log_row, delete_log_row, update_log_row
 from llm_center.services.proposal_queue import auto_approval_threshold
-from llm_center.services.review import (
-    WAITING,
-    Action,
-    DecisionResult,
-    QueueFilter,
-    decide_merchant,
-    request_bulk_decision,
-)
+from llm_center.services.review.bulk import request_bulk_decision
+from llm_center.services.review.decisions import Action, DecisionResult, decide_merchant
+from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter
 from transactions.models import BackgroundTask, Company, Merchant, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, send_task
 
-MOST_AT_ONCE = 500
+MAX_BULK_MAPPINGS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class MappingOutcome:
+class MappingDecisionResult:
     """A row that was decided. `decided` is None where its merchant was settled that way already."""
 
     mapping: LlmMapping
@@ -43,7 +38,7 @@ class MappingOutcome:
 
 
 @transaction.atomic
-def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingOutcome:
+def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingDecisionResult:
     """The row's ticker is right: so for its merchant, and for what waits there. Approving twice is approving once.
 
     Raises LlmMapping.DoesNotExist, InvalidTickerError, DecisionNotAllowedError.
@@ -56,21 +51,28 @@ def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> Mapping
     settled = merchant.status == Merchant.Status.APPROVED and merchant.ticker == mapping.ticker
     if not (settled and merchant.decided_by_id):
         decided = decide_merchant(
-            merchant_id=merchant.pk, action=Action.CORRECT, ticker=mapping.ticker, actor=actor, seen=None, reason=notes
+            merchant_id=merchant.pk,
+            action=Action.CORRECT,
+            ticker=mapping.ticker,
+            actor=actor,
+            expected_updated_at=None,
+            reason=notes,
         )
     if decided is None or decided.decision is not None:  # else another reviewer has to agree first
         _mapping_close(mapping, LlmMapping.Status.APPROVED, actor)
     merchant.refresh_from_db()
-    return MappingOutcome(mapping, merchant, decided)
+    return MappingDecisionResult(mapping, merchant, decided)
 
 
 @transaction.atomic
-def reject_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingOutcome:
+def reject_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingDecisionResult:
     """The row's ticker is wrong, and is never proposed for its merchant again. Raises LlmMapping.DoesNotExist."""
     mapping = LlmMapping.objects.get(pk=mapping_id)
     merchant, decided = _merchant(mapping), None
-    if mapping.ticker and merchant.ticker == mapping.ticker and merchant.status in WAITING:
-        decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, actor=actor, seen=None, reason=notes)
+    if mapping.ticker and merchant.ticker == mapping.ticker and merchant.status in WAITING_STATUSES:
+        decided = decide_merchant(
+            merchant_id=merchant.pk, action=Action.REJECT, actor=actor, expected_updated_at=None, reason=notes
+        )
     elif mapping.ticker and merchant.ticker == mapping.ticker:
         raise DecisionNotAllowedError(
             f"{mapping.ticker} is approved for {merchant.merchant_key}; correct it in the review queue, so that what was "
@@ -81,7 +83,7 @@ def reject_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingO
         merchant.save(update_fields=["rejected_tickers", "updated_at"])
     _mapping_close(mapping, LlmMapping.Status.REJECTED, actor)
     merchant.refresh_from_db()
-    return MappingOutcome(mapping, merchant, decided)
+    return MappingDecisionResult(mapping, merchant, decided)
 
 
 @transaction.atomic
@@ -116,7 +118,7 @@ def submit_mapping(
         ai_reasoning=notes,
         transaction_id=transaction_id,
     )
-    _tell_reviewers(mapping, actor)
+    _show_to_reviewers(mapping, actor)
     return mapping
 
 
@@ -148,8 +150,8 @@ def edit_mapping(
     )
     for name, value in changes.items():
         setattr(mapping, name, value)
-    _tell_reviewers(mapping, actor)
-    _logged(mapping, actor, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
+    _show_to_reviewers(mapping, actor)
+    _audit(mapping, actor, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
     return mapping
 
 
@@ -157,7 +159,7 @@ def edit_mapping(
 def delete_mapping(*, mapping_id: int, actor: User) -> None:
     """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowError, MappingAlreadyDecidedError."""
     mapping = _open_mapping(mapping_id)
-    _logged(mapping, actor, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
+    _audit(mapping, actor, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
     delete_log_row(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
 
 
@@ -171,7 +173,7 @@ def _open_mapping(mapping_id: int) -> LlmMapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconsidered:
+class ReconsiderResult:
     """What the matcher makes of a row now. `stored` says whether the row carries it."""
 
     mapping: LlmMapping
@@ -183,7 +185,7 @@ class Reconsidered:
     stored: bool
 
 
-def reconsider_mapping(*, mapping_id: int) -> Reconsidered:
+def reconsider_mapping(*, mapping_id: int) -> ReconsiderResult:
     """Look a row up anew with the matcher; nothing is approved by it.
 
     An open proposal of a machine takes the answer over. What a person wrote, and what is decided, stays as it is. A model is
@@ -194,7 +196,7 @@ def reconsider_mapping(*, mapping_id: int) -> Reconsidered:
     mapping = LlmMapping.objects.get(pk=mapping_id)
     refresh_catalogue()
     started = time.perf_counter()
-    found = calibrated(matcher.propose(mapping.merchant_key, mapping.merchant_name, mapping.category), {})
+    found = calibrate(matcher.propose(mapping.merchant_key, mapping.merchant_name, mapping.category), {})
     milliseconds = round((time.perf_counter() - started) * 1000, 3)
     if found.ticker and not Company.objects.filter(ticker=found.ticker, is_listed=True).exists():
         found = replace(
@@ -225,7 +227,7 @@ def reconsider_mapping(*, mapping_id: int) -> Reconsidered:
                 source=LlmMapping.Source.MATCHER,
             )
         stored = written > 0
-    return Reconsidered(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
+    return ReconsiderResult(mapping, found.ticker, found.confidence, found.reason, verdict, milliseconds, stored)
 
 
 def request_pending_approval(*, min_confidence: Decimal, actor: User) -> BackgroundTask:
@@ -234,21 +236,21 @@ def request_pending_approval(*, min_confidence: Decimal, actor: User) -> Backgro
     Raises DecisionNotAllowedError: no confidence is named.
     """
     return request_bulk_decision(
-        chosen=QueueFilter(confidence=min_confidence), action=Action.APPROVE, actor=actor, until=timezone.now()
+        queue_filter=QueueFilter(confidence=min_confidence), action=Action.APPROVE, actor=actor, until=timezone.now()
     )
 
 
-def _tell_reviewers(mapping: LlmMapping, actor: User) -> None:
+def _show_to_reviewers(mapping: LlmMapping, actor: User) -> None:
     """Show the proposed ticker beside the merchant, where that still waits for a decision."""
     merchant = _merchant(mapping)
     known = {one["ticker"] for one in merchant.alternatives}
-    if mapping.ticker and merchant.status in WAITING and mapping.ticker not in known:
+    if mapping.ticker and merchant.status in WAITING_STATUSES and mapping.ticker not in known:
         told = {"ticker": mapping.ticker, "company_name": mapping.company_name, "brand": f"proposed by {actor.email}"}
         merchant.alternatives = [*merchant.alternatives, told][-10:]
         merchant.save(update_fields=["alternatives", "updated_at"])
 
 
-def _logged(mapping: LlmMapping, actor: User, flag: int, message: str) -> None:
+def _audit(mapping: LlmMapping, actor: User, flag: int, message: str) -> None:
     LogEntry.objects.create(
         user=actor,
         content_type=ContentType.objects.get_for_model(LlmMapping),
@@ -272,8 +274,8 @@ def decide_mappings(*, mapping_ids: Sequence[int], approve: bool, actor: User) -
 
     Raises DecisionNotAllowedError for more than 500 at once.
     """
-    if len(mapping_ids) > MOST_AT_ONCE:
-        raise DecisionNotAllowedError(f"At most {MOST_AT_ONCE} mappings at once.")
+    if len(mapping_ids) > MAX_BULK_MAPPINGS:
+        raise DecisionNotAllowedError(f"At most {MAX_BULK_MAPPINGS} mappings at once.")
     done = 0
     refused: list[dict[str, object]] = []
     for mapping_id in dict.fromkeys(mapping_ids):

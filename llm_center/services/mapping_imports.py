@@ -26,9 +26,9 @@ from llm_center.cache import invalidate_mappings
 from llm_center.mapping_file import MappingFileError, MappingRow, read_mappings
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services.brands import refresh_catalogue
-from llm_center.services.mapping_log import log_counted
-from llm_center.services.proposal_queue import auto_approval_threshold, merchant_state, write_merchants
-from llm_center.services.review import four_eyes_limit
+from llm_center.services.mapping_log import record_log_deltas
+from llm_center.services.proposal_queue import auto_approval_threshold, merchant_snapshot, update_merchants
+from llm_center.services.review.decisions import four_eyes_limit
 from transactions.models import Company, Merchant, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
@@ -162,7 +162,7 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
                 ],
                 page_size=2_000,
             )
-            log_counted(
+            record_log_deltas(
                 (now, LlmMapping.Status.APPROVED, LlmMapping.Source.BULK, False, row.confidence) for row, _ in good
             )
             keys: dict[tuple[str, str], list[object]] = {}
@@ -253,7 +253,7 @@ def _merchants_fill(
         if merchant.pk and merchant.decided_by_id and merchant.status != Merchant.Status.PROPOSED:
             imported.merchants_kept += merchant.ticker != first.ticker
             continue
-        before = merchant_state(merchant)
+        before = merchant_snapshot(merchant)
         doubt = _review_reason(merchant, rows, threshold=threshold, limit=limit)
         merchant.ticker, merchant.company_name = first.ticker, names[first.ticker][:200]
         merchant.category = merchant.category or first.category
@@ -275,7 +275,7 @@ def _merchants_fill(
                     merchant_key=key,
                     action=MappingDecision.Action.APPROVE,
                     before=before,
-                    after=merchant_state(merchant),
+                    after=merchant_snapshot(merchant),
                     reason=merchant.reason,
                     decided_by=uploader,
                     released_count=merchant.waiting_count,
@@ -284,7 +284,7 @@ def _merchants_fill(
             )
         (changed if merchant.pk else added).append(merchant)
     if changed:
-        write_merchants(changed, now)
+        update_merchants(changed, now)
     Merchant.objects.bulk_create(added, batch_size=1_000)
     invalidate_mappings()
     MappingDecision.objects.bulk_create(decisions, batch_size=1_000)

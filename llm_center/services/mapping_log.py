@@ -27,7 +27,7 @@ def create_log_row(**values: Any) -> LlmMapping:
     """One row into the log."""
     with transaction.atomic():
         mapping: LlmMapping = LlmMapping.objects.create(**values)
-        log_counted(
+        record_log_deltas(
             [
                 (
                     mapping.created_at,
@@ -41,7 +41,7 @@ def create_log_row(**values: Any) -> LlmMapping:
     return mapping
 
 
-def log_counted(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> None:
+def record_log_deltas(rows: Iterable[tuple[datetime, str, str, bool, Decimal]]) -> None:
     """Count rows that were just added by a statement: (created_at, status, source, ai_auto_approved, confidence) each.
 
     In the transaction of that statement.
@@ -75,7 +75,7 @@ def update_log_row(rows: QuerySet[LlmMapping], **values: Any) -> int:
         plain = value.prepare_database_save(field) if hasattr(value, "prepare_database_save") else value
         assignments.append(f"{field.column} = %s")  # type: ignore[union-attr]  # the names are of columns
         parameters.append(field.get_db_prep_save(plain, connection))  # type: ignore[union-attr]
-    return _written(
+    return _write_and_count(
         rows,
         f"UPDATE llm_mappings SET {', '.join(assignments)} FROM was",  # noqa: S608
         parameters,
@@ -85,12 +85,12 @@ def update_log_row(rows: QuerySet[LlmMapping], **values: Any) -> int:
 
 def delete_log_row(rows: QuerySet[LlmMapping]) -> int:
     """Take rows out of the log. Returns how many."""
-    return _written(
+    return _write_and_count(
         rows, "DELETE FROM llm_mappings USING was", [], "(-1, written.status, written.source, written.confidence, 1)"
     )
 
 
-def _written(rows: QuerySet[LlmMapping], write: str, parameters: list[Any], sides: str) -> int:
+def _write_and_count(rows: QuerySet[LlmMapping], write: str, parameters: list[Any], sides: str) -> int:
     """Write to these rows and count what each adds to its `sides`: (sign, status, source, confidence, writes)."""
     try:
         chosen, chosen_parameters = (

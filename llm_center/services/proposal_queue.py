@@ -26,8 +26,8 @@ from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
 from llm_center.providers import BatchResult, MerchantQuestion, Provider, get_provider
 from llm_center.selectors import descriptor_samples
 from llm_center.services.brands import refresh_catalogue
-from llm_center.services.learning import calibrated
-from llm_center.services.mapping_log import log_counted
+from llm_center.services.calibration import calibrate
+from llm_center.services.mapping_log import record_log_deltas
 from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting
 from transactions.services.processing import release_waiting_transactions
@@ -46,7 +46,7 @@ class ProposalRunResult:
     `problems` are what kept a model from being asked: its errors, an open circuit, a spent budget.
     """
 
-    seen: int = 0
+    processed: int = 0
     proposed: int = 0
     decided: int = 0
     released: int = 0
@@ -75,7 +75,7 @@ def auto_approval_threshold() -> Decimal | None:
     return threshold if enabled in {"true", "1"} else None
 
 
-def queue_provider(*, threshold: Decimal | None) -> Provider:
+def get_queue_provider(*, threshold: Decimal | None) -> Provider:
     """The provider that the admin's settings choose; the environment's where they say nothing.
 
     Raises:
@@ -92,14 +92,14 @@ def queue_provider(*, threshold: Decimal | None) -> Provider:
         budget = Decimal(values["llm_monthly_budget"]) if "llm_monthly_budget" in values else None
     except (ValueError, InvalidOperation) as error:
         raise SettingError("llm_batch_size must be a whole number and llm_monthly_budget dollars") from error
-    return get_provider(values.get("llm_provider"), ask_below=threshold, batch_size=size, monthly_budget=budget)
+    return get_provider(values.get("llm_provider"), model_threshold=threshold, batch_size=size, monthly_budget=budget)
 
 
 def propose_merchants(
     *,
     deadline: float | None = None,
     on_progress: Callable[[ProposalRunResult], None] | None = None,
-    go_on: Callable[[], bool] = lambda: True,
+    should_continue: Callable[[], bool] = lambda: True,
 ) -> ProposalRunResult:
     """Propose an owner for each merchant that has no proposal yet, the oldest question first.
 
@@ -109,20 +109,20 @@ def propose_merchants(
     Args:
         deadline: `time.monotonic()` at which to stop after the current batch.
         on_progress: called with the figures so far after each batch.
-        go_on: asked before each batch; the run ends when it says no.
+        should_continue: asked before each batch; the run ends when it says no.
     """
     done = ProposalRunResult()
     refresh_catalogue()
-    while (deadline is None or time.monotonic() < deadline) and go_on():
+    while (deadline is None or time.monotonic() < deadline) and should_continue():
         threshold = auto_approval_threshold()
-        chosen = queue_provider(threshold=threshold)
+        chosen = get_queue_provider(threshold=threshold)
         claimed = _claim()
         if not claimed:
             break
         questions = _questions(claimed, with_samples=chosen.name != "matcher")
         result = chosen.propose_batch(questions, deadline=deadline)
         done.problems = sorted({*done.problems, *result.usage.errors})
-        keys = _answers_write(claimed, result, done, threshold=threshold, now=timezone.now())
+        keys = _store_answers(claimed, result, done, threshold=threshold, now=timezone.now())
         if keys:
             # After the commit: what a worker parks meanwhile is found by the release, which locks the buckets.
             done.released += release_waiting_transactions(merchant_keys=keys)
@@ -169,7 +169,7 @@ def _questions(merchants: Sequence[Merchant], *, with_samples: bool) -> list[Mer
 
 
 @transaction.atomic
-def _answers_write(
+def _store_answers(
     claimed: Sequence[Merchant],
     result: BatchResult,
     done: ProposalRunResult,
@@ -197,15 +197,15 @@ def _answers_write(
     calibrations: dict[str, Calibration] = {}
     for merchant in merchants:
         answer = answers[merchant.pk]
-        proposal = _checked(calibrated(answer.proposal, calibrations), merchant, listed)
+        proposal = _validate_ticker(calibrate(answer.proposal, calibrations), merchant, listed)
         decided = (
             threshold is not None
             and answer.corroborated
             and proposal.confidence >= threshold
             and proposal.listed is not None
         )
-        before = merchant_state(merchant)
-        proposal_fill(merchant, proposal, decided=decided, now=now)
+        before = merchant_snapshot(merchant)
+        apply_proposal(merchant, proposal, decided=decided, now=now)
         by_model = proposal.method == "llm"
         log.append(
             (
@@ -227,7 +227,7 @@ def _answers_write(
                 now,
             )
         )
-        done.seen += 1
+        done.processed += 1
         done.proposed += proposal.ticker is not None
         if decided:
             done.decided += 1
@@ -237,7 +237,7 @@ def _answers_write(
                     merchant.merchant_key,
                     MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
                     Json(before),
-                    Json(merchant_state(merchant)),
+                    Json(merchant_snapshot(merchant)),
                     proposal.reason[:500],
                     True,
                     merchant.waiting_count,
@@ -245,10 +245,10 @@ def _answers_write(
                     max(0, int((now - merchant.created_at).total_seconds())),
                 )
             )
-    write_merchants(merchants, now)
+    update_merchants(merchants, now)
     with connection.cursor() as cursor:
         execute_values(cursor.cursor, _LOG, log, page_size=BATCH)
-        log_counted((now, row[5], row[9], row[6], row[4]) for row in log)
+        record_log_deltas((now, row[5], row[9], row[6], row[4]) for row in log)
         if decisions:
             execute_values(cursor.cursor, _DECISIONS, decisions, page_size=BATCH)
     return keys
@@ -267,7 +267,7 @@ _DECISIONS = """
 """
 
 
-def _checked(proposal: Proposal, merchant: Merchant, listed: dict[str, str]) -> Proposal:
+def _validate_ticker(proposal: Proposal, merchant: Merchant, listed: dict[str, str]) -> Proposal:
     """The proposal without a ticker that is not listed, or that a reviewer has rejected for this merchant before."""
     if proposal.ticker is None:
         return proposal
@@ -280,7 +280,7 @@ def _checked(proposal: Proposal, merchant: Merchant, listed: dict[str, str]) -> 
     return Proposal(None, None, "", proposal.category, matcher.NOTHING, proposal.method, note, proposal.alternatives)
 
 
-def proposal_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now: datetime) -> None:
+def apply_proposal(merchant: Merchant, proposal: Proposal, *, decided: bool, now: datetime) -> None:
     """Write the proposal into the row, and the decision where it needs no reviewer. Nothing is saved."""
     merchant.ticker = proposal.ticker
     merchant.company_name = proposal.company_name[:200]
@@ -298,7 +298,7 @@ def proposal_fill(merchant: Merchant, proposal: Proposal, *, decided: bool, now:
         merchant.decided_at = now
 
 
-def merchant_state(merchant: Merchant) -> dict[str, Any]:
+def merchant_snapshot(merchant: Merchant) -> dict[str, Any]:
     """What a decision changes, for its record and for undoing it."""
     return {
         "status": merchant.status,
@@ -313,7 +313,7 @@ def merchant_state(merchant: Merchant) -> dict[str, Any]:
     }
 
 
-def write_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
+def update_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
     """One statement for the batch; what waits is left alone, because processing adds to it meanwhile."""
     invalidate_mappings()
     with connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from transactions.models import BackgroundTask, Setting, User
 from transactions.services.background_tasks import get_or_create_task
 from transactions.services.settings import is_setting_enabled, save_settings
 
-SWITCH: Final = "queue_processing_enabled"
+QUEUE_ENABLED: Final = "queue_processing_enabled"
 # Rows of the log that one step looks at, and rows that one database transaction deletes.
 _STEP: Final = 20_000
 _DELETE: Final = 1_000
@@ -24,27 +24,27 @@ _DELETE: Final = 1_000
 
 def is_queue_enabled() -> bool:
     """Whether the LLM queue runs by itself. A run that somebody asks for goes on in any case."""
-    return is_setting_enabled(SWITCH)
+    return is_setting_enabled(QUEUE_ENABLED)
 
 
 @transaction.atomic
 def set_queue_enabled(*, on: bool, actor: User) -> BackgroundTask | None:
     """Let the queue run by itself, or not. Switching on starts a run at once; its task is returned."""
     Setting.objects.get_or_create(
-        key=SWITCH,
+        key=QUEUE_ENABLED,
         defaults={
             "value": "true",
             "type": Setting.Type.BOOLEAN,
             "description": "Whether the LLM queue runs by itself every few minutes.",
         },
     )
-    save_settings(values={SWITCH: "true" if on else "false"}, actor=actor)
+    save_settings(values={QUEUE_ENABLED: "true" if on else "false"}, actor=actor)
     return get_or_create_task(name="run_llm_queue", actor=actor) if on else None
 
 
 # --- Duplicates -------------------------------------------------------------------------------------------------
 @dataclass(slots=True)
-class Deduplicated:
+class DeduplicationResult:
     """Rows looked at, merchants they name, rows taken out."""
 
     rows: int = 0
@@ -73,14 +73,14 @@ _DOUBLES = """
 """
 
 
-def remove_duplicate_mappings(*, on_progress: Callable[[int], None] | None = None) -> Deduplicated:
+def remove_duplicate_mappings(*, on_progress: Callable[[int], None] | None = None) -> DeduplicationResult:
     """Take exact duplicates of uploaded rows out of the log: files were uploaded again and again.
 
     The log is history, so only rows of source `bulk` go, only where everything they say was said before by another uploaded row
     of the same status, and the oldest stays. What a person, a model or the matcher said stays, and so does every decision.
     Goes by name, in steps; running it again after a kill finds the rest.
     """
-    done, after = Deduplicated(), ""
+    done, after = DeduplicationResult(), ""
     while True:
         with connection.cursor() as cursor:
             cursor.execute(_REACH, {"after": after, "step": _STEP})

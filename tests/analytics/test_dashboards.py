@@ -23,7 +23,7 @@ from analytics.selectors.figures import Period
 from analytics.services.ledger_days import recount_ledger_days, update_ledger_days
 from analytics.services.rollups import refresh_rollups
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision
-from llm_center.services.review import queue_totals_cached
+from llm_center.services.review.queue import queue_totals_cached
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Setting, Transaction

@@ -37,7 +37,8 @@ from kamioi_site.db.partitions import detach_partition, ensure_partitions
 from llm_center.models import LlmCall, LlmMapping, MappingDecision, MappingDelta
 from llm_center.services.mapping_log import create_log_row, delete_log_row, update_log_row
 from llm_center.services.proposal_queue import propose_merchants
-from llm_center.services.review import Action, decide_merchant, request_undo, run_undo
+from llm_center.services.review.decisions import Action, decide_merchant
+from llm_center.services.review.undo import request_undo, run_undo
 from tests.factories import make_company, make_merchant, make_price, make_staff, make_transaction, make_user
 from tests.workers import ROOT, celery_worker, process_environment, wait_until
 from transactions.market.price_refresh import refresh_stock_prices
@@ -98,7 +99,9 @@ def some_of_everything() -> User:
 
 
 def decide(merchant: Merchant, action: Action, by: User) -> MappingDecision:
-    done = decide_merchant(merchant_id=merchant.pk, action=action, actor=by, seen=None, ticker="SBUX", release=False)
+    done = decide_merchant(
+        merchant_id=merchant.pk, action=action, actor=by, expected_updated_at=None, ticker="SBUX", release=False
+    )
     assert done.decision is not None
     release_waiting_transactions(merchant_keys=[merchant.merchant_key], decision_ids=[done.decision.pk])
     return done.decision
@@ -634,9 +637,11 @@ def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
     reviewer, now = make_staff(), timezone.now()
     for number, minutes in enumerate((10, 20, 90)):
         merchant = make_merchant(f"SHOP {number}", None, "proposed", created_at=now - timedelta(minutes=minutes))
-        decide_merchant(merchant_id=merchant.pk, action=Action.CORRECT, actor=reviewer, seen=None, ticker="SBUX")
+        decide_merchant(
+            merchant_id=merchant.pk, action=Action.CORRECT, actor=reviewer, expected_updated_at=None, ticker="SBUX"
+        )
     wrong = make_merchant("WRONG", "SBUX", "approved", source="matcher")
-    decide_merchant(merchant_id=wrong.pk, action=Action.NOT_LISTED, actor=reviewer, seen=None)
+    decide_merchant(merchant_id=wrong.pk, action=Action.NOT_LISTED, actor=reviewer, expected_updated_at=None)
     refresh_rollups()
     review = {row["action"]: row for row in rows_of("analytics_review")}
     correct = review["correct"]
@@ -652,16 +657,20 @@ def test_a_merchant_that_was_put_back_waits_from_then_on_and_an_undone_decision_
     make_company("SBUX", "95.00")
     reviewer, now = make_staff(), timezone.now()
     merchant = make_merchant("SHOP", "SBUX", "proposed", created_at=now - timedelta(hours=5))
-    first = decide_merchant(merchant_id=merchant.pk, action=Action.APPROVE, actor=reviewer, seen=None).decision
+    first = decide_merchant(
+        merchant_id=merchant.pk, action=Action.APPROVE, actor=reviewer, expected_updated_at=None
+    ).decision
     assert first is not None
     assert first.waited_seconds == pytest.approx(5 * 3600, abs=30)
     request_undo(decision_id=first.pk, actor=reviewer)
-    second = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, actor=reviewer, seen=None).decision
+    second = decide_merchant(
+        merchant_id=merchant.pk, action=Action.REJECT, actor=reviewer, expected_updated_at=None
+    ).decision
     assert second is not None
     assert second.waited_seconds == pytest.approx(5 * 3600, abs=30)
     MappingDecision.objects.filter(pk=second.pk).update(decided_at=now - timedelta(minutes=30))
     third = decide_merchant(
-        merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", actor=reviewer, seen=None
+        merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", actor=reviewer, expected_updated_at=None
     ).decision
     assert third is not None
     assert third.waited_seconds == pytest.approx(1800, abs=30)

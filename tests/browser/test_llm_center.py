@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from llm_center.models import AmortizationEntry, LlmDataAsset, MappingImport
 from llm_center.services.mapping_imports import run_mapping_import
-from llm_center.services.review import Action, decide_merchant
+from llm_center.services.review.decisions import Action, decide_merchant
 from tests.browser.conftest import log_in, look, needs_chromium
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Merchant
@@ -65,7 +65,7 @@ def test_the_queue_by_mouse_with_live_counts(live_server, page, waiting):
 
     # What another reviewer does appears without a reload.
     other = make_staff()
-    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=other, seen=None)
+    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=other, expected_updated_at=None)
     expect(page.locator("[data-live=merchants]")).to_have_text("1", timeout=20_000)
     # And who decides the same merchant is told who did so before.
     page.locator("[data-merchant='STARBUKS COFFEE']").get_by_role("link", name="Approve").click()
@@ -118,8 +118,8 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
 
 def test_learning_shows_what_another_threshold_would_have_done(live_server, page, waiting):
     staff, reviewer = make_staff(), make_staff()
-    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=reviewer, seen=None)
-    decide_merchant(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, actor=reviewer, seen=None)
+    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=reviewer, expected_updated_at=None)
+    decide_merchant(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, actor=reviewer, expected_updated_at=None)
     log_in(page, live_server.url, staff.email)
     page.get_by_role("link", name="Learning").click()
     expect(page.locator("[data-what-if=automatic]")).to_have_text("0")

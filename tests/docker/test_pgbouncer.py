@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from kamioi_site.db.partitions import apply_partitions
-from llm_center.services.review import Action, decide_merchant
+from llm_center.services.review.decisions import Action, decide_merchant
 from tests.docker.servers import console, django_through_pgbouncer
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_user
 from transactions.models import Merchant, Transaction
@@ -97,7 +97,12 @@ def _life(number: int, user, reviewer) -> int:
         merchant_key=unknown.merchant_key, defaults={"display_name": unknown.merchant_key, "status": "proposed"}
     )
     decide_merchant(
-        merchant_id=merchant.pk, action=Action.CORRECT, actor=reviewer, seen=None, ticker="COST", release=False
+        merchant_id=merchant.pk,
+        action=Action.CORRECT,
+        actor=reviewer,
+        expected_updated_at=None,
+        ticker="COST",
+        release=False,
     )
     release_waiting_transactions(merchant_keys=[merchant.merchant_key])
     process_pending()

@@ -135,7 +135,7 @@ def test_contradictions_stop_investing_and_go_to_review(old_approvals):
     done = recheck_merchant_directory()
     stopped = set(Merchant.objects.exclude(status="approved").values_list("merchant_key", flat=True))
     assert stopped == {"SUBWAY", "MATTRESS", "DELTA DENTAL", "TARGETED FITNESS", "RITE AID"}
-    assert (done.seen, done.stopped, done.unlisted) == (9, 5, 1)
+    assert (done.checked, done.stopped, done.unlisted) == (9, 5, 1)
     subway = Merchant.objects.get(merchant_key="SUBWAY")
     assert subway.status == "proposed"
     assert "SBUX" in subway.rejected_tickers
@@ -147,7 +147,7 @@ def test_contradictions_stop_investing_and_go_to_review(old_approvals):
     assert Transaction.objects.get(merchant="SUBWAY").status == "needs_review"
     assert Transaction.objects.get(merchant="STARBUCKS").status == "completed"
     again = recheck_merchant_directory()
-    assert (again.seen, again.stopped) == (4, 0)
+    assert (again.checked, again.stopped) == (4, 0)
 
 
 def test_a_dry_run_only_says_what_it_would_do(old_approvals, capsys):

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from llm_center.calibration import Calibration, Observation, brier, fit
 from llm_center.matcher import Proposal
 from llm_center.models import CalibrationFit, MappingDecision
-from llm_center.services.learning import (
-    calibrated,
-    calibration_in_use,
+from llm_center.services.calibration import (
+    calibrate,
     fit_and_store_calibration,
-    judged_proposals,
-    learning,
+    get_calibration,
+    get_reviewed_proposals,
 )
+from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.proposal_queue import propose_merchants
-from llm_center.services.review import Action, decide_merchant, request_undo
+from llm_center.services.review.decisions import Action, decide_merchant
+from llm_center.services.review.undo import request_undo
 from llm_center.tasks import refit_calibration
 from tests.factories import make_company, make_merchant, make_staff
 from transactions.models import Merchant
@@ -97,7 +98,10 @@ def test_decisions_of_people_are_what_is_learnt_from():
         make_company(ticker)
     for n in range(30):
         decide_merchant(
-            merchant_id=proposed(f"RIGHT {n}", "SBUX", "0.9500").pk, action=Action.APPROVE, actor=chief, seen=None
+            merchant_id=proposed(f"RIGHT {n}", "SBUX", "0.9500").pk,
+            action=Action.APPROVE,
+            actor=chief,
+            expected_updated_at=None,
         )
     for n in range(60):
         decide_merchant(
@@ -105,14 +109,14 @@ def test_decisions_of_people_are_what_is_learnt_from():
             action=Action.CORRECT,
             ticker="AAPL",
             actor=chief,
-            seen=None,
+            expected_updated_at=None,
         )
     taken_back = decide_merchant(
-        merchant_id=proposed("SLIP", "SBUX", "0.8000").pk, action=Action.APPROVE, actor=chief, seen=None
+        merchant_id=proposed("SLIP", "SBUX", "0.8000").pk, action=Action.APPROVE, actor=chief, expected_updated_at=None
     ).decision
     assert taken_back is not None
     request_undo(decision_id=taken_back.pk, actor=chief, reason="a slip")
-    observed = judged_proposals()
+    observed = get_reviewed_proposals()
     assert (len(observed), sum(one.right for one in observed)) == (90, 30)
     done = fit_and_store_calibration()
     assert done["matcher"] is None
@@ -120,9 +124,9 @@ def test_decisions_of_people_are_what_is_learnt_from():
     assert of_model is not None
     assert of_model.observations == 90
     assert (of_model.brier_after or 0) < (of_model.brier_before or 0)
-    assert calibration_in_use("llm").apply(Decimal("0.8")) < Decimal("0.3")
+    assert get_calibration("llm").apply(Decimal("0.8")) < Decimal("0.3")
     assert refit_calibration() == {"matcher": None, "llm": None}  # nothing new
-    page = learning()
+    page = get_learning_stats()
     assert (page.count, page.right) == (90, 30)
     assert page.confusions[0] == ("SBUX", "AAPL", 60)
     at = {one.threshold: one for one in page.thresholds}
@@ -133,7 +137,7 @@ def test_decisions_of_people_are_what_is_learnt_from():
 
 def test_a_proposal_is_calibrated_before_it_is_judged_by_the_threshold():
     CalibrationFit.objects.create(source="matcher", points=[[0.9, 0.5], [0.98, 0.6]], observations=500)
-    found = calibrated(Proposal("SBUX", True, "", "", Decimal("0.98"), "exact", ""), {})
+    found = calibrate(Proposal("SBUX", True, "", "", Decimal("0.98"), "exact", ""), {})
     assert (found.confidence, found.stated_confidence) == (Decimal("0.6000"), Decimal("0.98"))
     make_company("SBUX")
     make_merchant("STARBUCKS", None, "proposed", source="ingest", waiting_count=1)
@@ -145,7 +149,7 @@ def test_a_proposal_is_calibrated_before_it_is_judged_by_the_threshold():
 
 
 def test_what_ships_keeps_exact_names_approved():
-    found = calibration_in_use("matcher")
+    found = get_calibration("matcher")
     assert found.apply(Decimal("0.98")) >= Decimal("0.98")
     assert found.apply(Decimal("0.40")) < Decimal("0.25")
     assert found.apply(Decimal(0)) == 0
@@ -160,7 +164,7 @@ def test_the_page_says_so_when_nothing_was_judged_and_shows_it_otherwise(client)
         merchant_id=proposed("RIGHT", "SBUX").pk,
         action=Action.APPROVE,
         actor=make_staff("other@kamioi.test"),
-        seen=None,
+        expected_updated_at=None,
     )
     page = client.get(address).content.decode()
     assert "What if the threshold were another?" in page
@@ -187,4 +191,4 @@ def test_feedback_of_the_legacy_system_counts_for_models():
     done = fit_and_store_calibration()["llm"]
     assert done is not None
     assert done.observations == 200
-    assert calibration_in_use("llm").apply(Decimal("0.95")) < Decimal("0.4")
+    assert get_calibration("llm").apply(Decimal("0.95")) < Decimal("0.4")

@@ -15,7 +15,8 @@ from django.urls import reverse
 from kamioi_site.cache.namespaces import invalidate_cache
 from kamioi_site.http import downloads
 from llm_center.models import MappingDecision
-from llm_center.services.review import decide_merchant, queue_totals_cached
+from llm_center.services.review.decisions import decide_merchant
+from llm_center.services.review.queue import queue_totals_cached
 from tests.factories import make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant
 from transactions.services.processing import process_pending
@@ -50,7 +51,7 @@ def test_purchases_of_unknown_merchants_and_decisions_are_seen_at_once():
         merchant_id=Merchant.objects.get(merchant_key="MYSTERY").pk,
         action=MappingDecision.Action.NOT_LISTED,
         actor=make_staff(),
-        seen=None,
+        expected_updated_at=None,
     )
     assert queue_totals_cached()[0] == 0
 

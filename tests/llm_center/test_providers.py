@@ -25,7 +25,7 @@ from llm_center.providers import (
     BatchResult,
     MatcherProvider,
     MerchantQuestion,
-    ProviderMisconfigured,
+    ProviderConfigError,
     get_provider,
     llm_spent_this_month,
     record_llm_call,
@@ -166,7 +166,7 @@ def make_provider(server: ModelServer, **config: Any) -> OpenAIProvider:
         "backoff": 0.01,
         "price_input": Decimal("0.15"),
         "price_output": Decimal("0.60"),
-        "ask_below": EVERYTHING,
+        "model_threshold": EVERYTHING,
     }
     return OpenAIProvider(OpenAIConfig(**(values | config)))
 
@@ -207,10 +207,10 @@ def test_a_model_is_asked_once_a_merchant_with_a_schema_and_data_as_json(server:
 def test_only_what_the_catalogue_does_not_settle_is_asked(server: ModelServer) -> None:
     make_company("SBUX")
     server.script = [answer_all()]
-    result = ask(server, "STARBUCKS", "ZZYZX QWERT", ask_below=Decimal("0.90"))
+    result = ask(server, "STARBUCKS", "ZZYZX QWERT", model_threshold=Decimal("0.90"))
     assert [merchant["key"] for merchant in server.merchants(0)] == ["ZZYZX QWERT"]
     assert [proposal.method for proposal in result.proposals] == ["exact", "llm"]
-    assert ask(server, "STARBUCKS", ask_below=Decimal("0.90")).usage.calls == 0
+    assert ask(server, "STARBUCKS", model_threshold=Decimal("0.90")).usage.calls == 0
     assert len(server.requests) == 1
 
 
@@ -686,7 +686,7 @@ def test_an_address_is_https_or_this_machine(url: str, allow_http: bool, is_good
     if is_good:
         check_base_url(url, allow_http=allow_http)
     else:
-        with pytest.raises(ProviderMisconfigured) as caught:
+        with pytest.raises(ProviderConfigError) as caught:
             check_base_url(url, allow_http=allow_http)
         assert "secret" not in str(caught.value)
 
@@ -740,10 +740,10 @@ def test_the_settings_choose_the_provider(settings: Settings) -> None:
     assert isinstance(get_provider("matcher"), MatcherProvider)
     settings.LLM_PROVIDER, settings.LLM_MODEL = "openai", "m"
     settings.LLM_BASE_URL, settings.LLM_API_KEY = "http://127.0.0.1:9/v1", ""
-    chosen = get_provider(batch_size=100, ask_below=Decimal("0.95"), monthly_budget=Decimal(3))
+    chosen = get_provider(batch_size=100, model_threshold=Decimal("0.95"), monthly_budget=Decimal(3))
     assert isinstance(chosen, OpenAIProvider)
-    assert (chosen.config.batch_size, chosen.config.ask_below) == (100, Decimal("0.95"))
-    assert get_provider(batch_size=100, ask_below=Decimal("0.95"), monthly_budget=Decimal(3)) is chosen
+    assert (chosen.config.batch_size, chosen.config.model_threshold) == (100, Decimal("0.95"))
+    assert get_provider(batch_size=100, model_threshold=Decimal("0.95"), monthly_budget=Decimal(3)) is chosen
     assert get_provider() is not chosen
 
 
@@ -764,7 +764,7 @@ def test_the_settings_choose_the_provider(settings: Settings) -> None:
 def test_settings_that_cannot_work_are_refused_by_name(settings: Settings, name: str, value: object) -> None:
     settings.LLM_PROVIDER, settings.LLM_MODEL = "openai", "m"
     setattr(settings, name, value)
-    with pytest.raises(ProviderMisconfigured, match=name):
+    with pytest.raises(ProviderConfigError, match=name):
         get_provider()
 
 

@@ -15,7 +15,7 @@ from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
 from llm_center.providers import Answer, BatchResult, MatcherProvider, MerchantQuestion, Usage
 from llm_center.services import proposal_queue
 from llm_center.services.companies import import_companies
-from llm_center.services.proposal_queue import auto_approval_threshold, propose_merchants, queue_provider
+from llm_center.services.proposal_queue import auto_approval_threshold, get_queue_provider, propose_merchants
 from llm_center.tasks import process_llm_queue
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.errors import SettingError
@@ -62,7 +62,7 @@ def says(monkeypatch):
     """Let a provider stand for the one of the settings."""
 
     def use(provider: Says) -> Says:
-        monkeypatch.setattr(proposal_queue, "queue_provider", lambda **_: provider)
+        monkeypatch.setattr(proposal_queue, "get_queue_provider", lambda **_: provider)
         return provider
 
     return use
@@ -74,7 +74,7 @@ SURE = Proposal("SBUX", True, "Starbucks", "cafe", Decimal("0.97"), "llm", "It s
 def test_one_proposal_settles_all_purchases_of_a_merchant(starbucks):
     _waits("STARBUCKS", times=250)
     done = propose_merchants()
-    assert (done.seen, done.proposed, done.decided, done.released) == (1, 1, 1, 250)
+    assert (done.processed, done.proposed, done.decided, done.released) == (1, 1, 1, 250)
     assert process_pending().statuses == {"completed": 250}
     merchant = Merchant.objects.get()
     assert (merchant.status, merchant.source, merchant.waiting_count) == ("approved", "matcher", 0)
@@ -84,19 +84,19 @@ def test_one_proposal_settles_all_purchases_of_a_merchant(starbucks):
     assert (decision.automatic, decision.action, decision.released_count) == (True, "approve", 250)
     assert not ProposalClaim.objects.exists()
     assert list(find_ledger_problems()) == []
-    assert propose_merchants().seen == 0
+    assert propose_merchants().processed == 0
 
 
 def test_the_doubtful_and_the_unknown_wait_for_a_reviewer_and_are_asked_about_once(starbucks):
     make_company("F", "12.00")
     _waits("FORD OF KIRKLAND", "BLUE HERON COFFEE")
     done = propose_merchants()
-    assert (done.seen, done.decided) == (2, 0)
+    assert (done.processed, done.decided) == (2, 0)
     ford = Merchant.objects.get(merchant_key="FORD OF KIRKLAND")
     assert (ford.status, ford.ticker) == ("proposed", "F")
     assert 0 < (ford.confidence or 0) < Decimal("0.9")
     assert Merchant.objects.get(merchant_key="BLUE HERON COFFEE").ticker is None
-    assert propose_merchants().seen == 0
+    assert propose_merchants().processed == 0
 
 
 def test_nobody_to_invest_in_is_decided_too():
@@ -135,7 +135,7 @@ def test_a_company_that_is_not_listed_and_a_rejected_ticker_are_never_proposed(s
     make_merchant("STARBUCKS", None, "proposed", source="ingest", rejected_tickers=["SBUX"])
     make_merchant("TARGET", None, "proposed", source="ingest")
     done = propose_merchants()
-    assert (done.seen, done.proposed, done.decided) == (2, 0, 0)
+    assert (done.processed, done.proposed, done.decided) == (2, 0, 0)
     reasons = dict(Merchant.objects.values_list("merchant_key", "reason"))
     assert "was rejected for this merchant before" in reasons["STARBUCKS"]
     assert "is not listed in the company table" in reasons["TARGET"]
@@ -175,7 +175,7 @@ def test_a_reviewer_who_was_faster_than_the_model_stays_right(starbucks, says):
             return super().propose_batch(items)
 
     says(Slow(SURE))
-    assert propose_merchants().seen == 0
+    assert propose_merchants().processed == 0
     assert Merchant.objects.get().status == "not_listed"
 
 
@@ -190,20 +190,20 @@ def test_a_killed_worker_s_merchants_are_asked_about_again(starbucks, says):
     with pytest.raises(SystemExit):
         propose_merchants()
     says(Says(SURE))
-    assert propose_merchants().seen == 0, "another worker may be asking"
+    assert propose_merchants().processed == 0, "another worker may be asking"
     ProposalClaim.objects.update(claimed_at=timezone.now() - timedelta(minutes=11))
-    assert propose_merchants().seen == 1
+    assert propose_merchants().processed == 1
 
 
 def test_the_provider_comes_from_the_admin(settings):
-    assert isinstance(queue_provider(threshold=None), MatcherProvider)
+    assert isinstance(get_queue_provider(threshold=None), MatcherProvider)
     Setting.objects.filter(key="llm_provider").update(value="oracle")
-    with pytest.raises(providers.ProviderMisconfigured):
-        queue_provider(threshold=None)
+    with pytest.raises(providers.ProviderConfigError):
+        get_queue_provider(threshold=None)
     Setting.objects.filter(key="llm_provider").update(value="")
     Setting.objects.filter(key="llm_batch_size").update(value="many")
     with pytest.raises(SettingError):
-        queue_provider(threshold=None)
+        get_queue_provider(threshold=None)
     assert auto_approval_threshold() == Decimal("0.90")
 
 
@@ -230,7 +230,7 @@ def test_two_workers_at_once_propose_each_merchant_once():
 
     def work() -> None:
         try:
-            seen.append(propose_merchants().seen)
+            seen.append(propose_merchants().processed)
         except Exception as error:
             errors.append(error)
         finally:

@@ -12,19 +12,10 @@ from django.utils import timezone
 
 from llm_center.errors import DecisionNotAllowedError, UndoNotAllowedError
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
-from llm_center.services.review import (
-    Action,
-    DecisionResult,
-    QueueFilter,
-    bulk_effect,
-    decide_merchant,
-    request_bulk_decision,
-    request_undo,
-    run_bulk_decision,
-    run_undo,
-    undo_effect,
-    undoable_decisions,
-)
+from llm_center.services.review.bulk import bulk_effect, request_bulk_decision, run_bulk_decision
+from llm_center.services.review.decisions import Action, DecisionResult, decide_merchant
+from llm_center.services.review.queue import QueueFilter
+from llm_center.services.review.undo import request_undo, run_undo, undo_effect, undoable_decisions
 from llm_center.tasks import decide_merchants, undo_decision
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.errors import SettingError
@@ -73,7 +64,7 @@ def _decide(by: User, action: Action = Action.APPROVE, ticker: str = "", key: st
         merchant_id=merchant.pk,
         action=action,
         actor=by,
-        seen=merchant.updated_at,
+        expected_updated_at=merchant.updated_at,
         ticker=ticker,
         reason="seen on a map",
     )
@@ -164,7 +155,9 @@ def test_undoing_a_rejection_restores_the_proposal(reviewer, customers):
     merchant = Merchant.objects.get(merchant_key="STARBUKS")
     Merchant.objects.filter(pk=merchant.pk).update(ticker="SBUX", confidence=Decimal("0.8"), company_name="Starbucks")
     merchant.refresh_from_db()
-    decided = decide_merchant(merchant_id=merchant.pk, action=Action.REJECT, actor=reviewer, seen=merchant.updated_at)
+    decided = decide_merchant(
+        merchant_id=merchant.pk, action=Action.REJECT, actor=reviewer, expected_updated_at=merchant.updated_at
+    )
     assert decided.decision
     request_undo(decision_id=decided.decision.pk, actor=reviewer)
     merchant.refresh_from_db()
@@ -310,9 +303,9 @@ def queue() -> User:
 
 def test_many_are_decided_after_their_effect_was_shown(reviewer, queue):
     chosen = QueueFilter(ticker="sbux", confidence=Decimal("0.75"))
-    effect = bulk_effect(chosen=chosen, action=Action.APPROVE)
+    effect = bulk_effect(queue_filter=chosen, action=Action.APPROVE)
     assert (effect.merchants, effect.transactions, effect.amount) == (10, 10, Decimal("10.00"))
-    task = request_bulk_decision(chosen=chosen, action=Action.APPROVE, actor=reviewer, until=timezone.now())
+    task = request_bulk_decision(queue_filter=chosen, action=Action.APPROVE, actor=reviewer, until=timezone.now())
     decide_merchants(str(task.pk))
     task.refresh_from_db()
     assert (task.status, task.result) == ("completed", {"decided": 10, "released": 10, "refused": []})
@@ -330,7 +323,7 @@ def test_what_changed_after_the_preview_is_left_alone(reviewer, queue):
     until = timezone.now()
     Merchant.objects.get(merchant_key="SHOP 03").save()
     decided, released, refused = run_bulk_decision(
-        chosen=QueueFilter(starts="shop 0"), action=Action.NOT_LISTED, actor=reviewer, until=until
+        queue_filter=QueueFilter(prefix="shop 0"), action=Action.NOT_LISTED, actor=reviewer, until=until
     )
     assert (decided, released, refused) == (9, 9, [])
     assert Merchant.objects.get(merchant_key="SHOP 03").status == "proposed"
@@ -339,16 +332,16 @@ def test_what_changed_after_the_preview_is_left_alone(reviewer, queue):
 def test_those_that_need_two_reviewers_are_named(reviewer, queue):
     Setting.objects.filter(key="four_eyes_limit").update(value="0.5")
     decided, _, refused = run_bulk_decision(
-        chosen=QueueFilter(starts="STAR"), action=Action.APPROVE, actor=reviewer, until=timezone.now()
+        queue_filter=QueueFilter(prefix="STAR"), action=Action.APPROVE, actor=reviewer, until=timezone.now()
     )
     assert decided == 0
     assert refused[0] == "STAR 20: another reviewer has to agree"
 
 
 def test_everything_at_once_and_other_decisions_are_refused(reviewer, queue):
-    for chosen, action in ((QueueFilter(), Action.APPROVE), (QueueFilter(starts="S"), Action.REJECT)):
+    for chosen, action in ((QueueFilter(), Action.APPROVE), (QueueFilter(prefix="S"), Action.REJECT)):
         with pytest.raises(DecisionNotAllowedError):
-            bulk_effect(chosen=chosen, action=action)
+            bulk_effect(queue_filter=chosen, action=action)
 
 
 def test_the_pages_of_undo_and_of_many_say_the_effect_first(reviewer, queue):

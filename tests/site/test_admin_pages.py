@@ -49,7 +49,7 @@ from llm_center.models import (
     ReviewMerchant,
 )
 from llm_center.services.proposal_queue import propose_merchants
-from llm_center.services.review import queue_totals_cached
+from llm_center.services.review.queue import queue_totals_cached
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import (
     ApiToken,

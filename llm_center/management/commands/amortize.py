@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from llm_center.services.amortization import amortize_month, reference_of
+from llm_center.services.amortization import amortization_reference, amortize_month
 
 
 def _month(text: str) -> date:
@@ -35,7 +35,9 @@ class Command(BaseCommand):
         except KamioiError as error:
             raise CommandError(str(error)) from error
         for charge in done.charges:
-            self.stdout.write(f"{reference_of(charge.period)}  {charge.asset.asset_name:<40} ${charge.amount:>14,}")
+            self.stdout.write(
+                f"{amortization_reference(charge.period)}  {charge.asset.asset_name:<40} ${charge.amount:>14,}"
+            )
         for asset, reason in done.idle:
             self.stdout.write(f"{'':<16}  {asset.asset_name:<40} {reason}")
         verb = "would be booked" if options["dry_run"] else "booked"

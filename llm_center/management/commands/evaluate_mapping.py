@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from llm_center.evaluation import THRESHOLDS, Evaluation, evaluate, read_labels
 from llm_center.services.brands import refresh_catalogue
-from llm_center.services.learning import calibrated
+from llm_center.services.calibration import calibrate
 
 GOAL_THRESHOLD = Decimal("0.90")
 BAR = 30
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         refresh_catalogue()
         try:
             with options["labelled"].open(encoding="utf-8-sig", newline="") as file:
-                done = evaluate(read_labels(file), partial(calibrated, calibrations={}))
+                done = evaluate(read_labels(file), partial(calibrate, calibrations={}))
         except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
             raise CommandError(f"{options['labelled']}: {error}") from error
         if not done.rows:

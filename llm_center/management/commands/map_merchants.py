@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from llm_center.evaluation import mapping_rows, read_descriptors
 from llm_center.services.brands import refresh_catalogue
-from llm_center.services.learning import calibrated
+from llm_center.services.calibration import calibrate
 
 
 class Command(BaseCommand):
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 writer = csv.writer(file)
                 writer.writerow(["descriptor", "ticker", "confidence", "method", "reason"])
                 rows = 0
-                for row in mapping_rows(read_descriptors(given), partial(calibrated, calibrations={})):
+                for row in mapping_rows(read_descriptors(given), partial(calibrate, calibrations={})):
                     writer.writerow(row)
                     rows += 1  # the bar does not count where nobody looks
                     bar.update()

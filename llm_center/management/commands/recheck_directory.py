@@ -31,7 +31,7 @@ class Command(BaseCommand):
 
             done = recheck_merchant_directory(dry_run=options["dry_run"], on_progress=report)
         self.stdout.write(
-            f"{done.seen:,} approved merchants: {done.contradicted:,} contradicted by the catalogue, "
+            f"{done.checked:,} approved merchants: {done.contradicted:,} contradicted by the catalogue, "
             f"{done.unconnected:,} that nothing connects with their company, {done.unlisted:,} no longer listed"
         )
         for example in done.examples:

@@ -6,22 +6,21 @@ automatic approval. They are read from `mapping_decisions`, newest first and no 
 
 import csv
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection
 
-from llm_center.calibration import Calibration, Observation, brier, fit, gathered
+from llm_center.calibration import Calibration, Observation, brier, fit, merge_observations
 from llm_center.matcher import Proposal
 from llm_center.models import CalibrationFit
 
-LOOK_AT: Final = 50_000
+MAX_DECISIONS: Final = 50_000
 SOURCES: Final = ("matcher", "llm")
 _BASE = Path(__file__).resolve().parent.parent / "data" / "calibration_base.csv"
 
@@ -47,7 +46,7 @@ _JUDGED = """
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedProposal:
+class ReviewedProposal:
     """One proposal and what a person made of it. `stated` is what the source said, `confidence` what was shown."""
 
     at: datetime
@@ -61,19 +60,19 @@ class JudgedProposal:
     transactions: int
 
 
-def judged_proposals() -> list[JudgedProposal]:
+def get_reviewed_proposals() -> list[ReviewedProposal]:
     """Proposals that people judged, the newest first."""
     with connection.cursor() as cursor:
-        cursor.execute(_JUDGED, {"most": LOOK_AT})
-        return [JudgedProposal(*row) for row in cursor.fetchall()]
+        cursor.execute(_JUDGED, {"most": MAX_DECISIONS})
+        return [ReviewedProposal(*row) for row in cursor.fetchall()]
 
 
-def calibration_in_use(source: str) -> Calibration:
+def get_calibration(source: str) -> Calibration:
     """The newest fit of the source; what ships with Kamioi while there is none."""
     found = CalibrationFit.objects.filter(source=source).order_by("-id").values_list("points", flat=True).first()
     if found is None:
         return _shipped() if source == "matcher" else Calibration()
-    return Calibration(tuple((float(stated), float(calibrated)) for stated, calibrated in found))
+    return Calibration(tuple((float(stated), float(calibrate)) for stated, calibrate in found))
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +101,7 @@ _FEEDBACK = """
 def _legacy_feedback() -> Iterator[Observation]:
     """What administrators of the legacy system said of its model's answers, where a migration brought it along."""
     with connection.cursor() as cursor:
-        cursor.execute(_FEEDBACK, {"most": LOOK_AT})
+        cursor.execute(_FEEDBACK, {"most": MAX_DECISIONS})
         rows = cursor.fetchall()
     for said, right in rows:
         try:
@@ -113,11 +112,11 @@ def _legacy_feedback() -> Iterator[Observation]:
             yield Observation(confidence.quantize(Decimal("0.0001")), 1, int(right))
 
 
-def calibrated(proposal: Proposal, calibrations: dict[str, Calibration]) -> Proposal:
+def calibrate(proposal: Proposal, calibrations: dict[str, Calibration]) -> Proposal:
     """The proposal with a confidence that can be trusted; what the source said stays beside it."""
     source = "llm" if proposal.method == "llm" else "matcher"
     if source not in calibrations:
-        calibrations[source] = calibration_in_use(source)
+        calibrations[source] = get_calibration(source)
     return replace(
         proposal, confidence=calibrations[source].apply(proposal.confidence), stated_confidence=proposal.confidence
     )
@@ -125,7 +124,7 @@ def calibrated(proposal: Proposal, calibrations: dict[str, Calibration]) -> Prop
 
 def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
     """Fit each source anew on what people judged; None where nothing was judged since the last fit."""
-    seen = judged_proposals()
+    seen = get_reviewed_proposals()
     done: dict[str, CalibrationFit | None] = {}
     for source in SOURCES:
         of_people = [Observation(one.stated, 1, one.right) for one in seen if one.source == source]
@@ -135,7 +134,7 @@ def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
         if not judged_in_all or (last is not None and last.observations == judged_in_all):
             done[source] = None
             continue
-        observations = gathered([*base, *of_people])
+        observations = merge_observations([*base, *of_people])
         found = fit(observations)
         done[source] = CalibrationFit.objects.create(
             source=source,
@@ -148,107 +147,3 @@ def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdOutcome:
-    """What would have happened at a threshold: proposals bought without a reviewer, wrong ones, left to people."""
-
-    threshold: float
-    automatic: int
-    wrong: int
-    transactions_wrong: int
-    left: int
-
-    @property
-    def precision(self) -> float | None:
-        """Share of the automatic ones that is right."""
-        return None if not self.automatic else 1 - self.wrong / self.automatic
-
-
-@dataclass(slots=True)
-class LearningStats:
-    """How good the proposals were, by what people made of them."""
-
-    count: int = 0
-    right: int = 0
-    months: list[tuple[str, int, int]] = field(default_factory=list)
-    """(month, judged, right), in order."""
-    bins: list[tuple[float, int, float, float]] = field(default_factory=list)
-    """(lower bound, judged, mean confidence, share right) of each tenth of confidence."""
-    confusions: list[tuple[str, str, int]] = field(default_factory=list)
-    """(proposed, decided, how often), the most frequent first."""
-    thresholds: list[ThresholdOutcome] = field(default_factory=list)
-    fits: list[CalibrationFit] = field(default_factory=list)
-
-
-def learning() -> LearningStats:
-    """Everything that the page shows, from one look at the decisions."""
-    seen = judged_proposals()
-    found = LearningStats(count=len(seen), right=sum(one.right for one in seen))
-    months: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for one in seen:
-        months[f"{one.at:%Y-%m}"][0] += 1
-        months[f"{one.at:%Y-%m}"][1] += one.right
-    found.months = [(month, count, right) for month, (count, right) in sorted(months.items())]
-    found.bins = list(_bins(seen))
-    wrong = Counter((one.ticker, one.became or "nobody") for one in seen if not one.right and one.became != one.ticker)
-    found.confusions = [(proposed, decided, count) for (proposed, decided), count in wrong.most_common(20)]
-    found.thresholds = [_at(seen, Decimal(n) / 100) for n in range(50, 100)]
-    found.fits = list(CalibrationFit.objects.order_by("-id")[:10])
-    return found
-
-
-def _bins(seen: list[JudgedProposal]) -> Iterator[tuple[float, int, float, float]]:
-    for number in range(10):
-        inside = [one for one in seen if min(int(one.confidence * 10), 9) == number]
-        if inside:
-            yield (
-                number / 10,
-                len(inside),
-                float(sum((one.confidence for one in inside), Decimal(0)) / len(inside)),
-                sum(one.right for one in inside) / len(inside),
-            )
-
-
-def _at(seen: list[JudgedProposal], threshold: Decimal) -> ThresholdOutcome:
-    above = [one for one in seen if one.confidence >= threshold]
-    wrong = [one for one in above if not one.right]
-    return ThresholdOutcome(
-        threshold=float(threshold),
-        automatic=len(above),
-        wrong=len(wrong),
-        transactions_wrong=sum(one.transactions for one in wrong),
-        left=len(seen) - len(above),
-    )
-
-
-CHART_OPTIONS: Final[dict[str, Any]] = {
-    "animation": False,
-    "responsive": True,
-    "maintainAspectRatio": False,
-    "datasets": {"line": {"borderWidth": 2, "pointRadius": 3}},
-    "plugins": {"legend": {"align": "end", "labels": {"boxHeight": 5, "boxWidth": 5, "usePointStyle": True}}},
-    "scales": {
-        "y": {"beginAtZero": True, "ticks": {"display": True, "maxTicksLimit": 5}},
-        "x": {"ticks": {"maxRotation": 0, "autoSkip": True}},
-    },
-}
-"""Charts of the admin show their scale and what their lines are."""
-
-
-def chart(labels: list[str], **datasets: list[Any]) -> dict[str, Any]:
-    """Data for a chart of the admin."""
-    colours = ("var(--color-primary-600)", "var(--color-primary-300)")
-    return {
-        "labels": labels,
-        "datasets": [
-            {
-                "label": name.replace("_", " "),
-                "data": values,
-                "borderColor": colours[n % 2],
-                "backgroundColor": colours[n % 2],
-            }
-            for n, (name, values) in enumerate(datasets.items())
-        ],
-    }

@@ -1,0 +1,101 @@
+"""Review of merchants: the queue, the decisions, and what is pending before one is made.
+
+The merchant directory itself, `merchants`, belongs to the transactions app.
+"""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from transactions.models import Merchant
+
+
+class ReviewMerchant(Merchant):
+    """A merchant that waits for a decision: the review queue's view of the directory, with rights of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "merchant to review"
+        verbose_name_plural = "review queue"
+
+
+class MappingDecision(models.Model):
+    """Who decided what about a merchant, when, and why. Rows are added and never changed."""
+
+    class Action(models.TextChoices):
+        """What was decided."""
+
+        APPROVE = "approve"
+        CORRECT = "correct", "correct the ticker"
+        NOT_LISTED = "not_listed", "not listed"
+        REJECT = "reject"
+        UNDO = "undo"
+
+    merchant_key = models.CharField(max_length=120, db_index=True)
+    action = models.CharField(max_length=12, choices=Action)
+    before = models.JSONField()
+    after = models.JSONField()
+    reason = models.CharField(max_length=500, blank=True)
+    decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
+    first_reviewer = models.ForeignKey(
+        "transactions.User",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Who asked for it first, where two have to agree.",
+    )
+    undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
+    automatic = models.BooleanField(default=False)
+    released_count = models.PositiveIntegerField(default=0)
+    waited_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How long the merchant had been waiting for a decision; empty where it was not.",
+    )
+    decided_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "mapping_decisions"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(action__in=["approve", "correct", "not_listed", "reject", "undo"]),
+                name="mapping_decisions_action_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(automatic=True) | Q(decided_by__isnull=False), name="mapping_decisions_somebody_decided"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.merchant_key}"
+
+
+class ProposalClaim(models.Model):
+    """A merchant that a worker is asking a provider about; after ten minutes the worker is taken for dead."""
+
+    merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    claimed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "proposal_claims"
+
+    def __str__(self) -> str:
+        return str(self.merchant_id)
+
+
+class PendingDecision(models.Model):
+    """A decision on much money that one reviewer asked for and another has to confirm."""
+
+    merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, related_name="pending_decision")
+    action = models.CharField(max_length=12, choices=MappingDecision.Action)
+    ticker = models.CharField(max_length=12, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    requested_by = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "pending_decisions"
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.merchant_id}"
