@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -60,8 +60,8 @@ OWN_IDS_FROM: Final = 1_000_000_000
 # Earlier tables are needed by later ones; all others follow in order of their names.
 FIRST: Final = ("users", "admins", "transactions", "llm_mappings", "chart_of_accounts")
 REPORT_SECONDS: Final = 1.0
-KEEP_SECONDS = 60.0
-"""How often the holder of the lock says a word."""
+# How often the holder of the lock sends a query, so that PgBouncer does not end its idle transaction.
+KEEPALIVE_SECONDS = 60.0
 
 Report = Callable[[str, int, int], None]
 """(table, rows done, rows in all)."""
@@ -134,23 +134,27 @@ def only_one(*, wait: float = 0) -> Iterator[None]:
                 if time.monotonic() >= deadline:
                     raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.")
                 time.sleep(0.05)
-        talker = threading.Thread(target=_keep, args=(lock, done), daemon=True)
-        talker.start()
+        keepalive = threading.Thread(target=_keep_alive, args=(lock, done), daemon=True)
+        keepalive.start()
         try:
             yield
         finally:
             done.set()
-            talker.join()
+            keepalive.join()
+            # The server ends a closed connection, and releases its locks, some time later; it answers a rollback
+            # only when they are released.
+            with suppress(psycopg2.Error):  # the connection was lost, and the lock with it
+                lock.rollback()
     finally:
         lock.close()
 
 
-def _keep(lock: Any, done: threading.Event) -> None:
-    """Say a word on the lock's connection every `KEEP_SECONDS` until it is done with."""
-    while not done.wait(KEEP_SECONDS):
+def _keep_alive(lock: Any, done: threading.Event) -> None:
+    """Send a query on the lock's connection every `KEEPALIVE_SECONDS` until the lock is released."""
+    while not done.wait(KEEPALIVE_SECONDS):
         try:
             with lock.cursor() as cursor:
-                cursor.execute("SELECT 1 AS still_at_work")
+                cursor.execute("SELECT 1 AS migration_lock_keepalive")
         except psycopg2.Error as error:
             logger.error("the lock of the legacy migration is lost: %s", str(error).strip())
             return

@@ -10,6 +10,7 @@ The triggers stand only while dual-write is on: a sharded database (`manage.py d
 
 import json
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -30,6 +31,7 @@ from transactions.models import MigrationReject
 MOST: Final = 2_000
 """Notes taken up at once."""
 _SEND_LOCK: Final = 7_203_004
+_DRAIN_SECONDS: Final = 60.0
 _TRIGGER: Final = "legacy_outbox_note_"
 
 # What stands for the row's key in the outbox: an expression over the columns of the table.
@@ -208,13 +210,19 @@ def outbox_send(*, limit: int = MOST) -> int:
 
 
 def outbox_drain(path: Path) -> int:
-    """Write everything that waits. Raises LegacySourceError when the file is away."""
-    total = 0
-    while sent := outbox_send():
-        total += sent
-    if outbox_status().waiting:
-        raise DualWriteError(f"{path}: another process is writing what waits; try again in a moment.")
-    return total
+    """Write everything that waits, with whatever another process is writing now.
+
+    Raises LegacySourceError when the file is away, DualWriteError when rows still wait after a minute.
+    """
+    total, deadline = 0, time.monotonic() + _DRAIN_SECONDS
+    while True:
+        while sent := outbox_send():
+            total += sent
+        if not outbox_status().waiting:
+            return total
+        if time.monotonic() > deadline:  # the other process holds the lock, or rows are noted without a pause
+            raise DualWriteError(f"{path}: rows are still waiting to be written; try again in a moment.")
+        time.sleep(0.05)
 
 
 def _look_up(table: str, keys: list[str]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
+import psycopg2
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import make_password
@@ -23,7 +25,8 @@ from tests.transactions.legacy.conftest import run_copy
 from transactions.legacy.changes import LOG, SyncError, lag, log_install, log_remove
 from transactions.legacy.cutover import CutoverError, _customers_carry, cutover, finish, reads_set, rollback
 from transactions.legacy.hashers import WerkzeugPasswordHasher, legacy_password
-from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_send, outbox_status
+from transactions.legacy.load import connection_string
+from transactions.legacy.outbox import _SEND_LOCK, dual_write_off, dual_write_on, outbox_send, outbox_status
 from transactions.legacy.plan import status
 from transactions.legacy.reads import reads_from_kamioi
 from transactions.legacy.source import LegacySourceError
@@ -358,6 +361,21 @@ def test_a_locked_file_slows_nobody(over, monkeypatch):
             outbox_send()
         other.execute("ROLLBACK")
     assert outbox_send() == 1
+
+
+def test_rollback_waits_for_another_process_that_writes_to_the_file(over):
+    User.objects.filter(pk=1).update(name="Written in Kamioi")
+    other = psycopg2.connect(connection_string())
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SEND_LOCK])
+    timer = threading.Timer(0.5, other.rollback)
+    timer.start()
+    try:
+        rollback()
+    finally:
+        timer.join()
+        other.close()
+    assert outbox_status().waiting == 0
 
 
 def test_rollback_gives_everything_back(over):
