@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg2
 import psycopg2.extensions
@@ -76,20 +77,25 @@ def test_one_at_a_time_and_the_lock_goes_with_its_holder(pooled: dict[str, str])
 class ConnectionOfABusyServer(psycopg2.extensions.connection):
     """A connection whose server does not notice yet that it was closed."""
 
+    opened: ClassVar[list["ConnectionOfABusyServer"]] = []
+
     def close(self) -> None:
-        pass
+        self.opened.append(self)  # else the garbage collector would end the connection
 
 
 def test_the_lock_is_released_before_only_one_returns(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = partial(psycopg2.connect, connection_factory=ConnectionOfABusyServer)
-    with monkeypatch.context() as patched:
-        patched.setattr("transactions.legacy.copy.psycopg2.connect", connect)
+    monkeypatch.setattr("transactions.legacy.copy.psycopg2.connect", connect)
+    try:
         with only_one():
             pass
         with pytest.raises(RuntimeError), only_one():
             raise RuntimeError
         with only_one():
             pass
+    finally:
+        for opened in ConnectionOfABusyServer.opened:
+            psycopg2.extensions.connection.close(opened)
 
 
 def test_the_lock_does_not_stand_idle(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
