@@ -1,4 +1,4 @@
--- The chart of accounts that Kamioi books on, the settings with their legacy names, and the first partitions.
+-- The chart of accounts, the settings under their legacy names, and the first partitions.
 INSERT INTO ledger_accounts (number, name, type) VALUES
     ('10100', 'Bank', 'asset'),
     ('12100', 'Customer securities', 'asset'),
@@ -9,13 +9,19 @@ INSERT INTO ledger_accounts (number, name, type) VALUES
     ('29900', 'Rounding differences', 'liability'),
     ('30900', 'Opening balances', 'equity'),
     ('40100', 'Platform fees', 'revenue'),
-    ('67010', 'Amortization expense', 'expense')
+    ('40200', 'Gain on disposal of assets', 'revenue'),
+    ('67010', 'Amortization expense', 'expense'),
+    ('67020', 'Impairment of LLM data assets', 'expense'),
+    ('67030', 'Loss on disposal of assets', 'expense')
 ON CONFLICT DO NOTHING;
 
 INSERT INTO admin_settings (key, value, type, description, updated_at) VALUES
     ('platform_fee', '0.25', 'decimal', 'Fee in dollars for each purchase that invests.', now()),
     ('confidence_threshold', '0.90', 'decimal', 'Proposals at or above this confidence (0 to 1) may be approved without a reviewer.', now()),
-    ('auto_approval_enabled', 'true', 'boolean', 'Whether proposals may be approved without a reviewer at all.', now())
+    ('auto_approval_enabled', 'true', 'boolean', 'Whether proposals may be approved without a reviewer.', now()),
+    ('queue_processing_enabled', 'true', 'boolean', 'Whether the LLM queue runs automatically every few minutes.', now()),
+    ('process_selected_max_orders', '500', 'decimal', 'Orders that staff may send to the market at once (500 at most).', now()),
+    ('process_selected_max_amount', '10000', 'decimal', 'Dollars of round-ups that staff may send to the market at once.', now())
 ON CONFLICT DO NOTHING;
 
 DO $$
@@ -34,6 +40,5 @@ BEGIN
 END $$;
 
 -- reverse
-DELETE FROM ledger_accounts WHERE number IN
-    ('10100', '12100', '15100', '15200', '20100', '22100', '29900', '30900', '40100', '67010');
-DELETE FROM admin_settings WHERE key IN ('platform_fee', 'confidence_threshold', 'auto_approval_enabled');
+DELETE FROM ledger_accounts;
+DELETE FROM admin_settings WHERE key IN ('platform_fee', 'confidence_threshold', 'auto_approval_enabled', 'queue_processing_enabled', 'process_selected_max_orders', 'process_selected_max_amount');

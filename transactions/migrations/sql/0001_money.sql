@@ -1,5 +1,5 @@
--- The money rules of transactions/rules/money.py, in SQL, for the statements that work on sets.
--- A property test holds the two against each other.
+-- The money rules of transactions/rules/money.py in SQL, for set-based statements.
+-- A property test compares the two.
 
 -- Shares for an amount of money, to 8 places, rounded half-even. div() and the remainder are exact.
 CREATE FUNCTION kamioi_shares(investable numeric, price numeric) RETURNS numeric
@@ -21,7 +21,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     FROM (SELECT trunc(amount * 100)) AS d (q)
 $$;
 
--- What a purchase sets aside under the user's rule; refunds and switched-off round-ups set nothing aside.
+-- The round-up of a purchase under the user's rule; zero for refunds and when round-ups are off.
 CREATE FUNCTION kamioi_round_up(amount numeric, enabled boolean, rule text, flat integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT CASE

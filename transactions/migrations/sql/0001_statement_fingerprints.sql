@@ -1,5 +1,5 @@
--- How often a row was seen in the statement that is being read, so that two equal purchases on one day are two.
--- Scratch paper of a running import: unlogged, emptied at its end, and filled anew when an import is resumed.
+-- How often a running import has seen a row, so that two equal purchases on one day count as two.
+-- Unlogged: emptied at the end of the import, rebuilt when the import resumes.
 CREATE UNLOGGED TABLE statement_fingerprints (
     statement_id bigint NOT NULL,
     fingerprint uuid NOT NULL,

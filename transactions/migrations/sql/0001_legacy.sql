@@ -1,7 +1,7 @@
--- The way over from the legacy system (transactions/legacy).
+-- Tables of the migration from the legacy system (transactions/legacy).
 
--- Rows and cells that have no home of their own: kind 'row' is a whole row of a table that Kamioi has no model for,
--- kind 'rest' the cells of a carried row that its new table does not hold.
+-- Legacy data without a column in Kamioi. Kind 'row' is a complete row of a table that has no model here;
+-- kind 'rest' holds the cells of a migrated row that its new table has no column for.
 CREATE TABLE legacy_rows (
     source_table varchar(100) NOT NULL,
     legacy_id varchar(100) NOT NULL,
@@ -10,16 +10,16 @@ CREATE TABLE legacy_rows (
     PRIMARY KEY (source_table, legacy_id, kind)
 );
 
--- Users and administrators of the legacy system, and who they are here.
+-- Legacy users and administrators, and their user ids in Kamioi.
 CREATE TABLE legacy_ids (
     source_table varchar(100) NOT NULL,
     legacy_id bigint NOT NULL,
     user_id bigint NOT NULL,
-    was_here boolean NOT NULL DEFAULT false, -- the account is older than the migration
+    was_here boolean NOT NULL DEFAULT false, -- the account existed before the migration
     PRIMARY KEY (source_table, legacy_id)
 );
 
--- How far each table is carried over. Written in the transaction that writes the rows.
+-- Progress of each table, written in the same transaction as the rows.
 CREATE TABLE legacy_progress (
     source_table varchar(100) PRIMARY KEY,
     last_rowid bigint NOT NULL DEFAULT 0,
@@ -33,7 +33,7 @@ CREATE TABLE legacy_progress (
     updated_at timestamp with time zone NOT NULL DEFAULT now()
 );
 
--- Which file this database was filled from: one row.
+-- The file that this database was filled from: one row.
 CREATE TABLE legacy_source (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     path varchar(1000) NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE legacy_source (
     started_at timestamp with time zone NOT NULL DEFAULT now()
 );
 
--- Rows that Kamioi wrote and the legacy file has to be told of; filled while dual-write is on.
+-- Rows to copy back to the legacy file; filled while dual-write is on.
 CREATE TABLE legacy_outbox (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     table_name varchar(40) NOT NULL,
@@ -49,7 +49,7 @@ CREATE TABLE legacy_outbox (
     noted_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 );
 
--- Notes the key (its argument, an expression over the columns) of every row that a statement touched.
+-- Record the key of every row that a statement changed. The argument is an expression over the columns.
 CREATE FUNCTION legacy_outbox_note() RETURNS trigger LANGUAGE plpgsql AS $note$
 BEGIN
     EXECUTE format('INSERT INTO legacy_outbox (table_name, row_key) SELECT %L, %s FROM changed', TG_TABLE_NAME, TG_ARGV[0]);
