@@ -1,6 +1,7 @@
 """Loads the Celery application with Django, so that `shared_task` finds its broker in every process."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class KamioiSiteConfig(AppConfig):
@@ -17,5 +18,7 @@ class KamioiSiteConfig(AppConfig):
         from kamioi_site.observability import sentry  # noqa: PLC0415
         from kamioi_site.observability.metrics import infrastructure  # noqa: F401, PLC0415
 
+        # Register the admin settings of every app.
+        autodiscover_modules("live_settings")
         fields.prettify_json = json_block
         sentry.start()

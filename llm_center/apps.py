@@ -10,7 +10,9 @@ class LlmCenterConfig(AppConfig):
     verbose_name = "LLM Center"
 
     def ready(self) -> None:
-        """Say what is held about people here."""
-        from llm_center import privacy  # noqa: PLC0415  # it needs the models
+        """Declare the tables with personal data, and listen for changes of the review queue."""
+        from llm_center import cache, privacy  # noqa: PLC0415  # they need the models
+        from transactions.cache import review_queue_changed  # noqa: PLC0415
 
         privacy.declare()
+        review_queue_changed.connect(cache.invalidate_review_queue, dispatch_uid="review queue")

@@ -38,7 +38,8 @@ from waffle import models as waffle
 from kamioi_site.admin.keyset import DayRangeFilter, HistoryAdmin, KeysetAdmin
 from kamioi_site.errors import KamioiError
 from kamioi_site.http.downloads import csv_download
-from transactions.errors import ErasureNotAllowedError, SettingError
+from kamioi_site.live_settings import SettingError
+from transactions.errors import ErasureNotAllowedError
 from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
@@ -70,7 +71,7 @@ from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
 from transactions.services.background_tasks import retry_task
 from transactions.services.ingest import statement_rejects_csv, upload_statement
 from transactions.services.privacy import erasure_obstacle, export_path, request_erasure, request_export
-from transactions.services.settings import get_setting
+from transactions.services.settings import clean_setting
 from transactions.statements.reader import preview
 
 STATUS_LABELS = {
@@ -553,7 +554,7 @@ class SettingForm(forms.ModelForm):
     def clean_value(self) -> str:
         """The value, checked against the setting's type and range. Settings of the LLM may be empty."""
         try:
-            return get_setting(
+            return clean_setting(
                 key=self.cleaned_data.get("key") or self.instance.key,
                 kind=self.cleaned_data.get("type") or self.instance.type,
                 text=self.cleaned_data["value"],

@@ -18,7 +18,7 @@ class TransactionsConfig(AppConfig):
         audit.connect()
         reads.connect()
         for change in (post_save, post_delete):
-            change.connect(cache.person_saved, sender=User, dispatch_uid="answers of a person")
+            change.connect(cache.user_saved, sender=User, dispatch_uid="answers of a person")
             change.connect(cache.token_saved, sender=ApiToken, dispatch_uid="answers of a token")
         for through in (User.groups.through, User.user_permissions.through):
             m2m_changed.connect(cache.roles_changed, sender=through, dispatch_uid=f"answers by {through.__name__}")

@@ -1,65 +1,68 @@
-"""What is cached about customers, and what voids it.
+"""Cached reads about customers and their invalidation.
 
-Lists of a customer's transactions, and sums over them, live under one generation a customer: whoever writes transactions
-says so with `invalidate_customers`. Nobody else's lists are touched.
+A customer's lists of transactions, and sums over them, share one generation per customer. Code that writes transactions
+calls `invalidate_customers`; other customers' cached values stay valid.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
+from django.dispatch import Signal
+
 from kamioi_site.cache.namespaces import CacheNamespace, invalidate_cache, invalidate_caches, response_generations
 
-_GENERATION: Final = "transactions:user:{user_id}"
-
-TRANSACTIONS: Final = CacheNamespace("transactions:user:{user_id}:{page}", ttl=300, generation=_GENERATION)
-"""Pages of a customer's list, and sums over it, by what was asked for."""
-
-
-def invalidate_customers(user_ids: Iterable[int]) -> None:
-    """These customers' transactions changed, or change with this database transaction."""
-    invalidate_caches(_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
-
-
-# --- Whole answers (`kamioi_site.http.response_cache`) ------------------------------------------------------------------------
+_TRANSACTIONS_GENERATION: Final = "transactions:user:{user_id}"
+_USER_GENERATION: Final = "person:{user_id}"
+# Invalidated when the flag changes that selects the customers who are served from the legacy database.
 READS_GENERATION: Final = "legacy:reads"
-"""Bumped whenever the flag changes that says who is answered from the legacy system's file."""
-_PERSON: Final = "person:{user_id}"
 
+# Pages of a customer's list and sums over it.
+TRANSACTIONS: Final = CacheNamespace("transactions:user:{user_id}:{page}", ttl=300, generation=_TRANSACTIONS_GENERATION)
+
+# What cached responses depend on (`kamioi_site.http.response_cache`).
 response_generations.extend(
     [
-        _GENERATION,
-        _PERSON,
+        _TRANSACTIONS_GENERATION,
+        _USER_GENERATION,
         TRANSACTIONS.own_generation.replace("{", "{{").replace("}", "}}"),  # a name, not a template
         READS_GENERATION,
     ]
 )
 
+# Sent, within the transaction that causes it, when transactions start or stop waiting for a decision on their merchant.
+review_queue_changed = Signal()
 
-def persons_changed(user_ids: Iterable[int]) -> None:
-    """These people's rights changed, or change with this database transaction: an account closed, a token revoked, a role given.
 
-    Saved models say so by themselves; whoever writes to `users` or `api_tokens` in another way calls this.
+def invalidate_customers(user_ids: Iterable[int]) -> None:
+    """Invalidate the transactions of these customers, now and after the current transaction commits."""
+    invalidate_caches(_TRANSACTIONS_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
+
+
+def invalidate_users(user_ids: Iterable[int]) -> None:
+    """Invalidate the cached responses of these users: an account was closed, a token revoked or a role given.
+
+    Saved models do this by themselves. Code that updates `users` or `api_tokens` in another way must call it.
     """
-    invalidate_caches(_PERSON.format(user_id=user_id) for user_id in set(user_ids))
+    invalidate_caches(_USER_GENERATION.format(user_id=user_id) for user_id in set(user_ids))
 
 
-def person_saved(sender: Any, instance: Any, created: bool = False, **_: Any) -> None:
-    """A user was saved or deleted."""
+def user_saved(sender: Any, instance: Any, created: bool = False, **_: Any) -> None:
+    """Receive `post_save` and `post_delete` of users."""
     if not created:
-        persons_changed([instance.pk])
+        invalidate_users([instance.pk])
 
 
 def token_saved(sender: Any, instance: Any, created: bool = False, **_: Any) -> None:
-    """A token was changed or deleted; a new one voids nothing."""
+    """Receive `post_save` and `post_delete` of tokens; a new token invalidates nothing."""
     if not created:
-        persons_changed([instance.user_id])
+        invalidate_users([instance.user_id])
 
 
 def roles_changed(sender: Any, instance: Any, reverse: bool, pk_set: set[int] | None, **_: Any) -> None:
-    """Groups or permissions were given to people, or taken from them."""
+    """Receive `m2m_changed` of a user's groups and permissions."""
     if not reverse:
-        persons_changed([instance.pk])
+        invalidate_users([instance.pk])
     elif pk_set is not None:
-        persons_changed(pk_set)
-    else:  # everybody's, who they were is not said
+        invalidate_users(pk_set)
+    else:  # a clear does not name the users: invalidate everyone
         invalidate_cache(response_generations[0])

@@ -3,10 +3,6 @@
 from kamioi_site.errors import KamioiError
 
 
-class SettingError(KamioiError):
-    """A setting in the admin has a value that cannot be used."""
-
-
 class PriceProviderError(KamioiError):
     """The price provider gives no prices."""
 

@@ -8,12 +8,12 @@ from typing import Final
 from django.conf import settings
 
 from kamioi_site.cache.namespaces import CacheNamespace
+from kamioi_site.live_settings import SettingError
 from llm_center import matcher
 from llm_center.cache import LLM
 from llm_center.models import CalibrationFit
 from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.proposal_queue import auto_approval_threshold
-from transactions.errors import SettingError
 from transactions.models import Setting
 
 DASHBOARD: Final = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation=LLM)

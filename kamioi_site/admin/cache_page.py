@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect
@@ -13,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 from redis.exceptions import RedisError
 
+from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.cache.namespaces import (
     CacheNamespace,
     NamespaceSize,
@@ -67,12 +67,7 @@ def _clear(request: HttpRequest) -> HttpResponse:
     else:
         found[0].clear()
     what = "Every cached value" if chosen == ALL else f"What was cached under {chosen}"
-    LogEntry.objects.create(
-        user_id=int(request.user.pk or 0),
-        action_flag=CHANGE,
-        object_repr=f"cache {chosen}"[:200],
-        change_message="Cleared.",
-    )
+    audit_log(request.user, "Cleared.", target=f"cache {chosen}")
     messages.success(request, f"{what} is void. The next reader computes it anew.")
     return redirect("admin-cache")
 

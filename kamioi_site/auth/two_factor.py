@@ -17,7 +17,7 @@ import django_otp
 import segno
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.admin.models import ADDITION, DELETION
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
@@ -30,6 +30,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.errors import KamioiError, error_body
 from kamioi_site.http.compression import uncompressed
@@ -119,7 +120,7 @@ def device_confirm(*, user: Any, code: str) -> tuple[Any, list[str]]:
             device.save(update_fields=["confirmed"])
             TOTPDevice.objects.filter(user=user, confirmed=False).delete()
             codes = create_recovery_codes(user=user)
-            _note(user, ADDITION, "Two-factor was set up.")
+            audit_log(user, "Two-factor was set up.", target=f"two-factor of {user}", action=ADDITION)
     if not right:  # outside: what the wrong try cost must be kept
         raise InvalidOtpError
     return device, codes
@@ -141,11 +142,7 @@ def device_remove(*, user: Any) -> None:
         for model in (TOTPDevice, StaticDevice):
             for device in model.objects.filter(user=user):
                 device.delete()
-        _note(user, DELETION, "Two-factor was turned off.")
-
-
-def _note(user: Any, flag: int, text: str) -> None:
-    LogEntry.objects.create(user=user, action_flag=flag, object_repr=f"two-factor of {user}"[:200], change_message=text)
+        audit_log(user, "Two-factor was turned off.", target=f"two-factor of {user}", action=DELETION)
 
 
 # --- Nothing before the code ------------------------------------------------------------------------------------
@@ -241,7 +238,7 @@ def _look_after(request: HttpRequest) -> HttpResponse:
         action = request.POST.get("action")
         if action == "codes":
             codes = create_recovery_codes(user=user)
-            _note(user, CHANGE, "New recovery codes were made.")
+            audit_log(user, "New recovery codes were made.", target=f"two-factor of {user}")
             return _page(request, "codes", "Your recovery codes", codes=codes)
         if action == "off" and not settings.STAFF_OTP_REQUIRED:
             try:

@@ -23,12 +23,10 @@ from django.utils import timezone
 
 from kamioi_site.db.partitions import ensure_partitions
 from llm_center.errors import AssetOperationError
+from llm_center.live_settings import AMORTIZATION_CREDIT_ACCOUNT
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
-from transactions.errors import SettingError
-from transactions.models import Account, LedgerTransfer, Setting, User
+from transactions.models import Account, LedgerTransfer, User
 from transactions.rules.money import CENT, ZERO
-
-CREDIT_SETTING = "amortization_credit_account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +149,6 @@ def carrying_value(asset: LlmDataAsset) -> Decimal:
     return asset.cost_basis - written_off - impaired
 
 
-def credit_account() -> str:
-    """The account that charges are credited to, from the setting `amortization_credit_account`.
-
-    Raises SettingError when it is neither 15100 (the contra account) nor 15200 (the assets themselves, as the legacy system
-    did): nothing is booked on a guess.
-    """
-    number = Setting.objects.filter(key=CREDIT_SETTING).values_list("value", flat=True).first()
-    number = (number or "").strip() or Account.ACCUMULATED_AMORTIZATION.value
-    if number not in (Account.ACCUMULATED_AMORTIZATION, Account.LLM_DATA_ASSETS):
-        raise SettingError(f"the setting {CREDIT_SETTING} is {number!r}; it must be 15100 or 15200")
-    return number
-
-
 # Entry and transfer at once: whoever is second finds the entry and writes neither.
 _BOOK = """
 WITH wanted AS (
@@ -188,7 +173,7 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
     last = first_of_month(month)
     if last > first_of_month(timezone.now().date()):
         raise AssetOperationError(f"{last:%Y-%m} has not begun: its charge is not due.")
-    done, credit = AmortizationResult(), credit_account()
+    done, credit = AmortizationResult(), AMORTIZATION_CREDIT_ACCOUNT.get()
     with transaction.atomic():
         rows = LlmDataAsset.objects.select_for_update(of=("self",)).order_by("pk")
         if assets is not None:

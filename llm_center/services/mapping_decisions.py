@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.admin.models import DELETION
 from django.db import transaction
 from django.utils import timezone
 
+from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.errors import KamioiError
 from llm_center import matcher
 from llm_center.errors import BulkRowError, DecisionNotAllowedError, InvalidTickerError, MappingAlreadyDecidedError
@@ -151,7 +151,7 @@ def edit_mapping(
     for name, value in changes.items():
         setattr(mapping, name, value)
     _show_to_reviewers(mapping, actor)
-    _audit(mapping, actor, CHANGE, f"{before} became {mapping.merchant_name} → {mapping.ticker}")
+    audit_log(actor, f"{before} became {mapping.merchant_name} → {mapping.ticker}", target=mapping)
     return mapping
 
 
@@ -159,7 +159,8 @@ def edit_mapping(
 def delete_mapping(*, mapping_id: int, actor: User) -> None:
     """Take a proposal that nobody decided out of the log. Raises LlmMapping.DoesNotExist, BulkRowError, MappingAlreadyDecidedError."""
     mapping = _open_mapping(mapping_id)
-    _audit(mapping, actor, DELETION, f"{mapping.merchant_name} → {mapping.ticker or 'nobody'} ({mapping.source})")
+    message = f"{mapping.merchant_name} → {mapping.ticker or 'no company'} ({mapping.source})"
+    audit_log(actor, message, target=mapping, action=DELETION)
     delete_log_row(LlmMapping.objects.filter(pk=mapping.pk, created_at=mapping.created_at))
 
 
@@ -248,17 +249,6 @@ def _show_to_reviewers(mapping: LlmMapping, actor: User) -> None:
         told = {"ticker": mapping.ticker, "company_name": mapping.company_name, "brand": f"proposed by {actor.email}"}
         merchant.alternatives = [*merchant.alternatives, told][-10:]
         merchant.save(update_fields=["alternatives", "updated_at"])
-
-
-def _audit(mapping: LlmMapping, actor: User, flag: int, message: str) -> None:
-    LogEntry.objects.create(
-        user=actor,
-        content_type=ContentType.objects.get_for_model(LlmMapping),
-        object_id=str(mapping.pk),
-        object_repr=str(mapping)[:200],
-        action_flag=flag,
-        change_message=message,
-    )
 
 
 def request_queue_run(*, actor: User) -> BackgroundTask:

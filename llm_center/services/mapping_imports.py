@@ -23,17 +23,17 @@ from psycopg2.extras import execute_values
 from kamioi_site.http.downloads import csv_line, rows_in_pages
 from llm_center import matcher
 from llm_center.cache import invalidate_mappings
+from llm_center.live_settings import FOUR_EYES_LIMIT
 from llm_center.mapping_file import MappingFileError, MappingRow, read_mappings
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services.brands import refresh_catalogue
 from llm_center.services.mapping_log import record_log_deltas
 from llm_center.services.proposal_queue import auto_approval_threshold, merchant_snapshot, update_merchants
-from llm_center.services.review.decisions import four_eyes_limit
 from transactions.models import Company, Merchant, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.services.processing import release_waiting_transactions
-from transactions.statements.reader import RowError
+from transactions.statements.values import RowError
 
 BATCH = 10_000
 MERCHANTS = 2_000
@@ -207,7 +207,7 @@ def _batch_store(imported: MappingImport, batch: list[MappingRow | RowError]) ->
 def _directory_fill(imported: MappingImport, on_progress: Callable[[], None], *, release_later: bool = False) -> int:
     """Merchants of the file into the directory, in sets; what is done is taken off the list with it."""
     refresh_catalogue()
-    threshold, limit, released = auto_approval_threshold() or matcher.PREFIX, four_eyes_limit(), 0
+    threshold, limit, released = auto_approval_threshold() or matcher.PREFIX, FOUR_EYES_LIMIT.get(), 0
     while True:
         with transaction.atomic():
             said = list(imported.keys.order_by("merchant_key", "-count", "ticker")[:MERCHANTS])

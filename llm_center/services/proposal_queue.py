@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
@@ -21,6 +21,7 @@ from psycopg2.extras import Json, execute_values
 from llm_center import matcher
 from llm_center.cache import invalidate_mappings
 from llm_center.calibration import Calibration
+from llm_center.live_settings import AUTO_APPROVAL_ENABLED, BATCH_SIZE, CONFIDENCE_THRESHOLD, MONTHLY_BUDGET, PROVIDER
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
 from llm_center.providers import BatchResult, MerchantQuestion, Provider, get_provider
@@ -28,8 +29,7 @@ from llm_center.selectors import descriptor_samples
 from llm_center.services.brands import refresh_catalogue
 from llm_center.services.calibration import calibrate
 from llm_center.services.mapping_log import record_log_deltas
-from transactions.errors import SettingError
-from transactions.models import Company, Merchant, Setting
+from transactions.models import Company, Merchant
 from transactions.services.processing import release_waiting_transactions
 
 logger = logging.getLogger(__name__)
@@ -59,20 +59,7 @@ def auto_approval_threshold() -> Decimal | None:
     Raises:
         SettingError: a setting has a value that cannot be read; nothing is approved on a guess.
     """
-    found = dict(
-        Setting.objects.filter(key__in=["confidence_threshold", "auto_approval_enabled"]).values_list("key", "value")
-    )
-    enabled = found.get("auto_approval_enabled", "true").strip().lower()
-    if enabled not in {"true", "false", "1", "0"}:
-        raise SettingError(f"the setting auto_approval_enabled is {enabled!r}; it must be true or false")
-    text = found.get("confidence_threshold", "0.90")
-    try:
-        threshold = Decimal(text)
-    except InvalidOperation:
-        threshold = Decimal("NaN")
-    if not (threshold.is_finite() and Decimal("0.5") <= threshold <= 1):
-        raise SettingError(f"the setting confidence_threshold is {text!r}; it must be a number from 0.5 to 1")
-    return threshold if enabled in {"true", "1"} else None
+    return CONFIDENCE_THRESHOLD.get() if AUTO_APPROVAL_ENABLED.get() else None
 
 
 def get_queue_provider(*, threshold: Decimal | None) -> Provider:
@@ -81,18 +68,12 @@ def get_queue_provider(*, threshold: Decimal | None) -> Provider:
     Raises:
         SettingError, ProviderMisconfigured: a value that cannot work.
     """
-    found = dict(
-        Setting.objects.filter(key__in=["llm_provider", "llm_batch_size", "llm_monthly_budget"]).values_list(
-            "key", "value"
-        )
+    return get_provider(
+        PROVIDER.stored() or None,  # unchecked: `get_provider` rejects unknown names itself
+        ask_below=threshold,
+        batch_size=BATCH_SIZE.get(),
+        monthly_budget=MONTHLY_BUDGET.get(),
     )
-    values = {name: value.strip() for name, value in found.items() if value.strip()}
-    try:
-        size = int(values["llm_batch_size"]) if "llm_batch_size" in values else None
-        budget = Decimal(values["llm_monthly_budget"]) if "llm_monthly_budget" in values else None
-    except (ValueError, InvalidOperation) as error:
-        raise SettingError("llm_batch_size must be a whole number and llm_monthly_budget dollars") from error
-    return get_provider(values.get("llm_provider"), model_threshold=threshold, batch_size=size, monthly_budget=budget)
 
 
 def propose_merchants(

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
+from llm_center.live_settings import QUEUE_ENABLED
 from llm_center.models import LlmMapping
 from llm_center.services.brands import refresh_catalogue
 from llm_center.services.mapping_log import delete_log_row
 from transactions.models import BackgroundTask, Setting, User
 from transactions.services.background_tasks import get_or_create_task
-from transactions.services.settings import is_setting_enabled, save_settings
+from transactions.services.settings import save_settings
 
 QUEUE_ENABLED: Final = "queue_processing_enabled"
 # Rows of the log that one step looks at, and rows that one database transaction deletes.

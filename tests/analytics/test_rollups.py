@@ -117,8 +117,9 @@ def undo(decision: MappingDecision, by: User) -> None:
 def market(*, is_open: bool) -> Iterator[None]:
     """The exchange; when it is closed, orders are due at once all the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transactions.services.processing.market_is_open", lambda now: is_open)
-        patch.setattr("transactions.services.processing.next_open", lambda now: now - timedelta(seconds=1))
+        for module in ("batch", "orders"):
+            patch.setattr(f"transactions.services.processing.{module}.market_is_open", lambda now: is_open)
+        patch.setattr("transactions.services.processing.batch.next_open", lambda now: now - timedelta(seconds=1))
         yield
 
 

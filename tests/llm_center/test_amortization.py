@@ -15,6 +15,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kamioi_site.live_settings import SettingError
 from llm_center.errors import AssetOperationError
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
 from llm_center.services.amortization import (
@@ -29,7 +30,6 @@ from llm_center.services.amortization import (
 )
 from llm_center.tasks import monthly_llm_amortization
 from tests.factories import make_staff, make_user
-from transactions.errors import SettingError
 from transactions.models import LedgerTransfer, Setting
 from transactions.services.ledger_verification import find_ledger_problems
 

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from kamioi_site.live_settings import SettingError
 from llm_center import providers
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
@@ -18,7 +19,6 @@ from llm_center.services.companies import import_companies
 from llm_center.services.proposal_queue import auto_approval_threshold, get_queue_provider, propose_merchants
 from llm_center.tasks import process_llm_queue
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.errors import SettingError
 from transactions.models import Company, Merchant, Setting, Transaction
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.processing import process_pending

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from kamioi_site.live_settings import SettingError
 from llm_center.errors import DecisionNotAllowedError, UndoNotAllowedError
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.review.bulk import bulk_effect, request_bulk_decision, run_bulk_decision
@@ -18,7 +19,6 @@ from llm_center.services.review.queue import QueueFilter
 from llm_center.services.review.undo import request_undo, run_undo, undo_effect, undoable_decisions
 from llm_center.tasks import decide_merchants, undo_decision
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.errors import SettingError
 from transactions.models import (
     BackgroundTask,
     Holding,

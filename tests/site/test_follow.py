@@ -23,7 +23,7 @@ from tests.factories import api_client, make_company, make_merchant, make_transa
 from tests.site.test_metrics import value
 from tests.workers import celery_worker, wait_until
 from transactions.models import Transaction
-from transactions.services.processing import BUCKET_LOCK
+from transactions.services.processing.buckets import BUCKET_LOCK
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 KEYS = {

@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from tests.factories import api_client, make_user
 from transactions.api.statements import csv_of_items
 from transactions.models import BackgroundTask, StatementImport, StatementReject, Transaction, User
-from transactions.statements.reader import RowError, StatementRow, parse_statement
+from transactions.statements.reader import parse_statement
+from transactions.statements.values import RowError, StatementRow
 from transactions.tasks import ingest_statement
 
 pytestmark = pytest.mark.django_db

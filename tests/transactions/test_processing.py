@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from kamioi_site.live_settings import SettingError
 from tests.factories import make_company, make_merchant, make_price, make_transaction, make_user
-from transactions.errors import SettingError
 from transactions.models import (
     Company,
     Holding,
@@ -29,9 +29,9 @@ from transactions.models import (
     User,
 )
 from transactions.rules.money import purchase_of
-from transactions.services import processing
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.processing import (
+    batch,
     execute_orders,
     process_pending,
     process_transaction_now,
@@ -442,7 +442,7 @@ def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchan
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_when_nothing_can_be_booked_it_is_no_rows_fault(starbucks: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processing, "MAX_FAILED", 2)
+    monkeypatch.setattr(batch, "MAX_FAILED", 2)
     user = make_user()
     for _ in range(6):
         make_transaction(user)

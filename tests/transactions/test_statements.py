@@ -12,9 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transactions.errors import StatementError
-from transactions.statements import reader
+from transactions.statements import ofx
 from transactions.statements.excel import _number
-from transactions.statements.reader import RowError, StatementRow, parse_statement, preview
+from transactions.statements.reader import parse_statement, preview
+from transactions.statements.values import RowError, StatementRow, parse_amount, parse_date
 
 FILES = Path(__file__).parents[1] / "data" / "statements"
 TODAY = date(2025, 2, 10)
@@ -301,14 +302,14 @@ def spelled(spelling: str, value: Decimal) -> str:
 @given(CENTS, st.booleans(), st.sampled_from(SPELLINGS))
 def test_an_amount_survives_every_spelling(cents, negative, spelling):
     value = Decimal(cents) / 100 * (-1 if negative else 1)
-    found, marker = reader._read_amount(spelled(spelling, value), european=False)
+    found, marker = parse_amount(spelled(spelling, value), european=False)
     assert (found, found.as_tuple().exponent, marker) == (value, -2, "")
 
 
 @given(CENTS, st.sampled_from(NEGATIVE_SPELLINGS))
 def test_a_negative_amount_survives_every_spelling(cents, spelling):
     value = Decimal(-cents) / 100
-    assert reader._read_amount(spelled(spelling, value), european=False) == (value, "")
+    assert parse_amount(spelled(spelling, value), european=False) == (value, "")
 
 
 @given(CENTS, st.sampled_from(["{grouped} {mark}", "{grouped}{mark}", "${plain} {mark}", "{mark} {plain}"]))
@@ -316,7 +317,7 @@ def test_an_amount_marked_dr_or_cr_survives(cents, spelling):
     value = Decimal(cents) / 100
     for mark in ("DR", "CR", "Cr", "dr"):
         text = spelling.format(plain=f"{value:.2f}", grouped=f"{value:,.2f}", mark=mark)
-        assert reader._read_amount(text, european=False) == (value, mark.upper())
+        assert parse_amount(text, european=False) == (value, mark.upper())
 
 
 @given(CENTS, st.booleans())
@@ -324,7 +325,7 @@ def test_a_european_amount_survives(cents, negative):
     value = Decimal(cents) / 100 * (-1 if negative else 1)
     for text in (f"{value:.2f}", f"{value:,.2f}"):
         european = text.translate(str.maketrans(",.", ".,"))
-        assert reader._read_amount(european, european=True) == (value, "")
+        assert parse_amount(european, european=True) == (value, "")
 
 
 @given(st.lists(CENTS, min_size=1, max_size=20), st.booleans(), st.sampled_from([",", ";", "\t", "|"]))
@@ -504,8 +505,8 @@ def test_an_unreadable_date_is_a_row_error_and_never_today(text):
 @given(st.dates(min_value=date(1990, 1, 1), max_value=TODAY))
 def test_any_day_survives_american_iso_and_named_spelling(day):
     for pattern in ("%m/%d/%Y", "%Y-%m-%d", "%d-%b-%Y", "%B %d, %Y", "%Y%m%d"):
-        assert reader._read_date(day.strftime(pattern), day_first=False, today=TODAY).date() == day
-    assert reader._read_date(day.strftime("%d/%m/%Y"), day_first=True, today=TODAY).date() == day
+        assert parse_date(day.strftime(pattern), day_first=False, today=TODAY).date() == day
+    assert parse_date(day.strftime("%d/%m/%Y"), day_first=True, today=TODAY).date() == day
 
 
 # dates as written, the months they mean, bad rows
@@ -719,7 +720,7 @@ def test_a_statement_without_transactions_is_not_an_error():
 
 
 def test_an_ofx_file_over_its_limit_is_refused(monkeypatch):
-    monkeypatch.setattr(reader, "OFX_MAX_BYTES", 1000)
+    monkeypatch.setattr(ofx, "OFX_MAX_BYTES", 1000)
     with pytest.raises(StatementError, match="use CSV"):
         read_file("quicken.qfx")
 

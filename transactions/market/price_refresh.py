@@ -17,7 +17,8 @@ from transactions.cache import invalidate_customers
 from transactions.errors import PriceProviderError
 from transactions.market.price_providers import PriceProvider, Quote, QuoteError, price_provider
 from transactions.models import Transaction
-from transactions.services.processing import RELEASE_BATCH, notify_workers
+from transactions.services.processing import notify_workers
+from transactions.services.processing.buckets import RELEASE_BATCH
 from transactions.sql import load_sql
 
 # Quotes stored by one statement.
@@ -125,7 +126,7 @@ def priced_release(*, now: datetime | None = None) -> int:
     released = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(load_sql("release_priced"), {"now": now, "most": RELEASE_BATCH, "priced": priced})
+            cursor.execute(load_sql("release_priced"), {"now": now, "limit": RELEASE_BATCH, "priced": priced})
             moved, user_ids = cursor.fetchone()
         invalidate_customers(user_ids)
         released += moved

@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from transactions.cache import persons_changed
+from transactions.cache import invalidate_users
 
 
 class UserManager(BaseUserManager["User"]):
@@ -147,7 +147,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         live = self.filter(revoked_at=None)
         owners = set(live.values_list("user_id", flat=True))
         count = live.update(revoked_at=timezone.now())
-        persons_changed(owners)
+        invalidate_users(owners)
         return count
 
 

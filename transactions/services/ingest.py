@@ -39,7 +39,8 @@ from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.services.processing import notify_workers
 from transactions.sql import load_sql as sql
-from transactions.statements.reader import RowError, StatementRow, parse_statement
+from transactions.statements.reader import parse_statement
+from transactions.statements.values import RowError, StatementRow
 
 BATCH_ROWS = 20_000
 # Batches that may wait between the reader and the database: enough to keep both busy.

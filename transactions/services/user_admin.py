@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.admin.models import DELETION
 from django.db import IntegrityError, connection, transaction
 
-from transactions.cache import persons_changed
+from kamioi_site.admin.audit_log import audit_log
+from transactions.cache import invalidate_users
 from transactions.errors import UserChangeNotAllowedError
 from transactions.models import (
     ApiToken,
@@ -50,7 +50,7 @@ def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User) -> Use
     if not person.is_active:
         ApiToken.objects.filter(user=person).revoke()
     if said:
-        _logged(person, actor, CHANGE, "; ".join(said))
+        audit_log(actor, "; ".join(said), target=person)
     return person
 
 
@@ -91,19 +91,8 @@ def _delete(person: User, actor: User) -> None:
         model._base_manager.filter(user_id=person.pk).delete()
     person.groups.clear()
     person.user_permissions.clear()
-    _logged(person, actor, DELETION, "deleted: nothing was booked")
+    audit_log(actor, "deleted: nothing was booked", target=person, action=DELETION)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM users WHERE id = %s", [person.pk])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    persons_changed([person.pk])
-
-
-def _logged(person: User, actor: User, flag: int, message: str) -> None:
-    LogEntry.objects.create(
-        user=actor,
-        content_type=ContentType.objects.get_for_model(User),
-        object_id=str(person.pk),
-        object_repr=str(person)[:200],
-        action_flag=flag,
-        change_message=message,
-    )
+    invalidate_users([person.pk])

@@ -1,4 +1,4 @@
--- Up to %(most)s user buckets with pending work that nobody else holds, most urgent first, locked until commit.
+-- Up to %(limit)s user buckets with pending work that nobody else holds, most urgent first, locked until commit.
 -- LIMIT stops the scan at the last lock it needs, so the other workers find the rest.
 SELECT bucket FROM (
     SELECT buckets.bucket
@@ -12,4 +12,4 @@ SELECT bucket FROM (
     OFFSET 0
 ) AS waiting
 WHERE pg_try_advisory_xact_lock(%(lock)s, bucket)
-LIMIT %(most)s
+LIMIT %(limit)s

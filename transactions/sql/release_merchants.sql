@@ -5,7 +5,7 @@ WITH released AS (
         SELECT id, user_id, date FROM transactions
         WHERE status = 'needs_review' AND merchant_key = ANY (%(merchant_keys)s::text[])
           AND mod(user_id, 64) = ANY (%(buckets)s::int[])
-        LIMIT %(most)s
+        LIMIT %(limit)s
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'needs_review'

@@ -7,7 +7,7 @@ WITH released AS (
         WHERE transactions.status = 'awaiting_price'
           AND (merchants.ticker IS DISTINCT FROM transactions.ticker OR merchants.status <> 'approved'
                OR transactions.ticker = ANY (%(priced)s::text[]))
-        LIMIT %(most)s
+        LIMIT %(limit)s
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'awaiting_price'

@@ -16,7 +16,7 @@ wrong AS MATERIALIZED (
     JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id AND led_to.date = transactions.date
     WHERE transactions.status IN ('completed', 'not_listed', 'mapped', 'awaiting_price')
       AND transactions.ticker IS NOT DISTINCT FROM %(ticker)s
-    LIMIT %(most)s
+    LIMIT %(limit)s
 ),
 contra AS (
     INSERT INTO ledger_transfers

@@ -1,10 +1,10 @@
-"""Excel workbooks (.xlsx, .xls) as the CSV that the statement reader knows, sheet by sheet. Pure: no database, no Django.
+"""Excel workbooks (.xlsx, .xls), converted to CSV sheet by sheet.
 
-- Cells become what a person sees in them: whole dates without a time, numbers with the fifteen digits that Excel keeps
-  (0.1 + 0.2 is 0.3), an amount of dollars with its cents. What a formula came to is read, formulas are not run.
+- Cells become what Excel displays: whole dates without a time, numbers with the fifteen digits that Excel keeps
+  (0.1 + 0.2 is 0.3), an amount of dollars with its cents. The results of formulas are read; formulas are not run.
 - Row numbers are those of the sheet: blank rows stay.
-- A workbook is read whole, by a process of its own with bounds on memory and time: a few bytes can say "a cell a million
-  rows down", or make the reader stumble. What is hostile ends that process and nothing else.
+- A workbook is read whole, in a process of its own with limits on memory and time: a few bytes can describe a cell a
+  million rows down, or crash the parser. A hostile file ends that process and nothing else.
 """
 
 import csv
@@ -18,17 +18,15 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
-
 from transactions.errors import StatementError
 
 EXCEL_MAX_BYTES: Final = 20_000_000
 CSV_MAX_BYTES: Final = 64_000_000
-READER_BYTES: Final = 1 << 30
-READER_SECONDS: Final = 60
-_SHEETS: Final = 10
+MAX_MEMORY: Final = 1 << 30
+MAX_SECONDS: Final = 60
+_MAX_SHEETS: Final = 10
 _XLSX, _XLS = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-# Exit codes of the reader.
+# Exit codes of the child process.
 _PROTECTED, _TOO_LARGE, _UNREADABLE = 3, 4, 5
 _REASONS: Final = {
     _PROTECTED: "The workbook is protected by a password.",
@@ -38,7 +36,7 @@ _DAMAGED: Final = "The workbook cannot be read. Save it again, or as CSV."
 
 
 def is_workbook(file: BinaryIO) -> bool:
-    """Whether the file is a workbook, by its content."""
+    """Whether the content is that of a workbook."""
     file.seek(0)
     head = file.read(4)
     if head == _XLS:
@@ -53,7 +51,7 @@ def is_workbook(file: BinaryIO) -> bool:
 
 
 def sheets_as_csv(file: BinaryIO) -> list[BinaryIO]:
-    """The visible sheets that hold anything, each as a CSV file in memory. Raises `StatementError`."""
+    """Return the visible sheets that are not empty, each as a CSV file in memory. Raises StatementError."""
     if file.seek(0, io.SEEK_END) > EXCEL_MAX_BYTES:
         raise StatementError(f"A workbook may have at most {EXCEL_MAX_BYTES // 1_000_000} MB; use CSV for more.")
     file.seek(0)
@@ -62,7 +60,7 @@ def sheets_as_csv(file: BinaryIO) -> list[BinaryIO]:
             [sys.executable, "-m", __name__],
             input=file.read(),
             capture_output=True,
-            timeout=2 * READER_SECONDS,
+            timeout=2 * MAX_SECONDS,
             check=False,
             cwd=Path(__file__).resolve().parent.parent.parent,
         )
@@ -70,23 +68,25 @@ def sheets_as_csv(file: BinaryIO) -> list[BinaryIO]:
         raise StatementError(_REASONS[_TOO_LARGE]) from error
     if done.returncode:
         raise StatementError(_REASONS.get(done.returncode, _DAMAGED))
-    answer, sheets = io.BytesIO(done.stdout), []
-    while size := answer.readline():
-        sheets.append(io.BytesIO(answer.read(int(size))))
-    return list(sheets)
+    output, sheets = io.BytesIO(done.stdout), list[BinaryIO]()
+    while size := output.readline():
+        sheets.append(io.BytesIO(output.read(int(size))))
+    return sheets
 
 
-# --- The reader's process ---------------------------------------------------------------------------------------
+# --- The child process --------------------------------------------------------------------------------------------
 def _main() -> int:
-    """The workbook on standard input as sheets on standard output: for each its size in bytes on a line, then its CSV."""
-    resource.setrlimit(resource.RLIMIT_AS, (READER_BYTES, READER_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (READER_SECONDS, READER_SECONDS))
-    left = CSV_MAX_BYTES
+    """Convert the workbook on standard input; write for each sheet a line with its size in bytes, then its CSV."""
+    from python_calamine import CalamineError, PasswordError  # noqa: PLC0415  # only the child process needs it
+
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
+    remaining = CSV_MAX_BYTES
     try:
         for sheet in _sheets(io.BytesIO(sys.stdin.buffer.read())):
             content = _as_csv(sheet)
-            left -= len(content)
-            if left < 0:
+            remaining -= len(content)
+            if remaining < 0:
                 return _TOO_LARGE
             sys.stdout.buffer.write(b"%d\n" % len(content) + content)
     except PasswordError:
@@ -99,13 +99,15 @@ def _main() -> int:
 
 
 def _sheets(file: BinaryIO) -> Iterator[list[list[Any]]]:
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum  # noqa: PLC0415
+
     workbook = CalamineWorkbook.from_filelike(file)
     visible = [
         sheet.name
         for sheet in workbook.sheets_metadata
         if sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
     ]
-    for name in visible[:_SHEETS]:
+    for name in visible[:_MAX_SHEETS]:
         rows = workbook.get_sheet_by_name(name).to_python(skip_empty_area=False)
         if any(cell != "" for row in rows for cell in row):
             yield rows
@@ -134,7 +136,7 @@ def _cell(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Fifteen digits, as Excel has them; an amount with cents, so that no comma or point is mistaken for another."""
+    """Return fifteen digits, as in Excel, and never one decimal alone: a point could be a thousands separator."""
     text = f"{value:.15g}"
     if "e" in text or "n" in text:  # too large, too small, infinite
         return text

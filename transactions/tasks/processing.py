@@ -1,4 +1,4 @@
-"""Tasks that move transactions. They only wake services: the state is in PostgreSQL."""
+"""Tasks that move transactions. They only call services: all state is in PostgreSQL."""
 
 import logging
 import time
@@ -12,33 +12,37 @@ from transactions.services.manual_processing import run_selection
 
 logger = logging.getLogger(__name__)
 
-# Below the soft time limit, so that a long backlog ends between two sets and not inside one.
+# Below the soft time limit, so that a run ends between two batches and not within one.
 RUN_SECONDS = 200
 
 
 @shared_task(name="process_transactions")
 def process_transactions(priority: int = Transaction.Priority.BULK) -> dict[str, int]:
-    """Process pending transactions in sets until none is left; a backlog longer than a run wakes the next one."""
+    """Process pending transactions in batches until none is left; a longer backlog wakes the next run."""
     processing.clear_notification(priority=priority)
+    result = _process_for_one_run()
+    if result.total:
+        logger.info("processed %d transactions in %d batches: %s", result.total, result.batches, dict(result.statuses))
+    return dict(result.statuses)
+
+
+def _process_for_one_run() -> processing.ProcessingResult:
     deadline = time.monotonic() + RUN_SECONDS
-    done = processing.process_pending(deadline=deadline)
+    result = processing.process_pending(deadline=deadline)
     if time.monotonic() >= deadline:
         processing.notify_workers(priority=Transaction.Priority.BULK)
-    if done.total:
-        logger.info("processed %d transactions in %d sets: %s", done.total, done.sets, dict(done.statuses))
-    return dict(done.statuses)
+    return result
 
 
 @shared_task(name="process_transaction")
 def process_transaction(transaction_id: int) -> dict[str, int]:
-    """Process one transaction now."""
     return dict(processing.process_transaction_now(transaction_id=transaction_id).statuses)
 
 
-# A merchant may have millions of waiting rows: each batch is short, and a killed worker is made good by the sweep.
+# A merchant may have millions of waiting rows. Each batch is short, and `sweep_stuck` resumes after a killed worker.
 @shared_task(name="release_merchants", time_limit=3600, soft_time_limit=3540)
 def release_merchants(task_id: str) -> None:
-    """Put what waits for the decided merchants of this background task back to work."""
+    """Release the transactions that wait for the merchants decided on in this background task."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
@@ -53,19 +57,18 @@ def release_merchants(task_id: str) -> None:
 
 @shared_task(name="execute_queued_orders")
 def execute_queued_orders() -> int:
-    """At the open, execute the orders that waited for it."""
     return processing.execute_orders()
 
 
 @shared_task(name="sweep_stuck")
 def sweep_stuck() -> None:
-    """Take up what lost messages and killed workers left behind."""
+    """Resume what lost messages and killed workers left behind."""
     processing.recover_stuck()
 
 
 @shared_task(name="process_selected", time_limit=3600, soft_time_limit=3540)
 def process_selected(task_id: str) -> None:
-    """Process the transactions that staff chose."""
+    """Process the transactions that staff selected."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
@@ -78,21 +81,18 @@ def process_selected(task_id: str) -> None:
 
 @shared_task(name="process_backlog")
 def process_backlog(task_id: str) -> None:
-    """Process what is pending, as somebody asked; a backlog longer than a run goes on by itself."""
+    """Process the backlog on request; what remains after this run is processed by the next ones."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        deadline = time.monotonic() + RUN_SECONDS
-        done = processing.process_pending(deadline=deadline)
-        if time.monotonic() >= deadline:
-            processing.notify_workers(priority=Transaction.Priority.BULK)
-        found, status = done.statuses, Transaction.Status
-        task.progress = task.total = done.total
+        result, status = _process_for_one_run(), Transaction.Status
+        count = result.statuses
+        task.progress = task.total = result.total
         task.result = {
-            "processed": done.total,
-            "mapped": found[status.COMPLETED] + found[status.MAPPED] + found[status.AWAITING_PRICE],
-            "queued": found[status.MAPPED],
-            "review": found[status.NEEDS_REVIEW],
-            "errors": found[status.FAILED],
-            "invested": str(done.invested),
+            "processed": result.total,
+            "mapped": count[status.COMPLETED] + count[status.MAPPED] + count[status.AWAITING_PRICE],
+            "queued": count[status.MAPPED],
+            "review": count[status.NEEDS_REVIEW],
+            "errors": count[status.FAILED],
+            "invested": str(result.invested),
         }

@@ -12,19 +12,19 @@ the merchant is what it was before, and what was bought meanwhile is corrected b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
 
 from llm_center.cache import invalidate_mappings
 from llm_center.errors import DecisionNotAllowedError, InvalidTickerError, MerchantChangedError
+from llm_center.live_settings import FOUR_EYES_LIMIT
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.mapping_log import create_log_row, update_log_row
 from llm_center.services.proposal_queue import merchant_snapshot
 from llm_center.services.review.queue import WAITING_STATUSES
-from transactions.errors import SettingError
-from transactions.models import BackgroundTask, Company, Merchant, Setting, User
+from transactions.models import BackgroundTask, Company, Merchant, User
 from transactions.services.background_tasks import create_task, send_task
 
 Action = MappingDecision.Action
@@ -114,7 +114,7 @@ def decide_merchant(
             "Only a proposal can be rejected; correct the ticker or say that it is not listed."
         )
     first = None
-    limit = four_eyes_limit()
+    limit = FOUR_EYES_LIMIT.get()
     if limit and action != Action.REJECT and merchant.waiting_amount >= limit:
         asked = _second_opinion(merchant, action, company, actor, reason)
         if isinstance(asked, PendingDecision):
@@ -169,22 +169,6 @@ DECISION_FIELDS = [
     "confidence",
     "updated_at",
 ]
-
-
-def four_eyes_limit() -> Decimal:
-    """Dollars of waiting round-ups from which two reviewers have to agree; 0 when one is always enough.
-
-    Raises:
-        SettingError: the setting is not an amount; nobody decides on a guess.
-    """
-    text = Setting.objects.filter(key="four_eyes_limit").values_list("value", flat=True).first() or "0"
-    try:
-        limit = Decimal(text)
-    except InvalidOperation:
-        limit = Decimal("NaN")
-    if not (limit.is_finite() and limit >= 0):
-        raise SettingError(f"the setting four_eyes_limit is {text!r}; it must be dollars, 0 for no limit")
-    return limit
 
 
 def _second_opinion(

@@ -1,0 +1,28 @@
+"""From pending to completed: transactions are processed in batches, each transaction exactly once.
+
+All state is in PostgreSQL. A worker takes advisory locks on user buckets (`user_id mod 64`), books one batch of their
+pending rows with one statement (`sql/book_pending.sql`) and commits. So two workers never process the same rows, a
+worker that is killed leaves either all or none of its batch, and a second run finds nothing to do. Messages only wake
+workers; `sweep_stuck` makes up for a lost one. A row that the database rejects is found by bisection and ends as
+`failed` with the reason; the other rows go through.
+"""
+
+from transactions.services.processing.batch import ProcessingResult, process_pending, process_transaction_now
+from transactions.services.processing.orders import execute_orders
+from transactions.services.processing.recovery import recover_stuck
+from transactions.services.processing.release import release_waiting_transactions
+from transactions.services.processing.undo import UndoReleaseResult, undo_release
+from transactions.services.processing.wake import clear_notification, notify_workers
+
+__all__ = [
+    "ProcessingResult",
+    "UndoReleaseResult",
+    "clear_notification",
+    "execute_orders",
+    "notify_workers",
+    "process_pending",
+    "process_transaction_now",
+    "recover_stuck",
+    "release_waiting_transactions",
+    "undo_release",
+]
