@@ -70,7 +70,7 @@ def get_queue_provider(*, threshold: Decimal | None) -> Provider:
     """
     return get_provider(
         PROVIDER.stored() or None,  # unchecked: `get_provider` rejects unknown names itself
-        ask_below=threshold,
+        model_threshold=threshold,
         batch_size=BATCH_SIZE.get(),
         monthly_budget=MONTHLY_BUDGET.get(),
     )

@@ -17,7 +17,6 @@ from transactions.models import BackgroundTask, Setting, User
 from transactions.services.background_tasks import get_or_create_task
 from transactions.services.settings import save_settings
 
-QUEUE_ENABLED: Final = "queue_processing_enabled"
 # Rows of the log that one step looks at, and rows that one database transaction deletes.
 _STEP: Final = 20_000
 _DELETE: Final = 1_000
@@ -25,21 +24,21 @@ _DELETE: Final = 1_000
 
 def is_queue_enabled() -> bool:
     """Whether the LLM queue runs by itself. A run that somebody asks for goes on in any case."""
-    return is_setting_enabled(QUEUE_ENABLED)
+    return QUEUE_ENABLED.get()
 
 
 @transaction.atomic
 def set_queue_enabled(*, on: bool, actor: User) -> BackgroundTask | None:
     """Let the queue run by itself, or not. Switching on starts a run at once; its task is returned."""
     Setting.objects.get_or_create(
-        key=QUEUE_ENABLED,
+        key=QUEUE_ENABLED.key,
         defaults={
             "value": "true",
             "type": Setting.Type.BOOLEAN,
             "description": "Whether the LLM queue runs by itself every few minutes.",
         },
     )
-    save_settings(values={QUEUE_ENABLED: "true" if on else "false"}, actor=actor)
+    save_settings(values={QUEUE_ENABLED.key: "true" if on else "false"}, actor=actor)
     return get_or_create_task(name="run_llm_queue", actor=actor) if on else None
 
 

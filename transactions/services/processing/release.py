@@ -1,6 +1,7 @@
 """Releases: transactions that waited for a decision on their merchant become pending again."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -25,7 +26,11 @@ def release_waiting_transactions(
         on_progress: called after each batch with the number released so far.
     """
     released, keys = 0, list(merchant_keys)
-    parameters = {"merchant_keys": keys, "decisions": list(decision_ids) or [None] * len(keys), "limit": RELEASE_BATCH}
+    parameters: dict[str, Any] = {
+        "merchant_keys": keys,
+        "decisions": list(decision_ids) or [None] * len(keys),
+        "limit": RELEASE_BATCH,
+    }
     for start in range(0, USER_BUCKETS, BUCKETS_PER_BATCH):
         buckets = ALL_BUCKETS[start : start + BUCKETS_PER_BATCH]
         while True:

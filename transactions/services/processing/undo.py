@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -41,7 +42,7 @@ def undo_release(
         since: when the decision was made.
     """
     result = UndoReleaseResult()
-    parameters = {
+    parameters: dict[str, Any] = {
         "decision": decision_id,
         "merchant_key": merchant_key,
         "ticker": ticker,
