@@ -1,8 +1,8 @@
-# Needs nothing but Python 3.11 and pip. `make help` lists the targets.
+# Requires only Python 3.11 and pip. `make help` lists the targets.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install browser servers run cluster stop test chaos lint types audit migrations-check bench worker beat shell clean
+.PHONY: help install browser servers run cluster stop test chaos lint format types audit migrations-check bench worker beat shell clean
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -11,15 +11,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PORT
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## the virtual environment with the pinned requirements; nothing to do when they did not change
+install: $(STAMP) ## create the virtual environment with the pinned requirements (no-op when they are unchanged)
 
 # venv needs ensurepip, which Debian splits off into python3-venv; virtualenv does without.
-# The stamp is a copy of what was installed: a fresh checkout's file times mean nothing.
-$(STAMP): requirements.txt
-	@set -e; if ! cmp -s requirements.txt $(STAMP) || ! [ -x $(BIN)/python ]; then \
+# The stamp is a copy of the installed requirements, because file times in a fresh checkout mean nothing.
+$(STAMP): requirements.txt requirements-dev.txt
+	@set -e; if ! cat requirements.txt requirements-dev.txt | cmp -s - $(STAMP) || ! [ -x $(BIN)/python ]; then \
 		python=$$(command -v $(PYTHON) || command -v python3 || true); \
 		if [ -z "$$python" ] || ! "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 			echo "Kamioi needs Python 3.11; set PYTHON to its path, e.g. make $(MAKECMDGOALS) PYTHON=/usr/bin/python3.11" >&2; exit 1; \
@@ -33,20 +33,20 @@ $(STAMP): requirements.txt
 			}; \
 		fi; \
 		echo "Installing requirements ..."; \
-		$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
-		cp requirements.txt $(STAMP); \
+		$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt; \
+		cat requirements.txt requirements-dev.txt >$(STAMP); \
 	fi; touch $(STAMP)
 
-run: install ## servers, demo, web, workers and beat; PORT=8000; Ctrl-C stops all
+run: install ## start servers, demo data, web, workers and beat; PORT=8000; Ctrl-C stops all
 	@exec $(BIN)/python -m kamioi_site.local.devserver
 
-cluster: install ## the topology of production as processes: replica, PgBouncer, nginx, a pool a queue; PORT=8000; Ctrl-C stops all
+cluster: install ## run the production topology as local processes: replica, PgBouncer, nginx, a worker pool per queue
 	@exec docker/local-cluster --demo
 
-stop: install ## stop what a `make run` elsewhere or a manage.py command left running
+stop: install ## stop servers that `make run` or a manage.py command left running
 	@$(BIN)/python -m kamioi_site.local.devserver --stop
 
-# The browser test drives Debian's Chromium: no package index carries one.
+# Browser tests drive Debian's Chromium: PyPI has none.
 browser:
 	@if command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
@@ -57,8 +57,8 @@ browser:
 		echo "No Chromium for the browser test. As root: apt-get install chromium chromium-driver" >&2; \
 	fi
 
-# Programs of Debian's that tests drive for real, as program:package. Without them those tests are skipped and say so.
-PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager faketime:faketime
+# Debian programs that tests start, as program:package. Without one of them its tests are skipped with the reason.
+PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager faketime:faketime pdftoppm:poppler-utils
 
 servers:
 	@missing=; for pair in $(PROGRAMS); do \
@@ -75,42 +75,48 @@ servers:
 		echo "Missing for some tests. As root: apt-get install$$missing" >&2; \
 	fi
 
-test: install browser servers lint types migrations-check ## all checks and tests
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
+test: install browser servers lint types migrations-check ## run all checks and tests; coverage must not fall below the floor
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 --cov $(ARGS)
 
-# The sweep comes every two seconds, to be done in a quarter of an hour; CHAOS_SHIPPED=1 leaves every time as it is shipped.
-chaos: install servers ## every fault against the whole cluster, a table of what came of it; RECORD=1 writes docs/faults.md
+# Sweeps run every two seconds so that all faults fit into 15 minutes; CHAOS_SHIPPED=1 keeps the shipped intervals.
+chaos: install servers ## inject every fault into the whole cluster and print a table of outcomes; RECORD=1 writes docs/faults.md
 	@env -u DJANGO_SETTINGS_MODULE CHAOS_SHIPPED="$(CHAOS_SHIPPED)" CHAOS_ROUNDS="$(CHAOS_ROUNDS)" RECORD="$(RECORD)" $(BIN)/python -m pytest -n 0 -m chaos tests/chaos $(ARGS)
 
-lint: install ## ruff
+lint: install ## ruff, formatting and the import contracts
 	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check --quiet . || { echo "Run \`ruff format .\`" >&2; exit 1; }
+	@$(BIN)/lint-imports --no-cache
 
-types: install ## mypy, with names instead of servers
+format: install ## format the code and sort imports
+	@$(BIN)/python -m ruff check --quiet --fix --select I .
+	@$(BIN)/python -m ruff format .
+
+types: install ## mypy
 	@KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python -m kamioi_site.local.embedded_servers with-names $(BIN)/python -m mypy .
 
-# A tool with an environment of its own: what it needs is no part of the product. It asks PyPI for advisories.
-audit: ## known vulnerabilities of the pinned packages
+# Installed into a separate environment. It queries PyPI for advisories.
+audit: ## list known vulnerabilities of the pinned packages
 	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
 	@.kamioi/audit/bin/pip-audit -r requirements.txt --no-deps --disable-pip --strict
 
-migrations-check: install ## models and migrations agree
+migrations-check: install ## check that models and migrations agree
 	@env -u DJANGO_SETTINGS_MODULE KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: install ## one benchmark (NAME=processing) or all of them
+bench: install ## run one benchmark (NAME=processing) or all of them
 	@set -e; for name in $(or $(NAME),$$(cd benchmarks && ls *.py | sed 's/\.py$$//' | grep -vx -e __init__ -e common -e load_users)); do \
 		$(BIN)/python -m benchmarks.$$name $(if $(NAME),$(ARGS)); \
 	done
 
-worker: install ## one Celery worker for every queue, in the foreground
+worker: install ## run one Celery worker for all queues in the foreground
 	@exec $(BIN)/python -m kamioi_site.local.embedded_servers with-servers $(BIN)/celery -A kamioi_site worker -l info -Q ai,transactions,analytics,notifications,bulk
 
-beat: install ## the scheduler, in the foreground
+beat: install ## run the scheduler in the foreground
 	@exec $(BIN)/python -m kamioi_site.local.embedded_servers with-servers $(BIN)/celery -A kamioi_site beat -l info
 
-shell: install ## a Django shell
+shell: install ## open a Django shell
 	@exec $(BIN)/python manage.py shell
 
-clean: stop ## stop the servers and delete the demo's data and every cache (asks first)
+clean: stop ## stop the servers and delete the demo data and all caches (asks first)
 	@if [ -t 0 ]; then printf 'Delete .kamioi (the demo database and uploads)? [y/N] '; read -r answer; [ "$$answer" = y ]; fi
 	@KAMIOI_HOME=.kamioi/test $(BIN)/python -m kamioi_site.local.embedded_servers stop
 	@if [ -e .kamioi/cluster ]; then docker/local-cluster stop; fi
