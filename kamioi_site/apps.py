@@ -14,6 +14,9 @@ class KamioiSiteConfig(AppConfig):
         from unfold import fields  # noqa: PLC0415
 
         # Importing these before the apps are ready would fail.
+        from kamioi_site import celery, checks  # noqa: F401, PLC0415
+        from kamioi_site.auth import login_throttling, two_factor  # noqa: F401, PLC0415
+        from kamioi_site.http import request_context  # noqa: F401, PLC0415
         from kamioi_site.http.csp import json_block  # noqa: PLC0415
         from kamioi_site.observability import sentry  # noqa: PLC0415
         from kamioi_site.observability.metrics import infrastructure  # noqa: F401, PLC0415
