@@ -14,8 +14,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from analytics.dashboards import DASHBOARDS, Dashboard, Links, RenderedPanel, get_dashboard, panel_csv, render_panel
-from analytics.selectors.figures import Period
+from analytics.dashboards import DASHBOARDS, get_dashboard
+from analytics.dashboards.framework import Dashboard, PageContext, RenderedPanel, panel_csv, render_panel
+from analytics.selectors.periods import Period
 from kamioi_site.http.downloads import csv_download
 from transactions.services.background_tasks import retry_task
 
@@ -71,7 +72,8 @@ def _allowed(request: HttpRequest, name: str) -> Dashboard:
 @require_safe
 def dashboard(request: HttpRequest, name: str) -> HttpResponse:
     """A whole dashboard."""
-    shown, chosen, links = _allowed(request, name), chosen_period(request), Links(request.user)
+    shown, chosen = _allowed(request, name), chosen_period(request)
+    page = PageContext(request.user, chosen.period)
     if chosen.error:
         messages.error(request, chosen.error)
     context: dict[str, Any] = {
@@ -79,10 +81,7 @@ def dashboard(request: HttpRequest, name: str) -> HttpResponse:
         "title": f"{shown.title} dashboard",
         "dashboard": shown,
         "dashboards": [other for other in DASHBOARDS if request.user.has_perm(other.permission)],
-        "panels": [
-            RenderedPanel(panel) if panel.deferred else render_panel(panel, chosen.period, links)
-            for panel in shown.panels
-        ],
+        "panels": [RenderedPanel(panel) if panel.deferred else render_panel(panel, page) for panel in shown.panels],
         "may_retry": _may_retry(request),
         "chosen": chosen,
         "ranges": DAYS,
@@ -99,7 +98,7 @@ def dashboard_panel(request: HttpRequest, name: str, panel: str) -> HttpResponse
     found = dashboard_.panel(panel)
     if found is None:
         raise Http404
-    shown = render_panel(found, chosen.period, Links(request.user))
+    shown = render_panel(found, PageContext(request.user, chosen.period))
     if request.GET.get("format") == "csv":
         if shown.content is None:
             return HttpResponse(shown.error, status=503, content_type="text/plain; charset=utf-8")

@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api import shapes
-from analytics.selectors import figures as selectors
-from analytics.selectors import operations, review_stats
+from analytics.selectors import llm_center, operations, periods, review_stats
+from analytics.selectors.transactions import transaction_totals
 from kamioi_site.cache.namespaces import clear_caches, namespaces
 from llm_center.api.rows import asset_row, assets_summary, mapping_row
 from llm_center.models import LlmDataAsset, LlmMapping
@@ -33,24 +33,24 @@ RUNS_WORK = ("transactions.change_backgroundtask",)
 # --- Figures that several screens show --------------------------------------------------------------------------
 def analytics_data() -> dict[str, Any]:
     """The cards of the LLM Center."""
-    mappings, works = selectors.mapping_totals(), operations.system_status()
+    mappings, works = llm_center.mapping_totals(), operations.system_status()
     return {
         "totalMappings": mappings.total,
         "dailyProcessed": mappings.today,
-        "accuracyRate": review_stats.taught().accuracy,
+        "accuracyRate": review_stats.proposal_accuracy().accuracy,
         "autoApprovalRate": mappings.automatic_rate,
         "systemStatus": "operational" if works.redis else "degraded",
         "databaseStatus": "connected",
-        "aiModelStatus": "active" if works.queue_on else "stopped",
+        "aiModelStatus": "active" if works.queue_enabled else "stopped",
         "lastUpdated": timezone.now(),
     }
 
 
-def performance_data(mappings: selectors.MappingTotals) -> dict[str, Any]:
+def performance_data(mappings: llm_center.MappingTotals) -> dict[str, Any]:
     """How the models and this process do."""
-    calls = selectors.model_calls()
+    calls = llm_center.llm_call_stats()
     return {
-        "processing_speed": calls.merchants_a_second,
+        "processing_speed": calls.merchants_per_second,
         "avg_confidence": mappings.confidence,
         "error_rate": calls.error_rate,
         "uptime": operations.process_uptime(),
@@ -65,7 +65,7 @@ def _newest(status: str) -> list[dict[str, Any]]:
 
 def dashboard_data() -> dict[str, Any]:
     """Everything that the dashboard shows."""
-    mappings = selectors.mapping_totals()
+    mappings = llm_center.mapping_totals()
     assets = [asset_row(row) for row in LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")]
     return {
         "analytics": analytics_data(),
@@ -77,7 +77,7 @@ def dashboard_data() -> dict[str, Any]:
         },
         "llm_data_assets": {"assets": assets, "summary": assets_summary(assets)},
         "performance_metrics": performance_data(mappings),
-        "category_distribution": selectors.categories_of_newest(),
+        "category_distribution": llm_center.recent_proposal_categories(),
     }
 
 
@@ -90,7 +90,10 @@ class DashboardView(StaffView):
     def get(self, request: Request) -> Response:
         """Cached fifteen minutes, void as soon as a proposal or a decision is written; ten a minute."""
         return Response(
-            {"success": True, "data": review_stats.DASHBOARD.get(dashboard_data, user_id=current_user(request).pk)}
+            {
+                "success": True,
+                "data": review_stats.DASHBOARD_CACHE.get(dashboard_data, user_id=current_user(request).pk),
+            }
         )
 
 
@@ -106,17 +109,17 @@ class AnalyticsView(StaffView):
     )
     def get(self, request: Request) -> Response:
         """Cached an hour, void as soon as a proposal or a decision is written."""
-        day = selectors.utc_today()
+        day = periods.utc_today()
         wanted = request.query_params.get("date")
         if wanted and wanted != day.isoformat():
             raise ValidationError({"date": [f"Only {day} can be asked for: days before stand in the dashboards."]})
-        return Response({"success": True, "data": review_stats.ANALYTICS.get(_analytics, date=day.isoformat())})
+        return Response({"success": True, "data": review_stats.ANALYTICS_CACHE.get(_analytics, date=day.isoformat())})
 
 
 def _analytics() -> dict[str, Any]:
     return analytics_data() | {
-        "performanceMetrics": performance_data(selectors.mapping_totals()),
-        "categoryDistribution": selectors.categories_of_newest(),
+        "performanceMetrics": performance_data(llm_center.mapping_totals()),
+        "categoryDistribution": llm_center.recent_proposal_categories(),
     }
 
 
@@ -127,7 +130,7 @@ class QueueView(StaffView):
     def get(self, request: Request) -> Response:
         """Counts of the review queue and of the log, and the newest open rows of the log."""
         merchants, transactions, amount = queue_totals_cached()
-        log = selectors.mapping_totals()
+        log = llm_center.mapping_totals()
         pending = LlmMapping.objects.select_related("user").filter(status=LlmMapping.Status.PENDING)
         rows = [mapping_row(row) for row in pending.order_by("-created_at", "-pk")[:50]]
         data = {
@@ -156,24 +159,26 @@ class TransactionStatsView(StaffView):
     @extend_schema(responses={200: shapes.TransactionStatsOutput} | errors(), tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Counts of all, the newest that wait and the newest whose company was found."""
-        return Response({"success": True, "data": review_stats.STAFF.get(_transaction_stats, name="transaction-stats")})
+        return Response(
+            {"success": True, "data": review_stats.STAFF_STATS_CACHE.get(_transaction_stats, name="transaction-stats")}
+        )
 
 
 def _transaction_stats() -> dict[str, Any]:
-    totals, works = selectors.transaction_totals(), operations.system_status()
+    totals, works = transaction_totals(), operations.system_status()
     ready = totals.count(Status.MAPPED, Status.AWAITING_PRICE)
     size = totals.count(Status.PENDING, Status.NEEDS_REVIEW)
     return {
         "stats": {
             "pending": totals.count(Status.PENDING),
             "needs_review": totals.count(Status.NEEDS_REVIEW),
-            "mapped": totals.known,
+            "mapped": totals.matched,
             "invested": totals.count(Status.COMPLETED),
             "total": totals.total,
         },
         "queue": {"size": size, "transactions": _short([Status.PENDING, Status.NEEDS_REVIEW])},
         "recent_mapped": _short([Status.COMPLETED, Status.MAPPED, Status.AWAITING_PRICE]),
-        "processing": {"is_active": works.queue_on, "queue_size": size, "ready_for_investment": ready},
+        "processing": {"is_active": works.queue_enabled, "queue_size": size, "ready_for_investment": ready},
     }
 
 
@@ -196,24 +201,26 @@ class ProcessingStatsView(StaffView):
     @extend_schema(responses={200: shapes.ProcessingStatsOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """Both shapes that the front ends know."""
-        return Response({"success": True} | review_stats.STAFF.get(_processing_stats, name="processing-stats"))
+        return Response(
+            {"success": True} | review_stats.STAFF_STATS_CACHE.get(_processing_stats, name="processing-stats")
+        )
 
 
 def _processing_stats() -> dict[str, Any]:
-    totals, works = selectors.transaction_totals(), operations.system_status()
+    totals, works = transaction_totals(), operations.system_status()
     return {
         "data": {
             "pending_transactions": totals.count(Status.PENDING),
-            "mapped_transactions": totals.known,
+            "mapped_transactions": totals.matched,
             "review_queue": queue_totals_cached()[0],
             "market_queue": totals.count(Status.MAPPED),
-            "is_running": works.queue_on,
+            "is_running": works.queue_enabled,
             "market_open": market_is_open(timezone.now()),
         },
         "stats": {
             "total_transactions": totals.total,
-            "mapped_transactions": totals.known,
-            "mapping_rate": _percent(totals.known, totals.total),
+            "mapped_transactions": totals.matched,
+            "mapping_rate": _percent(totals.matched, totals.total),
         },
     }
 
@@ -224,14 +231,14 @@ def _percent(part: int, whole: int) -> float | None:
 
 # --- Automation -------------------------------------------------------------------------------------------------
 def _realtime() -> dict[str, Any]:
-    totals, works = selectors.transaction_totals(), operations.system_status()
+    totals, works = transaction_totals(), operations.system_status()
     return {
         "isConnected": works.redis,
         "processingQueue": totals.count(Status.PENDING),
         "mappedPending": totals.count(Status.AWAITING_PRICE),
         "investmentReady": totals.count(Status.MAPPED),
         "totalProcessed": totals.total - totals.count(Status.PENDING),
-        "processedToday": totals.today - totals.today_open,
+        "processedToday": totals.today - totals.today_pending,
         "totalTransactions": totals.total,
         "activeProcesses": works.open_tasks,
         "throughput": None,
@@ -240,18 +247,18 @@ def _realtime() -> dict[str, Any]:
 
 
 def _batch() -> dict[str, Any]:
-    works, mappings = operations.system_status(), selectors.mapping_totals()
+    works, mappings = operations.system_status(), llm_center.mapping_totals()
     return {
-        "enabled": works.queue_on,
+        "enabled": works.queue_enabled,
         "queueSize": queue_totals_cached()[0],
         "totalProcessed": mappings.total,
-        "processingRate": selectors.model_calls().merchants_a_second,
+        "processingRate": llm_center.llm_call_stats().merchants_per_second,
         "lastBatchTime": works.queue_last_run,
     }
 
 
 def _learning() -> dict[str, Any]:
-    found = review_stats.taught()
+    found = review_stats.proposal_accuracy()
     return {
         "enabled": True,
         "trainingDataPoints": found.judged,
@@ -262,11 +269,11 @@ def _learning() -> dict[str, Any]:
 
 
 def _merchants() -> dict[str, Any]:
-    counts = selectors.merchant_counts()
+    counts = llm_center.merchant_counts()
     return {
         "totalMerchants": counts.total,
-        "cacheHitRate": operations.cache_hit_rate(),
-        "lastUpdate": selectors.directory_changed_at(),
+        "cacheHitRate": operations.cache_hit_percent(),
+        "lastUpdate": llm_center.last_decision_at(),
         "estimated": counts.estimated,
     }
 
@@ -300,7 +307,7 @@ def _multi_model() -> dict[str, Any]:
 
 def _automation() -> dict[str, Any]:
     realtime, batch, learning = _realtime(), _batch(), _learning()
-    counts, limits, models = selectors.merchant_counts(), review_stats.thresholds(), review_stats.models_in_use()
+    counts, limits, models = llm_center.merchant_counts(), review_stats.thresholds(), review_stats.models_in_use()
     running = "running" if batch["enabled"] else "stopped"
     return {
         "realtime": {
@@ -333,7 +340,7 @@ def _automation() -> dict[str, Any]:
             "auto_approve": limits.auto_approve,
             "manual_review": Decimal(0),
             "auto_reject": None,
-            "current_avg": selectors.mapping_totals().confidence,
+            "current_avg": llm_center.mapping_totals().confidence,
         },
         "multiModel": {
             "enabled": len(models) > 1,
@@ -352,7 +359,7 @@ class AutomationView(StaffView):
     @extend_schema(responses={200: shapes.AutomationOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """Every part at once; what is not measured is null. At most half a minute old."""
-        return Response({"success": True, "data": review_stats.STAFF.get(_automation, name="automation")})
+        return Response({"success": True, "data": review_stats.STAFF_STATS_CACHE.get(_automation, name="automation")})
 
 
 class RealtimeView(StaffView):
@@ -363,7 +370,7 @@ class RealtimeView(StaffView):
     @extend_schema(responses={200: shapes.RealtimeOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """Only looks: nothing is mapped by it."""
-        data = review_stats.STAFF.get(_realtime, name="realtime")
+        data = review_stats.STAFF_STATS_CACHE.get(_realtime, name="realtime")
         return Response({"success": True, "data": data, "status": data})
 
 
@@ -375,7 +382,7 @@ class BatchView(StaffView):
     @extend_schema(responses={200: shapes.BatchOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """How it stands."""
-        return Response({"success": True, "data": review_stats.STAFF.get(_batch, name="batch")})
+        return Response({"success": True, "data": review_stats.STAFF_STATS_CACHE.get(_batch, name="batch")})
 
 
 class LearningView(StaffView):
@@ -386,7 +393,7 @@ class LearningView(StaffView):
     @extend_schema(responses={200: shapes.LearningOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """How often proposals were right, in percent."""
-        return Response({"success": True, "data": review_stats.STAFF.get(_learning, name="learning")})
+        return Response({"success": True, "data": review_stats.STAFF_STATS_CACHE.get(_learning, name="learning")})
 
 
 class MerchantsView(StaffView):
@@ -397,7 +404,7 @@ class MerchantsView(StaffView):
     @extend_schema(responses={200: shapes.MerchantsOutput} | errors(), tags=["automation"])
     def get(self, request: Request) -> Response:
         """How large it is; `estimated` from a sample where it is large."""
-        return Response({"success": True, "data": review_stats.STAFF.get(_merchants, name="merchants")})
+        return Response({"success": True, "data": review_stats.STAFF_STATS_CACHE.get(_merchants, name="merchants")})
 
 
 class ThresholdsView(StaffView):
@@ -433,7 +440,7 @@ class SwitchView(StaffView):
     def post(self, request: Request) -> Response:
         """Let the queue run by itself, or not. Purchases of known merchants go on in any case."""
         task = set_queue_enabled(on=self.on, actor=current_user(request))
-        review_stats.STAFF.clear()
+        review_stats.STAFF_STATS_CACHE.clear()
         return Response(
             {
                 "success": True,
@@ -507,7 +514,7 @@ class DuplicatesView(StaffView):
             message="Exact duplicates of uploaded rows are being removed; the oldest of each stays.",
             data={
                 "duplicates_removed": None,
-                "total_mappings": selectors.mapping_totals().total,
+                "total_mappings": llm_center.mapping_totals().total,
                 "unique_merchants": None,
             },
         )

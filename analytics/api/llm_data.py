@@ -9,8 +9,7 @@ from rest_framework.response import Response
 
 from analytics.api import shapes
 from analytics.api.center import RUNS_WORK, SEES_WORK
-from analytics.selectors import figures as selectors
-from analytics.selectors import operations, review_stats
+from analytics.selectors import llm_center, operations, review_stats, transactions
 from kamioi_site.cache.namespaces import clear_caches, namespace_stats, namespaces
 from llm_center import matcher
 from llm_center.selectors import merchants_by_prefix, search_companies
@@ -27,9 +26,9 @@ _PASSAGES = 20
 
 def system_status() -> dict[str, Any]:
     """What runs, and how large the log is."""
-    works, mappings = operations.system_status(), selectors.mapping_totals()
+    works, mappings = operations.system_status(), llm_center.mapping_totals()
     return {
-        "system_health": "healthy" if works.redis and works.queue_on else "stopped" if works.redis else "degraded",
+        "system_health": "healthy" if works.redis and works.queue_enabled else "stopped" if works.redis else "degraded",
         "active_processes": works.open_tasks,
         "queue_size": queue_totals_cached()[0],
         "uptime": operations.process_uptime(),
@@ -42,7 +41,7 @@ def system_status() -> dict[str, Any]:
 
 def event_stats() -> dict[str, Any]:
     """Purchases are the events: all of them, those of today, those that are done."""
-    totals, works = selectors.transaction_totals(), operations.system_status()
+    totals, works = transactions.transaction_totals(), operations.system_status()
     processed = totals.total - totals.count(Status.PENDING)
     failed = totals.count(Status.FAILED)
     return {
@@ -73,13 +72,13 @@ def feature_store() -> dict[str, Any]:
     """The directory is the store of patterns; nothing is kept of how customers behave."""
     read = [family.compute_ms for family in namespace_stats().values() if family.compute_ms is not None]
     return {
-        "merchant_patterns": selectors.merchant_counts().total,
+        "merchant_patterns": llm_center.merchant_counts().total,
         "user_behavior": None,
         "transaction_features": None,
-        "cache_hit_rate": operations.cache_hit_rate(),
+        "cache_hit_rate": operations.cache_hit_percent(),
         "avg_compute_time": round(sum(read) / len(read), 3) if read else None,
         "storage_efficiency": None,
-        "last_update": selectors.directory_changed_at(),
+        "last_update": llm_center.last_decision_at(),
     }
 
 
@@ -89,7 +88,7 @@ class _FiguresView(StaffView):
     @staticmethod
     def both(name: str, compute: Any) -> Response:
         """The figures, cached half a minute, beside `success` and under `data`."""
-        data = review_stats.STAFF.get(compute, name=f"llm-data-{name}")
+        data = review_stats.STAFF_STATS_CACHE.get(compute, name=f"llm-data-{name}")
         return Response({"success": True, **data, "data": data})
 
 

@@ -10,7 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.selectors import review_stats
-from analytics.selectors.figures import transaction_totals, transactions_by_account_type, utc_today
+from analytics.selectors.periods import utc_today
+from analytics.selectors.transactions import transaction_totals, transactions_by_account_type
 from kamioi_site.api.views import PAGE_SIZE_MAX, page_limit
 from transactions.api import staff_serializers as shapes
 from transactions.api.staff import StaffView, errors
@@ -80,7 +81,7 @@ class TransactionsView(StaffView):
                 "transactions": [_row(row) for row in found.rows],
                 "total": found.total,
                 "pagination": pagination(found, page=page, limit=limit),
-                "stats": review_stats.STAFF.get(_stats, name="transactions"),
+                "stats": review_stats.STAFF_STATS_CACHE.get(_stats, name="transactions"),
             }
         )
 
@@ -166,7 +167,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 
 def _stats() -> dict[str, Any]:
     totals = transaction_totals()
-    kinds = review_stats.ACCOUNT_TYPES.get(transactions_by_account_type)
+    kinds = review_stats.ACCOUNT_TYPES_CACHE.get(transactions_by_account_type)
 
     def of(kind: str) -> int | None:
         return None if kinds is None else kinds.get(kind, 0)

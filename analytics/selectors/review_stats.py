@@ -1,4 +1,4 @@
-"""What the API for staff shows beside `analytics.selectors.figures`: what people taught, the thresholds in force, and the caches of all."""
+"""What the staff API reads besides the other selectors: proposal accuracy, thresholds in force, and its caches."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,31 +16,31 @@ from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.proposal_queue import auto_approval_threshold
 from transactions.models import Setting
 
-DASHBOARD: Final = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation=LLM)
-ANALYTICS: Final = CacheNamespace("llm:analytics:{date}", ttl=3600, generation=LLM)
-STAFF: Final = CacheNamespace("staff:figures:{name}", ttl=30)
-ACCOUNT_TYPES: Final = CacheNamespace("staff:account_types", ttl=3600)
+DASHBOARD_CACHE: Final = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation=LLM)
+ANALYTICS_CACHE: Final = CacheNamespace("llm:analytics:{date}", ttl=3600, generation=LLM)
+STAFF_STATS_CACHE: Final = CacheNamespace("staff:figures:{name}", ttl=30)
+ACCOUNT_TYPES_CACHE: Final = CacheNamespace("staff:account_types", ttl=3600)
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
-    """What people made of proposals, among the newest fifty thousand decisions; accuracy in percent."""
+class ProposalAccuracy:
+    """Reviewers' verdicts on proposals among the newest fifty thousand decisions; accuracy in percent."""
 
     judged: int
     accuracy: float | None
     last_fit: datetime | None
 
 
-def taught() -> Taught:
-    """How often proposals were right."""
-    found = get_learning_stats()
-    fit = CalibrationFit.objects.order_by("-id").values_list("fitted_at", flat=True).first()
-    return Taught(found.count, round(found.right * 100 / found.count, 2) if found.count else None, fit)
+def proposal_accuracy() -> ProposalAccuracy:
+    result = get_learning_stats()
+    fitted_at = CalibrationFit.objects.order_by("-id").values_list("fitted_at", flat=True).first()
+    accuracy = round(result.right * 100 / result.count, 2) if result.count else None
+    return ProposalAccuracy(result.count, accuracy, fitted_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Confidence, 0 to 1, from which proposals are decided without a person (None: none is), and whether they may be."""
+    """Confidence from 0 to 1 at which proposals are approved automatically (None: never), and its configuration."""
 
     auto_approve: Decimal | None
     configured: str
@@ -50,7 +50,7 @@ class Thresholds:
 
 
 def thresholds() -> Thresholds:
-    """The thresholds in force; None where a setting cannot be read."""
+    """Return the thresholds in force; `auto_approve` is None if the setting is invalid."""
     configured = Setting.objects.filter(key="confidence_threshold").values_list("value", flat=True).first() or "0.90"
     try:
         limit = auto_approval_threshold()
@@ -60,6 +60,6 @@ def thresholds() -> Thresholds:
 
 
 def models_in_use() -> list[str]:
-    """What proposes owners, in the order in which it is asked."""
+    """Return the sources of proposals in the order in which they are asked."""
     name = Setting.objects.filter(key="llm_provider").values_list("value", flat=True).first() or settings.LLM_PROVIDER
     return ["matcher"] if name == "matcher" else ["matcher", settings.LLM_MODEL or name]

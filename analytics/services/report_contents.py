@@ -20,7 +20,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from analytics.errors import BooksOutOfBalanceError
-from analytics.selectors import figures
+from analytics.selectors import finance, periods, queries
 from analytics.services.ledger_days import update_ledger_days
 from analytics.services.pdf import Column, PdfDocument
 from kamioi_site.db.replica import primary_reads
@@ -35,7 +35,7 @@ COUNT_SECONDS: Final = 1800.0
 COUNT_PAUSE: Final = 10.0
 SHOWN_PROBLEMS: Final = 500
 """Disagreements in the PDF of a reconciliation; its CSV has all."""
-TARGET_PER_TRANSACTION, TARGET_PER_USER = figures.COST_TARGETS
+TARGET_PER_TRANSACTION, TARGET_PER_USER = finance.COST_TARGETS
 
 ProgressCallback = Callable[[int], None]
 """Called with the number of rows written so far."""
@@ -456,9 +456,12 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     _ledger_count(until=timezone.now())
     first = month.replace(day=1)
     last = first + relativedelta(months=1) - timedelta(days=1)
-    period = figures.Period(first, last)
-    accounts, before = (figures.accounts(period), {a.number: a.balance for a in figures.accounts(_day_before(period))})
-    costs, counted = figures.cost_by_month(last=last, months=1), figures.ledger_counted_at()
+    period = periods.Period(first, last)
+    accounts, before = (
+        finance.account_movements(period),
+        {a.number: a.balance for a in finance.account_movements(_day_before(period))},
+    )
+    costs, counted = finance.cost_by_month(last=last, months=1), queries.ledger_counted_at()
     with _snapshot() as cursor:
         cursor.execute(_KINDS, {"first": first, "last": last})
         kinds = cursor.fetchall()
@@ -577,15 +580,15 @@ def _ledger_count(*, until: datetime) -> None:
     deadline = time.monotonic() + COUNT_SECONDS
     while time.monotonic() < deadline:
         update_ledger_days(deadline=deadline)
-        counted = figures.ledger_counted_at()
+        counted = queries.ledger_counted_at()
         if counted is not None and counted >= until:
             return
         time.sleep(COUNT_PAUSE)
 
 
-def _day_before(period: figures.Period) -> figures.Period:
+def _day_before(period: periods.Period) -> periods.Period:
     day = period.first - timedelta(days=1)
-    return figures.Period(day, day)
+    return periods.Period(day, day)
 
 
 # --- The books against the rest ---------------------------------------------------------------------------------------

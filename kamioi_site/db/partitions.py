@@ -6,10 +6,10 @@ Each table has a default partition that catches rows of months nobody made; it i
 row in it would block the making of its month. Old months are detached on request and never dropped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dateutil.relativedelta import relativedelta
 from django.apps import apps
@@ -189,21 +189,24 @@ def detach_partition(model: type[MonthlyPartitionedModel], month: date) -> str:
     return name
 
 
-def partition_status() -> list[PartitionStatus]:
-    """Each partitioned table with its partitions, stray rows and months made ahead."""
+def partition_status(fetch: Callable[..., list[tuple[Any, ...]]] | None = None) -> list[PartitionStatus]:
+    """Return each partitioned table with its partitions, rows in the default partition and months ahead.
+
+    Args:
+        fetch: runs a query with its parameters on another connection and returns the rows.
+    """
+    fetch = fetch or _fetch
     now = month_start(datetime.now(UTC))
     statuses = []
     for model in partitioned_models():
         table = model._meta.db_table
-        names = _partition_names(table)
+        names = _partition_names(table, fetch)
         ahead = 0
         while _partition_name(model, now + relativedelta(months=ahead + 1)) in names:
             ahead += 1
-        with connection.cursor() as cursor:
-            # Bounded: the default partition should be empty, and an alarm needs no exact figure.
-            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table}_default LIMIT 10000) AS stray")  # noqa: S608
-            default_rows = cursor.fetchone()[0]
-        statuses.append(PartitionStatus(table, names, default_rows, ahead))
+        # Bounded: the default partition should be empty, and an alert needs no exact number.
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {table}_default LIMIT 10000) AS stray"  # noqa: S608
+        statuses.append(PartitionStatus(table, names, fetch(sql)[0][0], ahead))
     return statuses
 
 
@@ -211,14 +214,18 @@ def _partition_name(model: type[MonthlyPartitionedModel], month: datetime) -> st
     return f"{model._meta.db_table}_{month.strftime(NAME_FORMAT)}"
 
 
-def _partition_names(table: str) -> list[str]:
+def _partition_names(table: str, fetch: Callable[..., list[tuple[Any, ...]]] | None = None) -> list[str]:
+    sql = (
+        "SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid "
+        "WHERE inhparent = to_regclass(%s) ORDER BY 1"
+    )
+    return [row[0] for row in (fetch or _fetch)(sql, [table])]
+
+
+def _fetch(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid "
-            "WHERE inhparent = to_regclass(%s) ORDER BY 1",
-            [table],
-        )
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(sql, list(parameters))
+        return cursor.fetchall()
 
 
 def _default_months(model: type[MonthlyPartitionedModel]) -> list[date]:

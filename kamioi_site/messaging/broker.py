@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from amqp.exceptions import AMQPError
-from celery import current_app
 from django.conf import settings
 from kombu import Queue
 from kombu.exceptions import KombuError
@@ -76,20 +75,3 @@ def broker_of(url: str, *, queues: Iterable[str], quorum: bool = False) -> Broke
 def message_priority(level: int) -> int:
     """What to give Celery as `priority` for this level, 0 (first) to 9 (last)."""
     return level if is_redis(settings.BROKER_URL) else LAST_PRIORITY - level
-
-
-def queue_lengths() -> dict[str, int]:
-    """Messages that wait in each queue, on any broker; those that workers hold are not among them.
-
-    Raises:
-        one of BROKER_ERRORS: the broker does not answer.
-    """
-    lengths = {}
-    with current_app.connection_for_read() as connection:
-        for name in current_app.amqp.queues:
-            with connection.channel() as channel:  # RabbitMQ closes the channel that asks for a queue nobody made yet
-                try:
-                    lengths[name] = channel.queue_declare(name, passive=True).message_count
-                except connection.channel_errors:
-                    lengths[name] = 0
-    return lengths

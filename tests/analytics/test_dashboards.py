@@ -15,11 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from analytics import dashboards
-from analytics.dashboards import DASHBOARDS, get_dashboard, render_panel
+from analytics.dashboards import DASHBOARDS, framework, get_dashboard
+from analytics.dashboards.framework import PageContext, render_panel
 from analytics.models import CustomerCount, DecisionDay, LedgerDay, MappingDay, TransactionDay
-from analytics.selectors import figures, operations
-from analytics.selectors.figures import Period
+from analytics.selectors import finance, llm_center, operations, queries, transactions
+from analytics.selectors.periods import Period
 from analytics.services.ledger_days import recount_ledger_days, update_ledger_days
 from analytics.services.rollups import refresh_rollups
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision
@@ -114,7 +114,7 @@ def test_every_panel_shows_its_figures(staff_client, dashboard, subtests):
     assert staff_client.get(f"/admin/dashboards/{dashboard}/").status_code == 200
     for panel in get_dashboard(dashboard).panels:
         with subtests.test(panel.name):
-            shown = render_panel(panel, Period.of_days(30), dashboards.Links(make_staff()))
+            shown = render_panel(panel, PageContext(make_staff(), Period.of_days(30)))
             assert shown.error == ""
             assert shown.content is not None
             assert shown.content.counted_at is not None or panel.name in {
@@ -141,7 +141,7 @@ def test_a_new_installation_says_that_there_is_nothing(staff_client, dashboard):
     said = {
         "llm-center": "No proposals were made in this period.",
         "transactions": "No transactions in this period.",
-        "finance": "Nothing was booked yet.",
+        "finance": "No bookings yet.",
         "operations": "No background task has failed.",
     }
     assert said[dashboard] in page
@@ -153,17 +153,17 @@ def _broken(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> Any
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(figures, name, fail)
+        patched.setattr(transactions, name, fail)
         yield
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (DatabaseError("canceling statement due to statement timeout"), "The database took too long to answer."),
-        (DatabaseError("gone"), "The database did not answer."),
-        (ConnectionRefusedError(), "The broker did not answer."),
-        (ZeroDivisionError(), "This could not be read; the log says why."),
+        (DatabaseError("canceling statement due to statement timeout"), "The database took too long to respond."),
+        (DatabaseError("gone"), "The database did not respond."),
+        (ConnectionRefusedError(), "The broker did not respond."),
+        (ZeroDivisionError(), "This panel could not be loaded. See the log for details."),
     ],
 )
 def test_a_panel_that_fails_says_so_and_the_others_stand(staff_client, monkeypatch, error, said):
@@ -173,7 +173,7 @@ def test_a_panel_that_fails_says_so_and_the_others_stand(staff_client, monkeypat
         table = staff_client.get("/admin/dashboards/transactions/tickers/?format=csv")
     assert page.count('role="alert"') == 1
     assert said in page
-    assert "Transactions each" in page
+    assert "Transactions per user" in page
     assert (table.status_code, table.content.decode()) == (503, said)
 
 
@@ -183,15 +183,15 @@ def test_a_broker_that_is_away_is_an_error_of_two_panels(staff_client, settings,
     monkeypatch.setattr(current_app.conf, "broker_url", "redis://127.0.0.1:1/0")
     page = staff_client.get("/admin/dashboards/operations/").content.decode()
     assert page.count('role="alert"') == 1  # the workers are asked once the page stands
-    assert "The broker did not answer." in page
-    assert "Months made ahead" in page
-    assert "The broker did not answer." in staff_client.get("/admin/dashboards/operations/workers/").content.decode()
+    assert "The broker did not respond." in page
+    assert "Months ahead" in page
+    assert "The broker did not respond." in staff_client.get("/admin/dashboards/operations/workers/").content.decode()
 
 
 def test_a_statement_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr(figures, "STATEMENT_MILLISECONDS", 50)
+    monkeypatch.setattr(queries, "STATEMENT_TIMEOUT_MS", 50)
     with pytest.raises(DatabaseError, match="statement timeout"):
-        figures.rows_read("SELECT pg_sleep(5)")
+        queries.fetch_rows("SELECT pg_sleep(5)")
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
@@ -256,9 +256,9 @@ def test_only_days_of_the_period_count():
     for n in (0, 6, 7, 13, 14):
         _volume(TODAY - timedelta(days=n), "completed", 1, ticker="SBUX")
     week = Period.of_days(7)
-    assert figures.volume_totals(week).transactions == 2
-    assert figures.volume_totals(week.before).transactions == 2
-    assert week.before.last + timedelta(days=1) == week.first
+    assert transactions.volume_totals(week).transactions == 2
+    assert transactions.volume_totals(week.previous).transactions == 2
+    assert week.previous.last + timedelta(days=1) == week.first
 
 
 def test_a_long_period_is_shown_by_months(staff_client):
@@ -280,12 +280,12 @@ def test_proposals_and_their_automatic_share():
     _proposals(TODAY, "rejected", 1, confidence="0.50")
     _proposals(TODAY - timedelta(days=5), "pending", 2, confidence="0.40")
     _proposals(TODAY - timedelta(days=200), "pending", 3)
-    totals = figures.proposal_totals(Period.of_days(30))
+    totals = llm_center.proposal_totals(Period.of_days(30))
     assert (totals.count, totals.pending, totals.approved, totals.rejected) == (10, 2, 7, 1)
     assert totals.automatic_rate == Decimal(6) / 8
     assert totals.average_confidence == Decimal("0.76")
-    assert {age.words: age.count for age in figures.pending_by_age() if age.count} == {"3 to 7 days": 2, "older": 3}
-    assert figures.proposal_totals(Period.of_days(30).before).automatic_rate is None
+    assert {age.label: age.count for age in llm_center.pending_by_age() if age.count} == {"3 to 7 days": 2, "older": 3}
+    assert llm_center.proposal_totals(Period.of_days(30).previous).automatic_rate is None
 
 
 def test_decisions_that_were_taken_back_count_where_they_were_made():
@@ -297,8 +297,8 @@ def test_decisions_that_were_taken_back_count_where_they_were_made():
     MappingDecision.objects.create(merchant_key="X", action="undo", before={}, after={}, decided_by=staff, undoes=wrong)
     MappingDecision.objects.create(merchant_key="Y", action="correct", before={}, after={}, decided_by=staff)
     refresh_rollups()
-    days = figures.review_by_day(Period.of_days(7))
-    assert [(d.date, d.people, d.automatic, d.people_reversed, d.automatic_reversed, d.released) for d in days] == [
+    days = llm_center.review_by_day(Period.of_days(7))
+    assert [(d.date, d.manual, d.automatic, d.manual_reversed, d.automatic_reversed, d.released) for d in days] == [
         (before.date(), 0, 1, 0, 1, 4),
         (TODAY, 1, 0, 0, 0, 0),
     ]
@@ -308,13 +308,13 @@ def test_cost_stands_beside_its_targets(staff_client):
     _volume(TODAY, "completed", 1000, ticker="SBUX")
     CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=10, transactions=1000)
     LlmCall.objects.create(provider="openai", merchants=25, cost=Decimal("0.500000"))
-    Setting.objects.filter(key="infrastructure_monthly_cost").update(value="not said")
-    month = figures.cost_by_month(last=TODAY)[-1]
+    Setting.objects.filter(key="infrastructure_monthly_cost").update(value="not set")
+    month = finance.cost_by_month(last=TODAY)[-1]
     assert (month.transactions, month.active_users, month.llm_cost, month.cost) == (1000, 10, Decimal("0.500000"), None)
     page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
-    assert "not said: setting infrastructure_monthly_cost" in page
+    assert "not set: setting infrastructure_monthly_cost" in page
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="0")
-    month = figures.cost_by_month(last=TODAY)[-1]
+    month = finance.cost_by_month(last=TODAY)[-1]
     assert (month.per_transaction, month.per_user) == (Decimal("0.000500"), Decimal("0.0500"))
     page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
     assert page.count('class="is-good"') == 2
@@ -326,9 +326,9 @@ def test_cost_stands_beside_its_targets(staff_client):
 def test_a_large_directory_is_sampled_and_says_so(monkeypatch):
     for n in range(300):
         make_merchant(f"SHOP {n}", None, "not_listed", category="cafe", reason="x" * 400)
-    assert figures.categories() == figures.Categories([("cafe", 300)], None)
-    monkeypatch.setattr(figures, "_PAGES_LOOKED_AT", 5)
-    found = figures.categories()
+    assert llm_center.merchant_categories() == llm_center.MerchantCategories([("cafe", 300)], None)
+    monkeypatch.setattr(llm_center, "_SAMPLE_PAGES", 5)
+    found = llm_center.merchant_categories()
     assert found.sampled is not None
     assert 0 < found.sampled < 300
     assert abs(found.rows[0][1] - 300) < 290  # an estimate from few pages
@@ -344,13 +344,13 @@ def test_the_ledger_by_day_is_the_ledger():
     update_ledger_days(settle=NOW)  # sets the mark
     _settled()
     update_ledger_days(settle=NOW)
-    rows = {account.number: account for account in figures.accounts(Period.of_days(7))}
+    rows = {account.number: account for account in finance.account_movements(Period.of_days(7))}
     assert (rows["10100"].debit, rows["10100"].balance) == (Decimal("6.75"), Decimal("6.75"))
     assert (rows["40100"].credit, rows["40100"].balance) == (Decimal("0.75"), Decimal("0.75"))
     assert rows["22100"].balance + rows["20100"].balance + rows["29900"].balance == Decimal("6.00")
-    assert sum(day.bookings for day in figures.ledger_by_day(Period.of_days(7))) == LedgerTransfer.objects.count()
-    assert figures.ledger_counted_at() is not None
-    assert figures.accounts(Period.of_days(1).before)[0].debit == Decimal("2.25")
+    assert sum(day.bookings for day in finance.ledger_by_day(Period.of_days(7))) == LedgerTransfer.objects.count()
+    assert queries.ledger_counted_at() is not None
+    assert finance.account_movements(Period.of_days(1).previous)[0].debit == Decimal("2.25")
 
 
 def _settled() -> None:
@@ -424,10 +424,10 @@ def test_a_booking_that_commits_late_is_counted():
 def test_queues_are_counted_in_the_broker():
     from celery import current_app
 
-    assert {depth.queue: depth.waiting for depth in operations.queue_depths()}["bulk"] == 0
+    assert {queue.name: queue.waiting for queue in operations.queue_statuses()}["bulk"] == 0
     for priority in (0, 6, 9):
         current_app.send_task("nobody", queue="bulk", priority=priority, ignore_result=True)
-    depths = {depth.queue: depth.waiting for depth in operations.queue_depths()}
+    depths = {queue.name: queue.waiting for queue in operations.queue_statuses()}
     assert depths == {"ai": 0, "transactions": 0, "analytics": 0, "notifications": 0, "bulk": 3}
 
 
@@ -453,7 +453,7 @@ def test_proposals_of_a_day_are_found(staff_client):
             merchant_name="X", merchant_key="X", source="llm", created_at=timezone.now() - timedelta(days=n)
         )
     yesterday = TODAY - timedelta(days=1)
-    link = dashboards.Links(make_staff()).to(
+    link = PageContext(make_staff(), Period.of_days(30)).changelist_url(
         "llm_center_llmmapping", yesterday, yesterday, column="created_at", status="pending"
     )
     assert len(staff_client.get(link).context_data["cl"].result_list) == 2
@@ -464,7 +464,9 @@ def test_rows_of_an_account_lie_on_either_side(staff_client):
         LedgerTransfer.objects.create(
             date=timezone.now(), kind="journal", debit_account=debit, credit_account=credit, amount=1
         )
-    link = dashboards.Links(make_staff()).to("transactions_ledgertransfer", TODAY, TODAY, account="10100")
+    link = PageContext(make_staff(), Period.of_days(30)).changelist_url(
+        "transactions_ledgertransfer", TODAY, TODAY, account="10100"
+    )
     assert len(staff_client.get(link).context_data["cl"].result_list) == 2
 
 
@@ -486,10 +488,9 @@ def test_the_table_of_a_panel_is_a_csv(staff_client):
 
 
 def test_no_cell_runs_as_a_formula():
-    content = dashboards.Content(
-        table=dashboards.Table(["=Sum", "Amount"], [[dashboards._text("@cmd"), dashboards._dollars(Decimal("-1.50"))]])
-    )
-    assert list(dashboards.panel_csv(content)) == ["'=Sum,Amount\r\n", "'@cmd,-1.50\r\n"]
+    cells = [framework.text("@cmd"), framework.dollars(Decimal("-1.50"))]
+    content = framework.PanelContent(table=framework.Table(["=Sum", "Amount"], [cells]))
+    assert list(framework.panel_csv(content)) == ["'=Sum,Amount\r\n", "'@cmd,-1.50\r\n"]
 
 
 # --- failed tasks -----------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def test_every_dashboard_is_readable_and_its_workers_are_asked_later(live_server
         expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=30_000)
         expect(page.locator("[role=alert]")).to_have_count(0)
         look(page, f"dashboard-{name}")
-    expect(page.locator("#panel-workers")).to_contain_text("No worker answered")
+    expect(page.locator("#panel-workers")).to_contain_text("No worker responded")
 
 
 def test_a_period_is_changed_and_a_chart_kept_as_a_picture(live_server, page, figures, tmp_path):

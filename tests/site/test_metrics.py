@@ -27,8 +27,8 @@ TOKEN = "a-token-for-scrapes"
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew() -> None:
-    collectors.metrics_collector.forget()
+def _expire_metrics() -> None:
+    collectors.metrics_collector.expire()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -129,7 +129,7 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
     process_pending()
     request_ledger_check(actor=user)
     run_ledger_check(task_id=BackgroundTask.objects.get(name=LEDGER_CHECK).pk)
-    collectors.metrics_collector.forget()
+    collectors.metrics_collector.expire()
     text = client.get("/metrics").content.decode()
     down = [labels for (name, labels), up in samples(text).items() if name == "kamioi_collector_up" and not up]
     assert down == []
@@ -226,7 +226,7 @@ def test_an_answer_is_kept_for_its_time_and_no_group_gets_more_time_than_there_i
     _collected(collector)
     assert asked == [1]
     monkeypatch.setattr(collectors, "BUDGET_SECONDS", -1)
-    collector.forget()
+    collector.expire()
     assert _collected(collector)[_up("kept")] == 0
     assert asked == [1]
     monkeypatch.setattr(collectors, "BUDGET_SECONDS", BUDGET_SECONDS)
@@ -247,7 +247,7 @@ def test_the_database_away_is_told_and_no_error(client: Client, monkeypatch: pyt
 _CHILD = """
 import os, sys
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.test")
-from kamioi_site import metrics
+from kamioi_site.observability import metrics
 metrics.TASKS.labels("t", "bulk", "success").inc(2)
 metrics.TASK_SECONDS.labels("t").observe(0.3)
 metrics.TASKS_RUNNING.labels("pool").inc()
@@ -261,7 +261,7 @@ _FORKS = """
 import fcntl, os, time
 from pathlib import Path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.test")
-from kamioi_site import metrics
+from kamioi_site.observability import metrics
 with metrics._locked(Path({directory!r})):
     child = os.fork()
     if not child:

@@ -121,7 +121,10 @@ def test_an_uploaded_statement_is_imported_and_processed_and_a_lost_broker_costs
         )
         sender.send_task("sweep_stuck", countdown=1)
         wait_until("301 purchases", lambda: Transaction.objects.filter(status="completed").count() == 301)
-        lengths = "from kamioi_site.messaging.broker import queue_lengths; print(queue_lengths())"
+        lengths = (
+            "from kamioi_site.observability.queues import queue_statuses; "
+            "print({queue.name: queue.waiting for queue in queue_statuses()[0]})"
+        )
         said = _shell(f"import django; django.setup(); {lengths}", environment)
         assert eval(said) == dict.fromkeys(QUEUES, 0)
         inspected = sender.control.inspect(timeout=5).active_queues()

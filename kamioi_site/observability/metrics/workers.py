@@ -21,10 +21,9 @@ from celery.app.task import Task
 from celery.worker.request import Request
 
 from kamioi_site.observability import metrics
+from kamioi_site.observability.queues import SENT_HEADER
 
 logger = logging.getLogger(__name__)
-
-SENT_HEADER = "kamioi_sent"
 
 # Tasks of this process that run: when they began (monotonic seconds).
 _began: dict[str, float] = {}

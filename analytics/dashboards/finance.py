@@ -1,0 +1,230 @@
+"""The dashboard of finance: fees, the ledger, cost against its targets, and data assets."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from analytics.dashboards.framework import (
+    AMBER,
+    GREEN,
+    GREY,
+    PRIMARY,
+    RED,
+    SECONDARY,
+    Chart,
+    Column,
+    Dashboard,
+    PageContext,
+    Panel,
+    Series,
+    SeriesPanel,
+    Stat,
+    change,
+    count,
+    dollars,
+    ledger_counted_at,
+    money,
+    number,
+    percent,
+    plural,
+    ratio,
+    rollups_refreshed_at,
+)
+from analytics.dashboards.transactions import invested_volume, previous_totals, purchases_link
+from analytics.selectors import finance as selectors
+from analytics.selectors.transactions import VolumeTotals
+from transactions.rules.money import ZERO
+
+LEDGER: Final = "transactions_ledgertransfer"
+KINDS: Final = {
+    "round_up": ("round-ups", PRIMARY),
+    "purchase": ("shares bought", GREEN),
+    "fee": ("fees", SECONDARY),
+    "undone": ("reversals", RED),
+    "opening": ("opening balances", GREY),
+    "rounding": ("rounding", "#a16207"),
+    "amortization": ("amortization", AMBER),
+    "other": ("other", "#475569"),
+}
+
+
+def _revenue_stats(rows: list[Any], page: PageContext) -> list[Stat]:
+    totals = VolumeTotals.of(rows)
+    return [
+        Stat("Fees", money(totals.fees), change(totals.fees, previous_totals(page).fees)),
+        Stat("Per day", money(totals.fees / page.period.days), "average"),
+        Stat("Share of the invested amount", percent(ratio(totals.fees, totals.invested))),
+    ]
+
+
+def _ledger_stats(rows: list[Any], page: PageContext) -> list[Stat]:
+    link = page.changelist_url(LEDGER, page.period.first, page.period.last)
+    return [
+        Stat("Bookings", number(sum(row.bookings for row in rows)), link=link),
+        Stat("Amount", money(sum((row.amount for row in rows), ZERO))),
+    ]
+
+
+def _booked_accounts(page: PageContext) -> list[Any]:
+    """Return all accounts, or nothing while the ledger is empty."""
+    rows = selectors.account_movements(page.period)
+    return rows if any(row.debit or row.credit or row.balance for row in rows) else []
+
+
+def _account_link(row: Any, page: PageContext) -> str:
+    return page.changelist_url(LEDGER, page.period.first, page.period.last, account=row.number)
+
+
+# --- Data assets ------------------------------------------------------------------------------------------------------
+def _amortization(page: PageContext) -> list[Any]:
+    return page.memoize(selectors.amortization_by_month, last=page.period.last)
+
+
+def _asset_stats(assets: list[Any], page: PageContext) -> list[Stat]:
+    carrying_value = sum((asset.carrying_value for asset in assets), ZERO)
+    charged = sum((month.amount for month in _amortization(page)), ZERO)
+    link = page.changelist_url("llm_center_llmdataasset")
+    return [
+        Stat("Carrying value", money(carrying_value), f"of {plural(len(assets), 'asset')}", link),
+        Stat("Amortized in 12 months", money(charged), link=page.changelist_url("llm_center_amortizationentry")),
+    ]
+
+
+def _asset_chart(assets: list[Any], page: PageContext) -> Chart | None:
+    months = _amortization(page)
+    series = Series("amortization", [float(month.amount) for month in months], AMBER)
+    return Chart("bar", [f"{month.month:%b %Y}" for month in months], [series], unit="$") if months else None
+
+
+# --- Cost -------------------------------------------------------------------------------------------------------------
+def _cost_stats(rows: list[Any], page: PageContext) -> list[Stat]:
+    month, (transaction_target, user_target) = rows[-1], selectors.COST_TARGETS
+
+    def tone(value: Decimal | None, target: Decimal) -> str:
+        return "" if value is None else "good" if value < target else "bad"
+
+    unset = month.infrastructure_cost is None
+    return [
+        Stat(
+            "Per transaction",
+            money(month.per_transaction, 6),
+            f"target: under {money(transaction_target, 3)}",
+            tone=tone(month.per_transaction, transaction_target),
+        ),
+        Stat(
+            "Per user",
+            money(month.per_user, 4),
+            f"target: under {money(user_target)} a month",
+            tone=tone(month.per_user, user_target),
+        ),
+        Stat("Models", money(month.llm_cost, 4), f"in {month.month:%B}", page.changelist_url("llm_center_llmcall")),
+        Stat(
+            "Infrastructure",
+            money(month.infrastructure_cost),
+            "not set: setting infrastructure_monthly_cost" if unset else "month to date",
+            page.changelist_url("transactions_setting"),
+            "" if month.infrastructure_cost else "warn",
+        ),
+    ]
+
+
+def _cost_chart(rows: list[Any], page: PageContext) -> Chart:
+    per_transaction = [None if row.per_transaction is None else float(row.per_transaction) for row in rows]
+    series = [
+        Series("models", [float(row.llm_cost) for row in rows], PRIMARY),
+        Series("infrastructure", [float(row.infrastructure_cost or 0) for row in rows], SECONDARY),
+        Series("per transaction", per_transaction, AMBER, line=True),
+    ]
+    labels = [f"{row.month:%b %Y}" for row in rows]
+    return Chart("bar", labels, series, unit="$", stacked=True, line_unit="$")
+
+
+FINANCE: Final = Dashboard(
+    "finance",
+    "Finance",
+    (
+        SeriesPanel(
+            name="revenue",
+            title="Revenue",
+            rows=invested_volume,
+            empty="No fees were earned in this period.",
+            stats=_revenue_stats,
+            group=lambda row: row.status,
+            value="fee",
+            groups={"completed": ("fees", GREEN)},
+            unit="$",
+            columns=(
+                Column("Day", "date", link=purchases_link),
+                Column("Purchases", "transactions", count),
+                Column("Fees ($)", "fee", dollars),
+            ),
+            note="Fees of invested purchases, by purchase date.",
+            counted_at=rollups_refreshed_at,
+        ),
+        SeriesPanel(
+            name="ledger",
+            title="Ledger",
+            rows=lambda page: selectors.ledger_by_day(page.period),
+            empty="No bookings in this period.",
+            stats=_ledger_stats,
+            group=lambda row: row.kind if row.kind in KINDS else "other",
+            value="amount",
+            groups=KINDS,
+            unit="$",
+            model=LEDGER,
+            note="By booking date.",
+            counted_at=ledger_counted_at,
+        ),
+        Panel(
+            name="accounts",
+            title="Accounts",
+            wide=True,
+            rows=_booked_accounts,
+            empty="No bookings yet.",
+            columns=(
+                Column("Account", "number", link=_account_link),
+                Column("Name", "name"),
+                Column("Type", "type"),
+                Column("Debit ($)", "debit", dollars),
+                Column("Credit ($)", "credit", dollars),
+                Column("Balance ($)", "balance", dollars),
+            ),
+            table_open=True,
+            note=lambda _, page: f"Balances at the end of {page.period.last}, on the account's normal side.",
+            counted_at=ledger_counted_at,
+        ),
+        Panel(
+            name="cost",
+            title="Cost",
+            rows=lambda page: selectors.cost_by_month(last=page.period.last),
+            empty="No month has any cost.",
+            stats=_cost_stats,
+            chart=_cost_chart,
+            columns=(
+                Column("Month", lambda row: f"{row.month:%Y-%m}"),
+                Column("Transactions", "transactions", count),
+                Column("Active users", "active_users", count),
+                Column("Models ($)", "llm_cost", lambda value: dollars(value, 4)),
+                Column("Infrastructure ($)", "infrastructure_cost", dollars),
+                Column("Per transaction ($)", "per_transaction", lambda value: dollars(value, 6)),
+                Column("Per user ($)", "per_user", lambda value: dollars(value, 4)),
+            ),
+            note=lambda rows, _: f"{rows[-1].month:%B %Y}, as far as its days are counted.",
+            counted_at=rollups_refreshed_at,
+        ),
+        Panel(
+            name="amortization",
+            title="Amortization",
+            rows=lambda page: selectors.asset_values(),
+            empty="There are no data assets.",
+            stats=_asset_stats,
+            chart=_asset_chart,
+            columns=(
+                Column("Asset", "name", link=lambda row, page: page.changelist_url("llm_center_llmdataasset")),
+                Column("Status", "status"),
+                Column("Cost ($)", "cost", dollars),
+                Column("Written off ($)", "written_off", dollars),
+                Column("Carrying value ($)", "carrying_value", dollars),
+            ),
+        ),
+    ),
+)
