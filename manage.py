@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every command of Kamioi. Starts the embedded servers first when no server is given and the command may need one."""
 
+import gc
 import os
 import sys
 
@@ -10,6 +11,7 @@ _SERVERLESS = {"help", "version", "--help", "-h", "--version"}
 
 def main() -> int:
     """Run the command of the command line; returns the exit code when it did not get that far."""
+    gc.disable()  # importing makes no garbage; `KamioiSiteConfig.ready` turns it on again
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.dev")
     try:
         from django.core.management import execute_from_command_line

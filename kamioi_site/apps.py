@@ -1,6 +1,9 @@
 """Loads the Celery application with Django, so that `shared_task` finds its broker in every process."""
 
+import gc
+
 from django.apps import AppConfig
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -13,15 +16,20 @@ class KamioiSiteConfig(AppConfig):
         """Bind the Celery application, register the system checks and the figures for Prometheus."""
         from unfold import fields  # noqa: PLC0415
 
-        # Importing these before the apps are ready would fail.
+        # Importing these before the apps are ready would fail. Each registers signals, checks or collectors.
         from kamioi_site import celery, checks  # noqa: F401, PLC0415
         from kamioi_site.auth import login_throttling, two_factor  # noqa: F401, PLC0415
         from kamioi_site.http import request_context  # noqa: F401, PLC0415
         from kamioi_site.http.csp import json_block  # noqa: PLC0415
-        from kamioi_site.observability import sentry  # noqa: PLC0415
         from kamioi_site.observability.metrics import infrastructure  # noqa: F401, PLC0415
 
         # Register the admin settings of every app.
         autodiscover_modules("live_settings")
         fields.prettify_json = json_block
-        sentry.start()
+        if settings.SENTRY_DSN:
+            from kamioi_site.observability import sentry  # noqa: PLC0415  # the SDK is slow to import
+
+            sentry.start()
+        # What start-up made stays: the collector need not visit it again.
+        gc.freeze()
+        gc.enable()

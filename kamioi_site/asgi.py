@@ -1,11 +1,13 @@
 """ASGI entry point, served by gunicorn with uvicorn workers."""
 
+import gc
 import os
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
+gc.disable()  # importing makes no garbage; `KamioiSiteConfig.ready` turns it on again
 django.setup(set_prefix=False)
 
 from kamioi_site.http.asgi_handler import ThreadedASGIHandler  # noqa: E402

@@ -6,15 +6,13 @@ confidence counts only as far as the evidence proves it (the lower end of Wilson
 worse than none. Pure; `services.learning` stores fits and applies them.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import sqrt
+from math import inf, sqrt
 from typing import Final
-
-import numpy as np
-from scipy.optimize import isotonic_regression
 
 PRIOR: Final = 20.0
 """Observations that the stated confidence itself is worth."""
@@ -41,14 +39,20 @@ class Calibration:
         """The calibrated confidence. 0 stays 0: it says that nothing was found."""
         if not self.points or confidence <= 0:
             return confidence
-        stated, calibrated = zip(*self.points, strict=True)
         said = float(confidence)
-        found = float(np.interp(said, stated, calibrated))
-        if found > said and said not in stated:
+        found = self._interpolated(said)
+        if found > said and all(said != point for point, _ in self.points):
             # Nothing is proved of what lies between: it is not raised, but never sinks below what is said of less.
             below = [value for point, value in self.points if point < said]
             found = max(said, below[-1]) if below else said
         return Decimal(repr(min(max(found, 0.0), 1.0))).quantize(_PLACES)
+
+    def _interpolated(self, stated: float) -> float:
+        after = bisect(self.points, (stated, inf))
+        if after == 0 or after == len(self.points):
+            return self.points[min(after, len(self.points) - 1)][1]
+        (left, low), (right, high) = self.points[after - 1 : after + 1]
+        return low + (high - low) / (right - left) * (stated - left)
 
 
 def merge_observations(observations: Iterable[Observation]) -> list[Observation]:
@@ -65,6 +69,9 @@ def fit(observations: Iterable[Observation]) -> Calibration:
     seen = [one for one in merge_observations(observations) if one.answers and one.confidence > 0]
     if not seen:
         return Calibration()
+    import numpy as np  # noqa: PLC0415  # only the nightly fit needs numpy and scipy
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415
+
     stated = np.array([float(one.confidence) for one in seen])
     answers = np.array([float(one.answers) for one in seen])
     right = np.array([float(one.right) for one in seen])

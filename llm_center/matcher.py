@@ -21,8 +21,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 
-from rapidfuzz import fuzz, process
-
 from llm_center.catalogue import Brand, load_brands, load_companies, load_words
 from transactions.rules.merchant_key import is_place, normalise, normalise_uncached
 
@@ -493,6 +491,8 @@ def _doubtful(index: _Index, key: str, tokens: list[str]) -> Proposal:
         if spelling is not None and spelling.kind == "" and len(spelling.key) >= 6:
             return _proposal(spelling.brand, WEAK, "inside", f"“{spelling.key}” stands inside the text.")
     if len(key) >= 6:
+        from rapidfuzz import fuzz, process  # noqa: PLC0415  # only workers and look-ups get here
+
         candidates = index.by_initial.get(key[0], ())
         match = process.extractOne(key, candidates, scorer=fuzz.ratio, score_cutoff=_FUZZY_CUTOFF)
         if match is not None:

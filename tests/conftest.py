@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import pytest
 import redis
 
@@ -108,6 +109,9 @@ from django.conf import settings  # noqa: E402
 
 if settings.configured and settings.SETTINGS_MODULE != "kamioi_site.settings.test":
     pytest.exit("Unset DJANGO_SETTINGS_MODULE: tests bring their own settings.", returncode=3)
+# A busy machine is no failure, and the first example may import a library.
+hypothesis.settings.register_profile("kamioi", deadline=None)
+hypothesis.settings.load_profile("kamioi")
 django.setup()  # pytest-django looks for settings before it reads this file, and not again
 
 

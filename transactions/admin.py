@@ -40,7 +40,6 @@ from kamioi_site.errors import KamioiError
 from kamioi_site.http.downloads import csv_download
 from kamioi_site.live_settings import SettingError
 from transactions.errors import ErasureNotAllowedError
-from transactions.legacy.mend import reject_mend
 from transactions.models import (
     ApiToken,
     AuditEvent,
@@ -809,6 +808,8 @@ class MigrationRejectAdmin(KeysetAdmin):
 
     def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
         """Migrate the row as it stands in the form; what is still wrong is said, and nothing is written."""
+        from transactions.legacy.mend import reject_mend  # noqa: PLC0415  # imports pyarrow
+
         try:
             reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], actor=staff_user(request))
         except KamioiError as error:

@@ -9,28 +9,19 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from reportlab.lib.colors import Color, HexColor, white
-from reportlab.lib.pagesizes import letter
-from reportlab.pdfbase import pdfdoc, pdfmetrics
-from reportlab.pdfbase.pdfmetrics import stringWidth
-from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.pdfgen.canvas import Canvas
+if TYPE_CHECKING:
+    from reportlab.pdfbase.ttfonts import TTFont
 
+LETTER: Final = (612.0, 792.0)  # points
 MARGIN: Final = 46
 BOTTOM: Final = 58
 ROW: Final = 15
 REGULAR, BOLD = "Helvetica", "Helvetica-Bold"
 # Has letters that the fonts every reader brings have not; comes with reportlab.
 _WIDE: Final = {REGULAR: "Vera", BOLD: "VeraBd"}
-INK, GREY, LINE, STRIPE, BRAND = (
-    HexColor("#111827"),
-    HexColor("#6b7280"),
-    HexColor("#e5e7eb"),
-    HexColor("#f9fafb"),
-    HexColor("#6d28d9"),
-)
+INK, GREY, LINE, STRIPE, BRAND = "#111827", "#6b7280", "#e5e7eb", "#f9fafb", "#6d28d9"
 _PAGES: Final = "pages"
 
 
@@ -47,14 +38,16 @@ class PdfDocument:
     """A PDF in the making, in US letter size. `finish` writes it."""
 
     def __init__(self, file: IO[bytes], *, title: str, subject: str, foot: str) -> None:
-        self._canvas = Canvas(file, pagesize=letter, pageCompression=1)
+        from reportlab.pdfgen.canvas import Canvas  # noqa: PLC0415  # only a report needs reportlab
+
+        self._canvas = Canvas(file, pagesize=LETTER, pageCompression=1)
         self._canvas.setTitle(f"Kamioi: {title}, {subject}")
         self._canvas.setAuthor("Kamioi")
         self._canvas.setCreator("Kamioi")
-        self._width, self._height = letter
+        self._width, self._height = LETTER
         self._foot = foot
         self._y = 0.0
-        self._pen: tuple[str, float, Color] | None = None
+        self._pen: tuple[str, float, str] | None = None
         self._begin()
         self._top(title, subject)
 
@@ -66,7 +59,7 @@ class PdfDocument:
         self._write(MARGIN, text, BOLD, 12, INK)
         self._y -= 8
 
-    def paragraph(self, text: str, *, size: float = 9, colour: Color = GREY) -> None:
+    def paragraph(self, text: str, *, size: float = 9, colour: str = GREY) -> None:
         """Some lines of text."""
         for line in _lines(text, self._inner, size):
             self._room(size + 4)
@@ -150,7 +143,7 @@ class PdfDocument:
         canvas, y = self._canvas, self._height - MARGIN
         self._area(BRAND)
         canvas.roundRect(MARGIN, y - 24, 26, 26, 6, stroke=0, fill=1)
-        canvas.setStrokeColor(white)
+        canvas.setStrokeColor("white")
         canvas.setLineWidth(2.4)
         canvas.setLineCap(1)
         canvas.lines(
@@ -177,13 +170,15 @@ class PdfDocument:
 
     def _end(self) -> None:
         """The foot; then the page is put away, compressed."""
+        from reportlab.pdfbase import pdfdoc  # noqa: PLC0415
+
         canvas = self._canvas
         canvas.setStrokeColor(LINE)
         canvas.line(MARGIN, 46, MARGIN + self._inner, 46)
         keep, self._y = self._y, 32
         self._write(MARGIN, self._foot, REGULAR, 8, GREY)
         number = f"Page {canvas.getPageNumber()} of "
-        end = MARGIN + self._inner - stringWidth("0000", REGULAR, 8)
+        end = MARGIN + self._inner - _text_width("0000", REGULAR, 8)
         self._right(end, number, REGULAR, 8, GREY)
         self._y = keep
         canvas.saveState()
@@ -206,9 +201,7 @@ class PdfDocument:
         self._canvas.setStrokeColor(LINE)
         self._canvas.line(MARGIN, self._y, MARGIN + self._inner, self._y)
 
-    def _row(
-        self, columns: Sequence[Column], cells: Sequence[str], font: str, colour: Color, *, size: float = 8
-    ) -> None:
+    def _row(self, columns: Sequence[Column], cells: Sequence[str], font: str, colour: str, *, size: float = 8) -> None:
         self._y -= ROW
         x, last = MARGIN + 3.0, columns[-1]
         for column, cell in zip(columns, cells, strict=True):
@@ -218,24 +211,24 @@ class PdfDocument:
                 self._write(x, _fitted(cell, column.width - 6, font, size), font, size, colour, up=4.5)
             x += column.width
 
-    def _write(self, x: float, text: str, font: str, size: float, colour: Color, *, up: float = 0) -> None:
+    def _write(self, x: float, text: str, font: str, size: float, colour: str, *, up: float = 0) -> None:
         font, text = _drawable(text, font)
         self._use(font, size, colour)
         self._canvas.drawString(x, self._y + up, text)
 
-    def _right(self, x: float, text: str, font: str, size: float, colour: Color, *, up: float = 0) -> None:
+    def _right(self, x: float, text: str, font: str, size: float, colour: str, *, up: float = 0) -> None:
         font, text = _drawable(text, font)
         self._use(font, size, colour)
         self._canvas.drawRightString(x, self._y + up, text)
 
-    def _use(self, font: str, size: float, colour: Color) -> None:
+    def _use(self, font: str, size: float, colour: str) -> None:
         """Change the pen only where it changes: most cells are written like the one before."""
         if self._pen != (font, size, colour):
             self._canvas.setFont(font, size)
             self._canvas.setFillColor(colour)
             self._pen = (font, size, colour)
 
-    def _area(self, colour: Color) -> None:
+    def _area(self, colour: str) -> None:
         self._canvas.setFillColor(colour)
         self._pen = None
 
@@ -253,7 +246,7 @@ def _drawable(text: str, font: str) -> tuple[str, str]:
     return font, text
 
 
-def _glyph(font: TTFont, one: str) -> str:
+def _glyph(font: "TTFont", one: str) -> str:
     """The letter; without its accents where the font has only those; a question mark where it has nothing like it."""
     for known in (one, unicodedata.normalize("NFKD", one)[0]):
         if ord(known) in font.face.charToGlyph:
@@ -262,18 +255,27 @@ def _glyph(font: TTFont, one: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _wide(name: str) -> TTFont:
+def _wide(name: str) -> "TTFont":
+    from reportlab.pdfbase import pdfmetrics  # noqa: PLC0415
+    from reportlab.pdfbase.ttfonts import TTFont  # noqa: PLC0415
+
     font = TTFont(name, f"{name}.ttf")
     pdfmetrics.registerFont(font)
     return font
 
 
+def _text_width(text: str, font: str, size: float) -> float:
+    from reportlab.pdfbase.pdfmetrics import stringWidth  # noqa: PLC0415
+
+    return stringWidth(text, font, size)
+
+
 def _fitted(text: str, width: float, font: str, size: float) -> str:
     """As much of the text as fits, with an ellipsis where something is missing."""
     font, text = _drawable(text, font)
-    if stringWidth(text, font, size) <= width:
+    if _text_width(text, font, size) <= width:
         return text
-    while text and stringWidth(text + "…", font, size) > width:
+    while text and _text_width(text + "…", font, size) > width:
         text = text[:-1]
     return text.rstrip() + "…"
 
@@ -282,7 +284,7 @@ def _lines(text: str, width: float, size: float) -> Iterable[str]:
     line = ""
     for word in text.split():
         longer = f"{line} {word}".strip()
-        if line and stringWidth(longer, REGULAR, size) > width:
+        if line and _text_width(longer, REGULAR, size) > width:
             yield line
             line = word
         else:

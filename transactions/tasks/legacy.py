@@ -6,7 +6,6 @@ import time
 from celery import shared_task
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy.outbox import outbox_send
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +15,8 @@ SECONDS = 50
 @shared_task(name="legacy_dual_write")
 def legacy_dual_write() -> int:
     """Write to the legacy file what waits for it. The file being away is no error of ours: everything waits."""
+    from transactions.legacy.outbox import outbox_send  # noqa: PLC0415  # imports pyarrow
+
     total, deadline = 0, time.monotonic() + SECONDS
     try:
         while time.monotonic() < deadline and (sent := outbox_send()):
