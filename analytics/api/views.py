@@ -1,6 +1,6 @@
 """A customer's statements: the list, the files, and having one made."""
 
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -9,15 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.serializers import StatementInput
+from analytics.downloads import report_download
 from analytics.models import Report
 from analytics.services.reports import account_statement_rows, get_report, parse_period, request_report
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.views import FileView
-from kamioi_site.http.downloads import file_download
 from transactions.api import serializers as shapes
 from transactions.api.base import IdempotentView, accepted, current_user, errors, validated
-
-CONTENT_TYPES = {Report.Format.PDF: "application/pdf", Report.Format.CSV: "text/csv; charset=utf-8"}
 
 
 class StatementListView(ETagView, IdempotentView):
@@ -63,18 +61,3 @@ class StatementDownloadView(FileView):
         if report is None:
             raise Http404
         return report_download(request._request, report)
-
-
-def report_download(request: HttpRequest, report: Report) -> StreamingHttpResponse:
-    """The file of a report, to keep. Raises Http404 when the file is gone."""
-    try:
-        file = report.file.open("rb")
-    except FileNotFoundError:
-        raise Http404 from None
-    return file_download(
-        request,
-        file,
-        filename=report.filename,
-        size=report.size,
-        content_type=CONTENT_TYPES[Report.Format(report.format)],
-    )

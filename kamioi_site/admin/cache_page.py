@@ -1,4 +1,4 @@
-"""The admin's page of the cache: what each family of keys holds and saves, and buttons that void it."""
+"""The cache page of the admin: statistics of each namespace, and buttons that clear it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,14 +24,14 @@ from kamioi_site.cache.namespaces import (
 )
 from kamioi_site.cache.redis import redis_client
 
-# Operators have it, and administrators.
+# Held by operators and administrators.
 PERMISSION: Final = "transactions.change_backgroundtask"
 ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    family: CacheNamespace
+    namespace: CacheNamespace
     size: NamespaceSize | None
     today: NamespaceStats
     yesterday: NamespaceStats
@@ -39,42 +39,35 @@ class _Row:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def cache_view(request: HttpRequest) -> HttpResponse:
-    """The families with their figures; POST voids one family or all, and says so in the audit trail."""
+    """Show the namespaces of the cache with their statistics; POST clears one or all."""
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
     if request.method == "POST":
         return _clear(request)
-    if (chosen := request.GET.get("clear")) is not None:
-        if _named(chosen) is None:
-            return HttpResponseBadRequest("There is no such family.")
-        context = {
-            **admin.site.each_context(request),
-            "title": "Clear the cache",
-            "chosen": chosen,
-            "all": chosen == ALL,
-        }
+    if (name := request.GET.get("clear")) is not None:
+        if not _select(name):
+            return HttpResponseBadRequest("Unknown namespace.")
+        context = {**admin.site.each_context(request), "title": "Clear cache", "namespace": name, "all": name == ALL}
         return TemplateResponse(request, "admin/cache_clear.html", context)
     return TemplateResponse(request, "admin/cache.html", _context(request))
 
 
 def _clear(request: HttpRequest) -> HttpResponse:
-    chosen = request.POST.get("family", "")
-    found = _named(chosen)
-    if found is None:
-        return HttpResponseBadRequest("There is no such family.")
-    if chosen == ALL:
+    name = request.POST.get("namespace", "")
+    selected = _select(name)
+    if not selected:
+        return HttpResponseBadRequest("Unknown namespace.")
+    if name == ALL:
         clear_caches()
     else:
-        found[0].clear()
-    what = "Every cached value" if chosen == ALL else f"What was cached under {chosen}"
-    audit_log(request.user, "Cleared.", target=f"cache {chosen}")
-    messages.success(request, f"{what} is void. The next reader computes it anew.")
+        selected[0].clear()
+    audit_log(request.user, "Cleared.", target=f"cache {name}")
+    messages.success(request, "Cache cleared." if name == ALL else f"Cache namespace {name} cleared.")
     return redirect("admin-cache")
 
 
-def _named(chosen: str) -> list[CacheNamespace] | None:
-    """The families of this name; None when there is none."""
-    return [family for family in namespaces() if chosen in {ALL, family.template}] or None
+def _select(name: str) -> list[CacheNamespace]:
+    return [namespace for namespace in namespaces() if name in {ALL, namespace.template}]
 
 
 def _context(request: HttpRequest) -> dict[str, Any]:
@@ -86,21 +79,20 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     except RedisError:
         sizes, server = {}, None
 
-    def figures(found: dict[str, NamespaceStats], family: CacheNamespace) -> NamespaceStats:
-        return found.get(family.template) or NamespaceStats(family=family.template)
+    def stats(by_name: dict[str, NamespaceStats], namespace: CacheNamespace) -> NamespaceStats:
+        return by_name.get(namespace.template) or NamespaceStats(family=namespace.template)
 
     rows = [
-        _Row(family, sizes.get(family.template), figures(today, family), figures(yesterday, family))
-        for family in namespaces()
+        _Row(namespace, sizes.get(namespace.template), stats(today, namespace), stats(yesterday, namespace))
+        for namespace in namespaces()
     ]
     reads = sum(row.today.reads for row in rows)
-    saved = sum(row.today.hit + row.today.stale + row.today.shared for row in rows)
+    hits = sum(row.today.hit + row.today.stale + row.today.shared for row in rows)
     return {
         **admin.site.each_context(request),
         "title": "Cache",
         "rows": rows,
         "reads": reads,
-        "hit_percent": round(100 * saved / reads, 1) if reads else None,
+        "hit_percent": round(100 * hits / reads, 1) if reads else None,
         "server": server,
-        "all": ALL,
     }

@@ -433,28 +433,6 @@ LLM_PRICE_INPUT = env_decimal("LLM_PRICE_INPUT", "0")  # dollars per million tok
 LLM_PRICE_OUTPUT = env_decimal("LLM_PRICE_OUTPUT", "0")
 LLM_MONTHLY_BUDGET = env_decimal("LLM_MONTHLY_BUDGET", "0")  # dollars a calendar month; 0 is no limit
 
-
-def _menu(title: str, icon: str, model: str) -> dict[str, Any]:
-    """An entry of the admin's menu, shown to those who may see the page."""
-    app, name = model.rsplit("_", 1)
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy(f"admin:{model}_changelist"),
-        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
-    }
-
-
-def _dashboard(title: str, icon: str, name: str) -> dict[str, Any]:
-    """A dashboard in the admin's menu, shown to those who may see it."""
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy("dashboard", args=[name]),
-        "permission": lambda request: request.user.has_perm(f"analytics.view_{name.replace('-', '_')}_dashboard"),
-    }
-
-
 UNFOLD = {
     "SITE_TITLE": "Kamioi",
     "SITE_HEADER": "Kamioi",
@@ -468,105 +446,7 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "analytics.admin_home.home",
-    "SIDEBAR": {
-        "show_search": True,
-        "navigation": [
-            {
-                "items": [
-                    {"title": "Home", "icon": "home", "link": reverse_lazy("admin:index")},
-                    _menu("Review queue", "rule", "llm_center_reviewmerchant")
-                    | {"badge": "analytics.admin_home.queue_badge"},
-                ]
-            },
-            {
-                "title": "Dashboards",
-                "items": [
-                    _dashboard("LLM Center", "psychology", "llm-center"),
-                    _dashboard("Transactions", "monitoring", "transactions"),
-                    _dashboard("Finance", "finance", "finance"),
-                    _dashboard("Operations", "speed", "operations"),
-                    _menu("Reports", "description", "analytics_report"),
-                ],
-            },
-            {
-                "title": "Customers",
-                "items": [
-                    _menu("People", "group", "transactions_user"),
-                    _menu("Transactions", "receipt_long", "transactions_transaction"),
-                    _menu("Statements", "upload_file", "transactions_statementimport"),
-                    _menu("Unreadable rows", "report", "transactions_statementreject"),
-                    _menu("Holdings", "savings", "transactions_holding"),
-                    _menu("Journal", "menu_book", "transactions_journalentry"),
-                    _menu("Orders", "schedule", "transactions_order"),
-                    _menu("Notifications", "notifications", "transactions_notification"),
-                    _menu("Goals", "flag", "transactions_goal"),
-                    _menu("Preferences", "tune", "transactions_usersetting"),
-                ],
-            },
-            {
-                "title": "LLM Center",
-                "items": [
-                    _menu("Merchants", "storefront", "transactions_merchant"),
-                    _menu("Proposals", "psychology", "llm_center_llmmapping"),
-                    _menu("Mapping files", "upload_file", "llm_center_mappingimport"),
-                    _menu("Model calls", "smart_toy", "llm_center_llmcall"),
-                    _menu("Asking now", "hourglass_top", "llm_center_proposalclaim"),
-                    _menu("Decisions", "gavel", "llm_center_mappingdecision"),
-                    _menu("Learning", "school", "llm_center_calibrationfit"),
-                    _menu("Second opinions", "group_add", "llm_center_pendingdecision"),
-                    _menu("Released", "undo", "transactions_releasedtransaction"),
-                    _menu("Brands", "sell", "llm_center_cataloguebrand"),
-                    _menu("Companies", "domain", "transactions_company"),
-                    _menu("Prices", "show_chart", "transactions_stockprice"),
-                    _menu("Data assets", "dataset", "llm_center_llmdataasset"),
-                    _menu("Amortization", "trending_down", "llm_center_amortizationentry"),
-                ],
-            },
-            {
-                "title": "Books",
-                "items": [
-                    _menu("Ledger", "account_balance", "transactions_ledgertransfer"),
-                    _menu("Chart of accounts", "list_alt", "transactions_ledgeraccount"),
-                ],
-            },
-            {
-                "title": "Figures",
-                "items": [
-                    _menu("Transactions by day", "calendar_month", "analytics_transactionday"),
-                    _menu("Proposals by day", "calendar_today", "analytics_mappingday"),
-                    _menu("Ledger by day", "event_note", "analytics_ledgerday"),
-                    _menu("Decisions by day", "timer", "analytics_decisionday"),
-                    _menu("Active customers", "groups", "analytics_customercount"),
-                    _menu("Customers by month", "person", "analytics_customermonth"),
-                    _menu("Counted partitions", "fact_check", "analytics_rolluppartition"),
-                ],
-            },
-            {
-                "title": "Operations",
-                "items": [
-                    _menu("Background tasks", "pending_actions", "transactions_backgroundtask"),
-                    {
-                        "title": "Cache",
-                        "icon": "bolt",
-                        "link": reverse_lazy("admin-cache"),
-                        "permission": lambda request: request.user.has_perm("transactions.change_backgroundtask"),
-                    },
-                    _menu("Schedule", "event_repeat", "django_celery_beat_periodictask"),
-                    _menu("Settings", "settings", "transactions_setting"),
-                    _menu("Audit trail", "policy", "transactions_auditevent"),
-                    _menu("Changes in the admin", "history", "admin_logentry"),
-                    _menu("Roles", "badge", "auth_group"),
-                    _menu("API tokens", "key", "transactions_apitoken"),
-                    _menu("Two-factor devices", "phonelink_lock", "otp_totp_totpdevice"),
-                    _menu("Failed log-ins", "lock_clock", "axes_accessattempt"),
-                    _menu("Ingest keys", "fingerprint", "transactions_transactionkey"),
-                    _menu("Answered requests", "repeat", "transactions_idempotencykey"),
-                    _menu("Migration runs", "move_down", "transactions_migrationrun"),
-                    _menu("Migration rejects", "rule_folder", "transactions_migrationreject"),
-                ],
-            },
-        ],
-    },
+    "SIDEBAR": {"show_search": True, "navigation": "kamioi_site.admin.navigation.sidebar"},
 }
 LOGIN_URL = reverse_lazy("admin:login")
 

@@ -144,6 +144,3 @@ def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
             brier_after=brier(observations, found),
         )
     return done
-
-
-# --- the page ---------------------------------------------------------------------------------------------------------

@@ -164,12 +164,12 @@ def test_upload_with_preview_and_export_in_the_admin(companies, client):
     address = reverse("admin:llm_center_mappingimport_upload")
     upload = SimpleUploadedFile("mine.csv", (HEADER + "CORNER CAFE,Food,SBUX,,95\nX,,,,\n").encode())
     page = client.post(address, {"file": upload})
-    assert b"This is how mine.csv is understood" in page.content
+    assert b"Preview of mine.csv" in page.content
     assert b"is empty" in page.content
     assert not MappingImport.objects.exists()
     token = page.context["token"]
     sent = client.post(address, {"token": token}, follow=True)
-    assert b"mine.csv is being imported" in sent.content
+    assert b"Importing mine.csv." in sent.content
     imported = MappingImport.objects.get()
     run_mapping_import(task_id=imported.task_id)
     rejects = client.get(reverse("admin:llm_center_mappingimport_rejects", args=[imported.pk]))

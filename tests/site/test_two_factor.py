@@ -84,7 +84,7 @@ def test_a_session_without_the_code_may_do_nothing(browser: Client) -> None:
     assert reply.status_code == 403
     assert reply.json()["success"] is False
     page = browser.get(PAGE).content.decode()
-    assert "Show your second factor" in page
+    assert "Two-factor authentication" in page
     assert "data:image/svg" not in page  # nobody sets up another one instead
 
 

@@ -1,4 +1,4 @@
-// Draws the charts of the dashboards, keeps panels up to date, and saves charts as pictures.
+// Draws the charts of the dashboards, refreshes panels, and saves charts as images.
 "use strict";
 (() => {
   const grid = document.querySelector("[data-dashboard]");
@@ -9,20 +9,20 @@
   const colour = (text) => (text.startsWith("var(") ? style(text.slice(4, -1)) : text);
   const isDark = () => document.documentElement.classList.contains("dark");
 
-  function written(value, unit) {
+  function formatValue(value, unit) {
     if (value === null || value === undefined) return "–";
     const digits = unit === "$" ? (Math.abs(value) < 1 && value !== 0 ? 4 : 2) : unit === "%" ? 1 : 0;
     const text = Math.abs(value).toLocaleString("en-US", { minimumFractionDigits: unit ? Math.min(digits, 2) : 0, maximumFractionDigits: digits });
-    return `${value < 0 ? "−" : ""}${unit === "$" ? "$" : ""}${text}${unit === "%" ? " %" : ""}`;
+    return `${value < 0 ? "−" : ""}${unit === "$" ? "$" : ""}${text}${unit === "%" ? "%" : ""}`;
   }
 
-  function short(value, unit) {
+  function formatTick(value, unit) {
     const text = Math.abs(value).toLocaleString("en-US", { notation: "compact", maximumFractionDigits: Math.abs(value) < 1 ? 4 : 1 });
-    return `${value < 0 ? "−" : ""}${unit === "$" ? "$" : ""}${text}${unit === "%" ? " %" : ""}`;
+    return `${value < 0 ? "−" : ""}${unit === "$" ? "$" : ""}${text}${unit === "%" ? "%" : ""}`;
   }
 
-  function settings(data, panel) {
-    const sideways = data.kind === "hbar", round = data.kind === "doughnut";
+  function chartConfig(data) {
+    const horizontal = data.kind === "hbar", round = data.kind === "doughnut";
     const text = isDark() ? style("--color-base-300") : style("--color-base-600");
     const lines = isDark() ? style("--color-base-700") : style("--color-base-200");
     const hasLine = data.series.some((series) => series.line);
@@ -37,30 +37,30 @@
       };
     });
     const values = { beginAtZero: true, stacked: data.stacked, border: { display: false }, grid: { color: lines },
-      ticks: { color: text, maxTicksLimit: 6, precision: data.unit ? undefined : 0, callback: (value) => short(value, data.unit) } };
+      ticks: { color: text, maxTicksLimit: 6, precision: data.unit ? undefined : 0, callback: (value) => formatTick(value, data.unit) } };
     const names = { stacked: data.stacked, grid: { display: false }, border: { color: lines }, ticks: { color: text, maxRotation: 0, autoSkip: true, autoSkipPadding: 12 } };
-    if (sideways || data.labels.length <= 8) Object.assign(names.ticks, { autoSkip: false, maxRotation: 40 });
-    const scales = round ? {} : sideways ? { x: values, y: names } : { x: names, y: values };
+    if (horizontal || data.labels.length <= 8) Object.assign(names.ticks, { autoSkip: false, maxRotation: 40 });
+    const scales = round ? {} : horizontal ? { x: values, y: names } : { x: names, y: values };
     if (hasLine) scales.right = { position: "right", beginAtZero: true, suggestedMax: data.line_unit === "%" ? 100 : undefined, grid: { display: false }, border: { display: false },
-      ticks: { color: text, maxTicksLimit: 6, callback: (value) => short(value, data.line_unit) } };
+      ticks: { color: text, maxTicksLimit: 6, callback: (value) => formatTick(value, data.line_unit) } };
     return {
-      type: sideways ? "bar" : data.kind,
+      type: horizontal ? "bar" : data.kind,
       data: { labels: data.labels, datasets },
       options: {
-        animation: false, responsive: true, maintainAspectRatio: false, indexAxis: sideways ? "y" : "x", scales, cutout: round ? "62%" : undefined,
-        interaction: round ? undefined : { mode: "index", intersect: false, axis: sideways ? "y" : "x" },
+        animation: false, responsive: true, maintainAspectRatio: false, indexAxis: horizontal ? "y" : "x", scales, cutout: round ? "62%" : undefined,
+        interaction: round ? undefined : { mode: "index", intersect: false, axis: horizontal ? "y" : "x" },
         plugins: {
           legend: { display: round || data.series.length > 1, position: round ? "right" : "bottom", align: round ? "center" : "start",
             labels: { color: text, usePointStyle: true, pointStyle: "circle", boxWidth: 7, boxHeight: 7, padding: 12 } },
           tooltip: { callbacks: { label: (item) => {
             const series = data.series[item.datasetIndex], value = series.values[item.dataIndex];
-            const words = round ? item.label : series.label;
-            return ` ${words}: ${written(value, series.line ? data.line_unit : data.unit)}`;
+            const label = round ? item.label : series.label;
+            return ` ${label}: ${formatValue(value, series.line ? data.line_unit : data.unit)}`;
           } } },
         },
         onClick: (event, items, chart) => {
-          const found = items.length ? items : chart.getElementsAtEventForMode(event.native, "index", { intersect: false, axis: sideways ? "y" : "x" }, false);
-          const link = found.length && data.links[found[0].index];
+          const hits = items.length ? items : chart.getElementsAtEventForMode(event.native, "index", { intersect: false, axis: horizontal ? "y" : "x" }, false);
+          const link = hits.length && data.links[hits[0].index];
           if (link) window.location.assign(link);
         },
       },
@@ -70,29 +70,29 @@
   function draw(panel) {
     charts.get(panel)?.destroy();
     charts.delete(panel);
-    const place = panel.querySelector("[data-chart] script"), canvas = panel.querySelector("canvas");
-    if (!place || !canvas) return;
-    const data = JSON.parse(place.textContent);
+    const source = panel.querySelector("[data-chart] script"), canvas = panel.querySelector("canvas");
+    if (!source || !canvas) return;
+    const data = JSON.parse(source.textContent);
     canvas.classList.toggle("is-clickable", data.links.some(Boolean));
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     Chart.defaults.font.size = 12;
-    charts.set(panel, new Chart(canvas, settings(data, panel)));
+    charts.set(panel, new Chart(canvas, chartConfig(data)));
     panel.querySelector("[data-png]")?.removeAttribute("hidden");
   }
 
-  function picture(panel) {
+  function savePng(panel) {
     const canvas = panel.querySelector("canvas"), ratio = canvas.width / canvas.clientWidth, edge = 16 * ratio, head = 40 * ratio;
-    const whole = document.createElement("canvas");
-    whole.width = canvas.width + 2 * edge;
-    whole.height = canvas.height + head + edge;
-    const pen = whole.getContext("2d");
-    pen.fillStyle = isDark() ? style("--color-base-900") : "#fff";
-    pen.fillRect(0, 0, whole.width, whole.height);
-    pen.fillStyle = isDark() ? "#fff" : "#111";
-    pen.font = `600 ${15 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
-    pen.fillText(panel.querySelector("h2").textContent, edge, 26 * ratio);
-    pen.drawImage(canvas, edge, head);
-    whole.toBlob((blob) => {
+    const image = document.createElement("canvas");
+    image.width = canvas.width + 2 * edge;
+    image.height = canvas.height + head + edge;
+    const context = image.getContext("2d");
+    context.fillStyle = isDark() ? style("--color-base-900") : "#fff";
+    context.fillRect(0, 0, image.width, image.height);
+    context.fillStyle = isDark() ? "#fff" : "#111";
+    context.font = `600 ${15 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    context.fillText(panel.querySelector("h2").textContent, edge, 26 * ratio);
+    context.drawImage(canvas, edge, head);
+    image.toBlob((blob) => {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = `${panel.dataset.name}.png`;
@@ -101,7 +101,7 @@
     }, "image/png");
   }
 
-  function fail(panel, words) {
+  function fail(panel, message) {
     const head = panel.querySelector(".dash-head");
     charts.get(panel)?.destroy();
     charts.delete(panel);
@@ -111,7 +111,7 @@
     const state = document.createElement("div"), text = document.createElement("p"), again = document.createElement("button");
     state.className = "dash-state dash-failed";
     state.setAttribute("role", "alert");
-    text.textContent = words;
+    text.textContent = message;
     again.className = "dash-button";
     again.type = "button";
     again.dataset.again = "";
@@ -120,29 +120,29 @@
     panel.append(state);
   }
 
-  const rounds = new Map(); // address of a panel → the newest reading; an older answer that comes late is dropped
+  const requests = new Map(); // panel URL → number of its latest request; late responses of earlier ones are dropped
 
-  async function read(panel) {
-    const address = panel.dataset.panel, round = (rounds.get(address) || 0) + 1;
-    rounds.set(address, round);
+  async function load(panel) {
+    const address = panel.dataset.panel, number = (requests.get(address) || 0) + 1;
+    requests.set(address, number);
     panel.setAttribute("aria-busy", "true");
     const isOpen = panel.querySelector("details")?.open;
     try {
-      const reply = await fetch(address + window.location.search, { headers: { "X-Requested-With": "fetch" }, signal: AbortSignal.timeout(20_000) });
-      if (rounds.get(address) !== round) return;
-      if (!reply.ok || reply.redirected) throw new Error(reply.redirected ? "You are logged out." : `The server answered ${reply.status}.`);
-      const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+      const response = await fetch(address + window.location.search, { headers: { "X-Requested-With": "fetch" }, signal: AbortSignal.timeout(20_000) });
+      if (requests.get(address) !== number) return;
+      if (!response.ok || response.redirected) throw new Error(response.redirected ? "You are logged out." : `The server responded with ${response.status}.`);
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const fresh = page.querySelector("[data-panel]");
-      if (!fresh) throw new Error("The server answered something else.");
+      if (!fresh) throw new Error("Unexpected response from the server.");
       charts.get(panel)?.destroy();
       charts.delete(panel);
       panel.replaceWith(fresh);
       if (isOpen && fresh.querySelector("details")) fresh.querySelector("details").open = true;
       prepare(fresh);
     } catch (error) {
-      if (rounds.get(address) !== round) return;
+      if (requests.get(address) !== number) return;
       panel.removeAttribute("aria-busy");
-      fail(panel, error.name === "TimeoutError" ? "No answer within twenty seconds." : error.name === "TypeError" ? "The server cannot be reached." : error.message);
+      fail(panel, error.name === "TimeoutError" ? "No response within 20 seconds." : error.name === "TypeError" ? "The server cannot be reached." : error.message);
     }
   }
 
@@ -153,17 +153,17 @@
 
   const panels = () => [...grid.querySelectorAll("[data-panel]")];
 
-  // Another period: the address changes, and every panel is read anew.
+  // A different period: update the URL and reload every panel.
   function go(address) {
     history.pushState(null, "", address);
-    marked();
-    panels().forEach(read);
+    updateRange();
+    panels().forEach(load);
   }
 
-  function marked() {
-    const asked = new URLSearchParams(window.location.search), range = document.querySelector("[data-range]");
+  function updateRange() {
+    const query = new URLSearchParams(window.location.search), range = document.querySelector("[data-range]");
     if (!range) return;
-    const days = asked.has("from") || asked.has("to") ? null : asked.get("days") || "30";
+    const days = query.has("from") || query.has("to") ? null : query.get("days") || "30";
     for (const link of range.querySelectorAll(".dash-tabs a")) {
       if (new URL(link.href).searchParams.get("days") === days) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
@@ -179,26 +179,26 @@
 
   document.addEventListener("click", (event) => {
     const again = event.target.closest("[data-again]"), png = event.target.closest("[data-png]"), tab = event.target.closest("[data-range] .dash-tabs a");
-    if (again) read(again.closest("[data-panel]"));
-    if (png) picture(png.closest("[data-panel]"));
+    if (again) load(again.closest("[data-panel]"));
+    if (png) savePng(png.closest("[data-panel]"));
     if (tab && !event.metaKey && !event.ctrlKey && !event.shiftKey) { event.preventDefault(); go(tab.href); }
   });
   document.querySelector("[data-range]")?.addEventListener("submit", (event) => {
     const { from, to } = event.target.elements;
-    if (!from.value || !to.value || from.value > to.value) return; // the server says what is wrong
+    if (!from.value || !to.value || from.value > to.value) return; // the server reports the error
     event.preventDefault();
     go(`${event.target.getAttribute("action")}?${new URLSearchParams({ from: from.value, to: to.value })}`);
   });
-  window.addEventListener("popstate", () => { marked(); panels().forEach(read); });
+  window.addEventListener("popstate", () => { updateRange(); panels().forEach(load); });
 
   panels().forEach(prepare);
-  panels().filter((panel) => panel.hasAttribute("data-deferred")).forEach(read);
+  panels().filter((panel) => panel.hasAttribute("data-deferred")).forEach(load);
   new MutationObserver(() => panels().forEach(draw)).observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
 
-  // Live panels are read again, but not while somebody is at work in one or looks elsewhere.
-  const pause = Number(grid.dataset.refresh) * 1000;
-  if (pause) setInterval(() => {
+  // Refresh live panels, except while one has the focus or the page is hidden.
+  const refreshMs = Number(grid.dataset.refresh) * 1000;
+  if (refreshMs) setInterval(() => {
     if (document.hidden) return;
-    panels().filter((panel) => panel.hasAttribute("data-live") && !panel.contains(document.activeElement)).forEach(read);
-  }, pause);
+    panels().filter((panel) => panel.hasAttribute("data-live") && !panel.contains(document.activeElement)).forEach(load);
+  }, refreshMs);
 })();

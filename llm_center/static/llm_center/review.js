@@ -1,4 +1,4 @@
-// The review queue by keyboard, and decisions in a dialogue instead of a page. Without this script the links still work.
+// Keyboard shortcuts of the review queue, and decisions in a dialog. Without this script the links open pages.
 "use strict";
 (() => {
   const dialog = document.getElementById("decide-dialog");
@@ -6,14 +6,14 @@
   const rows = [...document.querySelectorAll(".review-row")];
   let current = -1;
 
-  // What waits, as it changes.
+  // Live totals.
   const live = document.querySelector("[data-live-from]");
   if (live && window.EventSource) {
     const events = new EventSource(live.dataset.liveFrom);
     events.addEventListener("message", (event) => {
       for (const [name, value] of Object.entries(JSON.parse(event.data))) {
-        const place = live.querySelector(`[data-live="${name}"]`);
-        if (place && place.textContent !== value) place.textContent = value;
+        const element = live.querySelector(`[data-live="${name}"]`);
+        if (element && element.textContent !== value) element.textContent = value;
       }
     });
     window.addEventListener("pagehide", () => events.close());
@@ -30,14 +30,14 @@
 
   function suggest(input) {
     const list = input.parentElement.querySelector("datalist");
-    let asked = 0;
+    let latest = 0;
     input.addEventListener("input", async () => {
       const term = input.value.trim();
-      const mine = ++asked;
+      const request = ++latest;
       if (!term) return;
-      const reply = await fetch(`${input.dataset.companies}?q=${encodeURIComponent(term)}`);
-      if (!reply.ok || mine !== asked) return;
-      const { companies } = await reply.json();
+      const response = await fetch(`${input.dataset.companies}?q=${encodeURIComponent(term)}`);
+      if (!response.ok || request !== latest) return;
+      const { companies } = await response.json();
       list.replaceChildren(...companies.map((company) => {
         const option = document.createElement("option");
         option.value = company.ticker;
@@ -47,28 +47,28 @@
     });
   }
 
-  function prepare(place, address) {
-    place.querySelectorAll("input[data-companies]").forEach(suggest);
-    if (!dialog || !dialog.contains(place)) return;
-    place.querySelector("#ticker-form")?.addEventListener("submit", (event) => {
+  function prepare(form, address) {
+    form.querySelectorAll("input[data-companies]").forEach(suggest);
+    if (!dialog || !dialog.contains(form)) return;
+    form.querySelector("#ticker-form")?.addEventListener("submit", (event) => {
       event.preventDefault();
       const ticker = new FormData(event.target).get("ticker");
       open(`${address.split("?")[0]}?ticker=${encodeURIComponent(ticker)}`);
     });
-    place.querySelectorAll(".kamioi-cancel").forEach((link) => link.addEventListener("click", (event) => {
+    form.querySelectorAll(".kamioi-cancel").forEach((link) => link.addEventListener("click", (event) => {
       event.preventDefault();
       dialog.close();
     }));
-    place.querySelector("[autofocus]")?.focus();
+    form.querySelector("[autofocus]")?.focus();
   }
 
   async function open(address) {
-    const reply = await fetch(address);
-    // Only the form is taken; the page's own style would be refused here, as its nonce is of another request.
-    const text = (await reply.text()).replace(/<style[^]*?<\/style>/g, "");
+    const response = await fetch(address);
+    // Only the form is used. The CSP would reject the page's own styles, because their nonce belongs to another request.
+    const text = (await response.text()).replace(/<style[^]*?<\/style>/g, "");
     const page = new DOMParser().parseFromString(text, "text/html");
     const form = page.getElementById("decide");
-    if (!reply.ok || !form) { window.location.assign(address); return; }
+    if (!response.ok || !form) { window.location.assign(address); return; }
     form.classList.remove("kamioi-card");
     dialog.replaceChildren(document.adoptNode(form));
     if (!dialog.open) dialog.showModal();

@@ -1,4 +1,4 @@
-// What past decisions would have come to at another threshold.
+// Simulates past decisions at another threshold.
 "use strict";
 (() => {
   const slider = document.getElementById("what-if-slider");
@@ -6,11 +6,11 @@
   if (!slider || !data) return;
   const rows = JSON.parse(data.textContent);
   function show() {
-    const wanted = Number(slider.value);
-    const row = rows.reduce((best, one) => (Math.abs(one.threshold - wanted) < Math.abs(best.threshold - wanted) ? one : best));
-    document.getElementById("what-if-value").textContent = wanted.toFixed(2);
-    document.querySelectorAll("[data-what-if]").forEach((place) => {
-      place.textContent = row[place.dataset.whatIf].toLocaleString("en-US");
+    const threshold = Number(slider.value);
+    const row = rows.reduce((best, other) => (Math.abs(other.threshold - threshold) < Math.abs(best.threshold - threshold) ? other : best));
+    document.getElementById("what-if-value").textContent = threshold.toFixed(2);
+    document.querySelectorAll("[data-what-if]").forEach((element) => {
+      element.textContent = row[element.dataset.whatIf].toLocaleString("en-US");
     });
   }
   slider.addEventListener("input", show);

@@ -1,4 +1,4 @@
-"""The queue's figures are pushed to the page as they change."""
+"""Live totals of the review queue (server-sent events)."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from transactions.services.processing import process_pending
 pytestmark = pytest.mark.django_db
 
 
-def test_without_asgi_one_event_and_the_browser_asks_again(client):
+def test_under_wsgi_the_response_is_one_event_and_the_browser_reconnects(client):
     client.force_login(make_staff())
     make_merchant("MYSTERY", None, "proposed", waiting_count=1234, waiting_amount="99.50")
     reply = client.get(reverse("admin:llm_center_reviewmerchant_live"))
@@ -34,7 +34,7 @@ def test_without_asgi_one_event_and_the_browser_asks_again(client):
     assert json.loads(event.split("data: ")[1]) == {"merchants": "1", "transactions": "1,234", "amount": "99.50"}
 
 
-def test_counted_once_for_everybody(django_assert_num_queries):
+def test_totals_are_cached(django_assert_num_queries):
     make_merchant("MYSTERY", None, "proposed")
     invalidate_cache("llm:queue")
     with django_assert_num_queries(1):
@@ -42,7 +42,7 @@ def test_counted_once_for_everybody(django_assert_num_queries):
         assert queue_totals_cached()[0] == 1
 
 
-def test_purchases_of_unknown_merchants_and_decisions_are_seen_at_once():
+def test_new_merchants_and_decisions_change_the_totals_at_once():
     make_transaction(make_user(), "MYSTERY", "7.25")
     assert queue_totals_cached()[0] == 0
     process_pending()
@@ -56,7 +56,7 @@ def test_purchases_of_unknown_merchants_and_decisions_are_seen_at_once():
     assert queue_totals_cached()[0] == 0
 
 
-def test_not_for_everybody(client):
+def test_the_stream_needs_permission(client):
     client.force_login(make_user("clerk3@kamioi.test", is_staff=True))
     assert client.get(reverse("admin:llm_center_reviewmerchant_live")).status_code == 403
 
@@ -70,7 +70,7 @@ def test_under_asgi_a_change_arrives_while_the_page_is_open(client, monkeypatch)
         Merchant.objects.create(merchant_key="NEW ONE", display_name="NEW ONE", waiting_count=5)
         invalidate_cache("llm:queue")
 
-    first, second = _heard(client, reverse("admin:llm_center_reviewmerchant_live"), change)
+    first, second = _listen(client, reverse("admin:llm_center_reviewmerchant_live"), change)
     assert '"merchants": "0"' in first
     assert '"merchants": "1", "transactions": "5"' in second
 
@@ -84,13 +84,13 @@ def test_the_events_of_a_task_end_with_it(client):
     def change() -> None:
         BackgroundTask.objects.filter(pk=task.pk).update(status="completed", progress=7, total=7)
 
-    first, second = _heard(client, reverse("api-task-events", args=[task.pk]), change)
+    first, second = _listen(client, reverse("api-task-events", args=[task.pk]), change)
     assert '"status": "queued"' in first
     assert '"status": "completed", "progress": 7' in second
 
 
-def _heard(client: Client, path: str, change: Callable[[], None]) -> tuple[str, str]:
-    """The first event of the stream, and the one that follows the change."""
+def _listen(client: Client, path: str, change: Callable[[], None]) -> tuple[str, str]:
+    """Return the first event of the stream and the one that follows the change."""
     cookie = f"sessionid={client.cookies['sessionid'].value}"
     scope = {
         "type": "http",
@@ -106,14 +106,14 @@ def _heard(client: Client, path: str, change: Callable[[], None]) -> tuple[str, 
     }
 
     async def listen() -> tuple[str, str]:
-        talk = ApplicationCommunicator(get_asgi_application(), scope)
-        await talk.send_input({"type": "http.request", "body": b"", "more_body": False})
-        assert (await talk.receive_output(10))["status"] == 200
-        first = (await talk.receive_output(10))["body"].decode()
+        communicator = ApplicationCommunicator(get_asgi_application(), scope)
+        await communicator.send_input({"type": "http.request", "body": b"", "more_body": False})
+        assert (await communicator.receive_output(10))["status"] == 200
+        first = (await communicator.receive_output(10))["body"].decode()
         await sync_to_async(change)()
-        second = (await talk.receive_output(10))["body"].decode()
-        await talk.send_input({"type": "http.disconnect"})
-        await talk.wait(5)
+        second = (await communicator.receive_output(10))["body"].decode()
+        await communicator.send_input({"type": "http.disconnect"})
+        await communicator.wait(5)
         await sync_to_async(connections.close_all)()
         return first, second
 

@@ -30,7 +30,8 @@ from analytics.models import (
     RollupPartition,
     TransactionDay,
 )
-from kamioi_site.admin.keyset import HistoryAdmin, KeysetAdmin
+from kamioi_site.admin.history import HistoryAdmin
+from kamioi_site.admin.keyset import KeysetAdmin
 from llm_center.models import (
     AmortizationEntry,
     AssetEvent,

@@ -1,4 +1,4 @@
-"""The pages of the review queue as a browser without scripts sees them."""
+"""The pages of the review queue without JavaScript."""
 
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ DECIDE = "admin:llm_center_reviewmerchant_decide"
 
 @pytest.fixture
 def client() -> Client:
-    """An administrator's browser."""
+    """A client logged in as an administrator."""
     client = Client()
     client.force_login(make_staff(name="Ruth"))
     return client
@@ -25,7 +25,7 @@ def client() -> Client:
 
 @pytest.fixture
 def merchant() -> Merchant:
-    """Three transactions wait for it, and SBUX is proposed."""
+    """A merchant with three transactions in the queue and a proposal for SBUX."""
     make_company("SBUX", name="Starbucks")
     return make_merchant(
         "STARBUKS",
@@ -39,29 +39,29 @@ def merchant() -> Merchant:
     )
 
 
-def _seen(client: Client, merchant: Merchant, action: str, ticker: str = "") -> str:
-    """The state of the merchant that the form shows."""
+def _shown_version(client: Client, merchant: Merchant, action: str, ticker: str = "") -> str:
+    """Return the `updated_at` that the form carries."""
     context = client.get(reverse(DECIDE, args=[merchant.pk, action]), {"ticker": ticker}).context_data
     assert context is not None
-    return context["seen"]
+    return context["expected_updated_at"]
 
 
-def _decide(client: Client, merchant: Merchant, action: str, seen: str | None = None, **data: str) -> str:
-    """Post the decision as the form does; the text of the page after it."""
+def _decide(client: Client, merchant: Merchant, action: str, version: str | None = None, **data: str) -> str:
+    """Post the decision as the form does and return the page that follows."""
     address = reverse(DECIDE, args=[merchant.pk, action])
-    if seen is None:
-        seen = _seen(client, merchant, action, data.get("ticker", ""))
-    return client.post(address, {"seen": seen, **data}, follow=True).content.decode()
+    if version is None:
+        version = _shown_version(client, merchant, action, data.get("ticker", ""))
+    return client.post(address, {"expected_updated_at": version, **data}, follow=True).content.decode()
 
 
 def test_the_queue_shows_the_evidence(client, merchant):
     text = client.get(reverse(QUEUE)).content.decode()
-    for shown in ("STARBUKS", "$3.00", "3 transactions", "SBUX", "Starbucks", "80 % sure", "Nearly Starbucks.", "DNUT"):
+    for shown in ("STARBUKS", "$3.00", "3 transactions", "SBUX", "Starbucks", "80%", "Nearly Starbucks.", "DNUT"):
         assert shown in text
 
 
-def test_an_empty_queue_says_so(client):
-    assert "Nothing waits for a decision" in client.get(reverse(QUEUE)).content.decode()
+def test_an_empty_queue_shows_a_message(client):
+    assert "The queue is empty" in client.get(reverse(QUEUE)).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -73,48 +73,48 @@ def test_an_empty_queue_says_so(client):
         ("reject", "", "rejects SBUX for good; 3 transactions with $3.00 of round-ups go on waiting"),
     ],
 )
-def test_the_effect_is_said_before_and_nothing_happens_until_it_is_confirmed(client, merchant, action, ticker, effect):
+def test_the_effect_is_shown_first_and_nothing_changes_before_confirmation(client, merchant, action, ticker, effect):
     make_company("DNUT")
     reply = client.get(reverse(DECIDE, args=[merchant.pk, action]), {"ticker": ticker})
     assert effect in reply.content.decode()
     assert Merchant.objects.get().status == "proposed"
 
 
-def test_approving_sends_the_release_and_says_what_goes_to_work(client, merchant):
-    assert "STARBUKS is SBUX: 3 transactions go to work." in _decide(client, merchant, "approve")
+def test_approving_queues_the_release_and_reports_the_transactions(client, merchant):
+    assert "STARBUKS is SBUX: 3 transactions released." in _decide(client, merchant, "approve")
     task = BackgroundTask.objects.get(name="release_merchants")
     assert (task.arguments["merchant_keys"], task.total, task.status) == (["STARBUKS"], 3, "queued")
 
 
-def test_the_second_of_two_reviewers_is_told_and_changes_nothing(client, merchant):
+def test_the_second_of_two_reviewers_gets_an_error_and_changes_nothing(client, merchant):
     other = Client()
     other.force_login(make_staff(name="Omar"))
-    seen = _seen(client, merchant, "approve")
+    version = _shown_version(client, merchant, "approve")
     _decide(other, merchant, "not_listed")
-    text = _decide(client, merchant, "approve", seen=seen)
+    text = _decide(client, merchant, "approve", version=version)
     assert "STARBUKS was changed meanwhile by Omar" in text
     assert Merchant.objects.get().status == "not_listed"
 
 
 @pytest.mark.parametrize("ticker", ["NOPE", "GONE", ""])
-def test_a_ticker_that_cannot_be_bought_is_refused_before_and_at_the_decision(client, merchant, ticker):
+def test_an_invalid_ticker_is_rejected_in_the_preview_and_in_the_decision(client, merchant, ticker):
     make_company("GONE", is_listed=False)
     address = reverse(DECIDE, args=[merchant.pk, "correct"])
     assert b"releases" not in client.get(address, {"ticker": ticker}).content
-    client.post(address, {"seen": merchant.updated_at.isoformat(), "ticker": ticker})
+    client.post(address, {"expected_updated_at": merchant.updated_at.isoformat(), "ticker": ticker})
     assert Merchant.objects.get().status == "proposed"
 
 
-def test_an_unknown_decision_and_a_garbled_state_are_no_server_error(client, merchant):
+def test_an_unknown_decision_or_an_invalid_version_is_not_a_server_error(client, merchant):
     assert client.get(f"/admin/llm_center/reviewmerchant/{merchant.pk}/decide/explode/").status_code == 404
     assert client.get(reverse(DECIDE, args=[merchant.pk + 1, "approve"])).status_code == 404
-    for seen in ("", "yesterday", "2026-13-45"):
-        reply = client.post(reverse(DECIDE, args=[merchant.pk, "approve"]), {"seen": seen})
+    for version in ("", "yesterday", "2026-13-45"):
+        reply = client.post(reverse(DECIDE, args=[merchant.pk, "approve"]), {"expected_updated_at": version})
         assert reply.status_code in {302, 400}
     assert Merchant.objects.get().status == "proposed"
 
 
-def test_staff_without_the_right_see_the_queue_and_cannot_decide(merchant):
+def test_staff_without_permission_see_the_queue_and_cannot_decide(merchant):
     viewer = make_user(is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_reviewmerchant"))
     client = Client()
@@ -123,10 +123,10 @@ def test_staff_without_the_right_see_the_queue_and_cannot_decide(merchant):
     assert client.get(reverse(DECIDE, args=[merchant.pk, "approve"])).status_code == 403
 
 
-def test_type_ahead_finds_by_ticker_and_by_name_only_what_is_listed(client):
+def test_suggestions_match_ticker_and_name_of_listed_companies(client):
     make_company("SBUX", name="Starbucks")
     make_company("SBX", name="Gone", is_listed=False)
     make_company("KO", name="Coca-Cola of Sbarro")
-    found = client.get(reverse("admin:llm_center_reviewmerchant_companies"), {"q": "sb"}).json()["companies"]
-    assert [company["ticker"] for company in found] == ["SBUX", "KO"]
+    companies = client.get(reverse("admin:llm_center_reviewmerchant_companies"), {"q": "sb"}).json()["companies"]
+    assert [company["ticker"] for company in companies] == ["SBUX", "KO"]
     assert client.get(reverse("admin:llm_center_reviewmerchant_companies")).json() == {"companies": []}

@@ -1,0 +1,129 @@
+"""How lists show values: money with sign and separators, days without midnight, numbers aligned to the right."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from django.http import HttpRequest
+from django.utils.formats import date_format
+from unfold.decorators import display
+
+EMPTY: Final = "–"
+# Decimal columns in dollars that have more places than cents.
+MONEY_COLUMNS: Final = {"price", "price_per_share", "cost", "review_priority"}
+# Decimal columns between 0 and 1.
+SHARE_COLUMNS: Final = {"confidence", "stated_confidence"}
+STATUS_LABELS: Final = {
+    "completed": "success",
+    "approved": "success",
+    "executed": "success",
+    "done": "success",
+    "pending": "info",
+    "queued": "info",
+    "running": "info",
+    "mapped": "info",
+    "proposed": "info",
+    "needs_review": "warning",
+    "awaiting_price": "warning",
+    "rejected": "warning",
+    "differs": "warning",
+    "failed": "danger",
+    "cancelled": "danger",
+    "not_listed": "default",
+    "refunded": "default",
+}
+
+
+def money(value: Decimal | int | None) -> str:
+    """Format dollars, as in `−$1,234.50`; places beyond cents are shown only where they are not zero."""
+    if value is None:
+        return EMPTY
+    text = f"{abs(value):,.2f}" if value == round(value, 2) else f"{abs(value):,f}".rstrip("0")
+    return f"{'−' if value < 0 else ''}${text}"
+
+
+def number(value: Decimal | float | None) -> str:
+    """Format a number with thousands separators and without trailing zeros."""
+    if value is None:
+        return EMPTY
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.8f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: Decimal | float | None) -> str:
+    """Format a share of one as percent."""
+    return EMPTY if share is None else f"{share:.0%}"
+
+
+def moment(value: datetime | date | None) -> str:
+    """Format a day, with the time (UTC) unless it is midnight: banks write days, not times."""
+    if value is None:
+        return EMPTY
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC)
+        return date_format(value, "M j, Y" if value.time() == time() else "M j, Y, H:i")
+    return date_format(value, "M j, Y")
+
+
+def _formatter(field: Any) -> tuple[Callable[[Any], str], bool] | None:
+    """Return how to format a column and whether it holds numbers; None leaves it to Django."""
+    if field.primary_key or field.is_relation or field.choices:
+        return None
+    match field:
+        case models.DateField():
+            return moment, False
+        case models.DecimalField(name=name, max_digits=5) if name in SHARE_COLUMNS:
+            return percent, True
+        case models.DecimalField(name=name, decimal_places=places):
+            return (money if places == 2 or name in MONEY_COLUMNS else number), True
+        case models.FloatField() | models.IntegerField() if not field.name.endswith("_id"):
+            return number, True
+    return None
+
+
+def _column(model: type[models.Model], name: Any) -> Any:
+    try:
+        field: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return name
+    formatter = _formatter(field) if isinstance(field, models.Field) else None
+    if formatter is None:
+        return name
+    text, is_number = formatter
+
+    @display(description=field.verbose_name)
+    def column(row: models.Model) -> str:
+        return text(getattr(row, name))
+
+    # Django writes the function's name into the CSS class of the heading and of the cells.
+    column.__name__ = f"{name} num" if is_number else name
+    return column
+
+
+class FormattedListMixin:
+    """Formats the date, money and number columns of `list_display` by the type of their fields."""
+
+    model: type[models.Model]
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        columns = super().get_list_display(request)  # type: ignore[misc]  # of ModelAdmin
+        return [_column(self.model, column) for column in columns]
+
+
+class StatusMixin:
+    """Shows the column `status` as a coloured label."""
+
+    @display(description="Status", label=STATUS_LABELS)
+    def status_label(self, row: Any) -> tuple[str, str]:
+        return row.status, row.status.replace("_", " ")
+
+
+class TaskStatusMixin:
+    """Shows the status of the row's background task as a coloured label."""
+
+    @display(description="Status", label=STATUS_LABELS)
+    def status(self, row: Any) -> tuple[str, str]:
+        return row.task.status, row.task.status

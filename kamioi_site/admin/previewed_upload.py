@@ -1,0 +1,168 @@
+"""Uploads in two steps: a preview of how the file is read, then the import."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from kamioi_site.admin.display import TaskStatusMixin
+from kamioi_site.admin.history import HistoryAdmin
+from kamioi_site.admin.pages import page_context
+from kamioi_site.errors import KamioiError
+from kamioi_site.http.downloads import csv_download
+
+# A preview expires after this time unless it is confirmed.
+PREVIEW_SECONDS: Final = 3600
+PREVIEWS: Final = "previews"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewColumn:
+    """A column of the preview: heading, attribute of the row, and how its values are shown."""
+
+    heading: str
+    attribute: str
+    text: Callable[[Any], str] | None = None
+    is_number: bool = False
+
+
+class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
+    """Admin of an import model, with an upload form, a preview and the download of rejected rows.
+
+    The previewed file waits in the storage; a signed token carries its name and the fields of the form to the import.
+    """
+
+    upload_form: type[forms.Form]
+    upload_title: str
+    upload_hint: str
+    # What the import does, shown below the preview.
+    upload_effect: str = ""
+    preview_columns: tuple[PreviewColumn, ...]
+    # Counts of the import: label, key in the result of the background task, field of the row.
+    import_counts: tuple[tuple[str, str, str], ...]
+    list_before_template = "admin/list_link.html"
+    change_form_before_template = "admin/import_progress.html"
+
+    def read_preview(self, upload: UploadedFile) -> Any:
+        """Read the first rows. Raises KamioiError."""
+        raise NotImplementedError
+
+    def preview_details(self, preview: Any, form: forms.Form) -> dict[str, str]:
+        """Return what is shown above the rows, by label."""
+        raise NotImplementedError
+
+    def token_fields(self, form: forms.Form) -> dict[str, Any]:
+        """Return what the import needs beside the file."""
+        raise NotImplementedError
+
+    def start_import(self, request: HttpRequest, *, filename: str, content: File, fields: dict[str, Any]) -> Model:
+        """Store the file and start its import. Raises KamioiError."""
+        raise NotImplementedError
+
+    def related_link(self, obj: Any) -> tuple[str, str]:
+        """Return address and label of the link below an import's progress."""
+        raise NotImplementedError
+
+    def rejected_rows(self, obj: Any) -> Any:
+        """Return the lines of the CSV file of rejected rows."""
+        raise NotImplementedError
+
+    def get_urls(self) -> list[URLPattern]:
+        view, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("upload/", view(self.upload_view), name=f"{name}_upload"),
+            path("<int:pk>/rejects.csv", view(self.rejects_view), name=f"{name}_rejects"),
+            *super().get_urls(),
+        ]
+
+    def _url(self, page: str) -> str:
+        return f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
+
+    @property
+    def list_link(self) -> tuple[str, str]:
+        """The button above the list."""
+        return self._url("upload"), self.upload_title
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], obj: Any = None, **kwargs: Any) -> Any:
+        counts = [(label, key, getattr(obj, name)) for label, key, name in self.import_counts]
+        context |= {
+            "counts": counts,
+            "rejects_url": reverse(self._url("rejects"), args=[obj.pk]),
+            "related_link": self.related_link(obj),
+        }
+        return super().render_change_form(request, context, obj=obj, **kwargs)
+
+    def upload_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the form, then the preview, then start the import."""
+        if not request.user.has_perm(f"{self.opts.app_label}.add_{self.opts.model_name}"):
+            raise PermissionDenied
+        if request.method == "POST" and "token" in request.POST:
+            return self._confirm(request)
+        form = self.upload_form(request.POST or None, request.FILES or None)
+        context = page_context(self, request, self.upload_title, form=form, admin=self)
+        if request.method == "POST" and form.is_valid():
+            upload: UploadedFile = form.cleaned_data["file"]
+            try:
+                preview = self.read_preview(upload)
+            except KamioiError as error:
+                form.add_error("file", str(error))
+            else:
+                upload.seek(0)
+                stored = default_storage.save(f"{PREVIEWS}/{self.opts.model_name}", upload)
+                delete_expired_previews()
+                token = {"stored": stored, "name": upload.name, "fields": self.token_fields(form)}
+                context |= {
+                    "preview": preview,
+                    "details": self.preview_details(preview, form),
+                    "rows": [[_cell(row, column) for column in self.preview_columns] for row in preview.rows],
+                    "upload": upload,
+                    "token": signing.dumps(token, salt=PREVIEWS),
+                }
+        return TemplateResponse(request, "admin/previewed_upload.html", context)
+
+    def _confirm(self, request: HttpRequest) -> HttpResponse:
+        try:
+            token = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
+            with default_storage.open(token["stored"]) as file:
+                created = self.start_import(request, filename=token["name"], content=File(file), fields=token["fields"])
+        except (signing.BadSignature, FileNotFoundError):
+            messages.error(request, "This file was already imported, or its preview has expired. Choose it again.")
+            return redirect(self._url("upload"))
+        except KamioiError as error:
+            messages.error(request, str(error))
+            return redirect(self._url("upload"))
+        default_storage.delete(token["stored"])
+        messages.success(request, f"Importing {created.filename}.")
+        return redirect(self._url("change"), created.pk)
+
+    def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        """Download the rejected rows with their reasons."""
+        obj = get_object_or_404(self.get_queryset(request), pk=pk)
+        return csv_download(request, self.rejected_rows(obj), filename=f"{self.opts.model_name}-rejects-{pk}.csv")
+
+
+def _cell(row: Any, column: PreviewColumn) -> tuple[str, bool]:
+    value = getattr(row, column.attribute)
+    return column.text(value) if column.text else str(value), column.is_number
+
+
+def delete_expired_previews() -> None:
+    """Delete previewed files that were not confirmed in time."""
+    oldest = timezone.now().timestamp() - PREVIEW_SECONDS
+    for name in default_storage.listdir(PREVIEWS)[1]:
+        stored = f"{PREVIEWS}/{name}"
+        if default_storage.get_modified_time(stored).timestamp() < oldest:
+            default_storage.delete(stored)

@@ -1,0 +1,302 @@
+"""Admin pages of the review queue and of decisions."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from kamioi_site.admin.display import EMPTY, moment
+from kamioi_site.admin.history import HistoryAdmin
+from kamioi_site.admin.keyset import KeysetChangeList
+from kamioi_site.admin.pages import page_context, staff_user
+from kamioi_site.errors import KamioiError
+from kamioi_site.http.downloads import live_figures
+from llm_center.errors import MerchantChangedError
+from llm_center.models import MappingDecision, PendingDecision, ReviewMerchant
+from llm_center.selectors import review_evidence, search_companies
+from llm_center.services.review.bulk import bulk_effect, request_bulk_decision
+from llm_center.services.review.decisions import Action, decide_merchant, merchant_effect
+from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals, queue_totals_cached
+from llm_center.services.review.undo import request_undo, undo_effect, undoable_decisions
+from transactions.models import BackgroundTask
+
+DECISIONS = {Action.APPROVE, Action.CORRECT, Action.NOT_LISTED, Action.REJECT}
+
+
+# Background tasks shown above the queue.
+QUEUE_TASKS = ("release_merchants", "undo_decision", "decide_merchants")
+
+
+RECENT_TASKS = 5
+
+
+@admin.register(ReviewMerchant)
+class ReviewMerchantAdmin(HistoryAdmin):
+    """Merchants that await a decision, those that matter most first."""
+
+    keyset = ("-review_priority", "id")
+    list_display = ("merchant_key", "waiting_count", "waiting_amount")
+    list_per_page = 25
+    change_list_template = "admin/llm_center/review_queue.html"
+    search_lookup = "merchant_key__startswith"
+    search_case = "upper"
+    search_help_text = "Start of the merchant name"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return (
+            super()
+            .get_queryset(request)
+            .filter(status__in=WAITING_STATUSES)
+            .select_related("pending_decision__requested_by")
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        view, name = self.admin_site.admin_view, "llm_center_reviewmerchant"
+        return [
+            path("<int:pk>/decide/<str:action>/", view(self.decide_view), name=f"{name}_decide"),
+            path("bulk/", view(self.bulk_view), name=f"{name}_bulk"),
+            path("undo/<int:pk>/", view(self.undo_view), name=f"{name}_undo"),
+            path("companies/", view(self.companies_view), name=f"{name}_companies"),
+            path("live/", view(self.live_view), name=f"{name}_live"),
+            *super().get_urls(),
+        ]
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("llm_center.change_reviewmerchant")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """List the queue with evidence, running tasks and decisions that can be undone."""
+        reply = super().changelist_view(request, extra_context)
+        changelist = getattr(reply, "context_data", {}).get("cl")
+        if not isinstance(changelist, KeysetChangeList):
+            return reply
+        merchants, count, amount = queue_totals()
+        reply.context_data |= {
+            "title": "Review queue",
+            "totals": {"merchants": merchants, "transactions": count, "amount": amount},
+            "rows": review_evidence(changelist.result_list),
+            "tasks": BackgroundTask.objects.filter(name__in=QUEUE_TASKS).order_by("-created_at")[:RECENT_TASKS],
+            "undoable": undoable_decisions(actor=staff_user(request))[:3],
+            "may_decide": self.has_decide_permission(request),
+        }
+        return reply
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        # The page of a single merchant is in the directory.
+        return redirect("admin:transactions_merchant_change", object_id)
+
+    def decide_view(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
+        """Show the effect of a decision; on POST decide.
+
+        A script shows this page's form in a dialog; without the script it is a page.
+        """
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        if action not in DECISIONS:
+            return HttpResponse("Unknown decision.", status=404)
+        merchant = get_object_or_404(ReviewMerchant, pk=pk)
+        decision, ticker = Action(action), request.POST.get("ticker") or request.GET.get("ticker") or ""
+        if request.method == "POST":
+            try:
+                result = decide_merchant(
+                    merchant_id=pk,
+                    action=decision,
+                    actor=staff_user(request),
+                    ticker=ticker,
+                    expected_updated_at=_timestamp(request.POST.get("expected_updated_at", "")),
+                    reason=request.POST.get("reason", ""),
+                )
+            except KamioiError as error:
+                messages.error(request, str(error))
+            else:
+                if result.decision:
+                    messages.success(request, _decision_message(result.decision))
+                else:
+                    messages.info(
+                        request, f"{merchant.merchant_key}: amounts this large need a second reviewer's approval."
+                    )
+            return redirect("admin:llm_center_reviewmerchant_changelist")
+        context = page_context(
+            self,
+            request,
+            f"{decision.label.capitalize()}: {merchant.merchant_key}",
+            merchant=merchant,
+            action=decision,
+            ticker=ticker,
+            expected_updated_at=merchant.updated_at.isoformat(),
+        )
+        if merchant.status not in WAITING_STATUSES and merchant.decided_at:
+            reviewer = merchant.decided_by.email if merchant.decided_by else "The system"
+            context["decided"] = (
+                f"{reviewer} decided this on {moment(merchant.decided_at)} UTC: {merchant.get_status_display()}"
+                f"{', ' + merchant.ticker if merchant.ticker else ''}. Your decision will replace it."
+            )
+        try:
+            if decision != Action.CORRECT or ticker:
+                context["effect"] = merchant_effect(merchant=merchant, action=decision, ticker=ticker)
+        except KamioiError as error:
+            context["error"] = str(error)
+        return TemplateResponse(request, "admin/llm_center/decide.html", context)
+
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the effect of deciding all merchants of a filter; on POST decide them in the background."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        data = request.POST if request.method == "POST" else request.GET
+        form = BulkForm(data if "action" in data else None)
+        context = page_context(self, request, "Bulk decision", form=form)
+        if form.is_valid():
+            queue_filter, action = form.queue_filter(), Action(form.cleaned_data["action"])
+            try:
+                if request.method == "POST":
+                    task = request_bulk_decision(
+                        queue_filter=queue_filter,
+                        action=action,
+                        actor=staff_user(request),
+                        until=_timestamp(data.get("until", "")),
+                    )
+                    messages.success(request, f"Deciding {task.total:,} merchants.")
+                    return redirect("admin:llm_center_reviewmerchant_changelist")
+                context |= {
+                    "effect": bulk_effect(queue_filter=queue_filter, action=action),
+                    "until": timezone.now().isoformat(),
+                    "action": action,
+                }
+            except KamioiError as error:
+                form.add_error(None, str(error))
+        return TemplateResponse(request, "admin/llm_center/bulk.html", context)
+
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show what undoing a decision reverts; on POST undo it."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        decision = get_object_or_404(MappingDecision, pk=pk)
+        if request.method == "POST":
+            try:
+                request_undo(decision_id=pk, actor=staff_user(request), reason=request.POST.get("reason", ""))
+            except KamioiError as error:
+                messages.error(request, str(error))
+            else:
+                messages.success(request, f"The decision on {decision.merchant_key} was undone.")
+            return redirect("admin:llm_center_reviewmerchant_changelist")
+        context = page_context(
+            self, request, f"Undo: {decision.merchant_key}", decision=decision, effect=undo_effect(decision=decision)
+        )
+        return TemplateResponse(request, "admin/llm_center/undo.html", context)
+
+    def live_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        """Stream the totals of the queue as server-sent events."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+        def totals() -> dict[str, str]:
+            merchants, count, amount = queue_totals_cached()
+            return {"merchants": f"{merchants:,}", "transactions": f"{count:,}", "amount": f"{amount:,}"}
+
+        return live_figures(request, totals)
+
+    def companies_view(self, request: HttpRequest) -> JsonResponse:
+        """Suggest listed companies for a ticker or part of a name."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return JsonResponse({"companies": search_companies(request.GET.get("q", ""))})
+
+
+class BulkForm(forms.Form):
+    """Selects a part of the queue and a decision for it."""
+
+    starts = forms.CharField(
+        label="Merchant starts with", required=False, max_length=120, widget=UnfoldAdminTextInputWidget
+    )
+    ticker = forms.CharField(label="Proposed ticker", required=False, max_length=12, widget=UnfoldAdminTextInputWidget)
+    confidence = forms.IntegerField(
+        label="Minimum confidence in percent",
+        required=False,
+        min_value=0,
+        max_value=100,
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+    action = forms.ChoiceField(
+        label="Decision",
+        choices=[("approve", "Approve the proposals"), ("not_listed", "Not listed")],
+        widget=UnfoldAdminSelectWidget,
+    )
+
+    def queue_filter(self) -> QueueFilter:
+        data = self.cleaned_data
+        return QueueFilter(data["starts"], data["ticker"], Decimal(data["confidence"] or 0) / 100)
+
+
+def _timestamp(text: str) -> datetime:
+    """Parse the timestamp that the form carried. Raises MerchantChangedError when it is missing or invalid."""
+    try:
+        timestamp = datetime.fromisoformat(text)
+    except ValueError:
+        raise MerchantChangedError from None
+    if timestamp.tzinfo is None:
+        raise MerchantChangedError
+    return timestamp
+
+
+def _decision_message(decision: MappingDecision) -> str:
+    key, count = decision.merchant_key, decision.released_count
+    transactions = f"{count:,} transaction{'' if count == 1 else 's'}"
+    match Action(decision.action):
+        case Action.NOT_LISTED:
+            return f"{key} is not listed: {transactions} closed."
+        case Action.REJECT:
+            return f"{decision.before['ticker']} was rejected for {key}, which stays in the queue."
+        case _:
+            return f"{key} is {decision.after['ticker']}: {transactions} released."
+
+
+@admin.register(PendingDecision)
+class PendingDecisionAdmin(HistoryAdmin):
+    """Decisions that need the approval of a second reviewer."""
+
+    list_display = ("id", "merchant", "action", "ticker", "requested_by", "requested_at", "reason")
+    list_select_related = ("merchant", "requested_by")
+
+
+@admin.register(MappingDecision)
+class MappingDecisionAdmin(HistoryAdmin):
+    list_display = (
+        "id",
+        "decided_at",
+        "merchant_key",
+        "action_label",
+        "change",
+        "reviewer",
+        "released_count",
+        "reason",
+    )
+    list_select_related = ("decided_by",)
+    search_lookup = "merchant_key"
+    search_case = "upper"
+    search_help_text = "The full merchant name, as listed here"
+
+    @display(
+        description="Decision",
+        label={"approve": "success", "correct": "info", "not_listed": "warning", "reject": "danger", "undo": "default"},
+    )
+    def action_label(self, row: MappingDecision) -> tuple[str, str]:
+        return row.action, row.get_action_display()
+
+    @display(description="Ticker")
+    def change(self, row: MappingDecision) -> str:
+        before, after = row.before.get("ticker") or EMPTY, row.after.get("ticker") or EMPTY
+        return after if before == after else f"{before} → {after}"
+
+    @display(description="Reviewer")
+    def reviewer(self, row: MappingDecision) -> str:
+        return "automatic" if row.automatic else str(row.decided_by)

@@ -1,0 +1,97 @@
+"""Admin pages of the ledger, the journal and holdings."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from kamioi_site.admin.display import EMPTY, StatusMixin
+from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
+from kamioi_site.admin.keyset import DayRangeFilter, active_filters
+from transactions.models import Holding, JournalEntry, LedgerAccount, LedgerTransfer, User
+from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
+
+
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(NoDeleteMixin, ModelAdmin):
+    """The chart of accounts; postings refer to its numbers."""
+
+    list_display = ("number", "name", "type")
+    search_fields = ("number", "name")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return ("number", "type") if obj else ()
+
+
+class AccountFilter(admin.SimpleListFilter):
+    """Transfers that debit or credit an account."""
+
+    title = "account"
+    parameter_name = "account__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(account.number, str(account)) for account in LedgerAccount.objects.all()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LedgerTransfer]) -> QuerySet[LedgerTransfer]:
+        number = self.value()
+        if not number:
+            return queryset
+        if number not in USUAL_ACCOUNTS:
+            # Every purchase touches few accounts; the kinds that touch others have a partial index.
+            queryset = queryset.exclude(kind__in=USUAL_KINDS)
+        return queryset.filter(Q(debit_account=number) | Q(credit_account=number))
+
+
+@admin.register(LedgerTransfer)
+class LedgerTransferAdmin(HistoryAdmin):
+    list_display = (
+        "id",
+        "date",
+        "customer",
+        "kind",
+        "debit_account",
+        "credit_account",
+        "amount",
+        "ticker",
+        "shares",
+        "reference",
+    )
+    list_filter = (AccountFilter, ("date", DayRangeFilter))
+    list_filter_submit = True
+
+    def prepare_page(self, rows: list[Any]) -> None:
+        # The ledger outlives users, so it has no foreign key to them.
+        emails = dict(User.objects.filter(pk__in={row.user_id for row in rows}).values_list("pk", "email"))
+        for row in rows:
+            row.customer_email = emails.get(row.user_id)
+
+    @display(description="Customer")
+    def customer(self, row: Any) -> str:
+        return row.customer_email or (f"#{row.user_id}" if row.user_id else EMPTY)
+
+    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
+        by_date = {"kind__exact", "account__exact", "date_from", "date_to"} & active_filters(request)
+        return ("-date", "-id") if by_date else ("-id",)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        if lookup == "transaction_id__exact":  # served only by the index that starts with the user
+            return request is not None and bool({"user_id__exact", "user_id"} & request.GET.keys())
+        return lookup in {"user_id__exact", "user_id", "kind__exact", "account__exact", "date_from", "date_to"}
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(StatusMixin, HistoryAdmin):
+    """Manual entries of the company's own books; they are written through the API."""
+
+    keyset = ("-entry_date", "-id")
+    list_display = ("number", "entry_date", "description", "amount", "status_label", "created_by", "posted_at")
+    list_select_related = ("created_by",)
+
+
+@admin.register(Holding)
+class HoldingAdmin(HistoryAdmin):
+    list_display = ("id", "user", "ticker", "shares", "cost_basis", "updated_at")
+    list_select_related = ("user",)
