@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -68,7 +67,7 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         """Return what the import needs beside the file."""
         raise NotImplementedError
 
-    def start_import(self, request: HttpRequest, *, filename: str, content: File, fields: dict[str, Any]) -> Model:
+    def start_import(self, request: HttpRequest, *, filename: str, content: File, fields: dict[str, Any]) -> Any:
         """Store the file and start its import. Raises KamioiError."""
         raise NotImplementedError
 
