@@ -13,7 +13,6 @@ from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import GeneratedRowsAdmin, HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.pages import staff_user
 from kamioi_site.errors import KamioiError
-from transactions.legacy.mend import reject_mend
 from transactions.models import MigrationReject, MigrationRun
 
 for model in (waffle.Flag, waffle.Switch, waffle.Sample):
@@ -49,6 +48,8 @@ class MigrationRejectAdmin(NoDeleteMixin, GeneratedRowsAdmin):
 
     def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
         """Migrate the corrected row; if it is still invalid, nothing is written."""
+        from transactions.legacy.mend import reject_mend  # noqa: PLC0415  # imports pyarrow
+
         try:
             reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], actor=staff_user(request))
         except KamioiError as error:
