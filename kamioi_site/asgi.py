@@ -10,8 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 gc.disable()  # importing makes no garbage; `KamioiSiteConfig.ready` turns it on again
 django.setup(set_prefix=False)
 
+# These imports need the apps.
 from kamioi_site.http.asgi_handler import ThreadedASGIHandler  # noqa: E402
-from kamioi_site.http.response_cache import ResponseCacheMiddleware  # noqa: E402
-from kamioi_site.http.server_sent_events import EventStreams  # noqa: E402  # needs the apps
+from kamioi_site.http.server_sent_events import EventStreams  # noqa: E402
 
-application = EventStreams(ResponseCacheMiddleware(ThreadedASGIHandler()))
+application = EventStreams(ThreadedASGIHandler())

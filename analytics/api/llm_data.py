@@ -10,7 +10,8 @@ from rest_framework.response import Response
 from analytics.api import shapes
 from analytics.api.center import RUNS_WORK, SEES_WORK
 from analytics.selectors import llm_center, operations, review_stats, transactions
-from kamioi_site.cache.namespaces import clear_caches, namespace_stats, namespaces
+from kamioi_site.cache.namespaces import clear_caches, namespaces
+from kamioi_site.cache.statistics import namespace_stats
 from llm_center import matcher
 from llm_center.selectors import merchants_by_prefix, search_companies
 from llm_center.services.review.queue import queue_totals_cached

@@ -14,8 +14,8 @@ from redis import RedisError
 
 from analytics.selectors.finance import last_booking_at
 from analytics.selectors.queries import fetch_rows
-from kamioi_site.cache.namespaces import NamespaceStats, namespace_stats
 from kamioi_site.cache.redis import redis_client
+from kamioi_site.cache.statistics import NamespaceStats, namespace_stats
 from kamioi_site.db import replica
 from kamioi_site.db.partitions import PartitionStatus, partition_status
 from kamioi_site.observability import postgres_stats

@@ -13,16 +13,9 @@ from django.views.decorators.http import require_http_methods
 from redis.exceptions import RedisError
 
 from kamioi_site.admin.audit_log import audit_log
-from kamioi_site.cache.namespaces import (
-    CacheNamespace,
-    NamespaceSize,
-    NamespaceStats,
-    clear_caches,
-    namespace_sizes,
-    namespace_stats,
-    namespaces,
-)
+from kamioi_site.cache.namespaces import CacheNamespace, clear_caches, namespaces
 from kamioi_site.cache.redis import redis_client
+from kamioi_site.cache.statistics import NamespaceSize, NamespaceStats, namespace_sizes, namespace_stats
 
 # Held by operators and administrators.
 PERMISSION: Final = "transactions.change_backgroundtask"

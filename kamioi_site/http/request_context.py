@@ -1,8 +1,8 @@
-"""On whose behalf work is done: the ids of request, task and user, from the request through every message to the worker.
+"""The ids of request, task and user, carried from the request through every message to the worker.
 
-A request brings `X-Request-ID` or gets one; the answer carries it. What a request or a task sends to the queue carries
-the request's id and the user's in its headers, and the worker takes them up. Work that no request began (beat) goes by
-the id of the first task. `kamioi_site.observability.logs` writes the ids to every line.
+A request brings `X-Request-ID` or gets a new one, and the response returns it. Messages that a request or task sends
+carry the ids of request and user in their headers, and the worker restores them. Work that no request began (beat) is
+identified by its first task. `kamioi_site.observability.logs` adds the ids to every log line.
 """
 
 import logging
@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 from celery import signals
@@ -26,10 +26,10 @@ access = logging.getLogger("kamioi.access")
 
 HEADER = "X-Request-ID"
 REQUEST_HEADER, USER_HEADER = "kamioi_request", "kamioi_user"
-# What a proxy makes (hex, UUID) passes; nothing that could break a line or fill a disk.
-_SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
-# Asked every few seconds by machines.
-_QUIET_ROUTES = {"healthz", "readyz", "metrics", "static"}
+# Accepts the ids that proxies make (hex, UUID), and nothing that could break a log line or fill a disk.
+_VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+# Polled by machines every few seconds, so logged at DEBUG.
+_POLLED_ROUTES = {"healthz", "readyz", "metrics", "static"}
 
 _request_id: ContextVar[str] = ContextVar("kamioi_request_id", default="")
 _request: ContextVar[HttpRequest | None] = ContextVar("kamioi_request", default=None)
@@ -38,19 +38,19 @@ _sender_id: ContextVar[int | None] = ContextVar("kamioi_sender", default=None)
 
 
 def context_ids() -> dict[str, Any]:
-    """The ids that are known here: `request_id`, `task_id`, `task` (its name) and `user_id`."""
+    """Return the known ids: `request_id`, `task_id`, `task` (its name) and `user_id`."""
     task_id, task = _task.get()
-    found = {"request_id": _request_id.get(), "task_id": task_id, "task": task, "user_id": user_id()}
-    return {name: value for name, value in found.items() if value}
+    ids = {"request_id": _request_id.get(), "task_id": task_id, "task": task, "user_id": user_id()}
+    return {name: value for name, value in ids.items() if value}
 
 
 def request_id() -> str:
-    """The id of the request that this work began with; empty outside of one."""
+    """Return the id of the request that started this work, or an empty string."""
     return _request_id.get()
 
 
 def user_id() -> int | None:
-    """Who is logged in, or who sent the task. Never asks the database: before the log-in is looked at, nobody."""
+    """Return the id of the user, or of the sender of the task; never queries the database to find out."""
     request = _request.get()
     if request is None:
         return _sender_id.get()
@@ -59,69 +59,51 @@ def user_id() -> int | None:
 
 
 class RequestContextMiddleware:
-    """Gives every request its id and writes one line about it: route, status, time; never its query string.
+    """Give every request an id and log one line about it: route, status and time, never its query string.
 
-    Stands first, so that everything else has the id.
+    Must be the first middleware, so that all others have the id.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer within the request's context."""
-        tokens, began = _enter(request)
+        """Set the context, and reset it afterwards: the thread serves other requests."""
+        arrived_at = request_arrival_time(request)
+        sent_id = request.headers.get(HEADER, "")
+        request_id = sent_id if _VALID_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        tokens = _request_id.set(request_id), _request.set(request)
         try:
-            return _leave(request, self._get_response(request), began)
-        finally:  # the thread goes on to another request
-            for variable, token in tokens:
-                variable.reset(token)
+            response = self._get_response(request)
+            response.headers[HEADER] = request_id
+            _log(request, response, time.perf_counter() - arrived_at)
+            return response
+        finally:
+            _request_id.reset(tokens[0])
+            _request.reset(tokens[1])
 
 
-def _enter(request: HttpRequest) -> tuple[list[tuple[ContextVar[Any], Token[Any]]], float]:
-    given = request.headers.get(HEADER, "")
-    identity = given if _SANE.fullmatch(given) else uuid.uuid4().hex
-    return [(_request_id, _request_id.set(identity)), (_request, _request.set(request))], request_arrival_time(request)
-
-
-def _leave(request: HttpRequest, response: HttpResponseBase, began: float) -> HttpResponseBase:
-    response.headers[HEADER] = _request_id.get()
-    _line(
-        method=request.method or "",
-        path=request.path,
-        route=route_of(request),
-        status=response.status_code,
-        milliseconds=round((time.perf_counter() - began) * 1000, 1),
-        client=request.META.get("REMOTE_ADDR", ""),
+def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    route = route_of(request)
+    level = logging.DEBUG if route in _POLLED_ROUTES else logging.INFO
+    if not access.isEnabledFor(level):
+        return
+    milliseconds = round(seconds * 1000, 1)
+    access.log(
+        level,
+        "%s %s %d %.0f ms",
+        request.method,
+        request.path,
+        response.status_code,
+        milliseconds,
+        extra={
+            "method": request.method or "",
+            "route": route,
+            "status": response.status_code,
+            "ms": milliseconds,
+            "client": request.META.get("REMOTE_ADDR", ""),
+        },
     )
-    return response
-
-
-def _line(*, method: str, path: str, route: str, status: int, milliseconds: float, client: str) -> None:
-    level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
-    if access.isEnabledFor(level):
-        access.log(
-            level,
-            "%s %s %d %.0f ms",
-            method,
-            path,
-            status,
-            milliseconds,
-            extra={"method": method, "route": route, "status": status, "ms": milliseconds, "client": client},
-        )
-
-
-def answered_in_front(
-    *, given_id: str, user_id: int, route: str, path: str, status: int, milliseconds: float, client: str
-) -> str:
-    """Write the line of a GET that never came to Django. Returns the request's id, which its answer carries."""
-    identity = given_id if _SANE.fullmatch(given_id) else uuid.uuid4().hex
-    tokens = _request_id.set(identity), _sender_id.set(user_id)
-    try:
-        _line(method="GET", path=path, route=route, status=status, milliseconds=milliseconds, client=client)
-    finally:
-        _request_id.reset(tokens[0])
-        _sender_id.reset(tokens[1])
-    return identity
 
 
 @signals.before_task_publish.connect(weak=False)
@@ -134,7 +116,7 @@ def _inject_headers(headers: dict[str, Any], **_: Any) -> None:
 
 @signals.task_prerun.connect(weak=False)
 def _restore_context(task_id: str, task: Any, **_: Any) -> None:
-    if task.request.is_eager:  # within a request, whose ids it has
+    if task.request.is_eager:  # runs within a request, whose ids it has
         return
     _task.set((task_id, task.name))
     _request_id.set(str(task.request.get(REQUEST_HEADER) or task.request.root_id or task_id))

@@ -380,8 +380,6 @@ API_RATES = {
     "reset": env_list("API_RATE_RESET", "20/h"),  # by address
     "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
 }
-# How long an answer to a customer may be given again while nothing of it changed, see kamioi_site/http/response_cache.py; 0 is never.
-ANSWERS_KEPT_SECONDS = env_int("ANSWERS_KEPT_SECONDS", 60)
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 
 # Front ends on other hosts: their origins, as `https://app.example.com`. Tokens and cookies are allowed to come along.

@@ -20,13 +20,12 @@ from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.json_renderer import json_bytes
-from kamioi_site.api.views import ApiView, RateLimitThrottle
+from kamioi_site.api.views import ApiView
 from kamioi_site.cache.namespaces import CacheLookup
-from kamioi_site.http.response_cache import cache_response
 from transactions.api import serializers as shapes
 from transactions.cache import READS_GENERATION, TRANSACTIONS
 from transactions.legacy.reads import reads_from_kamioi
-from transactions.models import ApiToken, BackgroundTask, User
+from transactions.models import BackgroundTask, User
 from transactions.services.idempotency import begin_idempotent_request, store_idempotent_response
 
 _KEY = re.compile(r"[\x20-\x7e]{1,100}")
@@ -74,30 +73,7 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
-class CacheableView(ETagView):
-    """Base of views whose GET changes only with the caller's transactions: asked again, it may be answered in front of Django."""
-
-    def finalize_response(  # type: ignore[override]  # as in ETagView
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        """Say that the answer may be kept."""
-        reply = super().finalize_response(request, response, *args, **kwargs)
-        if request.method == "GET" and reply.status_code == status.HTTP_200_OK and self.may_be_kept(request):
-            token = cast("ApiToken", request.auth)
-            cache_response(request._request, user_id=token.user_id, expires_at=token.expires_at)
-        return reply
-
-    def may_be_kept(self, request: Request) -> bool:
-        """Only a customer's own: what staff see is followed by the audit trail and by networks."""
-        return (
-            isinstance(request.auth, ApiToken)
-            and not current_user(request).is_staff
-            and self.rate_scope is None
-            and self.throttle_classes == [RateLimitThrottle]
-        )
-
-
-class TransactionsView(CacheableView):
+class TransactionsView(ETagView):
     """Base of views whose GET changes only with the caller's transactions: rendered once for each page while none of them does.
 
     Who is still answered from the legacy system's file is answered anew: nobody tells when that changes.
@@ -124,15 +100,11 @@ class TransactionsView(CacheableView):
     def answered(self, body: Callable[[], Mapping[str, Any]]) -> HttpResponse:
         """The answer, from the cache where it is there."""
 
-        def rendered() -> str:
-            return json_bytes(body()).decode()
+        def rendered() -> bytes:
+            return json_bytes(body())
 
-        text = rendered() if self._look is None else self._look.get(rendered)
-        return HttpResponse(text, content_type=JSONRenderer.media_type)
-
-    def may_be_kept(self, request: Request) -> bool:
-        """Not what the legacy system's file says."""
-        return self.is_ours and super().may_be_kept(request)
+        content = rendered() if self._look is None else self._look.get(rendered)
+        return HttpResponse(content, content_type=JSONRenderer.media_type)
 
     @property
     def is_ours(self) -> bool:

@@ -30,7 +30,6 @@ from kamioi_site.http.server_sent_events import Event, event_source, events_resp
 from transactions.api import serializers as shapes
 from transactions.api.authentication import log_in, revoke_token
 from transactions.api.base import (
-    CacheableView,
     IdempotentView,
     TransactionsView,
     accepted,
@@ -298,7 +297,7 @@ def _page(user: User, wanted: TransactionFilter, cursor: str | None, limit: int)
     return {"data": rows, "next_cursor": next_cursor, "has_more": next_cursor is not None}
 
 
-class TransactionDetailView(CacheableView):
+class TransactionDetailView(ETagView):
     """One transaction."""
 
     @extend_schema(responses={200: shapes.TransactionDetailOutput} | errors(401, 404), tags=["transactions"])

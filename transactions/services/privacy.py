@@ -28,7 +28,6 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache.namespaces import clear_caches
 from kamioi_site.http.downloads import csv_line, rows_in_pages
-from transactions.cache import invalidate_users
 from transactions.errors import ErasureNotAllowedError, WrongPasswordError
 from transactions.models import (
     ApiToken,
@@ -343,7 +342,6 @@ def request_erasure(*, person: User, actor: User, reason: str) -> BackgroundTask
         # Nothing new may come in meanwhile.
         User.objects.filter(pk=person.pk).update(is_active=False)
         ApiToken.objects.filter(user=person).revoke()
-        invalidate_users([person.pk])
         task = create_task(name=_ERASE, user=actor, arguments={"user_id": person.pk, "reason": reason[:500]})
         send_task(task=task)
     return task

@@ -7,7 +7,6 @@ from django.contrib.admin.models import DELETION
 from django.db import IntegrityError, connection, transaction
 
 from kamioi_site.admin.audit_log import audit_log
-from transactions.cache import invalidate_users
 from transactions.errors import UserChangeNotAllowedError
 from transactions.models import (
     ApiToken,
@@ -95,4 +94,3 @@ def _delete(person: User, actor: User) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM users WHERE id = %s", [person.pk])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    invalidate_users([person.pk])

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.conf import settings
 
-from kamioi_site.cache.namespaces import namespace_stats
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.db.partitions import partition_status
 from kamioi_site.db.replica import has_replica, replica_state

@@ -10,7 +10,9 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from kamioi_site.cache import namespaces
-from kamioi_site.cache.namespaces import CacheNamespace, namespace_sizes
+from kamioi_site.cache.counters import reset_counts
+from kamioi_site.cache.namespaces import CacheNamespace
+from kamioi_site.cache.statistics import namespace_sizes
 from tests.factories import make_staff, make_user
 
 pytestmark = pytest.mark.django_db
@@ -21,9 +23,11 @@ OTHER = CacheNamespace("test:thing:{number}:{page}", ttl=60)
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    namespaces._after_fork()
+    namespaces.reset_process_state()
+    reset_counts()
     yield
-    namespaces._after_fork()
+    namespaces.reset_process_state()
+    reset_counts()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Cached reads: computed once, void at once, and right without Redis."""
+"""Cached reads are computed once, invalidated at once, and correct without Redis."""
 
 import multiprocessing
 import os
@@ -21,13 +21,9 @@ from django_redis import get_redis_connection
 from pytest_django import Settings
 
 from kamioi_site.cache import namespaces
-from kamioi_site.cache.namespaces import (
-    CacheNamespace,
-    clear_caches,
-    invalidate_cache,
-    invalidate_caches,
-    namespace_stats,
-)
+from kamioi_site.cache.counters import reset_counts
+from kamioi_site.cache.namespaces import CacheNamespace, clear_caches, invalidate_cache, invalidate_caches
+from kamioi_site.cache.statistics import namespace_stats
 from kamioi_site.local.embedded_servers import EmbeddedRedis
 
 PAGE = CacheNamespace("test:user:{user_id}:{page}", ttl=300, generation="test:user:{user_id}")
@@ -35,29 +31,31 @@ COUNT = CacheNamespace("test:count", ttl=30)
 
 
 class _Source:
-    """The truth behind the cache; counts how often it is asked."""
+    """The uncached value; counts how often it is computed."""
 
     def __init__(self, value: Any = 1, seconds: float = 0) -> None:
-        self.value, self.seconds, self.asked = value, seconds, 0
+        self.value, self.seconds, self.calls = value, seconds, 0
 
     def __call__(self) -> Any:
         value = self.value
-        self.asked += 1
+        self.calls += 1
         time.sleep(self.seconds)
         return value
 
 
 @pytest.fixture(autouse=True)
-def _fresh_process() -> Iterator[None]:
-    namespaces._after_fork()
+def _new_process_state() -> Iterator[None]:
+    namespaces.reset_process_state()
+    reset_counts()
     yield
-    namespaces._after_fork()
+    namespaces.reset_process_state()
+    reset_counts()
 
 
-def test_computed_once_then_cached_under_the_key_of_the_contract() -> None:
+def test_a_value_is_computed_once_and_cached_under_its_contract_key() -> None:
     source = _Source({"total": Decimal("12.50")})
     assert [PAGE.get(source, user_id=5, page=1) for _ in range(3)] == [{"total": Decimal("12.50")}] * 3
-    assert source.asked == 1
+    assert source.calls == 1
     assert get_redis_connection("default").exists("kamioi:1:test:user:5:1")
 
 
@@ -82,18 +80,18 @@ def test_computed_once_then_cached_under_the_key_of_the_contract() -> None:
         [],
     ],
 )
-def test_a_cached_answer_equals_a_computed_one(value: Any) -> None:
+def test_a_cached_value_equals_a_computed_one(value: Any) -> None:
     computed, cached = (PAGE.get(lambda: value, user_id=1, page="x") for _ in range(2))
     assert cached == computed == value
     assert type(cached) is type(value)
 
 
-def test_what_would_not_come_back_as_it_went_is_refused() -> None:
+def test_a_type_that_would_change_is_refused() -> None:
     with pytest.raises(TypeError, match="set cannot be cached"):
         COUNT.get(lambda: {1, 2})
 
 
-def test_invalidation_voids_every_page_of_one_and_of_nobody_else() -> None:
+def test_invalidation_covers_every_page_of_one_user_and_no_other() -> None:
     mine, other = _Source("old"), _Source("other")
     for page in range(3):
         PAGE.get(mine, user_id=5, page=page)
@@ -102,10 +100,10 @@ def test_invalidation_voids_every_page_of_one_and_of_nobody_else() -> None:
     PAGE.invalidate(user_id=5)
     assert {PAGE.get(mine, user_id=5, page=page) for page in range(3)} == {"new"}
     PAGE.get(other, user_id=6, page=0)
-    assert (mine.asked, other.asked) == (6, 1)
+    assert (mine.calls, other.calls) == (6, 1)
 
 
-def test_invalidation_is_one_command_however_many_values_there_are() -> None:
+def test_invalidation_is_one_command_for_any_number_of_values() -> None:
     for page in range(50):
         PAGE.get(lambda: "x", user_id=5, page=page)
     client = get_redis_connection("default")
@@ -116,23 +114,23 @@ def test_invalidation_is_one_command_however_many_values_there_are() -> None:
     assert {name: calls for name, calls in ran.items() if calls and name != "cmdstat_info"} == {"cmdstat_unlink": 1}
 
 
-def test_many_customers_are_voided_in_one_command() -> None:
+def test_many_users_are_invalidated_together() -> None:
     source = _Source()
     for user_id in range(20):
         PAGE.get(source, user_id=user_id, page=1)
     invalidate_caches(f"test:user:{user_id}" for user_id in range(20))
     for user_id in range(20):
         PAGE.get(source, user_id=user_id, page=1)
-    assert source.asked == 40
+    assert source.calls == 40
 
 
-def test_the_clear_button_voids_a_family_or_all() -> None:
+def test_clearing_invalidates_one_namespace_or_all() -> None:
     page, count = _Source(), _Source()
 
     def read() -> tuple[int, int]:
         PAGE.get(page, user_id=1, page=1)
         COUNT.get(count)
-        return page.asked, count.asked
+        return page.calls, count.calls
 
     assert read() == read() == (1, 1)
     PAGE.clear()
@@ -143,35 +141,35 @@ def test_the_clear_button_voids_a_family_or_all() -> None:
 
 def test_a_value_computed_before_an_invalidation_is_not_served_after_it() -> None:
     def slow() -> str:
-        invalidate_cache("test:user:5")  # somebody writes while this one computes
+        invalidate_cache("test:user:5")  # a write during the computation
         return "old"
 
     assert PAGE.get(slow, user_id=5, page=1) == "old"
     assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
 
 
-def test_a_generation_that_was_evicted_brings_no_old_value_back() -> None:
+def test_an_evicted_generation_does_not_revive_old_values() -> None:
     PAGE.get(lambda: "old", user_id=5, page=1)
     get_redis_connection("default").delete("kamioi:1:generation:test:user:5")
     assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
 
 
-def test_a_part_cannot_reach_into_another_key() -> None:
+def test_a_key_part_cannot_collide_with_another_key() -> None:
     assert PAGE.key(user_id="1:2", page="3") != PAGE.key(user_id="1", page="2:3")
     assert len(PAGE.key(user_id=1, page="x" * 5000)) < 100
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_what_was_read_before_a_commit_is_void_after_it() -> None:
+def test_a_value_read_before_a_commit_is_invalid_after_it() -> None:
     with transaction.atomic():
         invalidate_cache("test:user:5")
-        with ThreadPoolExecutor(1) as somebody_else:  # who does not see the change yet
-            assert somebody_else.submit(lambda: PAGE.get(lambda: "old", user_id=5, page=1)).result() == "old"
+        with ThreadPoolExecutor(1) as other:  # does not see the change yet
+            assert other.submit(lambda: PAGE.get(lambda: "old", user_id=5, page=1)).result() == "old"
     assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
 
 
-# --- Many at once -----------------------------------------------------------------------------------------------
-def test_200_threads_on_a_cold_key_are_one_computation() -> None:
+# --- Concurrent reads -----------------------------------------------------------------------------------------------
+def test_200_threads_that_miss_a_key_compute_it_once() -> None:
     source = _Source({"n": 1}, seconds=0.2)
     gate = threading.Barrier(200)
 
@@ -182,8 +180,8 @@ def test_200_threads_on_a_cold_key_are_one_computation() -> None:
     with ThreadPoolExecutor(200) as pool:
         answers = list(pool.map(read, range(200)))
     assert answers == [{"n": 1}] * 200
-    assert len({id(answer) for answer in answers}) == 200  # nobody can change another's
-    assert source.asked == 1
+    assert len({id(answer) for answer in answers}) == 200  # each caller has a copy
+    assert source.calls == 1
 
 
 def _read_in_process(results: Any) -> None:
@@ -201,7 +199,7 @@ def _read_in_process(results: Any) -> None:
         results.put(list(pool.map(lambda _: COUNT.get(compute), range(50))))
 
 
-def test_200_readers_in_four_processes_on_a_cold_key_are_one_computation() -> None:
+def test_200_readers_in_four_processes_compute_a_value_once() -> None:
     fork = multiprocessing.get_context("fork")
     results = fork.Queue()
     processes = [fork.Process(target=_read_in_process, args=(results,)) for _ in range(4)]
@@ -214,66 +212,64 @@ def test_200_readers_in_four_processes_on_a_cold_key_are_one_computation() -> No
     assert int(get_redis_connection("default").get("test:computed")) == 1
 
 
-def test_a_stale_value_is_served_while_one_recomputes() -> None:
+def test_a_stale_value_is_served_while_one_caller_recomputes() -> None:
     with time_machine.travel(datetime(2026, 11, 3, tzinfo=UTC), tick=False) as clock:
         COUNT.get(lambda: "old")
         clock.shift(31)
-        begun, go_on = threading.Event(), threading.Event()
+        started, resume = threading.Event(), threading.Event()
 
         def slow() -> str:
-            begun.set()
-            go_on.wait(10)
+            started.set()
+            resume.wait(10)
             return "new"
 
         with ThreadPoolExecutor(1) as pool:
             one = pool.submit(COUNT.get, slow)
-            begun.wait(10)
+            started.wait(10)
             assert [COUNT.get(lambda: "a second computation") for _ in range(5)] == ["old"] * 5
-            go_on.set()
+            resume.set()
             assert one.result() == "new"
         assert COUNT.get(lambda: "another") == "new"
 
 
-def test_who_asks_after_an_invalidation_does_not_wait_for_a_computation_from_before() -> None:
-    begun, go_on = threading.Event(), threading.Event()
+def test_a_read_after_an_invalidation_does_not_wait_for_an_older_computation() -> None:
+    started, resume = threading.Event(), threading.Event()
 
     def slow() -> str:
-        begun.set()
-        go_on.wait(10)
+        started.set()
+        resume.wait(10)
         return "old"
 
     with ThreadPoolExecutor(1) as pool:
         one = pool.submit(COUNT.get, slow)
-        begun.wait(10)
+        started.wait(10)
         COUNT.invalidate()
         assert COUNT.get(lambda: "new") == "new"
-        go_on.set()
+        resume.set()
         assert one.result() == "old"
     assert COUNT.get(lambda: "another") == "new"
 
 
-def test_when_the_one_died_another_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "LEASE_SECONDS", 1)
+def test_a_value_is_computed_although_the_lock_holder_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "LOCK_SECONDS", 1)
     COUNT.get(lambda: 0)
     COUNT.invalidate()
-    place = namespaces._CacheKeys(
-        "test:count", "kamioi:1:generation:test:count", "kamioi:1:generation:family:test:count"
-    )
-    _, generations, _ = COUNT._read(place)
-    assert namespaces._lock(place, generations)  # and its holder is never heard of again
+    lookup = COUNT.look()
+    assert lookup.generations
+    assert namespaces._try_lock(lookup.keys.lock(lookup.generations))  # and the holder never releases it
     assert COUNT.get(lambda: "mine") == "mine"
 
 
-def test_an_error_is_not_cached_and_holds_nobody_up() -> None:
+def test_an_error_is_not_cached_and_releases_the_lock() -> None:
     with pytest.raises(ZeroDivisionError):
         COUNT.get(lambda: 1 // 0)
     assert COUNT.get(lambda: "fine") == "fine"
 
 
-# --- Redis away -------------------------------------------------------------------------------------------------
+# --- Without Redis -------------------------------------------------------------------------------------------------
 @contextmanager
 def _own_redis(settings: Settings, directory: Path) -> Iterator[EmbeddedRedis]:
-    """A Redis of this test alone, which it may kill."""
+    """Start a Redis for one test, which may kill it."""
     server = EmbeddedRedis(directory)
     server.start()
     before = settings.CACHES
@@ -286,8 +282,8 @@ def _own_redis(settings: Settings, directory: Path) -> Iterator[EmbeddedRedis]:
             os.kill(pid, signal.SIGKILL)
 
 
-def _under_load(read: Callable[[], Any], while_that: Callable[[], None]) -> list[Any]:
-    """Answers of eight threads that read without a pause while something happens; an error of theirs is raised."""
+def _read_during(read: Callable[[], Any], action: Callable[[], None]) -> list[Any]:
+    """Return the values that eight threads read while `action` runs; raises their errors."""
     over = threading.Event()
 
     def reader() -> list[Any]:
@@ -299,13 +295,13 @@ def _under_load(read: Callable[[], Any], while_that: Callable[[], None]) -> list
     with ThreadPoolExecutor(8) as pool:
         readers = [pool.submit(reader) for _ in range(8)]
         try:
-            while_that()
+            action()
         finally:
             over.set()
         return [answer for one in readers for answer in one.result()]
 
 
-def test_redis_killed_under_load_is_no_error_and_back_to_normal_by_itself(settings: Settings, tmp_path: Path) -> None:
+def test_reads_survive_a_killed_redis_and_hit_again_after_its_restart(settings: Settings, tmp_path: Path) -> None:
     source = _Source({"amount": Decimal("3.10")}, seconds=0.001)
     with _own_redis(settings, tmp_path) as server:
 
@@ -316,20 +312,20 @@ def test_redis_killed_under_load_is_no_error_and_back_to_normal_by_itself(settin
             server.start()
             deadline = time.monotonic() + 30
             while time.monotonic() < deadline:
-                asked = source.asked
+                calls = source.calls
                 time.sleep(0.3)
-                if source.asked == asked:  # every read is a hit again
+                if source.calls == calls:  # every read is a hit again
                     return
             raise AssertionError("the cache did not come back")
 
-        answers = _under_load(lambda: COUNT.get(source), killed)
+        answers = _read_during(lambda: COUNT.get(source), killed)
         assert all(answer == {"amount": Decimal("3.10")} for answer in answers)
         figures = namespace_stats()["test:count"]
         assert figures.away > 0
         assert figures.hit > 0
 
 
-def test_a_redis_that_hangs_costs_its_time_out_once_and_not_every_reader(settings: Settings, tmp_path: Path) -> None:
+def test_a_hanging_redis_costs_one_timeout_not_one_per_read(settings: Settings, tmp_path: Path) -> None:
     with _own_redis(settings, tmp_path) as server:
         COUNT.get(lambda: 1)
         pid = server.find_pid() or 0
@@ -342,48 +338,48 @@ def test_a_redis_that_hangs_costs_its_time_out_once_and_not_every_reader(setting
             os.kill(pid, signal.SIGCONT)
 
 
-def test_an_invalidation_that_redis_did_not_hear_is_said_when_it_is_back(settings: Settings, tmp_path: Path) -> None:
+def test_an_invalidation_that_redis_missed_is_repeated(settings: Settings, tmp_path: Path) -> None:
     with _own_redis(settings, tmp_path) as server:
         PAGE.get(lambda: "old", user_id=5, page=1)
         pid = server.find_pid() or 0
         os.kill(pid, signal.SIGSTOP)
         PAGE.invalidate(user_id=5)
-        assert namespaces._process.unheard == {"test:user:5"}
+        assert namespaces.process_state.pending_invalidations == {"test:user:5"}
         assert PAGE.get(lambda: "now", user_id=5, page=1) == "now"
         os.kill(pid, signal.SIGCONT)
-        time.sleep(1.1)  # the pause of the circuit
+        time.sleep(1.1)  # the pause of the circuit breaker
         assert PAGE.get(lambda: "new", user_id=5, page=1) == "new"
-        assert not namespaces._process.unheard
+        assert not namespaces.process_state.pending_invalidations
 
 
-def test_without_redis_answers_are_never_older_than_the_question(settings: Settings) -> None:
+def test_without_redis_a_result_is_never_older_than_the_question(settings: Settings) -> None:
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}}
     state = {"value": "old"}
-    begun, go_on = threading.Event(), threading.Event()
-    asked: list[str] = []
+    started, resume = threading.Event(), threading.Event()
+    computed: list[str] = []
 
     def compute() -> str:
         value = state["value"]
-        asked.append(value)
-        begun.set()
-        go_on.wait(10)
+        computed.append(value)
+        started.set()
+        resume.wait(10)
         return value
 
     with ThreadPoolExecutor(51) as pool:
         first = pool.submit(COUNT.get, compute)
-        begun.wait(10)
+        started.wait(10)
         state["value"] = "new"
         later = [pool.submit(COUNT.get, compute) for _ in range(50)]
         time.sleep(0.2)
-        go_on.set()
+        resume.set()
         assert first.result() == "old"
         assert {one.result() for one in later} == {"new"}
-    assert asked[0] == "old"
-    assert len(asked) < 10  # fifty shared a few computations
+    assert computed[0] == "old"
+    assert len(computed) < 10  # fifty reads share a few computations
 
 
-# --- Figures ----------------------------------------------------------------------------------------------------
-def test_hits_and_computations_are_counted_by_family() -> None:
+# --- Statistics ----------------------------------------------------------------------------------------------------
+def test_hits_and_computations_are_counted_by_namespace() -> None:
     for _ in range(4):
         PAGE.get(lambda: 1, user_id=1, page=1)
     figures = namespace_stats()[PAGE.template]
