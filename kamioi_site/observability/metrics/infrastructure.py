@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 
 from kamioi_site.cache.redis import redis_client
+from kamioi_site.cache.statistics import namespace_stats
 from kamioi_site.db.partitions import partition_status
 from kamioi_site.db.replica import has_replica, replica_state
 from kamioi_site.observability import postgres_stats
