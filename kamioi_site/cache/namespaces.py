@@ -189,7 +189,7 @@ class CacheNamespace:
         Raises:
             Exception: whatever `compute` raises; it is not cached.
         """
-        return self.look(**parts).get(compute)
+        return self.look(also="", **parts).get(compute)
 
     def look(self, *, also: str = "", **parts: object) -> CacheLookup:
         """Read value and version in one round trip, without computing.
