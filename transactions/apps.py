@@ -11,7 +11,7 @@ class TransactionsConfig(AppConfig):
     def ready(self) -> None:
         """Connect the audit trail to log-ins, and legacy reads to their flag."""
         from transactions import audit  # noqa: PLC0415  # needs the models
-        from transactions.legacy import reads  # noqa: PLC0415
+        from transactions.legacy import legacy_reads  # noqa: PLC0415
 
         audit.connect()
-        reads.connect()
+        legacy_reads.install()

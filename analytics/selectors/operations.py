@@ -22,7 +22,7 @@ from kamioi_site.observability import postgres_stats
 from kamioi_site.observability.queues import QueueStatus, broker_connection
 from kamioi_site.observability.queues import queue_statuses as broker_queue_statuses
 from llm_center.services.staff_maintenance import is_queue_enabled
-from transactions.legacy.state import state_read
+from transactions.migration_phase import get_migration_state
 from transactions.models import BackgroundTask
 
 
@@ -179,7 +179,7 @@ _MIGRATION_RUNS: Final = "SELECT command, status, rows_done, started_at FROM mig
 
 def migration_status() -> MigrationStatus | None:
     """Return the state of the legacy migration; None if none was ever started."""
-    state = state_read()
+    state = get_migration_state()
     if state is None:
         return None
     return MigrationStatus(state.phase, state.dual_write, state.error, fetch_rows(_MIGRATION_RUNS))

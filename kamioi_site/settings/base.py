@@ -269,8 +269,8 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     # Passwords of the legacy system; replaced by the first of the list at the next log-in.
-    "transactions.legacy.hashers.WerkzeugPasswordHasher",
-    "transactions.legacy.hashers.Sha256InScryptPasswordHasher",
+    "transactions.password_hashers.WerkzeugPasswordHasher",
+    "transactions.password_hashers.Sha256InScryptPasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -8,8 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from waffle.models import Flag
 
 from tests.factories import api_client, make_company, make_merchant, make_transaction, make_user
-from transactions.legacy.reads import reads_from_kamioi
-from transactions.legacy.state import READS_FLAG
+from transactions.migration_phase import READS_FLAG, ReadSource, get_read_source
 from transactions.models import Goal
 from transactions.services.processing import process_pending
 
@@ -147,11 +146,12 @@ def test_the_flag_of_the_migration_is_seen_at_once_whoever_looked_before(monkeyp
     client = api_client(user)
     asked: list[bool] = []
 
-    def told(*arguments: Any, **options: Any) -> bool:
-        asked.append(reads_from_kamioi(*arguments, **options))
-        return asked[-1]
+    def recorded(*arguments: Any, **options: Any) -> ReadSource:
+        source = get_read_source(*arguments, **options)
+        asked.append(source.is_kamioi)
+        return source
 
-    monkeypatch.setattr("transactions.api.base.reads_from_kamioi", told)
+    monkeypatch.setattr("transactions.api.base.get_read_source", recorded)
     for _ in range(2):
         client.get("/api/user/transactions")
     with CaptureQueriesContext(connection) as queries:

@@ -48,10 +48,10 @@ class MigrationRejectAdmin(NoDeleteMixin, GeneratedRowsAdmin):
 
     def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
         """Migrate the corrected row; if it is still invalid, nothing is written."""
-        from transactions.legacy.mend import reject_mend  # noqa: PLC0415  # imports pyarrow
+        from transactions.legacy.sync.retry_reject import retry_reject  # noqa: PLC0415  # imports pyarrow
 
         try:
-            reject_mend(reject_id=obj.pk, row=form.cleaned_data["row"], actor=staff_user(request))
+            retry_reject(reject_id=obj.pk, row=form.cleaned_data["row"], actor=staff_user(request))
         except KamioiError as error:
             request.reject_error = str(error)  # type: ignore[attr-defined]
 

@@ -24,7 +24,7 @@ from kamioi_site.api.views import ApiView
 from kamioi_site.cache.namespaces import CacheLookup
 from transactions.api import serializers as shapes
 from transactions.cache import READS_GENERATION, TRANSACTIONS
-from transactions.legacy.reads import reads_from_kamioi
+from transactions.migration_phase import KAMIOI, ReadSource, get_read_source
 from transactions.models import BackgroundTask, User
 from transactions.services.idempotency import begin_idempotent_request, store_idempotent_response
 
@@ -80,6 +80,7 @@ class TransactionsView(ETagView):
     """
 
     _look: CacheLookup | None = None
+    read_source: ReadSource = KAMIOI
 
     def page(self, request: Request) -> str:
         """What stands for this answer among those of the caller. Raises ValidationError."""
@@ -91,7 +92,8 @@ class TransactionsView(ETagView):
         """
         user = current_user(request)
         look = TRANSACTIONS.look(also=READS_GENERATION, user_id=user.pk, page=self.page(request))
-        if not reads_from_kamioi(user, generation=look.also):
+        self.read_source = get_read_source(user, generation=look.also)
+        if not self.read_source.is_kamioi:
             return None
         self._look = look
         version = look.version
@@ -105,11 +107,6 @@ class TransactionsView(ETagView):
 
         content = rendered() if self._look is None else self._look.get(rendered)
         return HttpResponse(content, content_type=JSONRenderer.media_type)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether Kamioi's own data answers, not the legacy system's file."""
-        return self._look is not None
 
 
 class IdempotentView(ApiView):

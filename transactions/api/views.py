@@ -40,6 +40,7 @@ from transactions.api.base import (
 )
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.statements import OfxParser, QfxParser, StatementParser, csv_of_items
+from transactions.migration_phase import ReadSource, get_read_source
 from transactions.models import ApiToken, BackgroundTask, User
 from transactions.selectors import customer, portfolio, transaction_pages
 from transactions.selectors.transaction_pages import TransactionFilter, transaction_page_rows
@@ -273,7 +274,7 @@ class TransactionListView(TransactionsView):
         """The newest hundred; with `cursor` or `limit` a page of all, newest first."""
         user, wanted, cursor, limit = current_user(request), self.wanted, *self.asked
         if limit is None:
-            return self.answered(partial(_newest, user, wanted, is_ours=self.is_ours))
+            return self.answered(partial(_newest, user, wanted, self.read_source))
         return self.answered(partial(_page, user, wanted, cursor, limit))
 
     def page(self, request: Request) -> str:
@@ -284,11 +285,11 @@ class TransactionListView(TransactionsView):
         return f"{self.asked[1] or 'newest'}.{self.wanted.key}" + ("" if self.asked[1] is None else f".{cursor or ''}")
 
 
-def _newest(user: User, wanted: TransactionFilter, *, is_ours: bool) -> dict[str, Any]:
+def _newest(user: User, wanted: TransactionFilter, source: ReadSource) -> dict[str, Any]:
     if wanted.key:
         rows, _ = transaction_page_rows(user, wanted, cursor=None, limit=transaction_pages.NEWEST)
     else:
-        rows = transaction_pages.newest_transactions(user, is_ours=is_ours)
+        rows = transaction_pages.newest_transactions(user, source)
     return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
 
 
@@ -316,7 +317,8 @@ class PortfolioView(ETagView):
     @extend_schema(responses={200: shapes.PortfolioOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """Holdings at their newest quotes."""
-        return Response({"success": True, "data": portfolio.portfolio(current_user(request))})
+        user = current_user(request)
+        return Response({"success": True, "data": portfolio.portfolio(user, get_read_source(user))})
 
 
 class NotificationListView(ETagView):
@@ -325,7 +327,8 @@ class NotificationListView(ETagView):
     @extend_schema(responses={200: shapes.NotificationListOutput} | errors(401), tags=["portfolio"])
     def get(self, request: Request) -> Response:
         """The newest hundred."""
-        return Response({"success": True, "data": customer.newest_notifications(current_user(request))})
+        user = current_user(request)
+        return Response({"success": True, "data": customer.newest_notifications(user, get_read_source(user))})
 
 
 # --- Background tasks -------------------------------------------------------------------------------------------

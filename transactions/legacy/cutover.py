@@ -12,13 +12,13 @@ from waffle import get_waffle_flag_model
 
 from kamioi_site.errors import KamioiError
 from transactions.cache import TRANSACTIONS
-from transactions.legacy.changes import lag, log_remove
-from transactions.legacy.copy import only_one
-from transactions.legacy.directory import directory_build
-from transactions.legacy.load import progress_read
-from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_drain, source_is_there
-from transactions.legacy.state import READS_FLAG, MigrationState, state_read, state_write
-from transactions.legacy.sync import sync_round
+from transactions.legacy.load.bulk_loader import get_progress
+from transactions.legacy.load.migration_lock import migration_lock
+from transactions.legacy.merchant_directory import build_merchant_directory
+from transactions.legacy.source.change_log import remove_change_log, sync_lag
+from transactions.legacy.sync.change_sync import sync_round
+from transactions.legacy.sync.outbox import disable_dual_write, drain_outbox, enable_dual_write, source_is_there
+from transactions.migration_phase import READS_FLAG, MigrationState, get_migration_state, update_migration_state
 from transactions.models import MigrationRun, Transaction
 from transactions.services.processing import notify_workers
 from transactions.sql import load_sql
@@ -35,13 +35,13 @@ class CutoverError(KamioiError):
 
 def cutover_obstacles(percent: int) -> list[str]:
     """What stands in the way, in words; nothing when the way is free."""
-    state = state_read()
+    state = get_migration_state()
     if state is None:
         return ["Nothing was carried over yet: run `copy` first."]
     if state.phase != "legacy":
         return [f"Kamioi is in charge already (phase: {state.phase})."]
     found = []
-    progress = progress_read()
+    progress = get_progress()
     if not progress or not all(table.complete for table in progress.values()):
         found.append("The copy is not complete.")
     copied = MigrationRun.objects.filter(command="copy", status="done").order_by("-id").first()
@@ -49,7 +49,7 @@ def cutover_obstacles(percent: int) -> list[str]:
     if checked is None or checked.status != "done" or (copied and checked.started_at < copied.started_at):
         found.append("The last validation did not pass, or is older than the copy: run `validate`.")
     try:
-        entries, seconds = lag(state.path)
+        entries, seconds = sync_lag(state.path)
     except KamioiError as error:
         return [*found, str(error)]
     if seconds > MOST_LAG and percent < 100:
@@ -62,21 +62,21 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
     if obstacles := cutover_obstacles(percent):
         raise CutoverError(" ".join(obstacles))
     if percent < 100:
-        reads_set(percent=percent)
+        set_read_percentage(percent=percent)
         return f"Kamioi answers {percent} % of the users; the legacy system is in charge of the data."
-    state = state_read()
+    state = get_migration_state()
     if state is None:
         raise CutoverError("Nothing was carried over yet.")
-    with only_one(wait=_PATIENCE_SECONDS):
+    with migration_lock(wait=_PATIENCE_SECONDS):
         _catch_up(state, run)
-        directory_build()
+        build_merchant_directory()
         with transaction.atomic():
             _catch_up(state, run, patience=0)
-            _customers_carry()  # before changes of users are noted for the legacy file
-            dual_write_on()
+            _move_profiles()  # before changes of users are noted for the legacy file
+            enable_dual_write()
             _take_charge()
-            state_write(phase="kamioi")
-            reads_set(percent=100)
+            update_migration_state(phase="kamioi")
+            set_read_percentage(percent=100)
     TRANSACTIONS.clear()
     notify_workers(priority=Transaction.Priority.BULK)
     return "Kamioi is in charge. What it writes goes to the legacy file as well, until `finish`."
@@ -97,7 +97,7 @@ def _catch_up(state: MigrationState, run: MigrationRun, patience: float = _PATIE
         time.sleep(0.1)
 
 
-def _customers_carry() -> None:
+def _move_profiles() -> None:
     """Profiles, goals and preferences, which the legacy system kept until now, move into tables of their own."""
     with connection.cursor() as cursor:
         cursor.execute(load_sql("carry_customers"))
@@ -132,7 +132,7 @@ def _take_charge() -> None:
 
 def rollback() -> str:
     """The legacy file is the truth again, with everything that Kamioi wrote meanwhile. Returns what is true now."""
-    state = state_read()
+    state = get_migration_state()
     if state is None or state.phase == "finished":
         raise CutoverError(
             "There is nothing to go back from." if state is None else "The way back was closed by `finish`."
@@ -140,18 +140,18 @@ def rollback() -> str:
     if state.phase == "rolled back":
         raise CutoverError("The legacy system is in charge already.")
     if state.phase == "legacy":
-        reads_set(percent=0)
+        set_read_percentage(percent=0)
         return "The legacy system answers everybody; it never ceased to be in charge."
     # First what takes long, then once more while nobody can write.
-    outbox_drain(state.path)
+    drain_outbox(state.path)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "LOCK TABLE transactions, users, llm_mappings, notifications, holdings, orders, admin_settings IN SHARE ROW EXCLUSIVE MODE"
         )
-        state_write(phase="rolled back")
-        reads_set(percent=0)
-    outbox_drain(state.path)
-    dual_write_off()
+        update_migration_state(phase="rolled back")
+        set_read_percentage(percent=0)
+    drain_outbox(state.path)
+    disable_dual_write()
     return (
         "The legacy file is the truth again and holds what was written meanwhile. Point the front end at the legacy system. "
         "To try again later, begin with an empty database."
@@ -160,21 +160,21 @@ def rollback() -> str:
 
 def finish() -> str:
     """End the writes to the legacy file and take the log away from it. There is no way back after this."""
-    state = state_read()
+    state = get_migration_state()
     if state is None or state.phase != "kamioi":
         raise CutoverError("Only after a cut-over of 100 % is there something to finish.")
-    outbox_drain(state.path)
+    drain_outbox(state.path)
     with transaction.atomic():
-        dual_write_off()
-        state_write(phase="finished")
-        reads_set(percent=100)
-    outbox_drain(state.path)
+        disable_dual_write()
+        update_migration_state(phase="finished")
+        set_read_percentage(percent=100)
+    drain_outbox(state.path)
     if source_is_there(state.path):
-        log_remove(state.path)
+        remove_change_log(state.path)
     return "The legacy file is written no more; keep it with its backups. Kamioi stands alone."
 
 
-def reads_set(*, percent: int) -> None:
+def set_read_percentage(*, percent: int) -> None:
     """Let Kamioi answer this share of the users from its own data, the legacy file the others."""
     flag, _ = get_waffle_flag_model().objects.get_or_create(
         name=READS_FLAG, defaults={"note": "Who is answered from Kamioi's own data during the migration."}

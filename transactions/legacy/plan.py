@@ -13,16 +13,23 @@ from django.utils import timezone
 from waffle import get_waffle_flag_model
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy import rules
-from transactions.legacy.changes import lag
-from transactions.legacy.columns import read_batch
-from transactions.legacy.copy import RANGE
-from transactions.legacy.load import Progress, progress_read
-from transactions.legacy.outbox import outbox_status
-from transactions.legacy.rows import USER_HOME
-from transactions.legacy.source import LegacyTable, Snapshot
-from transactions.legacy.state import READS_FLAG, state_read
-from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
+from transactions.legacy.convert import rules
+from transactions.legacy.convert.arrow_columns import read_batch
+from transactions.legacy.convert.bulk_converters import (
+    MAPPINGS,
+    TRANSACTIONS,
+    Ids,
+    MerchantKeys,
+    mappings_convert,
+    transactions_convert,
+)
+from transactions.legacy.convert.row_converters import USER_HOME
+from transactions.legacy.load.bulk_loader import Progress, get_progress
+from transactions.legacy.load.copy import RANGE
+from transactions.legacy.source.change_log import sync_lag
+from transactions.legacy.source.snapshot import LegacyTable, Snapshot
+from transactions.legacy.sync.outbox import get_outbox_status
+from transactions.migration_phase import READS_FLAG, get_migration_state
 from transactions.models import MigrationRun
 
 BECOMES: Final[dict[str, str]] = {
@@ -170,7 +177,7 @@ def status() -> list[str]:
     if source is None:
         first = "backup" if "backup" not in runs else "copy"
         return [*lines, f"Nothing is carried over yet. Next: `manage.py migrate_from_sqlite {first} FILE`."]
-    progress = progress_read()
+    progress = get_progress()
     lines.append(f"source: {source[0]}, first copied from {source[1]:%Y-%m-%d %H:%M} UTC")
     for name, table in sorted(progress.items()):
         state = "all of it" if table.complete else f"up to row {table.last_rowid:,}"
@@ -182,12 +189,12 @@ def status() -> list[str]:
 
 def _where(runs: dict[str, MigrationRun], progress: dict[str, Progress]) -> list[str]:
     """The phase, how far each side is behind, and the next step."""
-    state = state_read()
+    state = get_migration_state()
     if state is None:
         return []
     copied, checked = runs.get("copy"), runs.get("validate")
     if state.phase in ("kamioi", "finished", "rolled back"):
-        outbox = outbox_status()
+        outbox = get_outbox_status()
         lines = {
             "kamioi": ["Kamioi is in charge; what it writes goes to the legacy file too."],
             "finished": ["The migration is finished: Kamioi stands alone."],
@@ -201,7 +208,7 @@ def _where(runs: dict[str, MigrationRun], progress: dict[str, Progress]) -> list
     if copied is None or copied.status != "done" or not all(table.complete for table in progress.values()):
         return ["Next: run the same `copy` again; it goes on where it stood."]
     try:
-        entries, seconds = lag(state.path)
+        entries, seconds = sync_lag(state.path)
         lines = [f"behind the legacy system: {entries:,} changes, {seconds:,.1f} seconds"]
     except KamioiError as error:
         return [f"! {error}", "Next: `sync FILE --install` and `sync FILE --all`, so that later changes are known."]

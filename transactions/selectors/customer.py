@@ -6,7 +6,6 @@ aware UTC. Nothing here counts or skips through a big table.
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, Final, TypedDict
 from uuid import UUID
 
@@ -14,8 +13,7 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from transactions.legacy import reads as legacy_reads
-from transactions.legacy.reads import from_legacy
+from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import BackgroundTask, Goal, Notification, Transaction, User
 from transactions.rules.money import ZERO
 from transactions.selectors.portfolio import percent
@@ -33,9 +31,9 @@ class NotificationRow(TypedDict):
     created_at: datetime
 
 
-def newest_notifications(user: User) -> list[NotificationRow]:
-    """The newest hundred messages."""
-    answered = from_legacy(user, partial(legacy_reads.notifications, limit=NEWEST))
+def newest_notifications(user: User, source: ReadSource = KAMIOI) -> list[NotificationRow]:
+    """Return the latest hundred notifications."""
+    legacy_rows = source.legacy.notifications(NEWEST) if source.legacy else None
     return [
         {
             "id": row.pk,
@@ -45,7 +43,9 @@ def newest_notifications(user: User) -> list[NotificationRow]:
             "read": row.read,
             "created_at": row.created_at,
         }
-        for row in (Notification.objects.filter(user=user).order_by("-id")[:NEWEST] if answered is None else answered)
+        for row in (
+            Notification.objects.filter(user=user).order_by("-id")[:NEWEST] if legacy_rows is None else legacy_rows
+        )
     ]
 
 

@@ -8,8 +8,7 @@ from django.db import connection
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
-from transactions.legacy import reads as legacy_reads
-from transactions.legacy.reads import from_legacy
+from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import Order, User
 from transactions.rules.money import CENT, ZERO, rounded
 
@@ -63,14 +62,14 @@ _GIVEN_HOLDINGS = """(
 )"""
 
 
-def portfolio(user: User) -> Portfolio:
+def portfolio(user: User, source: ReadSource = KAMIOI) -> Portfolio:
     """What the customer owns, at the newest quotes, in two queries."""
-    answered = from_legacy(user, legacy_reads.holdings)
+    legacy_holdings = source.legacy.holdings() if source.legacy else None
     with connection.cursor() as cursor:
-        if answered is None:
+        if legacy_holdings is None:
             cursor.execute(_HOLDINGS.format(holdings="holdings"), [user.pk])
         else:
-            columns = [list(column) for column in zip(*answered, strict=True)] or [[], [], []]
+            columns = [list(column) for column in zip(*legacy_holdings, strict=True)] or [[], [], []]
             cursor.execute(_HOLDINGS.format(holdings=_GIVEN_HOLDINGS), [user.pk, *columns, user.pk])
         rows = cursor.fetchall()
     cost_of = {row[0]: row[3] for row in rows}

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final, TypedDict, cast
@@ -19,8 +18,7 @@ from django.db.models import Q, QuerySet
 from kamioi_site.api.views import Page, ResidualFilter, decode_cursor, encode_cursor, keyset_page
 from kamioi_site.db.prepared import prepared_statement
 from kamioi_site.http.downloads import csv_line
-from transactions.legacy import reads as legacy_reads
-from transactions.legacy.reads import from_legacy
+from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import Transaction, User
 
 NEWEST = 100  # rows in the lists of the legacy front end
@@ -80,9 +78,9 @@ def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
     return Transaction.objects.filter(user=user)
 
 
-def newest_transactions(user: User, *, is_ours: bool = False) -> list[TransactionRow]:
-    """Return the latest hundred; pass `is_ours` when Kamioi's own tables are known to serve this customer."""
-    legacy_rows = None if is_ours else from_legacy(user, partial(legacy_reads.transactions, limit=NEWEST))
+def newest_transactions(user: User, source: ReadSource = KAMIOI) -> list[TransactionRow]:
+    """Return the latest hundred."""
+    legacy_rows = source.legacy.transactions(NEWEST) if source.legacy else None
     if legacy_rows is not None:
         return transaction_rows(legacy_rows)
     with prepared_statement(_NEWEST, [user.pk, NEWEST]) as cursor:

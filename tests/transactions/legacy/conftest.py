@@ -8,7 +8,7 @@ from django.db import connection
 
 from tests.factories import make_company
 from tests.legacy_db import make_legacy
-from transactions.legacy.copy import CopyResult, copy
+from transactions.legacy.load.copy import CopyResult, copy_legacy_database
 from transactions.models import MigrationRun
 
 
@@ -50,7 +50,7 @@ def copied(target: None, legacy: Path) -> CopyResult:
 def run_copy(path: Path) -> CopyResult:
     """`copy`, as the command runs it."""
     run = MigrationRun.objects.create(command="copy", source=str(path))
-    result = copy(path=path, run=run)
+    result = copy_legacy_database(path=path, run=run)
     run.status = "done"
     run.save()
     return result

@@ -14,9 +14,9 @@ from django.utils import timezone
 from llm_center.models import LlmMapping
 from tests.legacy_db import PLAIN, SHA256, insert, make_legacy
 from tests.transactions.legacy.conftest import run_copy
-from transactions.legacy.copy import LegacyCopyError
+from transactions.legacy.load.migration_lock import LegacyCopyError
 from transactions.legacy.plan import plan, status
-from transactions.legacy.validate import validate
+from transactions.legacy.validate.validation import validate
 from transactions.models import (
     Holding,
     LedgerTransfer,

@@ -11,9 +11,9 @@ from django.core.management import call_command
 from analytics.models import LlmAnalyticsSummary, TransactionDay
 from analytics.services.rollups import refresh_rollups, verify_rollups
 from llm_center.models import LlmMapping
-from transactions.legacy.changes import log_install
 from transactions.legacy.cutover import cutover
-from transactions.legacy.sync import sync
+from transactions.legacy.source.change_log import install_change_log
+from transactions.legacy.sync.change_sync import sync_changes
 from transactions.models import MigrationRun, Transaction
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -36,7 +36,7 @@ def run_command(*arguments: str) -> str:
 
 
 def test_the_figures_follow_the_migration_from_the_copy_to_the_cutover(target: None, legacy: Path) -> None:
-    log_install(legacy)
+    install_change_log(legacy)
     assert "the figures are up to date" in run_command("copy", str(legacy))
     assert differences() == []
     assert sum(day.rows for day in TransactionDay.objects.all()) == Transaction.objects.count()
@@ -52,7 +52,7 @@ def test_the_figures_follow_the_migration_from_the_copy_to_the_cutover(target: N
         "INSERT INTO llm_mappings (merchant_name, ticker, status, user_id, created_at) "
         "VALUES ('SHOP', 'SBUX', 'approved', '1', '2025-02-03 12:00:00')",
     )
-    sync(legacy, MigrationRun.objects.create(command="sync"))
+    sync_changes(legacy, MigrationRun.objects.create(command="sync"))
     assert differences() == []  # counted as they were written
     refresh_rollups()
     assert differences() == []

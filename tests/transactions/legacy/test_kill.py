@@ -12,9 +12,9 @@ from django.db import connection
 
 from tests.legacy_db import make_legacy
 from tests.workers import ROOT, process_environment
-from transactions.legacy.changes import log_install
-from transactions.legacy.state import state_read
-from transactions.legacy.validate import validate
+from transactions.legacy.source.change_log import install_change_log
+from transactions.legacy.validate.validation import validate
+from transactions.migration_phase import get_migration_state
 from transactions.models import MigrationRun, Transaction
 from transactions.services.ledger_verification import find_ledger_problems
 
@@ -86,7 +86,7 @@ def wait_for_work(command: str) -> None:
 def test_nothing_is_lost_and_nothing_twice(target, tmp_path: Path):
     chance = random.Random()
     path = make_legacy(tmp_path / "kamioi.db", rows=8000)
-    log_install(path)
+    install_change_log(path)
     stop = tmp_path / "stop"
     killed = 0
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(stop)]) as writer:
@@ -110,9 +110,9 @@ def test_nothing_is_lost_and_nothing_twice(target, tmp_path: Path):
         process = start("cutover")
         wait_for_work("cutover")
         killed += kill(process, chance.uniform(0, 2.2))
-        if state_read().phase == "kamioi":
+        if get_migration_state().phase == "kamioi":
             break
-    if state_read().phase != "kamioi":
+    if get_migration_state().phase != "kamioi":
         run("cutover")
     assert killed >= 5  # a kill may come too late on a fast day; most must strike
     assert list(find_ledger_problems()) == []

@@ -17,9 +17,9 @@ from django.db import connection
 from tests.docker.servers import console, django_through_pgbouncer
 from tests.transactions.legacy.conftest import run_copy
 from tests.workers import wait_until
-from transactions.legacy.copy import LegacyCopyError, only_one
-from transactions.legacy.outbox import dual_write_on, outbox_status
-from transactions.legacy.validate import validate
+from transactions.legacy.load.migration_lock import LegacyCopyError, migration_lock
+from transactions.legacy.sync.outbox import enable_dual_write, get_outbox_status
+from transactions.legacy.validate.validation import validate
 from transactions.models import User
 from transactions.tasks.legacy import legacy_dual_write
 
@@ -39,10 +39,10 @@ def test_a_legacy_file_is_carried_over_and_kept_up_to_date(pooled: dict[str, str
     assert User.objects.filter(pk=1).exists()
     assert validate(legacy, samples=5).clean
 
-    dual_write_on()
+    enable_dual_write()
     User.objects.filter(pk=1).update(city="Tacoma")
     assert legacy_dual_write() == 1
-    assert outbox_status().waiting == 0
+    assert get_outbox_status().waiting == 0
     with closing(sqlite3.connect(legacy)) as there:
         assert there.execute("SELECT city FROM users WHERE id = 1").fetchone() == ("Tacoma",)
 
@@ -57,7 +57,7 @@ def test_one_at_a_time_and_the_lock_goes_with_its_holder(pooled: dict[str, str])
     held, leave = threading.Event(), threading.Event()
 
     def holder() -> None:
-        with only_one():
+        with migration_lock():
             held.set()
             leave.wait(20)
 
@@ -65,12 +65,12 @@ def test_one_at_a_time_and_the_lock_goes_with_its_holder(pooled: dict[str, str])
     thread.start()
     assert held.wait(20)
     try:
-        with pytest.raises(LegacyCopyError, match="Another copy or sync is running"), only_one():
+        with pytest.raises(LegacyCopyError, match="Another copy or sync is running"), migration_lock():
             pass
     finally:
         leave.set()
         thread.join(20)
-    with only_one(wait=5):
+    with migration_lock(wait=5):
         pass
 
 
@@ -85,13 +85,13 @@ class ConnectionOfABusyServer(psycopg2.extensions.connection):
 
 def test_the_lock_is_released_before_only_one_returns(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = partial(psycopg2.connect, connection_factory=ConnectionOfABusyServer)
-    monkeypatch.setattr("transactions.legacy.copy.psycopg2.connect", connect)
+    monkeypatch.setattr("transactions.legacy.load.migration_lock.psycopg2.connect", connect)
     try:
-        with only_one():
+        with migration_lock():
             pass
-        with pytest.raises(RuntimeError), only_one():
+        with pytest.raises(RuntimeError), migration_lock():
             raise RuntimeError
-        with only_one():
+        with migration_lock():
             pass
     finally:
         for opened in ConnectionOfABusyServer.opened:
@@ -99,8 +99,8 @@ def test_the_lock_is_released_before_only_one_returns(target: None, monkeypatch:
 
 
 def test_the_lock_does_not_stand_idle(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transactions.legacy.copy.KEEPALIVE_SECONDS", 0.01)
-    with only_one(), connection.cursor() as cursor:
+    monkeypatch.setattr("transactions.legacy.load.migration_lock.KEEPALIVE_SECONDS", 0.01)
+    with migration_lock(), connection.cursor() as cursor:
         for _ in range(500):
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1 AS migration_lock_keepalive'")
             if cursor.fetchone()[0] == 1:
@@ -108,5 +108,5 @@ def test_the_lock_does_not_stand_idle(target: None, monkeypatch: pytest.MonkeyPa
             time.sleep(0.01)
         else:
             pytest.fail("no query was sent on the connection of the lock")
-        with pytest.raises(LegacyCopyError), only_one():
+        with pytest.raises(LegacyCopyError), migration_lock():
             pass

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.legacy_db import make_legacy
-from transactions.legacy import rules
-from transactions.legacy.columns import half_even
-from transactions.legacy.expected import read_time, read_units
-from transactions.legacy.source import LegacySourceError, Snapshot
+from transactions.legacy.convert import rules
+from transactions.legacy.convert.arrow_columns import half_even
+from transactions.legacy.source.snapshot import LegacySourceError, Snapshot
+from transactions.legacy.validate.oracle import read_time, read_units
 
 
 def opened(path):
@@ -82,7 +82,7 @@ def test_locked(tmp_path, monkeypatch):
         source.commit()
         source.execute("PRAGMA locking_mode = EXCLUSIVE")
         source.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr("transactions.legacy.source.BUSY_SECONDS", 0.2)
+        monkeypatch.setattr("transactions.legacy.source.snapshot.BUSY_SECONDS", 0.2)
         with pytest.raises(LegacySourceError, match="locked"):
             opened(path)
 
@@ -125,7 +125,7 @@ def test_no_time(said):
 
 @pytest.mark.parametrize("said", ["yesterday", "2025-13-01", "17", "99/99/2025", "2025-02-30 10:00:00"])
 def test_no_readable_time(said):
-    with pytest.raises(rules.Unreadable):
+    with pytest.raises(rules.UnreadableError):
         rules.moment(said)
     assert read_time(said) is None
 
@@ -150,7 +150,7 @@ def test_money(said, cents):
 
 @pytest.mark.parametrize("said", ["twelve", "1.2.3", "--5", float("nan"), 1e30])
 def test_no_money(said):
-    with pytest.raises(rules.Unreadable):
+    with pytest.raises(rules.UnreadableError):
         rules.cents(said)
 
 

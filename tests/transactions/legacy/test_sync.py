@@ -22,17 +22,22 @@ from llm_center.models import LlmMapping
 from tests.factories import api_client, make_staff
 from tests.legacy_db import insert
 from tests.transactions.legacy.conftest import run_copy
-from transactions.legacy.changes import LOG, SyncError, lag, log_install, log_remove
-from transactions.legacy.cutover import CutoverError, _customers_carry, cutover, finish, reads_set, rollback
-from transactions.legacy.hashers import WerkzeugPasswordHasher, legacy_password
-from transactions.legacy.load import connection_string
-from transactions.legacy.outbox import _SEND_LOCK, dual_write_off, dual_write_on, outbox_send, outbox_status
+from transactions.legacy.convert.passwords import legacy_password
+from transactions.legacy.cutover import CutoverError, _move_profiles, cutover, finish, rollback, set_read_percentage
+from transactions.legacy.load.migration_lock import connection_string
 from transactions.legacy.plan import status
-from transactions.legacy.reads import reads_from_kamioi
-from transactions.legacy.source import LegacySourceError
-from transactions.legacy.state import state_read
-from transactions.legacy.sync import sync, sync_all
-from transactions.legacy.validate import validate
+from transactions.legacy.source.change_log import LOG, SyncError, install_change_log, remove_change_log, sync_lag
+from transactions.legacy.source.snapshot import LegacySourceError
+from transactions.legacy.sync.change_sync import sync_all_rows, sync_changes
+from transactions.legacy.sync.outbox import (
+    _SEND_LOCK,
+    disable_dual_write,
+    enable_dual_write,
+    get_outbox_status,
+    send_outbox,
+)
+from transactions.legacy.validate.validation import validate
+from transactions.migration_phase import get_migration_state, reads_from_kamioi
 from transactions.models import (
     Goal,
     Holding,
@@ -44,6 +49,7 @@ from transactions.models import (
     User,
     UserSetting,
 )
+from transactions.password_hashers import WerkzeugPasswordHasher
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.processing import process_pending
 
@@ -73,7 +79,7 @@ def run_validate(path: Path) -> None:
 @pytest.fixture
 def watched(target: None, legacy: Path) -> Path:
     """A legacy file with a log of changes, carried over."""
-    log_install(legacy)
+    install_change_log(legacy)
     run_copy(legacy)
     return legacy
 
@@ -83,7 +89,7 @@ def over(watched: Path) -> Path:
     """Kamioi is in charge."""
     run_validate(watched)
     cutover(a_run("cutover"), percent=100)
-    outbox_send()
+    send_outbox()
     return watched
 
 
@@ -119,9 +125,9 @@ def test_every_kind_of_change_arrives(watched):
         source.execute("UPDATE goals SET title = 'A boat'")
         source.execute("UPDATE blog_posts SET body = 'other' WHERE slug = 'a'")
         source.execute("DELETE FROM users WHERE id = 5")
-    assert lag(watched)[0] > 15
-    sync(watched, a_run())
-    assert lag(watched) == (0, 0.0)
+    assert sync_lag(watched)[0] > 15
+    sync_changes(watched, a_run())
+    assert sync_lag(watched) == (0, 0.0)
     run_validate(watched)
     assert list(find_ledger_problems()) == []
     assert User.objects.get(pk=1).name == "Anna"
@@ -140,11 +146,11 @@ def test_every_kind_of_change_arrives(watched):
 def test_again_changes_nothing(watched):
     with writing(watched) as source:
         source.execute("UPDATE transactions SET merchant = 'ELSEWHERE'")
-    sync(watched, a_run())
-    assert sync(watched, a_run()) == 0
+    sync_changes(watched, a_run())
+    assert sync_changes(watched, a_run()) == 0
     with connection.cursor() as cursor:  # as if the note of how far it came had been lost
         cursor.execute("UPDATE legacy_source SET state = state || '{\"position\": 0}'")
-    sync(watched, a_run())
+    sync_changes(watched, a_run())
     run_validate(watched)
     assert list(find_ledger_problems()) == []
 
@@ -153,7 +159,7 @@ def test_a_customer_who_comes_late_brings_what_was_rejected(watched):
     assert MigrationReject.objects.filter(reason="user gone", table_name="transactions").exists()
     with writing(watched) as source:
         insert(source, "users", id=999, email="late@example.com", name="Late", account_type="individual")
-    sync(watched, a_run())
+    sync_changes(watched, a_run())
     assert not MigrationReject.objects.filter(reason="user gone").exists()
     assert Transaction.objects.filter(user_id=999).count() == 1
     run_validate(watched)
@@ -162,26 +168,26 @@ def test_a_customer_who_comes_late_brings_what_was_rejected(watched):
 def test_without_a_log_nothing_is_guessed_and_all_finds_it(target, legacy):
     run_copy(legacy)
     with pytest.raises(SyncError, match="--install"):
-        sync(legacy, a_run())
+        sync_changes(legacy, a_run())
     with writing(legacy) as source:
         source.execute("UPDATE transactions SET amount = 77, total_debit = 77 WHERE id = 12")
         source.execute("DELETE FROM llm_mappings WHERE id = 1")
-    log_install(legacy)
+    install_change_log(legacy)
     with pytest.raises(SyncError, match="--all"):
-        sync(legacy, a_run())
-    done = sync_all(legacy, a_run())
+        sync_changes(legacy, a_run())
+    done = sync_all_rows(legacy, a_run())
     assert (done.written, done.gone) == (1, 1)
-    assert sync(legacy, a_run()) == 0
+    assert sync_changes(legacy, a_run()) == 0
     run_validate(legacy)
 
 
 def test_the_log_comes_and_goes(legacy):
-    log_install(legacy)
-    log_install(legacy)  # again is harmless
+    install_change_log(legacy)
+    install_change_log(legacy)  # again is harmless
     with writing(legacy) as source:
         source.execute("UPDATE goals SET title = 'x'")
         assert source.execute(f"SELECT table_name, row_key FROM {LOG}").fetchall()[-1] == ("goals", "1")
-    log_remove(legacy)
+    remove_change_log(legacy)
     with writing(legacy) as source:
         assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
 
@@ -191,13 +197,13 @@ def test_the_log_comes_and_goes(legacy):
 
 def test_readers_move_by_customer_and_stay(watched):
     users = [User(pk=n) for n in range(1, 2001)]
-    reads_set(percent=10)
+    set_read_percentage(percent=10)
     first = {user.pk for user in users if reads_from_kamioi(user)}
     assert 120 < len(first) < 280
-    reads_set(percent=50)
+    set_read_percentage(percent=50)
     second = {user.pk for user in users if reads_from_kamioi(user)}
     assert first < second
-    reads_set(percent=100)
+    set_read_percentage(percent=100)
     assert all(reads_from_kamioi(user) for user in users)
 
 
@@ -222,11 +228,11 @@ def test_who_has_not_moved_reads_the_legacy_file(watched):
         owned = client.get("/api/user/portfolio").json()["data"]["holdings"]
         return rows[0]["merchant"], told[0]["title"], Decimal(str(owned[0]["shares"]))
 
-    reads_set(percent=0)
+    set_read_percentage(percent=0)
     assert seen() == ("ONLY THERE", "Only there", Decimal("10.5"))
-    reads_set(percent=100)
+    set_read_percentage(percent=100)
     assert seen()[1:] == ("Hello", Decimal("2"))
-    reads_set(percent=0)
+    set_read_percentage(percent=0)
     watched.rename(watched.with_suffix(".away"))
     assert seen()[1:] == ("Hello", Decimal("2"))  # Kamioi's own copy answers
 
@@ -234,7 +240,7 @@ def test_who_has_not_moved_reads_the_legacy_file(watched):
 def test_cutover_refuses_until_it_is_safe(target, legacy):
     with pytest.raises(CutoverError, match="copy"):
         cutover(a_run(), percent=100)
-    log_install(legacy)
+    install_change_log(legacy)
     run_copy(legacy)
     with pytest.raises(CutoverError, match="validat"):
         cutover(a_run(), percent=5)
@@ -244,9 +250,9 @@ def test_cutover_refuses_until_it_is_safe(target, legacy):
         source.execute(f"UPDATE {LOG} SET at = at - 100")
     with pytest.raises(CutoverError, match="behind"):
         cutover(a_run(), percent=5)
-    sync(legacy, a_run())
+    sync_changes(legacy, a_run())
     assert "5 %" in cutover(a_run(), percent=5)
-    assert state_read().phase == "legacy"
+    assert get_migration_state().phase == "legacy"
 
 
 # --- Kamioi in charge -------------------------------------------------------------------------------------------------
@@ -262,7 +268,7 @@ def test_from_the_cutover_on_what_is_open_is_processed(watched):
     assert done.statuses["completed"] >= 1
     assert list(find_ledger_problems()) == []
     with pytest.raises(SyncError, match="in charge"):
-        sync(watched, a_run())
+        sync_changes(watched, a_run())
 
 
 def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, legacy):
@@ -276,7 +282,7 @@ def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, le
         insert(source, "goals", user_id=99, title="Nobody's", target_amount=5)
         insert(source, "user_settings", user_id=1, setting_key="theme", setting_value="dark")
         insert(source, "user_settings", user_id=1, setting_key="not a key!", setting_value="x")
-    log_install(legacy)
+    install_change_log(legacy)
     run_copy(legacy)
     assert not Goal.objects.exists()
     run_validate(legacy)
@@ -293,7 +299,7 @@ def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, le
     )
     assert [(row.setting_key, row.setting_value) for row in UserSetting.objects.all()] == [("theme", "dark")]
     assert User.objects.get(pk=2).risk_tolerance == "moderate"
-    _customers_carry()
+    _move_profiles()
     assert (Goal.objects.count(), UserSetting.objects.count()) == (1, 1)
 
 
@@ -314,7 +320,7 @@ def test_what_kamioi_writes_reaches_the_legacy_file(over):
         date=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
     Notification.objects.filter(pk=1).delete()
-    while outbox_send():
+    while send_outbox():
         pass
     with writing(over) as source:
         rows = dict(source.execute("SELECT id, status FROM transactions"))
@@ -340,27 +346,27 @@ def test_a_file_that_is_away_loses_nothing(over):
     over.rename(away)
     User.objects.filter(pk=1).update(name="Meanwhile")
     with pytest.raises(LegacySourceError):
-        outbox_send()
-    found = outbox_status()
+        send_outbox()
+    found = get_outbox_status()
     assert (found.on, found.waiting) == (True, 1)
     assert "no such file" in found.error
     assert any("no such file" in line for line in status())
     away.rename(over)
-    assert outbox_send() == 1
-    assert outbox_status().error == ""
+    assert send_outbox() == 1
+    assert get_outbox_status().error == ""
     with writing(over) as source:
         assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Meanwhile",)
 
 
 def test_a_locked_file_slows_nobody(over, monkeypatch):
-    monkeypatch.setattr("transactions.legacy.changes.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("transactions.legacy.source.change_log.BUSY_SECONDS", 0.2)
     with closing(sqlite3.connect(over, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         User.objects.filter(pk=1).update(name="Soon")
         with pytest.raises(LegacySourceError, match="locked"):
-            outbox_send()
+            send_outbox()
         other.execute("ROLLBACK")
-    assert outbox_send() == 1
+    assert send_outbox() == 1
 
 
 def test_rollback_waits_for_another_process_that_writes_to_the_file(over):
@@ -375,7 +381,7 @@ def test_rollback_waits_for_another_process_that_writes_to_the_file(over):
     finally:
         timer.join()
         other.close()
-    assert outbox_status().waiting == 0
+    assert get_outbox_status().waiting == 0
 
 
 def test_rollback_gives_everything_back(over):
@@ -383,11 +389,11 @@ def test_rollback_gives_everything_back(over):
     assert "truth again" in rollback()
     with writing(over) as source:
         assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Written in Kamioi",)
-    assert state_read().phase == "rolled back"
+    assert get_migration_state().phase == "rolled back"
     assert not reads_from_kamioi(User.objects.get(pk=1))
     assert process_pending().total == 0
     User.objects.filter(pk=1).update(name="Too late")
-    assert outbox_status().waiting == 0
+    assert get_outbox_status().waiting == 0
     with pytest.raises(CutoverError, match="already"):
         rollback()
     with pytest.raises(CutoverError):
@@ -398,15 +404,15 @@ def test_rollback_before_the_cutover_only_moves_readers(watched):
     run_validate(watched)
     cutover(a_run(), percent=50)
     rollback()
-    assert state_read().phase == "legacy"
-    sync(watched, a_run())
+    assert get_migration_state().phase == "legacy"
+    sync_changes(watched, a_run())
 
 
 def test_finish_closes_the_way_back(over):
     finish()
-    assert state_read().phase == "finished"
+    assert get_migration_state().phase == "finished"
     User.objects.filter(pk=1).update(name="Only here")
-    assert outbox_status().waiting == 0
+    assert get_outbox_status().waiting == 0
     with writing(over) as source:
         assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
     with pytest.raises(CutoverError, match="closed"):
@@ -415,11 +421,11 @@ def test_finish_closes_the_way_back(over):
 
 
 def test_dual_write_can_be_switched_by_hand(watched):
-    dual_write_on()
+    enable_dual_write()
     User.objects.filter(pk=1).update(name="Noted")
-    dual_write_off()
+    disable_dual_write()
     User.objects.filter(pk=1).update(name="Not noted")
-    assert outbox_status().waiting == 1
+    assert get_outbox_status().waiting == 1
 
 
 @pytest.mark.parametrize("hasher", ["scrypt", "pbkdf2_sha256"])

@@ -17,16 +17,16 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy.backup import backup
-from transactions.legacy.changes import LOG, SyncError, lag, log_install, log_remove
-from transactions.legacy.copy import copy
 from transactions.legacy.cutover import cutover, cutover_obstacles, finish, rollback
-from transactions.legacy.outbox import dual_write_off, dual_write_on, outbox_send, outbox_status
+from transactions.legacy.load.copy import copy_legacy_database
 from transactions.legacy.plan import Plan, plan, status
-from transactions.legacy.source import Snapshot
-from transactions.legacy.state import state_read
-from transactions.legacy.sync import Synced, follow, sync, sync_all
-from transactions.legacy.validate import validate
+from transactions.legacy.source.backup import make_backup
+from transactions.legacy.source.change_log import LOG, SyncError, install_change_log, remove_change_log, sync_lag
+from transactions.legacy.source.snapshot import Snapshot
+from transactions.legacy.sync.change_sync import SyncResult, follow_changes, sync_all_rows, sync_changes
+from transactions.legacy.sync.outbox import disable_dual_write, enable_dual_write, get_outbox_status, send_outbox
+from transactions.legacy.validate.validation import validate
+from transactions.migration_phase import get_migration_state
 from transactions.models import Company, MigrationRun
 
 
@@ -148,7 +148,7 @@ class Command(BaseCommand):
             )
             return
         with self._run("backup", path) as run, self._bar() as report:
-            done = backup(path, folder, on_progress=report)
+            done = make_backup(path, folder, on_progress=report)
             run.details = {"source": str(done.source), "sha256": done.sha256, "target": str(done.target)}
         self.stdout.write(
             f"{done.source}: {done.bytes:,} bytes, SHA-256 {done.sha256}\n{done.target}: dump of the target"
@@ -167,7 +167,7 @@ class Command(BaseCommand):
             self.stdout.write("The company table is empty; merchants can only be approved for listed companies:")
             call_command("import_companies", stdout=self.stdout)
         with self._run("copy", path) as run, self._bar() as report:
-            done = copy(path=path, run=run, on_progress=report)
+            done = copy_legacy_database(path=path, run=run, on_progress=report)
         if done.source_moved:
             self.stdout.write(
                 "! The legacy system wrote since an earlier run; rows that were carried over before are as they were then. "
@@ -215,20 +215,20 @@ class Command(BaseCommand):
                 return
             with self._run(f"sync --{name}", path):
                 if options["install"]:
-                    said = f"{log_install(path)} tables are watched."
+                    said = f"{install_change_log(path)} tables are watched."
                 else:
-                    log_remove(path)
+                    remove_change_log(path)
                     said = "The log of changes is gone."
             self.stdout.write(said)
             return
         if dry:
-            entries, seconds = lag(path)
+            entries, seconds = sync_lag(path)
             self.stdout.write(f"{entries:,} changes wait, {seconds:,.1f} seconds behind. Nothing was written.")
             return
         with self._run("sync", path) as run:
             if options["all"]:
                 with self._bar() as report:
-                    done = sync_all(path, run, on_progress=report)
+                    done = sync_all_rows(path, run, on_progress=report)
                 self.stdout.write(
                     f"{done.written:,} rows carried over, {done.rejected:,} rejected, {done.gone:,} gone."
                 )
@@ -236,11 +236,11 @@ class Command(BaseCommand):
             elif options["follow"]:
                 self._follow(path, run)
             else:
-                total = sync(path, run, on_progress=self._synced)
+                total = sync_changes(path, run, on_progress=self._synced)
                 run.rows_done = run.rows_total = total
                 self.stdout.write(f"{total:,} changes carried over; nothing waits.")
 
-    def _synced(self, done: Synced) -> None:
+    def _synced(self, done: SyncResult) -> None:
         if done.applied:
             self.stdout.write(
                 f"{timezone.now():%H:%M:%S}  {done.entries:,} changes: {done.applied.written:,} rows written, "
@@ -251,7 +251,7 @@ class Command(BaseCommand):
         self.stdout.write("Following; Ctrl-C ends it.")
         saved = 0.0
         try:
-            for done in follow(path, run):
+            for done in follow_changes(path, run):
                 self._synced(done)
                 run.rows_done += done.entries
                 if time.monotonic() - saved > 1:
@@ -267,7 +267,7 @@ class Command(BaseCommand):
 
     def _dual_write(self, options: dict[str, Any]) -> None:
         switch, dry = options["switch"], options["dry_run"]
-        found = outbox_status()
+        found = get_outbox_status()
         if switch == "status" or dry:
             self.stdout.write(
                 f"dual-write is {'on' if found.on else 'off'}; {found.waiting:,} rows wait, for {found.seconds:,.0f} seconds"
@@ -275,18 +275,18 @@ class Command(BaseCommand):
             if found.error:
                 self.stdout.write(f"! {found.error}")
             return
-        state = state_read()
+        state = get_migration_state()
         with self._run(f"dual-write {switch}", state.path if state else Path()):
             if switch == "send":
                 total = 0
-                while sent := outbox_send():
+                while sent := send_outbox():
                     total += sent
                 self.stdout.write(f"{total:,} notes written to the legacy file")
             elif switch == "on":
-                dual_write_on()
+                enable_dual_write()
                 self.stdout.write("From now on what Kamioi writes goes to the legacy file too.")
             else:
-                dual_write_off()
+                disable_dual_write()
                 self.stdout.write(f"Nothing new goes to the legacy file; {found.waiting:,} rows wait still.")
 
     def _cutover(self, options: dict[str, Any]) -> None:
@@ -297,7 +297,7 @@ class Command(BaseCommand):
             if obstacles:
                 sys.exit(1)
             return
-        state = state_read()
+        state = get_migration_state()
         with self._run("cutover", state.path if state else Path()) as run:
             said = cutover(run, percent=percent)
             run.details = {"percent": percent}
@@ -312,13 +312,13 @@ class Command(BaseCommand):
         self._end("finish", "There is no way back to the legacy system after this", options, finish)
 
     def _end(self, name: str, effect: str, options: dict[str, Any], do: Callable[[], str]) -> None:
-        found = outbox_status()
+        found = get_outbox_status()
         self.stdout.write(f"{effect}. {found.waiting:,} rows wait to be written to the legacy file first.")
         if options["dry_run"]:
             return
         if not options["yes"] and input(f"Type '{name}' to go on: ").strip() != name:
             raise CommandError("Nothing was changed.")
-        state = state_read()
+        state = get_migration_state()
         with self._run(name, state.path if state else Path()):
             said = do()
         self.stdout.write(said)

@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from kamioi_site.observability.metrics import TRANSACTIONS
 from transactions.cache import invalidate_customers, review_queue_changed
-from transactions.legacy.state import legacy_in_charge
 from transactions.live_settings import PLATFORM_FEE
+from transactions.migration_phase import legacy_owns_data
 from transactions.models import USER_BUCKETS, Transaction
 from transactions.rules.market_hours import market_is_open, next_open
 from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, claim_buckets_on_citus, lock_buckets
@@ -52,7 +52,7 @@ def process_pending(*, deadline: float | None = None, now: datetime | None = Non
         now: the time at which prices are judged; the current time of each batch when not given.
     """
     result = ProcessingResult()
-    if legacy_in_charge():  # during the migration, before the cut-over
+    if legacy_owns_data():  # during the migration, before the cut-over
         return result
     while _process_batch_with_fallback(ALL_BUCKETS, result, now=now):
         if deadline is not None and time.monotonic() >= deadline:
@@ -64,7 +64,7 @@ def process_transaction_now(*, transaction_id: int) -> ProcessingResult:
     """Process one transaction, and whatever else is pending in its user's bucket. Waits for the bucket."""
     result = ProcessingResult()
     user_id = Transaction.objects.filter(pk=transaction_id).values_list("user_id", flat=True).first()
-    if user_id is None or legacy_in_charge():
+    if user_id is None or legacy_owns_data():
         return result
     while Transaction.objects.filter(pk=transaction_id, user_id=user_id, status=Transaction.Status.PENDING).exists():
         _process_batch_with_fallback([user_id % USER_BUCKETS], result, wait=True)

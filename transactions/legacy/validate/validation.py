@@ -21,14 +21,16 @@ from typing import Any, Final
 
 import psycopg2
 
-from transactions.legacy import rules
-from transactions.legacy.changes import changed_since
-from transactions.legacy.expected import (
+from transactions.legacy.convert import rules
+from transactions.legacy.load.migration_lock import connection_string
+from transactions.legacy.source.change_log import pending_changes
+from transactions.legacy.source.snapshot import check_file, quoted, source_errors
+from transactions.legacy.validate.oracle import (
     BIG,
     CENTS,
     Month,
     Row,
-    TableCheck,
+    TableComparison,
     Task,
     Worker,
     read_cents,
@@ -42,8 +44,6 @@ from transactions.legacy.expected import (
     worker_compare,
     worker_start,
 )
-from transactions.legacy.load import connection_string
-from transactions.legacy.source import check_file, quoted, source_errors
 
 RANGE: Final = 20_000
 """Row numbers compared at once."""
@@ -58,7 +58,7 @@ Report = Callable[[str, int, int], None]
 class Validation:
     """The whole comparison."""
 
-    tables: list[TableCheck] = field(default_factory=list)
+    tables: list[TableComparison] = field(default_factory=list)
     samples: list[str] = field(default_factory=list)
 
     @property
@@ -117,7 +117,7 @@ class Validation:
         }
 
 
-def _month_lines(table: TableCheck) -> Iterator[str]:
+def _month_lines(table: TableComparison) -> Iterator[str]:
     months = sorted(set(table.expected_months) | set(table.found_months))
     if not months:
         return
@@ -156,7 +156,7 @@ def validate(path: Path, *, samples: int = 5, on_progress: Report | None = None,
         for name in sorted(set(tables) - set(BIG)):
             result.tables.append(_small(source, target, name, tables[name], on_progress))
     if excuse:
-        _excuse(result, changed_since(path))
+        _excuse(result, pending_changes(path))
     return result
 
 
@@ -187,10 +187,10 @@ def _tables(source: sqlite3.Connection) -> list[tuple[str, list[str]]]:
 
 def _big(
     path: Path, source: sqlite3.Connection, name: str, columns: list[str], on_progress: Report | None
-) -> TableCheck:
+) -> TableComparison:
     total = source.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
     lowest, highest = source.execute(f"SELECT coalesce(min(rowid), 1), coalesce(max(rowid), 0) FROM {name}").fetchone()
-    check, done = TableCheck(name), 0
+    check, done = TableComparison(name), 0
     has_transactions = bool(
         source.execute("SELECT count(*) FROM sqlite_master WHERE name = 'transactions'").fetchone()[0]
     )
@@ -213,7 +213,7 @@ def _big(
     return check
 
 
-def _parts(task: Task, ranges: list[tuple[int, int]], *, inline: bool) -> Iterator[TableCheck]:
+def _parts(task: Task, ranges: list[tuple[int, int]], *, inline: bool) -> Iterator[TableComparison]:
     if inline:
         worker = Worker(task)
         for low, high in ranges:
@@ -266,9 +266,9 @@ _Reader = Callable[[Any, Sequence[tuple[str, Row]]], dict[str, dict[str, Any]]]
 
 def _small(
     source: sqlite3.Connection, target: Any, name: str, columns: list[str], on_progress: Report | None
-) -> TableCheck:
+) -> TableComparison:
     """A table that was carried over row by row, in ranges."""
-    check = TableCheck(name)
+    check = TableComparison(name)
     total = source.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
     key = [row[1].decode() for row in source.execute(f"PRAGMA table_info({quoted(name)})") if row[5]]
     number = "rowid" if not key else "0"
@@ -314,7 +314,7 @@ def _ask(target: Any, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 def _compare_cells(
-    check: TableCheck, legacy_id: str, expected: Mapping[str, Any], found: Mapping[str, Any] | None
+    check: TableComparison, legacy_id: str, expected: Mapping[str, Any], found: Mapping[str, Any] | None
 ) -> None:
     if found is None:
         check.differs(legacy_id, "", "a row", "no row")
@@ -326,7 +326,7 @@ def _compare_cells(
 
 
 def _kept_whole(
-    check: TableCheck, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
+    check: TableComparison, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
 ) -> None:
     """Every cell of the row stands in `legacy_rows`; secrets are hidden there."""
     found = dict(
@@ -358,7 +358,7 @@ def _as_json(name: str, value: Any) -> Any:
 
 
 def _people(
-    check: TableCheck, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
+    check: TableComparison, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
 ) -> None:
     """Each person has an account; what was theirs is theirs, and no password is readable."""
     found = {
@@ -393,7 +393,7 @@ def _people(
 
 
 def _holdings(
-    check: TableCheck, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
+    check: TableComparison, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
 ) -> None:
     """Each holding is an opening balance: shares at 8 places, cost to the cent."""
     found = {
@@ -424,7 +424,7 @@ def _holdings(
 
 
 def _messages(
-    check: TableCheck, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
+    check: TableComparison, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
 ) -> None:
     found = {
         str(row[0]): dict(zip(("user", "title", "message", "type", "read"), row[1:], strict=True))
@@ -446,7 +446,7 @@ def _messages(
 
 
 def _journal(
-    check: TableCheck, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
+    check: TableComparison, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
 ) -> None:
     """A posted entry moved the same cents on each account; the entry itself is kept whole."""
     _kept_whole(check, target, source, rows, users)
@@ -480,7 +480,7 @@ def _journal(
 
 
 def _chart(
-    check: TableCheck, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
+    check: TableComparison, target: Any, source: sqlite3.Connection, rows: Sequence[tuple[str, Row]], users: Any
 ) -> None:
     numbers = {legacy_id: (read_text(row.get("account_number")) or "").strip() for legacy_id, row in rows}
     there = {

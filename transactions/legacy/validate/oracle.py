@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import psycopg2
 
-from transactions.legacy import rules
-from transactions.legacy.source import BUSY_SECONDS, quoted
+from transactions.legacy.convert import rules
+from transactions.legacy.source.snapshot import BUSY_SECONDS, quoted
 from transactions.rules.merchant_key import MAX_KEY_LENGTH, normalise_uncached
 
 LISTED: Final = 200
@@ -70,7 +70,7 @@ class Month:
 
 
 @dataclass(slots=True)
-class TableCheck:
+class TableComparison:
     """What became of one table. Source rows = migrated + rejected when nothing was lost."""
 
     name: str
@@ -97,7 +97,7 @@ class TableCheck:
         if len(self.differences) < LISTED:
             self.differences.append(Difference(self.name, str(legacy_id), column, _shown(expected), _shown(found)))
 
-    def merge(self, other: "TableCheck") -> None:
+    def merge(self, other: "TableComparison") -> None:
         """Add what another range of the table gave."""
         self.source += other.source
         self.migrated += other.migrated
@@ -506,7 +506,7 @@ def worker_start(task: Task) -> None:
     _worker = Worker(task)
 
 
-def worker_compare(low: int, high: int) -> TableCheck:
+def worker_compare(low: int, high: int) -> TableComparison:
     if _worker is None:
         raise RuntimeError("the process was not started by validate")
     return _worker.compare(low, high)
@@ -534,9 +534,9 @@ class Worker:
         self._source.close()
         self._target.close()
 
-    def compare(self, low: int, high: int) -> TableCheck:
+    def compare(self, low: int, high: int) -> TableComparison:
         """The rows with `low` < number ≤ `high`, on both sides."""
-        check, big = TableCheck(self._task.table), self._big
+        check, big = TableComparison(self._task.table), self._big
         with self._target, self._target.cursor() as cursor:
             cursor.execute(big.select, [low, high])
             found = {row[0]: row[1:] for row in cursor}
@@ -562,7 +562,7 @@ class Worker:
 
     def _judge(
         self,
-        check: TableCheck,
+        check: TableComparison,
         rowid: int,
         expected: Cells | str,
         found: Cells | None,

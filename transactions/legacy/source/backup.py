@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
 from kamioi_site.local import embedded_servers
-from transactions.legacy.source import BUSY_SECONDS, check_file, source_errors
+from transactions.legacy.source.snapshot import BUSY_SECONDS, check_file, source_errors
 
 PAGES_A_STEP: Final = 4_096
 _BLOCK: Final = 1 << 20
@@ -30,7 +30,7 @@ class BackupError(KamioiError):
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
+class BackupResult:
     """What was written: `source` is a whole SQLite file of `bytes` with `sha256`, `target` a dump for `pg_restore`."""
 
     source: Path
@@ -39,7 +39,7 @@ class Backup:
     target: Path
 
 
-def backup(path: Path, folder: Path, *, on_progress: Report | None = None) -> Backup:
+def make_backup(path: Path, folder: Path, *, on_progress: Report | None = None) -> BackupResult:
     """Copy the legacy file page by page while it is in use, note its SHA-256 beside it, and dump the target.
 
     Raises LegacySourceError when the file cannot be read, BackupError when a copy cannot be written.
@@ -57,7 +57,7 @@ def backup(path: Path, folder: Path, *, on_progress: Report | None = None) -> Ba
     except OSError as error:
         raise BackupError(f"{folder}: {error.strerror or error}.") from error
     _dump(dumped)
-    return Backup(copied, digest, copied.stat().st_size, dumped)
+    return BackupResult(copied, digest, copied.stat().st_size, dumped)
 
 
 def _check_room(path: Path, folder: Path) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy import rules
-from transactions.legacy.source import BUSY_SECONDS, LegacyTable, Snapshot, check_file, quoted, source_errors
-from transactions.legacy.state import state_read
+from transactions.legacy.convert import rules
+from transactions.legacy.source.snapshot import BUSY_SECONDS, LegacyTable, Snapshot, check_file, quoted, source_errors
+from transactions.migration_phase import get_migration_state
 
 LOG: Final = "kamioi_changes"
 _TRIGGER: Final = "kamioi_log_"
@@ -58,7 +58,7 @@ def writable(path: Path) -> Iterator[sqlite3.Connection]:
         source.execute("COMMIT")
 
 
-def log_install(path: Path) -> int:
+def install_change_log(path: Path) -> int:
     """Put the log and its triggers into the legacy file. Returns how many tables are watched; again is harmless."""
     with Snapshot(path) as snapshot:
         tables = [table for name, table in snapshot.tables.items() if name not in rules.LEFT_BEHIND]
@@ -80,7 +80,7 @@ def log_install(path: Path) -> int:
     return len(tables)
 
 
-def log_remove(path: Path) -> None:
+def remove_change_log(path: Path) -> None:
     """Take the log and its triggers away again."""
     with writable(path) as source:
         found = source.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
@@ -102,7 +102,7 @@ def _key(table: LegacyTable, version: str) -> str:
     return parts[0] if len(parts) == 1 else f"json_array({', '.join(parts)})"
 
 
-def log_position(snapshot: Snapshot) -> int | None:
+def change_log_position(snapshot: Snapshot) -> int | None:
     """The last entry of the log in this snapshot; None when the file has no log."""
     if not snapshot.rows(f"SELECT 1 FROM sqlite_master WHERE name = '{LOG}'"):
         return None
@@ -110,7 +110,7 @@ def log_position(snapshot: Snapshot) -> int | None:
     return int(found[0][0]) if found else 0
 
 
-def log_read(snapshot: Snapshot, after: int, limit: int) -> Changes:
+def read_change_log(snapshot: Snapshot, after: int, limit: int) -> Changes:
     """The rows that the entries behind `after` name, at most `most` entries."""
     changes, rows = Changes(last=after), defaultdict(set)
     for seq, table, key, at in snapshot.rows(
@@ -131,30 +131,30 @@ def _as_id(table: LegacyTable, key: str) -> str:
     return json.dumps(json.loads(key)) if len(table.key) > 1 else key
 
 
-def changed_since(path: Path) -> dict[str, set[str]]:
+def pending_changes(path: Path) -> dict[str, set[str]]:
     """Rows of the log that are not carried over yet; nothing when there is no log."""
-    state = state_read()
+    state = get_migration_state()
     if state is None or state.position is None:
         return {}
     with Snapshot(path) as snapshot:
-        if log_position(snapshot) is None:
+        if change_log_position(snapshot) is None:
             return {}
-        return log_read(snapshot, state.position, 10**9).rows
+        return read_change_log(snapshot, state.position, 10**9).rows
 
 
-def lag(path: Path) -> tuple[int, float]:
+def sync_lag(path: Path) -> tuple[int, float]:
     """(entries of the log that are not carried over, seconds since the first of them was noted).
 
     Raises SyncError when the changes since the copy are not known.
     """
-    state = state_read()
+    state = get_migration_state()
     if state is None:
         raise SyncError("Nothing was carried over yet: run `copy` first.")
     with Snapshot(path) as snapshot:
-        position = log_position(snapshot)
+        position = change_log_position(snapshot)
         if position is None or state.position is None:
             raise SyncError("The legacy file has no log of changes: run `sync FILE --install`, then `sync FILE --all`.")
-        waiting = log_read(snapshot, state.position, 10**9)
+        waiting = read_change_log(snapshot, state.position, 10**9)
     return waiting.entries, max(0.0, time.time() - waiting.oldest) if waiting.oldest else 0.0
 
 

@@ -27,10 +27,9 @@ from django.db import connection
 from psqlextra.partitioning.constants import AUTO_PARTITIONED_COMMENT
 
 from kamioi_site.db.partitions import MonthlyPartitionedModel
+from transactions.legacy.load.migration_lock import MIGRATION_LOCK, connection_string
 
 INDEX_WORKERS: Final = 2
-# Held while a copy runs: two of them must not carry the same rows.
-COPY_LOCK: Final = 7_203_002
 
 Month = tuple[int, int]
 
@@ -50,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptRow:
     """A row or the rest of one for `legacy_rows`."""
 
     table: str
@@ -64,7 +63,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRow:
     """A row for `migration_rejects`."""
 
     table: str
@@ -89,7 +88,7 @@ ON CONFLICT (source_table, legacy_id, kind) DO UPDATE SET data = legacy_rows.dat
 """
 
 
-def kept_items(kept: Iterable[Kept]) -> list[dict[str, Any]]:
+def kept_row_items(kept: Iterable[KeptRow]) -> list[dict[str, Any]]:
     """As `ADD_KEPT` reads them: what is kept of one row is one item."""
     items: dict[tuple[str, str, str], dict[str, Any]] = {}
     for one in kept:
@@ -98,7 +97,7 @@ def kept_items(kept: Iterable[Kept]) -> list[dict[str, Any]]:
     return list(items.values())
 
 
-def progress_read() -> dict[str, Progress]:
+def get_progress() -> dict[str, Progress]:
     """How far every table is, as committed."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -112,17 +111,6 @@ def progress_read() -> dict[str, Progress]:
         row["repairs"] = Counter(repairs if isinstance(repairs, dict) else json.loads(repairs))
         row["table"] = row.pop("source_table")
     return {row["table"]: Progress(**row) for row in found}
-
-
-def connection_string() -> str:
-    """The database of Django's settings as libpq reads it."""
-    parameters = connection.get_connection_params()
-    wanted = {
-        name: value
-        for name, value in parameters.items()
-        if name not in ("cursor_factory", "context", "connection_factory") and value not in (None, "")
-    }
-    return psycopg2.extensions.make_dsn(**wanted)
 
 
 class Loader:
@@ -168,9 +156,9 @@ class Loader:
         months: Iterable[Month] = (),
         model: type[MonthlyPartitionedModel] | None = None,
         statements: Sequence[tuple[str, Any]] = (),
-        rejected: Sequence[Rejected] = (),
-        kept: Sequence[Kept] = (),
-        refused: Callable[[Sequence[tuple[int, str]]], list[Rejected]] | None = None,
+        rejected: Sequence[RejectedRow] = (),
+        kept: Sequence[KeptRow] = (),
+        refused: Callable[[Sequence[tuple[int, str]]], list[RejectedRow]] | None = None,
     ) -> None:
         """One range: `rows` go to the stage of `model`, `statements` run with their JSON parameter ($1), all or nothing.
 
@@ -189,7 +177,7 @@ class Loader:
             if rejected:
                 self._run(ADD_REJECTS, as_json([reject.as_item(self._run_id) for reject in rejected]))
             if kept:
-                self._run(ADD_KEPT, as_json(kept_items(kept)))
+                self._run(ADD_KEPT, as_json(kept_row_items(kept)))
             self._save(progress)
 
     def _ingest(self, stage: str, rows: pa.Table) -> list[tuple[int, str]]:
@@ -279,7 +267,7 @@ def staged_months(model: type[MonthlyPartitionedModel]) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def finish(model: type[MonthlyPartitionedModel], on_progress: Callable[[str], None] | None = None) -> int:
+def attach_staged_months(model: type[MonthlyPartitionedModel], on_progress: Callable[[str], None] | None = None) -> int:
     """Give every staged month its indexes and make it part of the real table. Returns how many there were.
 
     Killed in between, it goes on with the months that are left: each one changes hands in one transaction.
@@ -327,7 +315,7 @@ def _finish_month(target: Any, model: type[MonthlyPartitionedModel], staged: str
             _build_indexes(cursor, table, staged)
     with target, target.cursor() as cursor:
         # One month after the other changes hands: detaching locks the whole stage.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [COPY_LOCK + 1])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK + 1])
         cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = %s::regclass", [staged])
         bounds = cursor.fetchone()[0]
         cursor.execute(f"ALTER TABLE {stage_name(model)} DETACH PARTITION {staged}")

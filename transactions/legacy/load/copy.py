@@ -11,41 +11,43 @@ import json
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import psycopg2
 import pyarrow as pa
 from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
 from kamioi_site.db.partitions import MonthlyPartitionedModel
-from kamioi_site.errors import KamioiError
-from transactions.legacy import rules
-from transactions.legacy.changes import log_position
-from transactions.legacy.columns import Batch, Layout, months_of, read_batch
-from transactions.legacy.directory import directory_build
-from transactions.legacy.load import (
-    COPY_LOCK,
-    Kept,
+from transactions.legacy.convert import rules
+from transactions.legacy.convert.arrow_columns import Batch, Layout, months_of, read_batch
+from transactions.legacy.convert.bulk_converters import (
+    MAPPINGS,
+    TRANSACTIONS,
+    Ids,
+    MerchantKeys,
+    mappings_convert,
+    transactions_convert,
+)
+from transactions.legacy.convert.row_converters import RowConverter, legacy_id_of, row_converter
+from transactions.legacy.load.bulk_loader import (
+    KeptRow,
     Loader,
     Month,
     Progress,
-    Rejected,
-    connection_string,
-    finish,
-    progress_read,
+    RejectedRow,
+    attach_staged_months,
+    get_progress,
     staged_months,
 )
-from transactions.legacy.rows import RowTable, legacy_id_of, row_table
-from transactions.legacy.source import LegacyTable, Snapshot, quoted
-from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
+from transactions.legacy.load.migration_lock import LegacyCopyError, migration_lock
+from transactions.legacy.merchant_directory import build_merchant_directory
+from transactions.legacy.source.change_log import change_log_position
+from transactions.legacy.source.snapshot import LegacyTable, Snapshot, quoted
 from transactions.models import MigrationRun, Transaction
 
 logger = logging.getLogger(__name__)
@@ -60,15 +62,9 @@ OWN_IDS_FROM: Final = 1_000_000_000
 # Earlier tables are needed by later ones; all others follow in order of their names.
 FIRST: Final = ("users", "admins", "transactions", "llm_mappings", "chart_of_accounts")
 REPORT_SECONDS: Final = 1.0
-# How often the holder of the lock sends a query, so that PgBouncer does not end its idle transaction.
-KEEPALIVE_SECONDS = 60.0
 
 Report = Callable[[str, int, int], None]
 """(table, rows done, rows in all)."""
-
-
-class LegacyCopyError(KamioiError):
-    """The legacy database cannot be copied as things stand."""
 
 
 @dataclass(slots=True)
@@ -85,13 +81,13 @@ class CopyResult:
         return sum(progress.rows_rejected for progress in self.tables.values())
 
 
-def copy(*, path: Path, run: MigrationRun, on_progress: Report | None = None) -> CopyResult:
+def copy_legacy_database(*, path: Path, run: MigrationRun, on_progress: Report | None = None) -> CopyResult:
     """Carry the legacy database over. Raises LegacySourceError and LegacyCopyError.
 
     `run` is kept up to date while it works (at most once a second): rows done, rows in all, and per table what was
     loaded, repaired and rejected.
     """
-    with only_one(), Snapshot(path) as snapshot:
+    with migration_lock(), Snapshot(path) as snapshot:
         result = CopyResult(source_moved=_claim_target(snapshot))
         work = _Copy(snapshot, run, on_progress, result)
         with Loader(run.pk) as loader:
@@ -111,53 +107,6 @@ def mapping_model() -> type[MonthlyPartitionedModel]:
     """The mapping log; it lives in a room that this one does not import."""
     model: type[MonthlyPartitionedModel] = apps.get_model("llm_center", "LlmMapping")
     return model
-
-
-@contextmanager
-def only_one(*, wait: float = 0) -> Iterator[None]:
-    """One copy or sync at a time: the lock goes with the process, however it ends. Waits for others `wait` seconds.
-
-    The lock belongs to a transaction that stays open beside the work. So PgBouncer's transaction pooling leaves its
-    connection to us for as long; it has neither a snapshot nor a number, and holds up no VACUUM. Its holder says a word
-    now and then, because PgBouncer ends transactions that stand idle.
-    """
-    done = threading.Event()
-    lock = psycopg2.connect(connection_string())
-    try:
-        with lock.cursor() as cursor:
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            deadline = time.monotonic() + wait
-            while True:
-                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [COPY_LOCK])
-                if cursor.fetchone()[0]:
-                    break
-                if time.monotonic() >= deadline:
-                    raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.")
-                time.sleep(0.05)
-        keepalive = threading.Thread(target=_keep_alive, args=(lock, done), daemon=True)
-        keepalive.start()
-        try:
-            yield
-        finally:
-            done.set()
-            keepalive.join()
-            # The server ends a closed connection, and releases its locks, some time later; it answers a rollback
-            # only when they are released.
-            with suppress(psycopg2.Error):  # the connection was lost, and the lock with it
-                lock.rollback()
-    finally:
-        lock.close()
-
-
-def _keep_alive(lock: Any, done: threading.Event) -> None:
-    """Send a query on the lock's connection every `KEEPALIVE_SECONDS` until the lock is released."""
-    while not done.wait(KEEPALIVE_SECONDS):
-        try:
-            with lock.cursor() as cursor:
-                cursor.execute("SELECT 1 AS migration_lock_keepalive")
-        except psycopg2.Error as error:
-            logger.error("the lock of the legacy migration is lost: %s", str(error).strip())
-            return
 
 
 def _claim_target(snapshot: Snapshot) -> bool:
@@ -195,7 +144,7 @@ def _claim_target(snapshot: Snapshot) -> bool:
             [
                 str(snapshot.path.resolve()),
                 # A later run reads a later snapshot, but its earlier ranges are of this one: the log counts from here.
-                json.dumps({"file": state, "phase": "legacy", "position": log_position(snapshot)}),
+                json.dumps({"file": state, "phase": "legacy", "position": change_log_position(snapshot)}),
             ],
         )
     return False
@@ -210,7 +159,7 @@ class _Copy:
         self._report = on_progress
         self._result = result
         self._now = timezone.now()
-        self._known = progress_read()
+        self._known = get_progress()
         self._totals = {name: snapshot.count(name) for name in ordered_tables(snapshot)}
         self._saved_at = 0.0
         self._keys = MerchantKeys()
@@ -257,7 +206,7 @@ class _Copy:
             yield first - 1, low
 
     def _rows(self, loader: Loader, table: LegacyTable, progress: Progress) -> None:
-        reader: RowTable | None = None
+        reader: RowConverter | None = None
         selected = ", ".join(quoted(name) for name in table.columns)
         while True:
             found = self._snapshot.rows(
@@ -266,7 +215,7 @@ class _Copy:
             )
             if not found:
                 return
-            reader = reader or row_table(self._snapshot, table, self._now, self._users)
+            reader = reader or row_converter(self._snapshot, table, self._now, self._users)
             self._write_rows(loader, table, progress, reader, found)
             self._tell(progress)
 
@@ -277,10 +226,17 @@ class _Copy:
         selected = ", ".join(quoted(name) for name in table.columns)
         found = [(0, *row) for row in self._snapshot.rows(f"SELECT {selected} FROM {quoted(table.name)}")]
         if found:
-            self._write_rows(loader, table, progress, row_table(self._snapshot, table, self._now, self._users), found)
+            self._write_rows(
+                loader, table, progress, row_converter(self._snapshot, table, self._now, self._users), found
+            )
 
     def _write_rows(
-        self, loader: Loader, table: LegacyTable, progress: Progress, reader: RowTable, found: Sequence[tuple[Any, ...]]
+        self,
+        loader: Loader,
+        table: LegacyTable,
+        progress: Progress,
+        reader: RowConverter,
+        found: Sequence[tuple[Any, ...]],
     ) -> None:
         rows = []
         for rowid, *cells in found:
@@ -331,7 +287,7 @@ class _Copy:
         rows = convert(batch)
         dates = rows.column("date" if layout is TRANSACTIONS else "created_at").cast(pa.int64()).to_numpy()
         rejected = [
-            Rejected(layout.name, str(rowid), batch.rejects[position], rules.row_as_json(row))
+            RejectedRow(layout.name, str(rowid), batch.rejects[position], rules.row_as_json(row))
             for position, rowid, row in self._whole(batch, sorted(batch.rejects))
         ]
         wanted = [position for position in sorted(batch.keep) if position not in batch.rejects]
@@ -339,7 +295,7 @@ class _Copy:
         for position, rowid, row in self._whole(batch, wanted):
             rest = {name: row[name] for name in batch.keep[position] if row[name] is not None}
             if rest:
-                kept.append(Kept(layout.name, str(rowid), "rest", rules.row_as_json(rest)))
+                kept.append(KeptRow(layout.name, str(rowid), "rest", rules.row_as_json(rest)))
         return _Range(high, len(batch), rows, months_of(dates), rejected, kept, batch)
 
     def _whole(self, batch: Batch, positions: Sequence[int]) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -364,13 +320,13 @@ class _Copy:
                 if self._report:
                     self._report(f"{table}: months with indexes", done, total)
 
-            finish(model, told)
+            attach_staged_months(model, told)
         with connection.cursor() as cursor:
             # Autovacuum sees to the months, but never to the tables that they are months of.
             cursor.execute("SHOW server_version_num")
             only = "ONLY " if int(cursor.fetchone()[0]) >= 180_000 else ""
             cursor.execute(f"ANALYZE {only}transactions, {only}llm_mappings, {only}ledger_transfers, users, holdings")
-        self._result.directory = directory_build()
+        self._result.directory = build_merchant_directory()
         self._run.details = self._details() | {"directory": self._result.directory}
         self._run.save(update_fields=["details"])
 
@@ -406,8 +362,8 @@ class _Range:
     read: int
     rows: pa.Table
     months: list[Month]
-    rejected: list[Rejected]
-    kept: list[Kept]
+    rejected: list[RejectedRow]
+    kept: list[KeptRow]
     batch: Batch
 
 
@@ -473,11 +429,11 @@ class _Writer:
             refused=self._refused,
         )
 
-    def _refused(self, refusals: Sequence[tuple[int, str]]) -> list[Rejected]:
+    def _refused(self, refusals: Sequence[tuple[int, str]]) -> list[RejectedRow]:
         """The rows that PostgreSQL refused, whole, for `migration_rejects`."""
         reasons = dict(refusals)
         found = self._snapshot.rows_by_id(self._table, reasons)
         return [
-            Rejected(self._table.name, str(rowid), f"unreadable: {reasons[rowid]}"[:255], rules.row_as_json(row))
+            RejectedRow(self._table.name, str(rowid), f"unreadable: {reasons[rowid]}"[:255], rules.row_as_json(row))
             for rowid, row in found
         ]

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transactions.legacy import rules
-from transactions.legacy.columns import Batch, Ints, Layout, Mask, decimals, half_even, timestamps
+from transactions.legacy.convert import rules
+from transactions.legacy.convert.arrow_columns import Batch, Ints, Layout, Mask, decimals, half_even, timestamps
 from transactions.rules.merchant_key import MAX_KEY_LENGTH, normalise_uncached
 
 BULK_PRIORITY: Final = 9

@@ -108,7 +108,7 @@ MAPPING_APPROVED: Final = frozenset({"approved", "auto-approved", "applied"})
 MAPPING_KNOWN: Final = MAPPING_APPROVED | {"pending", "pending-approval", "rejected"}
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """A value that its rule cannot read."""
 
 
@@ -171,7 +171,7 @@ def moment(value: Any) -> datetime | None:
             )
         return _unix(float(said))
     except (ValueError, OverflowError) as error:
-        raise Unreadable(f"no time: {said[:40]!r}") from error
+        raise UnreadableError(f"no time: {said[:40]!r}") from error
 
 
 def _offset(zone: str | None) -> timedelta:
@@ -184,11 +184,11 @@ def _offset(zone: str | None) -> timedelta:
 
 def _unix(seconds: float) -> datetime:
     if not math.isfinite(seconds) or seconds < 1e8:
-        raise Unreadable(f"no time: {seconds!r}")
+        raise UnreadableError(f"no time: {seconds!r}")
     try:
         return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, tz=UTC)
     except (OverflowError, OSError, ValueError) as error:
-        raise Unreadable(f"no time: {seconds!r}") from error
+        raise UnreadableError(f"no time: {seconds!r}") from error
 
 
 def in_range(at: datetime, now: datetime) -> bool:
@@ -203,7 +203,7 @@ def number(value: Any) -> float | None:
     """The number that the value means: '$1,234.50' and '(3.00)' and '95%' are read; None when empty. Raises Unreadable."""
     if value is None or isinstance(value, int | float):
         if isinstance(value, float) and not math.isfinite(value):
-            raise Unreadable(f"no number: {value!r}")
+            raise UnreadableError(f"no number: {value!r}")
         return None if value is None else float(value)
     said = (text(value)[0] or "").strip()
     if not said:
@@ -212,10 +212,10 @@ def number(value: Any) -> float | None:
     negative = plain.startswith("(") and plain.endswith(")")
     plain = plain.strip("()")
     if not _NUMBER.fullmatch(plain):
-        raise Unreadable(f"no number: {said[:40]!r}")
+        raise UnreadableError(f"no number: {said[:40]!r}")
     found = float(plain)
     if not math.isfinite(found):
-        raise Unreadable(f"no number: {said[:40]!r}")
+        raise UnreadableError(f"no number: {said[:40]!r}")
     return -found if negative else found
 
 
@@ -227,7 +227,7 @@ def integer(value: Any) -> int | None:
     if found is None:
         return None
     if found != int(found) or abs(found) >= 2**53:
-        raise Unreadable(f"no whole number: {found!r}")
+        raise UnreadableError(f"no whole number: {found!r}")
     return int(found)
 
 
@@ -238,7 +238,7 @@ def cents(value: Any) -> int | None:
         return None
     rounded = int(Decimal(repr(found)).scaleb(2).to_integral_value(ROUND_HALF_EVEN))
     if abs(rounded) > MAX_CENTS:
-        raise Unreadable(f"beyond what the books hold: {found!r}")
+        raise UnreadableError(f"beyond what the books hold: {found!r}")
     return rounded
 
 
@@ -266,7 +266,7 @@ def boolean(value: Any) -> int:
     """1, 0 or -1 (the legacy "rejected"). Raises Unreadable for anything else, NULL and blank included."""
     said = (text(value)[0] or "").strip().lower()
     if said not in _BOOLEANS:
-        raise Unreadable(f"neither true nor false: {said[:40]!r}")
+        raise UnreadableError(f"neither true nor false: {said[:40]!r}")
     return _BOOLEANS[said]
 
 

@@ -104,7 +104,7 @@ ON CONFLICT (merchant_key) DO UPDATE SET
 """
 
 
-def directory_build() -> dict[str, int]:
+def build_merchant_directory() -> dict[str, int]:
     """Merchants from approved mappings. Returns how many were written, approved, and are in conflict."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '128MB'")

@@ -17,11 +17,11 @@ from typing import Any, Final
 from django.db import connection
 
 from kamioi_site.db.partitions import ensure_partitions
-from transactions.legacy import rules
-from transactions.legacy.hashers import encode_legacy
-from transactions.legacy.load import Kept, Rejected
-from transactions.legacy.source import LegacyTable, Snapshot, quoted
-from transactions.legacy.tables import Ids
+from transactions.legacy.convert import rules
+from transactions.legacy.convert.bulk_converters import Ids
+from transactions.legacy.convert.passwords import encode_legacy
+from transactions.legacy.load.bulk_loader import KeptRow, RejectedRow
+from transactions.legacy.source.snapshot import LegacyTable, Snapshot, quoted
 from transactions.models import LedgerTransfer
 
 Row = Mapping[str, Any]
@@ -29,45 +29,45 @@ _HASHING_THREADS: Final = 2
 
 
 @dataclass(slots=True)
-class Outcome:
+class ConversionResult:
     """What becomes of a range of rows."""
 
     statements: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    rejected: list[Rejected] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    kept: list[KeptRow] = field(default_factory=list)
     repairs: Counter[str] = field(default_factory=Counter)
     loaded: int = 0
 
 
 @dataclass(slots=True)
-class RowTable:
+class RowConverter:
     """How rows of one legacy table are read. The base class keeps every row whole."""
 
     snapshot: Snapshot
     table: LegacyTable
     now: datetime
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """What becomes of these (legacy id, row)."""
-        out = Outcome()
+        out = ConversionResult()
         for legacy_id, row in rows:
-            out.kept.append(Kept(self.table.name, legacy_id, "row", rules.row_as_json(row)))
+            out.kept.append(KeptRow(self.table.name, legacy_id, "row", rules.row_as_json(row)))
             out.loaded += 1
         return out
 
-    def reject(self, out: Outcome, legacy_id: str, row: Row, reason: str) -> None:
+    def reject(self, out: ConversionResult, legacy_id: str, row: Row, reason: str) -> None:
         """Put the row aside, whole."""
-        out.rejected.append(Rejected(self.table.name, legacy_id, reason, rules.row_as_json(row)))
+        out.rejected.append(RejectedRow(self.table.name, legacy_id, reason, rules.row_as_json(row)))
 
-    def keep_rest(self, out: Outcome, legacy_id: str, row: Row, home: Iterable[str]) -> None:
+    def keep_rest(self, out: ConversionResult, legacy_id: str, row: Row, home: Iterable[str]) -> None:
         """Keep what stands in columns that the new table has no place for."""
         placed = {*home, *self.table.key}
         rest = {name: value for name, value in row.items() if name not in placed and value not in (None, b"", "")}
         if rest:
-            out.kept.append(Kept(self.table.name, legacy_id, "rest", rules.row_as_json(rest)))
+            out.kept.append(KeptRow(self.table.name, legacy_id, "rest", rules.row_as_json(rest)))
 
 
-def _text(out: Outcome, row: Row, name: str, width: int, default: str = "") -> str:
+def _text(out: ConversionResult, row: Row, name: str, width: int, default: str = "") -> str:
     said, kinds = rules.text(row.get(name))
     out.repairs.update(kinds)
     said = said or default
@@ -76,13 +76,13 @@ def _text(out: Outcome, row: Row, name: str, width: int, default: str = "") -> s
     return said[:width]
 
 
-def _moment(out: Outcome, row: Row, names: Sequence[str], now: datetime) -> datetime | None:
+def _moment(out: ConversionResult, row: Row, names: Sequence[str], now: datetime) -> datetime | None:
     """The first of the columns with a date that a row may carry."""
     for position, name in enumerate(names):
         value = row.get(name)
         try:
             at = rules.moment(value)
-        except rules.Unreadable:
+        except rules.UnreadableError:
             at = None
         if at is not None and rules.in_range(at, now):
             if position:
@@ -94,7 +94,7 @@ def _moment(out: Outcome, row: Row, names: Sequence[str], now: datetime) -> date
     return None
 
 
-def _money(out: Outcome, value: Any) -> int | None:
+def _money(out: ConversionResult, value: Any) -> int | None:
     cents = rules.cents(value)
     if isinstance(value, bytes | str) and cents is not None:
         out.repairs["money"] += 1
@@ -198,7 +198,7 @@ class Accounts:
             self.numbers[number] = user_id
 
 
-class Users(RowTable):
+class Users(RowConverter):
     """Customers. E-mails, numbers and passwords by their rules; what Kamioi has no column for is kept."""
 
     def __init__(self, snapshot: Snapshot, table: LegacyTable, now: datetime) -> None:
@@ -207,16 +207,18 @@ class Users(RowTable):
         self._switched_off = _round_up_off(snapshot)
         self._second = _second_emails(snapshot) if "email" in table.columns else set()
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """See the rules of e-mails, numbers and passwords."""
-        out = Outcome()
+        out = ConversionResult()
         passwords = _encode_passwords([row.get("password") for _, row in rows])
         for (legacy_id, row), (password, kind) in zip(rows, passwords, strict=True):
             email = _text(out, row, "email", 1000).strip()
             if not email or "@" not in email or len(email) > 230:
                 # The hash may be kept: it is strong, and the row can then be mended and come again.
                 out.rejected.append(
-                    Rejected(self.table.name, legacy_id, "no e-mail", {**rules.row_as_json(row), "password": password})
+                    RejectedRow(
+                        self.table.name, legacy_id, "no e-mail", {**rules.row_as_json(row), "password": password}
+                    )
                 )
                 continue
             if kind:
@@ -226,7 +228,7 @@ class Users(RowTable):
             out.loaded += 1
         return out
 
-    def _add(self, out: Outcome, legacy_id: int, row: Row, email: str, password: str) -> None:
+    def _add(self, out: ConversionResult, legacy_id: int, row: Row, email: str, password: str) -> None:
         accounts = self._accounts
         if ("users", legacy_id) in accounts.settled:
             return
@@ -238,7 +240,7 @@ class Users(RowTable):
             return
         if (owner is not None and owner != mine) or legacy_id in self._second:
             out.repairs["duplicate e-mail"] += 1
-            out.kept.append(Kept("users", str(legacy_id), "rest", {"email": email}))
+            out.kept.append(KeptRow("users", str(legacy_id), "rest", {"email": email}))
             name, _, domain = email.rpartition("@")
             email = f"{name}+legacy{legacy_id}@{domain}"
         user_id = legacy_id if mine is None else mine
@@ -248,7 +250,7 @@ class Users(RowTable):
         number: str | None = _text(out, row, "account_number", 20).strip() or None
         if accounts.numbers.get(number or "", user_id) != user_id:
             out.repairs["account number"] += 1
-            out.kept.append(Kept("users", str(legacy_id), "rest", {"account_number": number}))
+            out.kept.append(KeptRow("users", str(legacy_id), "rest", {"account_number": number}))
             number = None
         kind = _text(out, row, "account_type", 40).strip().lower()
         if kind not in ("individual", "family", "business"):
@@ -281,22 +283,22 @@ class Users(RowTable):
         accounts.add(user_id, email, number)
 
 
-class Admins(RowTable):
+class Admins(RowConverter):
     """Administrators become staff, superadmins superusers; what else their row says is kept."""
 
     def __init__(self, snapshot: Snapshot, table: LegacyTable, now: datetime) -> None:
         super().__init__(snapshot, table, now)
         self._accounts = Accounts()
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """See the rules of e-mails and passwords."""
-        out = Outcome()
+        out = ConversionResult()
         passwords = _encode_passwords([row.get("password") for _, row in rows])
         for (legacy_id, row), (password, kind) in zip(rows, passwords, strict=True):
             email = _text(out, row, "email", 254).strip()
             if "@" not in email:
                 out.rejected.append(
-                    Rejected("admins", legacy_id, "no e-mail", {**rules.row_as_json(row), "password": password})
+                    RejectedRow("admins", legacy_id, "no e-mail", {**rules.row_as_json(row), "password": password})
                 )
                 continue
             top = _text(out, row, "role", 40).strip().lower() == "superadmin"
@@ -362,7 +364,7 @@ def _round_up_off(snapshot: Snapshot) -> set[int]:
         try:
             if isinstance(user_id, int) and rules.boolean(value) == 0:
                 off.add(user_id)
-        except rules.Unreadable:
+        except rules.UnreadableError:
             continue
     return off
 
@@ -377,10 +379,10 @@ def _second_emails(snapshot: Snapshot) -> set[int]:
     return {rowid for rowid, place in found if place > 1}
 
 
-def _round_up_amount(out: Outcome, value: Any) -> int:
+def _round_up_amount(out: ConversionResult, value: Any) -> int:
     try:
         found = rules.number(value)
-    except rules.Unreadable:
+    except rules.UnreadableError:
         found = None
     dollars = 1 if found is None else max(1, min(100, int(Decimal(str(found)).to_integral_value(ROUND_HALF_EVEN))))
     if found != dollars and value is not None:
@@ -388,10 +390,10 @@ def _round_up_amount(out: Outcome, value: Any) -> int:
     return dollars
 
 
-def _flag(out: Outcome, value: Any, *, default: bool) -> bool:
+def _flag(out: ConversionResult, value: Any, *, default: bool) -> bool:
     try:
         found = rules.boolean(value)
-    except rules.Unreadable:
+    except rules.UnreadableError:
         out.repairs["boolean"] += 1
         return default
     if not isinstance(value, int):
@@ -399,7 +401,7 @@ def _flag(out: Outcome, value: Any, *, default: bool) -> bool:
     return found == 1
 
 
-def _add(out: Outcome, statement: str, **parameters: Any) -> None:
+def _add(out: ConversionResult, statement: str, **parameters: Any) -> None:
     out.statements.setdefault(statement, []).append(parameters)
 
 
@@ -426,7 +428,7 @@ SELECT * FROM jsonb_to_recordset(($1::text)::jsonb)
 """
 
 
-class OwnedRows(RowTable):
+class OwnedRows(RowConverter):
     """Rows of customers: knows who is who."""
 
     def __init__(self, snapshot: Snapshot, table: LegacyTable, now: datetime, users: Ids) -> None:
@@ -437,16 +439,16 @@ class OwnedRows(RowTable):
         """Our id of the row's user; None when that user was not migrated."""
         try:
             return self._users.get(rules.integer(row.get("user_id")) or 0)
-        except rules.Unreadable:
+        except rules.UnreadableError:
             return None
 
 
 class Portfolios(OwnedRows):
     """Holdings: each row is an opening balance in the ledger (`portfolio <id>`), their sums are the holdings."""
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """shares at 8 places, cost = shares × average price to the cent; a row that is no holding is rejected."""
-        out = Outcome()
+        out = ConversionResult()
         for legacy_id, row in rows:
             owner = self.owner(row)
             if owner is None:
@@ -457,7 +459,7 @@ class Portfolios(OwnedRows):
                     Decimal("1e-8"), ROUND_HALF_EVEN
                 )
                 price = Decimal(repr(rules.number(row.get("average_price")) or 0.0))
-            except (rules.Unreadable, InvalidOperation):
+            except (rules.UnreadableError, InvalidOperation):
                 self.reject(out, legacy_id, row, "not a holding")
                 continue
             cost = (shares * price).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
@@ -485,9 +487,9 @@ class Portfolios(OwnedRows):
 class Notifications(OwnedRows):
     """Messages to customers, under their legacy ids."""
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """A message of nobody is rejected."""
-        out = Outcome()
+        out = ConversionResult()
         for legacy_id, row in rows:
             owner = self.owner(row)
             if owner is None:
@@ -511,7 +513,7 @@ class Notifications(OwnedRows):
         return out
 
 
-def _ledger_months(out: Outcome, statement: str) -> None:
+def _ledger_months(out: ConversionResult, statement: str) -> None:
     """Make the months that the statement's transfers fall into."""
     dates = {datetime.fromisoformat(item["date"]) for item in out.statements.get(statement, ())}
     ensure_partitions(LedgerTransfer, {datetime(at.year, at.month, 1, tzinfo=UTC) for at in dates})
@@ -547,12 +549,12 @@ FROM jsonb_to_recordset(($1::text)::jsonb) AS item (
 """
 
 
-class AdminSettings(RowTable):
+class AdminSettings(RowConverter):
     """Settings under their legacy names; one whose value Kamioi cannot use, or that is a secret, is kept aside."""
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """Decimals must be numbers (the threshold between 0 and 1), booleans true or false."""
-        out = Outcome()
+        out = ConversionResult()
         for legacy_id, row in rows:
             key = _text(out, row, "setting_key", 100).strip()
             value = _text(out, row, "setting_value", 100_000).strip()
@@ -577,7 +579,7 @@ class AdminSettings(RowTable):
             kept = rules.row_as_json(row)
             if hidden == rules.HIDDEN:
                 kept["setting_value"] = rules.HIDDEN
-            out.kept.append(Kept(self.table.name, legacy_id, "row", kept))
+            out.kept.append(KeptRow(self.table.name, legacy_id, "row", kept))
             out.loaded += 1
         return out
 
@@ -586,7 +588,7 @@ def _usable_setting(key: str, value: str) -> str | None:
     if key == "auto_approval_enabled":
         try:
             return "true" if rules.boolean(value) == 1 else "false"
-        except rules.Unreadable:
+        except rules.UnreadableError:
             return None
     if key not in ("platform_fee", "confidence_threshold"):
         return value
@@ -598,12 +600,12 @@ def _usable_setting(key: str, value: str) -> str | None:
     return value if found.is_finite() and 0 <= found <= highest else None
 
 
-class ChartOfAccounts(RowTable):
+class ChartOfAccounts(RowConverter):
     """Accounts that Kamioi's chart lacks are added; what else the legacy chart says of an account is kept."""
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """An account of an unknown kind is rejected."""
-        out = Outcome()
+        out = ConversionResult()
         for legacy_id, row in rows:
             number = _padded(out, row.get("account_number"))
             kind = _text(out, row, "account_type", 40).strip().lower()
@@ -617,16 +619,16 @@ class ChartOfAccounts(RowTable):
         return out
 
 
-class JournalEntries(RowTable):
+class JournalEntries(RowConverter):
     """Posted entries become transfers of kind 'journal' with the entry's id as reference; the entry itself is kept.
 
     Several lines are paired off largest first, so n lines make at most n - 1 transfers with the same sums per account.
     Drafts are kept and not booked.
     """
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """An entry that does not balance, or names an account that the chart lacks, is rejected."""
-        out = Outcome()
+        out = ConversionResult()
         with connection.cursor() as cursor:
             cursor.execute("SELECT number FROM ledger_accounts")
             chart = {number for (number,) in cursor.fetchall()}
@@ -652,7 +654,7 @@ class JournalEntries(RowTable):
                     amount=_dollars(cents),
                     reference=legacy_id,
                 )
-            out.kept.append(Kept(self.table.name, legacy_id, "row", rules.row_as_json(row)))
+            out.kept.append(KeptRow(self.table.name, legacy_id, "row", rules.row_as_json(row)))
             out.loaded += 1
         _ledger_months(out, _ADD_JOURNAL)
         return out
@@ -673,19 +675,19 @@ class JournalEntries(RowTable):
         ):
             try:
                 cents = rules.cents(debit) or 0, rules.cents(credit) or 0
-            except rules.Unreadable:
+            except rules.UnreadableError:
                 cents = -1, 0  # no amount: the entry cannot balance
             found.setdefault(rules.text(entry)[0] or "", []).append(((rules.text(code)[0] or ""), *cents))
         return found
 
     def _transfers(
-        self, out: Outcome, row: Row, lines: list[tuple[str, int, int]], chart: set[str]
+        self, out: ConversionResult, row: Row, lines: list[tuple[str, int, int]], chart: set[str]
     ) -> list[tuple[str, str, int]] | None:
         """(debit account, credit account, cents); None when the entry cannot be booked."""
         if not lines:
             try:
                 cents = _money(out, row.get("amount")) or 0
-            except rules.Unreadable:
+            except rules.UnreadableError:
                 return None
             lines = [
                 (rules.text(row.get("to_account"))[0] or "", cents, 0),
@@ -712,19 +714,19 @@ class JournalEntries(RowTable):
         return transfers
 
 
-class DataAssets(RowTable):
+class DataAssets(RowConverter):
     """LLM assets of both legacy tables. Nothing is written off on invented figures: `llm_data_assets` come as 'development'."""
 
-    def convert(self, rows: Sequence[tuple[str, Row]]) -> Outcome:
+    def convert(self, rows: Sequence[tuple[str, Row]]) -> ConversionResult:
         """Cost basis is the training cost; the asset table of the newer app gives status, life and first day in service."""
-        out = Outcome()
+        out = ConversionResult()
         for legacy_id, row in rows:
             out.loaded += 1
             try:
                 cost = max(_money(out, row.get("training_cost")) or 0, 0)
                 value = max(_money(out, row.get("current_value")) or 0, 0)
                 life = rules.integer(row.get("useful_life_months")) or 36
-            except rules.Unreadable:
+            except rules.UnreadableError:
                 out.loaded -= 1
                 self.reject(out, legacy_id, row, "unreadable: no amount")
                 continue
@@ -744,11 +746,11 @@ class DataAssets(RowTable):
                 gl_account=_text(out, row, "gl_account", 10, "15200"),
                 created_at=created.isoformat(),
             )
-            out.kept.append(Kept(self.table.name, legacy_id, "row", rules.row_as_json(row)))
+            out.kept.append(KeptRow(self.table.name, legacy_id, "row", rules.row_as_json(row)))
         return out
 
 
-def _padded(out: Outcome, value: Any) -> str:
+def _padded(out: ConversionResult, value: Any) -> str:
     said = rules.text(value)[0] or ""
     if said != said.strip():
         out.repairs["padded account"] += 1
@@ -790,12 +792,12 @@ FORGET: Final[dict[str, tuple[str, ...]]] = {
 """What takes a row back that was carried over before; given `table` and the legacy `ids`."""
 
 
-def row_table(snapshot: Snapshot, table: LegacyTable, now: datetime, users: Callable[[], Ids]) -> RowTable:
+def row_converter(snapshot: Snapshot, table: LegacyTable, now: datetime, users: Callable[[], Ids]) -> RowConverter:
     """How rows of this table are read."""
     if table.name in ("portfolios", "notifications"):
         owned = Portfolios if table.name == "portfolios" else Notifications
         return owned(snapshot, table, now, users())
-    readers: dict[str, type[RowTable]] = {
+    readers: dict[str, type[RowConverter]] = {
         "users": Users,
         "admins": Admins,
         "admin_settings": AdminSettings,
@@ -804,7 +806,7 @@ def row_table(snapshot: Snapshot, table: LegacyTable, now: datetime, users: Call
         "llm_data_assets": DataAssets,
         "llm_assets": DataAssets,
     }
-    return readers.get(table.name, RowTable)(snapshot, table, now)
+    return readers.get(table.name, RowConverter)(snapshot, table, now)
 
 
 def legacy_id_of(table: LegacyTable, rowid: int | None, row: Row) -> str:

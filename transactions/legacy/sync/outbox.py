@@ -22,10 +22,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy.changes import writable
-from transactions.legacy.hashers import legacy_password
-from transactions.legacy.source import quoted
-from transactions.legacy.state import state_read, state_write
+from transactions.legacy.convert.passwords import legacy_password
+from transactions.legacy.source.change_log import writable
+from transactions.legacy.source.snapshot import quoted
+from transactions.migration_phase import get_migration_state, update_migration_state
 from transactions.models import MigrationReject
 
 MOST: Final = 2_000
@@ -128,9 +128,9 @@ class OutboxStatus:
     error: str
 
 
-def dual_write_on() -> None:
+def enable_dual_write() -> None:
     """From now on every row that Kamioi writes is noted. In the transaction of the caller."""
-    if state_read() is None:
+    if get_migration_state() is None:
         raise DualWriteError("There is no legacy file to write to: run `copy` first.")
     with transaction.atomic(), connection.cursor() as cursor:
         for table, key in WATCHED.items():
@@ -141,17 +141,17 @@ def dual_write_on() -> None:
                     [key],
                 )
         _beat(enabled=True)
-        state_write(dual_write=True)
+        update_migration_state(dual_write=True)
 
 
-def dual_write_off() -> None:
+def disable_dual_write() -> None:
     """Note nothing any more; what waits stays. In the transaction of the caller."""
     with transaction.atomic(), connection.cursor() as cursor:
         for table in WATCHED:
             for event in ("insert", "update", "delete"):
                 cursor.execute(f"DROP TRIGGER IF EXISTS {_TRIGGER}{event} ON {table}")
         _beat(enabled=False)
-        state_write(dual_write=False)
+        update_migration_state(dual_write=False)
 
 
 def _beat(*, enabled: bool) -> None:
@@ -163,21 +163,21 @@ def _beat(*, enabled: bool) -> None:
         task.save()
 
 
-def outbox_status() -> OutboxStatus:
+def get_outbox_status() -> OutboxStatus:
     """How far behind the legacy file is."""
-    state = state_read()
+    state = get_migration_state()
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*), extract(epoch FROM clock_timestamp() - min(noted_at)) FROM legacy_outbox")
         waiting, seconds = cursor.fetchone()
     return OutboxStatus(bool(state and state.dual_write), waiting, float(seconds or 0), state.error if state else "")
 
 
-def outbox_send(*, limit: int = MOST) -> int:
+def send_outbox(*, limit: int = MOST) -> int:
     """Write what waits to the legacy file, one set. Returns how many notes it was; 0 when there was none.
 
     Raises LegacySourceError when the file cannot be written to now; everything waits then.
     """
-    state = state_read()
+    state = get_migration_state()
     if state is None:
         return 0
     try:
@@ -202,23 +202,23 @@ def outbox_send(*, limit: int = MOST) -> int:
                 for table in (name for name in WATCHED if name in keys):
                     writer.write(table, keys[table], found[table])
     except KamioiError as error:
-        state_write(error=f"{timezone.now():%Y-%m-%d %H:%M} UTC: {error}")
+        update_migration_state(error=f"{timezone.now():%Y-%m-%d %H:%M} UTC: {error}")
         raise
     if state.error:
-        state_write(error="")
+        update_migration_state(error="")
     return len(notes)
 
 
-def outbox_drain(path: Path) -> int:
+def drain_outbox(path: Path) -> int:
     """Write everything that waits, with whatever another process is writing now.
 
     Raises LegacySourceError when the file is away, DualWriteError when rows still wait after a minute.
     """
     total, deadline = 0, time.monotonic() + _DRAIN_SECONDS
     while True:
-        while sent := outbox_send():
+        while sent := send_outbox():
             total += sent
-        if not outbox_status().waiting:
+        if not get_outbox_status().waiting:
             return total
         if time.monotonic() > deadline:  # the other process holds the lock, or rows are noted without a pause
             raise DualWriteError(f"{path}: rows are still waiting to be written; try again in a moment.")

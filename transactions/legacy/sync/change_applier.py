@@ -17,13 +17,20 @@ from django.utils import timezone
 
 from kamioi_site.db.partitions import MonthlyPartitionedModel, ensure_partitions
 from kamioi_site.errors import KamioiError
-from transactions.legacy import rules
-from transactions.legacy.columns import Batch, batch_of_rows, months_of
-from transactions.legacy.copy import mapping_model, ordered_tables
-from transactions.legacy.load import ADD_KEPT, ADD_REJECTS, Kept, Rejected, as_json, kept_items
-from transactions.legacy.rows import FORGET, Outcome, row_table
-from transactions.legacy.source import LegacyTable, Snapshot, quoted
-from transactions.legacy.tables import MAPPINGS, TRANSACTIONS, Ids, MerchantKeys, mappings_convert, transactions_convert
+from transactions.legacy.convert import rules
+from transactions.legacy.convert.arrow_columns import Batch, batch_of_rows, months_of
+from transactions.legacy.convert.bulk_converters import (
+    MAPPINGS,
+    TRANSACTIONS,
+    Ids,
+    MerchantKeys,
+    mappings_convert,
+    transactions_convert,
+)
+from transactions.legacy.convert.row_converters import FORGET, ConversionResult, row_converter
+from transactions.legacy.load.bulk_loader import ADD_KEPT, ADD_REJECTS, KeptRow, RejectedRow, as_json, kept_row_items
+from transactions.legacy.load.copy import mapping_model, ordered_tables
+from transactions.legacy.source.snapshot import LegacyTable, Snapshot, quoted
 from transactions.models import MigrationReject, MigrationRun, Transaction
 
 CHUNK: Final = 2_000
@@ -57,12 +64,12 @@ Change = Mapping[str, set[str]]
 Rows = Sequence[tuple[str, dict[str, Any]]]
 
 
-class MendError(KamioiError):
+class RetryRejectError(KamioiError):
     """The mended row still cannot be carried over."""
 
 
 @dataclass(slots=True)
-class Applied:
+class ApplyResult:
     """Rows that are now as the legacy system has them, those that were put aside, and those that are gone."""
 
     written: int = 0
@@ -70,7 +77,7 @@ class Applied:
     gone: int = 0
 
 
-class Applier:
+class ChangeApplier:
     """Carries single rows over. `snapshot` is where they, and what belongs to them, are looked up."""
 
     def __init__(self, snapshot: Snapshot, run: MigrationRun) -> None:
@@ -79,9 +86,9 @@ class Applier:
         self._now = timezone.now()
         self._keys = MerchantKeys()
 
-    def apply(self, changed: Change) -> Applied:
+    def apply(self, changed: Change) -> ApplyResult:
         """Make these rows (legacy ids by table) what they are in the snapshot. In the transaction of the caller, or its own."""
-        done = Applied()
+        done = ApplyResult()
         wanted = {name: set(ids) for name, ids in changed.items() if name in self._snapshot.tables}
         with transaction.atomic():
             self._add_dependents(wanted)
@@ -102,14 +109,14 @@ class Applier:
         """Carry a rejected row over as `row` says it. Raises MendError, and then nothing was written."""
         table = self._snapshot.tables.get(reject.table_name)
         if table is None:
-            raise MendError(f"The legacy file has no table {reject.table_name}.")
+            raise RetryRejectError(f"The legacy file has no table {reject.table_name}.")
         mended = {name: row_value(row.get(name)) for name in table.columns}
-        done = Applied()
+        done = ApplyResult()
         with transaction.atomic():
             self._write(table, [reject.legacy_id], [(reject.legacy_id, mended)], done, keep_rejects=True)
             if done.rejected:
                 again = MigrationReject.objects.filter(table_name=reject.table_name, legacy_id=reject.legacy_id)
-                raise MendError(f"Still rejected: {again.exclude(pk=reject.pk).latest('id').reason}.")
+                raise RetryRejectError(f"Still rejected: {again.exclude(pk=reject.pk).latest('id').reason}.")
 
     # --- what else changes ------------------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class Applier:
             yield rules.text(legacy_id)[0] or "", dict(zip(table.columns, cells, strict=True))
 
     def _write(
-        self, table: LegacyTable, ids: Sequence[str], rows: Rows, done: Applied, *, keep_rejects: bool = False
+        self, table: LegacyTable, ids: Sequence[str], rows: Rows, done: ApplyResult, *, keep_rejects: bool = False
     ) -> None:
         """Take back what there is of `ids`, and write `rows`."""
         with connection.cursor() as cursor:
@@ -201,7 +208,7 @@ class Applier:
             if table.name in _FORGET_BIG:
                 outcome = self._big(cursor, table, rows)
             else:
-                reader = row_table(self._snapshot, table, self._now, self._users)
+                reader = row_converter(self._snapshot, table, self._now, self._users)
                 outcome = reader.convert(rows)
                 for statement, parameters in outcome.statements.items():
                     cursor.execute(statement.replace("$1", "%s"), [as_json(parameters)])
@@ -210,7 +217,7 @@ class Applier:
                     ADD_REJECTS.replace("$1", "%s"), [as_json([r.as_item(self._run.pk) for r in outcome.rejected])]
                 )
             if outcome.kept:
-                cursor.execute(ADD_KEPT.replace("$1", "%s"), [as_json(kept_items(outcome.kept))])
+                cursor.execute(ADD_KEPT.replace("$1", "%s"), [as_json(kept_row_items(outcome.kept))])
         done.written += outcome.loaded
         done.rejected += len(outcome.rejected)
 
@@ -219,7 +226,7 @@ class Applier:
             cursor.execute("SELECT legacy_id, user_id FROM legacy_ids WHERE source_table = 'users'")
             return Ids(cursor.fetchall())
 
-    def _big(self, cursor: Any, table: LegacyTable, rows: Rows) -> Outcome:
+    def _big(self, cursor: Any, table: LegacyTable, rows: Rows) -> ConversionResult:
         """Rows of a big table, by the same conversion as `copy`."""
         layout = TRANSACTIONS if table.name == "transactions" else MAPPINGS
         model: type[MonthlyPartitionedModel] = Transaction if table.name == "transactions" else mapping_model()
@@ -241,15 +248,15 @@ class Applier:
             + _COUNT[table.name].format(sign="+"),
             [json.dumps(converted.to_pylist(), default=_plain)],
         )
-        outcome, by_position = Outcome(loaded=converted.num_rows), dict(enumerate(cells))
+        outcome, by_position = ConversionResult(loaded=converted.num_rows), dict(enumerate(cells))
         for position, reason in sorted(batch.rejects.items()):
             rowid, row = by_position[position]
-            outcome.rejected.append(Rejected(table.name, str(rowid), reason, rules.row_as_json(row)))
+            outcome.rejected.append(RejectedRow(table.name, str(rowid), reason, rules.row_as_json(row)))
         for position, names in sorted(batch.keep.items()):
             rowid, row = by_position[position]
             rest = {name: row[name] for name in names if row[name] is not None}
             if rest and position not in batch.rejects:
-                outcome.kept.append(Kept(table.name, str(rowid), "rest", rules.row_as_json(rest)))
+                outcome.kept.append(KeptRow(table.name, str(rowid), "rest", rules.row_as_json(rest)))
         return outcome
 
     def _transactions_there(self, batch: Batch) -> Ids:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transactions.legacy import rules
-from transactions.legacy.source import LegacyTable, Snapshot, quoted
+from transactions.legacy.convert import rules
+from transactions.legacy.source.snapshot import LegacyTable, Snapshot, quoted
 
 type_of = {"text": pa.string(), "time": pa.string(), "real": pa.float64(), "int": pa.int64(), "bool": pa.int64()}
 Kind = Literal["text", "time", "real", "int", "bool"]
@@ -222,7 +222,7 @@ def half_even(values: npt.NDArray[np.float64], places: int) -> Ints:
 def _micros(cell: str) -> int | None:
     try:
         at = rules.moment(cell)
-    except rules.Unreadable:
+    except rules.UnreadableError:
         return None
     if at is None:
         return None
@@ -344,7 +344,7 @@ def _even(batch: Batch, position: int, name: str, kind: Kind, value: Any) -> Any
             found: Any = rules.boolean(value)
         else:
             found = rules.number(value) if kind == "real" else rules.integer(value)
-    except rules.Unreadable:
+    except rules.UnreadableError:
         batch.keep[position].add(name)
         batch.repairs["boolean" if kind == "bool" else "number"] += 1
         return None
