@@ -1,11 +1,9 @@
-"""Which listed company stands behind a merchant: proposals, review, decisions."""
+"""The LLM Center: which listed company owns a merchant, from proposal to review and decision."""
 
 from django.apps import AppConfig
 
 
 class LlmCenterConfig(AppConfig):
-    """The room where merchants become tickers."""
-
     name = "llm_center"
     verbose_name = "LLM Center"
 

@@ -1,13 +1,14 @@
-"""What Kamioi knows of companies and brands before anybody has decided anything: two tables shipped as data.
+"""The catalogue of companies and brands that ships with Kamioi.
 
-``companies.csv.gz`` is the SEC's list of tickers with exchanges, ``brands.csv`` says who owns a brand and whether that
-owner can be bought on a US exchange. ``data/README.md`` names sources, dates and licences. Rules that hold here:
+``companies.csv.gz`` is the SEC's list of tickers with exchanges; ``brands.csv`` lists who owns a brand and whether that
+owner can be bought on a US exchange. ``data/README.md`` lists sources, dates and licences. The rules:
 
-* a brand has a ticker only if the company table lists it on one of :data:`US_EXCHANGES`; over the counter is not enough;
-* a brand without a ticker has a reason: ``unknown`` means nobody looked, any other reason means "not investable";
-* share classes are written with a dot (BRK.B).
+* A brand has a ticker only if the company table lists it on one of `US_EXCHANGES`; over the counter is not enough.
+* A brand without a ticker has a reason: ``unknown`` means that nothing is known, any other reason means "not
+  investable".
+* Share classes are written with a dot (BRK.B).
 
-Both files are read once a process and never written: edits of an administrator live in the database.
+Both files are read once per process and never written. Edits made in the admin are stored in the database.
 """
 
 import csv
@@ -20,16 +21,15 @@ from functools import lru_cache
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
+# Exchanges whose listings are investable; the SEC counts NYSE American under NYSE.
 US_EXCHANGES = frozenset({"NYSE", "NYSE American", "Nasdaq", "Cboe"})
-"""Exchanges whose listings are investable; the SEC counts NYSE American under NYSE."""
-
+# Reason of a brand whose owner has not been researched: it proves nothing.
 UNKNOWN = "unknown"
-"""Reason of a brand whose owner was not looked up: it proves nothing, in either direction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A ticker as the SEC lists it; ``exchange`` is empty where the SEC names none, ``cik`` its number of the company."""
+    """A ticker as the SEC lists it; ``exchange`` may be empty, ``cik`` is the SEC's company number."""
 
     ticker: str
     name: str
@@ -39,13 +39,13 @@ class Company:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the share trades on a US exchange, so that it may be bought."""
+        """Whether the share trades on a US exchange and may be bought."""
         return self.exchange in US_EXCHANGES
 
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """A name on a shop front or a statement, its spellings, and its owner; ``ticker`` is empty if none can be bought."""
+    """A brand name, its spellings on statements, and its owner; ``ticker`` is empty if no share can be bought."""
 
     name: str
     aliases: tuple[str, ...]
@@ -57,12 +57,12 @@ class Brand:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody looked up who owns the brand."""
+        """Whether the owner has not been researched."""
         return self.reason == UNKNOWN
 
 
 def read_companies() -> Iterator[Company]:
-    """Every row of the shipped company table, in the order of tickers."""
+    """Read the shipped company table, in order of tickers."""
     with gzip.open(DATA / "companies.csv.gz") as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
         for row in csv.DictReader(text):
             yield Company(
@@ -76,28 +76,28 @@ def read_companies() -> Iterator[Company]:
 
 @lru_cache(maxsize=1)
 def load_companies() -> dict[str, Company]:
-    """The shipped company table by ticker."""
+    """Return the shipped company table by ticker."""
     return {company.ticker: company for company in read_companies()}
 
 
 def set_catalogue(brands: Sequence[Brand], companies: Iterable[Company]) -> None:
-    """Let these brands stand for the shipped ones in this process, with the companies that own them."""
-    global _in_use  # noqa: PLW0603  # one catalogue a process is the point
+    """Replace the shipped brands in this process, and add the companies that own the new ones."""
+    global _current  # noqa: PLW0603  # one catalogue per process
     load_companies().update((company.ticker, company) for company in companies)
-    _in_use = tuple(brands)
+    _current = tuple(brands)
 
 
 def load_brands() -> tuple[Brand, ...]:
-    """The catalogue in use: the shipped one, unless `use_catalogue` gave another."""
-    return _in_use if _in_use is not None else shipped_brands()
+    """Return the current catalogue: the shipped one, unless `set_catalogue` replaced it."""
+    return _current if _current is not None else shipped_brands()
 
 
-_in_use: tuple[Brand, ...] | None = None
+_current: tuple[Brand, ...] | None = None
 
 
 @lru_cache(maxsize=1)
 def shipped_brands() -> tuple[Brand, ...]:
-    """The shipped brand catalogue, in the order of names."""
+    """Return the shipped brand catalogue, in order of names."""
     with (DATA / "brands.csv").open(encoding="utf-8", newline="") as text:
         return tuple(
             Brand(
@@ -115,11 +115,11 @@ def shipped_brands() -> tuple[Brand, ...]:
 
 @lru_cache(maxsize=1)
 def load_words() -> dict[str, str]:
-    """How far a brand's spelling proves the brand: merchant key → ``common``, ``known`` or ``other``.
+    """Return how ambiguous a spelling is, by merchant key: ``common``, ``known`` or ``other``.
 
-    ``common`` is a word, a family name or a place as well as a brand: alone it proves little. ``known`` is such a word
-    that alone on a statement is the brand all the same (TARGET). ``other`` starts the name of somebody else
-    (HILTON HEAD): whatever begins with it is not the brand. Spellings that are not listed are taken as distinctive.
+    ``common`` is also an ordinary word, family name or place, so it proves little on its own. ``known`` is such a word
+    that on a statement still means the brand (TARGET). ``other`` is the start of a different merchant's name (HILTON
+    HEAD). Spellings that are not listed are distinctive.
     """
     with (DATA / "words.csv").open(encoding="utf-8", newline="") as text:
         return {row["key"]: row["kind"] for row in csv.DictReader(text)}

@@ -1,10 +1,10 @@
-"""What can go wrong in this room. The docstring is the default message."""
+"""Errors of the LLM Center. The docstring is the default message."""
 
 from kamioi_site.errors import KamioiError
 
 
 class MerchantChangedError(KamioiError):
-    """Somebody else decided this merchant meanwhile. Look at it again."""
+    """Another reviewer has decided this merchant in the meantime. Please review it again."""
 
     status_code = 409
 
@@ -24,16 +24,16 @@ class UndoNotAllowedError(KamioiError):
 
 
 class AssetOperationError(KamioiError):
-    """This cannot happen to the asset; nothing was booked."""
+    """This operation is not possible for the asset; nothing was posted."""
 
 
 class BulkRowError(KamioiError):
-    """Rows of uploaded files are not edited one by one; upload a corrected file."""
+    """Rows of uploaded files cannot be edited individually; upload a corrected file."""
 
     status_code = 403
 
 
 class MappingAlreadyDecidedError(KamioiError):
-    """This mapping is decided, and its row is history: correct the merchant in the review queue."""
+    """This mapping has been decided and is now history: correct the merchant in the review queue."""
 
     status_code = 409

@@ -1,4 +1,4 @@
-"""Files of mappings as people write them: header names of the legacy system and their variants, any common encoding."""
+"""Reader of mapping files: CSV with the legacy system's headings and their variants, in any common encoding."""
 
 import csv
 import re
@@ -30,7 +30,7 @@ class MappingFileError(KamioiError):
 
 @dataclass(frozen=True, slots=True)
 class MappingRow:
-    """One row: `confidence` is 0 to 1."""
+    """One row; `confidence` is 0 to 1."""
 
     row_number: int
     merchant: str
@@ -44,7 +44,7 @@ class MappingRow:
 
 @dataclass(frozen=True, slots=True)
 class MappingPreview:
-    """How a file is understood: our column → its heading, and the first rows, good and bad."""
+    """How a file is interpreted: our column → its heading, and the first rows, good and bad."""
 
     columns: dict[str, str]
     encoding: str
@@ -53,13 +53,13 @@ class MappingPreview:
 
 
 def read_mappings(file: BinaryIO) -> Iterator[MappingRow | RowError]:
-    """The rows in order, counted from 2 (the header is row 1). Raises MappingFileError."""
+    """Return the rows in order, numbered from 2 (the header is row 1). Raises MappingFileError."""
     _, _, items = _open(file)
     return items
 
 
 def preview_mappings(file: BinaryIO, *, limit: int = 20) -> MappingPreview:
-    """The first rows as they would be imported. Raises MappingFileError."""
+    """Return the first rows as they would be imported. Raises MappingFileError."""
     columns, encoding, items = _open(file)
     first = list(islice(items, limit))
     return MappingPreview(
@@ -80,23 +80,23 @@ def _open(file: BinaryIO) -> tuple[dict[str, str], str, Iterator[MappingRow | Ro
         headings = next(records)
     except (StopIteration, csv.Error) as error:
         raise MappingFileError("The file has no header.") from error
-    places: dict[str, int] = {}
-    for place, heading in enumerate(headings):
-        said = re.sub(r"[^a-z]", "", heading.lower())
+    positions: dict[str, int] = {}
+    for position, heading in enumerate(headings):
+        letters = re.sub(r"[^a-z]", "", heading.lower())
         for name, spellings in _HEADINGS.items():
-            if said in spellings:
-                places.setdefault(name, place)
-    missing = [name for name in ("merchant", "ticker") if name not in places]
+            if letters in spellings:
+                positions.setdefault(name, position)
+    missing = [name for name in ("merchant", "ticker") if name not in positions]
     if missing:
         raise MappingFileError(
             f"There is no column for {' and '.join(missing)}. Found: {', '.join(headings[:20])[:300] or 'nothing'}. "
             "The first row must be a header such as “Merchant Name,Category,Ticker,Company Name,Confidence”."
         )
-    columns = {name: headings[place].strip() for name, place in places.items()}
-    return columns, encoding, _items(records, places)
+    columns = {name: headings[position].strip() for name, position in positions.items()}
+    return columns, encoding, _items(records, positions)
 
 
-def _items(records: Iterator[list[str]], places: dict[str, int]) -> Iterator[MappingRow | RowError]:
+def _items(records: Iterator[list[str]], positions: dict[str, int]) -> Iterator[MappingRow | RowError]:
     number = 1
     while True:
         number += 1
@@ -105,18 +105,18 @@ def _items(records: Iterator[list[str]], places: dict[str, int]) -> Iterator[Map
         except StopIteration:
             return
         except csv.Error as error:
-            yield RowError(number, "row", f"not a row of a CSV file: {error}", "")
+            yield RowError(number, "row", f"not a CSV row: {error}", "")
             continue
         if any(cell.strip() for cell in cells):
-            yield _row(number, cells, places)
+            yield _parse_row(number, cells, positions)
 
 
-def _row(number: int, cells: list[str], places: dict[str, int]) -> MappingRow | RowError:
+def _parse_row(number: int, cells: list[str], positions: dict[str, int]) -> MappingRow | RowError:
     raw = ",".join(cells)[:2000]
 
     def cell(name: str) -> str:
-        place = places.get(name)
-        return cells[place].strip() if place is not None and place < len(cells) else ""
+        position = positions.get(name)
+        return cells[position].strip() if position is not None and position < len(cells) else ""
 
     merchant, ticker = cell("merchant"), cell("ticker").upper().replace("/", ".").replace("-", ".")
     if not merchant:
@@ -126,9 +126,9 @@ def _row(number: int, cells: list[str], places: dict[str, int]) -> MappingRow | 
     if not ticker:
         return RowError(number, "ticker", "is empty", raw)
     if not _TICKER.fullmatch(ticker):
-        return RowError(number, "ticker", f"“{ticker[:20]}” is not how a ticker is written", raw)
+        return RowError(number, "ticker", f"“{ticker[:20]}” is not a valid ticker", raw)
     try:
-        confidence = _confidence(cell("confidence"))
+        confidence = _parse_confidence(cell("confidence"))
     except ValueError as error:
         return RowError(number, "confidence", str(error), raw)
     return MappingRow(
@@ -136,16 +136,16 @@ def _row(number: int, cells: list[str], places: dict[str, int]) -> MappingRow | 
     )
 
 
-def _confidence(said: str) -> Decimal:
-    """0 to 1. Above 1 it is a percentage, as the legacy system's files have it; empty is certain."""
-    if not said:
+def _parse_confidence(text: str) -> Decimal:
+    """Parse 0 to 1. A value above 1 is a percentage, as in the legacy system's files; an empty cell means certain."""
+    if not text:
         return Decimal(1)
     try:
-        value = Decimal(said.rstrip("% "))
+        value = Decimal(text.rstrip("% "))
     except InvalidOperation as error:
-        raise ValueError(f"“{said[:20]}” is not a number") from error
-    if value > 1 or said.endswith("%"):
+        raise ValueError(f"“{text[:20]}” is not a number") from error
+    if value > 1 or text.endswith("%"):
         value /= 100
     if not (value.is_finite() and 0 <= value <= 1):
-        raise ValueError(f"“{said[:20]}” lies outside of 0 to 100")
+        raise ValueError(f"“{text[:20]}” is not between 0 and 100")
     return value.quantize(_PLACES)

@@ -1,4 +1,4 @@
-"""What this room holds about people: proposals of customers, and what members of staff decided."""
+"""Personal data in this app's tables: customers' proposals and staff decisions."""
 
 from llm_center.models import AmortizationEntry, AssetEvent, LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.mapping_log import update_log_row
@@ -6,14 +6,14 @@ from transactions.models import User
 from transactions.services.privacy import person_table
 
 
-def _forget_proposals(user: User) -> int:
-    """A proposal stays in the log; who made it and their words do not."""
+def _anonymize_proposals(user: User) -> int:
+    """Keep the proposals in the log, without their author and text."""
     return update_log_row(LlmMapping.objects.filter(user=user), user=None, ai_reasoning="")
 
 
 def declare() -> None:
-    """Declare the tables."""
-    person_table(LlmMapping, "blanked", erase=_forget_proposals)
+    """Register the tables and how each is erased."""
+    person_table(LlmMapping, "blanked", erase=_anonymize_proposals)
     person_table(LlmMapping, "staff", column="decided_by_id")
     person_table(MappingDecision, "staff", column="decided_by_id")
     person_table(MappingDecision, "staff", column="first_reviewer_id")

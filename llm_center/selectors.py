@@ -1,47 +1,23 @@
-"""Reads for reviewers: the evidence on a merchant, companies by ticker or name."""
+"""Reads for reviewers: the evidence for a merchant, and companies by ticker or name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from django.db import connection
 
+from llm_center.sql import load_sql
 from transactions.models import Company, Merchant, StockPrice
 
-# Rows of a merchant that are looked at for samples and customers.
-_LOOK_AT = 200
+# Rows of a merchant that are scanned for samples, customers and similar names.
+_SCAN_LIMIT = 200
 SIMILAR = 3
 COMPANIES = 10
-
-_SAMPLES = """
-    SELECT wanted.key, sample.descriptors, sample.customers
-    FROM unnest(%(keys)s::text[]) AS wanted (key)
-    CROSS JOIN LATERAL (
-        SELECT (array_agg(DISTINCT merchant))[1:4] AS descriptors, count(DISTINCT user_id) AS customers
-        FROM (
-            SELECT merchant, user_id FROM transactions
-            WHERE status = 'needs_review' AND merchant_key = wanted.key ORDER BY id LIMIT %(most)s
-        ) AS waiting
-    ) AS sample
-"""
-# Decided merchants that begin with the same word, among the first two hundred: a range of the index for LIKE.
-_SIMILAR = """
-    SELECT wanted.key, decided.merchant_key, decided.status, decided.ticker
-    FROM unnest(%(keys)s::text[], %(words)s::text[], %(beyond)s::text[]) AS wanted (key, word, beyond)
-    CROSS JOIN LATERAL (
-        SELECT * FROM (
-            SELECT merchant_key, status, ticker FROM merchants
-            WHERE merchant_key ~>=~ wanted.word AND merchant_key ~<~ wanted.beyond
-            ORDER BY merchant_key USING ~<~ LIMIT %(look_at)s
-        ) AS alike
-        WHERE status IN ('approved', 'not_listed') AND merchant_key <> wanted.key LIMIT %(most)s
-    ) AS decided
-"""
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What a reviewer needs to see of a merchant. `customers` counts among the first two hundred waiting purchases."""
+    """The evidence for one merchant. `customers` counts among the first two hundred waiting transactions."""
 
     merchant: Merchant
     company: Company | None
@@ -52,56 +28,66 @@ class Evidence:
 
     @property
     def percent(self) -> int:
-        """How sure the proposal is."""
         return int((self.merchant.confidence or 0) * 100)
 
     @property
     def many(self) -> bool:
-        """Whether there are more waiting purchases than were looked at."""
-        return self.merchant.waiting_count > _LOOK_AT
+        """Whether more transactions wait than were scanned."""
+        return self.merchant.waiting_count > _SCAN_LIMIT
 
 
 def review_evidence(merchants: Sequence[Merchant]) -> list[Evidence]:
-    """The evidence on each of a page of merchants, in four queries whatever their number."""
+    """Return the evidence for a page of merchants, in four queries."""
     tickers = {row.ticker for row in merchants if row.ticker}
     companies = Company.objects.in_bulk(list(tickers), field_name="ticker")
     prices = {
         price.ticker: price
         for price in StockPrice.objects.filter(ticker__in=tickers).order_by("ticker", "-as_of").distinct("ticker")
     }
-    found = {
+    evidence = {
         row.merchant_key: Evidence(row, companies.get(row.ticker or ""), prices.get(row.ticker or ""))
         for row in merchants
     }
-    keys = list(found)
-    words = [key.split(" ", 1)[0] for key in keys]
+    keys = list(evidence)
     for key, (descriptors, customers) in descriptor_samples(keys).items():
-        found[key].descriptors, found[key].customers = descriptors, customers
+        evidence[key].descriptors, evidence[key].customers = descriptors, customers
+    words = [key.split(" ", 1)[0] for key in keys]
+    parameters: dict[str, Any] = {
+        "keys": keys,
+        "words": words,
+        "beyond": [_after_prefix(word) for word in words],
+        "limit": SIMILAR,
+        "scan_limit": _SCAN_LIMIT,
+    }
     with connection.cursor() as cursor:
-        beyond = [word[:-1] + chr(ord(word[-1]) + 1) if word else "" for word in words]
-        cursor.execute(_SIMILAR, {"keys": keys, "words": words, "beyond": beyond, "most": SIMILAR, "look_at": _LOOK_AT})
+        cursor.execute(load_sql("similar_merchants"), parameters)
         for key, other, status, ticker in cursor.fetchall():
-            found[key].similar.append(f"{other} → {ticker if status == 'approved' else 'not listed'}")
-    return list(found.values())
+            evidence[key].similar.append(f"{other} → {ticker if status == 'approved' else 'not listed'}")
+    return list(evidence.values())
 
 
 def descriptor_samples(merchant_keys: Sequence[str]) -> dict[str, tuple[list[str], int]]:
-    """For each merchant: up to four texts that statements wrote for it, and customers, among what waits."""
+    """Return for each merchant up to four raw descriptors and the number of customers, among what waits."""
     with connection.cursor() as cursor:
-        cursor.execute(_SAMPLES, {"keys": list(merchant_keys), "most": _LOOK_AT})
+        cursor.execute(load_sql("descriptor_samples"), {"keys": list(merchant_keys), "limit": _SCAN_LIMIT})
         return {key: (descriptors or [], customers) for key, descriptors, customers in cursor.fetchall()}
 
 
 def merchants_by_prefix(key: str, *, limit: int = 10) -> list[Merchant]:
-    """Merchants of the directory whose key begins so, in the order of the index for LIKE; the key itself comes first."""
+    """Return the merchants whose key starts with `key`, itself first, in the order of the index for LIKE."""
     if not key:
         return []
-    beyond = key[:-1] + chr(ord(key[-1]) + 1)
-    found = Merchant.objects.raw(
-        "SELECT * FROM merchants WHERE merchant_key ~>=~ %s AND merchant_key ~<~ %s ORDER BY merchant_key USING ~<~ LIMIT %s",
-        [key, beyond, limit],
+    rows = Merchant.objects.raw(
+        "SELECT * FROM merchants WHERE merchant_key ~>=~ %s AND merchant_key ~<~ %s"
+        " ORDER BY merchant_key USING ~<~ LIMIT %s",
+        [key, _after_prefix(key), limit],
     )
-    return list(found)
+    return list(rows)
+
+
+def _after_prefix(text: str) -> str:
+    """Return the first text, byte by byte, after all that start with this one."""
+    return text[:-1] + chr(ord(text[-1]) + 1) if text else ""
 
 
 class CompanyRow(TypedDict):
@@ -113,7 +99,7 @@ class CompanyRow(TypedDict):
 
 
 def search_companies(term: str) -> list[CompanyRow]:
-    """Listed companies whose ticker begins with, or whose name contains, what is typed; tickers first."""
+    """Return listed companies whose ticker starts with the term, then those whose name contains it."""
     term = term.strip()[:40]
     if not term:
         return []

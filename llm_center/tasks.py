@@ -1,4 +1,4 @@
-"""The tasks of the LLM Center; each only wakes a service."""
+"""The Celery tasks of the LLM Center; each only calls a service."""
 
 import logging
 import time
@@ -22,127 +22,122 @@ from transactions.services.background_tasks import heartbeat, run_task
 
 logger = logging.getLogger(__name__)
 
-# Below the soft time limit: a long queue ends between two batches, and the next run goes on.
+# Below the soft time limit: a long queue stops between two batches, and the next run continues.
 RUN_SECONDS = 200
 
 
 @shared_task(name="process_llm_queue")
 def process_llm_queue() -> dict[str, int]:
-    """Propose owners for the merchants that nobody knows, and decide what is sure enough; nothing while it is switched off."""
+    """Propose owners of unknown merchants and decide the confident ones; does nothing while the queue is disabled."""
     if not is_queue_enabled():
         return {"seen": 0, "proposed": 0, "decided": 0, "released": 0}
-    done = propose_merchants(deadline=time.monotonic() + RUN_SECONDS, should_continue=is_queue_enabled)
-    if done.processed:
-        logger.info("merchants: %d seen, %d proposed, %d decided", done.processed, done.proposed, done.decided)
-    for problem in done.problems:
-        logger.warning("the model was not asked: %s", problem)
-    return {"seen": done.processed, "proposed": done.proposed, "decided": done.decided, "released": done.released}
+    run = propose_merchants(deadline=time.monotonic() + RUN_SECONDS, should_continue=is_queue_enabled)
+    if run.processed:
+        logger.info("merchants: %d processed, %d proposed, %d decided", run.processed, run.proposed, run.decided)
+    for problem in run.problems:
+        logger.warning("the model was not used: %s", problem)
+    return {"seen": run.processed, "proposed": run.proposed, "decided": run.decided, "released": run.released}
 
 
 @shared_task(name="run_llm_queue", time_limit=3600, soft_time_limit=3540)
 def run_llm_queue(task_id: str) -> None:
-    """A run of the queue that somebody asked for, with progress."""
+    """Run the queue once on request, with progress."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = propose_merchants(
+        run = propose_merchants(
             deadline=time.monotonic() + RUN_SECONDS,
             on_progress=lambda so_far: heartbeat(task=task, progress=so_far.processed),
         )
-        task.progress = task.total = done.processed
+        task.progress = task.total = run.processed
         task.result = {
-            "processed_count": done.processed,
-            "auto_approved": done.decided,
-            "review_required": done.processed - done.decided,
+            "processed_count": run.processed,
+            "auto_approved": run.decided,
+            "review_required": run.processed - run.decided,
             "rejected": 0,
-            "released": done.released,
-            "problems": done.problems,
+            "released": run.released,
+            "problems": run.problems,
         }
 
 
 @shared_task(name="decide_merchants", time_limit=3600, soft_time_limit=3540)
 def decide_merchants(task_id: str) -> None:
-    """Decide a part of the review queue as somebody asked."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        asked = task.arguments
-        assert task.user is not None  # noqa: S101  # somebody asked
-        decided, released, refused = run_bulk_decision(
-            queue_filter=QueueFilter(asked["starts"], asked["ticker"], Decimal(asked["confidence"])),
-            action=Action(asked["action"]),
+        arguments = task.arguments
+        assert task.user is not None  # noqa: S101  # bulk decisions are requested by a reviewer
+        decided, released, skipped = run_bulk_decision(
+            queue_filter=QueueFilter(arguments["starts"], arguments["ticker"], Decimal(arguments["confidence"])),
+            action=Action(arguments["action"]),
             actor=task.user,
-            until=datetime.fromisoformat(asked["until"]),
-            on_progress=lambda seen: heartbeat(task=task, progress=seen, total=task.total),
+            until=datetime.fromisoformat(arguments["until"]),
+            on_progress=lambda count: heartbeat(task=task, progress=count, total=task.total),
         )
-        task.progress = decided + len(refused)
-        task.result = {"decided": decided, "released": released, "refused": refused}
+        task.progress = decided + len(skipped)
+        task.result = {"decided": decided, "released": released, "refused": skipped}
 
 
 @shared_task(name="undo_decision", time_limit=3600, soft_time_limit=3540)
 def undo_decision(task_id: str) -> None:
-    """Take back what an undone decision led to."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = run_undo(
+        result = run_undo(
             decision_id=task.arguments["decision_id"], on_progress=lambda moved: heartbeat(task=task, progress=moved)
         )
-        task.progress = task.total = done.moved
-        task.result = {"put_back": done.moved, "taken_back": done.bought}
+        task.progress = task.total = result.moved
+        task.result = {"put_back": result.moved, "taken_back": result.bought}
 
 
-# A large file takes longer than five minutes; its batches are short, and the sweep finds a dead worker.
+# A large file takes longer than five minutes; its batches are short, and the sweep detects a dead worker.
 @shared_task(name="import_mappings", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def import_mappings(task_id: str) -> None:
-    """Import an uploaded file of mappings."""
     run_mapping_import(task_id=task_id)
 
 
 @shared_task(name="remove_duplicates", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def remove_duplicates(task_id: str) -> None:
-    """Take exact duplicates of uploaded rows out of the log."""
+    """Remove exact duplicates of uploaded rows from the log."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        done = remove_duplicate_mappings(on_progress=lambda rows: heartbeat(task=task, progress=rows))
-        task.progress = task.total = done.rows
+        result = remove_duplicate_mappings(on_progress=lambda rows: heartbeat(task=task, progress=rows))
+        task.progress = task.total = result.rows
         task.result = {
-            "duplicates_removed": done.removed,
-            "total_mappings": done.rows - done.removed,
-            "unique_merchants": done.merchants,
+            "duplicates_removed": result.removed,
+            "total_mappings": result.rows - result.removed,
+            "unique_merchants": result.merchants,
         }
 
 
 @shared_task(name="rebuild_indexes", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def rebuild_indexes(task_id: str) -> None:
-    """Rebuild what is broken, as somebody asked."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        task.result = rebuild_mapping_indexes(on_progress=lambda done: heartbeat(task=task, progress=done))
+        task.result = rebuild_mapping_indexes(on_progress=lambda count: heartbeat(task=task, progress=count))
 
 
 @shared_task(name="refit_calibration")
 def refit_calibration() -> dict[str, int | None]:
-    """Fit the calibration of confidence on what reviewers decided."""
-    done = fit_and_store_calibration()
-    return {source: fit.observations if fit else None for source, fit in done.items()}
+    """Fit the calibration of confidence to the reviewers' decisions."""
+    fits = fit_and_store_calibration()
+    return {source: fit.observations if fit else None for source, fit in fits.items()}
 
 
 @shared_task(name="monthly_llm_amortization")
 def monthly_llm_amortization() -> dict[str, str | int]:
-    """Book this month's charges of the LLM data assets, and what was missed before."""
-    done = amortize_month(month=timezone.now().date())
-    if done.charges:
-        logger.info("amortization: %d charges, $%s", len(done.charges), done.total)
-    return {"charges": len(done.charges), "amount": str(done.total)}
+    """Post this month's amortization of the LLM data assets, and any month missed before."""
+    result = amortize_month(month=timezone.now().date())
+    if result.charges:
+        logger.info("amortization: %d charges, $%s", len(result.charges), result.total)
+    return {"charges": len(result.charges), "amount": str(result.total)}
 
 
 @shared_task(name="recheck_directory", time_limit=3600, soft_time_limit=3540)
 def recheck_directory() -> dict[str, int]:
-    """Stop approvals that the catalogue contradicts."""
-    done = recheck_merchant_directory()
-    if done.stopped:
-        logger.warning("%d of %d approved merchants went to review", done.stopped, done.checked)
-    return {"seen": done.checked, "stopped": done.stopped}
+    result = recheck_merchant_directory()
+    if result.stopped:
+        logger.warning("%d of %d approved merchants went to review", result.stopped, result.checked)
+    return {"seen": result.checked, "stopped": result.stopped}

@@ -164,7 +164,7 @@ def _shipped_catalogue() -> Iterator[None]:
     from llm_center import catalogue, matcher
     from llm_center.services import brands
 
-    if catalogue._in_use is not None:
-        catalogue._in_use = brands._seen = None
+    if catalogue._current is not None:
+        catalogue._current = brands._loaded = None
         catalogue.load_companies.cache_clear()
-        matcher.rebuild()
+        matcher.clear_index()

@@ -12,8 +12,8 @@ from analytics.api.center import RUNS_WORK, SEES_WORK
 from analytics.selectors import llm_center, operations, review_stats, transactions
 from kamioi_site.cache.namespaces import clear_caches, namespaces
 from kamioi_site.cache.statistics import namespace_stats
-from llm_center import matcher
 from llm_center.selectors import merchants_by_prefix, search_companies
+from llm_center.services.matching import propose_owner
 from llm_center.services.review.queue import queue_totals_cached
 from transactions.api.base import accepted, current_user, validated
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
@@ -157,7 +157,7 @@ def _passages(query: str) -> Any:
                 row.category,
                 row.confidence,
             )
-        found = matcher.propose(key, query)
+        found = propose_owner(key, query)
         if found.confidence:
             yield _passage(
                 f"catalogue-{key}",

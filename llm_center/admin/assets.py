@@ -205,7 +205,7 @@ class AssetEventForm(forms.Form):
     def post(self, *, asset: LlmDataAsset, what: str, by: Any) -> AssetEvent:
         """Post the event. Raises AssetOperationError."""
         data = self.cleaned_data
-        common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "by": by, "note": data["note"]}
+        common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "actor": by, "note": data["note"]}
         if what == "cost":
             return add_asset_cost(
                 **common, amount=data["amount"], component=data["component"], in_books=data["in_books"]

@@ -16,7 +16,6 @@ from rest_framework.response import Response
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.views import ApiView, keyset_page, page_limit
 from kamioi_site.cache.namespaces import CacheNamespace
-from llm_center import matcher
 from llm_center.api import serializers as shapes
 from llm_center.api.rows import asset_row, assets_summary, mapping_row, page_of, schedule_row
 from llm_center.cache import LLM
@@ -34,6 +33,7 @@ from llm_center.services.mapping_decisions import (
     request_queue_run,
     submit_mapping,
 )
+from llm_center.services.matching import propose_owner
 from transactions.api.base import IdempotentView, accepted, current_user, validated
 from transactions.api.staff import BODY_ERRORS, StaffView, errors
 from transactions.rules.merchant_key import normalise
@@ -337,7 +337,7 @@ class LookupView(ApiView):
     @staticmethod
     def _answer(data: dict[str, Any]) -> Response:
         said = data["company_name"]
-        found = matcher.propose(normalise(said), said)
+        found = propose_owner(normalise(said), said)
         answer = {
             "ticker": found.ticker,
             "company_name": found.company_name,

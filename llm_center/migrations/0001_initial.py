@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
             name="MappingDelta",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("day", models.DateField(help_text="Of `created_at`, UTC.")),
+                ("day", models.DateField(help_text="UTC date of `created_at`.")),
                 ("status", models.CharField(max_length=10)),
                 ("source", models.CharField(max_length=10)),
                 ("automatic", models.BooleanField()),
@@ -115,12 +115,9 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("source", models.CharField(choices=[("matcher", "matcher"), ("llm", "LLM")], max_length=10)),
                 ("points", models.JSONField(help_text="Pairs of stated and calibrated confidence.")),
-                ("observations", models.PositiveIntegerField(help_text="Answers that people judged.")),
-                (
-                    "brier_before",
-                    models.FloatField(help_text="Mean squared distance to the truth as stated; 0 is best.", null=True),
-                ),
-                ("brier_after", models.FloatField(help_text="The same, calibrated.", null=True)),
+                ("observations", models.PositiveIntegerField(help_text="Answers that reviewers decided.")),
+                ("brier_before", models.FloatField(help_text="Mean squared error as stated; 0 is best.", null=True)),
+                ("brier_after", models.FloatField(help_text="The same after calibration.", null=True)),
                 ("fitted_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
@@ -135,12 +132,14 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=200, unique=True)),
                 (
                     "aliases",
-                    models.JSONField(blank=True, default=list, help_text="Other spellings, as statements write them."),
+                    models.JSONField(blank=True, default=list, help_text="Other spellings used on statements."),
                 ),
                 ("owner", models.CharField(blank=True, max_length=200)),
                 (
                     "ticker",
-                    models.CharField(blank=True, help_text="Of the listed company that owns the brand.", max_length=12),
+                    models.CharField(
+                        blank=True, help_text="Ticker of the listed company that owns the brand.", max_length=12
+                    ),
                 ),
                 (
                     "reason",
@@ -156,7 +155,7 @@ class Migration(migrations.Migration):
                             ("government", "state, city or authority"),
                             ("otc", "over the counter or abroad only"),
                             ("not-a-purchase", "money moved, not spent"),
-                            ("unknown", "nobody looked"),
+                            ("unknown", "not researched"),
                         ],
                         help_text="Why there is no ticker.",
                         max_length=20,
@@ -167,7 +166,7 @@ class Migration(migrations.Migration):
                 (
                     "edited",
                     models.BooleanField(
-                        db_default=False, default=False, help_text="Changed by hand: an import leaves it alone."
+                        db_default=False, default=False, help_text="Edited manually: imports do not change it."
                     ),
                 ),
                 ("updated_at", models.DateTimeField(auto_now=True)),
@@ -196,7 +195,7 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("provider", models.CharField(max_length=20)),
                 ("model", models.CharField(blank=True, max_length=100)),
-                ("merchants", models.PositiveIntegerField(help_text="Merchants that it asked for.")),
+                ("merchants", models.PositiveIntegerField(help_text="Merchants in the request.")),
                 ("prompt_tokens", models.PositiveIntegerField(default=0)),
                 ("completion_tokens", models.PositiveIntegerField(default=0)),
                 (
@@ -205,10 +204,7 @@ class Migration(migrations.Migration):
                 ),
                 ("duration_ms", models.PositiveIntegerField(default=0, verbose_name="duration (ms)")),
                 ("retries", models.PositiveSmallIntegerField(default=0)),
-                (
-                    "error",
-                    models.CharField(blank=True, help_text="Why it failed; empty when it did not.", max_length=300),
-                ),
+                ("error", models.CharField(blank=True, help_text="Why it failed; empty on success.", max_length=300)),
             ],
             options={
                 "verbose_name": "LLM call",
@@ -242,7 +238,7 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         decimal_places=2,
                         default=Decimal("0"),
-                        help_text="All costs, those of the components included.",
+                        help_text="Total cost, including all components.",
                         max_digits=14,
                     ),
                 ),
@@ -252,7 +248,7 @@ class Migration(migrations.Migration):
                         db_default=Decimal("0"),
                         decimal_places=2,
                         default=Decimal("0"),
-                        help_text="What it will be worth at the end of its life; never written off.",
+                        help_text="Value at the end of the useful life; never amortized.",
                         max_digits=14,
                     ),
                 ),
@@ -261,12 +257,12 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         decimal_places=2,
                         default=Decimal("0"),
-                        help_text="What it is estimated to be worth; not booked.",
+                        help_text="Estimated value; not in the ledger.",
                         max_digits=14,
                     ),
                 ),
                 ("useful_life_months", models.PositiveSmallIntegerField(default=36)),
-                ("in_service_on", models.DateField(blank=True, help_text="Charged from this month on.", null=True)),
+                ("in_service_on", models.DateField(blank=True, help_text="Amortized from this month on.", null=True)),
                 ("model_version", models.CharField(blank=True, max_length=100)),
                 ("gl_account", models.CharField(default="15200", max_length=10, verbose_name="GL account")),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
@@ -294,23 +290,21 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("filename", models.CharField(max_length=255)),
-                ("note", models.CharField(blank=True, help_text="Where the file comes from.", max_length=200)),
+                ("note", models.CharField(blank=True, help_text="Source of the file.", max_length=200)),
                 ("file", models.FileField(upload_to="mappings/%Y/%m/")),
                 ("size", models.BigIntegerField(default=0)),
-                ("sha256", models.CharField(help_text="The same file is imported once.", max_length=64, unique=True)),
+                (
+                    "sha256",
+                    models.CharField(help_text="Prevents importing the same file twice.", max_length=64, unique=True),
+                ),
                 ("rows_done", models.BigIntegerField(default=0)),
                 ("rows_added", models.BigIntegerField(default=0)),
                 ("rows_rejected", models.BigIntegerField(default=0)),
                 ("merchants_approved", models.BigIntegerField(default=0)),
-                (
-                    "merchants_kept",
-                    models.BigIntegerField(default=0, help_text="A reviewer decided otherwise: left as they are."),
-                ),
+                ("merchants_kept", models.BigIntegerField(default=0, help_text="Kept as a reviewer decided.")),
                 (
                     "merchants_review",
-                    models.BigIntegerField(
-                        default=0, help_text="Contradicted or in conflict: a reviewer settles them."
-                    ),
+                    models.BigIntegerField(default=0, help_text="Contradicted or ambiguous: sent to review."),
                 ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
@@ -375,7 +369,9 @@ class Migration(migrations.Migration):
                 (
                     "component",
                     models.CharField(
-                        blank=True, help_text="Of a cost: computing, data, labelling, staff, licences …", max_length=60
+                        blank=True,
+                        help_text="Kind of cost: computing, data, labelling, staff, licences …",
+                        max_length=60,
                     ),
                 ),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=14)),
@@ -426,7 +422,7 @@ class Migration(migrations.Migration):
                 ("period", models.DateField(help_text="First day of the month.")),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=14)),
                 ("credit_account", models.CharField(db_default="15100", default="15100", max_length=10)),
-                ("transfer_id", models.BigIntegerField(blank=True, help_text="Its row in the ledger.", null=True)),
+                ("transfer_id", models.BigIntegerField(blank=True, help_text="ID of the ledger transfer.", null=True)),
                 ("reversed_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
@@ -581,7 +577,7 @@ class Migration(migrations.Migration):
                     "waited_seconds",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="How long the merchant had been waiting for a decision; empty where it was not.",
+                        help_text="Time in the review queue before the decision; empty if it was not in the queue.",
                         null=True,
                     ),
                 ),
@@ -596,7 +592,7 @@ class Migration(migrations.Migration):
                     "first_reviewer",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Who asked for it first, where two have to agree.",
+                        help_text="The first of two reviewers, where two must agree.",
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",

@@ -1,4 +1,4 @@
-"""Models and data sets that stand in the books, what happened to them, and their monthly charges."""
+"""Data assets in the ledger (models and data sets), their events and monthly charges."""
 
 from decimal import Decimal
 
@@ -8,11 +8,9 @@ from django.utils import timezone
 
 
 class LlmDataAsset(models.Model):
-    """A model or data set that stands in the books and is written off over its useful life."""
+    """A model or data set in the ledger, amortized over its useful life."""
 
     class Status(models.TextChoices):
-        """Where the asset is in its life."""
-
         DEVELOPMENT = "development"
         PRODUCTION = "production", "in service"
         DISPOSED = "disposed", "disposed of"
@@ -21,20 +19,20 @@ class LlmDataAsset(models.Model):
     asset_type = models.CharField(max_length=30)
     status = models.CharField(max_length=20, default=Status.DEVELOPMENT, choices=Status)
     cost_basis = models.DecimalField(
-        max_digits=14, decimal_places=2, default=Decimal(0), help_text="All costs, those of the components included."
+        max_digits=14, decimal_places=2, default=Decimal(0), help_text="Total cost, including all components."
     )
     salvage_value = models.DecimalField(
         max_digits=14,
         decimal_places=2,
         default=Decimal(0),
         db_default=Decimal(0),
-        help_text="What it will be worth at the end of its life; never written off.",
+        help_text="Value at the end of the useful life; never amortized.",
     )
     current_value = models.DecimalField(
-        max_digits=14, decimal_places=2, default=Decimal(0), help_text="What it is estimated to be worth; not booked."
+        max_digits=14, decimal_places=2, default=Decimal(0), help_text="Estimated value; not in the ledger."
     )
     useful_life_months = models.PositiveSmallIntegerField(default=36)
-    in_service_on = models.DateField(null=True, blank=True, help_text="Charged from this month on.")
+    in_service_on = models.DateField(null=True, blank=True, help_text="Amortized from this month on.")
     model_version = models.CharField(max_length=100, blank=True)
     gl_account = models.CharField("GL account", max_length=10, default="15200")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -57,10 +55,10 @@ class LlmDataAsset(models.Model):
 
 
 class AssetEvent(models.Model):
-    """What happened to an asset: a cost was added, it lost value, it was disposed of. Rows are added and never changed."""
+    """An added cost, impairment or disposal of an asset. Rows are never changed."""
 
     class Kind(models.TextChoices):
-        """What happened. `amount` is the cost, the loss, or the proceeds."""
+        """Kinds of events; `amount` is the cost, the loss, or the proceeds."""
 
         COST = "cost"
         IMPAIRMENT = "impairment"
@@ -69,7 +67,7 @@ class AssetEvent(models.Model):
     asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="events")
     kind = models.CharField(max_length=10, choices=Kind)
     component = models.CharField(
-        max_length=60, blank=True, help_text="Of a cost: computing, data, labelling, staff, licences …"
+        max_length=60, blank=True, help_text="Kind of cost: computing, data, labelling, staff, licences …"
     )
     amount = models.DecimalField(max_digits=14, decimal_places=2)
     dated_on = models.DateField()
@@ -96,13 +94,13 @@ class AssetEvent(models.Model):
 
 
 class AmortizationEntry(models.Model):
-    """The charge of one asset for one month; booked once, unless it was reversed."""
+    """The charge of one asset for one month; posted once, unless it was reversed."""
 
     asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="amortization")
     period = models.DateField(help_text="First day of the month.")
     amount = models.DecimalField(max_digits=14, decimal_places=2)
     credit_account = models.CharField(max_length=10, default="15100", db_default="15100")
-    transfer_id = models.BigIntegerField(null=True, blank=True, help_text="Its row in the ledger.")
+    transfer_id = models.BigIntegerField(null=True, blank=True, help_text="ID of the ledger transfer.")
     reversed_at = models.DateTimeField(null=True, blank=True)
     reversed_by = models.ForeignKey(
         "transactions.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+"

@@ -1,17 +1,17 @@
-"""Calibrations: how stated confidence was turned into one that can be trusted, fit by fit."""
+"""Fits of the confidence calibration."""
 
 from django.db import models
 from django.utils import timezone
 
 
 class CalibrationFit(models.Model):
-    """One fit. The newest of a source is in use. Rows are added and never changed."""
+    """One fit; the newest of a source is used. Rows are never changed."""
 
     source = models.CharField(max_length=10, choices=[("matcher", "matcher"), ("llm", "LLM")])
     points = models.JSONField(help_text="Pairs of stated and calibrated confidence.")
-    observations = models.PositiveIntegerField(help_text="Answers that people judged.")
-    brier_before = models.FloatField(null=True, help_text="Mean squared distance to the truth as stated; 0 is best.")
-    brier_after = models.FloatField(null=True, help_text="The same, calibrated.")
+    observations = models.PositiveIntegerField(help_text="Answers that reviewers decided.")
+    brier_before = models.FloatField(null=True, help_text="Mean squared error as stated; 0 is best.")
+    brier_after = models.FloatField(null=True, help_text="The same after calibration.")
     fitted_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""What asking a language model takes: one row a call, for the cost page and the monthly budget."""
+"""Calls to language models, for the cost page and the monthly budget."""
 
 from decimal import Decimal
 
@@ -8,18 +8,18 @@ from django.utils import timezone
 
 
 class LlmCall(models.Model):
-    """One call to a language model, its retries included. Rows are added and never changed."""
+    """One call to a language model, including its retries. Rows are never changed."""
 
     started_at = models.DateTimeField(default=timezone.now)
     provider = models.CharField(max_length=20)
     model = models.CharField(max_length=100, blank=True)
-    merchants = models.PositiveIntegerField(help_text="Merchants that it asked for.")
+    merchants = models.PositiveIntegerField(help_text="Merchants in the request.")
     prompt_tokens = models.PositiveIntegerField(default=0)
     completion_tokens = models.PositiveIntegerField(default=0)
     cost = models.DecimalField(max_digits=12, decimal_places=6, default=Decimal(0), help_text="Dollars.")
     duration_ms = models.PositiveIntegerField("duration (ms)", default=0)
     retries = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=300, blank=True, help_text="Why it failed; empty when it did not.")
+    error = models.CharField(max_length=300, blank=True, help_text="Why it failed; empty on success.")
 
     class Meta:
         db_table = "llm_calls"

@@ -1,18 +1,16 @@
-"""The brand catalogue: who owns a brand, and which share that is."""
+"""The brand catalogue: who owns a brand, and its ticker."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class CatalogueBrand(models.Model):
-    """A brand of the catalogue: its spellings, its owner, and the owner's ticker or why there is none.
+    """A brand: its spellings, its owner, and the owner's ticker or why there is none.
 
-    Filled from the shipped data; what is edited here stays when the data of the next release is imported.
+    Imported from the shipped data; edited rows are kept by later imports.
     """
 
     class Reason(models.TextChoices):
-        """Why nothing can be bought."""
-
         LISTED = "", "listed"
         PRIVATE = "private"
         FAMILY = "family"
@@ -22,17 +20,17 @@ class CatalogueBrand(models.Model):
         GOVERNMENT = "government", "state, city or authority"
         OTC = "otc", "over the counter or abroad only"
         NOT_A_PURCHASE = "not-a-purchase", "money moved, not spent"
-        UNKNOWN = "unknown", "nobody looked"
+        UNKNOWN = "unknown", "not researched"
 
     name = models.CharField(max_length=200, unique=True)
-    aliases = models.JSONField(default=list, blank=True, help_text="Other spellings, as statements write them.")
+    aliases = models.JSONField(default=list, blank=True, help_text="Other spellings used on statements.")
     owner = models.CharField(max_length=200, blank=True)
-    ticker = models.CharField(max_length=12, blank=True, help_text="Of the listed company that owns the brand.")
+    ticker = models.CharField(max_length=12, blank=True, help_text="Ticker of the listed company that owns the brand.")
     reason = models.CharField(max_length=20, blank=True, choices=Reason, help_text="Why there is no ticker.")
     category = models.CharField(max_length=100, blank=True)
     source = models.CharField(max_length=100, blank=True)
     edited = models.BooleanField(
-        default=False, db_default=False, help_text="Changed by hand: an import leaves it alone."
+        default=False, db_default=False, help_text="Edited manually: imports do not change it."
     )
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -11,7 +11,7 @@ from transactions.models import Merchant
 
 
 class ReviewMerchant(Merchant):
-    """A merchant that waits for a decision: the review queue's view of the directory, with rights of its own."""
+    """A merchant in the review queue: a proxy with separate permissions."""
 
     class Meta:
         proxy = True
@@ -20,11 +20,9 @@ class ReviewMerchant(Merchant):
 
 
 class MappingDecision(models.Model):
-    """Who decided what about a merchant, when, and why. Rows are added and never changed."""
+    """A decision on a merchant: who, what, when, why. Rows are never changed."""
 
     class Action(models.TextChoices):
-        """What was decided."""
-
         APPROVE = "approve"
         CORRECT = "correct", "correct the ticker"
         NOT_LISTED = "not_listed", "not listed"
@@ -43,7 +41,7 @@ class MappingDecision(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="+",
-        help_text="Who asked for it first, where two have to agree.",
+        help_text="The first of two reviewers, where two must agree.",
     )
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     automatic = models.BooleanField(default=False)
@@ -51,7 +49,7 @@ class MappingDecision(models.Model):
     waited_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
-        help_text="How long the merchant had been waiting for a decision; empty where it was not.",
+        help_text="Time in the review queue before the decision; empty if it was not in the queue.",
     )
     decided_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -72,7 +70,7 @@ class MappingDecision(models.Model):
 
 
 class ProposalClaim(models.Model):
-    """A merchant that a worker is asking a provider about; after ten minutes the worker is taken for dead."""
+    """A merchant whose proposal a worker is requesting; the claim expires after ten minutes."""
 
     merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, primary_key=True, related_name="+")
     claimed_at = models.DateTimeField()
@@ -85,7 +83,7 @@ class ProposalClaim(models.Model):
 
 
 class PendingDecision(models.Model):
-    """A decision on much money that one reviewer asked for and another has to confirm."""
+    """A decision on a large amount that a second reviewer must confirm."""
 
     merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, related_name="pending_decision")
     action = models.CharField(max_length=12, choices=MappingDecision.Action)

@@ -1,26 +1,24 @@
-"""Uploaded mapping files: how far each is, what it asked for, and rows that could not be read."""
+"""Uploaded mapping files, their progress, merchants and rejected rows."""
 
 from django.db import models
 from django.utils import timezone
 
 
 class MappingImport(models.Model):
-    """One uploaded file of mappings. `rows_done` is written with each batch, so a killed import goes on where it stood."""
+    """One uploaded mapping file. `rows_done` is saved with each batch, so an import resumes after a crash."""
 
     task = models.OneToOneField("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="mappings")
     filename = models.CharField(max_length=255)
-    note = models.CharField(max_length=200, blank=True, help_text="Where the file comes from.")
+    note = models.CharField(max_length=200, blank=True, help_text="Source of the file.")
     file = models.FileField(upload_to="mappings/%Y/%m/")
     size = models.BigIntegerField(default=0)
-    sha256 = models.CharField(max_length=64, unique=True, help_text="The same file is imported once.")
+    sha256 = models.CharField(max_length=64, unique=True, help_text="Prevents importing the same file twice.")
     rows_done = models.BigIntegerField(default=0)
     rows_added = models.BigIntegerField(default=0)
     rows_rejected = models.BigIntegerField(default=0)
     merchants_approved = models.BigIntegerField(default=0)
-    merchants_kept = models.BigIntegerField(default=0, help_text="A reviewer decided otherwise: left as they are.")
-    merchants_review = models.BigIntegerField(
-        default=0, help_text="Contradicted or in conflict: a reviewer settles them."
-    )
+    merchants_kept = models.BigIntegerField(default=0, help_text="Kept as a reviewer decided.")
+    merchants_review = models.BigIntegerField(default=0, help_text="Contradicted or ambiguous: sent to review.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -31,7 +29,7 @@ class MappingImport(models.Model):
 
 
 class MappingImportReject(models.Model):
-    """A row that could not be imported: where, which field, why, and the row itself."""
+    """A row that could not be imported: its number, field, reason, and text."""
 
     mapping_import = models.ForeignKey(MappingImport, on_delete=models.CASCADE, related_name="rejects", db_index=False)
     row_number = models.BigIntegerField()
@@ -50,7 +48,7 @@ class MappingImportReject(models.Model):
 
 
 class MappingImportKey(models.Model):
-    """What a file says of one merchant and ticker, while it is read; gone when the directory has it."""
+    """A merchant and ticker in a file; deleted when the directory is updated."""
 
     mapping_import = models.ForeignKey(MappingImport, on_delete=models.CASCADE, related_name="keys", db_index=False)
     merchant_key = models.CharField(max_length=120)

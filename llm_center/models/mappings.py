@@ -15,20 +15,16 @@ from kamioi_site.db.partitions import MonthlyPartitionedModel
 
 
 class LlmMapping(MonthlyPartitionedModel):
-    """One proposal that a merchant belongs to a ticker, and what was decided about it."""
+    """One proposed ticker of a merchant, and the decision on it."""
 
     partition_column: ClassVar[str] = "created_at"
 
     class Status(models.TextChoices):
-        """What was decided."""
-
         PENDING = "pending"
         APPROVED = "approved"
         REJECTED = "rejected"
 
     class Source(models.TextChoices):
-        """Where the proposal came from."""
-
         USER = "user"
         BULK = "bulk"
         MATCHER = "matcher"
@@ -101,17 +97,17 @@ class LlmMapping(MonthlyPartitionedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.merchant_name} → {self.ticker or 'nobody'}"
+        return f"{self.merchant_name} → {self.ticker or 'no company'}"
 
 
 class MappingDelta(models.Model):
-    """Rows of the log that a (day, status, source, automatic) lost or gained by one write.
+    """The change in rows of a (day, status, source, automatic) by one write to the log.
 
-    Written with the rows themselves, taken up and deleted by `analytics.services.rollups`. `writes` is the number of rows of
-    the log that were written, by which writes that nobody counted are noticed.
+    Inserted with the rows themselves; consumed and deleted by `analytics.services.rollups`, which compares `writes`,
+    the number of rows written, with the log to detect uncounted writes.
     """
 
-    day = models.DateField(help_text="Of `created_at`, UTC.")
+    day = models.DateField(help_text="UTC date of `created_at`.")
     status = models.CharField(max_length=10)
     source = models.CharField(max_length=10)
     automatic = models.BooleanField()

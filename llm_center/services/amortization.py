@@ -1,14 +1,15 @@
-"""LLM data assets in the books: straight-line amortization, impairment, disposal.
+"""Accounting for LLM data assets: straight-line amortization, impairment, disposal.
 
-Rules that hold here:
+The rules:
 
-* An asset is charged from the month in which it goes into service, for `useful_life_months`. Each month takes the same
-  amount, rounded down to the cent; the last one takes the remainder, so the life adds up exactly.
-* What changes the amount (a later cost, an impairment, another life) counts from its month on: what is left, less the
-  salvage value, is spread anew over the months that are left. Months that are booked stay as they are.
-* One entry an asset and month, whatever happens: entry and transfer are written by one statement, and the database refuses a
-  second entry that was not reversed. A run for a month books the months missed before it too, each under its own date.
-* Nothing booked is edited: a reversal is a contra entry.
+* An asset is amortized from the month in which it goes into service, for `useful_life_months`. Each month has the same
+  charge, rounded down to the cent; the last month takes the remainder, so the total is exact.
+* A change of the facts (a later cost, an impairment, another useful life) applies from its month on: the remaining
+  value, less the salvage value, is spread over the remaining months. Posted months do not change.
+* There is one entry per asset and month: entry and transfer are written by one statement, and the database refuses a
+  second entry unless the first was reversed. A run for a month also posts the months missed before it, each under its
+  own date.
+* Posted entries are never edited: a reversal is a contra entry.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +26,14 @@ from kamioi_site.db.partitions import ensure_partitions
 from llm_center.errors import AssetOperationError
 from llm_center.live_settings import AMORTIZATION_CREDIT_ACCOUNT
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
+from llm_center.sql import load_sql
 from transactions.models import Account, LedgerTransfer, User
 from transactions.rules.money import CENT, ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One month of an asset: first day of the month, dollars, what the asset stands at afterwards, whether it is booked."""
+    """One month of an asset: first day, dollars, the carrying amount afterwards, and whether it is posted."""
 
     period: date
     amount: Decimal
@@ -41,7 +43,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class BookedCharge:
-    """A charge that this run booked, or would book."""
+    """A charge that this run posted, or would post."""
 
     asset: LlmDataAsset
     period: date
@@ -50,24 +52,22 @@ class BookedCharge:
 
 @dataclass(slots=True)
 class AmortizationResult:
-    """What a run did: charges booked, and assets of which nothing was due, with the reason."""
+    """The charges posted, and the assets without a due charge, with the reason."""
 
     charges: list[BookedCharge] = field(default_factory=list)
     idle: list[tuple[LlmDataAsset, str]] = field(default_factory=list)
 
     @property
     def total(self) -> Decimal:
-        """Dollars of all charges."""
         return sum((charge.amount for charge in self.charges), ZERO)
 
 
 def first_of_month(day: date) -> date:
-    """The first day of the month."""
     return date(day.year, day.month, 1)
 
 
 def amortization_reference(period: date) -> str:
-    """What the books call the entries of a month, as the legacy system did."""
+    """Return the ledger reference of a month's entries, in the legacy system's format."""
     return f"LLM-AMORT-{period:%Y%m}"
 
 
@@ -81,11 +81,11 @@ def schedule(
     booked: Mapping[date, Decimal] | None = None,
     until: date | None = None,
 ) -> list[Charge]:
-    """Every month of an asset's life. Pure.
+    """Return every month of an asset's life. Pure.
 
     Args:
-        cost: dollars at the first month; `changes` are later ones (cost +, impairment −) with their dates.
-        booked: charges that stand in the books, by first day of the month.
+        cost: dollars in the first month; `changes` are later ones (cost +, impairment −) with their dates.
+        booked: posted charges by the first day of the month.
         until: no charge from this month on (disposal).
     """
     booked = booked or {}
@@ -95,28 +95,28 @@ def schedule(
         month = max(first_of_month(day), first)
         later[month] = later.get(month, ZERO) + amount
     charges: list[Charge] = []
-    carrying, monthly, plan_anew = cost, ZERO, True
+    carrying, monthly, recalculate = cost, ZERO, True
     for number in range(life):
         period = first + relativedelta(months=number)
         if until is not None and period >= first_of_month(until):
             break
         if period in later:
-            carrying, plan_anew = carrying + later[period], True
+            carrying, recalculate = carrying + later[period], True
         left = max(carrying - salvage, ZERO)
-        if plan_anew:
-            monthly, plan_anew = (left / (life - number)).quantize(CENT, ROUND_DOWN), False
+        if recalculate:
+            monthly, recalculate = (left / (life - number)).quantize(CENT, ROUND_DOWN), False
         amount = left if number == life - 1 else min(monthly, left)
         is_booked = period in booked
         if is_booked and booked[period] != amount:
-            # The facts were others when it was booked: from here on by those of today.
-            amount, plan_anew = booked[period], True
+            # Posted when the facts were different: continue from here with the current ones.
+            amount, recalculate = booked[period], True
         carrying -= amount
         charges.append(Charge(period, amount, carrying, is_booked))
     return charges
 
 
 def asset_schedule(asset: LlmDataAsset) -> list[Charge]:
-    """The months of this asset; nothing while it is not in service."""
+    """Return the months of this asset; none while it is not in service."""
     if asset.in_service_on is None:
         return []
     events = list(asset.events.all())
@@ -141,39 +141,31 @@ def asset_schedule(asset: LlmDataAsset) -> list[Charge]:
 
 
 def carrying_value(asset: LlmDataAsset) -> Decimal:
-    """Cost less what was written off and booked so far; nothing once it is disposed of."""
+    """Return cost less posted amortization and impairment; 0 after disposal."""
     if asset.status == LlmDataAsset.Status.DISPOSED:
         return ZERO
-    written_off = asset.amortization.filter(reversed_at=None).aggregate(total=Sum("amount"))["total"] or ZERO
-    impaired = asset.events.filter(kind=AssetEvent.Kind.IMPAIRMENT).aggregate(total=Sum("amount"))["total"] or ZERO
-    return asset.cost_basis - written_off - impaired
+    return asset.cost_basis - _amortized(asset) - _impaired(asset)
 
 
-# Entry and transfer at once: whoever is second finds the entry and writes neither.
-_BOOK = """
-WITH wanted AS (
-    SELECT %(asset)s::bigint AS asset_id, %(period)s::date AS period, %(amount)s::numeric(14, 2) AS amount,
-           nextval(pg_get_serial_sequence('ledger_transfers', 'id')) AS transfer_id
-), entry AS (
-    INSERT INTO amortization_entries (asset_id, period, amount, credit_account, transfer_id, created_at)
-    SELECT asset_id, period, amount, %(credit)s, transfer_id, %(now)s FROM wanted
-    ON CONFLICT (asset_id, period) WHERE reversed_at IS NULL DO NOTHING
-    RETURNING amount, transfer_id
-)
-INSERT INTO ledger_transfers (id, user_id, date, kind, debit_account, credit_account, amount, reference, created_at)
-SELECT transfer_id, 0, %(date)s, 'amortization', %(debit)s, %(credit)s, amount, %(reference)s, %(now)s FROM entry
-"""
+def _amortized(asset: LlmDataAsset, **filters: str) -> Decimal:
+    entries = asset.amortization.filter(reversed_at=None, **filters)
+    return entries.aggregate(total=Sum("amount"))["total"] or ZERO
+
+
+def _impaired(asset: LlmDataAsset) -> Decimal:
+    impairments = asset.events.filter(kind=AssetEvent.Kind.IMPAIRMENT)
+    return impairments.aggregate(total=Sum("amount"))["total"] or ZERO
 
 
 def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] | None = None) -> AmortizationResult:
-    """Book what is due up to and including `month`, missed months too. Twice, or by two workers, it books once.
+    """Post all charges due up to and including `month`; repeated or concurrent runs post each charge once.
 
     Raises SettingError, and AssetOperationError for a month that has not begun.
     """
     last = first_of_month(month)
     if last > first_of_month(timezone.now().date()):
         raise AssetOperationError(f"{last:%Y-%m} has not begun: its charge is not due.")
-    done, credit = AmortizationResult(), AMORTIZATION_CREDIT_ACCOUNT.get()
+    result, credit = AmortizationResult(), AMORTIZATION_CREDIT_ACCOUNT.get()
     with transaction.atomic():
         rows = LlmDataAsset.objects.select_for_update(of=("self",)).order_by("pk")
         if assets is not None:
@@ -185,14 +177,14 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
                 if not charge.booked and charge.amount > 0 and charge.period <= last
             ]
             if not due:
-                done.idle.append((asset, _why_nothing(asset, last)))
+                result.idle.append((asset, _idle_reason(asset, last)))
             for charge in due:
-                if dry_run or _book(asset, charge, credit):
-                    done.charges.append(BookedCharge(asset, charge.period, charge.amount))
-    return done
+                if dry_run or _post_charge(asset, charge, credit):
+                    result.charges.append(BookedCharge(asset, charge.period, charge.amount))
+    return result
 
 
-def _why_nothing(asset: LlmDataAsset, last: date) -> str:
+def _idle_reason(asset: LlmDataAsset, last: date) -> str:
     if asset.status == LlmDataAsset.Status.DISPOSED:
         return "disposed of"
     if asset.in_service_on is None:
@@ -200,15 +192,15 @@ def _why_nothing(asset: LlmDataAsset, last: date) -> str:
     if first_of_month(asset.in_service_on) > last:
         return f"in service from {asset.in_service_on:%Y-%m-%d}"
     booked_until = max((entry.period for entry in asset.amortization.all() if entry.reversed_at is None), default=None)
-    return f"booked up to {booked_until:%Y-%m}" if booked_until else "nothing to write off"
+    return f"posted up to {booked_until:%Y-%m}" if booked_until else "nothing to amortize"
 
 
-def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
+def _post_charge(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
     at = datetime(charge.period.year, charge.period.month, 1, tzinfo=UTC)
     ensure_partitions(LedgerTransfer, [at])
     with connection.cursor() as cursor:
         cursor.execute(
-            _BOOK,
+            load_sql("post_amortization"),
             {
                 "asset": asset.pk,
                 "period": charge.period,
@@ -223,33 +215,27 @@ def _book(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
         return bool(cursor.rowcount)
 
 
+@transaction.atomic
 def reverse_entry(*, entry_id: int, actor: User, reason: str) -> AmortizationEntry:
-    """Take a charge back by a contra entry. Only the newest of an asset: what came after it was planned upon it.
+    """Reverse a charge with a contra entry. Only the newest of an asset: later charges were calculated from it.
 
     Raises AssetOperationError.
     """
-    with transaction.atomic():
-        entry = AmortizationEntry.objects.select_for_update().select_related("asset").get(pk=entry_id)
-        LlmDataAsset.objects.select_for_update().get(pk=entry.asset_id)
-        if entry.reversed_at is not None:
-            raise AssetOperationError("This charge is reversed already.")
-        if AmortizationEntry.objects.filter(
-            asset_id=entry.asset_id, reversed_at=None, period__gt=entry.period
-        ).exists():
-            raise AssetOperationError("Later months of this asset are booked: reverse those first.")
-        _transfer(
-            "amort_reversal",
-            entry.period,
-            entry.credit_account,
-            Account.AMORTIZATION_EXPENSE.value,
-            entry.amount,
-            f"{amortization_reference(entry.period)} reversed: {reason}"[:100],
-        )
-        entry.reversed_at, entry.reversed_by = timezone.now(), actor
-        entry.save(update_fields=["reversed_at", "reversed_by"])
+    entry = AmortizationEntry.objects.select_for_update().select_related("asset").get(pk=entry_id)
+    LlmDataAsset.objects.select_for_update().get(pk=entry.asset_id)
+    if entry.reversed_at is not None:
+        raise AssetOperationError("This charge has already been reversed.")
+    if AmortizationEntry.objects.filter(asset_id=entry.asset_id, reversed_at=None, period__gt=entry.period).exists():
+        raise AssetOperationError("Later months of this asset are posted: reverse those first.")
+    reference = f"{amortization_reference(entry.period)} reversed: {reason}"
+    accounts = (entry.credit_account, Account.AMORTIZATION_EXPENSE)
+    _post("amort_reversal", entry.period, accounts, entry.amount, reference)
+    entry.reversed_at, entry.reversed_by = timezone.now(), actor
+    entry.save(update_fields=["reversed_at", "reversed_by"])
     return entry
 
 
+@transaction.atomic
 def add_asset_cost(
     *,
     asset_id: int,
@@ -260,113 +246,95 @@ def add_asset_cost(
     in_books: bool = False,
     note: str = "",
 ) -> AssetEvent:
-    """Add a cost to an asset, and book it (15200 / 10100) unless it stands in the books already. Raises AssetOperationError."""
-    with transaction.atomic():
-        asset = _open_asset(asset_id, dated_on)
-        if amount <= 0:
-            raise AssetOperationError("A cost is more than nothing.")
-        asset.cost_basis += amount
-        asset.save(update_fields=["cost_basis", "updated_at"])
-        if not in_books:
-            _transfer("capitalize", dated_on, Account.LLM_DATA_ASSETS, Account.BANK, amount, _named(asset, component))
-        return AssetEvent.objects.create(
-            asset=asset,
-            kind=AssetEvent.Kind.COST,
-            component=component,
-            amount=amount,
-            dated_on=dated_on,
-            note=note,
-            created_by=actor,
-        )
-
-
-def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, actor: User, note: str = "") -> AssetEvent:
-    """Write an asset down at once; what is left is spread over the rest of its life. Raises AssetOperationError."""
-    with transaction.atomic():
-        asset = _open_asset(asset_id, dated_on)
-        value = carrying_value(asset)
-        if not 0 < amount <= value:
-            raise AssetOperationError(
-                f"The asset stands at ${value:,}: an impairment is more than nothing and no more than that."
-            )
-        _transfer(
-            "impairment",
-            dated_on,
-            Account.IMPAIRMENT,
-            Account.ACCUMULATED_AMORTIZATION,
-            amount,
-            _named(asset, "impairment"),
-        )
-        return AssetEvent.objects.create(
-            asset=asset, kind=AssetEvent.Kind.IMPAIRMENT, amount=amount, dated_on=dated_on, note=note, created_by=actor
-        )
-
-
-def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, actor: User, note: str = "") -> AssetEvent:
-    """Take an asset out of the books: months before are charged first, the difference to the proceeds is gain or loss.
+    """Add a cost to an asset and post it (15200 / 10100), unless it is already in the ledger.
 
     Raises AssetOperationError.
     """
-    with transaction.atomic():
-        asset = _open_asset(asset_id, dated_on)
-        if proceeds < 0:
-            raise AssetOperationError("Proceeds are nothing or more.")
-        before = first_of_month(dated_on) - relativedelta(months=1)
-        if asset.in_service_on and first_of_month(asset.in_service_on) <= before:
-            amortize_month(month=before, assets=[asset.pk])
-        value = carrying_value(asset)
-        contra = (
-            asset.amortization.filter(reversed_at=None, credit_account=Account.ACCUMULATED_AMORTIZATION).aggregate(
-                total=Sum("amount")
-            )["total"]
-            or ZERO
-        )
-        contra += asset.events.filter(kind=AssetEvent.Kind.IMPAIRMENT).aggregate(total=Sum("amount"))["total"] or ZERO
-        named = _named(asset, "disposal")
-        assets = Account.LLM_DATA_ASSETS
-        for debit, credit, amount in (
-            (Account.ACCUMULATED_AMORTIZATION, assets, contra),
-            (Account.BANK, assets, proceeds),
-            (Account.DISPOSAL_LOSS, assets, max(value - proceeds, ZERO)),
-            (assets, Account.DISPOSAL_GAIN, max(proceeds - value, ZERO)),
-        ):
-            if amount:
-                _transfer("disposal", dated_on, debit, credit, amount, named)
-        asset.status = LlmDataAsset.Status.DISPOSED
-        asset.save(update_fields=["status", "updated_at"])
-        return AssetEvent.objects.create(
-            asset=asset, kind=AssetEvent.Kind.DISPOSAL, amount=proceeds, dated_on=dated_on, note=note, created_by=actor
-        )
+    asset = _lock_asset(asset_id, dated_on)
+    if amount <= 0:
+        raise AssetOperationError("A cost must be greater than 0.")
+    asset.cost_basis += amount
+    asset.save(update_fields=["cost_basis", "updated_at"])
+    if not in_books:
+        accounts = (Account.LLM_DATA_ASSETS, Account.BANK)
+        _post("capitalize", dated_on, accounts, amount, f"{asset.asset_name}: {component}")
+    return asset.events.create(
+        kind=AssetEvent.Kind.COST, component=component, amount=amount, dated_on=dated_on, note=note, created_by=actor
+    )
 
 
-def _open_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
-    """The asset, locked, if something may still happen to it on that day."""
+@transaction.atomic
+def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, actor: User, note: str = "") -> AssetEvent:
+    """Write an asset down; the rest is spread over its remaining life. Raises AssetOperationError."""
+    asset = _lock_asset(asset_id, dated_on)
+    value = carrying_value(asset)
+    if not 0 < amount <= value:
+        raise AssetOperationError(
+            f"The carrying amount is ${value:,}: an impairment must be greater than 0 and at most that."
+        )
+    accounts = (Account.IMPAIRMENT, Account.ACCUMULATED_AMORTIZATION)
+    _post("impairment", dated_on, accounts, amount, f"{asset.asset_name}: impairment")
+    return asset.events.create(
+        kind=AssetEvent.Kind.IMPAIRMENT, amount=amount, dated_on=dated_on, note=note, created_by=actor
+    )
+
+
+@transaction.atomic
+def dispose_asset(*, asset_id: int, dated_on: date, proceeds: Decimal, actor: User, note: str = "") -> AssetEvent:
+    """Derecognize an asset: earlier months are charged first, the difference to the proceeds is a gain or loss.
+
+    Raises AssetOperationError.
+    """
+    asset = _lock_asset(asset_id, dated_on)
+    if proceeds < 0:
+        raise AssetOperationError("Proceeds must be 0 or more.")
+    previous_month = first_of_month(dated_on) - relativedelta(months=1)
+    if asset.in_service_on and first_of_month(asset.in_service_on) <= previous_month:
+        amortize_month(month=previous_month, assets=[asset.pk])
+    value = carrying_value(asset)
+    contra = _amortized(asset, credit_account=Account.ACCUMULATED_AMORTIZATION) + _impaired(asset)
+    for debit, credit, amount in (
+        (Account.ACCUMULATED_AMORTIZATION, Account.LLM_DATA_ASSETS, contra),
+        (Account.BANK, Account.LLM_DATA_ASSETS, proceeds),
+        (Account.DISPOSAL_LOSS, Account.LLM_DATA_ASSETS, max(value - proceeds, ZERO)),
+        (Account.LLM_DATA_ASSETS, Account.DISPOSAL_GAIN, max(proceeds - value, ZERO)),
+    ):
+        if amount:
+            _post("disposal", dated_on, (debit, credit), amount, f"{asset.asset_name}: disposal")
+    asset.status = LlmDataAsset.Status.DISPOSED
+    asset.save(update_fields=["status", "updated_at"])
+    return asset.events.create(
+        kind=AssetEvent.Kind.DISPOSAL, amount=proceeds, dated_on=dated_on, note=note, created_by=actor
+    )
+
+
+def _lock_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
+    """Return the asset, locked, if an event on that day is still possible."""
     asset = LlmDataAsset.objects.select_for_update().get(pk=asset_id)
     if asset.status == LlmDataAsset.Status.DISPOSED:
-        raise AssetOperationError("The asset is disposed of.")
+        raise AssetOperationError("The asset has been disposed of.")
     if dated_on > timezone.now().date():
-        raise AssetOperationError("The day lies ahead.")
+        raise AssetOperationError("The date is in the future.")
     newest = asset.amortization.filter(reversed_at=None).order_by("-period").values_list("period", flat=True).first()
     if newest is not None and first_of_month(dated_on) <= newest:
         raise AssetOperationError(
-            f"{newest:%Y-%m} is booked already: choose a day after it, or reverse the charges from {first_of_month(dated_on):%Y-%m} on."
+            f"{newest:%Y-%m} is already posted: choose a later day, or reverse the charges from"
+            f" {first_of_month(dated_on):%Y-%m} on."
         )
     return asset
 
 
-def _named(asset: LlmDataAsset, what: str) -> str:
-    return f"{asset.asset_name}: {what}"[:100]
-
-
-def _transfer(kind: str, day: date, debit: str, credit: str, amount: Decimal, reference: str) -> None:  # noqa: PLR0917
+def _post(kind: str, day: date, accounts: tuple[str, str], amount: Decimal, reference: str) -> None:
+    """Post a transfer between the accounts (debit, credit)."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ensure_partitions(LedgerTransfer, [at])
+    debit, credit = map(str, accounts)
     LedgerTransfer.objects.create(
         user_id=0,
         date=at,
         kind=kind,
-        debit_account=str(debit),
-        credit_account=str(credit),
+        debit_account=debit,
+        credit_account=credit,
         amount=amount,
-        reference=reference,
+        reference=reference[:100],
     )

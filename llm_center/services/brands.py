@@ -1,7 +1,7 @@
-"""The brand catalogue in the database: filled from the shipped data, edited in the admin, used by the matcher.
+"""The brand catalogue: filled from the shipped data, edited in the admin, used by the matcher.
 
-A process matches with the catalogue as it was when it last looked; `refresh_catalogue` looks again, and the LLM queue
-does so before each run, so that an edit holds within minutes everywhere and needs no restart.
+Each process matches with its own copy of the catalogue. `refresh_catalogue` reloads it after a change;
+`services.matching` calls it first, so an edit takes effect everywhere without a restart.
 """
 
 from collections.abc import Iterable
@@ -16,24 +16,13 @@ from psycopg2.extras import Json, execute_values
 
 from llm_center import catalogue, matcher
 from llm_center.models import CatalogueBrand
+from llm_center.sql import load_sql
 from transactions.models import Company
-
-_UPSERT = """
-    INSERT INTO catalogue_brands (name, aliases, owner, ticker, reason, category, source, edited, updated_at) VALUES %s
-    ON CONFLICT (name) DO UPDATE SET
-        aliases = excluded.aliases, owner = excluded.owner, ticker = excluded.ticker, reason = excluded.reason,
-        category = excluded.category, source = excluded.source, updated_at = excluded.updated_at
-    WHERE NOT catalogue_brands.edited
-      AND (catalogue_brands.aliases, catalogue_brands.owner, catalogue_brands.ticker, catalogue_brands.reason,
-           catalogue_brands.category)
-          IS DISTINCT FROM (excluded.aliases, excluded.owner, excluded.ticker, excluded.reason, excluded.category)
-    RETURNING xmax = 0 AS is_new
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class BrandImportResult:
-    """Brands of the data, and what they did to the table. `refused` names brands whose ticker is not listed."""
+    """Brands in the data, and the changes to the table. `refused` names brands whose ticker is not listed."""
 
     read: int
     added: int
@@ -44,9 +33,9 @@ class BrandImportResult:
 
 @transaction.atomic
 def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandImportResult:
-    """Bring the table up to a complete catalogue (the shipped one when none is given). Rows edited by hand stay.
+    """Synchronize the table with a complete catalogue (by default the shipped one); edited rows are kept.
 
-    A brand whose ticker the company table does not list is refused.
+    A brand whose ticker is not listed in the company table is refused.
     """
     listed = set(Company.objects.filter(is_listed=True).values_list("ticker", flat=True))
     now, rows, refused = timezone.now(), [], []
@@ -54,21 +43,10 @@ def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandIm
         if brand.ticker and brand.ticker not in listed:
             refused.append(brand.name)
             continue
-        rows.append(
-            (
-                brand.name,
-                Json(list(brand.aliases)),
-                brand.owner,
-                brand.ticker,
-                brand.reason if not brand.ticker else "",
-                brand.category,
-                brand.source,
-                False,
-                now,
-            )
-        )
+        aliases, reason = Json(list(brand.aliases)), "" if brand.ticker else brand.reason
+        rows.append((brand.name, aliases, brand.owner, brand.ticker, reason, brand.category, brand.source, False, now))
     with connection.cursor() as cursor:
-        outcome = execute_values(cursor.cursor, _UPSERT, rows, page_size=2000, fetch=True)
+        outcome = execute_values(cursor.cursor, load_sql("upsert_brands"), rows, page_size=2000, fetch=True)
         cursor.execute(
             "DELETE FROM catalogue_brands WHERE NOT edited AND NOT name = ANY (%s)", [[row[0] for row in rows]]
         )
@@ -78,7 +56,7 @@ def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandIm
 
 
 def validate_brand(brand: CatalogueBrand) -> None:
-    """What the database cannot check of a brand.
+    """Check what the database cannot check, and normalize the ticker.
 
     Raises:
         ValidationError: the ticker is not listed, or there is neither a ticker nor a reason.
@@ -87,23 +65,24 @@ def validate_brand(brand: CatalogueBrand) -> None:
     if brand.ticker and not Company.objects.filter(ticker=brand.ticker, is_listed=True).exists():
         raise ValidationError({"ticker": f"{brand.ticker} is not a listed company of the company table."})
     if bool(brand.ticker) == bool(brand.reason):
-        raise ValidationError({"reason": "A brand has a ticker, or a reason why it has none."})
+        raise ValidationError({"reason": "A brand has either a ticker or a reason why it has none."})
     if not isinstance(brand.aliases, list) or not all(isinstance(alias, str) for alias in brand.aliases):
-        raise ValidationError({"aliases": 'Spellings are a list of texts: ["WHOLEFDS", "WFM"].'})
+        raise ValidationError({"aliases": 'Enter spellings as a list of texts: ["WHOLEFDS", "WFM"].'})
 
 
-_seen: tuple[int, datetime | None] | None = None
+# Row count and newest change of the table when this process last loaded it.
+_loaded: tuple[int, datetime | None] | None = None
 
 
 def refresh_catalogue() -> bool:
-    """Match with the database's catalogue from now on, if it changed since this process last looked.
+    """Reload the catalogue if the table has changed; return whether it had.
 
-    Where the table is empty the shipped catalogue stays. Returns whether anything changed.
+    While the table is empty, the shipped catalogue is used.
     """
-    global _seen  # noqa: PLW0603  # what this process looked at last
-    now = CatalogueBrand.objects.aggregate(count=Count("pk"), newest=Max("updated_at"))
-    state = (now["count"], now["newest"])
-    if state == _seen or not now["count"]:
+    global _loaded  # noqa: PLW0603  # state of the process
+    table = CatalogueBrand.objects.aggregate(count=Count("pk"), newest=Max("updated_at"))
+    state = (table["count"], table["newest"])
+    if state == _loaded or not table["count"]:
         return False
     rows = [
         catalogue.Brand(row.name, tuple(row.aliases), row.owner, row.ticker, row.reason, row.category, row.source)
@@ -117,6 +96,6 @@ def refresh_catalogue() -> bool:
             for company in Company.objects.filter(ticker__in={row.ticker for row in rows if row.ticker})
         ],
     )
-    matcher.rebuild()
-    _seen = state
+    matcher.clear_index()
+    _loaded = state
     return True

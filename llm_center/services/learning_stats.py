@@ -1,5 +1,6 @@
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+"""Statistics of the learning page: how good the proposals were, according to the reviewers."""
+
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from llm_center.services.calibration import ReviewedProposal, get_reviewed_propo
 
 @dataclass(frozen=True, slots=True)
 class ThresholdOutcome:
-    """What would have happened at a threshold: proposals bought without a reviewer, wrong ones, left to people."""
+    """What a threshold would have done: proposals approved automatically, wrong ones, and those left to reviewers."""
 
     threshold: float
     automatic: int
@@ -19,62 +20,63 @@ class ThresholdOutcome:
 
     @property
     def precision(self) -> float | None:
-        """Share of the automatic ones that is right."""
         return None if not self.automatic else 1 - self.wrong / self.automatic
 
 
 @dataclass(slots=True)
 class LearningStats:
-    """How good the proposals were, by what people made of them."""
+    """Accuracy of the reviewed proposals.
+
+    `months` is (month, reviewed, right), in order. `bins` is (lower bound, reviewed, mean confidence, share right) for
+    each tenth of confidence. `confusions` is (proposed, decided, count), the most frequent first.
+    """
 
     count: int = 0
     right: int = 0
     months: list[tuple[str, int, int]] = field(default_factory=list)
-    """(month, judged, right), in order."""
     bins: list[tuple[float, int, float, float]] = field(default_factory=list)
-    """(lower bound, judged, mean confidence, share right) of each tenth of confidence."""
     confusions: list[tuple[str, str, int]] = field(default_factory=list)
-    """(proposed, decided, how often), the most frequent first."""
     thresholds: list[ThresholdOutcome] = field(default_factory=list)
     fits: list[CalibrationFit] = field(default_factory=list)
 
 
 def get_learning_stats() -> LearningStats:
-    """Everything that the page shows, from one look at the decisions."""
-    seen = get_reviewed_proposals()
-    found = LearningStats(count=len(seen), right=sum(one.right for one in seen))
-    months: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for one in seen:
-        months[f"{one.at:%Y-%m}"][0] += 1
-        months[f"{one.at:%Y-%m}"][1] += one.right
-    found.months = [(month, count, right) for month, (count, right) in sorted(months.items())]
-    found.bins = list(_bins(seen))
-    wrong = Counter((one.ticker, one.became or "nobody") for one in seen if not one.right and one.became != one.ticker)
-    found.confusions = [(proposed, decided, count) for (proposed, decided), count in wrong.most_common(20)]
-    found.thresholds = [_threshold_outcome(seen, Decimal(n) / 100) for n in range(50, 100)]
-    found.fits = list(CalibrationFit.objects.order_by("-id")[:10])
-    return found
+    """Return the statistics, from one query over the decisions."""
+    rows = get_reviewed_proposals()
+    reviewed = Counter(f"{row.at:%Y-%m}" for row in rows)
+    right = Counter(f"{row.at:%Y-%m}" for row in rows if row.right)
+    wrong = Counter(
+        (row.ticker, row.decided_ticker or "none") for row in rows if not row.right and row.decided_ticker != row.ticker
+    )
+    return LearningStats(
+        count=len(rows),
+        right=right.total(),
+        months=[(month, reviewed[month], right[month]) for month in sorted(reviewed)],
+        bins=_bins(rows),
+        confusions=[(proposed, decided, count) for (proposed, decided), count in wrong.most_common(20)],
+        thresholds=[_threshold_outcome(rows, Decimal(n) / 100) for n in range(50, 100)],
+        fits=list(CalibrationFit.objects.order_by("-id")[:10]),
+    )
 
 
-def _bins(seen: list[ReviewedProposal]) -> Iterator[tuple[float, int, float, float]]:
+def _bins(rows: list[ReviewedProposal]) -> list[tuple[float, int, float, float]]:
+    bins = []
     for number in range(10):
-        inside = [one for one in seen if min(int(one.confidence * 10), 9) == number]
+        inside = [row for row in rows if min(int(row.confidence * 10), 9) == number]
         if inside:
-            yield (
-                number / 10,
-                len(inside),
-                float(sum((one.confidence for one in inside), Decimal(0)) / len(inside)),
-                sum(one.right for one in inside) / len(inside),
-            )
+            count = len(inside)
+            mean = float(sum((row.confidence for row in inside), Decimal(0)) / count)
+            bins.append((number / 10, count, mean, sum(row.right for row in inside) / count))
+    return bins
 
 
-def _threshold_outcome(seen: list[ReviewedProposal], threshold: Decimal) -> ThresholdOutcome:
-    above = [one for one in seen if one.confidence >= threshold]
-    wrong = [one for one in above if not one.right]
+def _threshold_outcome(rows: list[ReviewedProposal], threshold: Decimal) -> ThresholdOutcome:
+    automatic = [row for row in rows if row.confidence >= threshold]
+    wrong = [row for row in automatic if not row.right]
     return ThresholdOutcome(
         threshold=float(threshold),
-        automatic=len(above),
+        automatic=len(automatic),
         wrong=len(wrong),
-        transactions_wrong=sum(one.transactions for one in wrong),
-        left=len(seen) - len(above),
+        transactions_wrong=sum(row.transactions for row in wrong),
+        left=len(rows) - len(automatic),
     )

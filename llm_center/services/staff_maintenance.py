@@ -1,6 +1,6 @@
-"""What staff start by hand: the queue's switch, exact duplicates of uploaded rows, broken indexes, the matcher's catalogue.
+"""Maintenance that staff start manually: the queue switch, duplicates of uploaded rows, invalid indexes.
 
-Each long action is a background task that says what it did.
+Each long action is a background task that reports what it did.
 """
 
 from collections.abc import Callable
@@ -13,117 +13,98 @@ from llm_center.live_settings import QUEUE_ENABLED
 from llm_center.models import LlmMapping
 from llm_center.services.brands import refresh_catalogue
 from llm_center.services.mapping_log import delete_log_row
+from llm_center.sql import load_sql
 from transactions.models import BackgroundTask, Setting, User
 from transactions.services.background_tasks import get_or_create_task
 from transactions.services.settings import save_settings
 
-# Rows of the log that one step looks at, and rows that one database transaction deletes.
+# Rows of the log in one step, and rows deleted in one database transaction.
 _STEP: Final = 20_000
-_DELETE: Final = 1_000
+_DELETE_BATCH: Final = 1_000
+ANALYZED: Final = ("merchants", "companies", "catalogue_brands")
 
-
-def is_queue_enabled() -> bool:
-    """Whether the LLM queue runs by itself. A run that somebody asks for goes on in any case."""
-    return QUEUE_ENABLED.get()
-
-
-@transaction.atomic
-def set_queue_enabled(*, on: bool, actor: User) -> BackgroundTask | None:
-    """Let the queue run by itself, or not. Switching on starts a run at once; its task is returned."""
-    Setting.objects.get_or_create(
-        key=QUEUE_ENABLED.key,
-        defaults={
-            "value": "true",
-            "type": Setting.Type.BOOLEAN,
-            "description": "Whether the LLM queue runs by itself every few minutes.",
-        },
-    )
-    save_settings(values={QUEUE_ENABLED.key: "true" if on else "false"}, actor=actor)
-    return get_or_create_task(name="run_llm_queue", actor=actor) if on else None
-
-
-# --- Duplicates -------------------------------------------------------------------------------------------------
-@dataclass(slots=True)
-class DeduplicationResult:
-    """Rows looked at, merchants they name, rows taken out."""
-
-    rows: int = 0
-    merchants: int = 0
-    removed: int = 0
-
-
-# The last name that a step of so many rows reaches; an index only scan.
-_REACH = """
+# The last merchant name of the next step; an index-only scan.
+_STEP_END = """
     SELECT max(merchant_name), count(*) FROM (
         SELECT merchant_name FROM llm_mappings WHERE merchant_name > %(after)s ORDER BY merchant_name LIMIT %(step)s
     ) AS ahead
 """
-# What an uploaded row says, and whatever else could tell two apart; the oldest stays.
-_DOUBLES = """
-    SELECT count(*), count(DISTINCT merchant_name),
-           coalesce(array_agg(id) FILTER (WHERE source = 'bulk' AND place > 1), '{}')
-    FROM (
-        SELECT id, merchant_name, source, row_number() OVER (
-            PARTITION BY merchant_name, merchant_key, ticker, category, company_name, confidence, status, admin_approved,
-                         ai_reasoning, transaction_id, user_id, source
-            ORDER BY created_at, id
-        ) AS place
-        FROM llm_mappings WHERE merchant_name > %(after)s AND merchant_name <= %(upto)s
-    ) AS named
-"""
-
-
-def remove_duplicate_mappings(*, on_progress: Callable[[int], None] | None = None) -> DeduplicationResult:
-    """Take exact duplicates of uploaded rows out of the log: files were uploaded again and again.
-
-    The log is history, so only rows of source `bulk` go, only where everything they say was said before by another uploaded row
-    of the same status, and the oldest stays. What a person, a model or the matcher said stays, and so does every decision.
-    Goes by name, in steps; running it again after a kill finds the rest.
-    """
-    done, after = DeduplicationResult(), ""
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(_REACH, {"after": after, "step": _STEP})
-            upto, ahead = cursor.fetchone()
-            if not ahead:
-                return done
-            cursor.execute(_DOUBLES, {"after": after, "upto": upto})
-            rows, merchants, doubles = cursor.fetchone()
-        for start in range(0, len(doubles), _DELETE):
-            done.removed += delete_log_row(LlmMapping.objects.filter(pk__in=doubles[start : start + _DELETE]))
-            if on_progress:
-                on_progress(done.rows)
-        done.rows += rows
-        done.merchants += merchants
-        after = upto
-        if on_progress:
-            on_progress(done.rows)
-
-
-# --- Indexes ----------------------------------------------------------------------------------------------------
-# Indexes that PostgreSQL does not use because building them was broken off; those of partitioned tables follow their parts.
-_BROKEN = """
+# Indexes left invalid by an interrupted build; those of partitioned tables follow their partitions.
+_INVALID_INDEXES = """
     SELECT format('%I.%I', namespace.nspname, class.relname)
     FROM pg_index
     JOIN pg_class AS class ON class.oid = pg_index.indexrelid
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
     WHERE NOT pg_index.indisvalid AND class.relkind = 'i' AND namespace.nspname = 'public' ORDER BY 1
 """
-ANALYZED: Final = ("merchants", "companies", "catalogue_brands")
+
+
+def is_queue_enabled() -> bool:
+    """Return whether the LLM queue runs automatically; runs on request are always allowed."""
+    return QUEUE_ENABLED.get()
+
+
+@transaction.atomic
+def set_queue_enabled(*, on: bool, actor: User) -> BackgroundTask | None:
+    """Enable or disable automatic runs of the queue. Enabling starts a run at once and returns its task."""
+    Setting.objects.get_or_create(
+        key=QUEUE_ENABLED.key,
+        defaults={
+            "value": "true",
+            "type": Setting.Type.BOOLEAN,
+            "description": "Whether the LLM queue runs automatically every few minutes.",
+        },
+    )
+    save_settings(values={QUEUE_ENABLED.key: "true" if on else "false"}, actor=actor)
+    return get_or_create_task(name="run_llm_queue", actor=actor) if on else None
+
+
+@dataclass(slots=True)
+class DeduplicationResult:
+    """Rows checked, the merchants they name, and rows removed."""
+
+    rows: int = 0
+    merchants: int = 0
+    removed: int = 0
+
+
+def remove_duplicate_mappings(*, on_progress: Callable[[int], None] | None = None) -> DeduplicationResult:
+    """Remove exact duplicates of uploaded rows from the log, which repeated uploads created.
+
+    The log is history, so a row is removed only if its source is `bulk` and an older row with that source has the same
+    values and status. Rows of users, models and the matcher are kept, as are all decisions. Works in steps by name; a
+    run after a crash finds the rest.
+    """
+    result, after = DeduplicationResult(), ""
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_STEP_END, {"after": after, "step": _STEP})
+            upto, ahead = cursor.fetchone()
+            if not ahead:
+                return result
+            cursor.execute(load_sql("duplicate_log_rows"), {"after": after, "upto": upto})
+            rows, merchants, duplicates = cursor.fetchone()
+        for start in range(0, len(duplicates), _DELETE_BATCH):
+            batch = duplicates[start : start + _DELETE_BATCH]
+            result.removed += delete_log_row(LlmMapping.objects.filter(pk__in=batch))
+            if on_progress:
+                on_progress(result.rows)
+        result.rows += rows
+        result.merchants += merchants
+        after = upto
+        if on_progress:
+            on_progress(result.rows)
 
 
 def rebuild_mapping_indexes(*, on_progress: Callable[[int], None] | None = None) -> dict[str, Any]:
-    """Rebuild broken indexes without locking anybody out, bring the planner's figures of the directory and the matcher up to date.
-
-    A sound index is left alone: rebuilding it would only cost.
-    """
+    """Rebuild invalid indexes without blocking writes, refresh the planner's statistics, and reload the catalogue."""
     with connection.cursor() as cursor:
-        cursor.execute(_BROKEN)
-        broken = [row[0] for row in cursor.fetchall()]
-        for number, name in enumerate(broken, start=1):
-            cursor.execute(f"REINDEX INDEX CONCURRENTLY {name}")  # the name comes from the catalogue, quoted
+        cursor.execute(_INVALID_INDEXES)
+        invalid = [row[0] for row in cursor.fetchall()]
+        for number, name in enumerate(invalid, start=1):
+            cursor.execute(f"REINDEX INDEX CONCURRENTLY {name}")  # the name is quoted by the query above
             if on_progress:
                 on_progress(number)
         for table in ANALYZED:
             cursor.execute(f"ANALYZE {table}")
-    return {"reindexed": broken, "analyzed": list(ANALYZED), "catalogue_reloaded": refresh_catalogue()}
+    return {"reindexed": invalid, "analyzed": list(ANALYZED), "catalogue_reloaded": refresh_catalogue()}

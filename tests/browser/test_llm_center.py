@@ -126,7 +126,7 @@ def test_learning_shows_what_another_threshold_would_have_done(live_server, page
     page.locator("#what-if-slider").fill("0.55")
     expect(page.locator("[data-what-if=automatic]")).to_have_text("2")
     expect(page.locator("[data-what-if=wrong]")).to_have_text("1")
-    expect(page.get_by_role("cell", name="nobody")).to_be_visible()
+    expect(page.get_by_role("cell", name="none")).to_be_visible()
     look(page, "learning")
 
 

@@ -1,4 +1,4 @@
-"""The shipped data: what a brand row may say, and that nothing in it can be bought that is not listed."""
+"""The shipped catalogue: valid rows, and only listed companies can be bought."""
 
 from collections import Counter
 from datetime import date
@@ -68,7 +68,7 @@ NOT_INVESTABLE = [
 ]
 
 
-def test_every_ticker_of_the_catalogue_is_listed_on_a_us_exchange() -> None:
+def test_every_ticker_in_the_catalogue_is_listed_on_a_us_exchange() -> None:
     companies = load_companies()
     wrong = [
         (brand.name, brand.ticker)
@@ -83,16 +83,16 @@ def test_a_brand_has_either_a_ticker_or_a_reason() -> None:
     assert wrong == []
 
 
-def test_reasons_are_of_the_known_ones() -> None:
+def test_reasons_are_known() -> None:
     assert {brand.reason for brand in load_brands() if brand.reason} <= REASONS
 
 
-def test_the_catalogue_holds_at_least_5000_brands_with_distinct_names() -> None:
+def test_the_catalogue_has_at_least_5000_brands_with_distinct_names() -> None:
     assert len(load_brands()) >= 5000
     assert [name for name, count in Counter(brand.name for brand in load_brands()).items() if count > 1] == []
 
 
-def test_the_brands_of_the_name_suggestion_index_are_there() -> None:
+def test_the_brands_of_the_name_suggestion_index_are_included() -> None:
     assert sum("name-suggestion-index" in brand.source for brand in load_brands()) >= 3000
 
 
@@ -102,7 +102,7 @@ def test_a_subsidiary_belongs_to_its_listed_owner(brand: str, ticker: str) -> No
 
 
 @pytest.mark.parametrize("brand", NOT_INVESTABLE)
-def test_what_is_private_mutual_or_listed_abroad_has_no_ticker(brand: str) -> None:
+def test_private_mutual_and_foreign_companies_have_no_ticker(brand: str) -> None:
     assert BRANDS[brand].ticker == ""
     assert BRANDS[brand].reason != "unknown"
 
@@ -124,7 +124,7 @@ def test_over_the_counter_is_not_listed() -> None:
     assert "OTC" not in US_EXCHANGES
 
 
-def test_the_company_table_carries_its_date() -> None:
+def test_the_company_table_has_one_date() -> None:
     dates = {company.as_of for company in read_companies()}
     assert len(dates) == 1
     assert dates.pop() >= date(2026, 10, 1)

@@ -1,4 +1,4 @@
-"""Who may do what: the roles that a migration makes, on the API and in the admin."""
+"""Permissions of the roles that the migration creates, in the API and the admin."""
 
 import pytest
 from django.contrib.auth.models import Group
@@ -21,35 +21,35 @@ PAGES = {
     "the ledger": "admin:transactions_ledgertransfer_changelist",
     "background tasks": "admin:transactions_backgroundtask_changelist",
     "migration rejects": "admin:transactions_migrationreject_changelist",
-    "people": "admin:transactions_user_changelist",
+    "users": "admin:transactions_user_changelist",
     "roles": "admin:auth_group_changelist",
     "the monthly run": "admin:llm_center_llmdataasset_amortize",
     "mapping upload": "admin:llm_center_mappingimport_upload",
 }
 ALLOWED = {
     "reviewer": {"the review queue", "background tasks", "mapping upload"},
-    "finance": {"the ledger", "background tasks", "people", "the monthly run"},
-    "operator": {"background tasks", "migration rejects", "people"},
+    "finance": {"the ledger", "background tasks", "users", "the monthly run"},
+    "operator": {"background tasks", "migration rejects", "users"},
     "admin": set(PAGES),
     "customer": set(),
 }
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_the_admin_shows_each_role_its_own(client, role):
+def test_each_role_sees_its_own_admin_pages(client, role):
     client.force_login(staff_with(role))
     open_pages = {name for name, address in PAGES.items() if client.get(reverse(address)).status_code == 200}
     assert open_pages == ALLOWED[role]
 
 
-def test_the_api_lets_reviewers_decide_and_finance_book():
+def test_reviewers_decide_and_finance_posts_through_the_api():
     make_company("SBUX")
     make_merchant("STARBUKS", None, "proposed")
     mapping = LlmMapping.objects.create(merchant_name="STARBUKS", merchant_key="STARBUKS", ticker="SBUX", source="llm")
     LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
     approve: tuple = ("post", "/api/admin/llm-center/approve", {"mapping_id": mapping.pk})
-    book: tuple = ("post", "/api/admin/llm-assets/monthly-amortization", {})
-    look: tuple = ("get", "/api/admin/llm-center/mappings", {})
+    post: tuple = ("post", "/api/admin/llm-assets/monthly-amortization", {})
+    read: tuple = ("get", "/api/admin/llm-center/mappings", {})
 
     def code(role: str, call: tuple) -> int:
         method, path, body = call
@@ -57,13 +57,13 @@ def test_the_api_lets_reviewers_decide_and_finance_book():
         user.groups.add(Group.objects.get(name=role))
         return getattr(api_client(user), method)(path, body, format="json").status_code
 
-    assert [code("reviewer", call) for call in (look, approve, book)] == [200, 200, 403]
-    assert [code("finance", call) for call in (look, approve, book)] == [403, 403, 400]  # nothing is due
-    assert [code("operator", call) for call in (look, approve, book)] == [403, 403, 403]
-    assert [code("customer", call) for call in (look, approve, book)] == [403, 403, 403]
+    assert [code("reviewer", call) for call in (read, approve, post)] == [200, 200, 403]
+    assert [code("finance", call) for call in (read, approve, post)] == [403, 403, 400]  # nothing is due
+    assert [code("operator", call) for call in (read, approve, post)] == [403, 403, 403]
+    assert [code("customer", call) for call in (read, approve, post)] == [403, 403, 403]
 
 
-def test_a_role_is_nothing_without_being_staff(client):
+def test_a_role_gives_no_access_without_staff_status(client):
     user = make_user()
     user.groups.add(Group.objects.get(name="admin"))
     client.force_login(user)

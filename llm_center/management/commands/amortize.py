@@ -11,34 +11,29 @@ from llm_center.services.amortization import amortization_reference, amortize_mo
 
 
 def _month(text: str) -> date:
-    return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007  # a month has no zone
+    return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007  # a month has no time zone
 
 
 class Command(BaseCommand):
-    """Book a month's amortization of the LLM data assets."""
-
     help = (
-        "Book the amortization of the LLM data assets for a month, and for the months missed before it. What is booked is not"
-        " booked again."
+        "Post the amortization of the LLM data assets for a month, and for any month missed before it. Each charge is"
+        " posted once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which month."""
         parser.add_argument("--month", type=_month, metavar="YYYY-MM", help="default: this month")
-        parser.add_argument("--dry-run", action="store_true", help="say what would be booked; book nothing")
+        parser.add_argument("--dry-run", action="store_true", help="print what would be posted; post nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Book, and say what."""
         month = options["month"] or timezone.now().date()
         try:
-            done = amortize_month(month=month, dry_run=options["dry_run"])
+            result = amortize_month(month=month, dry_run=options["dry_run"])
         except KamioiError as error:
             raise CommandError(str(error)) from error
-        for charge in done.charges:
-            self.stdout.write(
-                f"{amortization_reference(charge.period)}  {charge.asset.asset_name:<40} ${charge.amount:>14,}"
-            )
-        for asset, reason in done.idle:
+        for charge in result.charges:
+            reference = amortization_reference(charge.period)
+            self.stdout.write(f"{reference}  {charge.asset.asset_name:<40} ${charge.amount:>14,}")
+        for asset, reason in result.idle:
             self.stdout.write(f"{'':<16}  {asset.asset_name:<40} {reason}")
-        verb = "would be booked" if options["dry_run"] else "booked"
-        self.stdout.write(f"{len(done.charges)} charges, ${done.total:,} {verb}.")
+        verb = "would be posted" if options["dry_run"] else "posted"
+        self.stdout.write(f"{len(result.charges)} charges, ${result.total:,} {verb}.")

@@ -8,15 +8,12 @@ from llm_center.services.brands import import_brands
 
 
 class Command(BaseCommand):
-    """Fill the brand catalogue."""
-
-    help = "Bring the brand catalogue up to the shipped data. Brands edited in the admin stay as they are."
+    help = "Synchronize the brand catalogue with the shipped data. Brands edited in the admin are kept."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Import, and say what changed."""
-        done = import_brands()
+        result = import_brands()
         self.stdout.write(
-            f"{done.read} brands read: {done.added} added, {done.changed} changed, {done.removed} removed"
+            f"{result.read} brands read: {result.added} added, {result.changed} changed, {result.removed} removed"
         )
-        for name in done.refused:
+        for name in result.refused:
             self.stdout.write(f"  refused: {name}: its ticker is not a listed company (run import_companies first?)")

@@ -1,3 +1,5 @@
+"""Decisions on many merchants of the review queue, in the background."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +17,15 @@ from transactions.models import BackgroundTask, Merchant, User
 from transactions.services.background_tasks import create_task, send_task
 from transactions.services.processing import release_waiting_transactions
 
-# Merchants decided in one database transaction when many are.
+# Merchants decided in one database transaction.
 BATCH = 200
+# Messages about skipped merchants that a result keeps.
+MAX_MESSAGES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class BulkEffect:
-    """What deciding a part of the queue will do: merchants, transactions, dollars, and the first of them."""
+    """The consequences of a bulk decision: merchants, transactions, dollars, and the first merchants."""
 
     merchants: int
     transactions: int
@@ -30,29 +34,29 @@ class BulkEffect:
 
 
 def bulk_effect(*, queue_filter: QueueFilter, action: Action) -> BulkEffect:
-    """What `run_bulk_decision` will do to what waits now.
+    """Return what `run_bulk_decision` would do now.
 
     Raises:
-        DecisionNotAllowedError: the decision is not one for many merchants, or the filter takes everything.
+        DecisionNotAllowedError: the action cannot be made in bulk, or the filter is empty.
     """
-    found = _bulk_merchants(queue_filter, action)
-    sums = found.aggregate(merchants=Count("pk"), transactions=Sum("waiting_count"), amount=Sum("waiting_amount"))
+    merchants = _bulk_merchants(queue_filter, action)
+    sums = merchants.aggregate(count=Count("pk"), transactions=Sum("waiting_count"), amount=Sum("waiting_amount"))
     return BulkEffect(
-        merchants=sums["merchants"],
+        merchants=sums["count"],
         transactions=sums["transactions"] or 0,
         amount=sums["amount"] or Decimal("0.00"),
-        first=list(found.order_by("-review_priority", "id")[:20]),
+        first=list(merchants.order_by("-review_priority", "id")[:20]),
     )
 
 
 def request_bulk_decision(*, queue_filter: QueueFilter, action: Action, actor: User, until: datetime) -> BackgroundTask:
-    """Decide a part of the queue in the background.
+    """Schedule a bulk decision.
 
     Args:
-        until: when the reviewer looked; a merchant that changed after that is left alone.
+        until: when the reviewer loaded the page; merchants that changed later are skipped.
 
     Raises:
-        DecisionNotAllowedError: the decision is not one for many merchants, or the filter takes everything.
+        DecisionNotAllowedError: the action cannot be made in bulk, or the filter is empty.
     """
     total = _bulk_merchants(queue_filter, action).filter(updated_at__lte=until).count()
     with transaction.atomic():
@@ -81,22 +85,22 @@ def run_bulk_decision(
     until: datetime,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[int, int, list[str]]:
-    """Decide a part of the queue, a batch a database transaction.
+    """Decide the matching merchants, one batch per database transaction.
 
-    What is decided no longer waits, so that running it again after a kill goes on with the rest.
+    Decided merchants leave the queue, so a run after a crash continues with the rest.
 
     Returns:
-        Merchants decided, transactions released, and a sentence for each merchant that was left alone (the first 100).
+        Merchants decided, transactions released, and a message for each skipped merchant (the first 100).
     """
-    decided, released, last, refused = 0, 0, 0, list[str]()
+    decided, released, last_id, skipped = 0, 0, 0, list[str]()
     while True:
         batch = list(
-            _bulk_merchants(queue_filter, action).filter(updated_at__lte=until, pk__gt=last).order_by("pk")[:BATCH]
+            _bulk_merchants(queue_filter, action).filter(updated_at__lte=until, pk__gt=last_id).order_by("pk")[:BATCH]
         )
         if not batch:
-            return decided, released, refused
-        last = batch[-1].pk
-        made: list[MappingDecision] = []
+            return decided, released, skipped
+        last_id = batch[-1].pk
+        decisions: list[MappingDecision] = []
         with transaction.atomic():
             for merchant in batch:
                 try:
@@ -109,28 +113,28 @@ def run_bulk_decision(
                             release=False,
                         )
                 except KamioiError as error:
-                    refused.append(f"{merchant.merchant_key}: {error}")
+                    skipped.append(f"{merchant.merchant_key}: {error}")
                     continue
                 if outcome.decision is None:
-                    refused.append(f"{merchant.merchant_key}: another reviewer has to agree")
+                    skipped.append(f"{merchant.merchant_key}: a second approval is required")
                 else:
-                    made.append(outcome.decision)
-        if made:
+                    decisions.append(outcome.decision)
+        if decisions:
             released += release_waiting_transactions(
-                merchant_keys=[decision.merchant_key for decision in made],
-                decision_ids=[decision.pk for decision in made],
+                merchant_keys=[decision.merchant_key for decision in decisions],
+                decision_ids=[decision.pk for decision in decisions],
             )
-        decided, refused = decided + len(made), refused[:100]
+        decided, skipped = decided + len(decisions), skipped[:MAX_MESSAGES]
         if on_progress:
-            on_progress(decided + len(refused))
+            on_progress(decided + len(skipped))
 
 
 def _bulk_merchants(queue_filter: QueueFilter, action: Action) -> QuerySet[Merchant]:
     if action not in {Action.APPROVE, Action.NOT_LISTED}:
         raise DecisionNotAllowedError(
-            "Many merchants can be approved or closed as not listed; the rest is decided one by one."
+            "In bulk, merchants can only be approved or closed as not listed. Make other decisions one by one."
         )
     if queue_filter == QueueFilter():
-        raise DecisionNotAllowedError("Say which merchants: by the beginning, the ticker or the confidence.")
-    found = queue_filter.merchants()
-    return found.filter(ticker__isnull=False) if action == Action.APPROVE else found
+        raise DecisionNotAllowedError("Select merchants by the start of the name, the ticker or the confidence.")
+    merchants = queue_filter.merchants()
+    return merchants.filter(ticker__isnull=False) if action == Action.APPROVE else merchants

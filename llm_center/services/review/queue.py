@@ -1,3 +1,5 @@
+"""The review queue: merchants that wait for a decision."""
+
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,31 +11,30 @@ from transactions.models import Merchant
 WAITING_STATUSES = (Merchant.Status.PROPOSED, Merchant.Status.REJECTED)
 
 
-# --- Many at once -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
-    """A part of the review queue: by the beginning of the key, the proposed ticker, and the confidence in 0..1."""
+    """A part of the review queue: the start of the key, the proposed ticker, and the minimum confidence (0 to 1)."""
 
     prefix: str = ""
     ticker: str = ""
     confidence: Decimal = Decimal(0)
 
     def merchants(self) -> QuerySet[Merchant]:
-        """Those that wait and fit, in no order."""
-        found = Merchant.objects.filter(status__in=WAITING_STATUSES)
+        """Return the waiting merchants that match, unordered."""
+        rows = Merchant.objects.filter(status__in=WAITING_STATUSES)
         if self.prefix:
-            found = found.filter(merchant_key__startswith=self.prefix.strip().upper())
+            rows = rows.filter(merchant_key__startswith=self.prefix.strip().upper())
         if self.ticker:
-            found = found.filter(ticker=self.ticker.strip().upper())
+            rows = rows.filter(ticker=self.ticker.strip().upper())
         if self.confidence:
-            found = found.filter(confidence__gte=self.confidence)
-        return found
+            rows = rows.filter(confidence__gte=self.confidence)
+        return rows
 
 
 def queue_totals() -> tuple[int, int, Decimal]:
-    """Merchants in the queue, transactions that wait for them, and the dollars of their round-ups.
+    """Return the merchants in the queue, their waiting transactions, and the dollars of round-ups.
 
-    The queue is a part of the directory with an index of its own; one look at it is a look at a few pages.
+    A partial index covers the queue, so this reads few pages.
     """
     sums = Merchant.objects.filter(status__in=WAITING_STATUSES).aggregate(
         merchants=Count("pk"), count=Sum("waiting_count"), amount=Sum("waiting_amount")
@@ -42,5 +43,5 @@ def queue_totals() -> tuple[int, int, Decimal]:
 
 
 def queue_totals_cached() -> tuple[int, int, Decimal]:
-    """`queue_totals`, counted once for everybody who looks until something in the queue changes."""
+    """Return `queue_totals`, computed once for all readers until the queue changes."""
     return QUEUE_COUNT.get(queue_totals)

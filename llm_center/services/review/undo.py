@@ -1,3 +1,8 @@
+"""Undoing a reviewer's decision within ten minutes.
+
+The merchant gets its previous state back, and purchases made in the meantime are corrected by contra entries.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +16,7 @@ from llm_center.cache import invalidate_mappings
 from llm_center.errors import UndoNotAllowedError
 from llm_center.models import LlmMapping, MappingDecision
 from llm_center.services.mapping_log import update_log_row
-from llm_center.services.proposal_queue import merchant_snapshot
+from llm_center.services.merchants import merchant_snapshot
 from llm_center.services.review.decisions import DECISION_FIELDS, Action, DecisionResult
 from transactions.models import Merchant, User
 from transactions.services.background_tasks import create_task, send_task
@@ -21,10 +26,9 @@ from transactions.sql import load_sql
 UNDO_WINDOW = timedelta(minutes=10)
 
 
-# --- Undo -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class UndoEffect:
-    """What undoing a decision will take back."""
+    """The consequences of undoing a decision."""
 
     transactions: int
     bought: int
@@ -34,18 +38,18 @@ class UndoEffect:
 
     @property
     def text(self) -> str:
-        """In a sentence."""
-        said = f"puts {self.transactions:,} transaction{'' if self.transactions == 1 else 's'} back"
+        text = f"puts {self.transactions:,} transaction{'' if self.transactions == 1 else 's'} back"
         if self.bought:
-            said += (
-                f"; {self.bought:,} of them bought shares for ${self.amount:,.2f} (and ${self.fees:,.2f} of fees) of"
-                f" {self.customers:,} customer{'' if self.customers == 1 else 's'}, which contra entries take back"
+            customers = f"{self.customers:,} customer{'' if self.customers == 1 else 's'}"
+            text += (
+                f"; {self.bought:,} of them bought shares for ${self.amount:,.2f} (and ${self.fees:,.2f} of fees) for"
+                f" {customers}, which contra entries reverse"
             )
-        return said
+        return text
 
 
 def undoable_decisions(*, actor: User) -> QuerySet[MappingDecision]:
-    """Decisions of this reviewer that can still be undone, newest first."""
+    """Return this reviewer's decisions that can still be undone, newest first."""
     return (
         MappingDecision.objects.filter(
             decided_by=actor, automatic=False, decided_at__gt=timezone.now() - UNDO_WINDOW, undone_by=None
@@ -56,7 +60,6 @@ def undoable_decisions(*, actor: User) -> QuerySet[MappingDecision]:
 
 
 def undo_effect(*, decision: MappingDecision) -> UndoEffect:
-    """What was settled by the decision and would be taken back."""
     with connection.cursor() as cursor:
         cursor.execute(
             load_sql("undo_effect"),
@@ -72,30 +75,29 @@ def undo_effect(*, decision: MappingDecision) -> UndoEffect:
 
 @transaction.atomic
 def request_undo(*, decision_id: int, actor: User, reason: str = "") -> DecisionResult:
-    """Undo a decision: the merchant is what it was, and a task takes back what the decision led to.
+    """Restore the merchant's previous state and schedule a task that reverses the purchases.
 
     Raises:
-        UndoNotAllowedError: too late, undone already, automatic, or the merchant was decided again since.
+        UndoNotAllowedError: too late, already undone, automatic, or the merchant was decided again since.
     """
     decision = MappingDecision.objects.select_for_update(of=("self",)).get(pk=decision_id)
     merchant = Merchant.objects.select_for_update().get(merchant_key=decision.merchant_key)
     if decision.automatic or decision.action == Action.UNDO:
-        raise UndoNotAllowedError("Only a person's decision can be undone; correct the merchant instead.")
+        raise UndoNotAllowedError("Only a reviewer's decision can be undone; correct the merchant instead.")
     if MappingDecision.objects.filter(undoes=decision).exists():
-        raise UndoNotAllowedError("This decision was undone already.")
+        raise UndoNotAllowedError("This decision has already been undone.")
     if decision.decided_at <= timezone.now() - UNDO_WINDOW:
         raise UndoNotAllowedError("This decision is older than ten minutes; correct the merchant instead.")
     if merchant.decided_at != decision.decided_at:
-        raise UndoNotAllowedError(f"{merchant.merchant_key} was decided again since.")
-    state, now = decision.before, timezone.now()
-    before = merchant_snapshot(merchant)
-    merchant.status, merchant.ticker, merchant.company_name = state["status"], state["ticker"], state["company_name"]
-    merchant.confidence = None if state["confidence"] is None else Decimal(state["confidence"])
-    merchant.source, merchant.rejected_tickers = state["source"], state["rejected_tickers"]
-    merchant.decided_by_id = state["decided_by"]
-    merchant.decided_at = state["decided_at"] and datetime.fromisoformat(state["decided_at"])
+        raise UndoNotAllowedError(f"{merchant.merchant_key} has been decided again since.")
+    previous, before, now = decision.before, merchant_snapshot(merchant), timezone.now()
+    for name in ("status", "ticker", "company_name", "source", "rejected_tickers"):
+        setattr(merchant, name, previous[name])
+    merchant.confidence = None if previous["confidence"] is None else Decimal(previous["confidence"])
+    merchant.decided_by_id = previous["decided_by"]
+    merchant.decided_at = previous["decided_at"] and datetime.fromisoformat(previous["decided_at"])
     merchant.save(update_fields=DECISION_FIELDS)
-    undone = MappingDecision.objects.create(
+    undo = MappingDecision.objects.create(
         merchant_key=merchant.merchant_key,
         action=Action.UNDO,
         before=before,
@@ -117,14 +119,14 @@ def request_undo(*, decision_id: int, actor: User, reason: str = "") -> Decision
     )
     invalidate_mappings()
     if decision.action == Action.REJECT:
-        return DecisionResult(undone, None)
+        return DecisionResult(undo, None)
     task = create_task(name="undo_decision", user=actor, arguments={"decision_id": decision.pk})
     send_task(task=task)
-    return DecisionResult(undone, task)
+    return DecisionResult(undo, task)
 
 
 def run_undo(*, decision_id: int, on_progress: Callable[[int], None] | None = None) -> UndoReleaseResult:
-    """Take back what an undone decision led to; running it again finds nothing more."""
+    """Reverse the purchases of an undone decision; a second run finds none."""
     decision = MappingDecision.objects.get(pk=decision_id)
     return undo_release(
         decision_id=decision.pk,

@@ -70,7 +70,7 @@ def test_an_empty_queue_shows_a_message(client):
         ("approve", "", "releases 3 transactions: $3.00 of round-ups buys SBUX (Starbucks)"),
         ("correct", "dnut", "releases 3 transactions: $3.00 of round-ups buys DNUT"),
         ("not_listed", "", "closes 3 transactions: the $3.00 of round-ups is not invested"),
-        ("reject", "", "rejects SBUX for good; 3 transactions with $3.00 of round-ups go on waiting"),
+        ("reject", "", "rejects SBUX permanently; 3 transactions with $3.00 of round-ups keep waiting"),
     ],
 )
 def test_the_effect_is_shown_first_and_nothing_changes_before_confirmation(client, merchant, action, ticker, effect):
@@ -92,7 +92,7 @@ def test_the_second_of_two_reviewers_gets_an_error_and_changes_nothing(client, m
     version = _shown_version(client, merchant, "approve")
     _decide(other, merchant, "not_listed")
     text = _decide(client, merchant, "approve", version=version)
-    assert "STARBUKS was changed meanwhile by Omar" in text
+    assert "STARBUKS was changed by Omar" in text
     assert Merchant.objects.get().status == "not_listed"
 
 

@@ -1,4 +1,4 @@
-"""The matcher: what it trusts, what it leaves to a reviewer, and how it does on descriptors it was not tuned on."""
+"""The matcher: trusted and doubtful matches, and its results on descriptors it was not tuned on."""
 
 import csv
 import time
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llm_center.matcher import propose, propose_descriptor
 from transactions.rules.merchant_key import normalise
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 THRESHOLD = Decimal("0.90")
 
 TRUSTED = [
@@ -35,7 +35,7 @@ TRUSTED = [
     ("LOWE'S OF CARY, NC", "LOW"),
 ]
 
-# Looks like a listed company and is somebody else: never at or above the threshold with a ticker.
+# Similar to a listed company's name, but a different merchant: never a ticker at or above the threshold.
 LOOK_ALIKES = [
     "TARGETED FITNESS",
     "SUBWAY 12345",
@@ -92,7 +92,7 @@ def test_a_look_alike_is_never_bought(descriptor: str) -> None:
 
 
 @pytest.mark.parametrize("descriptor", NOT_LISTED)
-def test_what_cannot_be_bought_is_said_to_be_not_listed(descriptor: str) -> None:
+def test_merchants_without_a_share_are_not_listed(descriptor: str) -> None:
     proposal = propose_descriptor(descriptor)
     assert (proposal.ticker, proposal.listed) == (None, False)
     assert proposal.confidence >= THRESHOLD
@@ -106,7 +106,7 @@ def test_a_brand_whose_owner_is_unknown_is_left_to_a_reviewer() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "   ", "ZZQX UNHEARD OF TRADERS"])
-def test_nothing_known_gives_nothing(key: str) -> None:
+def test_an_unknown_name_has_no_proposal(key: str) -> None:
     proposal = propose(key)
     assert (proposal.ticker, proposal.listed, proposal.confidence) == (None, None, Decimal(0))
 
@@ -116,7 +116,7 @@ def test_a_bank_category_that_contradicts_the_brand_lowers_the_confidence() -> N
     assert propose("HILTON CHICAGO", category="Dental & Medical").confidence < THRESHOLD
 
 
-def test_a_reviewer_is_shown_who_else_it_may_be() -> None:
+def test_alternatives_are_proposed_to_the_reviewer() -> None:
     proposal = propose("TACO BELL CANTINA")
     assert proposal.ticker == "YUM"
     assert propose("DELTA HOTELS TORONTO").alternatives[0].ticker == "DAL"
@@ -133,7 +133,7 @@ def test_the_two_labelled_sets_share_no_descriptor() -> None:
     assert {descriptor for descriptor, _ in tune}.isdisjoint(descriptor for descriptor, _ in report)
 
 
-def test_descriptors_it_was_not_tuned_on_meet_the_goals() -> None:
+def test_the_goals_are_met_on_descriptors_it_was_not_tuned_on() -> None:
     rows = _labelled("descriptors_report.csv")
     trusted = []
     for descriptor, ticker in rows:
@@ -158,14 +158,14 @@ def test_no_mappable_descriptor_is_closed_as_not_listed() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60))
-def test_any_text_is_answered_alike_each_time(text: str) -> None:
+def test_any_text_has_a_deterministic_answer(text: str) -> None:
     proposal = propose_descriptor(text)
     assert proposal == propose_descriptor(text)
     assert Decimal(0) <= proposal.confidence <= Decimal(1)
     assert (proposal.ticker is not None) == (proposal.listed is True)
 
 
-def test_thousands_of_merchants_take_a_second() -> None:
+def test_five_thousand_merchants_take_at_most_a_second() -> None:
     keys = [normalise(descriptor) for descriptor, _ in _labelled("descriptors_tune.csv")]
     propose("WARM UP")
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Assets in the books: exact to the cent over their life, once a month whatever happens, corrected by contra entries."""
+"""Amortization of data assets: exact to the cent, posted once per month, corrected by contra entries."""
 
 import re
 import threading
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.django_db]
 
 
 @pytest.fixture(autouse=True)
-def _day():
+def _fixed_day():
     with time_machine.travel(NOW, tick=False):
         yield
 
@@ -55,7 +55,7 @@ def make_asset(cost: str = "1000.00", months: int = 3, since: date = date(2026, 
     )
 
 
-def booked() -> list[tuple[str, Decimal]]:
+def posted() -> list[tuple[str, Decimal]]:
     return [
         (f"{e.period:%Y-%m}", e.amount) for e in AmortizationEntry.objects.filter(reversed_at=None).order_by("period")
     ]
@@ -68,11 +68,11 @@ def balance(account: str) -> Decimal:
     )
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------------
+# --- Schedule
 
 
 @given(cost=st.decimals(min_value=0, max_value=10**9, places=2), share=st.integers(0, 100), life=st.integers(1, 120))
-def test_a_life_adds_up_to_the_cent_and_the_last_month_takes_the_remainder(cost, share, life):
+def test_charges_add_up_to_the_cent_and_the_last_month_takes_the_remainder(cost, share, life):
     salvage = (cost * share / 100).quantize(Decimal("0.01"))
     months = schedule(cost=cost, salvage=min(salvage, cost), life=life, in_service=date(2026, 1, 31))
     assert len(months) == life
@@ -84,7 +84,7 @@ def test_a_life_adds_up_to_the_cent_and_the_last_month_takes_the_remainder(cost,
     assert all(month.amount >= 0 for month in months)
 
 
-def test_what_changes_counts_from_its_month_on():
+def test_changes_apply_from_their_month_on():
     months = schedule(
         cost=Decimal(1200),
         salvage=Decimal(0),
@@ -95,21 +95,21 @@ def test_what_changes_counts_from_its_month_on():
     assert [month.amount for month in months] == [Decimal(n) for n in [100] * 3 + [110] * 3 + [55] * 6]
 
 
-def test_booked_months_stay_and_the_rest_follows_the_facts_of_today():
+def test_posted_months_do_not_change_and_the_rest_follows_the_current_facts():
     first = {date(2026, 1, 1): Decimal("50.00"), date(2026, 2, 1): Decimal("50.00")}
     months = schedule(cost=Decimal(1200), salvage=Decimal(0), life=12, in_service=date(2026, 1, 1), booked=first)
     assert [month.amount for month in months] == [Decimal(50)] * 2 + [Decimal(110)] * 10
     assert [month.booked for month in months] == [True] * 2 + [False] * 10
 
 
-# --- the run ----------------------------------------------------------------------------------------------------------
+# --- Monthly run
 
 
-def test_missed_months_are_caught_up_each_under_its_own_date():
+def test_missed_months_are_posted_each_under_its_own_date():
     make_asset()
-    done = amortize_month(month=date(2026, 11, 30))
-    assert booked() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("333.33")), ("2026-11", Decimal("333.34"))]
-    assert done.total == 1000
+    result = amortize_month(month=date(2026, 11, 30))
+    assert posted() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("333.33")), ("2026-11", Decimal("333.34"))]
+    assert result.total == 1000
     rows = LedgerTransfer.objects.order_by("date")
     assert [(r.debit_account, r.credit_account, r.reference, f"{r.date:%Y-%m-%d}") for r in rows] == [
         ("67010", "15100", f"LLM-AMORT-2026{month}", f"2026-{month}-01") for month in ("09", "10", "11")
@@ -117,7 +117,7 @@ def test_missed_months_are_caught_up_each_under_its_own_date():
     assert list(find_ledger_problems()) == []
 
 
-def test_twice_books_once():
+def test_a_second_run_posts_nothing():
     make_asset()
     monthly_llm_amortization()
     again = monthly_llm_amortization()
@@ -125,42 +125,42 @@ def test_twice_books_once():
     assert LedgerTransfer.objects.count() == 3
 
 
-def test_a_past_month_books_nothing_after_it_and_the_next_run_goes_on():
+def test_a_run_for_a_past_month_posts_nothing_later_and_the_next_run_continues():
     make_asset()
     amortize_month(month=date(2026, 10, 5))
-    assert [month for month, _ in booked()] == ["2026-09", "2026-10"]
+    assert [month for month, _ in posted()] == ["2026-09", "2026-10"]
     amortize_month(month=date(2026, 9, 5))
-    assert len(booked()) == 2
+    assert len(posted()) == 2
     amortize_month(month=date(2026, 11, 5))
-    assert sum(amount for _, amount in booked()) == 1000
+    assert sum(amount for _, amount in posted()) == 1000
 
 
-def test_a_month_ahead_is_refused():
+def test_a_future_month_is_refused():
     with pytest.raises(AssetOperationError, match="not begun"):
         amortize_month(month=date(2026, 12, 1))
 
 
-def test_the_end_of_life_ends_it():
+def test_charges_end_with_the_useful_life():
     asset = make_asset(months=2)
     amortize_month(month=date(2026, 11, 1))
-    assert len(booked()) == 2
-    assert amortize_month(month=date(2026, 11, 1)).idle == [(asset, "booked up to 2026-10")]
+    assert len(posted()) == 2
+    assert amortize_month(month=date(2026, 11, 1)).idle == [(asset, "posted up to 2026-10")]
 
 
 def test_assets_that_are_not_in_service_are_not_charged():
     make_asset(since=None)
     make_asset(since=date(2026, 12, 1))
-    done = amortize_month(month=date(2026, 11, 1))
-    assert [reason for _, reason in done.idle] == ["not in service", "in service from 2026-12-01"]
+    result = amortize_month(month=date(2026, 11, 1))
+    assert [reason for _, reason in result.idle] == ["not in service", "in service from 2026-12-01"]
 
 
-def test_salvage_is_never_written_off_and_pennies_wait_for_the_last_month():
+def test_the_salvage_value_is_never_amortized_and_pennies_are_charged_in_the_last_month():
     make_asset(cost="0.20", months=3, salvage_value=Decimal("0.18"))
     amortize_month(month=date(2026, 11, 1))
-    assert booked() == [("2026-11", Decimal("0.02"))]
+    assert posted() == [("2026-11", Decimal("0.02"))]
 
 
-def test_the_legacy_account_by_setting_and_nonsense_books_nothing():
+def test_the_legacy_account_can_be_configured_and_an_invalid_one_posts_nothing():
     make_asset()
     Setting.objects.update_or_create(key="amortization_credit_account", defaults={"value": "15200"})
     amortize_month(month=date(2026, 9, 1))
@@ -168,11 +168,11 @@ def test_the_legacy_account_by_setting_and_nonsense_books_nothing():
     Setting.objects.filter(key="amortization_credit_account").update(value="99999")
     with pytest.raises(SettingError):
         amortize_month(month=date(2026, 10, 1))
-    assert len(booked()) == 1
+    assert len(posted()) == 1
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_two_workers_at_once_book_once():
+def test_concurrent_workers_post_each_charge_once():
     make_asset(months=36, since=date(2025, 1, 1))
 
     def work() -> None:
@@ -186,7 +186,7 @@ def test_two_workers_at_once_book_once():
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(booked()) == 23
+    assert len(posted()) == 23
     assert LedgerTransfer.objects.count() == 23
     assert list(find_ledger_problems()) == []
 
@@ -196,24 +196,25 @@ def test_the_database_refuses_a_second_entry_and_a_negative_one():
     amortize_month(month=date(2026, 9, 1))
     with pytest.raises(IntegrityError, match="once_per_month"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO amortization_entries (asset_id, period, amount, created_at) VALUES (%s, '2026-09-01', 1, now())",
+            "INSERT INTO amortization_entries (asset_id, period, amount, created_at)"
+            " VALUES (%s, '2026-09-01', 1, now())",
             [asset.pk],
         )
     with pytest.raises(IntegrityError, match="salvage"), transaction.atomic():
         LlmDataAsset.objects.filter(pk=asset.pk).update(salvage_value=5000)
 
 
-def test_verify_ledger_sees_an_entry_without_its_transfer():
+def test_verify_ledger_finds_an_entry_without_its_transfer():
     make_asset()
     amortize_month(month=date(2026, 9, 1))
     LedgerTransfer.objects.all().delete()
     assert [problem.problem for problem in find_ledger_problems()] == ["amortization"]
 
 
-# --- corrections ------------------------------------------------------------------------------------------------------
+# --- Corrections
 
 
-def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
+def test_a_reversal_is_a_contra_entry_and_the_month_can_be_posted_again():
     asset, chief = make_asset(), make_staff()
     amortize_month(month=date(2026, 10, 1))
     first, second = AmortizationEntry.objects.order_by("period")
@@ -226,11 +227,11 @@ def test_a_reversal_is_a_contra_entry_and_the_month_can_be_booked_anew():
     asset.useful_life_months = 12
     asset.save()
     amortize_month(month=date(2026, 10, 1))
-    assert booked() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("60.60"))]
+    assert posted() == [("2026-09", Decimal("333.33")), ("2026-10", Decimal("60.60"))]
     assert list(find_ledger_problems()) == []
 
 
-def test_costs_impairment_and_disposal():
+def test_costs_impairment_and_disposal_are_posted():
     asset, chief = make_asset(cost="0", months=10, since=date(2026, 8, 1)), make_staff()
     add_asset_cost(
         asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), actor=chief
@@ -240,9 +241,9 @@ def test_costs_impairment_and_disposal():
     )
     assert balance("15200") == 1000
     amortize_month(month=date(2026, 9, 1))
-    with pytest.raises(AssetOperationError, match="booked already"):
+    with pytest.raises(AssetOperationError, match="already posted"):
         impair_asset(asset_id=asset.pk, amount=Decimal(1), dated_on=date(2026, 9, 30), actor=chief)
-    with pytest.raises(AssetOperationError, match=r"stands at \$1,200"):
+    with pytest.raises(AssetOperationError, match=r"carrying amount is \$1,200"):
         impair_asset(asset_id=asset.pk, amount=Decimal(1201), dated_on=date(2026, 10, 5), actor=chief)
     impair_asset(asset_id=asset.pk, amount=Decimal(400), dated_on=date(2026, 10, 5), actor=chief)
     asset.refresh_from_db()
@@ -250,7 +251,7 @@ def test_costs_impairment_and_disposal():
     assert [month.amount for month in asset_schedule(LlmDataAsset.objects.get())][2:] == [Decimal(100)] * 8
     event = dispose_asset(asset_id=asset.pk, dated_on=date(2026, 11, 10), proceeds=Decimal(150), actor=chief)
     assert event.kind == "disposal"
-    assert [month for month, _ in booked()] == ["2026-08", "2026-09", "2026-10"]  # the months before the day
+    assert [month for month, _ in posted()] == ["2026-08", "2026-09", "2026-10"]  # the months before the day
     assert balance("15100") == 0
     assert balance("67030") == 550
     assert balance("15200") == 1000 - 1500
@@ -268,24 +269,24 @@ def test_a_disposal_above_the_carrying_value_is_a_gain():
     assert AssetEvent.objects.get().amount == 130
 
 
-# --- people -----------------------------------------------------------------------------------------------------------
+# --- Command and admin
 
 
-def test_the_command():
+def test_the_command_prints_what_it_posts():
     make_asset()
 
-    def said(*arguments: str) -> str:
+    def output(*arguments: str) -> str:
         out = StringIO()
         call_command("amortize", *arguments, stdout=out)
         return out.getvalue()
 
-    assert "2 charges, $666.66 would be booked" in said("--month", "2026-10", "--dry-run")
-    assert not booked()
-    assert "LLM-AMORT-202610" in said("--month", "2026-10")
-    assert "1 charges, $333.34 booked" in said()
-    assert "booked up to 2026-11" in said()
+    assert "2 charges, $666.66 would be posted" in output("--month", "2026-10", "--dry-run")
+    assert not posted()
+    assert "LLM-AMORT-202610" in output("--month", "2026-10")
+    assert "1 charges, $333.34 posted" in output()
+    assert "posted up to 2026-11" in output()
     with pytest.raises(CommandError, match="not begun"):
-        said("--month", "2027-01")
+        output("--month", "2027-01")
 
 
 def test_the_admin_shows_the_schedule_runs_and_reverses(client):
@@ -293,26 +294,26 @@ def test_the_admin_shows_the_schedule_runs_and_reverses(client):
     client.force_login(make_staff())
     page = client.get(reverse("admin:llm_center_llmdataasset_change", args=[asset.pk])).content.decode()
     assert "333.34" in page
-    assert "Carrying value, $" in page
+    assert "Carrying value" in page
     run = reverse("admin:llm_center_llmdataasset_amortize")
-    assert b"Book 3 charges" in client.get(run).content
-    assert not booked()
-    assert b"3 charges, $1,000.00 booked" in client.post(run, {"month": "2026-11"}, follow=True).content
+    assert b"Post 3 charges" in client.get(run).content
+    assert not posted()
+    assert b"3 charges of $1,000.00 in total posted" in client.post(run, {"month": "2026-11"}, follow=True).content
     newest = AmortizationEntry.objects.latest("period")
     address = reverse("admin:llm_center_amortizationentry_reverse", args=[newest.pk])
     assert b"contra entry" in client.get(address).content
-    assert b"is reversed" in client.post(address, {"reason": "a test"}, follow=True).content
+    assert b"charge reversed" in client.post(address, {"reason": "a test"}, follow=True).content
     oldest = AmortizationEntry.objects.earliest("period")
     late = client.post(reverse("admin:llm_center_amortizationentry_reverse", args=[oldest.pk]), {"reason": "a test"})
     assert b"Later months" in late.content
     impair = reverse("admin:llm_center_llmdataasset_event", args=[asset.pk, "impairment"])
-    assert b"booked already" in client.post(impair, {"amount": "5", "dated_on": "2026-10-01"}).content
-    done = client.post(impair, {"amount": "5", "dated_on": "2026-11-02", "note": "worse than thought"}, follow=True)
-    assert b"impairment of $5.00 booked" in done.content, re.findall(rb"kamioi-error[^<]*<", done.content)
+    assert b"already posted" in client.post(impair, {"amount": "5", "dated_on": "2026-10-01"}).content
+    result = client.post(impair, {"amount": "5", "dated_on": "2026-11-02", "note": "worse than thought"}, follow=True)
+    assert b"impairment of $5.00 posted" in result.content, re.findall(rb"kamioi-error[^<]*<", result.content)
     assert client.get(reverse("admin:llm_center_llmdataasset_event", args=[asset.pk, "melting"])).status_code == 404
 
 
-def test_who_may_not_change_assets_books_nothing(client):
+def test_staff_without_permission_cannot_post(client):
     asset = make_asset()
     clerk = make_user("clerk@kamioi.test", is_staff=True)
     client.force_login(clerk)

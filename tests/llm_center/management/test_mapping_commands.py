@@ -1,4 +1,4 @@
-"""`map_merchants` and `evaluate_mapping`."""
+"""The commands `map_merchants` and `evaluate_mapping`."""
 
 import csv
 from io import StringIO
@@ -15,10 +15,10 @@ def _write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_descriptors_are_mapped_in_their_order(tmp_path: Path) -> None:
-    given = _write(tmp_path / "in.csv", "Date,Descriptor", "1,STARBUCKS #1234 SEATTLE WA", "2,TRADER JOE'S #552", "3,")
+def test_descriptors_are_mapped_in_order(tmp_path: Path) -> None:
+    source = _write(tmp_path / "in.csv", "Date,Descriptor", "1,STARBUCKS #1234 SEATTLE WA", "2,TRADER JOE'S #552", "3,")
     out = StringIO()
-    call_command("map_merchants", given, tmp_path / "out.csv", stdout=out)
+    call_command("map_merchants", source, tmp_path / "out.csv", stdout=out)
     with (tmp_path / "out.csv").open(newline="") as file:
         first, second, third = csv.DictReader(file)
     assert (first["descriptor"], first["ticker"]) == ("STARBUCKS #1234 SEATTLE WA", "SBUX")
@@ -29,16 +29,16 @@ def test_descriptors_are_mapped_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_file_without_descriptors_is_refused(tmp_path: Path) -> None:
-    given = _write(tmp_path / "in.csv", "date,amount", "1,2")
+    source = _write(tmp_path / "in.csv", "date,amount", "1,2")
     with pytest.raises(CommandError, match=r"no column descriptor \(columns: date, amount\)"):
-        call_command("map_merchants", given, tmp_path / "out.csv")
+        call_command("map_merchants", source, tmp_path / "out.csv")
     with pytest.raises(CommandError, match="same file"):
-        call_command("map_merchants", given, given)
+        call_command("map_merchants", source, source)
     with pytest.raises(CommandError, match=r"missing\.csv"):
         call_command("map_merchants", tmp_path / "missing.csv", tmp_path / "out.csv")
 
 
-def test_labelled_descriptors_give_coverage_precision_and_errors(tmp_path: Path) -> None:
+def test_an_evaluation_prints_coverage_precision_and_errors(tmp_path: Path) -> None:
     labelled = _write(
         tmp_path / "labelled.csv",
         "descriptor,ticker",
@@ -49,13 +49,13 @@ def test_labelled_descriptors_give_coverage_precision_and_errors(tmp_path: Path)
     )
     out = StringIO()
     call_command("evaluate_mapping", labelled, stdout=out)
-    said = out.getvalue()
-    assert "4 rows, 3 with a ticker (75.0 %)" in said
-    assert "0.90         2    50.0 %     50.0 %      1 = 25.0 %  <- approved without a reviewer" in said
-    assert "1 rows with a ticker got none" in said
-    assert "STARBUCKS #9 -> SBUX, should be GME" in said
+    text = out.getvalue()
+    assert "4 rows, 3 with a ticker (75.0 %)" in text
+    assert "0.90         2    50.0 %     50.0 %      1 = 25.0 %  <- approved without a reviewer" in text
+    assert "1 rows with a ticker got none" in text
+    assert "STARBUCKS #9 -> SBUX, should be GME" in text
 
 
-def test_an_empty_file_of_labels_is_refused(tmp_path: Path) -> None:
+def test_an_empty_labelled_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="has no rows"):
         call_command("evaluate_mapping", _write(tmp_path / "labelled.csv", "descriptor,ticker"))

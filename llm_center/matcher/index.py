@@ -1,0 +1,89 @@
+"""Lookup tables over every spelling in the catalogue, built once per process."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from llm_center.catalogue import Brand, load_brands, load_words
+from transactions.rules.merchant_key import normalise_uncached
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One way to write a brand, as a merchant key. `kind` is "", "common" or "known"; see `catalogue.load_words`."""
+
+    key: str
+    brand: Brand
+    kind: str
+
+
+class Index:
+    """The spellings by key, by compact key, in order, and by initial letter."""
+
+    def __init__(self, brands: Iterable[Brand]) -> None:
+        words = load_words()
+        self.others = {key for key, kind in words.items() if kind == "other"}
+        self.spellings: dict[str, Spelling] = {}
+        self.disputed: set[str] = set()
+        for brand in brands:
+            for text in (brand.name, *brand.aliases):
+                key = normalise_uncached(text)
+                if len(key) > 1 or key == "76":
+                    self._add(key, brand, words.get(key, ""))
+        self.longest = max((len(key.split()) for key in self.spellings), default=0)
+        # Without spaces and punctuation; spellings of a few letters would collide with words.
+        self.compact: dict[str, Spelling] = {}
+        for key, spelling in self.spellings.items():
+            compact = compact_key(key)
+            if len(compact) >= 5 and spelling.kind == "":
+                known = self.compact.setdefault(compact, spelling)
+                if known.brand.ticker != spelling.brand.ticker:
+                    self.disputed.add(compact)
+        self.sorted = sorted(key for key in self.spellings if len(key) >= 8)
+        self.by_initial: dict[str, list[str]] = {}
+        for key in self.spellings:
+            if len(key) >= 6:
+                self.by_initial.setdefault(key[0], []).append(key)
+
+    def _add(self, key: str, brand: Brand, kind: str) -> None:
+        known = self.spellings.get(key)
+        if known is None or (known.brand.is_unknown and not brand.is_unknown):
+            self.spellings[key] = Spelling(key, brand, kind)
+        elif known.brand.ticker != brand.ticker and not brand.is_unknown:
+            # Two owners use one spelling. A brand's own name takes precedence over an alias; otherwise it is disputed.
+            if normalise_uncached(brand.name) == key and normalise_uncached(known.brand.name) != key:
+                self.spellings[key] = Spelling(key, brand, kind)
+            elif normalise_uncached(known.brand.name) != key or normalise_uncached(brand.name) == key:
+                self.disputed.add(key)
+
+    def longest_prefix(self, tokens: list[str]) -> tuple[Spelling | None, int]:
+        """Return the longest spelling that the tokens start with, and its number of tokens."""
+        for size in range(min(len(tokens), self.longest), 0, -1):
+            spelling = self.spellings.get(" ".join(tokens[:size]))
+            if spelling is not None:
+                return spelling, size
+        return None, 0
+
+    def starting_with(self, text: str) -> list[Spelling]:
+        """Return the spellings of at least eight characters that start with the text."""
+        matches = []
+        for i in range(bisect_left(self.sorted, text), len(self.sorted)):
+            if not self.sorted[i].startswith(text):
+                break
+            matches.append(self.spellings[self.sorted[i]])
+        return matches
+
+
+def compact_key(key: str) -> str:
+    return key.replace(" ", "").replace("&", "").replace(".", "")
+
+
+@lru_cache(maxsize=1)
+def get_index() -> Index:
+    return Index(load_brands())
+
+
+def clear_index() -> None:
+    """Drop the index after the catalogue has changed."""
+    get_index.cache_clear()

@@ -1,0 +1,74 @@
+"""Changes to the merchant directory that all decisions share."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+from django.db import connection
+from psycopg2.extras import Json, execute_values
+
+from llm_center.cache import invalidate_mappings
+from llm_center.matcher import Proposal
+from llm_center.sql import load_sql
+from transactions.models import Merchant
+
+_columns = attrgetter(
+    "pk", "ticker", "company_name", "category", "confidence", "stated_confidence", "reason", "source", "status"
+)
+_VALUES = (
+    "(%s, %s::text, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, %s::timestamptz)"
+)
+
+
+def merchant_snapshot(merchant: Merchant) -> dict[str, Any]:
+    """Return the columns that a decision changes, for its record and for undoing it."""
+    return {
+        "status": merchant.status,
+        "ticker": merchant.ticker,
+        "company_name": merchant.company_name,
+        "confidence": None if merchant.confidence is None else str(merchant.confidence),
+        "raw_confidence": None if merchant.stated_confidence is None else str(merchant.stated_confidence),
+        "source": merchant.source,
+        "rejected_tickers": merchant.rejected_tickers,
+        "decided_by": merchant.decided_by_id,
+        "decided_at": merchant.decided_at and merchant.decided_at.isoformat(),
+    }
+
+
+def apply_proposal(merchant: Merchant, proposal: Proposal) -> None:
+    """Copy the proposal to the merchant, without saving it."""
+    merchant.ticker = proposal.ticker
+    merchant.company_name = proposal.company_name[:200]
+    merchant.category = (merchant.category or proposal.category)[:100]
+    merchant.confidence = proposal.confidence
+    merchant.stated_confidence = proposal.stated_confidence
+    merchant.reason = proposal.reason
+    merchant.source = Merchant.Source(proposal.source)
+    merchant.alternatives = [
+        {"ticker": other.ticker, "company_name": other.company_name, "brand": other.brand}
+        for other in proposal.alternatives
+    ]
+
+
+def update_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
+    """Save the proposal and decision of many merchants in one statement."""
+    invalidate_mappings()
+    with connection.cursor() as cursor:
+        execute_values(
+            cursor.cursor,
+            load_sql("update_merchants"),
+            [
+                (
+                    *_columns(row),
+                    Json(row.alternatives),
+                    Json(row.rejected_tickers),
+                    row.decided_by_id,
+                    row.decided_at,
+                    now,
+                )
+                for row in merchants
+            ],
+            template=_VALUES,
+            page_size=500,
+        )
