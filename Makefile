@@ -38,13 +38,13 @@ $(STAMP): requirements.txt requirements-dev.txt
 	fi; touch $(STAMP)
 
 run: install ## start servers, demo data, web, workers and beat; PORT=8000; Ctrl-C stops all
-	@exec $(BIN)/python -m kamioi_site.local.devserver
+	@exec $(BIN)/python -m docker.local.devserver
 
 cluster: install ## run the production topology as local processes: replica, PgBouncer, nginx, a worker pool per queue
 	@exec docker/local-cluster --demo
 
 stop: install ## stop servers that `make run` or a manage.py command left running
-	@$(BIN)/python -m kamioi_site.local.devserver --stop
+	@$(BIN)/python -m docker.local.devserver --stop
 
 # Browser tests drive Debian's Chromium: PyPI has none.
 browser:

@@ -16,7 +16,7 @@ def main() -> int:
     try:
         from django.core.management import execute_from_command_line
 
-        from kamioi_site.local import embedded_servers
+        from kamioi_site.local import embedded_servers, system
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "kamioi_site":
             raise
@@ -31,7 +31,7 @@ def main() -> int:
             embedded_servers.name_servers()
         else:
             embedded_servers.ensure_servers()
-    except embedded_servers.EmbeddedServerError as error:
+    except system.EmbeddedServerError as error:
         print(error, file=sys.stderr)
         return 1
     execute_from_command_line(sys.argv)

@@ -34,7 +34,7 @@ import psycopg2
 import redis
 
 from benchmarks import common
-from kamioi_site.local.topology import Cluster, read_cluster
+from docker.local.topology import Cluster, read_cluster
 
 LIMIT_MS = 200  # what 95 of 100 answers are to be under
 PAGE = common.ROOT / "benchmarks" / "load.md"

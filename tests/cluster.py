@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from kamioi_site.local import topology as local
+from docker.local import topology as local
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVERS = ("DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE", "MEDIA_ROOT")

@@ -24,7 +24,7 @@ import redis
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kamioi_site.local import embedded_servers  # noqa: E402
+from kamioi_site.local import embedded_servers, system  # noqa: E402
 
 SLOTS = 6
 # Redis databases a slot: one for a session's first process and one for each parallel process.
@@ -87,7 +87,7 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     try:
         if embedded_servers.ensure_servers():
             (here / "started-by-tests").touch()
-    except embedded_servers.EmbeddedServerError as error:
+    except system.EmbeddedServerError as error:
         pytest.exit(str(error), returncode=3)
     if _number:
         # The test database is called after the configured one.

@@ -18,8 +18,8 @@ import psutil
 import psycopg2
 import redis
 
-from kamioi_site.local import embedded_servers
-from kamioi_site.local.embedded_servers import as_user, free_port, grant_traverse, plain_environment, server_owner
+from kamioi_site.local.servers import EmbeddedPostgres, EmbeddedRedis
+from kamioi_site.local.system import as_user, free_port, grant_traverse, plain_environment, server_owner
 from tests.workers import wait_until
 
 _FAST = {
@@ -41,7 +41,7 @@ _FAST = {
 
 
 def _sentinel_binary() -> str:
-    return str(embedded_servers.EmbeddedRedis(Path("/nowhere"))._binary)
+    return str(EmbeddedRedis(Path("/nowhere")).binary)
 
 
 class Server:
@@ -114,7 +114,7 @@ class Postgres(Server):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.binaries = embedded_servers.EmbeddedPostgres(directory).binaries
+        self.binaries = EmbeddedPostgres(directory).binaries
         self.data = directory / "data"
 
     @property

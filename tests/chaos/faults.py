@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kamioi_site.local.process_manager import TOKEN
+from docker.local.process_manager import TOKEN
 from tests.chaos.house import House, Verdict
 from tests.cluster import ROOT
 from tests.workers import wait_until

@@ -34,7 +34,7 @@ import redis
 from celery import Celery
 from django.conf import settings
 
-from kamioi_site.local.topology import Cluster
+from docker.local.topology import Cluster
 from kamioi_site.messaging.broker import broker_of
 from tests import cluster as local
 from tests.chaos.model import ModelServer

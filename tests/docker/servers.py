@@ -17,7 +17,7 @@ import pytest
 from django.db import connection, connections
 
 from kamioi_site.db.backend.base import drop_pool
-from kamioi_site.local import embedded_servers
+from kamioi_site.local import system
 from tests.docker.manifests import DOCKER
 
 
@@ -32,15 +32,11 @@ def program(name: str, package: str) -> str:
 @contextlib.contextmanager
 def running(command: list[str], *, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program as the servers' user, until its port answers; ended afterwards."""
-    owner = embedded_servers.server_owner()
+    owner = system.server_owner()
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=embedded_servers.plain_environment(),
-            **embedded_servers.as_user(owner),
+            command, stdout=output, stderr=subprocess.STDOUT, env=system.plain_environment(), **system.as_user(owner)
         ) as process,
     ):
         try:
@@ -62,7 +58,7 @@ def private_place(name: str) -> Iterator[Path]:
     """A directory of the servers' user."""
     with tempfile.TemporaryDirectory(prefix=f"kamioi-{name}-") as directory:
         place = Path(directory)
-        embedded_servers.private_directory(place, embedded_servers.server_owner())
+        system.private_directory(place, system.server_owner())
         yield place
 
 
@@ -70,11 +66,11 @@ def render(name: str, **values: str) -> subprocess.CompletedProcess[str]:
     """Run the script that writes the configuration of `name`."""
     return subprocess.run(
         ["/bin/sh", str(DOCKER / name / "render.sh")],
-        env=embedded_servers.plain_environment() | values,
+        env=system.plain_environment() | values,
         capture_output=True,
         text=True,
         check=False,
-        **embedded_servers.as_user(embedded_servers.server_owner()),
+        **system.as_user(system.server_owner()),
     )
 
 
@@ -83,15 +79,15 @@ def nginx(upstreams: list[int], *, site: str = "plain", **values: str) -> Iterat
     """nginx before these ports of this machine; its own port and its directory. The access log is `access.log` there."""
     binary = program("nginx", "nginx-light")
     with private_place("nginx") as place:
-        port = embedded_servers.free_port()
+        port = system.free_port()
         (place / "static").mkdir()
         (place / "static").chmod(0o755)
         settings = {
             "NGINX_DIR": str(place / "conf"),
             "NGINX_SITE": site,
             "NGINX_LISTEN": f"127.0.0.1:{port}",
-            "NGINX_LISTEN_TLS": f"127.0.0.1:{embedded_servers.free_port()}",
-            "NGINX_STATUS_LISTEN": f"127.0.0.1:{embedded_servers.free_port()}",
+            "NGINX_LISTEN_TLS": f"127.0.0.1:{system.free_port()}",
+            "NGINX_STATUS_LISTEN": f"127.0.0.1:{system.free_port()}",
             "NGINX_UPSTREAM": " ".join(f"127.0.0.1:{upstream}" for upstream in upstreams),
             "NGINX_WORKERS": "1",
             "NGINX_TEMP": str(place / "temp"),
@@ -106,7 +102,7 @@ def nginx(upstreams: list[int], *, site: str = "plain", **values: str) -> Iterat
             capture_output=True,
             text=True,
             check=False,
-            **embedded_servers.as_user(embedded_servers.server_owner()),
+            **system.as_user(system.server_owner()),
         )
         assert checked.returncode == 0, checked.stderr
         assert "warn" not in checked.stderr
@@ -122,9 +118,9 @@ def pgbouncer(
     """PgBouncer before that database: HOST, PORT, USER and PASSWORD for it."""
     binary = program("pgbouncer", "pgbouncer")
     with private_place("pgbouncer") as place:
-        listen = embedded_servers.free_port()
+        listen = system.free_port()
         secret = password or secrets.token_urlsafe(16)
-        embedded_servers.write_private(place / "password", secret, embedded_servers.server_owner())
+        system.write_private(place / "password", secret, system.server_owner())
         done = render(
             "pgbouncer",
             PGBOUNCER_DIR=str(place),

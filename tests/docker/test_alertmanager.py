@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kamioi_site.local.embedded_servers import free_port
+from kamioi_site.local.system import free_port
 from tests.docker.manifests import DOCKER, compose, of_kind, pods
 from tests.docker.servers import answers
 from tests.workers import wait_until

@@ -23,7 +23,7 @@ import psutil
 import psycopg2
 import pytest
 
-from kamioi_site.local.topology import QUEUES, Cluster
+from docker.local.topology import QUEUES, Cluster
 from tests.cluster import ROOT, command, local_cluster, running
 from tests.docker.servers import program
 
@@ -271,7 +271,7 @@ def servers_that_are_killed_come_back_with_what_was_committed(cluster, home):
 def a_second_cluster_of_the_home_is_refused_and_the_end_leaves_nothing(cluster, home):
     rival = command(home, "--port", "0", "run")
     assert rival.returncode == 1
-    assert "runs from" in rival.stderr
+    assert "already runs from" in rival.stderr
     family = [process.pid for process in running(home).processes if process.pid]
     assert command(home, "stop").returncode == 0
     assert not [pid for pid in family if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]

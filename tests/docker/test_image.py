@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -91,6 +92,20 @@ def test_no_compiler_and_nothing_of_the_tests_is_in_the_image():
     development = (ROOT / "requirements-dev.txt").read_text().splitlines()
     pinned = [*_runtime_requirements(), *(line for line in development if line and not line.startswith(("#", "-r")))]
     assert all("==" in line for line in pinned)
+
+
+def test_the_image_contains_no_development_tooling():
+    copied = [source for word, rest in _stages()["app"] if word == "COPY" for source in rest.split()[:-1]]
+    files = [path for source in copied if not source.startswith(("--from", "/")) for path in _files(ROOT / source)]
+    assert ROOT / "kamioi_site" / "asgi.py" in files
+    assert not [path for path in files if (DOCKER / "local") in path.parents or path.is_relative_to(ROOT / "tests")]
+    for path in files:
+        if path.suffix == ".py":
+            assert not {"docker", "tests", "benchmarks"} & _imports(path.read_text()), path
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]
 
 
 def test_the_image_has_every_package_that_the_application_imports():

@@ -306,7 +306,7 @@ def test_the_log_says_what_happened_and_not_what_somebody_looked_for(webs):
 def test_tls_ends_at_nginx_and_plain_http_is_sent_there(webs, tmp_path):
     import ssl
 
-    from kamioi_site.local import embedded_servers
+    from kamioi_site.local import system
 
     tmp_path.chmod(0o755)
     subprocess.run(
@@ -331,14 +331,14 @@ def test_tls_ends_at_nginx_and_plain_http_is_sent_there(webs, tmp_path):
         check=True,
         capture_output=True,
     )
-    tls = embedded_servers.free_port()
+    tls = system.free_port()
     key = (tmp_path / "key").read_text()
     certificate = (tmp_path / "certificate").read_text()
     from tests.docker.servers import private_place
 
     with private_place("tls") as place:
         for name, text in {"key": key, "certificate": certificate}.items():
-            embedded_servers.write_private(place / name, text, embedded_servers.server_owner())
+            system.write_private(place / name, text, system.server_owner())
         with nginx(
             [webs[0].port],
             site="tls",

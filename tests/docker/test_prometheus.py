@@ -26,7 +26,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from analytics.models import TransactionDay
-from kamioi_site.local.embedded_servers import free_port
+from kamioi_site.local.system import free_port
 from kamioi_site.observability.metrics.collectors import metrics_collector
 from tests.docker.servers import answers
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user

@@ -24,7 +24,7 @@ from redis.asyncio.client import PubSub
 
 from kamioi_site.asgi import application
 from kamioi_site.http import server_sent_events
-from kamioi_site.local.embedded_servers import EmbeddedRedis
+from kamioi_site.local.servers import EmbeddedRedis
 from tests.factories import api_client, make_staff, make_user
 from tests.workers import ROOT, process_environment
 from transactions.models import ApiToken, BackgroundTask, User

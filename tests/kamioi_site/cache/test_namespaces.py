@@ -24,7 +24,7 @@ from kamioi_site.cache import namespaces
 from kamioi_site.cache.counters import reset_counts
 from kamioi_site.cache.namespaces import CacheNamespace, clear_caches, invalidate_cache, invalidate_caches
 from kamioi_site.cache.statistics import namespace_stats
-from kamioi_site.local.embedded_servers import EmbeddedRedis
+from kamioi_site.local.servers import EmbeddedRedis
 
 PAGE = CacheNamespace("test:user:{user_id}:{page}", ttl=300, generation="test:user:{user_id}")
 COUNT = CacheNamespace("test:count", ttl=30)

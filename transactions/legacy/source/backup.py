@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from kamioi_site.local import embedded_servers
+from kamioi_site.local import embedded_servers, servers, system
 from transactions.legacy.source.snapshot import BUSY_SECONDS, check_file, source_errors
 
 PAGES_A_STEP: Final = 4_096
@@ -146,6 +146,6 @@ def _pg_dumps() -> Iterator[str]:
     for place in sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_dump"), reverse=True):
         yield str(place)
     try:
-        yield str(embedded_servers.EmbeddedPostgres(embedded_servers.home()).binaries / "pg_dump")
-    except embedded_servers.EmbeddedServerError:
+        yield str(servers.EmbeddedPostgres(embedded_servers.home()).binaries / "pg_dump")
+    except system.EmbeddedServerError:
         return

@@ -1,6 +1,6 @@
-"""`make run` as people meet it: starts, survives the death of a child, stops cleanly, recovers after a kill -9.
+"""`make run`: starts, restarts a child that dies, stops cleanly, recovers after a kill -9.
 
-One real run in a home of its own goes through its whole life here; the tests read what it said at each stage.
+One real run in a temporary home goes through its whole life; the tests read its output at each stage.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START = 150.0  # seconds; the demo is loaded in them
+START = 300.0  # seconds, including the demo
 
 
 class Run:
@@ -29,10 +29,10 @@ class Run:
         given = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
         environment = {name: value for name, value in os.environ.items() if name not in given}
         self.port = port
-        self.said = here.parent / f"{here.name}-{number}.txt"
-        with self.said.open("w") as output:
+        self.output = here.parent / f"{here.name}-{number}.txt"
+        with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kamioi_site.local.devserver"],
+                [sys.executable, "-m", "docker.local.devserver"],
                 cwd=ROOT,
                 env=environment | {"KAMIOI_HOME": str(here), "PORT": str(port)},
                 stdout=output,
@@ -40,28 +40,28 @@ class Run:
             )
 
     def text(self) -> str:
-        """What it has said so far."""
-        return self.said.read_text()
+        """Return its output so far."""
+        return self.output.read_text()
 
-    def wait_for(self, words: str, seconds: float = START) -> None:
-        """Until the words were said; fails when they are not, or when it ended before."""
-        _wait(lambda: words in self.text() or self.process.poll() is not None, seconds, self.text)
-        assert words in self.text(), self.text()
+    def wait_for(self, text: str, seconds: float = START) -> None:
+        """Wait for this output; fails when it does not appear in time, or the run ends before."""
+        _wait(lambda: text in self.text() or self.process.poll() is not None, seconds, self.text)
+        assert text in self.text(), self.text()
 
-    def family(self) -> list[psutil.Process]:
-        """Every process below the run."""
+    def processes(self) -> list[psutil.Process]:
+        """Return every process below the run."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self, number: signal.Signals) -> int:
-        """Send the signal and wait for the end; returns the exit code."""
+        """Send the signal and wait for the exit; returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(90)
 
 
-def _wait(condition: Callable[[], bool], seconds: float, told: Callable[[], str] = lambda: "") -> None:
+def _wait(condition: Callable[[], bool], seconds: float, describe: Callable[[], str] = lambda: "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline, describe()
         time.sleep(0.1)
 
 
@@ -90,11 +90,11 @@ def _servers(here: Path) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A home of the test's own, where nothing runs any more afterwards."""
+    """A temporary home; everything in it is stopped afterwards."""
     here = tmp_path / "home"
     yield here
     subprocess.run(
-        [sys.executable, "-m", "kamioi_site.local.devserver", "--stop"],
+        [sys.executable, "-m", "docker.local.devserver", "--stop"],
         cwd=ROOT,
         env={**os.environ, "KAMIOI_HOME": str(here)},
         check=False,
@@ -102,56 +102,57 @@ def home(tmp_path: Path) -> Iterator[Path]:
     )
 
 
-def test_a_taken_port_is_one_clear_line(home):
+def test_a_port_in_use_is_reported_in_one_line(home):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         run = Run(home, port)
         assert run.process.wait(30) == 1
-    assert run.text() == f"Port {port} is taken by another program. Choose another one: make run PORT={port + 1}\n"
+    assert run.text() == f"Port {port} is in use by another program. Choose another one: make run PORT={port + 1}\n"
     assert "running" not in _servers(home)
 
 
-def test_a_run_starts_heals_recovers_from_a_kill_and_stops_cleanly(home):
+def test_a_run_starts_restarts_children_recovers_from_a_kill_and_stops_cleanly(home):
     first = Run(home, _free_port())
     try:
-        first.wait_for("Log-in of the demo (shown once")
+        first.wait_for("Demo login (shown once")
         assert f"Kamioi runs at http://localhost:{first.port}/admin/" in first.text()
         assert "No demo" not in first.text()
         with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/healthz", timeout=5) as reply:
             assert reply.status == 200
-        # One scrape of the web tells of the workers as well.
+        # One scrape of the web returns the metrics of the workers too.
         with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/metrics", timeout=30) as reply:
             metrics = reply.read().decode()
         for pool in ("transactions", "general"):
             assert f'kamioi_worker_processes{{pool="{pool}"}} 2.0' in metrics
         login = (home / "demo-login.txt").read_text().split()
         assert login[-1] in first.text()
-        commands = [" ".join(process.cmdline()) for process in first.family()]
+        commands = [" ".join(process.cmdline()) for process in first.processes()]
         queues = ",".join(re.search(r"-Q (\S+)", command)[1] for command in commands if "-Q " in command)  # type: ignore[index]
         assert set(queues.split(",")) == {"ai", "transactions", "analytics", "notifications", "bulk"}
 
-        # A second run in the same home would take its work apart.
+        # A second run in the same home is refused.
         rival = Run(home, _free_port(), number=2)
         assert rival.process.wait(30) == 1
-        assert "runs from" in rival.text()
+        assert "already runs from" in rival.text()
         assert "make stop" in rival.text()
 
-        # A worker that dies is started again.
+        # A worker that dies is restarted.
         victim = next(
             process
             for process in psutil.Process(first.process.pid).children()
             if "-Q transactions" in " ".join(process.cmdline())
         )
         victim.kill()
-        first.wait_for("worker-transactions ended (signal SIGKILL); starting it again in 1 s", 10)
+        first.wait_for("worker-transactions exited (signal SIGKILL); restarting it in 1 s", 10)
         _wait(
-            lambda: any("-Q transactions" in " ".join(p.cmdline()) for p in first.family() if p.pid != victim.pid), 15
+            lambda: any("-Q transactions" in " ".join(p.cmdline()) for p in first.processes() if p.pid != victim.pid),
+            15,
         )
 
-        # The run itself is killed: its children do not go on without it for long.
-        orphans = first.family()
+        # When the run itself is killed, its children end soon after.
+        orphans = first.processes()
         first.process.kill()
         first.process.wait()
         assert "running" in _servers(home)
@@ -160,22 +161,22 @@ def test_a_run_starts_heals_recovers_from_a_kill_and_stops_cleanly(home):
         second.wait_for("Kamioi runs at")
         assert not [process for process in orphans if _alive(process)]
         assert login[-1] not in second.text()  # shown once
-        assert "Log-in of the demo: see" in second.text()
+        assert "Demo login: see" in second.text()
     finally:
         if first.process.poll() is None:
             first.end(signal.SIGTERM)
-    family = second.family()
+    processes = second.processes()
     assert second.end(signal.SIGINT) == 0
     assert second.text().endswith("Stopped, with postgres and redis.\n")
-    assert not [process for process in family if _alive(process)]
+    assert not [process for process in processes if _alive(process)]
     assert "running" not in _servers(home)
 
 
-def test_a_signal_in_the_middle_of_the_start_leaves_nothing_behind(home):
+def test_a_signal_during_the_start_leaves_no_process_behind(home):
     run = Run(home, _free_port())
     run.wait_for("Migrating the database", 60)
     time.sleep(0.5)
-    family = run.family()
+    processes = run.processes()
     assert run.end(signal.SIGTERM) == 0
-    assert not [process for process in family if _alive(process)]
+    assert not [process for process in processes if _alive(process)]
     assert "running" not in _servers(home)
