@@ -190,7 +190,7 @@ def _deep(token: str) -> list[str]:
     """Pages of the log of mappings with some 100,000 pages of fifty before them, or as many as there are."""
     from django.db import connection
 
-    from kamioi_site.api.views import encode_cursor
+    from kamioi_site.pagination import encode_cursor
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM llm_mappings")
@@ -202,7 +202,7 @@ def _deep(token: str) -> list[str]:
         found = cursor.fetchall()
     print(f"deep page: {before // _PAGE:,} pages before it", flush=True)
     return [
-        f"GET /api/admin/llm-center/mappings?limit={_PAGE}&cursor={encode_cursor(at, pk, 'mappings:all:')} {token}"
+        f"GET /api/admin/llm-center/mappings?limit={_PAGE}&cursor={encode_cursor([at, pk], 'mappings:all:')} {token}"
         for at, pk in found
     ]
 

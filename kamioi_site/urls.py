@@ -20,13 +20,13 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics_view, name="metrics"),
     path("api/", include("transactions.api.urls")),
-    path("api/", include("transactions.api.staff_urls")),
+    path("api/", include("transactions.api.staff.urls")),
     path("api/", include("llm_center.api.urls")),
     path("api/", include("analytics.api.urls")),
-    path("api/", include("analytics.api.admin_urls")),
+    path("api/", include("analytics.api.staff_urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]
-handler400 = "kamioi_site.api.views.bad_request"
-handler404 = "kamioi_site.api.views.page_not_found"
-handler500 = "kamioi_site.api.views.server_error"
+handler400 = "kamioi_site.api.errors.bad_request"
+handler404 = "kamioi_site.api.errors.page_not_found"
+handler500 = "kamioi_site.api.errors.server_error"

@@ -1,1 +1,0 @@
-"""The API of figures and reports: for staff what needs the rollups, for customers their statements."""

@@ -1,4 +1,4 @@
-"""What the API of statements takes and answers."""
+"""Input of the API of figures and account statements."""
 
 from typing import Any
 
@@ -6,6 +6,12 @@ from rest_framework import serializers
 
 
 class StatementInput(serializers.Serializer[Any]):
-    """Which month."""
+    """The month of an account statement."""
 
-    period = serializers.RegexField(r"^\d{4}-(0[1-9]|1[0-2])$", help_text="A month that is over, like 2026-10.")
+    period = serializers.RegexField(r"^\d{4}-(0[1-9]|1[0-2])$", help_text="A past month, like 2026-10.")
+
+
+class SearchInput(serializers.Serializer[Any]):
+    """A merchant as in a statement, a company, or a ticker."""
+
+    query = serializers.CharField(max_length=255)

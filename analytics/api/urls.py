@@ -1,18 +1,18 @@
-"""Addresses of statements, the same for every kind of customer."""
+"""URLs of account statements, the same in every area of customers."""
 
 from django.urls import path
 
-from analytics.api import views
+from analytics.api.views.account_statements import StatementDownloadView, StatementListView
 from transactions.api.urls import CUSTOMER_AREAS
 
 urlpatterns = [
-    address
+    url
     for area in CUSTOMER_AREAS
-    for address in (
-        path(f"{area}/statements", views.StatementListView.as_view(area=area), name=f"api-{area}-statements"),
+    for url in (
+        path(f"{area}/statements", StatementListView.as_view(area=area), name=f"api-{area}-statements"),
         path(
             f"{area}/statements/<int:statement_id>/download",
-            views.StatementDownloadView.as_view(),
+            StatementDownloadView.as_view(),
             name=f"api-{area}-statement-download",
         ),
     )

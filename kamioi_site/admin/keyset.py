@@ -20,14 +20,14 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import connections, transaction
-from django.db.models import F, Model, Q, QuerySet
-from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.views import ChangeList
 
 from kamioi_site.admin.display import FormattedListMixin
+from kamioi_site.pagination import Keyset
 
 AFTER, BEFORE = "after", "before"
 
@@ -220,32 +220,18 @@ def _first_rows(rows: QuerySet[Any], ordering: Sequence[str], limit: int, branch
 
 
 def _after_cursor(model: type[Model], ordering: Sequence[str], cursor: str) -> Q:
-    """Return the condition for rows after the cursor in this ordering.
-
-    With one direction it is a row comparison: PostgreSQL starts in the index at exactly that row, however many rows
-    share the first value. The plain bound on the first column prunes partitions and, with mixed directions, starts the
-    scan.
-    """
+    """Return the condition for rows after the cursor in this ordering."""
+    keyset = Keyset(*ordering)
     try:
         values = json.loads(cursor)
         if not isinstance(values, list) or len(values) != len(ordering):
             raise ValueError("invalid cursor")
-        names = [name.lstrip("-") for name in ordering]
         bounds = [
             model._meta.get_field(name).to_python(value)  # type: ignore[union-attr]  # the key is of columns
-            for name, value in zip(names, values, strict=True)
+            for name, value in zip(keyset.names, values, strict=True)
         ]
         if any(bound is None for bound in bounds):
             raise ValueError("invalid cursor")
     except (ValueError, TypeError, ArithmeticError, ValidationError) as error:
         raise IncorrectLookupParameters(error) from error
-    steps = ["lt" if name.startswith("-") else "gt" for name in ordering]
-    bound = Q(**{f"{names[0]}__{steps[0]}e": bounds[0]})
-    if len(names) > 1 and len(set(steps)) == 1:
-        comparison = TupleLessThan if steps[0] == "lt" else TupleGreaterThan
-        return bound & Q(comparison(Tuple(*map(F, names)), tuple(bounds)))
-    condition = Q()
-    for last in range(len(names)):
-        equal = {names[i]: bounds[i] for i in range(last)}
-        condition |= Q(**equal, **{f"{names[last]}__{steps[last]}": bounds[last]})
-    return bound & condition
+    return keyset.after(bounds)

@@ -1,4 +1,4 @@
-"""JSON of the API: quick, and exact where it is about money."""
+"""JSON of the API by msgspec; a Decimal is written digit by digit, so no amount becomes a binary fraction."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,12 +9,12 @@ from rest_framework.utils.encoders import JSONEncoder
 
 
 class ExactJSONRenderer(JSONRenderer):
-    """JSON by msgspec. A Decimal is written digit by digit, so no amount goes through binary fractions."""
+    """Renders JSON with exact amounts."""
 
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        """The body."""
+        """Return the body; indented JSON is left to DRF."""
         if data is None:
             return b""
         if renderer_context and self.get_indent(accepted_media_type or "", renderer_context):
@@ -22,15 +22,15 @@ class ExactJSONRenderer(JSONRenderer):
         return json_bytes(data)
 
 
-def _json_other(value: Any) -> Any:
-    """What msgspec does not know: subclasses of plain values, and what DRF's encoder knows beside."""
+def _encode_other(value: Any) -> Any:
+    """Encode subclasses of plain values, and the types of DRF's encoder."""
     if isinstance(value, str):
-        return str.__str__(value)  # a safe string is its own `str()`
+        return str.__str__(value)  # `str()` of a safe string returns itself
     if isinstance(value, (int, float)):
         return int(value) if isinstance(value, int) else float(value)
     return _drf_encoder.default(value)
 
 
 _drf_encoder: Final = JSONEncoder()
-json_bytes: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_json_other).encode
-"""A value as JSON; amounts are numbers with all their digits, times of UTC end with Z."""
+# Encodes a value: amounts are numbers with all their digits, times in UTC end with Z.
+json_bytes: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_encode_other).encode

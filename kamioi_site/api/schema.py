@@ -1,38 +1,75 @@
-"""What every operation of the OpenAPI schema says by itself: idempotency keys and conditional GET."""
+"""What every operation of the OpenAPI schema has without its view naming it: headers and error responses."""
 
-from typing import Any
+from typing import Any, Final
 
 from drf_spectacular.openapi import AutoSchema
+from rest_framework.permissions import AllowAny, IsAuthenticated
 
-_KEY = {
+from kamioi_site.api.typed_schema import ErrorOutput
+
+_IDEMPOTENCY_KEY: Final = {
     "in": "header",
     "name": "Idempotency-Key",
     "schema": {"type": "string", "pattern": "^[!-~]{1,100}$"},
-    "description": "Up to 100 printable characters. The same key with the same request again is answered as the first one.",
+    "description": "Up to 100 printable characters. A repeated request with the same key gets the first response.",
 }
-_VALIDATOR = {
+_IF_NONE_MATCH: Final = {
     "in": "header",
     "name": "If-None-Match",
     "schema": {"type": "string"},
-    "description": "The ETag of the answer that is there already.",
+    "description": "The ETag of the response that the client has.",
+}
+_ERRORS: Final = {
+    "400": "Invalid request.",
+    "401": "Not authenticated.",
+    "403": "Permission denied.",
+    "404": "Not found, or owned by another user.",
+    "409": "The idempotency key belongs to another request, or the first request is still running.",
+    "413": "The request is too large.",
+    "415": "Unsupported media type.",
+    "429": "Too many requests; `Retry-After` says when to try again.",
 }
 
 
 class ApiSchema(AutoSchema):
-    """Adds what views derived from `IdempotentView` and `ETagView` can do besides."""
+    """Adds idempotency keys, conditional requests and the errors that every operation of a kind may return.
+
+    A view names an error response only where its body or its meaning is unusual.
+    """
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
-        """The operation, with the headers and answers of its base classes."""
+        """Return the operation with these additions."""
         operation = super().get_operation(*args, **kwargs)
         if not operation:
             return operation
         parameters, responses = operation.setdefault("parameters", []), operation["responses"]
-        if self.method == "POST" and getattr(self.view, "idempotent", False):
-            parameters.append(_KEY)
-            responses.setdefault("409", responses["401"])
+        codes = self._error_codes(operation)
+        if self.method == "POST" and self._has_idempotency_key():
+            parameters.append(_IDEMPOTENCY_KEY)
+            codes |= {"400", "409"}
         if self.method == "GET" and getattr(self.view, "conditional", False):
-            parameters.append(_VALIDATOR)
-            responses.setdefault("304", {"description": "Nothing has changed."})
+            parameters.append(_IF_NONE_MATCH)
+            responses.setdefault("304", {"description": "Not modified."})
+            codes |= {"400"}
         if not parameters:
             del operation["parameters"]
+        body = {"schema": self.resolve_serializer(ErrorOutput, "response").ref}  # type: ignore[arg-type]  # by our extension
+        for code in sorted(codes - set(responses)):
+            responses[code] = {"content": {"application/json": body}, "description": _ERRORS[code]}
         return operation
+
+    def _has_idempotency_key(self) -> bool:
+        decorated = getattr(getattr(self.view, "post", None), "idempotent", False)
+        return decorated or getattr(self.view, "has_idempotency_key", False)
+
+    def _error_codes(self, operation: dict[str, Any]) -> set[str]:
+        places = {parameter["in"] for parameter in operation["parameters"]}
+        codes = {"429"}
+        codes |= {"400"} if places & {"query", "header"} else set()
+        codes |= {"404"} if "path" in places else set()
+        codes |= {"400", "413", "415"} if "requestBody" in operation else set()
+        if any(operation.get("security", ())):
+            restricted = set(self.view.permission_classes) - {AllowAny, IsAuthenticated}
+            # Unsafe methods: a session without its CSRF token.
+            codes |= {"401", "403"} if restricted or self.method not in {"GET", "HEAD"} else {"401"}
+        return codes

@@ -25,7 +25,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from unfold.forms import AuthenticationForm
 
-from kamioi_site.api.views import RateLimitThrottle
+from kamioi_site.api.throttling import RateLimitThrottle
 from kamioi_site.errors import error_body
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,8 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
+from kamioi_site.pagination import Keyset
+
 _LINES_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 2_000
 _PIECE: Final = 64 * 1024
@@ -98,11 +100,10 @@ def rows_in_pages(
     PgBouncer's transaction pooling there is none, and `QuerySet.iterator` would fetch everything at once.
 
     Args:
-        order: fields without nulls, all ascending or all descending (`-`), the last one unique. An index should serve it.
+        order: fields without nulls, descending with `-`, the last one unique. An index should serve it.
     """
-    names = [name.removeprefix("-") for name in order]
-    beyond = "lt" if order[0].startswith("-") else "gt"
-    wanted = rows.order_by(*order).values_list(*columns, *names)
+    keyset = Keyset(*order)
+    wanted = rows.order_by(*order).values_list(*columns, *keyset.names)
     after = Q()
     while True:
         page = list(wanted.filter(after)[:size])
@@ -110,13 +111,7 @@ def rows_in_pages(
             yield row[: len(columns)]
         if len(page) < size:
             return
-        last = dict(zip(names, page[-1][len(columns) :], strict=True))
-        # The plain bound on the first lets PostgreSQL skip partitions and start in the index; the rest breaks ties.
-        after = Q(**{f"{names[0]}__{beyond}e": last[names[0]]})
-        ties = Q()
-        for at, name in enumerate(names):
-            ties |= Q(**{f"{name}__{beyond}": last[name]}, **{before: last[before] for before in names[:at]})
-        after &= ties
+        after = keyset.after(page[-1][len(columns) :])
 
 
 def live_figures(

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import Resolver404, resolve
 from django.utils.deprecation import MiddlewareMixin
 
-from kamioi_site.api.views import error_body
+from kamioi_site.errors import error_body
 from kamioi_site.http.asgi_handler import request_arrival_time
 from kamioi_site.observability import metrics
 

@@ -343,7 +343,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["kamioi_site.api.json_renderer.ExactJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_SCHEMA_CLASS": "kamioi_site.api.schema.ApiSchema",
-    "EXCEPTION_HANDLER": "kamioi_site.api.views.exception_handler",
+    "EXCEPTION_HANDLER": "kamioi_site.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
 }
@@ -355,10 +355,6 @@ SPECTACULAR_SETTINGS = {
     # The docs page works without the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "kamioi_site.api.views.document_error_responses",
-    ],
     "ENUM_NAME_OVERRIDES": {
         "SettingType": "transactions.models.Setting.Type",
         "TransactionKind": ["purchase", "refund"],

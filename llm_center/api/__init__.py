@@ -1,1 +1,0 @@
-"""The LLM Center's API for staff, in the paths and shapes of the legacy system."""

@@ -1,26 +1,63 @@
-"""Rows of the LLM Center in the shapes of the legacy front end."""
+"""The rows of the LLM Center as the legacy front end knows them."""
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from dateutil.relativedelta import relativedelta
 from django.db.models import QuerySet
-from rest_framework.exceptions import ValidationError
 
+from kamioi_site.pagination import NUMBERED_ROWS_MAX
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import Charge
-
-PAGE_CAP: Final = 10_000
-"""Pages by number end here, and totals are counted no further: beyond it, pages go by cursor."""
 
 _APPROVED: Final = {LlmMapping.Status.APPROVED: 1, LlmMapping.Status.PENDING: 0, LlmMapping.Status.REJECTED: -1}
 _SOURCES: Final = {1: "admin_approved", 0: "pending", -1: "admin_rejected"}
 _LABELS: Final = {1: "Approved", 0: "Pending", -1: "Rejected"}
 
 
-def mapping_row(row: LlmMapping) -> dict[str, Any]:
-    """One row of the log, with its user."""
+class MappingRow(TypedDict):
+    """A row of the mapping log. `admin_approved` is 1, 0 or -1; confidence is 0 to 1."""
+
+    id: int
+    merchant_name: str
+    ticker: str | None
+    category: str
+    confidence: Decimal
+    admin_approved: int
+    user_id: int | None
+    created_at: datetime
+    company_name: str
+    status: str
+    transaction_id: int | None
+    ai_processed: bool
+    ai_attempted: bool
+    ai_status: str
+    ai_confidence: Decimal
+    ai_reasoning: str
+    ai_model_version: str
+    ai_processing_duration: int | None
+    ai_processing_time: datetime | None
+    suggested_ticker: str | None
+    user_email: str | None
+    user_account_number: str | None
+    user_name: str | None
+    approval_source: str
+    approval_status_label: str
+    display_status: str
+
+
+class NumberedMappings(TypedDict):
+    """A numbered page, as the legacy system returns it. Totals are counted up to 10,000."""
+
+    mappings: list[MappingRow]
+    pagination: dict[str, Any]
+
+
+def mapping_row(row: LlmMapping) -> MappingRow:
+    """Return a row of the log with its user."""
     approved = _APPROVED[LlmMapping.Status(row.status)]
+    user = row.user
     return {
         "id": row.pk,
         "merchant_name": row.merchant_name,
@@ -42,43 +79,51 @@ def mapping_row(row: LlmMapping) -> dict[str, Any]:
         "ai_processing_duration": row.ai_processing_ms,
         "ai_processing_time": row.ai_decided_at,
         "suggested_ticker": row.ticker,
-        "user_email": row.user.email if row.user else None,
-        "user_account_number": row.user.account_number if row.user else None,
-        "user_name": row.user.name if row.user else None,
+        "user_email": user.email if user else None,
+        "user_account_number": user.account_number if user else None,
+        "user_name": user.name if user else None,
         "approval_source": _SOURCES[approved],
         "approval_status_label": _LABELS[approved],
         "display_status": row.status,
     }
 
 
-def page_of(rows: QuerySet[LlmMapping, LlmMapping], page: str, limit: int) -> dict[str, Any]:
-    """A page by number. Raises ValidationError for one past row 10,000, which a cursor reaches."""
-    number = int(page) if page.isascii() and page.isdigit() else 0
-    if number < 1 or number * limit > PAGE_CAP:
-        raise ValidationError({"page": [f"Pages by number go from 1 to row {PAGE_CAP:,}; use `cursor` beyond."]})
+def newest_mappings(status: str, *, limit: int) -> list[MappingRow]:
+    """Return the latest rows with this status."""
+    rows = LlmMapping.objects.select_related("user").filter(status=status).order_by("-created_at", "-pk")
+    return [mapping_row(row) for row in rows[:limit]]
+
+
+def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: int) -> NumberedMappings:
+    """Return a numbered page, newest first."""
     ordered = rows.order_by("-created_at", "-pk")
-    found = list(ordered[(number - 1) * limit : number * limit])
-    total = ordered.values("pk")[:PAGE_CAP].count()
+    found = list(ordered[(page - 1) * limit : page * limit])
+    total = ordered.values("pk")[:NUMBERED_ROWS_MAX].count()
     pages = max(1, -(-total // limit))
     return {
         "mappings": [mapping_row(row) for row in found],
         "pagination": {
-            "page": number,
+            "page": page,
             "limit": limit,
             "total": total,
             "pages": pages,
-            "has_next": number < pages,
-            "has_prev": number > 1,
-            "current_page": number,
+            "has_next": page < pages,
+            "has_prev": page > 1,
+            "current_page": page,
             "total_pages": pages,
             "total_count": total,
-            "total_is_capped": total == PAGE_CAP,
+            "total_is_capped": total == NUMBERED_ROWS_MAX,
         },
     }
 
 
-def asset_row(asset: LlmDataAsset) -> dict[str, Any]:
-    """A data asset; needs `amortization` and `events` prefetched. What was never measured is null."""
+def asset_rows() -> list[dict[str, Any]]:
+    """Return all data assets. What was never measured is null."""
+    assets = LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")
+    return [_asset_row(asset) for asset in assets]
+
+
+def _asset_row(asset: LlmDataAsset) -> dict[str, Any]:
     charged = sum((entry.amount for entry in asset.amortization.all() if entry.reversed_at is None), Decimal(0))
     events = list(asset.events.all())
     impaired = sum((event.amount for event in events if event.kind == AssetEvent.Kind.IMPAIRMENT), Decimal(0))
@@ -110,7 +155,7 @@ def asset_row(asset: LlmDataAsset) -> dict[str, Any]:
 
 
 def assets_summary(assets: list[dict[str, Any]]) -> dict[str, Any]:
-    """The sums over rows of `asset_row`. What was never measured is null."""
+    """Return the sums over the rows of `asset_rows`."""
     return {
         "total_assets": len(assets),
         "total_value": sum((asset["current_value"] for asset in assets), Decimal(0)),
@@ -123,7 +168,7 @@ def assets_summary(assets: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def schedule_row(month: Charge) -> dict[str, Any]:
-    """A month of an asset's schedule."""
+    """Return a month of an asset's amortization schedule."""
     return {
         "period": f"{month.period:%Y-%m}",
         "period_start": month.period,

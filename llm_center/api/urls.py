@@ -1,37 +1,37 @@
-"""Addresses of the LLM Center's API. Several names for one thing, as the legacy front end has them."""
+"""URLs of the LLM Center's API; the legacy front end has several names for one endpoint."""
 
 from django.urls import path
 
-from llm_center.api import uploads, views
+from llm_center.api.views import assets, decisions, mappings, proposals, uploads
 from transactions.api.urls import CUSTOMER_AREAS
 
-_approve, _reject = views.DecideView.as_view(approve=True), views.DecideView.as_view(approve=False)
-_CENTER = "admin/llm-center"
+_approve, _reject = decisions.DecideView.as_view(approve=True), decisions.DecideView.as_view(approve=False)
+_CENTER, _ASSETS = "admin/llm-center", "admin/llm-assets"
 
 urlpatterns = [
-    path(f"{_CENTER}/mappings", views.MappingListView.as_view(), name="api-mappings"),
-    path(f"{_CENTER}/mapping/<int:mapping_id>", views.MappingDetailView.as_view(), name="api-mapping"),
+    path(f"{_CENTER}/mappings", mappings.MappingListView.as_view(), name="api-mappings"),
+    path(f"{_CENTER}/mapping/<int:mapping_id>", mappings.MappingDetailView.as_view(), name="api-mapping"),
     path(f"{_CENTER}/approve", _approve, name="api-approve"),
     path(f"{_CENTER}/reject", _reject, name="api-reject"),
     path(f"{_CENTER}/approve-mapping", _approve, name="api-approve-mapping"),
     path(f"{_CENTER}/reject-mapping", _reject, name="api-reject-mapping"),
-    path(f"{_CENTER}/bulk-approve", views.DecideManyView.as_view(approve=True), name="api-bulk-approve"),
-    path(f"{_CENTER}/bulk-reject", views.DecideManyView.as_view(approve=False), name="api-bulk-reject"),
-    path(f"{_CENTER}/mapping/<int:mapping_id>/update", views.MappingUpdateView.as_view(), name="api-mapping-update"),
-    path(f"{_CENTER}/mapping/<int:mapping_id>/delete", views.MappingDeleteView.as_view(), name="api-mapping-delete"),
-    path(f"{_CENTER}/process-mapping/<int:mapping_id>", views.ReconsiderView.as_view(), name="api-process-mapping"),
-    path(f"{_CENTER}/approve-all-pending", views.ApprovePendingView.as_view(), name="api-approve-pending"),
-    path(f"{_CENTER}/data-assets", views.AssetListView.as_view(), name="api-data-assets"),
-    path("admin/ai/process-queue", views.ProcessQueueView.as_view(), name="api-process-queue"),
-    path("admin/llm-assets", views.AssetListView.as_view(), name="api-assets"),
-    path("admin/llm-assets/monthly-amortization", views.AmortizeView.as_view(), name="api-amortize"),
-    path("admin/llm-assets/<int:asset_id>/cost-breakdown", views.AssetCostView.as_view(), name="api-asset-cost"),
-    path("admin/llm-assets/<int:asset_id>/amortization", views.AssetScheduleView.as_view(), name="api-asset-schedule"),
-    path("admin/manual-submit", views.ManualSubmitView.as_view(), name="api-manual-submit"),
+    path(f"{_CENTER}/bulk-approve", decisions.DecideManyView.as_view(approve=True), name="api-bulk-approve"),
+    path(f"{_CENTER}/bulk-reject", decisions.DecideManyView.as_view(approve=False), name="api-bulk-reject"),
+    path(f"{_CENTER}/mapping/<int:mapping_id>/update", mappings.MappingUpdateView.as_view(), name="api-mapping-update"),
+    path(f"{_CENTER}/mapping/<int:mapping_id>/delete", mappings.MappingDeleteView.as_view(), name="api-mapping-delete"),
+    path(f"{_CENTER}/process-mapping/<int:mapping_id>", mappings.ReconsiderView.as_view(), name="api-process-mapping"),
+    path(f"{_CENTER}/approve-all-pending", decisions.ApprovePendingView.as_view(), name="api-approve-pending"),
+    path(f"{_CENTER}/data-assets", assets.AssetListView.as_view(), name="api-data-assets"),
+    path("admin/ai/process-queue", decisions.ProcessQueueView.as_view(), name="api-process-queue"),
+    path(_ASSETS, assets.AssetListView.as_view(), name="api-assets"),
+    path(f"{_ASSETS}/monthly-amortization", assets.AmortizeView.as_view(), name="api-amortize"),
+    path(f"{_ASSETS}/<int:asset_id>/cost-breakdown", assets.AssetCostView.as_view(), name="api-asset-cost"),
+    path(f"{_ASSETS}/<int:asset_id>/amortization", assets.AssetScheduleView.as_view(), name="api-asset-schedule"),
+    path("admin/manual-submit", proposals.ManualSubmitView.as_view(), name="api-manual-submit"),
     path("admin/bulk-upload", uploads.UploadView.as_view(), name="api-bulk-upload"),
     path("admin/bulk-upload-fast", uploads.FastUploadView.as_view(), name="api-bulk-upload-fast"),
     path("admin/bulk-upload/progress", uploads.UploadProgressView.as_view(), name="api-bulk-upload-progress"),
-    path("lookup/ticker", views.LookupView.as_view(), name="api-lookup"),
+    path("lookup/ticker", proposals.LookupView.as_view(), name="api-lookup"),
 ]
 for _name in ("mapping", "llm-mappings"):
     urlpatterns += [
@@ -39,6 +39,6 @@ for _name in ("mapping", "llm-mappings"):
         path(f"admin/{_name}/<int:mapping_id>/reject", _reject, name=f"api-{_name}-reject"),
     ]
 urlpatterns += [
-    path(f"{area}/submit-mapping", views.SubmitView.as_view(), name=f"api-{area}-submit-mapping")
+    path(f"{area}/submit-mapping", proposals.SubmitView.as_view(), name=f"api-{area}-submit-mapping")
     for area in CUSTOMER_AREAS
 ]

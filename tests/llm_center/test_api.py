@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from llm_center.api.serializers import MappingRowOutput
+from llm_center.api.rows import MappingRow
 from llm_center.models import LlmDataAsset, LlmMapping, MappingDecision
 from llm_center.services.amortization import add_asset_cost
 from llm_center.tasks import run_llm_queue
@@ -53,7 +53,7 @@ def test_a_row_has_every_key_that_the_front_end_reads(staff):
     customer = make_user("ann@example.com", name="Ann")
     mapping = make_mapping(user=customer)
     row = api_client(staff).get(f"{CENTER}/mapping/{mapping.pk}").json()["data"]
-    assert set(row) == set(MappingRowOutput().fields)
+    assert set(row) == set(MappingRow.__annotations__)
     assert (row["user_email"], row["confidence"], row["approval_source"]) == ("ann@example.com", 0.8, "pending")
     assert api_client(staff).get(f"{CENTER}/mapping/999999").status_code == 404
 

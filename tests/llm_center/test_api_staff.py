@@ -9,7 +9,8 @@ from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
-from llm_center.api.serializers import ReconsideredData, UploadedRows, UploadProgress
+from llm_center.api.views.mappings import Reconsidered
+from llm_center.api.views.uploads import UploadedRows, UploadProgress
 from llm_center.models import LlmMapping, MappingDelta
 from llm_center.services.mapping_log import create_log_row
 from llm_center.tasks import decide_merchants, import_mappings
@@ -99,7 +100,7 @@ def test_a_second_look_writes_into_open_rows_of_machines_alone(staff: User) -> N
     decided = log("TARGET", "AAPL", status="rejected")
     for row, stored in ((open_, True), (persons, False), (decided, False)):
         data = client.post(f"{CENTER}/process-mapping/{row.pk}").json()["data"]
-        assert set(data) == set(ReconsideredData().fields)
+        assert set(data) == set(Reconsidered.__annotations__)
         assert (data["suggested_ticker"], data["ai_status"], data["stored"]) == ("TGT", "approved", stored)
         assert data["ai_auto_approved"] is False
     open_.refresh_from_db()
@@ -147,7 +148,7 @@ def test_a_small_file_is_read_at_once_in_the_legacy_shape(staff: User) -> None:
     client = api_client(staff)
     reply = upload(client, GOOD)
     data = reply.json()["data"]
-    assert (reply.status_code, set(data)) == (200, set(UploadedRows().fields)), reply.json()
+    assert (reply.status_code, set(data)) == (200, set(UploadedRows.__annotations__)), reply.json()
     assert (data["processed_rows"], data["total_rows"], data["valid_rows"], data["error_count"]) == (2, 2, 1, 1)
     assert "NOPE" in data["errors"][0]
     assert data["rows_per_second"] > 0
@@ -171,7 +172,11 @@ def test_a_larger_file_and_the_fast_way_are_tasks_with_progress(staff: User) -> 
         return client.get("/api/admin/bulk-upload/progress", {"job_id": job_id}).json()["data"]
 
     waiting = progress(job["job_id"])
-    assert (set(waiting), waiting["status"], waiting["total_rows"]) == (set(UploadProgress().fields), "queued", None)
+    assert (set(waiting), waiting["status"], waiting["total_rows"]) == (
+        set(UploadProgress.__annotations__),
+        "queued",
+        None,
+    )
     import_mappings(job["job_id"])
     done = progress(job["job_id"])
     assert (done["status"], done["processed_rows"], done["total_rows"], done["error_count"]) == ("completed", 2, 2, 1)

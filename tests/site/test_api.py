@@ -17,9 +17,11 @@ from django_ratelimit.core import get_usage
 from pytest_django import Settings
 from rest_framework import exceptions
 
-from kamioi_site.api.views import RateLimitThrottle, exception_handler, keyset_page, rate_counters, server_error
+from kamioi_site.api.errors import exception_handler, server_error
+from kamioi_site.api.throttling import RateLimitThrottle, rate_counters
 from kamioi_site.cache.redis import redis_client
 from kamioi_site.errors import KamioiError
+from kamioi_site.pagination import keyset_page
 from tests.factories import api_client, make_staff, make_transaction, make_user
 from transactions.models import Transaction
 
@@ -59,7 +61,7 @@ def _redis_is_away(settings: Settings) -> Iterator[None]:
         ),
         (DjangoValidationError("Bad."), 400, {"error": "Bad.", "errors": {"non_field_errors": ["Bad."]}}),
         (DjangoValidationError({"name": "Bad."}), 400, {"error": "name: Bad.", "errors": {"name": ["Bad."]}}),
-        (PermissionDenied(), 403, {"error": "You may not do this."}),
+        (PermissionDenied(), 403, {"error": "Permission denied."}),
         (Http404(), 404, {"error": "Not found."}),
         (exceptions.ParseError("JSON parse error"), 400, {"error": "JSON parse error"}),
         (exceptions.MethodNotAllowed("PUT"), 405, {"error": 'Method "PUT" not allowed.'}),
@@ -78,7 +80,7 @@ def test_a_bug_is_not_dressed_up_as_an_answer() -> None:
 def test_a_bug_under_api_answers_json_without_details() -> None:
     reply = server_error(RequestFactory().get("/api/anything"))
     assert reply.status_code == 500
-    assert b"wrong on our side" in reply.content
+    assert b"Internal server error" in reply.content
 
 
 def test_an_unknown_address_under_api_answers_json() -> None:

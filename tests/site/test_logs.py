@@ -163,7 +163,7 @@ def test_log_ins_and_failures_show_nobody(client: Client, lines: io.StringIO, se
         client.post("/admin/login/", {"username": user.email, "password": password})
         client.raise_request_exception = False
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("transactions.api.views.MeView.get", lambda *_: 1 / 0, raising=False)
+            patch.setattr("transactions.api.views.accounts.MeView.get", lambda *_: 1 / 0, raising=False)
             broken = client.get("/api/user/auth/me", headers={"Authorization": f"Bearer {token}"})
         assert broken.status_code in {500, 401}
         for secret in (user.email, "jane.doe", password, token, "7654321", "4155550123", django_settings.SECRET_KEY):

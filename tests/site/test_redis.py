@@ -15,7 +15,7 @@ from django.test import RequestFactory
 from redis import RedisError
 from rest_framework.request import Request
 
-from kamioi_site.api.views import RateLimitThrottle
+from kamioi_site.api.throttling import RateLimitThrottle
 from kamioi_site.cache.redis import async_redis_client, cache_settings, celery_url, redis_client, sentinel_address
 from kamioi_site.messaging.broker import broker_of
 from tests.factories import make_company, make_merchant, make_user

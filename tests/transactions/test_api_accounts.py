@@ -67,7 +67,7 @@ def test_wrong_password_unknown_e_mail_and_closed_account_are_the_same_answer() 
     replies = [_log_in(password="wrong"), _log_in(email="who@example.com"), _log_in(email="gone@example.com")]
     assert {reply.status_code for reply in replies} == {401}
     assert {reply.content for reply in replies} == {replies[0].content}
-    assert replies[0].json() == {"success": False, "error": "E-mail or password is wrong."}
+    assert replies[0].json() == {"success": False, "error": "Wrong e-mail or password."}
     assert replies[0]["WWW-Authenticate"] == "Bearer"
 
 
@@ -121,7 +121,7 @@ def test_a_token_that_no_longer_counts_is_401(change: str) -> None:
     reply = _with_token(token).get("/api/user/auth/me")
     assert reply.status_code == 401
     assert reply["WWW-Authenticate"] == "Bearer"
-    assert reply.json() == {"success": False, "error": "The token is not valid or has expired."}
+    assert reply.json() == {"success": False, "error": "The token is invalid or has expired."}
 
 
 @pytest.mark.parametrize(

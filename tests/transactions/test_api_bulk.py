@@ -12,7 +12,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from tests.factories import api_client, make_user
-from transactions.api.statements import csv_of_items
+from transactions.api.parsers import csv_of_items
 from transactions.models import BackgroundTask, StatementImport, StatementReject, Transaction, User
 from transactions.statements.reader import parse_statement
 from transactions.statements.values import RowError, StatementRow

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from kamioi_site.api import views as conventions
+from kamioi_site import pagination
 from tests.factories import PASSWORD, api_client, make_company, make_merchant, make_price, make_transaction, make_user
 from transactions.models import Goal, Holding, Notification, Transaction, User
 from transactions.selectors import transaction_pages
@@ -265,7 +265,7 @@ def test_a_filter_that_cannot_be_is_refused_by_name(query: dict[str, str]) -> No
 
 
 def test_pages_of_a_filter_look_at_so_many_rows_at_most_and_miss_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conventions, "SCAN_ROWS", 10)
+    monkeypatch.setattr(pagination, "SCAN_ROWS", 10)
     user = make_user()
     start = datetime(2026, 3, 1, tzinfo=UTC)
     for number in range(47):
@@ -377,7 +377,7 @@ def test_messages_are_read_and_deleted_one_by_one_and_together() -> None:
     client = api_client(user)
     assert client.put(f"/api/business/notifications/{rows[0].pk}/read").status_code == 200
     assert [row["read"] for row in client.get("/api/business/notifications").json()["data"]] == [False, False, True]
-    assert client.put("/api/business/notifications/read-all").json()["message"] == "2 messages are read."
+    assert client.put("/api/business/notifications/read-all").json()["message"] == "2 notifications marked as read."
     assert client.delete(f"/api/business/notifications/{rows[1].pk}").status_code == 200
     assert client.delete(f"/api/business/notifications/{rows[1].pk}").status_code == 404
     assert {row["read"] for row in client.get("/api/business/notifications").json()["data"]} == {True}

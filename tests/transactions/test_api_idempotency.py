@@ -64,7 +64,7 @@ def test_a_refusal_leaves_no_key_so_that_the_request_can_be_mended() -> None:
 def test_an_error_of_ours_leaves_neither_key_nor_work(monkeypatch: pytest.MonkeyPatch) -> None:
     client = api_client(make_user())
     client.raise_request_exception = False
-    monkeypatch.setattr("transactions.api.customer.selectors.goal_row", lambda goal: 1 / 0)
+    monkeypatch.setattr("transactions.api.views.goals.customer.goal_row", lambda goal: 1 / 0)
     assert _goal(client).status_code == 500
     assert (Goal.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
 

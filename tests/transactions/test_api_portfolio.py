@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.factories import api_client, make_company, make_price, make_user
-from transactions.api.serializers import HoldingOutput, NotificationOutput, PortfolioData
 from transactions.models import Holding, Notification, Order
+from transactions.selectors.customer import NotificationRow
+from transactions.selectors.portfolio import HoldingRow, Portfolio
 
 pytestmark = pytest.mark.django_db
 
@@ -64,8 +65,8 @@ def test_a_holding_without_a_quote_has_no_invented_worth() -> None:
         140.0,
         10.0,
     )
-    assert set(HoldingOutput().fields) == set(unpriced)
-    assert set(PortfolioData().fields) == set(data)
+    assert set(HoldingRow.__annotations__) == set(unpriced)
+    assert set(Portfolio.__annotations__) == set(data)
 
 
 def test_money_of_waiting_orders_is_the_cash_balance() -> None:
@@ -109,5 +110,5 @@ def test_notifications_are_the_callers_newest_hundred() -> None:
     reply = api_client(user).get("/api/family/notifications").json()
     assert reply["success"] is True
     assert [row["title"] for row in reply["data"]] == [f"No. {number}" for number in range(100, 0, -1)]
-    assert set(reply["data"][0]) == set(NotificationOutput().fields)
+    assert set(reply["data"][0]) == set(NotificationRow.__annotations__)
     assert reply["data"][0]["read"] is False

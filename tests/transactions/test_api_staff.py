@@ -15,13 +15,9 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.api.staff_serializers import (
-    EntryOutput,
-    SelectedOutput,
-    StaffPersonOutput,
-    WaitingOutput,
-    WaitingTransaction,
-)
+from transactions.api.staff.journal import EntryRow
+from transactions.api.staff.transactions import SelectedOutput, WaitingOutput, WaitingTransaction
+from transactions.api.staff.users import UserRow
 from transactions.errors import InvalidEntryError
 from transactions.models import (
     ApiToken,
@@ -68,8 +64,8 @@ def test_what_waits_is_listed_by_page_and_filter(staff: User) -> None:
         make_transaction(ann, merchant, f"{n + 1}.00", status=status, category="Food" if n else "Travel")
     client, path = api_client(staff), f"{CENTER}/pending-transactions-paginated"
     body = client.get(path).json()
-    assert set(body) == set(WaitingOutput().fields)
-    assert set(body["transactions"][0]) == set(WaitingTransaction().fields)
+    assert set(body) == set(WaitingOutput.__annotations__)
+    assert set(body["transactions"][0]) == set(WaitingTransaction.__annotations__)
     assert (body["transactions"][0]["user_email"], body["pagination"]["total"]) == ("ann@example.com", 3)
     assert body["trading_limits"] == {"max_orders": 500, "max_amount": 10000.0}
 
@@ -99,7 +95,7 @@ def test_chosen_transactions_are_looked_up_at_once_and_bought_in_the_background(
     reply = client.post(f"{CENTER}/process-selected-transactions", {"transaction_ids": ids}, format="json")
     body = reply.json()
     assert reply.status_code == 202
-    assert set(body) == set(SelectedOutput().fields)
+    assert set(body) == set(SelectedOutput.__annotations__)
     assert [one["status"] for one in body["results"]] == ["mapped", "mapped", "no_match", "closed", "not_found"]
     assert (body["processed"], body["mapped"], body["no_match"], body["amount_processed"]) == (5, 2, 1, 2.0)
     process_selected(body["task_id"])
@@ -203,8 +199,8 @@ def test_people_are_listed_by_cursor_and_found_by_what_is_whole(staff: User) -> 
         cursor = body["next_cursor"]
     assert seen == [person.pk for person in [*reversed(people), staff]]
     assert len(set(costs)) == 1
-    assert set(client.get(PEOPLE).json()["data"][0]) == set(StaffPersonOutput().fields)
-    assert "password" not in StaffPersonOutput().fields
+    assert set(client.get(PEOPLE).json()["data"][0]) == set(UserRow.__annotations__)
+    assert "password" not in UserRow.__annotations__
     for search in ("P3@example.com", "I3", str(people[3].pk)):
         assert [row["id"] for row in client.get(PEOPLE, {"search": search}).json()["data"]] == [people[3].pk]
     assert client.get(PEOPLE, {"account_type": "business"}).json()["data"] == []
@@ -284,7 +280,7 @@ def test_an_entry_is_booked_as_balanced_transfers_and_reversed_by_contra_entries
     reply = client.post(JOURNAL, RENT, format="json")
     assert reply.status_code == 201, reply.json()
     entry = reply.json()["entry"]
-    assert set(entry) == set(EntryOutput().fields)
+    assert set(entry) == set(EntryRow.__annotations__)
     assert (entry["status"], entry["amount"], entry["from_account"], entry["to_account"]) == (
         "posted",
         120.5,

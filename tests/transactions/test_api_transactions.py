@@ -9,8 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import api_client, make_transaction, make_user
-from transactions.api.serializers import TransactionOutput
 from transactions.models import Transaction
+from transactions.selectors.transaction_pages import TransactionRow
 
 pytestmark = pytest.mark.django_db
 
@@ -180,7 +180,7 @@ def test_the_list_has_the_legacy_shape(area: str) -> None:
         "failure_reason": "",
     }
     assert reply == {"success": True, "data": {"transactions": [shown], "total": 1, "user_id": user.pk}}
-    assert set(TransactionOutput().fields) == set(shown)
+    assert set(TransactionRow.__annotations__) == set(shown)
     assert api_client(user).get(f"/api/transactions/{row.pk}").json() == {"success": True, "data": shown}
 
 

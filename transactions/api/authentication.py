@@ -1,7 +1,7 @@
-"""Bearer tokens: who calls the API, how they log in and out.
+"""Bearer tokens: authentication, login and logout.
 
-Only a token's SHA-256 is stored. A token that is unknown, expired or revoked, or whose user is no longer active, is
-401 with one and the same text.
+Only the SHA-256 of a token is stored. An unknown, expired or revoked token, or one of an inactive user, is 401 with
+the same message.
 """
 
 from typing import Final
@@ -22,43 +22,42 @@ class BearerTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>`."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        """The caller and their token, in one query; None when the request carries no bearer token."""
+        """Return user and token, read in one query; None without a bearer token."""
         parts = get_authorization_header(request).split()
         if not parts or parts[0].lower() != b"bearer":
             return None
-        token = _live_token(parts[1]) if len(parts) == 2 else None
-        if token is None:
-            raise AuthenticationFailed("The token is not valid or has expired.")
-        return token.user, token
+        return _authenticated(parts[1] if len(parts) == 2 else b"")
 
     def authenticate_header(self, request: Request) -> str:
-        """What a 401 asks for."""
+        """Return the scheme that a 401 asks for."""
         return "Bearer"
 
 
 class QueryTokenAuthentication(BearerTokenAuthentication):
     """`?admin_token=<token>`, for the one poll that the legacy front end makes without a header.
 
-    An address is written into logs, so no view takes a token there but the one that says so.
+    URLs are logged, so only that view accepts it.
     """
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        """The caller and their token; None when the query has none."""
-        raw = request.query_params.get("admin_token")
-        if not raw:
-            return None
-        token = _live_token(raw.encode("utf-8", "replace"))
-        if token is None:
-            raise AuthenticationFailed("The token is not valid or has expired.")
-        return token.user, token
+        """Return user and token; None without a token in the query string."""
+        token = request.query_params.get("admin_token")
+        return _authenticated(token.encode("utf-8", "replace")) if token else None
 
 
-def _live_token(raw: bytes) -> ApiToken | None:
+def _authenticated(raw: bytes) -> tuple[User, ApiToken]:
+    token = _valid_token(raw)
+    if token is None:
+        raise AuthenticationFailed("The token is invalid or has expired.")
+    return token.user, token
+
+
+def _valid_token(raw: bytes) -> ApiToken | None:
     try:
         digest = ApiToken.digest_of(raw.decode("ascii"))
     except UnicodeDecodeError:
         return None
-    with prepared_statement(_LIVE_TOKEN, [digest, timezone.now()]) as cursor:
+    with prepared_statement(_VALID_TOKEN, [digest, timezone.now()]) as cursor:
         row = cursor.fetchone()
     if row is None:
         return None
@@ -67,10 +66,10 @@ def _live_token(raw: bytes) -> ApiToken | None:
     return token
 
 
-# Every request of the API asks this: one text, compiled once.
+# Runs with every request, so its SQL is not compiled from a queryset.
 _TOKEN_COLUMNS: Final = [field.attname for field in ApiToken._meta.concrete_fields]
 _USER_COLUMNS: Final = [field.attname for field in User._meta.concrete_fields]
-_LIVE_TOKEN: Final = (
+_VALID_TOKEN: Final = (
     f"SELECT {', '.join(f't.{name}' for name in _TOKEN_COLUMNS)}, {', '.join(f'u.{name}' for name in _USER_COLUMNS)} "  # noqa: S608
     "FROM api_tokens t JOIN users u ON u.id = t.user_id "
     "WHERE t.digest = %s AND t.expires_at > %s AND t.revoked_at IS NULL AND u.is_active"
@@ -78,16 +77,16 @@ _LIVE_TOKEN: Final = (
 
 
 def log_in(request: Request, *, email: str, password: str, staff_only: bool, code: str = "") -> tuple[User, str] | None:
-    """The user of these credentials and a new token for them; None when they are wrong.
+    """Return the user of these credentials and a new token; None when they are wrong.
 
-    Django hashes the password for an unknown e-mail too, so the time does not tell whether somebody is registered.
+    Django hashes the password of an unknown e-mail too, so the response time does not reveal who is registered.
 
     Args:
-        code: of the authenticator app, which staff who have one are asked for whatever area they log in to.
+        code: from the authenticator app of staff with two-factor authentication, required in every area.
 
     Raises:
         OtpRequiredError: the code is missing, or wrong (InvalidOtpError).
-        OtpSetupRequiredError: staff need a second factor here and have none.
+        OtpSetupRequiredError: two-factor authentication is mandatory here and not set up.
     """
     user = authenticate(request._request, username=email, password=password)
     if not isinstance(user, User) or (staff_only and not user.is_staff):
@@ -99,5 +98,5 @@ def log_in(request: Request, *, email: str, password: str, staff_only: bool, cod
 
 
 def revoke_token(token: ApiToken) -> None:
-    """The token stops working now; revoking twice keeps the first time."""
+    """Revoke the token; a second call keeps the time of the first."""
     ApiToken.objects.filter(pk=token.pk).revoke()

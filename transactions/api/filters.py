@@ -1,4 +1,4 @@
-"""The filters of a customer's list of transactions, as the query string has them."""
+"""The query parameters that filter a customer's transactions."""
 
 from typing import Final
 
@@ -6,29 +6,26 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from transactions.api import serializers as shapes
+from transactions.api.serializers import TransactionFilterInput
 from transactions.models import Transaction
 from transactions.selectors.transaction_pages import TransactionFilter
 
-FILTERS = [
-    OpenApiParameter("start_date", OpenApiTypes.STR, description="From this day or moment on (ISO 8601, UTC)."),
-    OpenApiParameter("end_date", OpenApiTypes.STR, description="To this day, included, or moment."),
+FILTERS: Final = [
+    OpenApiParameter("start_date", OpenApiTypes.STR, description="First day or time (ISO 8601, UTC)."),
+    OpenApiParameter("end_date", OpenApiTypes.STR, description="Last day or time, inclusive."),
     OpenApiParameter("status", OpenApiTypes.STR, enum=Transaction.Status.values),
     OpenApiParameter("ticker", OpenApiTypes.STR),
     OpenApiParameter("merchant", OpenApiTypes.STR, description="Part of the merchant's name."),
 ]
-
-NAMES = ("start_date", "end_date", "status", "ticker", "merchant")
-
-
-_input: Final = shapes.TransactionFilterInput()
+_NAMES: Final = [parameter.name for parameter in FILTERS]
+# Shared by all requests: it has no state, and building its fields costs more than everything else here.
+_input: Final = TransactionFilterInput()
 
 
 def transaction_filter(request: Request) -> TransactionFilter:
-    """What the query string asks for; what is left empty asks for everything."""
-    given = {name: value for name in NAMES if (value := request.query_params.get(name))}
-    if not given:
+    """Return the filter of the query string; absent and empty parameters do not filter."""
+    values = {name: value for name in _NAMES if (value := request.query_params.get(name))}
+    if not values:
         return TransactionFilter()
-    # One for all requests: it keeps nothing of a call, and making its fields anew takes longer than all else here.
-    wanted = _input.run_validation(given)
-    return TransactionFilter(**wanted | {"ticker": wanted.get("ticker", "").upper()})
+    fields = _input.run_validation(values)
+    return TransactionFilter(**fields | {"ticker": fields.get("ticker", "").upper()})

@@ -1,81 +1,67 @@
-"""Addresses of the customer's API. The areas user, family and business are the same views, as the front ends expect."""
+"""URLs of the customer's API. The areas user, family and business share the same views, as the front ends expect."""
 
 from django.urls import path
 
-from transactions.api import (
+from transactions.api import schema  # noqa: F401  # registers itself with drf-spectacular
+from transactions.api.views import (
     accounts,
-    customer,
-    schema,  # noqa: F401  # registers itself with drf-spectacular
-    views,
+    bank_files,
+    goals,
+    notifications,
+    passwords,
+    portfolio,
+    profile,
+    tasks,
+    transactions,
 )
 
 CUSTOMER_AREAS = ("user", "family", "business")
 
 urlpatterns = [
-    path("transactions", views.TransactionCreateView.as_view(), name="api-transactions"),
-    path("transactions/bulk", views.TransactionBulkView.as_view(), name="api-transactions-bulk"),
-    path("transactions/<int:transaction_id>", views.TransactionDetailView.as_view(), name="api-transaction"),
-    path("tasks/<uuid:task_id>", views.TaskView.as_view(), name="api-task"),
-    path("tasks/<uuid:task_id>/events", views.TaskEventsView.as_view(), name="api-task-events"),
-    path("tasks/<uuid:task_id>/rejects", views.TaskRejectsView.as_view(), name="api-task-rejects"),
+    path("transactions", transactions.TransactionCreateView.as_view(), name="api-transactions"),
+    path("transactions/bulk", transactions.TransactionBulkView.as_view(), name="api-transactions-bulk"),
+    path("transactions/<int:transaction_id>", transactions.TransactionDetailView.as_view(), name="api-transaction"),
+    path("tasks/<uuid:task_id>", tasks.TaskView.as_view(), name="api-task"),
+    path("tasks/<uuid:task_id>/events", tasks.TaskEventsView.as_view(), name="api-task-events"),
+    path("tasks/<uuid:task_id>/rejects", tasks.TaskRejectsView.as_view(), name="api-task-rejects"),
 ]
+# Name → path and view: in every area, and in the areas of customers.
+_EVERYWHERE = {
+    "login": ("auth/login", accounts.LogInView),
+    "logout": ("auth/logout", accounts.LogOutView),
+    "me": ("auth/me", accounts.MeView),
+    # The front ends use these with and without `auth`.
+    "auth-forgot-password": ("auth/forgot-password", passwords.ForgotPasswordView),
+    "auth-verify-reset-token": ("auth/verify-reset-token", passwords.VerifyResetTokenView),
+    "auth-reset-password": ("auth/reset-password", passwords.ResetPasswordView),
+    "forgot-password": ("forgot-password", passwords.ForgotPasswordView),
+    "verify-reset-token": ("verify-reset-token", passwords.VerifyResetTokenView),
+    "reset-password": ("reset-password", passwords.ResetPasswordView),
+    "change-password": ("auth/change-password", passwords.ChangePasswordView),
+}
+_CUSTOMER = {
+    "register": ("auth/register", accounts.RegisterView),
+    "profile": ("profile", profile.ProfileView),
+    "settings": ("settings", profile.SettingsView),
+    "roundup": ("settings/roundup", profile.RoundUpSettingsView),
+    "data-export": ("data-export", profile.DataExportView),
+    "data-export-file": ("data-export/<uuid:task_id>", profile.DataExportFileView),
+    "erasure": ("erasure", profile.ErasureView),
+    "transactions": ("transactions", transactions.TransactionListView),
+    "export": ("export/transactions", transactions.ExportView),
+    "bank-file": ("upload-bank-file", bank_files.BankFileView),
+    "portfolio": ("portfolio", portfolio.PortfolioView),
+    "roundups-total": ("roundups/total", portfolio.RoundUpTotalView),
+    "fees-total": ("fees/total", portfolio.FeeTotalView),
+    "notifications": ("notifications", notifications.NotificationListView),
+    "notifications-read-all": ("notifications/read-all", notifications.NotificationReadAllView),
+    "notification": ("notifications/<int:notification_id>", notifications.NotificationView),
+    "notification-read": ("notifications/<int:notification_id>/read", notifications.NotificationReadView),
+    "goals": ("goals", goals.GoalListView),
+    "goal": ("goals/<int:goal_id>", goals.GoalView),
+}
 for _area in (*CUSTOMER_AREAS, "admin"):
-    urlpatterns += [
-        path(f"{_area}/auth/login", views.LogInView.as_view(area=_area), name=f"api-{_area}-login"),
-        path(f"{_area}/auth/logout", views.LogOutView.as_view(area=_area), name=f"api-{_area}-logout"),
-        path(f"{_area}/auth/me", views.MeView.as_view(area=_area), name=f"api-{_area}-me"),
-    ]
-    # Front ends ask for these with and without `auth`.
-    for _way, _in in (("auth/", "auth-"), ("", "")):
-        urlpatterns += [
-            path(f"{_area}/{_way}{_name}", _view.as_view(area=_area), name=f"api-{_area}-{_in}{_name}")
-            for _name, _view in (
-                ("forgot-password", accounts.ForgotPasswordView),
-                ("verify-reset-token", accounts.VerifyResetTokenView),
-                ("reset-password", accounts.ResetPasswordView),
-            )
-        ]
-    urlpatterns.append(
-        path(
-            f"{_area}/auth/change-password", accounts.ChangePasswordView.as_view(), name=f"api-{_area}-change-password"
-        )
-    )
-for _area in CUSTOMER_AREAS:
-    _notifications = f"{_area}/notifications"
-    urlpatterns += [
-        path(f"{_area}/auth/register", accounts.RegisterView.as_view(area=_area), name=f"api-{_area}-register"),
-        path(f"{_area}/profile", accounts.ProfileView.as_view(), name=f"api-{_area}-profile"),
-        path(f"{_area}/settings", accounts.SettingsView.as_view(), name=f"api-{_area}-settings"),
-        path(f"{_area}/settings/roundup", views.RoundUpSettingsView.as_view(), name=f"api-{_area}-roundup"),
-        path(f"{_area}/transactions", views.TransactionListView.as_view(), name=f"api-{_area}-transactions"),
-        path(f"{_area}/export/transactions", customer.ExportView.as_view(), name=f"api-{_area}-export"),
-        path(f"{_area}/data-export", customer.DataExportView.as_view(), name=f"api-{_area}-data-export"),
-        path(
-            f"{_area}/data-export/<uuid:task_id>",
-            customer.DataExportFileView.as_view(),
-            name=f"api-{_area}-data-export-file",
-        ),
-        path(f"{_area}/erasure", accounts.ErasureView.as_view(), name=f"api-{_area}-erasure"),
-        path(f"{_area}/upload-bank-file", customer.BankFileView.as_view(), name=f"api-{_area}-bank-file"),
-        path(f"{_area}/portfolio", views.PortfolioView.as_view(), name=f"api-{_area}-portfolio"),
-        path(f"{_area}/roundups/total", customer.RoundUpTotalView.as_view(), name=f"api-{_area}-roundups-total"),
-        path(f"{_area}/fees/total", customer.FeeTotalView.as_view(), name=f"api-{_area}-fees-total"),
-        path(_notifications, views.NotificationListView.as_view(), name=f"api-{_area}-notifications"),
-        path(
-            f"{_notifications}/read-all",
-            customer.NotificationReadAllView.as_view(),
-            name=f"api-{_area}-notifications-read-all",
-        ),
-        path(
-            f"{_notifications}/<int:notification_id>",
-            customer.NotificationView.as_view(),
-            name=f"api-{_area}-notification",
-        ),
-        path(
-            f"{_notifications}/<int:notification_id>/read",
-            customer.NotificationReadView.as_view(),
-            name=f"api-{_area}-notification-read",
-        ),
-        path(f"{_area}/goals", customer.GoalListView.as_view(area=_area), name=f"api-{_area}-goals"),
-        path(f"{_area}/goals/<int:goal_id>", customer.GoalView.as_view(), name=f"api-{_area}-goal"),
-    ]
+    _views = _EVERYWHERE if _area == "admin" else _EVERYWHERE | _CUSTOMER
+    for _name, (_path, _view) in _views.items():
+        _options = {"area": _area} if hasattr(_view, "area") else {}
+        urlpatterns.append(path(f"{_area}/{_path}", _view.as_view(**_options), name=f"api-{_area}-{_name}"))

@@ -6,7 +6,7 @@ aware UTC. Nothing here counts or skips through a big table.
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 from uuid import UUID
 
 from django.db.models import Count, Q, Sum
@@ -56,7 +56,39 @@ def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
 
 
 # --- The customer -----------------------------------------------------------------------------------------------
-def profile(user: User) -> dict[str, Any]:
+class Profile(TypedDict):
+    """A customer's profile, in the names of the front ends."""
+
+    id: int
+    email: str
+    name: str
+    firstName: str
+    lastName: str
+    phone: str
+    address: str
+    city: str
+    state: str
+    zipCode: str
+    country: str
+    timezone: str
+    companyName: str
+    accountType: str
+    accountNumber: str | None
+    userGuid: str
+    roundUpAmount: int
+    roundUpEnabled: bool
+    roundUpRule: str
+    riskTolerance: str
+    investmentGoals: str
+    termsAgreed: bool
+    privacyAgreed: bool
+    marketingAgreed: bool
+    createdAt: datetime
+    updatedAt: datetime
+    subscription: Annotated[dict[str, Any] | None, "Always null: Kamioi has no subscriptions."]
+
+
+def profile(user: User) -> Profile:
     """What a customer says about themselves, in the names of the front ends. Subscriptions are not ours: null."""
     first, _, rest = user.name.partition(" ")
     known = user.first_name or user.last_name
@@ -126,7 +158,7 @@ class GoalRow(TypedDict):
     target_amount: Decimal
     current_amount: Decimal
     progress: Decimal
-    goal_type: str
+    goal_type: Annotated[str, Goal.Type]
     created_at: datetime
 
 

@@ -1,5 +1,6 @@
 """The company's journal: entries written by staff and transfers booked by the system, in one list."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,7 +38,7 @@ _JOURNAL = """
 """
 
 
-def journal_page(*, after: tuple[str, int, int] | None, limit: int) -> list[tuple[Any, int, int, JournalRow]]:
+def journal_page(*, after: Sequence[Any] | None, limit: int) -> list[tuple[Any, int, int, JournalRow]]:
     """Entries of the company's books, the newest day first, from just after (day, rank, id) on; each with its own key."""
     day, rank, last = after or ("9999-12-31", 2, 0)
     with connection.cursor() as cursor:

@@ -1,6 +1,6 @@
 """Reads for staff: transactions of everybody, people, the journal. Every list is bounded, whatever the size of its table.
 
-A list of transactions looks at no more than `WINDOW` rows that fit what an index can answer (status, person, time) and
+A list of transactions looks at no more than `NUMBERED_ROWS_MAX` rows that fit what an index can answer (status, person, time) and
 filters those by the rest; `capped` says that there were more.
 """
 
@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
+from kamioi_site.pagination import NUMBERED_ROWS_MAX
 from transactions.models import Transaction, User
 from transactions.rules.merchant_key import normalise
 
-WINDOW: Final = 10_000
 Status = Transaction.Status
 
 
@@ -144,13 +144,13 @@ def _rest(where: _Where, chosen: StaffTransactionFilter) -> None:
 
 def _found(window: str, inside: _Where, after: _Where, *, page: int, limit: int) -> Found:
     statement = window.format(columns=_COLUMNS, inside=inside.sql) + _PAGE.format(after=after.sql)
-    values = inside.values | after.values | {"window": WINDOW, "limit": limit, "skip": (page - 1) * limit}
+    values = inside.values | after.values | {"window": NUMBERED_ROWS_MAX, "limit": limit, "skip": (page - 1) * limit}
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         names = [column.name for column in cursor.description]
         found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     looked_at, total = found[0]["looked_at"], found[0]["total"]
-    return Found([row for row in found if row["id"] is not None], total, capped=looked_at >= WINDOW)
+    return Found([row for row in found if row["id"] is not None], total, capped=looked_at >= NUMBERED_ROWS_MAX)
 
 
 def _literal(text: str) -> str:

@@ -11,18 +11,19 @@ from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, Final, TypedDict, cast
+from typing import Annotated, Any, Final, Literal, TypedDict, cast
 
 from django.db.models import Q, QuerySet
 
-from kamioi_site.api.views import Page, ResidualFilter, decode_cursor, encode_cursor, keyset_page
 from kamioi_site.db.prepared import prepared_statement
 from kamioi_site.http.downloads import csv_line
+from kamioi_site.pagination import Keyset, Page, ResidualFilter, decode_cursor, encode_cursor, keyset_page
 from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import Transaction, User
 
 NEWEST = 100  # rows in the lists of the legacy front end
 _CSV_PAGE_ROWS: Final = 2_000
+_KEYSET: Final = Keyset("-date", "-id")
 
 
 class TransactionRow(TypedDict):
@@ -39,12 +40,12 @@ class TransactionRow(TypedDict):
     investable: Decimal
     total_debit: Decimal
     fee: Decimal
-    status: str
+    status: Annotated[str, Transaction.Status]
     ticker: str | None
     shares: Decimal | None
     price_per_share: Decimal | None
     stock_price: Decimal | None
-    type: str
+    type: Annotated[str, Literal["purchase", "refund"]]
     failure_reason: str
 
 
@@ -132,7 +133,7 @@ def transactions_page(user: User, filters: TransactionFilter, *, cursor: str | N
         cursor=cursor,
         limit=limit,
         scope=_cursor_scope(user, filters),
-        sieve=filters.residual,
+        residual=filters.residual,
     )
 
 
@@ -151,9 +152,9 @@ def transaction_page_rows(
     if filters.end:
         conditions, values = [*conditions, "date < %s"], [*values, filters.end]
     if cursor:
-        at, last_id = decode_cursor(cursor, scope)
-        # The plain bound on the date lets PostgreSQL skip later partitions; the second condition only breaks ties.
-        conditions, values = [*conditions, "date <= %s AND (date < %s OR id < %s)"], [*values, at, at, last_id]
+        last_date, last_id = decode_cursor(cursor, scope)
+        condition, parameters = _KEYSET.after_sql([datetime.fromisoformat(last_date), last_id])
+        conditions, values = [*conditions, condition], [*values, *parameters]
     where = " AND ".join(conditions)
     sql = f"SELECT {_COLUMNS} FROM transactions WHERE {where} ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
     with prepared_statement(sql, [*values, limit + 1]) as query:
@@ -161,7 +162,7 @@ def transaction_page_rows(
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
-    return rows[:limit], encode_cursor(last["date"], last["id"], scope)
+    return rows[:limit], encode_cursor([last["date"], last["id"]], scope)
 
 
 def _cursor_scope(user: User, filters: TransactionFilter) -> str:

@@ -1,4 +1,4 @@
-"""A customer's statements: the list, the files, and having one made."""
+"""A customer's account statements: the list, the files, and requesting one."""
 
 from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
@@ -13,20 +13,20 @@ from analytics.downloads import report_download
 from analytics.models import Report
 from analytics.services.reports import account_statement_rows, get_report, parse_period, request_report
 from kamioi_site.api.etags import ETagView
+from kamioi_site.api.typed_schema import Data
 from kamioi_site.api.views import FileView
-from transactions.api import serializers as shapes
-from transactions.api.base import IdempotentView, accepted, current_user, errors, validated
+from transactions.api.base import QueuedOutput, accepted, current_user, validated
+from transactions.api.idempotency import idempotent
+from transactions.selectors.customer import StatementRow
 
 
-class StatementListView(ETagView, IdempotentView):
-    """A customer's statements."""
-
+class StatementListView(ETagView):
     area: str = "user"
     parser_classes = [JSONParser]
 
-    @extend_schema(responses={200: shapes.StatementListOutput} | errors(401), tags=["statements"])
+    @extend_schema(responses={200: Data[list[StatementRow]]}, tags=["statements"])
     def get(self, request: Request) -> Response:
-        """Newest first: what is made, as PDF and CSV; and of the other months of the last two years the transactions as CSV."""
+        """Return the statements as PDF and CSV, newest first; for other months of two years the transactions as CSV."""
         rows = account_statement_rows(
             current_user(request),
             export_url=reverse(f"api-{self.area}-export"),
@@ -34,29 +34,22 @@ class StatementListView(ETagView, IdempotentView):
         )
         return Response({"success": True, "data": rows})
 
-    @extend_schema(
-        request=StatementInput,
-        responses={202: shapes.QueuedOutput} | errors(400, 401, 409, 413, 415),
-        tags=["statements"],
-    )
+    @extend_schema(request=StatementInput, responses={202: QueuedOutput}, tags=["statements"])
+    @idempotent
     def post(self, request: Request) -> Response:
-        """Have a month's statement made. A month that is made already, or being made, is the same task again."""
+        """Request the statement of a month. A finished or pending statement returns the same task again."""
         period = parse_period(validated(StatementInput(data=request.data))["period"])
         user = current_user(request)
-        task = request_report(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
-        return accepted(task)
+        return accepted(request_report(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user))
 
 
 class StatementDownloadView(FileView):
-    """One file of a statement."""
-
     @extend_schema(
-        responses={(200, "application/pdf"): OpenApiTypes.BINARY, (200, "text/csv"): OpenApiTypes.BINARY}
-        | errors(401, 404),
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, (200, "text/csv"): OpenApiTypes.BINARY},
         tags=["statements"],
     )
     def get(self, request: Request, statement_id: int) -> StreamingHttpResponse:
-        """One of the caller's own; anybody else's is 404."""
+        """Download one of the caller's files."""
         report = get_report(current_user(request), statement_id)
         if report is None:
             raise Http404

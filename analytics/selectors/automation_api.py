@@ -1,0 +1,264 @@
+"""What runs automatically, for the staff API. Null means: not measured."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict
+
+from analytics.selectors import llm_center, operations, review_stats
+from analytics.selectors.transactions import transaction_totals
+from llm_center.services.review.queue import queue_totals_cached
+from transactions.models import Transaction
+
+Status = Transaction.Status
+CONSENSUS = "cascade"  # each model is asked only for what the one before it does not know
+
+
+class AutomationRealtime(TypedDict):
+    """Incoming purchases."""
+
+    isConnected: bool
+    processingQueue: int
+    mappedPending: int
+    investmentReady: int
+    totalProcessed: int
+    processedToday: int
+    totalTransactions: int
+    activeProcesses: int
+    throughput: float | None
+    lastProcessed: datetime | None
+
+
+class AutomationBatch(TypedDict):
+    """The LLM queue."""
+
+    enabled: bool
+    queueSize: int
+    totalProcessed: int
+    processingRate: float | None
+    lastBatchTime: datetime | None
+
+
+class AutomationLearning(TypedDict):
+    """The accuracy of proposals by the decisions of reviewers, in percent."""
+
+    enabled: bool
+    trainingDataPoints: int
+    lastTrainingTime: datetime | None
+    modelVersion: str
+    accuracy: float | None
+
+
+class AutomationMerchants(TypedDict):
+    """The merchants; `estimated` from a sample of a large table."""
+
+    totalMerchants: int
+    cacheHitRate: float | None
+    lastUpdate: datetime | None
+    estimated: bool
+
+
+class AutomationThresholds(TypedDict):
+    """The confidence thresholds."""
+
+    confidenceThreshold: float | None
+    autoApprovalEnabled: bool
+    highConfidence: Decimal
+    mediumConfidence: Decimal
+
+
+class AutomationMultiModel(TypedDict):
+    """The models, in the order in which they are asked."""
+
+    enabled: bool
+    activeModels: list[str]
+    consensusMethod: str
+    agreementRate: float | None
+
+
+class RealtimePart(TypedDict):
+    """Incoming purchases."""
+
+    status: str
+    processing_rate: float | None
+    queue_size: int
+    pending_transactions: int
+    last_processed: datetime | None
+
+
+class BatchPart(TypedDict):
+    """The LLM queue."""
+
+    status: str
+    last_run: datetime | None
+    processed_count: int
+    pending_count: int
+
+
+class LearningPart(TypedDict):
+    """The accuracy of proposals."""
+
+    accuracy: float | None
+    training_samples: int
+    model_version: str
+    last_trained: datetime | None
+
+
+class MerchantsPart(TypedDict):
+    """The merchants by verification."""
+
+    total_merchants: int
+    verified_merchants: int
+    pending_verification: int
+    rejected: int
+    estimated: bool
+
+
+class ThresholdsPart(TypedDict):
+    """The confidence thresholds."""
+
+    auto_approve: Decimal | None
+    manual_review: Decimal
+    auto_reject: Decimal | None
+    current_avg: Decimal | None
+
+
+class MultiModelPart(TypedDict):
+    """The models."""
+
+    enabled: bool
+    models: list[str]
+    voting_strategy: str
+    agreement_rate: float | None
+
+
+class Automation(TypedDict):
+    """Everything that runs automatically."""
+
+    realtime: RealtimePart
+    batch: BatchPart
+    learning: LearningPart
+    merchants: MerchantsPart
+    thresholds: ThresholdsPart
+    multiModel: MultiModelPart
+
+
+def realtime() -> AutomationRealtime:
+    """Return the state of incoming purchases."""
+    totals, system = transaction_totals(), operations.system_status()
+    return {
+        "isConnected": system.redis,
+        "processingQueue": totals.count(Status.PENDING),
+        "mappedPending": totals.count(Status.AWAITING_PRICE),
+        "investmentReady": totals.count(Status.MAPPED),
+        "totalProcessed": totals.total - totals.count(Status.PENDING),
+        "processedToday": totals.today - totals.today_pending,
+        "totalTransactions": totals.total,
+        "activeProcesses": system.open_tasks,
+        "throughput": None,
+        "lastProcessed": system.last_booking,
+    }
+
+
+def batch() -> AutomationBatch:
+    """Return the state of the LLM queue."""
+    system = operations.system_status()
+    return {
+        "enabled": system.queue_enabled,
+        "queueSize": queue_totals_cached()[0],
+        "totalProcessed": llm_center.mapping_totals().total,
+        "processingRate": llm_center.llm_call_stats().merchants_per_second,
+        "lastBatchTime": system.queue_last_run,
+    }
+
+
+def learning() -> AutomationLearning:
+    """Return the accuracy of proposals."""
+    accuracy = review_stats.proposal_accuracy()
+    return {
+        "enabled": True,
+        "trainingDataPoints": accuracy.judged,
+        "lastTrainingTime": accuracy.last_fit,
+        "modelVersion": review_stats.models_in_use()[-1],
+        "accuracy": accuracy.accuracy,
+    }
+
+
+def merchants() -> AutomationMerchants:
+    """Return the number of merchants."""
+    counts = llm_center.merchant_counts()
+    return {
+        "totalMerchants": counts.total,
+        "cacheHitRate": operations.cache_hit_percent(),
+        "lastUpdate": llm_center.last_decision_at(),
+        "estimated": counts.estimated,
+    }
+
+
+def thresholds() -> AutomationThresholds:
+    """Return the thresholds in effect."""
+    found = review_stats.thresholds()
+    return {
+        "confidenceThreshold": _number(found.configured),
+        "autoApprovalEnabled": found.enabled,
+        "highConfidence": found.high,
+        "mediumConfidence": found.medium,
+    }
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if Decimal(text).is_finite() else None
+    except ArithmeticError:
+        return None
+
+
+def multi_model() -> AutomationMultiModel:
+    """Return the models in use."""
+    models = review_stats.models_in_use()
+    return {"enabled": len(models) > 1, "activeModels": models, "consensusMethod": CONSENSUS, "agreementRate": None}
+
+
+def automation() -> Automation:
+    """Return all parts."""
+    now, queue, proposals = realtime(), batch(), learning()
+    counts, models = llm_center.merchant_counts(), review_stats.models_in_use()
+    return {
+        "realtime": {
+            "status": "running" if now["isConnected"] else "degraded",
+            "processing_rate": now["throughput"],
+            "queue_size": now["processingQueue"],
+            "pending_transactions": now["processingQueue"],
+            "last_processed": now["lastProcessed"],
+        },
+        "batch": {
+            "status": "running" if queue["enabled"] else "stopped",
+            "last_run": queue["lastBatchTime"],
+            "processed_count": queue["totalProcessed"],
+            "pending_count": queue["queueSize"],
+        },
+        "learning": {
+            "accuracy": proposals["accuracy"],
+            "training_samples": proposals["trainingDataPoints"],
+            "model_version": proposals["modelVersion"],
+            "last_trained": proposals["lastTrainingTime"],
+        },
+        "merchants": {
+            "total_merchants": counts.total,
+            "verified_merchants": counts.by_status.get("approved", 0) + counts.by_status.get("not_listed", 0),
+            "pending_verification": counts.by_status.get("proposed", 0),
+            "rejected": counts.by_status.get("rejected", 0),
+            "estimated": counts.estimated,
+        },
+        "thresholds": {
+            "auto_approve": review_stats.thresholds().auto_approve,
+            "manual_review": Decimal(0),
+            "auto_reject": None,
+            "current_avg": llm_center.mapping_totals().confidence,
+        },
+        "multiModel": {
+            "enabled": len(models) > 1,
+            "models": models,
+            "voting_strategy": CONSENSUS,
+            "agreement_rate": None,
+        },
+    }

@@ -1,0 +1,77 @@
+"""Query parameters of lists: `limit`, `cursor`, `page` and amounts."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Final, TypedDict
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from kamioi_site.pagination import NUMBERED_ROWS_MAX
+
+PAGE_SIZE: Final = 100
+PAGE_SIZE_MAX: Final = 500
+PAGE: Final = OpenApiParameter("page", OpenApiTypes.INT, description="From 1, up to row 10,000.")
+LIMIT: Final = OpenApiParameter("limit", OpenApiTypes.INT, description="Rows per page, 1 to 500, default 100.")
+CURSOR: Final = OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the previous page.")
+
+
+class Pagination(TypedDict):
+    """The position of a numbered page. Totals are counted up to 10,000 rows; beyond that `total_is_capped` is true."""
+
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+    totalPages: int  # the front ends read either spelling
+    has_next: bool
+    has_prev: bool
+    total_is_capped: bool
+
+
+def page_limit(request: Request, *, parameter: str = "limit") -> int:
+    """Return `?limit=`: 1 to 500, 100 when absent."""
+    text = request.query_params.get(parameter) or str(PAGE_SIZE)
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
+    if not 1 <= limit <= PAGE_SIZE_MAX:
+        raise ValidationError({parameter: [f"Must be a whole number from 1 to {PAGE_SIZE_MAX}."]})
+    return limit
+
+
+def page_number(request: Request, limit: int) -> int:
+    """Return `?page=`, 1 when absent. Pages after row 10,000 are refused."""
+    text = request.query_params.get("page") or "1"
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if number < 1 or number * limit > NUMBERED_ROWS_MAX:
+        raise ValidationError({"page": [f"Pages go from 1 to row {NUMBERED_ROWS_MAX:,}."]})
+    return number
+
+
+def pagination(*, page: int, limit: int, total: int, capped: bool) -> Pagination:
+    """Return the position of the page in a list of `total` rows."""
+    pages = max(1, -(-total // limit))
+    return {
+        "page": page,
+        "limit": limit,
+        "total": total,
+        "total_pages": pages,
+        "totalPages": pages,
+        "has_next": page < pages,
+        "has_prev": page > 1,
+        "total_is_capped": capped,
+    }
+
+
+def dollars(request: Request, name: str) -> Decimal | None:
+    """Return an amount of dollars from the query string, None when absent."""
+    text = (request.query_params.get(name) or "").strip()
+    if not text:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and abs(amount) < 10**12):
+        raise ValidationError({name: ["Must be an amount in dollars."]})
+    return amount

@@ -1,0 +1,133 @@
+"""Approving and rejecting mappings, one or many, and running the LLM queue."""
+
+from typing import Any, NotRequired
+from uuid import UUID
+
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api.typed_schema import ErrorOutput, MessageOutput
+from llm_center.api.serializers import ApprovePendingInput, DecideInput, ManyInput, NotesInput
+from llm_center.models import LlmMapping
+from llm_center.services.mapping_decisions import (
+    MappingDecisionResult,
+    approve_mapping,
+    decide_mappings,
+    reject_mapping,
+    request_pending_approval,
+    request_queue_run,
+)
+from transactions.api.base import QueuedMessageOutput, QueuedOutput, accepted, current_user, validated
+from transactions.api.idempotency import idempotent
+from transactions.api.staff.base import StaffView
+
+
+class DecidedOutput(MessageOutput):
+    """The decision; `task_id` is that of the release of waiting transactions."""
+
+    mapping_id: int
+    status: str
+    task_id: UUID | None
+    investment_details: NotRequired[dict[str, Any]]
+
+
+class DecidedManyOutput(MessageOutput):
+    """The number of decided mappings, and the refused ones."""
+
+    approved_count: NotRequired[int]
+    rejected_count: NotRequired[int]
+    refused: list[dict[str, Any]]
+
+
+class ApprovePendingOutput(QueuedMessageOutput):
+    """The work continues in the background; `approved_count` is null, the task's `result` has it as `decided`."""
+
+    approved_count: int | None
+
+
+class DecideView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+    approve = True
+
+    @extend_schema(request=DecideInput, responses={200: DecidedOutput, 404: ErrorOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request, mapping_id: int | None = None) -> Response:
+        """Decide the mapping's merchant; its waiting transactions are released in the background."""
+        if mapping_id is None:
+            data = validated(DecideInput(data=request.data))
+        else:
+            data = {"mapping_id": mapping_id} | validated(NotesInput(data=request.data))
+        decide = approve_mapping if self.approve else reject_mapping
+        try:
+            result = decide(mapping_id=data["mapping_id"], actor=current_user(request), notes=data["notes"])
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response(_decided(result, approved=self.approve))
+
+
+def _decided(result: MappingDecisionResult, *, approved: bool) -> DecidedOutput:
+    mapping, decided = result.mapping, result.decided
+    message = (
+        f"{mapping.merchant_name} is {mapping.ticker}." if approved else f"{mapping.ticker or 'Mapping'} rejected."
+    )
+    if decided is not None and decided.pending is not None:
+        message = "Another reviewer has to agree."
+    body = DecidedOutput(
+        success=True,
+        message=message,
+        mapping_id=mapping.pk,
+        status=mapping.status,
+        task_id=decided.task.pk if decided and decided.task else None,
+    )
+    if approved:
+        body["investment_details"] = {
+            "ticker": mapping.ticker,
+            "amount_invested": result.merchant.waiting_amount,
+            "platform_fee": None,
+            "total_cost": None,
+            "order_id": None,
+        }
+    return body
+
+
+class DecideManyView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+    approve = True
+
+    @extend_schema(request=ManyInput, responses={200: DecidedManyOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Decide each mapping separately; a refused one is listed and does not stop the others."""
+        data = validated(ManyInput(data=request.data))
+        count, refused = decide_mappings(
+            mapping_ids=data["mapping_ids"], approve=self.approve, actor=current_user(request)
+        )
+        verb = "approved" if self.approve else "rejected"
+        return Response(
+            {"success": True, "message": f"{count} mappings {verb}.", f"{verb}_count": count, "refused": refused}
+        )
+
+
+class ApprovePendingView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=ApprovePendingInput, responses={202: ApprovePendingOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Approve in the background by the rules of a single approval; the task's `result` has counts and refusals."""
+        confidence = validated(ApprovePendingInput(data=request.data))["min_confidence"]
+        task = request_pending_approval(min_confidence=confidence, actor=current_user(request))
+        message = f"Proposals with a confidence of at least {confidence:.0%} are being approved."
+        return accepted(task, message=message, approved_count=None)
+
+
+class ProcessQueueView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=None, responses={202: QueuedOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Start a run in the background; the task has the result."""
+        return accepted(request_queue_run(actor=current_user(request)))

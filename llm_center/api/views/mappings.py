@@ -1,0 +1,173 @@
+"""The mapping log: listing, correcting and deleting proposals."""
+
+from decimal import Decimal
+from typing import Annotated, Literal, TypedDict
+
+from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api.etags import ETagView
+from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit, page_number
+from kamioi_site.api.typed_schema import Data, ErrorOutput, MessageOutput
+from kamioi_site.cache.namespaces import CacheNamespace
+from kamioi_site.pagination import keyset_page
+from llm_center.api.rows import MappingRow, NumberedMappings, mapping_row, numbered_page
+from llm_center.api.serializers import EditInput
+from llm_center.cache import LLM
+from llm_center.models import LlmMapping
+from llm_center.services.mapping_decisions import delete_mapping, edit_mapping, reconsider_mapping
+from transactions.api.base import current_user, validated
+from transactions.api.idempotency import idempotent
+from transactions.api.staff.base import StaffView
+
+STATUSES = ("all", "pending", "approved", "rejected")
+MAPPINGS = CacheNamespace("llm:mappings:{status}:{page}", ttl=300, generation=LLM)
+
+
+class MappingPageOutput(TypedDict):
+    """A page by cursor."""
+
+    data: list[MappingRow]
+    next_cursor: str | None
+    has_more: bool
+
+
+class Reconsidered(TypedDict):
+    """The matcher's current proposal; times are milliseconds, `stored` is true if the row was updated with it."""
+
+    mapping_id: int
+    ai_status: Annotated[str, Literal["approved", "review_required", "uncertain"]]
+    ai_confidence: Decimal
+    ai_reasoning: str
+    ai_auto_approved: bool
+    processing_time: float
+    model_version: str
+    ai_model_version: str
+    suggested_ticker: str | None
+    ai_processing_duration: float
+    stored: bool
+
+
+class MappingListView(StaffView, ETagView):
+    required_permissions = ("llm_center.view_llmmapping",)
+
+    @extend_schema(
+        parameters=[
+            CURSOR,
+            LIMIT,
+            OpenApiParameter("status", OpenApiTypes.STR, enum=STATUSES),
+            OpenApiParameter("search", OpenApiTypes.STR, description="The full name as in the statement."),
+            OpenApiParameter(
+                "page", OpenApiTypes.INT, description="The legacy format: numbered pages, up to row 10,000."
+            ),
+        ],
+        responses={200: MappingPageOutput | Data[NumberedMappings]},
+        tags=["llm center"],
+    )
+    def get(self, request: Request) -> Response:
+        """Return a page, newest first: by cursor, or by number in the legacy format."""
+        status = request.query_params.get("status") or "all"
+        if status not in STATUSES:
+            raise ValidationError({"status": [f"Must be one of {', '.join(STATUSES)}."]})
+        search = (request.query_params.get("search") or "").strip()
+        limit, cursor = page_limit(request), request.query_params.get("cursor")
+        number = page_number(request, limit) if "page" in request.query_params else None
+
+        def read() -> MappingPageOutput | Data[NumberedMappings]:
+            return _page(status, search, cursor=cursor, number=number, limit=limit)
+
+        if search:  # as many lists as names, so not worth caching
+            return Response(read())
+        page = f"{limit}/{number}" if number is not None else f"{limit}/after {cursor or 'nothing'}"
+        return Response(MAPPINGS.get(read, status=status, page=page))
+
+
+def _page(
+    status: str, search: str, *, cursor: str | None, number: int | None, limit: int
+) -> MappingPageOutput | Data[NumberedMappings]:
+    rows = LlmMapping.objects.select_related("user")
+    if status != "all":
+        rows = rows.filter(status=status)
+    if search:
+        rows = rows.filter(merchant_name=search)
+    if number is not None:
+        return {"success": True, "data": numbered_page(rows, page=number, limit=limit)}
+    page = keyset_page(rows, time_field="created_at", cursor=cursor, limit=limit, scope=f"mappings:{status}:{search}")
+    return {"data": [mapping_row(row) for row in page.rows], "next_cursor": page.next_cursor, "has_more": page.has_more}
+
+
+class MappingDetailView(StaffView):
+    required_permissions = ("llm_center.view_llmmapping",)
+
+    @extend_schema(responses={200: Data[MappingRow]}, tags=["llm center"])
+    def get(self, request: Request, mapping_id: int) -> Response:
+        """Return the row."""
+        mapping = LlmMapping.objects.select_related("user").filter(pk=mapping_id).first()
+        if mapping is None:
+            raise Http404
+        return Response({"success": True, "data": mapping_row(mapping)})
+
+
+class MappingUpdateView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=EditInput, responses={200: MessageOutput, 409: ErrorOutput}, tags=["llm center"])
+    def put(self, request: Request, mapping_id: int) -> Response:
+        """Change the proposal, which stays pending. Rows of uploaded files are 403, decided rows 409."""
+        data = validated(EditInput(data=request.data))
+        try:
+            mapping = edit_mapping(
+                mapping_id=mapping_id,
+                merchant_name=data["merchant_name"],
+                ticker=data["ticker"].strip().upper().replace("-", "."),
+                category=data["category"],
+                company_name=data["company_name"],
+                actor=current_user(request),
+            )
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "message": f"Mapping updated: {mapping}."})
+
+
+class MappingDeleteView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(responses={200: MessageOutput, 409: ErrorOutput}, tags=["llm center"])
+    def delete(self, request: Request, mapping_id: int) -> Response:
+        """Delete the proposal. Rows of uploaded files are 403, decided rows 409."""
+        try:
+            delete_mapping(mapping_id=mapping_id, actor=current_user(request))
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "message": "Proposal deleted."})
+
+
+class ReconsiderView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(request=None, responses={200: Data[Reconsidered]}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request, mapping_id: int) -> Response:
+        """Return the matcher's current proposal. It replaces a pending proposal of a machine; nothing is approved."""
+        try:
+            result = reconsider_mapping(mapping_id=mapping_id)
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        data = Reconsidered(
+            mapping_id=result.mapping.pk,
+            ai_status=result.verdict,
+            ai_confidence=result.confidence,
+            ai_reasoning=result.reason,
+            ai_auto_approved=False,
+            processing_time=result.milliseconds,
+            model_version="matcher",
+            ai_model_version="matcher",
+            suggested_ticker=result.ticker,
+            ai_processing_duration=result.milliseconds,
+            stored=result.stored,
+        )
+        return Response({"success": True, "data": data})

@@ -1,0 +1,84 @@
+"""Input of the staff API: selected transactions, users, journal entries."""
+
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from kamioi_site.api.validation import IdField
+from transactions.api.serializers import money_field, optional_text
+from transactions.models import User
+
+
+class SelectedInput(serializers.Serializer[Any]):
+    """The transactions to process; `force` lifts the limit on the amount."""
+
+    transaction_ids = serializers.ListField(child=IdField(), min_length=1, max_length=500)
+    force = serializers.BooleanField(required=False, default=False)
+
+
+class OneTransactionInput(serializers.Serializer[Any]):
+    """The transaction to process."""
+
+    transaction_id = IdField()
+
+
+class UserInput(serializers.Serializer[Any]):
+    """The fields of a user to change."""
+
+    name = optional_text(length=150)
+    email = serializers.EmailField(max_length=254, required=False)
+    account_type = serializers.ChoiceField(choices=User.AccountType.choices, required=False)
+    city = optional_text(length=100)
+    state = optional_text(length=50)
+    zip_code = optional_text(length=20)
+    phone = optional_text(length=40)
+    round_up_amount = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    round_up_enabled = serializers.BooleanField(required=False)
+    is_active = serializers.BooleanField(required=False)
+
+
+class UserStatusInput(serializers.Serializer[Any]):
+    """Whether the account is open: `status` or `is_active`."""
+
+    status = serializers.ChoiceField(choices=["active", "inactive", "suspended"], required=False)
+    is_active = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Require one of the two."""
+        if not attrs:
+            raise serializers.ValidationError({"status": ["Send “active” or “inactive”."]})
+        return {"is_active": attrs.get("is_active", attrs.get("status") == "active")}
+
+
+class LineInput(serializers.Serializer[Any]):
+    """A line: dollars on one side of an account."""
+
+    account_code = serializers.CharField(max_length=10)
+    debit = money_field(required=False, default=Decimal(0), min_value=Decimal(0))
+    credit = money_field(required=False, default=Decimal(0), min_value=Decimal(0))
+    description = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+
+
+class EntryInput(serializers.Serializer[Any]):
+    """A journal entry: `lines`, or `from_account` (credit), `to_account` (debit) and `amount`."""
+
+    date = serializers.DateField(required=False)
+    reference = optional_text(length=100)
+    description = optional_text(length=500)
+    location = optional_text(length=100)
+    department = optional_text(length=100)
+    transaction_type = optional_text(length=50)
+    vendor_name = optional_text(length=200)
+    customer_name = optional_text(length=200)
+    status = serializers.ChoiceField(choices=["draft", "posted"], required=False)
+    lines = LineInput(many=True, required=False)
+    from_account = serializers.CharField(max_length=10, required=False)
+    to_account = serializers.CharField(max_length=10, required=False)
+    amount = money_field(required=False, min_value=Decimal("0.01"))
+
+    def validate_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Limit the number of lines."""
+        if not 2 <= len(lines) <= 100:
+            raise serializers.ValidationError("An entry has 2 to 100 lines.")
+        return lines

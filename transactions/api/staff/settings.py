@@ -1,0 +1,75 @@
+"""Settings that staff change while the system runs."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypedDict, cast
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api.typed_schema import Data, MessageOutput
+from transactions.api.base import current_user
+from transactions.api.idempotency import idempotent
+from transactions.api.staff.base import StaffView
+from transactions.models import Setting
+from transactions.services.settings import save_settings
+
+
+class SettingRow(TypedDict):
+    """A setting; the value is text, to be read as `type`."""
+
+    key: str
+    value: str
+    type: Annotated[str, Setting.Type]
+    description: str
+
+
+class SettingsSavedOutput(MessageOutput):
+    """All settings after the change."""
+
+    data: list[SettingRow]
+
+
+class SettingsView(StaffView):
+    required_permissions = ("transactions.view_setting",)
+    write_permissions = ("transactions.change_setting",)
+
+    @extend_schema(responses={200: Data[list[SettingRow]]}, tags=["settings"])
+    def get(self, request: Request) -> Response:
+        """Return all settings."""
+        return Response({"success": True, "data": _rows()})
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses={200: SettingsSavedOutput}, tags=["settings"])
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Change all given settings, or none if one is invalid. Type and description stay.
+
+        The body is `{key: value, …}`, `{key, value}` or `{settings: {…} or [{key, value}, …]}`.
+        """
+        values = _values(request.data)
+        save_settings(values=values, actor=current_user(request))
+        message = f"{len(values)} setting{'' if len(values) == 1 else 's'} saved."
+        return Response({"success": True, "message": message, "data": _rows()})
+
+
+def _rows() -> list[SettingRow]:
+    return cast("list[SettingRow]", list(Setting.objects.values("key", "value", "type", "description")))
+
+
+def _values(body: Any) -> dict[str, str]:
+    """Return the settings of a body in any of its formats. Raises ValidationError."""
+    items = body.get("settings", body) if isinstance(body, Mapping) else body
+    if isinstance(items, Mapping) and set(items) <= {"key", "value", "type", "description"} and "key" in items:
+        items = [items]
+    if isinstance(items, list) and all(isinstance(item, Mapping) and {"key", "value"} <= set(item) for item in items):
+        items = {str(item["key"]): item["value"] for item in items}
+    if not isinstance(items, Mapping) or not 0 < len(items) <= 100:
+        raise ValidationError({"settings": ["Send {key: value}, or {settings: [{key, value}]}."]})
+    values = {}
+    for key, value in items.items():
+        if not isinstance(value, (str, int, float)) or len(str(value)) > 1000:
+            raise ValidationError({str(key): ["Must be a text, a number, true or false."]})
+        values[str(key)] = str(value).lower() if isinstance(value, bool) else str(value)
+    return values

@@ -1,0 +1,32 @@
+"""Rate limits of endpoints that invite guessing or sending in bulk. Without Redis they refuse."""
+
+from typing import Any
+
+from rest_framework.request import Request
+
+from kamioi_site.api.throttling import RateLimitThrottle
+from kamioi_site.auth.login_throttling import LoginAttemptCounter
+
+
+class LogInRateLimit(LoginAttemptCounter):
+    """Counts login attempts by address and by e-mail."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count the attempt."""
+        body = request.data
+        return self.may_try(request._request, str(body.get("email", "")) if isinstance(body, dict) else "")
+
+
+class GuardedRateLimit(RateLimitThrottle):
+    """Counts by address, and by e-mail where the view sets `email_scope`."""
+
+    fail_open = False
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count the attempt."""
+        allowed = self.count(request, scope=view.rate_scope, key="ip")
+        if scope := getattr(view, "email_scope", None):
+            body = request.data
+            email = str(body.get("email", "")).strip().lower() if isinstance(body, dict) else ""
+            allowed = self.count(request, scope=scope, key=lambda *_: email) and allowed
+        return allowed

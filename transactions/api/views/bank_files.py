@@ -1,0 +1,100 @@
+"""Uploading a bank's file, in the format of the legacy front ends."""
+
+from typing import Annotated, TypedDict
+from uuid import UUID
+
+from django.conf import settings
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import ValidationError
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api.typed_schema import MessageOutput
+from kamioi_site.api.views import ApiView
+from transactions.api.base import current_user, task_links
+from transactions.api.idempotency import idempotent
+from transactions.api.parsers import uploaded_file
+from transactions.api.serializers import BulkFileInput
+from transactions.models import BackgroundTask, StatementImport
+from transactions.services.ingest import run_statement_import, upload_statement
+
+SHOWN_ERRORS = 100
+
+
+class BankFileData(TypedDict):
+    """What was read. `processed` counts valid rows: `added` and `duplicates`, which had been sent before."""
+
+    processed: int
+    processed_rows: int
+    total_rows: int
+    added: int
+    duplicates: int
+    error_count: int
+    errors: Annotated[list[str], "The first hundred; all of them at `rejects_url`."]
+
+
+class BankFileOutput(MessageOutput):
+    """The file was read, or is being read."""
+
+    data: BankFileData
+    task_id: UUID
+    status: Annotated[str, BackgroundTask.Status]
+    status_url: str
+    rejects_url: str
+
+
+class BankFileView(ApiView):
+    parser_classes = [MultiPartParser]
+
+    def max_body_bytes(self, request: Request) -> int | None:
+        """Allow as much as a statement may have."""
+        return settings.STATEMENT_MAX_BYTES
+
+    @extend_schema(
+        request={"multipart/form-data": BulkFileInput},
+        responses={200: BankFileOutput, 202: BankFileOutput},
+        tags=["transactions"],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Read a CSV, Excel, OFX or QFX file: a small one at once, a larger one in the background (202)."""
+        file = uploaded_file(request, missing="Send a CSV, Excel, OFX or QFX file in the form field “file”.")
+        user, synchronous = current_user(request), (file.size or 0) <= settings.STATEMENT_SYNC_BYTES
+        statement = upload_statement(
+            user=user, filename=file.name or "statement.csv", content=file, requested_by=user, send=not synchronous
+        )
+        if synchronous:
+            statement = run_statement_import(task_id=statement.task_id) or statement
+        if statement.task.error:
+            raise ValidationError({"file": [statement.task.error]})
+        code = status.HTTP_200_OK if synchronous else status.HTTP_202_ACCEPTED
+        return Response(_body(statement), status=code)
+
+
+def _body(statement: StatementImport) -> dict[str, object]:
+    valid = statement.rows_added + statement.rows_duplicate
+    rejects = statement.rejects.order_by("row_number")[:SHOWN_ERRORS] if statement.rows_rejected else []
+    completed = statement.task.status == BackgroundTask.Status.COMPLETED
+    data = BankFileData(
+        processed=valid,
+        processed_rows=valid,
+        total_rows=statement.rows_done,
+        added=statement.rows_added,
+        duplicates=statement.rows_duplicate,
+        error_count=statement.rows_rejected,
+        errors=[f"Row {row.row_number}: {row.field}: {row.reason}" for row in rejects],
+    )
+    summary = (
+        f"{statement.rows_added} transactions added, {statement.rows_duplicate} duplicates, "
+        f"{statement.rows_rejected} invalid rows."
+    )
+    return {
+        "success": True,
+        "message": summary if completed else "The file is being read.",
+        "data": data,
+        **task_links(statement.task),
+        "rejects_url": reverse("api-task-rejects", args=[statement.task_id]),
+    }

@@ -1,0 +1,125 @@
+"""The progress of background tasks: polled, or as server-sent events."""
+
+from collections.abc import Collection
+from typing import Annotated, Any, NotRequired
+from uuid import UUID
+
+from django.http import Http404, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kamioi_site.api.typed_schema import Answer, ErrorOutput
+from kamioi_site.api.views import ApiView, FileView
+from kamioi_site.http.downloads import csv_download
+from kamioi_site.http.server_sent_events import Event, event_source, events_response
+from transactions.api.base import current_user
+from transactions.models import BackgroundTask
+from transactions.selectors.customer import task_visible_to
+from transactions.services.background_tasks import EVENTS
+from transactions.services.ingest import statement_rejects_csv
+
+
+class TaskOutput(Answer):
+    """The progress of a background task. `percent` is null while the total is unknown."""
+
+    task_id: UUID
+    name: str
+    status: Annotated[str, BackgroundTask.Status]
+    progress: int
+    total: int | None
+    percent: float | None
+    result: dict[str, Any]
+    error: str
+    rejects_url: NotRequired[str]
+
+
+class TaskView(ApiView):
+    @extend_schema(responses={200: TaskOutput}, tags=["tasks"])
+    def get(self, request: Request, task_id: UUID) -> Response:
+        """Return one of the caller's tasks; staff see all tasks."""
+        return Response(_progress(_task(request, task_id)))
+
+
+class TaskEventsView(FileView):
+    answers = ("text/event-stream", "events")
+
+    @extend_schema(
+        parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.INT, OpenApiParameter.HEADER)],
+        responses={
+            (200, "text/event-stream"): OpenApiTypes.STR,
+            204: OpenApiResponse(description="The client has seen the last event."),
+            503: ErrorOutput,
+        },
+        tags=["tasks"],
+    )
+    def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
+        """Send events with the body of `GET /api/tasks/{task_id}` until the task has ended.
+
+        Every event contains the whole state; a client that reconnects with `Last-Event-ID` misses nothing.
+        """
+        task = _task(request, task_id)
+        return events_response(
+            request._request, source=EVENTS, key=str(task.pk), caller=str(current_user(request).pk), event=_event(task)
+        )
+
+
+class TaskRejectsView(ApiView):
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR}, tags=["tasks"])
+    def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
+        """Return row number, field, reason and the row itself as CSV. No cell runs as a formula."""
+        task = _task(request, task_id)
+        if not _is_import(task):
+            raise Http404
+        lines = statement_rejects_csv(statement=task.statement)
+        return csv_download(request._request, lines, filename=f"rejects-{task.pk}.csv")
+
+
+def _task(request: Request, task_id: UUID) -> BackgroundTask:
+    task = task_visible_to(current_user(request), task_id)
+    if task is None:
+        raise Http404
+    return task
+
+
+def _is_import(task: BackgroundTask) -> bool:
+    return hasattr(task, "statement")  # joined, no query
+
+
+def _progress(task: BackgroundTask) -> TaskOutput:
+    body = TaskOutput(
+        success=True,
+        task_id=task.pk,
+        name=task.name,
+        status=task.status,
+        progress=task.progress,
+        total=task.total,
+        percent=_percent(task),
+        result=task.result,
+        error=task.error,
+    )
+    if _is_import(task):
+        body["rejects_url"] = reverse("api-task-rejects", args=[task.pk])
+    return body
+
+
+def _percent(task: BackgroundTask) -> float | None:
+    if task.status == BackgroundTask.Status.COMPLETED:
+        return 100.0
+    return round(min(100.0, task.progress * 100 / task.total), 1) if task.total else None
+
+
+def _event(task: BackgroundTask) -> Event:
+    ended = task.status in {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
+    return Event(task.version, dict(_progress(task)), ended)
+
+
+def _current_events(task_ids: Collection[str]) -> dict[str, Event]:
+    tasks = BackgroundTask.objects.filter(pk__in=task_ids).select_related("statement")
+    return {str(task.pk): _event(task) for task in tasks}
+
+
+event_source(EVENTS, _current_events)
