@@ -14,8 +14,6 @@ CONSENSUS = "cascade"  # each model is asked only for what the one before it doe
 
 
 class AutomationRealtime(TypedDict):
-    """Incoming purchases."""
-
     isConnected: bool
     processingQueue: int
     mappedPending: int
@@ -29,8 +27,6 @@ class AutomationRealtime(TypedDict):
 
 
 class AutomationBatch(TypedDict):
-    """The LLM queue."""
-
     enabled: bool
     queueSize: int
     totalProcessed: int
@@ -58,8 +54,6 @@ class AutomationMerchants(TypedDict):
 
 
 class AutomationThresholds(TypedDict):
-    """The confidence thresholds."""
-
     confidenceThreshold: float | None
     autoApprovalEnabled: bool
     highConfidence: Decimal
@@ -76,8 +70,6 @@ class AutomationMultiModel(TypedDict):
 
 
 class RealtimePart(TypedDict):
-    """Incoming purchases."""
-
     status: str
     processing_rate: float | None
     queue_size: int
@@ -86,8 +78,6 @@ class RealtimePart(TypedDict):
 
 
 class BatchPart(TypedDict):
-    """The LLM queue."""
-
     status: str
     last_run: datetime | None
     processed_count: int
@@ -95,8 +85,6 @@ class BatchPart(TypedDict):
 
 
 class LearningPart(TypedDict):
-    """The accuracy of proposals."""
-
     accuracy: float | None
     training_samples: int
     model_version: str
@@ -104,8 +92,6 @@ class LearningPart(TypedDict):
 
 
 class MerchantsPart(TypedDict):
-    """The merchants by verification."""
-
     total_merchants: int
     verified_merchants: int
     pending_verification: int
@@ -114,8 +100,6 @@ class MerchantsPart(TypedDict):
 
 
 class ThresholdsPart(TypedDict):
-    """The confidence thresholds."""
-
     auto_approve: Decimal | None
     manual_review: Decimal
     auto_reject: Decimal | None
@@ -123,8 +107,6 @@ class ThresholdsPart(TypedDict):
 
 
 class MultiModelPart(TypedDict):
-    """The models."""
-
     enabled: bool
     models: list[str]
     voting_strategy: str
@@ -132,8 +114,6 @@ class MultiModelPart(TypedDict):
 
 
 class Automation(TypedDict):
-    """Everything that runs automatically."""
-
     realtime: RealtimePart
     batch: BatchPart
     learning: LearningPart
@@ -143,7 +123,6 @@ class Automation(TypedDict):
 
 
 def realtime() -> AutomationRealtime:
-    """Return the state of incoming purchases."""
     totals, system = transaction_totals(), operations.system_status()
     return {
         "isConnected": system.redis,
@@ -160,7 +139,6 @@ def realtime() -> AutomationRealtime:
 
 
 def batch() -> AutomationBatch:
-    """Return the state of the LLM queue."""
     system = operations.system_status()
     return {
         "enabled": system.queue_enabled,
@@ -172,7 +150,6 @@ def batch() -> AutomationBatch:
 
 
 def learning() -> AutomationLearning:
-    """Return the accuracy of proposals."""
     accuracy = review_stats.proposal_accuracy()
     return {
         "enabled": True,
@@ -184,7 +161,6 @@ def learning() -> AutomationLearning:
 
 
 def merchants() -> AutomationMerchants:
-    """Return the number of merchants."""
     counts = llm_center.merchant_counts()
     return {
         "totalMerchants": counts.total,
@@ -195,7 +171,6 @@ def merchants() -> AutomationMerchants:
 
 
 def thresholds() -> AutomationThresholds:
-    """Return the thresholds in effect."""
     found = review_stats.thresholds()
     return {
         "confidenceThreshold": _number(found.configured),
@@ -213,13 +188,11 @@ def _number(text: str) -> float | None:
 
 
 def multi_model() -> AutomationMultiModel:
-    """Return the models in use."""
     models = review_stats.models_in_use()
     return {"enabled": len(models) > 1, "activeModels": models, "consensusMethod": CONSENSUS, "agreementRate": None}
 
 
 def automation() -> Automation:
-    """Return all parts."""
     now, queue, proposals = realtime(), batch(), learning()
     counts, models = llm_center.merchant_counts(), review_stats.models_in_use()
     return {

@@ -36,8 +36,6 @@ class Performance(TypedDict):
 
 
 class LlmDashboardCards(TypedDict):
-    """The cards of the LLM Center."""
-
     totalMappings: int
     dailyProcessed: int
     accuracyRate: float | None
@@ -56,8 +54,6 @@ class LlmAnalytics(LlmDashboardCards):
 
 
 class MappingCounts(TypedDict):
-    """Mappings by status."""
-
     pending: int
     approved: int
     rejected: int
@@ -73,15 +69,11 @@ class DashboardMappings(TypedDict):
 
 
 class DashboardAssets(TypedDict):
-    """The data assets and their sums."""
-
     assets: list[dict[str, Any]]
     summary: dict[str, Any]
 
 
 class LlmDashboard(TypedDict):
-    """The LLM Center at a glance."""
-
     analytics: LlmDashboardCards
     mappings: DashboardMappings
     llm_data_assets: DashboardAssets
@@ -115,7 +107,6 @@ def _performance() -> Performance:
 
 
 def dashboard() -> LlmDashboard:
-    """Return the dashboard."""
     mappings, assets = llm_center.mapping_totals(), asset_rows()
     return {
         "analytics": _cards(),
@@ -132,7 +123,6 @@ def dashboard() -> LlmDashboard:
 
 
 def analytics() -> LlmAnalytics:
-    """Return the figures of the LLM Center."""
     return {
         **_cards(),
         "performanceMetrics": _performance(),
@@ -164,7 +154,6 @@ class LlmQueue(TypedDict):
 
 
 def review_queue() -> LlmQueue:
-    """Return the review queue."""
     merchants, transactions, amount = queue_totals_cached()
     mappings = llm_center.mapping_totals()
     rows = newest_mappings(LlmMapping.Status.PENDING, limit=_QUEUE_ROWS)
@@ -187,8 +176,6 @@ def review_queue() -> LlmQueue:
 
 # --- Transactions -----------------------------------------------------------------------------------------------
 class RecentTransaction(TypedDict):
-    """A transaction in brief."""
-
     id: int
     merchant: str
     amount: Decimal
@@ -200,8 +187,6 @@ class RecentTransaction(TypedDict):
 
 
 class TransactionStatsCounts(TypedDict):
-    """Transactions by progress."""
-
     pending: int
     needs_review: int
     mapped: int
@@ -210,23 +195,17 @@ class TransactionStatsCounts(TypedDict):
 
 
 class TransactionStatsQueue(TypedDict):
-    """The waiting transactions."""
-
     size: int
     transactions: list[RecentTransaction]
 
 
 class TransactionStatsProcessing(TypedDict):
-    """The state of processing."""
-
     is_active: bool
     queue_size: int
     ready_for_investment: int
 
 
 class TransactionStats(TypedDict):
-    """Transactions as the LLM Center shows them."""
-
     stats: TransactionStatsCounts
     queue: TransactionStatsQueue
     recent_mapped: list[RecentTransaction]
@@ -245,8 +224,6 @@ class ProcessingStatsData(TypedDict):
 
 
 class ProcessingStatsTotals(TypedDict):
-    """All transactions."""
-
     total_transactions: int
     mapped_transactions: int
     mapping_rate: float | None
@@ -289,7 +266,6 @@ def _recent(*statuses: Status) -> list[RecentTransaction]:
 
 
 def processing_stats() -> ProcessingStats:
-    """Return the state of processing."""
     totals = transaction_totals()
     return {
         "data": {

@@ -21,8 +21,6 @@ _PASSAGES = 20
 
 
 class LlmDataSystemStatus(TypedDict):
-    """The state of the system."""
-
     system_health: str
     active_processes: int
     queue_size: int
@@ -34,8 +32,6 @@ class LlmDataSystemStatus(TypedDict):
 
 
 class LlmDataEventStats(TypedDict):
-    """Purchases as events."""
-
     events_today: int
     total_events: int
     success_rate: float | None
@@ -70,15 +66,11 @@ class LlmDataFeatureStore(TypedDict):
 
 
 class PassageMetadata(TypedDict):
-    """The category and confidence of a passage."""
-
     category: str
     confidence: Decimal | None
 
 
 class Passage(TypedDict):
-    """A search result."""
-
     id: str
     content: str
     score: float | None
@@ -106,7 +98,6 @@ def system_status() -> LlmDataSystemStatus:
 
 
 def event_stats() -> LlmDataEventStats:
-    """Return counts of all purchases."""
     totals = transactions.transaction_totals()
     processed = totals.total - totals.count(Status.PENDING)
     failed = totals.count(Status.FAILED)
@@ -123,7 +114,6 @@ def event_stats() -> LlmDataEventStats:
 
 
 def vector_embeddings() -> LlmDataVectorEmbeddings:
-    """Return zeros."""
     return {
         "total_embeddings": 0,
         "dimensions": None,

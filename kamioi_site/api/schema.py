@@ -5,7 +5,8 @@ from typing import Any, Final
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import AllowAny, IsAuthenticated
 
-from kamioi_site.api.typed_schema import ErrorOutput
+from kamioi_site.api import typed_schema  # noqa: F401  # registers itself with drf-spectacular
+from kamioi_site.api.payloads import ErrorOutput
 
 _IDEMPOTENCY_KEY: Final = {
     "in": "header",
@@ -53,7 +54,8 @@ class ApiSchema(AutoSchema):
             codes |= {"400"}
         if not parameters:
             del operation["parameters"]
-        body = {"schema": self.resolve_serializer(ErrorOutput, "response").ref}  # type: ignore[arg-type]  # by our extension
+        # Resolved by our extension.
+        body = {"schema": self.resolve_serializer(ErrorOutput, "response").ref}  # type: ignore[arg-type]
         for code in sorted(codes - set(responses)):
             responses[code] = {"content": {"application/json": body}, "description": _ERRORS[code]}
         return operation

@@ -6,8 +6,7 @@ A TypedDict works wherever drf-spectacular takes a serializer: `@extend_schema(r
 
 from inspect import cleandoc
 from types import NoneType, UnionType
-from typing import Annotated, Any, Generic, NotRequired, Required, TypedDict, TypeVar, Union, get_args, get_origin
-from typing import get_type_hints as resolved_hints
+from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from django.db.models import Choices
 from drf_spectacular.extensions import OpenApiSerializerExtension
@@ -21,35 +20,6 @@ from drf_spectacular.plumbing import (
 )
 from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
-from typing_extensions import is_typeddict
-
-T = TypeVar("T")
-
-
-class Answer(TypedDict):
-    """A successful request."""
-
-    success: bool
-
-
-class MessageOutput(Answer):
-    """A successful request with a message for the user."""
-
-    message: str
-
-
-class Data(Answer, Generic[T]):
-    """A successful request with its result."""
-
-    data: T
-
-
-class ErrorOutput(TypedDict):
-    """A refused request. `errors` names the invalid fields."""
-
-    success: bool
-    error: str
-    errors: NotRequired[dict[str, list[str]]]
 
 
 class TypedDictExtension(OpenApiSerializerExtension):
@@ -69,7 +39,7 @@ class TypedDictExtension(OpenApiSerializerExtension):
             return {"oneOf": [_schema(member, auto_schema) for member in get_args(self.target)]}
         cls = get_origin(self.target) or self.target
         arguments = dict(zip(getattr(cls, "__parameters__", ()), get_args(self.target), strict=True))
-        hints = {name: arguments.get(hint, hint) for name, hint in resolved_hints(cls, include_extras=True).items()}
+        hints = {name: arguments.get(hint, hint) for name, hint in get_type_hints(cls, include_extras=True).items()}
         return build_object_type(
             properties={name: _schema(hint, auto_schema) for name, hint in hints.items()},
             required=[name for name in hints if name in cls.__required_keys__],

@@ -14,14 +14,14 @@ from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.json_renderer import json_bytes
-from kamioi_site.api.typed_schema import Answer
+from kamioi_site.api.payloads import SuccessOutput
 from kamioi_site.cache.namespaces import CacheLookup
 from transactions.cache import READS_GENERATION, TRANSACTIONS
 from transactions.migration_phase import KAMIOI, ReadSource, get_read_source
 from transactions.models import BackgroundTask, User
 
 
-class QueuedOutput(Answer):
+class QueuedOutput(SuccessOutput):
     """The work continues in the background; poll `status_url`."""
 
     task_id: UUID

@@ -49,17 +49,18 @@ class TransactionRow(TypedDict):
     failure_reason: str
 
 
-_FIELDS: Final = (
+TRANSACTION_FIELDS: Final = (
     *("id", "merchant", "amount", "date", "category", "description", "round_up", "investable", "total_debit", "fee"),
     *("status", "ticker", "shares", "price_per_share", "failure_reason"),
 )
-_COLUMNS: Final = ", ".join(_FIELDS)
-_field_values: Final = attrgetter(*_FIELDS)
+_COLUMNS: Final = ", ".join(TRANSACTION_FIELDS)
+_field_values: Final = attrgetter(*TRANSACTION_FIELDS)
 _NEWEST: Final = f"SELECT {_COLUMNS} FROM transactions WHERE user_id = %s ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
 
 
-def _to_row(values: Sequence[Any]) -> TransactionRow:
-    row = dict(zip(_FIELDS, values, strict=True))
+def to_transaction_row(values: Sequence[Any]) -> TransactionRow:
+    """Return the transaction with these values of `TRANSACTION_FIELDS`."""
+    row = dict(zip(TRANSACTION_FIELDS, values, strict=True))
     row["type"] = "refund" if row["amount"] < 0 else "purchase"
     row["amount"] = abs(row["amount"])
     row["roundup"], row["stock_price"] = row["round_up"], row["price_per_share"]
@@ -67,7 +68,7 @@ def _to_row(values: Sequence[Any]) -> TransactionRow:
 
 
 def transaction_row(transaction: Transaction) -> TransactionRow:
-    return _to_row(_field_values(transaction))
+    return to_transaction_row(_field_values(transaction))
 
 
 def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow]:
@@ -85,7 +86,7 @@ def newest_transactions(user: User, source: ReadSource = KAMIOI) -> list[Transac
     if legacy_rows is not None:
         return transaction_rows(legacy_rows)
     with prepared_statement(_NEWEST, [user.pk, NEWEST]) as cursor:
-        return list(map(_to_row, cursor.fetchall()))
+        return list(map(to_transaction_row, cursor.fetchall()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def transaction_page_rows(
     where = " AND ".join(conditions)
     sql = f"SELECT {_COLUMNS} FROM transactions WHERE {where} ORDER BY date DESC, id DESC LIMIT %s"  # noqa: S608
     with prepared_statement(sql, [*values, limit + 1]) as query:
-        rows = list(map(_to_row, query.fetchall()))
+        rows = list(map(to_transaction_row, query.fetchall()))
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]

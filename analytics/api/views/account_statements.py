@@ -13,7 +13,7 @@ from analytics.downloads import report_download
 from analytics.models import Report
 from analytics.services.reports import account_statement_rows, get_report, parse_period, request_report
 from kamioi_site.api.etags import ETagView
-from kamioi_site.api.typed_schema import Data
+from kamioi_site.api.payloads import Data
 from kamioi_site.api.views import FileView
 from transactions.api.base import QueuedOutput, accepted, current_user, validated
 from transactions.api.idempotency import idempotent

@@ -15,11 +15,11 @@ from analytics.selectors.automation_api import (
     AutomationThresholds,
 )
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
-from kamioi_site.api.typed_schema import Answer, Data
+from kamioi_site.api.payloads import Data, SuccessOutput
 from transactions.api.staff.base import StaffView
 
 
-class RealtimeOutput(Answer):
+class RealtimeOutput(SuccessOutput):
     """Incoming purchases; `data` and `status` are the same."""
 
     data: AutomationRealtime

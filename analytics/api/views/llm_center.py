@@ -17,12 +17,12 @@ from analytics.selectors.llm_center_api import (
 )
 from analytics.selectors.periods import utc_today
 from analytics.selectors.review_stats import ANALYTICS_CACHE, DASHBOARD_CACHE, STAFF_STATS_CACHE
-from kamioi_site.api.typed_schema import Answer, Data
+from kamioi_site.api.payloads import Data, SuccessOutput
 from transactions.api.base import current_user
 from transactions.api.staff.base import StaffView
 
 
-class ProcessingStatsOutput(Answer):
+class ProcessingStatsOutput(SuccessOutput):
     """The state of processing in the two formats of the front ends."""
 
     data: ProcessingStatsData

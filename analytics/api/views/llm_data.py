@@ -17,39 +17,37 @@ from analytics.selectors.llm_data_api import (
     Passage,
 )
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
-from kamioi_site.api.typed_schema import Answer
+from kamioi_site.api.payloads import SuccessOutput
 from transactions.api.base import validated
 from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView
 
 
-class SystemStatusOutput(Answer, LlmDataSystemStatus):
+class SystemStatusOutput(SuccessOutput, LlmDataSystemStatus):
     """The state of the system; `data` repeats the other fields."""
 
     data: LlmDataSystemStatus
 
 
-class EventStatsOutput(Answer, LlmDataEventStats):
+class EventStatsOutput(SuccessOutput, LlmDataEventStats):
     """Purchases as events; `data` repeats the other fields."""
 
     data: LlmDataEventStats
 
 
-class VectorEmbeddingsOutput(Answer, LlmDataVectorEmbeddings):
+class VectorEmbeddingsOutput(SuccessOutput, LlmDataVectorEmbeddings):
     """Vectors; `data` repeats the other fields."""
 
     data: LlmDataVectorEmbeddings
 
 
-class FeatureStoreOutput(Answer, LlmDataFeatureStore):
+class FeatureStoreOutput(SuccessOutput, LlmDataFeatureStore):
     """The merchants and the cache; `data` repeats the other fields."""
 
     data: LlmDataFeatureStore
 
 
-class SearchOutput(Answer):
-    """The search results."""
-
+class SearchOutput(SuccessOutput):
     passages: list[Passage]
     total: int
 

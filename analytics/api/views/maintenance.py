@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from analytics.selectors import llm_data_api
 from analytics.selectors.llm_center import mapping_totals
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
-from kamioi_site.api.typed_schema import MessageOutput
+from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.cache.namespaces import clear_caches, namespaces
 from llm_center.services.staff_maintenance import set_queue_enabled
 from transactions.api.base import QueuedMessageOutput, accepted, current_user
@@ -27,8 +27,6 @@ class DoneOutput(MessageOutput):
 
 
 class SwitchState(TypedDict):
-    """Whether the LLM queue runs automatically."""
-
     is_running: bool
     task_id: UUID | None
 

@@ -15,11 +15,11 @@ from analytics.selectors.periods import utc_today
 from analytics.selectors.review_stats import ACCOUNT_TYPES_CACHE, STAFF_STATS_CACHE
 from analytics.selectors.transactions import transaction_totals, transactions_by_account_type
 from kamioi_site.api.pagination import LIMIT, PAGE, Pagination, page_limit, page_number, pagination
-from kamioi_site.api.typed_schema import Answer
+from kamioi_site.api.payloads import SuccessOutput
 from transactions.api.staff.base import StaffView
 from transactions.models import Transaction, User
 from transactions.selectors import staff as selectors
-from transactions.selectors.transaction_pages import TransactionRow
+from transactions.selectors.transaction_pages import TRANSACTION_FIELDS, TransactionRow, to_transaction_row
 
 # Name → days before today, both included; None is all time.
 _PERIODS: Final = {
@@ -60,7 +60,7 @@ class StaffTransactionStats(TypedDict):
     businessTransactions: int | None
 
 
-class StaffTransactionsOutput(Answer):
+class StaffTransactionsOutput(SuccessOutput):
     """A page of all users' transactions, with totals."""
 
     transactions: list[StaffTransaction]
@@ -142,35 +142,19 @@ def _period(text: str) -> tuple[datetime | None, datetime | None]:
 
 
 def _row(row: Mapping[str, Any]) -> StaffTransaction:
-    return StaffTransaction(
-        id=row["id"],
-        merchant=row["merchant"],
-        amount=abs(row["amount"]),
-        date=row["date"],
-        category=row["category"],
-        description=row["description"],
-        roundup=row["round_up"],
-        round_up=row["round_up"],
-        roundUp=row["round_up"],
-        investable=row["investable"],
-        total_debit=row["total_debit"],
-        fee=row["fee"],
-        status=row["status"],
-        ticker=row["ticker"],
-        shares=row["shares"],
-        price_per_share=row["price_per_share"],
-        stock_price=row["price_per_share"],
-        stockPrice=row["price_per_share"],
-        type="refund" if row["amount"] < 0 else "purchase",
-        failure_reason=row["failure_reason"],
-        user_id=row["user_id"],
-        userId=row["user_id"],
-        user_name=row["name"],
-        user_email=row["email"],
-        user_role="admin" if row["is_staff"] else row["account_type"],
-        account_type=row["account_type"],
-        dashboard=row["account_type"],
-    )
+    common = to_transaction_row([row[name] for name in TRANSACTION_FIELDS])
+    return {
+        **common,
+        "roundUp": row["round_up"],
+        "stockPrice": row["price_per_share"],
+        "user_id": row["user_id"],
+        "userId": row["user_id"],
+        "user_name": row["name"],
+        "user_email": row["email"],
+        "user_role": "admin" if row["is_staff"] else row["account_type"],
+        "account_type": row["account_type"],
+        "dashboard": row["account_type"],
+    }
 
 
 def _stats() -> StaffTransactionStats:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
-from kamioi_site.api.typed_schema import Data
+from kamioi_site.api.payloads import Data
 from llm_center.api.rows import asset_rows, assets_summary, schedule_row
 from llm_center.api.serializers import AmortizeInput
 from llm_center.models import AssetEvent, LlmDataAsset

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import ErrorOutput, MessageOutput
 from llm_center.api.serializers import ApprovePendingInput, DecideInput, ManyInput, NotesInput
 from llm_center.models import LlmMapping
 from llm_center.services.mapping_decisions import (

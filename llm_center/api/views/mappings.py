@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit, page_number
-from kamioi_site.api.typed_schema import Data, ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.pagination import keyset_page
 from llm_center.api.rows import MappingRow, NumberedMappings, mapping_row, numbered_page
@@ -29,8 +29,6 @@ MAPPINGS = CacheNamespace("llm:mappings:{status}:{page}", ttl=300, generation=LL
 
 
 class MappingPageOutput(TypedDict):
-    """A page by cursor."""
-
     data: list[MappingRow]
     next_cursor: str | None
     has_more: bool

@@ -9,7 +9,7 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import Data, MessageOutput
+from kamioi_site.api.payloads import Data, MessageOutput
 from kamioi_site.api.views import ApiView
 from llm_center.api.serializers import LookupInput, SubmitInput
 from llm_center.models import LlmMapping

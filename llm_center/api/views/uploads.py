@@ -15,7 +15,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import Data, ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from llm_center.api.serializers import UploadInput
 from llm_center.models import MappingImport
 from llm_center.services.mapping_imports import run_mapping_import, upload_mapping_file
@@ -55,8 +55,6 @@ class UploadOutput(MessageOutput):
 
 
 class UploadJob(TypedDict):
-    """The job whose progress can be polled."""
-
     job_id: UUID
     status: str
     method: str

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit
-from kamioi_site.api.typed_schema import Answer, Data, ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput, SuccessOutput
 from kamioi_site.pagination import decode_cursor, encode_cursor
 from transactions.api.base import QueuedMessageOutput, accepted, current_user, validated
 from transactions.api.idempotency import idempotent
@@ -63,7 +63,7 @@ class EntryRow(TypedDict):
     lines: list[LineRow]
 
 
-class JournalOutput(Answer):
+class JournalOutput(SuccessOutput):
     """A page of entries, latest day first. `entries` and `data` are the same."""
 
     entries: list[EntryRow]
@@ -72,7 +72,7 @@ class JournalOutput(Answer):
     has_more: bool
 
 
-class EntryOutput(Answer):
+class EntryOutput(SuccessOutput):
     """One entry. `entry` and `data` are the same."""
 
     message: NotRequired[str]

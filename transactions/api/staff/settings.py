@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import Data, MessageOutput
+from kamioi_site.api.payloads import Data, MessageOutput
 from transactions.api.base import current_user
 from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView

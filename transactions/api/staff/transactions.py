@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.pagination import LIMIT, PAGE, Pagination, dollars, page_limit, page_number, pagination
-from kamioi_site.api.typed_schema import Answer, ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import ErrorOutput, MessageOutput, SuccessOutput
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView
@@ -41,15 +41,11 @@ class WaitingTransaction(TypedDict):
 
 
 class TradingLimits(TypedDict):
-    """The limits of one selection."""
-
     max_orders: int
     max_amount: Decimal
 
 
-class WaitingOutput(Answer):
-    """A page of waiting transactions."""
-
+class WaitingOutput(SuccessOutput):
     transactions: list[WaitingTransaction]
     pagination: Pagination
     trading_limits: TradingLimits

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit
-from kamioi_site.api.typed_schema import Answer, MessageOutput
+from kamioi_site.api.payloads import MessageOutput, SuccessOutput
 from kamioi_site.pagination import keyset_page
 from transactions.api.base import current_user, validated
 from transactions.api.staff.base import StaffView
@@ -47,7 +47,7 @@ class UserRow(TypedDict):
     last_login: datetime | None
 
 
-class UserPageOutput(Answer):
+class UserPageOutput(SuccessOutput):
     """A page of users, newest first. `users` and `data` are the same."""
 
     users: list[UserRow]
@@ -56,7 +56,7 @@ class UserPageOutput(Answer):
     has_more: bool
 
 
-class UserOutput(Answer):
+class UserOutput(SuccessOutput):
     """One user. `user` and `data` are the same."""
 
     user: UserRow

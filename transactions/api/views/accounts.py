@@ -12,7 +12,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import Answer, ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import ErrorOutput, MessageOutput, SuccessOutput
 from kamioi_site.api.views import ApiView
 from kamioi_site.auth.two_factor import OtpRequiredError
 from kamioi_site.errors import error_body
@@ -36,9 +36,7 @@ class Account(TypedDict):
     permissions: NotRequired[list[str]]
 
 
-class MeOutput(Answer):
-    """The caller."""
-
+class MeOutput(SuccessOutput):
     user: Account
 
 

@@ -12,7 +12,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import MessageOutput
+from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.api.views import ApiView
 from transactions.api.base import current_user, task_links
 from transactions.api.idempotency import idempotent

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
-from kamioi_site.api.typed_schema import Data, MessageOutput
+from kamioi_site.api.payloads import Data, MessageOutput
 from kamioi_site.api.views import ApiView
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent

@@ -6,7 +6,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import MessageOutput
+from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.api.views import ApiView
 from transactions.api.base import current_user, validated
 from transactions.api.serializers import ChangePasswordInput, ForgotInput, ResetInput, ResetTokenInput

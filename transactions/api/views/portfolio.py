@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
-from kamioi_site.api.typed_schema import Data
+from kamioi_site.api.payloads import Data
 from transactions.api.base import TransactionsView, current_user
 from transactions.migration_phase import get_read_source
 from transactions.models import User

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
-from kamioi_site.api.typed_schema import Answer, Data, ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
 from transactions.api.base import QueuedOutput, accepted, current_user, validated
 from transactions.api.idempotency import idempotent
@@ -25,13 +25,11 @@ from transactions.services.accounts import get_user_settings, update_profile, up
 from transactions.services.privacy import export_path, request_export, request_own_erasure
 
 
-class ProfileOutput(Answer):
-    """The caller's profile."""
-
+class ProfileOutput(SuccessOutput):
     profile: customer.Profile
 
 
-class RoundUpOutput(Answer):
+class RoundUpOutput(SuccessOutput):
     """The round-up settings in effect."""
 
     round_up_amount: int

@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.typed_schema import Answer, ErrorOutput
+from kamioi_site.api.payloads import ErrorOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
 from kamioi_site.http.server_sent_events import Event, event_source, events_response
@@ -23,7 +23,7 @@ from transactions.services.background_tasks import EVENTS
 from transactions.services.ingest import statement_rejects_csv
 
 
-class TaskOutput(Answer):
+class TaskOutput(SuccessOutput):
     """The progress of a background task. `percent` is null while the total is unknown."""
 
     task_id: UUID

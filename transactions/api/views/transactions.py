@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit
-from kamioi_site.api.typed_schema import Answer, Data, ErrorOutput
+from kamioi_site.api.payloads import Data, ErrorOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
 from transactions.api.base import QueuedOutput, TransactionsView, accepted, current_user, validated
@@ -30,7 +30,7 @@ from transactions.selectors.transaction_pages import TransactionFilter, Transact
 from transactions.services.ingest import create_transaction, upload_statement
 
 
-class TransactionCreatedOutput(Answer):
+class TransactionCreatedOutput(SuccessOutput):
     """The purchase is stored and will be processed."""
 
     transaction_id: int
@@ -45,7 +45,7 @@ class TransactionListData(TypedDict):
     user_id: int
 
 
-class TransactionListOutput(Answer):
+class TransactionListOutput(SuccessOutput):
     """The latest hundred transactions, returned without `cursor` and `limit`."""
 
     data: TransactionListData

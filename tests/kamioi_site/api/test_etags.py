@@ -1,4 +1,4 @@
-"""Conditional GET, and front ends on other hosts."""
+"""Conditional GET and cross-origin requests."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ CUSTOMER = [
 
 
 @pytest.mark.parametrize("name", CUSTOMER)
-def test_an_answer_that_still_holds_is_304_without_a_body(name: str) -> None:
+def test_a_current_response_is_304_without_a_body(name: str) -> None:
     user = make_user()
     make_transaction(user)
     client = api_client(user)
@@ -45,7 +45,7 @@ def test_an_answer_that_still_holds_is_304_without_a_body(name: str) -> None:
     assert client.get(f"/api/user/{name}", HTTP_IF_NONE_MATCH='W/"other"').status_code == 200
 
 
-def test_a_list_that_did_not_change_costs_no_query_but_the_token() -> None:
+def test_an_unchanged_list_takes_only_the_query_for_the_token() -> None:
     user = make_user()
     make_transaction(user)
     client = api_client(user)
@@ -55,16 +55,16 @@ def test_a_list_that_did_not_change_costs_no_query_but_the_token() -> None:
     assert len(queries) == 1
 
 
-def test_another_customers_validator_and_another_page_do_not_match() -> None:
-    owner, stranger = make_user(), make_user()
+def test_etags_of_another_customer_or_page_do_not_match() -> None:
+    owner, other_customer = make_user(), make_user()
     client = api_client(owner)
     tag = client.get("/api/user/transactions")["ETag"]
-    assert api_client(stranger).get("/api/user/transactions", HTTP_IF_NONE_MATCH=tag).status_code == 200
+    assert api_client(other_customer).get("/api/user/transactions", HTTP_IF_NONE_MATCH=tag).status_code == 200
     assert client.get("/api/user/transactions?status=pending", HTTP_IF_NONE_MATCH=tag).status_code == 200
 
 
-def test_every_way_in_which_transactions_change_is_seen_at_once() -> None:
-    """Stored, processed, released: the list, its validator and the totals follow, each customer's alone."""
+def test_every_change_of_transactions_invalidates_the_etag() -> None:
+    """Storing, processing and releasing change the list, its ETag and the totals of one customer only."""
     make_company("SBUX")
     user, other = make_user(), make_user()
     client, bystander = api_client(user), api_client(other)
@@ -98,7 +98,7 @@ def test_every_way_in_which_transactions_change_is_seen_at_once() -> None:
     assert bystander.get("/api/user/transactions", HTTP_IF_NONE_MATCH=theirs).status_code == 304
 
 
-def test_a_changed_goal_is_a_new_answer() -> None:
+def test_a_changed_goal_changes_the_etag() -> None:
     user = make_user()
     client = api_client(user)
     tag = client.get("/api/user/goals")["ETag"]
@@ -106,7 +106,7 @@ def test_a_changed_goal_is_a_new_answer() -> None:
     assert client.get("/api/user/goals", HTTP_IF_NONE_MATCH=tag).status_code == 200
 
 
-def test_refusals_and_exports_carry_no_validator() -> None:
+def test_errors_and_exports_have_no_etag() -> None:
     user = make_user()
     for reply in (api_client(user).get("/api/user/transactions?limit=0"), api_client(user).get("/api/transactions/9")):
         assert "ETag" not in reply
@@ -114,8 +114,8 @@ def test_refusals_and_exports_carry_no_validator() -> None:
     assert ("ETag" in export, export["Cache-Control"]) == (False, "private, no-store")
 
 
-# --- Front ends on other hosts ----------------------------------------------------------------------------------
-def test_a_front_end_of_a_known_origin_may_ask_with_its_token() -> None:
+# --- Cross-origin requests --------------------------------------------------------------------------------------
+def test_an_allowed_origin_may_send_its_token() -> None:
     preflight = api_client().options(
         "/api/user/goals",
         HTTP_ORIGIN="https://app.example.com",
@@ -134,14 +134,14 @@ def test_a_front_end_of_a_known_origin_may_ask_with_its_token() -> None:
     assert (refused.status_code, refused["Access-Control-Allow-Origin"]) == (401, "https://app.example.com")
 
 
-def test_other_origins_and_other_pages_get_no_leave() -> None:
+def test_other_origins_and_pages_get_no_cors_headers() -> None:
     reply = api_client(make_user()).get("/api/user/profile", HTTP_ORIGIN="https://evil.example.com")
     assert "Access-Control-Allow-Origin" not in reply
     assert "Access-Control-Allow-Origin" not in api_client().get("/admin/login/", HTTP_ORIGIN="https://app.example.com")
 
 
-def test_the_flag_of_the_migration_is_seen_at_once_whoever_looked_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That there is none is asked once a generation; making, changing or deleting one begins another."""
+def test_a_change_of_the_migration_flag_takes_effect_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing flag is cached; creating, changing or deleting one invalidates the cache."""
     user = make_user()
     client = api_client(user)
     asked: list[bool] = []
@@ -168,7 +168,7 @@ def test_the_flag_of_the_migration_is_seen_at_once_whoever_looked_before(monkeyp
     assert asked == [True, True, True, False, True, True]
 
 
-def test_an_uncached_list_is_two_statements_and_the_cached_one_is_one() -> None:
+def test_an_uncached_list_takes_two_queries_and_a_cached_one_takes_one() -> None:
     user = make_user()
     for _ in range(3):
         make_transaction(user)

@@ -1,4 +1,4 @@
-"""Logging in and out, tokens, and the round-up settings."""
+"""Login, logout, tokens, and round-up settings."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def _with_token(token: str) -> APIClient:
 
 
 @pytest.mark.parametrize("area", ["user", "family", "business"])
-def test_logging_in_answers_the_legacy_shape_with_a_token_that_works(area: str) -> None:
+def test_login_returns_the_legacy_format_with_a_valid_token(area: str) -> None:
     user = make_user("ann@example.com", name="Ann", account_type="family", account_number="F1234567")
     reply = _log_in(area, email="ANN@Example.com ")
     assert reply.status_code == 200
@@ -54,14 +54,14 @@ def test_staff_log_in_to_the_admin_area_with_their_permissions() -> None:
     assert _with_token(reply["token"]).get("/api/admin/auth/me").status_code == 200
 
 
-def test_a_customer_is_nobody_in_the_admin_area() -> None:
+def test_a_customer_cannot_log_in_to_the_admin_area() -> None:
     user = make_user("ann@example.com")
     assert _log_in("admin").status_code == 401
     assert not ApiToken.objects.exists()
     assert api_client(user).get("/api/admin/auth/me").status_code == 403
 
 
-def test_wrong_password_unknown_e_mail_and_closed_account_are_the_same_answer() -> None:
+def test_wrong_password_unknown_e_mail_and_closed_account_get_the_same_response() -> None:
     make_user("ann@example.com")
     make_user("gone@example.com", is_active=False)
     replies = [_log_in(password="wrong"), _log_in(email="who@example.com"), _log_in(email="gone@example.com")]
@@ -71,7 +71,7 @@ def test_wrong_password_unknown_e_mail_and_closed_account_are_the_same_answer() 
     assert replies[0]["WWW-Authenticate"] == "Bearer"
 
 
-def test_an_unknown_e_mail_costs_a_password_hash_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_e_mail_takes_a_password_hash_too(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
     monkeypatch.setattr(User, "set_password", lambda self, password: hashed.append(password))
     _log_in(email="who@example.com", password="guess")
@@ -82,16 +82,16 @@ def test_an_unknown_e_mail_costs_a_password_hash_too(monkeypatch: pytest.MonkeyP
     "body",
     [{}, {"email": "ann@example.com"}, {"email": "", "password": "x"}, {"email": "a\0b", "password": "x"}, [], "x"],
 )
-def test_a_log_in_that_is_not_one_is_refused(body: object) -> None:
+def test_an_invalid_login_is_refused(body: object) -> None:
     assert api_client().post("/api/user/auth/login", body, format="json").status_code == 400
 
 
-def test_guessing_is_stopped_by_e_mail_from_any_address_and_by_address_for_any_e_mail(settings: Settings) -> None:
+def test_guessing_is_limited_by_e_mail_and_by_address(settings: Settings) -> None:
     user = make_user()
     settings.API_RATES = settings.API_RATES | {"login": ["4/h"], "login_email": ["2/h"]}
     codes = [_log_in(email=user.email, password="wrong").status_code for _ in range(2)]
     assert codes == [401, 401]
-    assert _log_in(email=user.email.upper()).status_code == 429  # even with the right password, in any spelling
+    assert _log_in(email=user.email.upper()).status_code == 429  # even with the right password and another case
     client = api_client()
     body = {"password": "x"}
     codes = [
@@ -101,7 +101,7 @@ def test_guessing_is_stopped_by_e_mail_from_any_address_and_by_address_for_any_e
     assert codes == [401, 401, 401, 401, 429]
 
 
-def test_logging_out_ends_this_token_and_no_other() -> None:
+def test_logout_revokes_only_this_token() -> None:
     user = make_user()
     here, elsewhere = api_client(user), api_client(user)
     assert here.post("/api/user/auth/logout").json()["success"] is True
@@ -110,7 +110,7 @@ def test_logging_out_ends_this_token_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("change", ["expired", "revoked", "inactive"])
-def test_a_token_that_no_longer_counts_is_401(change: str) -> None:
+def test_a_token_that_is_no_longer_valid_is_401(change: str) -> None:
     user = make_user()
     row, token = ApiToken.issue(user=user)
     if change == "inactive":
@@ -143,13 +143,13 @@ def test_a_token_is_never_stored_and_is_checked_in_one_query() -> None:
     assert len(queries) == 1
 
 
-def test_round_up_settings_are_read_and_changed() -> None:
+def test_round_up_settings_can_be_read_and_changed() -> None:
     user = make_user()
     client = api_client(user)
-    shape = {"success": True, "round_up_amount": 1, "round_up_enabled": True, "round_up_rule": "flat"}
-    assert client.get("/api/user/settings/roundup").json() == shape
+    settings = {"success": True, "round_up_amount": 1, "round_up_enabled": True, "round_up_rule": "flat"}
+    assert client.get("/api/user/settings/roundup").json() == settings
     reply = client.put("/api/family/settings/roundup", {"round_up_amount": 5, "round_up_enabled": False}, format="json")
-    assert reply.json() == shape | {"round_up_amount": 5, "round_up_enabled": False}
+    assert reply.json() == settings | {"round_up_amount": 5, "round_up_enabled": False}
     user.refresh_from_db()
     assert (user.round_up_amount, user.round_up_enabled) == (5, False)
     assert client.put("/api/user/settings/roundup", {"round_up_rule": "next_dollar"}, format="json").status_code == 200

@@ -1,4 +1,4 @@
-"""The API for staff on transactions, settings, people and the journal: legacy shapes, limits, roles, books that stay right."""
+"""The staff API for transactions, settings, users and the journal: formats, limits, roles, a consistent ledger."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -55,8 +55,8 @@ def _open_market(settings: Settings) -> None:
     settings.MARKET_ALWAYS_OPEN = True
 
 
-# --- What waits -------------------------------------------------------------------------------------------------
-def test_what_waits_is_listed_by_page_and_filter(staff: User) -> None:
+# --- Waiting transactions -----------------------------------------------------------------------------
+def test_waiting_transactions_are_listed_by_page_and_filter(staff: User) -> None:
     ann = make_user("ann@example.com", name="Ann")
     for n, (merchant, status) in enumerate(
         [("CAFE", "needs_review"), ("CAFE", "needs_review"), ("SHOP_1", "pending"), ("DONE", "refunded")]
@@ -83,7 +83,7 @@ def test_what_waits_is_listed_by_page_and_filter(staff: User) -> None:
 
 
 @pytest.mark.usefixtures("_open_market")
-def test_chosen_transactions_are_looked_up_at_once_and_bought_in_the_background(staff: User) -> None:
+def test_selected_transactions_are_looked_up_at_once_and_bought_in_the_background(staff: User) -> None:
     make_company("SBUX")
     make_merchant()
     customer = make_user()
@@ -106,7 +106,7 @@ def test_chosen_transactions_are_looked_up_at_once_and_bought_in_the_background(
     assert (again.status_code, again.json()["task_id"], again.json()["mapped"]) == (200, None, 0)
 
 
-def test_limits_hold_and_force_lifts_the_dollars_alone(staff: User) -> None:
+def test_limits_apply_and_force_lifts_only_the_amount(staff: User) -> None:
     make_company("SBUX")
     make_merchant()
     customer = make_user(round_up_amount=6)
@@ -154,7 +154,7 @@ def test_one_transaction_is_processed_and_an_unknown_one_is_404(staff: User) -> 
         {"settings": [{"key": "platform_fee", "value": "0.30"}]},
     ],
 )
-def test_settings_are_saved_in_every_shape_and_keep_type_and_description(staff: User, body: dict[str, Any]) -> None:
+def test_settings_are_saved_in_every_format_and_keep_type_and_description(staff: User, body: dict[str, Any]) -> None:
     client = api_client(staff)
     before = {row["key"]: row for row in client.get("/api/admin/settings").json()["data"]}
     assert set(before["platform_fee"]) == {"key", "value", "type", "description"}
@@ -166,7 +166,7 @@ def test_settings_are_saved_in_every_shape_and_keep_type_and_description(staff: 
     assert LogEntry.objects.filter(change_message__contains="'0.25' → '0.3").count() == 1
 
 
-def test_settings_that_the_program_cannot_read_are_refused_all_together(staff: User) -> None:
+def test_one_invalid_setting_refuses_all_of_them(staff: User) -> None:
     client = api_client(staff)
     unusable: tuple[Any, ...] = (
         {"platform_fee": "0.30", "confidence_threshold": "2"},
@@ -186,8 +186,8 @@ def test_settings_that_the_program_cannot_read_are_refused_all_together(staff: U
     assert Setting.objects.get(key="auto_approval_enabled").value == "false"
 
 
-# --- People -----------------------------------------------------------------------------------------------------
-def test_people_are_listed_by_cursor_and_found_by_what_is_whole(staff: User) -> None:
+# --- Users -----------------------------------------------------------------------------------------------------
+def test_users_are_listed_by_cursor_and_found_by_full_values(staff: User) -> None:
     people = [make_user(f"p{n}@example.com", account_number=f"I{n}") for n in range(5)]
     client, seen, cursor, costs = api_client(staff), [], "", []
     while cursor is not None:
@@ -207,7 +207,7 @@ def test_people_are_listed_by_cursor_and_found_by_what_is_whole(staff: User) -> 
     assert client.get(PEOPLE, {"account_type": "odd"}).status_code == 400
 
 
-def test_a_person_is_changed_closed_and_opened_and_a_closed_one_loses_their_tokens(staff: User) -> None:
+def test_a_user_is_changed_closed_and_reopened_and_closing_revokes_tokens(staff: User) -> None:
     ann = make_user("ann@example.com")
     hers, client, path = api_client(ann), api_client(staff), f"{PEOPLE}/{ann.pk}"
     assert client.get(path).json()["user"]["status"] == "active"
@@ -233,7 +233,7 @@ def test_a_person_is_changed_closed_and_opened_and_a_closed_one_loses_their_toke
     assert LogEntry.objects.filter(change_message__contains="name: '' → 'Ann B'").exists()
 
 
-def test_who_has_books_is_closed_and_who_has_none_is_deleted(staff: User) -> None:
+def test_a_user_with_bookings_is_closed_and_one_without_is_deleted(staff: User) -> None:
     ann, bob = make_user(), make_user()
     make_transaction(ann)
     ApiToken.issue(user=bob)
@@ -246,11 +246,11 @@ def test_who_has_books_is_closed_and_who_has_none_is_deleted(staff: User) -> Non
     assert not User.objects.filter(pk=bob.pk).exists()
     assert Goal.objects.count() == 0
     named = make_user()
-    BackgroundTask.objects.create(name="x", user=named)  # another table names them
+    BackgroundTask.objects.create(name="x", user=named)  # a reference from another table
     assert client.delete(f"{PEOPLE}/{named.pk}").json()["deleted"] is False
 
 
-def test_staff_is_changed_by_superusers_alone_and_nobody_closes_themselves() -> None:
+def test_only_superusers_change_staff_and_users_cannot_close_themselves() -> None:
     clerk = with_role("admin")
     boss = make_staff()
     for target in (boss, with_role("reviewer")):
@@ -275,7 +275,7 @@ def _accounts() -> None:
 
 
 @pytest.mark.usefixtures("_accounts")
-def test_an_entry_is_booked_as_balanced_transfers_and_reversed_by_contra_entries() -> None:
+def test_an_entry_is_posted_as_balanced_transfers_and_reversed_by_contra_postings() -> None:
     client = api_client(with_role("finance"))
     reply = client.post(JOURNAL, RENT, format="json")
     assert reply.status_code == 201, reply.json()
@@ -298,7 +298,7 @@ def test_an_entry_is_booked_as_balanced_transfers_and_reversed_by_contra_entries
     path = f"{JOURNAL}/{entry['id']}"
     assert client.get(path).json()["data"] == entry
     assert client.put(path, {"description": "Other"}, format="json").status_code == 409
-    for _ in range(2):  # twice is once
+    for _ in range(2):  # a second call changes nothing
         gone = client.delete(path).json()
         assert (gone["reversed"], gone["entry"]["status"]) == (True, "reversed")
     sides = LedgerTransfer.objects.order_by("pk").values_list("debit_account", "credit_account", "amount")
@@ -307,7 +307,7 @@ def test_an_entry_is_booked_as_balanced_transfers_and_reversed_by_contra_entries
 
 
 @pytest.mark.usefixtures("_accounts")
-def test_an_entry_of_several_lines_is_matched_off() -> None:
+def test_an_entry_of_several_lines_is_split_into_transfers() -> None:
     lines = [
         {"account_code": "60100", "debit": 100},
         {"account_code": "60200", "debit": "20.50"},
@@ -327,7 +327,7 @@ def test_an_entry_of_several_lines_is_matched_off() -> None:
 
 
 @pytest.mark.usefixtures("_accounts")
-def test_a_draft_changes_is_posted_or_thrown_away() -> None:
+def test_a_draft_is_changed_posted_or_deleted() -> None:
     client = api_client(with_role("finance"))
     draft = client.post(JOURNAL, RENT | {"status": "draft"}, format="json").json()["entry"]
     path = f"{JOURNAL}/{draft['id']}"
@@ -367,13 +367,13 @@ def test_a_draft_changes_is_posted_or_thrown_away() -> None:
         RENT | {"status": "odd"},
     ],
 )
-def test_what_is_no_entry_is_refused_and_nothing_is_booked(bad: dict[str, Any]) -> None:
+def test_an_invalid_entry_is_refused_and_nothing_is_posted(bad: dict[str, Any]) -> None:
     assert api_client(with_role("finance")).post(JOURNAL, bad, format="json").status_code == 400
     assert (JournalEntry.objects.count(), LedgerTransfer.objects.count()) == (0, 0)
 
 
 @pytest.mark.usefixtures("_accounts")
-def test_the_journal_shows_what_people_wrote_and_what_the_system_booked(staff: User) -> None:
+def test_the_journal_shows_entries_of_staff_and_bookings_of_the_system(staff: User) -> None:
     finance = api_client(with_role("finance"))
     for day in ("2024-11-02", "2024-11-04"):
         finance.post(JOURNAL, RENT | {"date": day}, format="json")
@@ -404,7 +404,7 @@ def test_the_journal_shows_what_people_wrote_and_what_the_system_booked(staff: U
         ("2024-11-02", "JE"),
         ("2024-11-01", "LT"),
     ]
-    assert max(costs) - min(costs) <= 1  # one kind of row, or both
+    assert max(costs) - min(costs) <= 1  # with one kind of row or both
     system = next(row for row in finance.get(JOURNAL).json()["entries"] if row["id"].startswith("LT"))
     assert (system["transaction_type"], system["lines"][0]["debit"]) == ("journal", 1.0)
     assert finance.get(f"{JOURNAL}/{system['id']}").json()["entry"] == system
@@ -435,7 +435,7 @@ def test_matching_uses_every_line_up_to_the_cent(amounts: list[int], parts: list
         pair_lines([*lines, Line("D0", Decimal("0.01"), Decimal(0))])
 
 
-def test_who_may_read_and_write_the_journal() -> None:
+def test_the_journal_requires_permissions_to_read_and_write() -> None:
     codes = {
         role: (
             api_client(with_role(role)).get(JOURNAL).status_code,
@@ -452,9 +452,9 @@ def test_who_may_read_and_write_the_journal() -> None:
     }
 
 
-# --- Whether the books are right --------------------------------------------------------------------------------
+# --- Ledger verification --------------------------------------------------------------------------------
 @pytest.mark.usefixtures("_open_market")
-def test_the_check_of_the_books_runs_in_the_background_and_its_last_report_is_shown(staff: User) -> None:
+def test_the_ledger_is_verified_in_the_background_and_the_last_result_is_shown(staff: User) -> None:
     client, path = api_client(staff), "/api/admin/ledger/consistency"
     never = client.get(path).json()["data"]
     assert (never["status"], never["is_consistent"], never["problems"]) == ("never", None, None)

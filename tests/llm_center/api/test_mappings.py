@@ -1,4 +1,4 @@
-"""The LLM Center's API: legacy paths and shapes, decisions that settle merchants, pages of constant cost."""
+"""The LLM Center's API: legacy paths and formats, decisions about merchants, pages of constant cost."""
 
 from datetime import date
 from decimal import Decimal
@@ -30,7 +30,7 @@ def staff():
     return make_staff()
 
 
-def test_pages_by_cursor_show_each_row_once_and_cost_the_same(staff):
+def test_pages_by_cursor_contain_each_row_once_at_equal_cost(staff):
     for n in range(7):
         make_mapping(f"SHOP {n}", status="rejected" if n == 3 else "pending")
     client, seen, cursor, costs = api_client(staff), [], "", []
@@ -58,7 +58,7 @@ def test_a_row_has_every_key_that_the_front_end_reads(staff):
     assert api_client(staff).get(f"{CENTER}/mapping/999999").status_code == 404
 
 
-def test_pages_by_number_have_the_legacy_shape_and_an_end(staff):
+def test_numbered_pages_have_the_legacy_format_and_a_last_page(staff):
     for n in range(5):
         make_mapping(f"SHOP {n}")
     client = api_client(staff)
@@ -90,7 +90,7 @@ def test_pages_by_number_have_the_legacy_shape_and_an_end(staff):
         "/api/admin/llm-mappings/{}/approve",
     ],
 )
-def test_approving_settles_the_merchant_and_releases_what_waits(staff, path):
+def test_approving_decides_the_merchant_and_releases_waiting_transactions(staff, path):
     merchant = make_merchant("STARBUKS", None, "proposed", waiting_count=1, waiting_amount=Decimal(1))
     make_transaction(make_user(), "STARBUKS", status="needs_review", round_up=Decimal(1), total_debit=Decimal("5.50"))
     mapping = make_mapping()
@@ -112,7 +112,7 @@ def test_approving_settles_the_merchant_and_releases_what_waits(staff, path):
     assert MappingDecision.objects.count() == 1
 
 
-def test_rejecting_is_remembered(staff):
+def test_a_rejected_ticker_is_remembered(staff):
     make_merchant("STARBUKS", "SBUX", "proposed", confidence=Decimal("0.8"))
     mapping = make_mapping()
     answer = api_client(staff).post(f"{CENTER}/reject", {"mapping_id": mapping.pk}, format="json").json()
@@ -123,12 +123,12 @@ def test_rejecting_is_remembered(staff):
     assert sorted(Merchant.objects.get().rejected_tickers) == ["AAPL", "SBUX"]
 
 
-def test_what_cannot_be_decided_says_so(staff):
+def test_an_impossible_decision_is_refused_with_a_reason(staff):
     client = api_client(staff)
     assert client.post(f"{CENTER}/approve", {"mapping_id": 999}, format="json").status_code == 404
     assert client.post(f"{CENTER}/approve", {}, format="json").status_code == 400
-    nobody = client.post(f"{CENTER}/approve", {"mapping_id": make_mapping("X", None).pk}, format="json")
-    assert (nobody.status_code, "no ticker" in nobody.json()["error"]) == (400, True)
+    without_ticker = client.post(f"{CENTER}/approve", {"mapping_id": make_mapping("X", None).pk}, format="json")
+    assert (without_ticker.status_code, "no ticker" in without_ticker.json()["error"]) == (400, True)
     unlisted = client.post(f"{CENTER}/approve", {"mapping_id": make_mapping("Y", "NOPE").pk}, format="json")
     assert unlisted.status_code == 400
     make_merchant("Z", "SBUX", "approved")
@@ -136,7 +136,7 @@ def test_what_cannot_be_decided_says_so(staff):
     assert "review queue" in settled.json()["error"]
 
 
-def test_much_money_needs_a_second_reviewer(staff):
+def test_large_amounts_need_a_second_reviewer(staff):
     Setting.objects.update_or_create(key="four_eyes_limit", defaults={"value": "100"})
     make_merchant("STARBUKS", None, "proposed", waiting_count=9, waiting_amount=Decimal(500))
     mapping = make_mapping()
@@ -146,7 +146,7 @@ def test_much_money_needs_a_second_reviewer(staff):
     assert second["status"] == "approved"
 
 
-def test_several_at_once_go_on_past_what_is_refused(staff):
+def test_a_bulk_decision_continues_after_a_refused_mapping(staff):
     good, bad = make_mapping("A SHOP"), make_mapping("B SHOP", "NOPE")
     answer = (
         api_client(staff)
@@ -159,7 +159,7 @@ def test_several_at_once_go_on_past_what_is_refused(staff):
     assert answer["rejected_count"] == 1
 
 
-def test_a_run_of_the_queue_answers_at_once_and_tells_by_its_task(staff):
+def test_a_queue_run_returns_at_once_and_its_task_has_the_result(staff):
     make_merchant("STARBUCKS", None, "proposed", source="ingest")
     reply = api_client(staff).post("/api/admin/ai/process-queue")
     assert reply.status_code == 202
@@ -172,7 +172,7 @@ def test_a_run_of_the_queue_answers_at_once_and_tells_by_its_task(staff):
     assert queue["queue_status"]["pending"] == 0
 
 
-def test_customers_propose_and_nothing_is_approved(staff):
+def test_a_proposal_of_a_customer_is_not_approved(staff):
     make_merchant("CORNER CAFE", None, "proposed")
     customer = make_user()
     body = {"merchant_name": "CORNER CAFE #3", "ticker_symbol": "sbux", "confidence": 90}
@@ -194,7 +194,7 @@ def test_customers_propose_and_nothing_is_approved(staff):
     )
 
 
-def test_a_look_up_answers_with_its_reason(staff):
+def test_a_lookup_returns_its_reason(staff):
     answer = api_client(make_user()).get("/api/lookup/ticker", {"company": "WHOLEFDS MKT 10234"}).json()
     assert (answer["data"]["ticker"], answer["ticker"]) == ("AMZN", "AMZN")
     assert (
@@ -204,7 +204,7 @@ def test_a_look_up_answers_with_its_reason(staff):
     assert api_client(staff).get("/api/lookup/ticker").status_code == 400
 
 
-def test_assets_their_costs_and_months(staff):
+def test_assets_have_costs_and_a_schedule(staff):
     asset = LlmDataAsset.objects.create(
         asset_name="Model",
         asset_type="model",
@@ -235,7 +235,7 @@ def test_assets_their_costs_and_months(staff):
     assert client.get("/api/admin/llm-assets/999/amortization").status_code == 404
 
 
-def test_staff_without_the_permission_may_not(staff):
+def test_staff_without_the_permission_are_refused(staff):
     clerk = make_user("clerk4@kamioi.test", is_staff=True)
     mapping = make_mapping()
     for method, path in [

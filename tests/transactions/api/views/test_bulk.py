@@ -1,4 +1,4 @@
-"""Many purchases at once: lists and statements go to a background task, which reports what it could not read."""
+"""Many purchases at once: a background task reads lists and statements and reports invalid rows."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def _read(items: list[Any]) -> list[StatementRow | RowError]:
     return list(parse_statement(io.BytesIO(csv_of_items(items)), filename="transactions.json.csv"))
 
 
-def test_a_form_field_file_is_kept_and_queued() -> None:
+def test_a_form_field_file_is_stored_and_queued() -> None:
     user = make_user()
     file = SimpleUploadedFile("november.csv", CSV, "text/csv")
     statement = _queued(api_client(user).post("/api/transactions/bulk", {"file": file}), user)
@@ -55,13 +55,13 @@ def test_a_form_field_file_is_kept_and_queued() -> None:
 @pytest.mark.parametrize(
     "content_type", ["text/csv", "text/csv; charset=utf-8", "application/x-ofx", "application/vnd.intu.qfx"]
 )
-def test_a_raw_body_is_kept_and_queued(content_type: str) -> None:
+def test_a_raw_body_is_stored_and_queued(content_type: str) -> None:
     user = make_user()
     reply = api_client(user).post("/api/transactions/bulk", CSV, content_type=content_type)
     assert _kept(_queued(reply, user)) == CSV
 
 
-def test_a_list_is_kept_as_a_statement_and_queued_without_touching_its_rows() -> None:
+def test_a_list_is_stored_as_a_statement_and_queued_unread() -> None:
     user = make_user()
     items = [{"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}] * 500
     client = api_client(user)
@@ -71,7 +71,7 @@ def test_a_list_is_kept_as_a_statement_and_queued_without_touching_its_rows() ->
     assert len(queries) < 12
 
 
-def test_items_of_a_list_are_read_as_they_were_meant() -> None:
+def test_items_of_a_list_are_read_correctly() -> None:
     rows = _read(
         [
             {
@@ -120,9 +120,7 @@ def test_items_of_a_list_are_read_as_they_were_meant() -> None:
     ],
 )
 @pytest.mark.parametrize("alone", [True, False])
-def test_an_item_that_cannot_be_read_is_reported_with_its_row_and_the_others_go_on(
-    item: Any, field: str, alone: bool
-) -> None:
+def test_an_invalid_item_is_reported_with_its_row_and_the_others_are_stored(item: Any, field: str, alone: bool) -> None:
     good = {"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}
     rows = _read([item] if alone else [good, item, good])
     bad = rows[0 if alone else 1]
@@ -141,19 +139,19 @@ def test_an_item_that_cannot_be_read_is_reported_with_its_row_and_the_others_go_
         (b"no form", "multipart/form-data; boundary=x"),
     ],
 )
-def test_what_is_neither_list_nor_file_is_refused(body: bytes, content_type: str) -> None:
+def test_a_body_that_is_neither_list_nor_file_is_refused(body: bytes, content_type: str) -> None:
     reply = api_client(make_user()).post("/api/transactions/bulk", body, content_type=content_type)
     assert (reply.status_code, reply.json()["success"]) == (400, False)
     assert not BackgroundTask.objects.exists()
 
 
-def test_a_kind_of_body_that_nobody_reads_is_refused() -> None:
+def test_an_unsupported_media_type_is_refused() -> None:
     reply = api_client(make_user()).post("/api/transactions/bulk", b"x", content_type="image/png")
     assert (reply.status_code, reply.json()["success"]) == (415, False)
 
 
 @pytest.mark.parametrize("kind", ["form", "raw", "list"])
-def test_what_is_too_large_is_refused(settings: Settings, kind: str) -> None:
+def test_a_body_that_is_too_large_is_refused(settings: Settings, kind: str) -> None:
     settings.STATEMENT_MAX_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 50
     client = api_client(make_user())
     reply = {
@@ -166,7 +164,7 @@ def test_what_is_too_large_is_refused(settings: Settings, kind: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_a_list_sent_twice_is_stored_once_and_its_bad_rows_are_told() -> None:
+def test_a_list_sent_twice_is_stored_once_and_its_invalid_rows_are_reported() -> None:
     user = make_user()
     client = api_client(user)
     items: list[Any] = [{"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}] * 2
@@ -196,7 +194,7 @@ def _task_json(client: APIClient, statement: StatementImport) -> dict[str, Any]:
     return body
 
 
-def test_a_task_tells_how_far_it_is() -> None:
+def test_a_task_reports_its_progress() -> None:
     user = make_user()
     statement = _import_of(user, status="running", progress=250, total=1000)
     assert _task_json(api_client(user), statement) == {
@@ -223,7 +221,7 @@ def test_a_task_tells_how_far_it_is() -> None:
         ({"progress": 1, "total": 3, "status": "failed"}, 33.3),
     ],
 )
-def test_the_percentage_is_known_when_the_total_is(fields: dict[str, Any], percent: float | None) -> None:
+def test_the_percentage_is_known_if_the_total_is(fields: dict[str, Any], percent: float | None) -> None:
     user = make_user()
     assert _task_json(api_client(user), _import_of(user, **fields))["percent"] == percent
 
@@ -245,7 +243,7 @@ def test_rejects_download_as_csv_and_run_no_formula() -> None:
     ]
 
 
-def test_a_task_that_is_no_import_has_no_rejects() -> None:
+def test_a_task_that_is_not_an_import_has_no_rejects() -> None:
     user = make_user()
     task = BackgroundTask.objects.create(name="report", user=user)
     client = api_client(user)

@@ -1,7 +1,7 @@
-"""Every operation of the OpenAPI schema, called as anonymous, its owner, another customer, a reviewer and an administrator.
+"""Every operation of the schema, called anonymously, by its owner, another customer, a reviewer and an administrator.
 
-The schema drives it: an address that is added later is walked too. Its path parameters are filled in with things of the
-owner's (`World.things`); a name that is not there fails the test and says what to do.
+Nothing here lists URLs: a new endpoint is tested without a change, except for a new path parameter, which needs an
+object of the owner (`World.things`); a missing one fails the test with instructions.
 """
 
 import re
@@ -41,22 +41,22 @@ PUBLIC = {
         for name in _RESET
     ),
 }
-"""What anybody may call. Add to it on purpose only."""
+"""Public endpoints."""
 
-# What begins like this is for staff.
+# Prefixes of the endpoints for staff.
 STAFF = ("/api/admin/", "/api/llm-data/")
-# Under /api/admin/, but for whoever is logged in: what they do concerns themselves.
+# Under /api/admin/, but for all users: these endpoints concern only the caller.
 FOR_ANYBODY_LOGGED_IN = {"/api/admin/auth/logout", "/api/admin/auth/change-password"}
-# What staff see of everybody: progress of background work.
+# Objects of all users that staff see: background tasks.
 STAFF_SEES = re.compile(r"^/api/tasks/\{task_id\}")
-# Takes the password of the caller, and what they then have is gone: tested by itself.
+# Requires the password and destroys the caller's data: tested separately.
 WITH_PASSWORD = ("/change-password", "/erasure")
 PURCHASE = {"amount": 4.5, "merchant": "STARBUCKS", "date": "2026-11-03"}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one address."""
+    """One method of one URL."""
 
     method: str
     path: str
@@ -64,7 +64,6 @@ class Operation:
 
     @property
     def names(self) -> list[str]:
-        """The parameters in the path."""
         return re.findall(r"\{(\w+)\}", self.path)
 
     @property
@@ -90,28 +89,28 @@ def _operations() -> list[Operation]:
     ]
 
 
-# --- The cast ---------------------------------------------------------------------------------------------------
+# --- Users ---------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class World:
-    """The owner of things, another customer, a reviewer, a clerk without permissions, an administrator."""
+    """The owner of the objects, another customer, a reviewer, a clerk without permissions, an administrator."""
 
     owner: User
-    stranger: User
+    other_customer: User
     reviewer: User
     clerk: User
     admin: User
     things: dict[str, object]
 
     def url(self, operation: Operation) -> str:
-        """The address with the owner's things."""
+        """Return the URL with the ids of the owner's objects."""
         url = operation.path
         for name in operation.names:
             if name not in self.things:
                 pytest.fail(
-                    f"{operation} has the path parameter {{{name}}}, which this walk does not know: make such a thing "
-                    "of the owner's in the fixture `world` of tests/site/test_api_walk.py and put its id into `things`."
+                    f"{operation} has the unknown path parameter {{{name}}}: create such an object of the owner in the "
+                    "fixture `world` of this module and put its id into `things`."
                 )
-            # The same name may stand for another kind of thing: "data-export/{task_id}".
+            # The same name may mean another kind of object: "data-export/{task_id}".
             parent = f"{url.split(f'/{{{name}}}')[0].rsplit('/', 1)[-1]}/{name}"
             url = url.replace(f"{{{name}}}", str(self.things.get(parent, self.things[name])))
         return url
@@ -161,7 +160,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def _no_rates(settings: Settings) -> None:
-    """The walk is quicker than any person."""
+    """Lift the rate limits."""
     settings.API_RATES = {scope: [] for scope in settings.API_RATES}
 
 
@@ -176,7 +175,7 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sample(schema: dict[str, Any], name: str = "") -> Any:
-    """Something that the schema allows: the required fields, as plain as can be."""
+    """Return a minimal valid body: the required fields."""
     schema = _resolved(schema)
     if schema.get("enum"):
         return schema["enum"][0]
@@ -191,9 +190,9 @@ def _sample(schema: dict[str, Any], name: str = "") -> Any:
         return make()
     match schema.get("type"):
         case "object":
-            wanted = schema.get("required", [])
+            required = schema.get("required", [])
             return {
-                field: _sample(spec, field) for field, spec in schema.get("properties", {}).items() if field in wanted
+                field: _sample(spec, field) for field, spec in schema.get("properties", {}).items() if field in required
             }
         case "array":
             return [_sample(schema["items"])]
@@ -209,7 +208,7 @@ def _sample(schema: dict[str, Any], name: str = "") -> Any:
 def _call(client: APIClient, operation: Operation, url: str) -> Any:
     reply = _sent(client, operation, url)
     if reply.streaming:
-        reply.getvalue()  # to its end: then its file is closed
+        reply.getvalue()  # reads to the end, which closes the file
     return reply
 
 
@@ -229,25 +228,25 @@ def _sent(client: APIClient, operation: Operation, url: str) -> Any:
     return getattr(client, operation.method)(url)
 
 
-def _those(wanted: Callable[[Operation], bool]) -> list[Operation]:
-    found = [operation for operation in _operations() if wanted(operation)]
+def _operations_where(predicate: Callable[[Operation], bool]) -> list[Operation]:
+    found = [operation for operation in _operations() if predicate(operation)]
     assert found
     return found
 
 
-# --- The walk ---------------------------------------------------------------------------------------------------
-def test_the_walk_knows_every_path_parameter_and_every_public_address(world: World) -> None:
+# --- Tests ---------------------------------------------------------------------------------------------------
+def test_all_path_parameters_and_public_urls_are_known(world: World) -> None:
     operations = _operations()
     assert len(operations) > 90
     for operation in operations:
         world.url(operation)
     assert {operation.path for operation in operations} >= PUBLIC | FOR_ANYBODY_LOGGED_IN
     open_to_all = {operation.path for operation in operations if operation.spec.get("security") in (None, [], [{}])}
-    assert open_to_all == PUBLIC, "the schema says of other addresses than PUBLIC that they need no log-in"
+    assert open_to_all == PUBLIC, "the schema has other public URLs than PUBLIC"
 
 
-def test_an_anonymous_caller_gets_401_and_nothing_else(world: World, subtests: Any) -> None:
-    for operation in _those(lambda operation: operation.path not in PUBLIC):
+def test_anonymous_requests_get_only_401(world: World, subtests: Any) -> None:
+    for operation in _operations_where(lambda operation: operation.path not in PUBLIC):
         with subtests.test(str(operation)):
             reply = _call(api_client(), operation, world.url(operation))
             assert reply.status_code == 401
@@ -255,8 +254,8 @@ def test_an_anonymous_caller_gets_401_and_nothing_else(world: World, subtests: A
             assert set(reply.json()) == {"success", "error"}
 
 
-def test_what_is_public_answers_without_a_log_in_and_leaks_nothing(world: World, subtests: Any) -> None:
-    for operation in _those(lambda operation: operation.path in PUBLIC):
+def test_public_endpoints_work_without_a_login_and_leak_nothing(world: World, subtests: Any) -> None:
+    for operation in _operations_where(lambda operation: operation.path in PUBLIC):
         with subtests.test(str(operation)):
             reply = _call(api_client(), operation, world.url(operation))
             assert str(reply.status_code) in operation.spec["responses"]
@@ -264,10 +263,10 @@ def test_what_is_public_answers_without_a_log_in_and_leaks_nothing(world: World,
             assert world.owner.email not in reply.content.decode()
 
 
-@pytest.mark.parametrize("who", ["owner", "stranger", "clerk"])
-def test_what_is_for_staff_is_for_nobody_else_whoever_they_are(world: World, subtests: Any, who: str) -> None:
-    """Whose row it is changes nothing, and neither does being staff without the permission."""
-    for operation in _those(lambda operation: operation.is_for_staff):
+@pytest.mark.parametrize("who", ["owner", "other_customer", "clerk"])
+def test_staff_endpoints_are_only_for_staff(world: World, subtests: Any, who: str) -> None:
+    """Neither owners nor staff without the permission get access."""
+    for operation in _operations_where(lambda operation: operation.is_for_staff):
         if who == "clerk" and operation.path == "/api/admin/auth/me":
             continue
         with subtests.test(str(operation)):
@@ -277,12 +276,14 @@ def test_what_is_for_staff_is_for_nobody_else_whoever_they_are(world: World, sub
                 assert reply.status_code == 403
 
 
-def test_other_peoples_things_do_not_exist(world: World, subtests: Any) -> None:
-    for operation in _those(lambda operation: bool(operation.names) and not operation.is_for_staff):
+def test_objects_of_other_users_are_404(world: World, subtests: Any) -> None:
+    for operation in _operations_where(lambda operation: bool(operation.names) and not operation.is_for_staff):
         with subtests.test(str(operation)):
             url = world.url(operation)
             others = (
-                [world.stranger] if STAFF_SEES.match(operation.path) else [world.stranger, world.reviewer, world.admin]
+                [world.other_customer]
+                if STAFF_SEES.match(operation.path)
+                else [world.other_customer, world.reviewer, world.admin]
             )
             for person in others:
                 assert _call(api_client(person), operation, url).status_code == 404
@@ -290,8 +291,8 @@ def test_other_peoples_things_do_not_exist(world: World, subtests: Any) -> None:
             assert Notification.objects.filter(user=world.owner, read=False).exists()
 
 
-def test_the_owner_reaches_their_things_and_every_answer_is_documented(world: World, subtests: Any) -> None:
-    # Deleting last, and logging out each with a token of its own.
+def test_owners_reach_their_objects_and_every_response_is_documented(world: World, subtests: Any) -> None:
+    # Deletions last, and logouts with their own tokens.
     order = sorted(_operations(), key=lambda operation: operation.method == "delete")
     for operation in order:
         if operation.is_for_staff or operation.path in PUBLIC or operation.path.endswith(WITH_PASSWORD):
@@ -302,7 +303,7 @@ def test_the_owner_reaches_their_things_and_every_answer_is_documented(world: Wo
                 world.things["notification_id"] = Notification.objects.create(
                     user=world.owner, title="B", message="c"
                 ).pk
-            if operation.path.endswith("/statements"):  # of a month before this one
+            if operation.path.endswith("/statements"):  # of a past month
                 make_transaction(world.owner, date=timezone.now() - timedelta(days=40))
             reply = _call(api_client(world.owner), operation, world.url(operation))
             assert str(reply.status_code) in operation.spec["responses"], reply.content
@@ -310,9 +311,9 @@ def test_the_owner_reaches_their_things_and_every_answer_is_documented(world: Wo
 
 
 @pytest.mark.parametrize("who", ["reviewer", "admin"])
-def test_staff_get_what_is_documented_and_never_an_error_of_ours(world: World, subtests: Any, who: str) -> None:
+def test_staff_get_documented_responses_and_never_a_500(world: World, subtests: Any, who: str) -> None:
     person = getattr(world, who)
-    for operation in _those(lambda operation: operation.path not in PUBLIC):
+    for operation in _operations_where(lambda operation: operation.path not in PUBLIC):
         if operation.path.endswith("/change-password"):
             continue
         with subtests.test(str(operation)):
@@ -324,16 +325,16 @@ def test_staff_get_what_is_documented_and_never_an_error_of_ours(world: World, s
                 assert reply.status_code != 403
 
 
-def test_a_reviewer_reviews_and_does_not_keep_the_books(world: World) -> None:
+def test_a_reviewer_may_review_but_not_keep_the_books(world: World) -> None:
     client = api_client(world.reviewer)
     assert client.get("/api/admin/llm-center/mappings").status_code == 200
     assert client.post("/api/admin/llm-assets/monthly-amortization", {}, format="json").status_code == 403
 
 
-def test_lists_show_a_stranger_nothing(world: World) -> None:
+def test_lists_show_nothing_to_other_users(world: World) -> None:
     make_transaction(world.owner, date=timezone.now() - timedelta(days=2))
     for area in ("user", "family", "business"):
-        for person, rows in [(world.owner, 2), (world.stranger, 0), (world.admin, 0)]:
+        for person, rows in [(world.owner, 2), (world.other_customer, 0), (world.admin, 0)]:
             client = api_client(person)
             assert len(client.get(f"/api/{area}/transactions").json()["data"]["transactions"]) == rows
             assert len(client.get(f"/api/{area}/transactions?limit=5").json()["data"]) == rows

@@ -1,4 +1,4 @@
-"""Purchases over the API: storing them once, and reading them back in the legacy shape."""
+"""Purchases over the API: storing them once, and reading them back in the legacy format."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,7 +30,7 @@ def test_a_purchase_is_stored_for_the_caller_and_waits() -> None:
     assert stored.date == datetime(2026, 11, 3, 12, 30, tzinfo=UTC)
 
 
-def test_what_is_the_servers_affair_is_ignored_in_the_body() -> None:
+def test_fields_set_by_the_server_are_ignored_in_the_body() -> None:
     user, other = make_user(), make_user()
     body = COFFEE | {
         "user_id": other.pk,
@@ -45,7 +45,7 @@ def test_what_is_the_servers_affair_is_ignored_in_the_body() -> None:
     assert (stored.user_id, stored.status, stored.ticker, stored.shares) == (user.pk, "pending", None, None)
 
 
-def test_without_a_date_the_purchase_is_of_now() -> None:
+def test_the_date_of_a_purchase_defaults_to_now() -> None:
     before = datetime.now(UTC)
     api_client(make_user()).post("/api/transactions", {"amount": 1, "merchant": "CAFE"}, format="json")
     assert before <= Transaction.objects.get().date <= datetime.now(UTC)
@@ -84,7 +84,7 @@ def test_dates_without_a_zone_are_utc(text: str, moment: datetime) -> None:
         ({"description": "x" * 501}, "description"),
     ],
 )
-def test_a_purchase_that_cannot_be_is_refused_by_field(change: dict[str, Any], field: str) -> None:
+def test_an_invalid_purchase_is_refused_by_field(change: dict[str, Any], field: str) -> None:
     reply = api_client(make_user()).post("/api/transactions", COFFEE | change, format="json")
     assert reply.status_code == 400, reply.json()
     assert reply.json()["success"] is False
@@ -95,12 +95,12 @@ def test_a_purchase_that_cannot_be_is_refused_by_field(change: dict[str, Any], f
 @pytest.mark.parametrize(
     "body", ['{"amount": 1, "merchant": "NUL\\u0000"}', "{", '"text"', "[]", "", '{"amount": NaN, "merchant": "x"}']
 )
-def test_a_body_that_is_no_object_is_refused(body: str) -> None:
+def test_a_body_that_is_not_an_object_is_refused(body: str) -> None:
     reply = api_client(make_user()).post("/api/transactions", body, content_type="application/json")
     assert (reply.status_code, reply.json()["success"]) == (400, False)
 
 
-def test_the_same_key_again_answers_with_the_same_purchase() -> None:
+def test_the_same_key_returns_the_same_purchase() -> None:
     user = make_user()
     client = api_client(user)
     first = client.post("/api/transactions", COFFEE, format="json", HTTP_IDEMPOTENCY_KEY="abc")
@@ -126,13 +126,13 @@ def test_another_customer_may_use_the_same_key() -> None:
 
 
 @pytest.mark.parametrize("key", ["x" * 101, "tab\there"])
-def test_a_key_that_cannot_be_kept_is_refused(key: str) -> None:
+def test_an_invalid_key_is_refused(key: str) -> None:
     reply = api_client(make_user()).post("/api/transactions", COFFEE, format="json", HTTP_IDEMPOTENCY_KEY=key)
     assert reply.status_code == 400
     assert "Idempotency-Key" in reply.json()["errors"]
 
 
-def test_storing_a_purchase_takes_the_token_look_up_and_one_statement() -> None:
+def test_storing_a_purchase_takes_the_token_lookup_and_one_query() -> None:
     client = api_client(make_user())
     client.post("/api/transactions", COFFEE, format="json")
     with CaptureQueriesContext(connection) as queries:
@@ -142,7 +142,7 @@ def test_storing_a_purchase_takes_the_token_look_up_and_one_statement() -> None:
 
 
 @pytest.mark.parametrize("area", ["user", "family", "business"])
-def test_the_list_has_the_legacy_shape(area: str) -> None:
+def test_the_list_has_the_legacy_format(area: str) -> None:
     user = make_user()
     row = make_transaction(
         user,
@@ -184,14 +184,14 @@ def test_the_list_has_the_legacy_shape(area: str) -> None:
     assert api_client(user).get(f"/api/transactions/{row.pk}").json() == {"success": True, "data": shown}
 
 
-def test_a_refund_is_shown_without_sign_and_named() -> None:
+def test_a_refund_has_no_sign_and_its_own_type() -> None:
     user = make_user()
     make_transaction(user, amount="-4.50", status="refunded")
     (row,) = api_client(user).get("/api/user/transactions").json()["data"]["transactions"]
     assert (row["amount"], row["type"]) == (4.5, "refund")
 
 
-def test_the_list_is_the_newest_hundred_and_pages_are_all() -> None:
+def test_the_list_has_the_latest_hundred_and_pages_have_all() -> None:
     user = make_user()
     now = datetime(2026, 11, 20, tzinfo=UTC)
     made = [make_transaction(user, date=now - timedelta(days=number % 50)).pk for number in range(103)]
@@ -207,21 +207,21 @@ def test_the_list_is_the_newest_hundred_and_pages_are_all() -> None:
 
 
 @pytest.mark.parametrize("query", [{}, {"limit": 50}])
-def test_a_list_takes_two_queries_however_long_and_one_when_it_is_cached(query: dict[str, int]) -> None:
+def test_a_list_takes_two_queries_whatever_its_length_and_one_if_cached(query: dict[str, int]) -> None:
     user = make_user()
     for _ in range(30):
         make_transaction(user)
     client = api_client(user)
-    client.get("/api/user/transactions", query)  # flags are remembered from here on
-    for queries_wanted in (2, 1):
-        if queries_wanted == 2:
+    client.get("/api/user/transactions", query)  # flags are cached from here on
+    for expected_queries in (2, 1):
+        if expected_queries == 2:
             make_transaction(user)
         with CaptureQueriesContext(connection) as queries:
             client.get("/api/user/transactions", query)
-        assert len(queries) == queries_wanted
+        assert len(queries) == expected_queries
 
 
-def test_a_page_skips_the_months_after_its_cursor() -> None:
+def test_a_page_skips_partitions_after_its_cursor() -> None:
     user = make_user()
     row = make_transaction(user, date=datetime(2025, 1, 15, tzinfo=UTC))
     make_transaction(user, date=datetime(2025, 1, 10, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what is sent twice is done once, however it comes."""
+"""`Idempotency-Key`: a repeated request runs once."""
 
 from datetime import timedelta
 from threading import Barrier, Event, Thread
@@ -28,7 +28,7 @@ def _goal(client: APIClient, key: str = "abc", **changes: Any) -> Any:
     return client.post("/api/user/goals", CAR | changes, format="json", HTTP_IDEMPOTENCY_KEY=key)
 
 
-def test_the_same_request_again_is_answered_again_byte_for_byte() -> None:
+def test_a_repeated_request_gets_the_same_response_byte_for_byte() -> None:
     client = api_client(make_user())
     first, again = _goal(client), _goal(client)
     assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
@@ -38,7 +38,7 @@ def test_the_same_request_again_is_answered_again_byte_for_byte() -> None:
     assert _goal(client, key="abd").json()["data"]["id"] != first.json()["data"]["id"]
 
 
-def test_the_order_of_the_fields_does_not_matter_but_values_and_address_do() -> None:
+def test_field_order_does_not_matter_but_values_and_url_do() -> None:
     client = api_client(make_user())
     _goal(client)
     turned = dict(reversed(CAR.items()))
@@ -49,19 +49,19 @@ def test_the_order_of_the_fields_does_not_matter_but_values_and_address_do() -> 
     assert Goal.objects.count() == 1
 
 
-def test_keys_are_each_customers_own() -> None:
+def test_keys_belong_to_one_customer() -> None:
     assert [_goal(api_client(make_user())).status_code for _ in range(2)] == [201, 201]
     assert Goal.objects.count() == 2
 
 
-def test_a_refusal_leaves_no_key_so_that_the_request_can_be_mended() -> None:
+def test_an_error_response_is_not_stored_so_that_the_request_can_be_corrected() -> None:
     client = api_client(make_user())
     assert _goal(client, target_amount=-1).status_code == 400
     assert not IdempotencyKey.objects.exists()
     assert _goal(client).status_code == 201
 
 
-def test_an_error_of_ours_leaves_neither_key_nor_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_error_leaves_neither_key_nor_work(monkeypatch: pytest.MonkeyPatch) -> None:
     client = api_client(make_user())
     client.raise_request_exception = False
     monkeypatch.setattr("transactions.api.views.goals.customer.goal_row", lambda goal: 1 / 0)
@@ -70,11 +70,11 @@ def test_an_error_of_ours_leaves_neither_key_nor_work(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("key", ["x" * 101, "tab\there"])
-def test_a_key_that_cannot_be_kept_is_refused(key: str) -> None:
+def test_an_invalid_key_is_refused(key: str) -> None:
     assert _goal(api_client(make_user()), key=key).status_code == 400
 
 
-def test_files_count_by_their_content() -> None:
+def test_files_are_compared_by_content() -> None:
     client = api_client(make_user())
 
     def send(content: bytes) -> Any:
@@ -91,7 +91,7 @@ def test_files_count_by_their_content() -> None:
     assert BackgroundTask.objects.count() == 2
 
 
-def test_a_bank_file_sent_again_tells_what_the_first_reading_told() -> None:
+def test_a_bank_file_sent_again_gets_the_first_response() -> None:
     client = api_client(make_user())
 
     def send() -> Any:
@@ -104,7 +104,7 @@ def test_a_bank_file_sent_again_tells_what_the_first_reading_told() -> None:
     assert Transaction.objects.count() == 1
 
 
-def test_what_staff_and_customers_propose_is_made_once_too() -> None:
+def test_proposals_of_staff_and_customers_are_created_once() -> None:
     body = {"merchant_name": "SHOP", "ticker": "SBUX"}
     for person, address in [(make_user(), "/api/user/submit-mapping"), (make_staff(), "/api/admin/manual-submit")]:
         client, before = api_client(person), LlmMapping.objects.count()
@@ -114,7 +114,7 @@ def test_what_staff_and_customers_propose_is_made_once_too() -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_many_at_once_are_done_once_and_all_get_the_same_answer() -> None:
+def test_concurrent_requests_run_once_and_get_the_same_response() -> None:
     user, barrier = make_user(), Barrier(8)
     replies: list[Any] = []
 
@@ -135,7 +135,7 @@ def test_many_at_once_are_done_once_and_all_get_the_same_answer() -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_the_second_does_the_work_when_the_first_fails_and_gives_up_when_it_takes_too_long(
+def test_the_second_request_runs_if_the_first_fails_and_gives_up_if_it_takes_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 1)
@@ -160,7 +160,7 @@ def test_the_second_does_the_work_when_the_first_fails_and_gives_up_when_it_take
     assert _goal(client).status_code == 201
 
 
-def test_keys_are_forgotten_after_their_time(settings: Settings) -> None:
+def test_keys_expire(settings: Settings) -> None:
     user = make_user()
     old = timezone.now() - settings.IDEMPOTENCY_KEY_LIFETIME - timedelta(seconds=1)
     IdempotencyKey.objects.create(user=user, key="old", fingerprint="0" * 64, created_at=old)
@@ -170,7 +170,7 @@ def test_keys_are_forgotten_after_their_time(settings: Settings) -> None:
     assert PeriodicTask.objects.filter(task="expire_idempotency_keys", enabled=True).exists()
 
 
-def test_every_post_that_makes_something_says_so_in_the_schema() -> None:
+def test_idempotent_endpoints_are_documented_in_the_schema() -> None:
     paths = SchemaGenerator().get_schema(public=True)["paths"]
     for address in (
         "/api/transactions",

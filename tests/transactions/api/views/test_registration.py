@@ -1,4 +1,4 @@
-"""Registering, passwords by mail, the profile, preferences."""
+"""Registration, password reset, profile and settings."""
 
 import re
 from datetime import timedelta
@@ -27,7 +27,7 @@ def _register(body: dict[str, Any], area: str = "user") -> Any:
     return api_client().post(f"/api/{area}/auth/register", body, format="json")
 
 
-# --- Registering ------------------------------------------------------------------------------------------------
+# --- Registration ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("area", "body", "kind", "letter"),
     [
@@ -38,7 +38,7 @@ def _register(body: dict[str, Any], area: str = "user") -> Any:
         ("user", {"account_type": "family"}, "family", "F"),
     ],
 )
-def test_a_new_customer_gets_an_account_number_and_a_token_that_works(
+def test_a_new_customer_gets_an_account_number_and_a_valid_token(
     area: str, body: dict[str, str], kind: str, letter: str
 ) -> None:
     reply = _register(NEW | body, area)
@@ -63,8 +63,8 @@ def test_a_new_customer_gets_an_account_number_and_a_token_that_works(
     assert api_client().post(f"/api/{area}/auth/login", login, format="json").status_code == 200
 
 
-def test_what_a_new_customer_says_is_kept_in_either_spelling_and_nothing_else() -> None:
-    said = {
+def test_profile_fields_are_stored_in_either_spelling_and_nothing_else() -> None:
+    profile = {
         "address": "1 Road",
         "city": "Austin",
         "state": "TX",
@@ -81,7 +81,7 @@ def test_what_a_new_customer_says_is_kept_in_either_spelling_and_nothing_else() 
         "ssn_last4": "1234",
         "date_of_birth": "1990-01-01",
     }
-    assert _register(NEW | said).status_code == 201
+    assert _register(NEW | profile).status_code == 201
     user = User.objects.get()
     assert (user.address, user.zip_code, user.time_zone, user.country) == ("1 Road", "73301", "America/Chicago", "US")
     assert (user.risk_tolerance, user.round_up_amount, user.is_staff, user.is_superuser) == (
@@ -109,21 +109,21 @@ def test_what_a_new_customer_says_is_kept_in_either_spelling_and_nothing_else() 
         ({"zipCode": "x" * 21}, "zipCode"),
     ],
 )
-def test_a_registration_that_cannot_be_is_refused_by_field(change: dict[str, Any], field: str) -> None:
+def test_an_invalid_registration_is_refused_by_field(change: dict[str, Any], field: str) -> None:
     reply = _register(NEW | change)
     assert reply.status_code == 400
     assert list(reply.json()["errors"]) == [field]
     assert not User.objects.exists()
 
 
-def test_a_known_e_mail_is_409_in_any_case() -> None:
+def test_a_registered_e_mail_is_409_in_any_case() -> None:
     make_user("new@example.com")
     reply = _register(NEW)
     assert (reply.status_code, reply.json()["success"]) == (409, False)
     assert User.objects.count() == 1
 
 
-def test_a_taken_account_number_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_used_account_number_is_not_assigned_again(monkeypatch: pytest.MonkeyPatch) -> None:
     make_user(account_number="I0000007")
     numbers = iter([7, 7, 8])
     monkeypatch.setattr(accounts.secrets, "randbelow", lambda _: next(numbers))
@@ -132,7 +132,7 @@ def test_a_taken_account_number_is_not_given_again(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_two_who_register_the_same_e_mail_at_once_are_one_customer() -> None:
+def test_concurrent_registrations_of_one_e_mail_create_one_customer() -> None:
     barrier, codes = Barrier(2), []
 
     def register(email: str) -> None:
@@ -157,7 +157,7 @@ def test_registering_is_limited_by_address(settings: Settings) -> None:
     assert codes == [400, 400, 429]
 
 
-# --- Forgotten passwords ----------------------------------------------------------------------------------------
+# --- Password reset ----------------------------------------------------------------------------------------
 def _token_of_mail() -> str:
     found = re.search(r"[?&]token=(\S+)", str(mail.outbox[-1].body))
     assert found
@@ -165,7 +165,7 @@ def _token_of_mail() -> str:
 
 
 @pytest.mark.parametrize("way", ["user/auth/", "user/", "family/auth/", "business/", "admin/auth/"])
-def test_a_forgotten_password_is_set_anew_by_mail_once_and_everybody_is_logged_out(way: str) -> None:
+def test_a_password_is_reset_once_by_e_mail_and_all_tokens_are_revoked(way: str) -> None:
     user = make_user("ann@example.com")
     logged_in = api_client(user)
     assert send_password_reset("ANN@example.com") is True
@@ -185,7 +185,7 @@ def test_a_forgotten_password_is_set_anew_by_mail_once_and_everybody_is_logged_o
         assert api_client().post("/api/user/auth/login", login, format="json").status_code == code
 
 
-def test_who_guessed_too_often_may_log_in_with_the_new_password(settings: Settings) -> None:
+def test_a_password_reset_unlocks_the_login(settings: Settings) -> None:
     user, client = make_user("Ann@example.com"), api_client()
     body = {"email": user.email, "password": "wrong"}
     for _ in range(settings.AXES_FAILURE_LIMIT):
@@ -197,7 +197,7 @@ def test_who_guessed_too_often_may_log_in_with_the_new_password(settings: Settin
     assert client.post("/api/user/auth/login", body | {"password": new["password"]}, format="json").status_code == 200
 
 
-def test_without_a_page_of_the_front_end_the_mail_has_the_token_alone(settings: Settings) -> None:
+def test_without_a_reset_url_the_e_mail_has_only_the_token(settings: Settings) -> None:
     user = make_user()
     for url in ("https://app.example.com/new", ""):
         settings.PASSWORD_RESET_URL = url
@@ -210,7 +210,7 @@ def test_without_a_page_of_the_front_end_the_mail_has_the_token_alone(settings: 
         assert api_client().post("/api/user/auth/verify-reset-token", body, format="json").status_code == 200
 
 
-def test_who_asks_for_a_reset_learns_nothing_about_who_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reset_request_does_not_reveal_who_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     make_user("ann@example.com")
     sent: list[Any] = []
     monkeypatch.setattr(accounts.current_app, "send_task", lambda name, args, **_: sent.append((name, *args)))
@@ -226,7 +226,7 @@ def test_who_asks_for_a_reset_learns_nothing_about_who_is_registered(monkeypatch
     assert mail.outbox == []
 
 
-def test_a_token_ends_with_its_time_with_a_log_in_and_with_the_account(settings: Settings) -> None:
+def test_a_reset_token_ends_after_its_lifetime_a_login_or_the_account(settings: Settings) -> None:
     user, client = make_user(), api_client()
 
     def code(token: str) -> int:
@@ -247,13 +247,13 @@ def test_a_token_ends_with_its_time_with_a_log_in_and_with_the_account(settings:
 @pytest.mark.parametrize(
     "token", ["x", "MQ.x", "MQ.", ".", "MQ.cvvvvv-" + "0" * 32, "LTE.a-b", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5.a-b", "💥.a"]
 )
-def test_a_token_that_was_never_given_is_400(token: str) -> None:
+def test_an_unknown_reset_token_is_400(token: str) -> None:
     make_user()
     reply = api_client().post("/api/user/auth/verify-reset-token", {"token": token}, format="json")
     assert (reply.status_code, reply.json()["success"]) == (400, False)
 
 
-def test_somebody_elses_token_does_not_fit() -> None:
+def test_a_reset_token_of_another_user_is_refused() -> None:
     ann, bob = make_user(), make_user()
     mine, theirs = make_password_reset_token(ann), make_password_reset_token(bob)
     mixed = f"{theirs.split('.')[0]}.{mine.split('.')[1]}"
@@ -261,14 +261,14 @@ def test_somebody_elses_token_does_not_fit() -> None:
     assert reply.status_code == 400
 
 
-def test_resets_are_limited_by_e_mail_from_any_address(settings: Settings) -> None:
+def test_resets_are_limited_by_e_mail(settings: Settings) -> None:
     settings.API_RATES = settings.API_RATES | {"reset_email": ["2/h"]}
     body = {"email": "ann@example.com"}
     codes = [api_client().post("/api/user/auth/forgot-password", body, format="json").status_code for _ in range(3)]
     assert codes == [200, 200, 429]
 
 
-def test_a_changed_password_keeps_this_log_in_and_ends_the_others() -> None:
+def test_a_changed_password_keeps_this_token_and_revokes_the_others() -> None:
     user = make_user()
     here, elsewhere = api_client(user), api_client(user)
     body = {"currentPassword": "wrong", "newPassword": "another long password"}
@@ -285,7 +285,7 @@ def test_a_changed_password_keeps_this_log_in_and_ends_the_others() -> None:
 
 
 # --- Profile ----------------------------------------------------------------------------------------------------
-def test_a_profile_is_changed_by_field_and_the_rest_stays() -> None:
+def test_only_the_given_profile_fields_change() -> None:
     user = make_user("ann@example.com", name="Ann Bee", city="Austin", account_type="family", account_number="F0000001")
     client = api_client(user)
     before = client.get("/api/family/profile").json()["profile"]
@@ -305,7 +305,7 @@ def test_a_profile_is_changed_by_field_and_the_rest_stays() -> None:
     assert client.put("/api/family/profile", {"roundUpAmount": 101}, format="json").status_code == 400
 
 
-def test_another_e_mail_takes_the_password_and_must_be_free() -> None:
+def test_a_new_e_mail_requires_the_password_and_must_be_unused() -> None:
     user = make_user("ann@example.com")
     make_user("bob@example.com")
     client = api_client(user)
@@ -321,8 +321,8 @@ def test_another_e_mail_takes_the_password_and_must_be_free() -> None:
     assert user.email == "new@example.com"
 
 
-# --- Preferences ------------------------------------------------------------------------------------------------
-def test_preferences_come_back_as_they_were_sent() -> None:
+# --- Settings ------------------------------------------------------------------------------------------------
+def test_settings_are_returned_as_they_were_sent() -> None:
     user = make_user()
     client = api_client(user)
     own = {"round_up_enabled": True, "round_up_amount": 1, "round_up_rule": "flat"}
@@ -356,13 +356,13 @@ def test_preferences_come_back_as_they_were_sent() -> None:
         "x",
     ],
 )
-def test_preferences_that_cannot_be_kept_are_refused(body: Any) -> None:
+def test_invalid_settings_are_refused(body: Any) -> None:
     user = make_user()
     assert api_client(user).post("/api/user/settings", body, format="json").status_code == 400
     assert not UserSetting.objects.exists()
 
 
-def test_no_more_than_a_hundred_preferences_are_kept() -> None:
+def test_a_customer_has_at_most_a_hundred_settings() -> None:
     client = api_client(make_user())
     assert client.post("/api/user/settings", {f"k{n}": n for n in range(100)}, format="json").status_code == 200
     assert client.post("/api/user/settings", {"k0": "other"}, format="json").status_code == 200

@@ -1,4 +1,4 @@
-"""The LLM Center's figures over the API: every shape of the legacy, measured or null, cached and voided."""
+"""The LLM Center's figures over the API: every legacy format, measured or null, cached and invalidated."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -54,8 +54,8 @@ REALTIME = {
     "throughput": MAYBE,
     "lastProcessed": MAYBE_TEXT,
 }
-# Address → the shape of its answer, as the legacy front end reads it.
-SHAPES: dict[str, dict[str, Any]] = {
+# URL → the schema of its response, as the legacy front end reads it.
+SCHEMAS: dict[str, dict[str, Any]] = {
     f"{CENTER}/dashboard": {
         "success": FLAG,
         "data": {
@@ -220,19 +220,19 @@ LLM_DATA: dict[str, dict[str, Any]] = {
         "last_update": MAYBE_TEXT,
     },
 }
-SHAPES |= {f"{DATA}/{name}": {"success": FLAG, **shape, "data": shape} for name, shape in LLM_DATA.items()}
+SCHEMAS |= {f"{DATA}/{name}": {"success": FLAG, **schema, "data": schema} for name, schema in LLM_DATA.items()}
 
 
-def assert_shape(value: Any, shape: Any, at: str = "") -> None:
-    """The value has exactly these keys, and these kinds of values."""
-    if isinstance(shape, dict):
+def assert_schema(value: Any, schema: Any, at: str = "") -> None:
+    """Assert that the value has exactly these keys and types."""
+    if isinstance(schema, dict):
         assert isinstance(value, dict), at
-        assert set(value) == set(shape), at
-        for key, inner in shape.items():
-            assert_shape(value[key], inner, f"{at}.{key}")
+        assert set(value) == set(schema), at
+        for key, inner in schema.items():
+            assert_schema(value[key], inner, f"{at}.{key}")
     else:
-        assert isinstance(value, shape), (at, value)
-        assert shape is not NUMBER or not isinstance(value, bool), at
+        assert isinstance(value, schema), (at, value)
+        assert schema is not NUMBER or not isinstance(value, bool), at
 
 
 def log(merchant: str = "STARBUKS", ticker: str | None = "SBUX", **fields: Any) -> LlmMapping:
@@ -245,10 +245,10 @@ def staff() -> User:
     return make_staff()
 
 
-@pytest.mark.parametrize("path", SHAPES)
-def test_every_screen_gets_its_keys_with_data_and_without(staff: User, path: str, settings: Settings) -> None:
+@pytest.mark.parametrize("path", SCHEMAS)
+def test_every_screen_gets_its_keys_with_and_without_data(staff: User, path: str, settings: Settings) -> None:
     settings.MARKET_ALWAYS_OPEN = True
-    assert_shape(api_client(staff).get(path).json(), SHAPES[path], path)
+    assert_schema(api_client(staff).get(path).json(), SCHEMAS[path], path)
     make_company("SBUX")
     make_merchant()
     customer = make_user()
@@ -262,11 +262,11 @@ def test_every_screen_gets_its_keys_with_data_and_without(staff: User, path: str
     from kamioi_site.cache.namespaces import clear_caches
 
     clear_caches()
-    assert_shape(api_client(staff).get(path).json(), SHAPES[path], path)
+    assert_schema(api_client(staff).get(path).json(), SCHEMAS[path], path)
 
 
-@pytest.mark.parametrize("path", SHAPES)
-def test_figures_cost_the_same_however_many_rows_there_are(staff: User, path: str, settings: Settings) -> None:
+@pytest.mark.parametrize("path", SCHEMAS)
+def test_figures_take_the_same_queries_whatever_the_number_of_rows(staff: User, path: str, settings: Settings) -> None:
     settings.MARKET_ALWAYS_OPEN = True
     settings.API_RATES = {scope: [] for scope in settings.API_RATES}
 
@@ -281,16 +281,16 @@ def test_figures_cost_the_same_however_many_rows_there_are(staff: User, path: st
     customer = make_user()
     log(user=customer)
     make_transaction(customer)
-    statements()  # what a process reads once
+    statements()  # read once per process
     before = statements()
     for n in range(5):
         log(f"SHOP {n}", user=make_user())
         make_transaction(make_user(), f"SHOP {n}")
     assert statements() == before
-    assert before < 50  # a figure is a transaction of its own, with a time limit
+    assert before < 50  # each figure has its own transaction with a time limit
 
 
-def test_counts_are_of_now_before_the_rollups_know_and_after(staff: User) -> None:
+def test_counts_are_current_before_and_after_a_refresh_of_the_rollups(staff: User) -> None:
     from analytics.services.rollups import refresh_rollups
 
     log(status="approved", ai_auto_approved=True)
@@ -309,7 +309,7 @@ def test_counts_are_of_now_before_the_rollups_know_and_after(staff: User) -> Non
     assert seen() == (4, 4, 50.0)
 
 
-def test_the_dashboard_is_kept_until_something_is_decided_and_each_has_their_own(staff: User) -> None:
+def test_the_dashboard_is_cached_per_user_until_a_decision(staff: User) -> None:
     client, path = api_client(staff), f"{CENTER}/dashboard"
     log()
     first = client.get(path).json()
@@ -322,13 +322,13 @@ def test_the_dashboard_is_kept_until_something_is_decided_and_each_has_their_own
     assert client.get(path).json()["data"]["mappings"]["counts"]["pending"] == 2
 
 
-def test_the_dashboard_is_ten_a_minute(staff: User) -> None:
+def test_the_dashboard_allows_ten_requests_a_minute(staff: User) -> None:
     client = api_client(staff)
     codes = [client.get(f"{CENTER}/dashboard").status_code for _ in range(11)]
     assert codes == [200] * 10 + [429]
 
 
-def test_lists_of_mappings_are_kept_until_a_row_is_written(staff: User) -> None:
+def test_lists_of_mappings_are_cached_until_a_row_is_written(staff: User) -> None:
     client, path = api_client(staff), f"{CENTER}/mappings"
     log()
     assert len(client.get(path).json()["data"]) == 1
@@ -340,14 +340,14 @@ def test_lists_of_mappings_are_kept_until_a_row_is_written(staff: User) -> None:
     assert len(client.get(path, {"status": "approved"}).json()["data"]) == 0
 
 
-def test_analytics_are_of_today(staff: User) -> None:
+def test_analytics_accept_only_today(staff: User) -> None:
     client = api_client(staff)
     today = timezone.now().date()
     assert client.get(f"{CENTER}/analytics", {"date": today.isoformat()}).status_code == 200
     assert client.get(f"{CENTER}/analytics", {"date": (today - timedelta(days=1)).isoformat()}).status_code == 400
 
 
-def test_transactions_are_counted_by_what_became_of_them(staff: User, settings: Settings) -> None:
+def test_transactions_are_counted_by_progress(staff: User, settings: Settings) -> None:
     settings.MARKET_ALWAYS_OPEN = True
     make_company("SBUX")
     make_merchant()
@@ -366,7 +366,7 @@ def test_transactions_are_counted_by_what_became_of_them(staff: User, settings: 
 
 
 def _arrive(customer: User, merchant: str) -> Transaction:
-    """A purchase that the writing side counted, as the API does."""
+    """Create a purchase that is counted as those of the API are."""
     from transactions.services.ingest import create_transaction
 
     made = create_transaction(user=customer, amount=Decimal("4.50"), merchant=merchant)
@@ -374,7 +374,7 @@ def _arrive(customer: User, merchant: str) -> Transaction:
 
 
 # --- Actions ----------------------------------------------------------------------------------------------------
-def test_the_switch_stops_the_schedule_and_starts_it_again(staff: User) -> None:
+def test_the_switch_stops_and_starts_the_schedule(staff: User) -> None:
     client = api_client(staff)
     make_merchant("STARBUCKS", None, "proposed", source="ingest")
     stopped = client.post(f"{CENTER}/stop-processing").json()
@@ -397,25 +397,25 @@ def test_processing_on_demand_is_a_task_with_the_counts(staff: User, name: str, 
     assert (reply.status_code, reply.json()["status"]) == (202, "queued")
     assert set(reply.json()["data"]) == {"processed", "mapped", "queued", "review", "errors"}
     again = api_client(staff).post(f"{CENTER}/{name}").json()
-    assert again["task_id"] == reply.json()["task_id"]  # it waits still: asking twice is asking once
+    assert again["task_id"] == reply.json()["task_id"]  # it is still queued: the same task
     process_backlog(again["task_id"])
     result = BackgroundTask.objects.get(pk=again["task_id"]).result
     assert (result["processed"], result["mapped"], result["review"]) == (1, 1, 0)
 
 
-def test_the_cache_is_cleared_by_hand(staff: User) -> None:
+def test_the_cache_can_be_cleared(staff: User) -> None:
     client = api_client(staff)
     client.get(f"{CENTER}/automation/realtime")
     TransactionDelta.objects.create(
         day=timezone.now().date(), status="pending", rows=7, amount=7, round_up=0, fee=0, investable=0, writes=7
-    )  # behind the cache's back
+    )  # without invalidation
     assert client.get(f"{CENTER}/automation/realtime").json()["data"]["processingQueue"] == 0
     cleared = client.post(f"{CENTER}/clear-cache").json()
     assert "llm:dashboard:{user_id}" in cleared["data"]["families"]
     assert client.get(f"{CENTER}/automation/realtime").json()["data"]["processingQueue"] == 7
 
 
-def test_rebuilding_says_what_it_did(staff: User) -> None:
+def test_rebuilding_reports_what_it_did(staff: User) -> None:
     reply = api_client(staff).post(f"{CENTER}/rebuild-indexes")
     assert reply.status_code == 202
     rebuild_indexes(reply.json()["task_id"])
@@ -423,7 +423,7 @@ def test_rebuilding_says_what_it_did(staff: User) -> None:
     assert (task.status, task.result["reindexed"], task.result["analyzed"][0]) == ("completed", [], "merchants")
 
 
-def test_only_exact_duplicates_of_uploaded_rows_go_and_the_oldest_stays(staff: User) -> None:
+def test_only_exact_duplicates_of_uploaded_rows_are_removed_and_the_oldest_remains(staff: User) -> None:
     same = {"source": "bulk", "status": "approved", "admin_approved": True, "confidence": Decimal("0.9")}
     old = log("A SHOP", "SBUX", created_at=timezone.now() - timedelta(hours=1), **same)
     doubles = [log("A SHOP", "SBUX", **same) for _ in range(3)]
@@ -456,7 +456,7 @@ def test_the_search_finds_merchants_and_companies(staff: User) -> None:
     assert body["total"] == len(body["passages"]) > 2
     assert {passage["source"] for passage in body["passages"]} == {"directory", "catalogue", "companies"}
     for passage in body["passages"]:
-        assert_shape(
+        assert_schema(
             passage,
             {
                 "id": TEXT,
@@ -474,14 +474,14 @@ def test_the_search_finds_merchants_and_companies(staff: User) -> None:
     ("name", "code"),
     [("initialize-system", 200), ("refresh-features", 202), ("rebuild-cache", 200), ("configure-features", 200)],
 )
-def test_actions_of_the_data_page_answer_honestly(staff: User, name: str, code: int) -> None:
+def test_actions_of_the_data_page_report_what_they_do(staff: User, name: str, code: int) -> None:
     reply = api_client(staff).post(f"{DATA}/{name}", {"anything": 1}, format="json")
     body = reply.json()
     assert (reply.status_code, body["success"]) == (code, True)
     assert {"success", "message", "data"} <= set(body)
 
 
-# --- Everybody's transactions -----------------------------------------------------------------------------------
+# --- All transactions -----------------------------------------------------------------------------------
 ROW = {
     "id": NUMBER,
     "merchant": TEXT,
@@ -532,17 +532,17 @@ STATS = {
 }
 
 
-def test_transactions_of_everybody_are_found_by_page_filter_and_search(staff: User) -> None:
+def test_all_transactions_are_found_by_page_filter_and_search(staff: User) -> None:
     ann = make_user("ann@example.com", name="Ann")
     firm = make_user("firm@example.com", account_type="business")
     for customer, merchant in [(ann, "STARBUCKS"), (ann, "TARGET 100%"), (firm, "SHELL"), (firm, "SHELL 2")]:
         _arrive(customer, merchant)
     client, path = api_client(staff), "/api/admin/transactions"
     body = client.get(path).json()
-    assert_shape(
+    assert_schema(
         body, {"success": FLAG, "transactions": LIST, "total": NUMBER, "pagination": PAGINATION, "stats": STATS}
     )
-    assert_shape(body["transactions"][0], ROW)
+    assert_schema(body["transactions"][0], ROW)
     assert [row["merchant"] for row in body["transactions"]] == ["SHELL 2", "SHELL", "TARGET 100%", "STARBUCKS"]
     assert body["stats"]["totalTransactions"] == 4
     assert (body["stats"]["userTransactions"], body["stats"]["businessTransactions"]) == (2, 2)
@@ -574,17 +574,17 @@ def test_transactions_of_everybody_are_found_by_page_filter_and_search(staff: Us
         assert client.get(path, bad).status_code == 400, bad
 
 
-def test_a_page_of_transactions_is_three_statements(staff: User) -> None:
+def test_a_page_of_transactions_takes_three_queries(staff: User) -> None:
     customer = make_user()
     client = api_client(staff)
-    client.get("/api/admin/transactions")  # the sums are kept
+    client.get("/api/admin/transactions")  # the totals are cached
     costs = []
     for _ in range(2):
         _arrive(customer, "STARBUCKS")
         with CaptureQueriesContext(connection) as captured:
             client.get("/api/admin/transactions")
         costs.append(len(captured))
-    assert costs[0] == costs[1] <= 4  # token, permissions of a superuser none, the page
+    assert costs[0] == costs[1] <= 4  # token, no permissions for a superuser, the page
 
 
 # --- Roles ------------------------------------------------------------------------------------------------------
@@ -597,7 +597,7 @@ READS = {
 
 
 @pytest.mark.parametrize("role", READS)
-def test_each_role_sees_its_own(role: str) -> None:
+def test_each_role_sees_its_own_endpoints(role: str) -> None:
     user = make_user(is_staff=True)
     user.groups.add(Group.objects.get(name=role))
     client = api_client(user)
@@ -609,9 +609,9 @@ def test_each_role_sees_its_own(role: str) -> None:
         )
 
 
-def test_nothing_is_written_by_looking(staff: User) -> None:
+def test_reading_writes_nothing(staff: User) -> None:
     make_transaction(make_user(), ticker="SBUX")
-    for path in SHAPES:
+    for path in SCHEMAS:
         api_client(staff).get(path)
     assert Transaction.objects.get().status == "pending"
     assert Merchant.objects.count() == 0

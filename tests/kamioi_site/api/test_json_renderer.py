@@ -1,4 +1,4 @@
-"""JSON of the API: exact amounts, the same times and texts as ever."""
+"""JSON of the API: exact amounts, and the same times and texts as DRF."""
 
 import json
 from datetime import UTC, date, datetime
@@ -17,7 +17,7 @@ from transactions.models import Transaction
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**12), max_value=10**12))
-def test_an_amount_comes_back_to_the_last_digit(amount: Decimal) -> None:
+def test_amounts_keep_every_digit(amount: Decimal) -> None:
     assert json.loads(json_bytes({"amount": amount}), parse_float=Decimal, parse_int=Decimal)["amount"] == amount
 
 
@@ -30,10 +30,10 @@ def test_an_amount_comes_back_to_the_last_digit(amount: Decimal) -> None:
         {5: "a number as a name"},
     ],
 )
-def test_everything_else_is_what_the_old_renderer_made(value: Any) -> None:
+def test_other_values_are_rendered_as_by_drf(value: Any) -> None:
     assert json.loads(ExactJSONRenderer().render(value)) == json.loads(JSONRenderer().render(value))
 
 
-def test_no_answer_has_no_body_and_an_indent_is_kept() -> None:
+def test_no_data_has_no_body_and_indentation_is_kept() -> None:
     assert ExactJSONRenderer().render(None) == b""
     assert b"\n" in ExactJSONRenderer().render({"a": 1}, "application/json; indent=2", {"view": None})

@@ -1,4 +1,4 @@
-"""Rows of the log changed by hand, a second look of the matcher, everything approved at once, files uploaded."""
+"""Correcting and reconsidering mappings, bulk approval, uploads of mapping files."""
 
 from decimal import Decimal
 from typing import Any
@@ -35,7 +35,7 @@ def staff() -> User:
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------
-def test_an_open_proposal_is_changed_and_the_reviewer_sees_it(staff: User) -> None:
+def test_a_pending_proposal_is_changed_and_shown_to_reviewers(staff: User) -> None:
     make_merchant("CORNER CAFE", "SBUX", "proposed")
     row = log()
     body = {"merchant_name": "CORNER CAFE #7", "ticker": "aapl", "category": "Tech"}
@@ -56,7 +56,7 @@ def test_an_open_proposal_is_changed_and_the_reviewer_sees_it(staff: User) -> No
     assert sum(MappingDelta.objects.values_list("rows", flat=True)) == 1
 
 
-def test_an_open_proposal_is_taken_out(staff: User) -> None:
+def test_a_pending_proposal_is_deleted(staff: User) -> None:
     row = log()
     client = api_client(staff)
     assert client.delete(f"{CENTER}/mapping/{row.pk}/delete").json()["success"] is True
@@ -68,7 +68,7 @@ def test_an_open_proposal_is_taken_out(staff: User) -> None:
 @pytest.mark.parametrize(
     ("fields", "code"), [({"source": "bulk"}, 403), ({"status": "approved"}, 409), ({"status": "rejected"}, 409)]
 )
-def test_rows_of_files_and_decided_rows_stay(staff: User, fields: dict[str, Any], code: int) -> None:
+def test_rows_of_files_and_decided_rows_cannot_be_changed(staff: User, fields: dict[str, Any], code: int) -> None:
     row, client = log(**fields), api_client(staff)
     body = {"merchant_name": "X SHOP", "ticker": "AAPL", "category": ""}
     assert client.put(f"{CENTER}/mapping/{row.pk}/update", body, format="json").status_code == code
@@ -77,7 +77,7 @@ def test_rows_of_files_and_decided_rows_stay(staff: User, fields: dict[str, Any]
     assert row.ticker == "SBUX"
 
 
-def test_a_change_that_cannot_be_is_refused(staff: User) -> None:
+def test_an_invalid_change_is_refused(staff: User) -> None:
     row, client = log(), api_client(staff)
     for bad in (
         {},
@@ -93,7 +93,7 @@ def test_a_change_that_cannot_be_is_refused(staff: User) -> None:
         assert client.put(f"{CENTER}/mapping/{unknown}/update", body, format="json").status_code == 404
 
 
-def test_a_second_look_writes_into_open_rows_of_machines_alone(staff: User) -> None:
+def test_reconsidering_updates_only_pending_rows_of_machines(staff: User) -> None:
     make_company("TGT")
     client = api_client(staff)
     open_, persons = log("TARGET", None), log("TARGET", "AAPL", source="user", ai_reasoning="I shop there")
@@ -107,14 +107,14 @@ def test_a_second_look_writes_into_open_rows_of_machines_alone(staff: User) -> N
     persons.refresh_from_db()
     assert (open_.ticker, open_.status, open_.source, open_.ai_processed) == ("TGT", "pending", "matcher", True)
     assert (persons.ticker, persons.ai_reasoning) == ("AAPL", "I shop there")
-    nobody = client.post(f"{CENTER}/process-mapping/{log('ZXQV 99', None).pk}").json()["data"]
-    assert (nobody["suggested_ticker"], nobody["ai_status"]) == (None, "uncertain")
+    unmatched = client.post(f"{CENTER}/process-mapping/{log('ZXQV 99', None).pk}").json()["data"]
+    assert (unmatched["suggested_ticker"], unmatched["ai_status"]) == (None, "uncertain")
     assert client.post(f"{CENTER}/process-mapping/{10**30}").status_code == 404
     assert sum(MappingDelta.objects.values_list("rows", flat=True)) == 4
 
 
-def test_everything_that_is_sure_enough_is_approved_in_the_background(staff: User) -> None:
-    for name, ticker, confidence in [("SURE", "SBUX", "0.85"), ("DOUBTFUL", "SBUX", "0.6"), ("NOBODY", None, "0.9")]:
+def test_confident_proposals_are_approved_in_the_background(staff: User) -> None:
+    for name, ticker, confidence in [("SURE", "SBUX", "0.85"), ("DOUBTFUL", "SBUX", "0.6"), ("UNMATCHED", None, "0.9")]:
         make_merchant(name, ticker, "proposed", confidence=Decimal(confidence), waiting_count=1)
     reply = api_client(staff).post(f"{CENTER}/approve-all-pending", {}, format="json")
     body = reply.json()
@@ -124,7 +124,7 @@ def test_everything_that_is_sure_enough_is_approved_in_the_background(staff: Use
     assert dict(Merchant.objects.values_list("merchant_key", "status")) == {
         "SURE": "approved",
         "DOUBTFUL": "proposed",
-        "NOBODY": "proposed",
+        "UNMATCHED": "proposed",
     }
     more = api_client(staff).post(f"{CENTER}/approve-all-pending", {"min_confidence": 0.5}, format="json").json()
     decide_merchants(more["task_id"])
@@ -142,7 +142,7 @@ def upload(client: APIClient, text: str, path: str = "/api/admin/bulk-upload", n
     return client.post(path, {"file": file}, format="multipart")
 
 
-def test_a_small_file_is_read_at_once_in_the_legacy_shape(staff: User) -> None:
+def test_a_small_file_is_imported_at_once_in_the_legacy_format(staff: User) -> None:
     make_merchant("CORNER CAFE", None, "proposed", waiting_count=1)
     make_transaction(make_user(), "CORNER CAFE", status="needs_review")
     client = api_client(staff)
@@ -153,13 +153,13 @@ def test_a_small_file_is_read_at_once_in_the_legacy_shape(staff: User) -> None:
     assert "NOPE" in data["errors"][0]
     assert data["rows_per_second"] > 0
     assert Merchant.objects.get(merchant_key="CORNER CAFE").status == "approved"
-    # Whoever waits for the answer does not wait for the release.
+    # The response does not wait for the release.
     assert BackgroundTask.objects.filter(name="release_merchants", status="queued").count() == 1
     again = upload(client, GOOD)
     assert (again.status_code, "imported on" in again.json()["error"]) == (400, True)
 
 
-def test_a_larger_file_and_the_fast_way_are_tasks_with_progress(staff: User) -> None:
+def test_a_larger_file_and_the_fast_upload_are_tasks_with_progress(staff: User) -> None:
     client = api_client(staff)
     lines = "".join(f"SHOP {n},Food,SBUX,Starbucks,95\n" for n in range(2000))
     reply = upload(client, GOOD + lines)
@@ -184,7 +184,7 @@ def test_a_larger_file_and_the_fast_way_are_tasks_with_progress(staff: User) -> 
         assert client.get("/api/admin/bulk-upload/progress", {"job_id": bad}).status_code == code
 
 
-def test_the_progress_takes_the_token_from_the_query_and_nothing_else_does(staff: User) -> None:
+def test_only_the_progress_accepts_the_token_in_the_query(staff: User) -> None:
     job = upload(api_client(staff), GOOD, "/api/admin/bulk-upload-fast").json()["data"]["job_id"]
     token = ApiToken.issue(user=staff)[1]
     path = "/api/admin/bulk-upload/progress"
@@ -196,7 +196,7 @@ def test_the_progress_takes_the_token_from_the_query_and_nothing_else_does(staff
     assert api_client().get("/api/admin/settings", {"admin_token": token}).status_code == 401
 
 
-def test_what_is_no_file_of_mappings_is_refused(staff: User) -> None:
+def test_a_file_without_mappings_is_refused(staff: User) -> None:
     client = api_client(staff)
     assert upload(client, "").status_code == 400
     assert upload(client, "just,some\ncells,here\n").status_code == 400

@@ -1,4 +1,4 @@
-"""What a customer owns and is told."""
+"""Portfolio and notifications."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from transactions.selectors.portfolio import HoldingRow, Portfolio
 pytestmark = pytest.mark.django_db
 
 
-def test_holdings_are_valued_at_the_newest_quote() -> None:
+def test_holdings_are_valued_at_the_latest_quote() -> None:
     user = make_user()
     make_company("SBUX", "80.00", name="Starbucks")
     make_price("SBUX", "95.00", age=timedelta(seconds=1))
@@ -46,7 +46,7 @@ def test_holdings_are_valued_at_the_newest_quote() -> None:
     }
 
 
-def test_a_holding_without_a_quote_has_no_invented_worth() -> None:
+def test_a_holding_without_a_quote_has_no_value() -> None:
     user = make_user()
     make_company("SBUX", "100.00")
     Holding.objects.create(user=user, ticker="SBUX", shares=Decimal(1), cost_basis=Decimal("90.00"))
@@ -69,7 +69,7 @@ def test_a_holding_without_a_quote_has_no_invented_worth() -> None:
     assert set(Portfolio.__annotations__) == set(data)
 
 
-def test_money_of_waiting_orders_is_the_cash_balance() -> None:
+def test_the_cash_balance_is_the_money_of_waiting_orders() -> None:
     user = make_user()
     for number, status in enumerate(["queued", "queued", "cancelled"]):
         Order.objects.create(
@@ -89,19 +89,19 @@ def test_an_empty_portfolio_is_zero() -> None:
     assert (data["total_value"], data["holdings"], data["last_updated"]) == (0.0, [], None)
 
 
-def test_a_portfolio_takes_three_queries_however_large() -> None:
+def test_a_portfolio_takes_three_queries_whatever_its_size() -> None:
     user = make_user()
     for number in range(20):
         make_company(f"T{number}")
         Holding.objects.create(user=user, ticker=f"T{number}", shares=Decimal(1), cost_basis=Decimal(1))
     client = api_client(user)
-    client.get("/api/user/portfolio")  # flags are remembered from here on
+    client.get("/api/user/portfolio")  # flags are cached from here on
     with CaptureQueriesContext(connection) as queries:
         client.get("/api/user/portfolio")
     assert len(queries) == 3
 
 
-def test_notifications_are_the_callers_newest_hundred() -> None:
+def test_notifications_are_the_callers_latest_hundred() -> None:
     user = make_user()
     Notification.objects.bulk_create(
         Notification(user=user, title=f"No. {number}", message="Bought", type="success") for number in range(101)

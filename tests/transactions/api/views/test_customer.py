@@ -1,5 +1,7 @@
-"""What the customer's pages ask for besides: filters, export, totals, messages, goals, statements, bank files, and the
-exact shapes that the legacy front end reads, for each of its three areas."""
+"""The other customer endpoints: filters, export, totals, notifications, goals, statements, bank files.
+
+Responses have the formats that the legacy front end reads, in each of its three areas.
+"""
 
 import csv
 import io
@@ -25,10 +27,10 @@ from transactions.services.processing import process_pending
 pytestmark = pytest.mark.django_db
 
 AREAS = ("user", "family", "business")
-FILES = Path(__file__).parents[1] / "data" / "statements"
+FILES = Path(__file__).parents[3] / "data" / "statements"
 
 
-# --- Shapes -----------------------------------------------------------------------------------------------------
+# --- Schemas -------------------------------------------------------------------------------------------------
 TEXT, NUMBER, WHOLE, YES_NO, NOTHING = str, (int, float), int, bool, type(None)
 NUMBER_OR_NOTHING, TEXT_OR_NOTHING = (int, float, NOTHING), (str, NOTHING)
 ROW = {
@@ -143,35 +145,35 @@ CONTRACT: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
 ]
 
 
-def fits(shape: Any, value: Any, where: str) -> None:
-    """Every key of the shape is there, of its JSON type; keys besides are fine. A number is not text, true is not 1."""
-    if isinstance(shape, dict):
+def fits(schema: Any, value: Any, where: str) -> None:
+    """Assert that the value has the keys and JSON types of the schema; other keys are allowed."""
+    if isinstance(schema, dict):
         assert isinstance(value, dict), where
-        for key, inner in shape.items():
+        for key, inner in schema.items():
             assert key in value, f"{where}: {key} is missing"
             fits(inner, value[key], f"{where}.{key}")
-    elif isinstance(shape, list):
+    elif isinstance(schema, list):
         assert isinstance(value, list), where
         assert value, where
         for item in value:
-            fits(shape[0], item, f"{where}[]")
+            fits(schema[0], item, f"{where}[]")
     else:
-        assert isinstance(value, shape), f"{where}: {value!r}"
-        assert not isinstance(value, bool) or shape is YES_NO, f"{where}: {value!r}"
+        assert isinstance(value, schema), f"{where}: {value!r}"
+        assert not isinstance(value, bool) or schema is YES_NO, f"{where}: {value!r}"
 
 
 @pytest.mark.parametrize("area", AREAS)
-def test_every_page_of_the_front_end_finds_the_keys_and_types_it_reads(area: str) -> None:
+def test_responses_have_the_keys_and_types_that_the_front_end_reads(area: str) -> None:
     make_company("SBUX", name="Starbucks")
     make_merchant()
     user = make_user("ann@example.com", account_type="individual", account_number="I0000001")
     make_transaction(user)
     process_pending()
     client = api_client(user)
-    for method, name, body, shape in CONTRACT:
+    for method, name, body, schema in CONTRACT:
         reply = getattr(client, method)(f"/api/{area}/{name}", body, format="json")
         assert reply.status_code in {200, 201}, (name, reply.content)
-        fits({"success": YES_NO} | shape, reply.json(), name)
+        fits({"success": YES_NO} | schema, reply.json(), name)
         assert reply.json()["success"] is True
     others: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
         (
@@ -183,15 +185,15 @@ def test_every_page_of_the_front_end_finds_the_keys_and_types_it_reads(area: str
         ("post", "/api/lookup/ticker", {"company_name": "starbucks"}, {"data": {"ticker": TEXT}, "ticker": TEXT}),
         ("post", "/api/transactions", {"amount": 5, "merchant": "SHOP"}, {"transaction_id": WHOLE}),
     ]
-    for method, name, body, shape in others:
+    for method, name, body, schema in others:
         reply = getattr(api_client(user), method)(name, body, format="json")
-        fits({"success": YES_NO} | shape, reply.json(), name)
+        fits({"success": YES_NO} | schema, reply.json(), name)
 
 
 # --- Filters ----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def shopper() -> User:
-    """Six purchases over three months."""
+    """Create six purchases in three months."""
     user = make_user()
     for day, merchant, status, ticker in [
         ("2026-01-10", "STARBUCKS #1", "completed", "SBUX"),
@@ -233,9 +235,7 @@ FILTERED = [
 
 
 @pytest.mark.parametrize(("query", "merchants"), FILTERED)
-def test_a_list_a_page_and_an_export_are_narrowed_alike(
-    shopper: User, query: dict[str, str], merchants: list[str]
-) -> None:
+def test_list_page_and_export_have_the_same_filters(shopper: User, query: dict[str, str], merchants: list[str]) -> None:
     client = api_client(shopper)
     whole = client.get("/api/user/transactions", query).json()["data"]
     assert [row["merchant"] for row in whole["transactions"]] == merchants
@@ -258,13 +258,13 @@ def test_a_list_a_page_and_an_export_are_narrowed_alike(
         {"end_date": "9999-12-31"},
     ],
 )
-def test_a_filter_that_cannot_be_is_refused_by_name(query: dict[str, str]) -> None:
+def test_an_invalid_filter_is_refused_by_name(query: dict[str, str]) -> None:
     for address in ("transactions", "export/transactions"):
         reply = api_client(make_user()).get(f"/api/user/{address}", query)
         assert (reply.status_code, list(reply.json()["errors"])) == (400, list(query))
 
 
-def test_pages_of_a_filter_look_at_so_many_rows_at_most_and_miss_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filtered_pages_scan_a_limited_number_of_rows_and_miss_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "SCAN_ROWS", 10)
     user = make_user()
     start = datetime(2026, 3, 1, tzinfo=UTC)
@@ -276,7 +276,7 @@ def test_pages_of_a_filter_look_at_so_many_rows_at_most_and_miss_none(monkeypatc
     while True:
         with CaptureQueriesContext(connection) as queries:
             page = client.get("/api/user/transactions", query).json()
-        assert len(queries) <= 3 + 2  # the token, flags once, the rows, where the scan ended
+        assert len(queries) <= 3 + 2  # the token, flags once, the rows, the end of the scan
         seen += [row["merchant"] for row in page["data"]]
         pages += 1
         if not page["has_more"]:
@@ -300,7 +300,7 @@ def test_a_cursor_belongs_to_its_filter(shopper: User) -> None:
         assert client.get("/api/user/transactions", other | {"cursor": cursor}).status_code == 400
 
 
-def test_a_filtered_page_is_read_by_the_customers_index(shopper: User) -> None:
+def test_a_filtered_page_uses_the_customers_index(shopper: User) -> None:
     client = api_client(shopper)
     client.get("/api/user/transactions", {"limit": 1})
     with CaptureQueriesContext(connection) as queries:
@@ -315,7 +315,7 @@ def test_a_filtered_page_is_read_by_the_customers_index(shopper: User) -> None:
 
 
 # --- Export -----------------------------------------------------------------------------------------------------
-def test_an_export_is_a_file_that_runs_no_formula() -> None:
+def test_an_export_runs_no_formula() -> None:
     user = make_user()
     make_transaction(user, "=HYPERLINK(1)", description="+1", category="@x", date=datetime(2026, 3, 1, tzinfo=UTC))
     make_transaction(user, "SHOP", "-4.50", status="refunded", date=datetime(2026, 3, 2, tzinfo=UTC))
@@ -328,7 +328,7 @@ def test_an_export_is_a_file_that_runs_no_formula() -> None:
         assert (refund["amount"], refund["type"], refund["date"]) == ("4.50", "refund", "2026-03-02T00:00:00+00:00")
 
 
-def test_a_long_export_takes_a_query_a_page_and_holds_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_export_takes_one_query_per_page_and_holds_one_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction_pages, "_CSV_PAGE_ROWS", 20)
     user = make_user()
     for number in range(50):
@@ -343,8 +343,8 @@ def test_a_long_export_takes_a_query_a_page_and_holds_one_page(monkeypatch: pyte
     assert len(queries) == 3
 
 
-# --- Totals, messages, goals, statements ------------------------------------------------------------------------
-def test_totals_are_of_completed_purchases_and_of_the_last_thirty_days() -> None:
+# --- Totals, notifications, goals, statements ------------------------------------------------------------------------
+def test_totals_cover_completed_purchases_and_the_last_thirty_days() -> None:
     user = make_user()
     for days, status, round_up in [(1, "completed", "1.00"), (40, "completed", "2.00"), (1, "pending", "5.00")]:
         make_transaction(
@@ -371,7 +371,7 @@ def test_totals_are_of_completed_purchases_and_of_the_last_thirty_days() -> None
     assert len(queries) == 1  # the token; the sum is cached
 
 
-def test_messages_are_read_and_deleted_one_by_one_and_together() -> None:
+def test_notifications_are_read_and_deleted_one_by_one_and_together() -> None:
     user, other = make_user(), make_user()
     rows = [Notification.objects.create(user=person, title="A", message="b") for person in (user, user, user, other)]
     client = api_client(user)
@@ -385,7 +385,7 @@ def test_messages_are_read_and_deleted_one_by_one_and_together() -> None:
     assert rows[3].read is False
 
 
-def test_goals_are_set_changed_and_deleted() -> None:
+def test_goals_are_created_changed_and_deleted() -> None:
     client = api_client(make_user())
     goal = client.post(
         "/api/family/goals", {"title": "House", "target_amount": 300, "current_amount": 100}, format="json"
@@ -407,7 +407,7 @@ def test_goals_are_set_changed_and_deleted() -> None:
     assert client.delete(url).status_code == 404
 
 
-def test_no_more_than_a_hundred_goals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_customer_has_at_most_a_hundred_goals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transactions.services.goals.MAX_GOALS", 1)
     client = api_client(make_user())
     codes = [
@@ -432,7 +432,7 @@ def test_statements_are_the_months_since_the_first_purchase() -> None:
 
 # --- Bank files -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["business.xlsx", "business.xls"])
-def test_an_excel_file_is_read_at_once_and_bad_rows_are_named(name: str) -> None:
+def test_an_excel_file_is_read_at_once_and_invalid_rows_are_listed(name: str) -> None:
     user = make_user()
     client = api_client(user)
     for added, duplicates in ((4, 0), (0, 4)):
@@ -477,7 +477,7 @@ def test_a_larger_file_is_read_in_the_background(settings: Settings) -> None:
         ("a.pdf", b"%PDF-1.7", "PDF"),
     ],
 )
-def test_a_file_that_is_no_statement_says_why(name: str, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_statement_is_refused_with_a_reason(name: str, content: bytes, message: str) -> None:
     client = api_client(make_user())
     reply = client.post("/api/user/upload-bank-file", {"file": SimpleUploadedFile(name, content)})
     assert reply.status_code == 400
@@ -486,7 +486,7 @@ def test_a_file_that_is_no_statement_says_why(name: str, content: bytes, message
     assert client.post("/api/user/upload-bank-file", {}, format="json").status_code == 415
 
 
-def test_portfolios_of_the_three_areas_are_the_callers_own() -> None:
+def test_each_area_returns_the_callers_own_portfolio() -> None:
     user = make_user()
     make_company("SBUX")
     make_price("SBUX", "2.00", age=timedelta(seconds=1))

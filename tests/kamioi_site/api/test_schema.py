@@ -1,6 +1,6 @@
-"""Every address of the schema under generated requests: no 5xx, no answer (status, kind, shape) that the schema does not document.
+"""Generated requests to every endpoint: no 5xx, and no undocumented status, media type or body.
 
-Requests are made by schemathesis from the schema, valid ones and broken ones, and sent in process. The same ones each time.
+Schemathesis makes valid and invalid requests from the schema, the same ones each time; they are sent in process.
 """
 
 import json
@@ -32,13 +32,12 @@ from transactions.models import ApiToken, BackgroundTask, JournalEntry, User
 pytestmark = pytest.mark.django_db
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 VALID, BROKEN = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
-# Who → how many valid and how many broken requests an address gets.
+# User → number of valid and invalid requests per endpoint.
 ROUNDS = {"anonymous": (1, 1), "customer": (1, 1), "admin": (2, 2)}
 
 
 @cache
 def api() -> Any:
-    """The schema as it is served."""
     served = OpenApiJsonRenderer().render(SchemaGenerator().get_schema(public=True))
     schema = schemathesis.openapi.from_dict(json.loads(served))
     schema.app = application
@@ -52,7 +51,7 @@ def operations() -> Iterator[Any]:
 
 @pytest.fixture
 def world(settings: Settings) -> dict[str, Any]:
-    """One of each thing that addresses name, and nobody counts requests."""
+    """One object of each kind in a URL, and no rate limits."""
     settings.API_RATES = {scope: [] for scope in settings.API_RATES}
     settings.ALLOWED_HOSTS = ["*"]
     make_company()
@@ -69,7 +68,7 @@ def world(settings: Settings) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _one_connection() -> Iterator[None]:
-    """Requests run inside the test's transaction: they must not close its connection."""
+    """Keep the connection open, because requests run inside the test's transaction."""
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
@@ -83,7 +82,7 @@ class _TakenBack(Exception):
 
 
 def _tried(operation: Any, token: str | None, mode: GenerationMode, number: int, known: dict[str, Any] | None) -> None:
-    # Plain answers: what is compressed is tested elsewhere, and this transport does not unpack.
+    # This transport does not decompress; compression has its own tests.
     headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
     names = {parameter.name for parameter in operation.path_parameters}
     fixed = {name: known[name] for name in names if name in known} if known and mode is VALID else None
@@ -102,20 +101,18 @@ def _tried(operation: Any, token: str | None, mode: GenerationMode, number: int,
             with transaction.atomic():
                 case.headers = {**(case.headers or {}), **headers}
                 response = case.call()
-                # An event stream is documented as text; its events are no part of the schema.
+                # An event stream is documented as text, without its events.
                 streams = "text/event-stream" in response.headers.get("content-type", [""])[0]
                 case.validate_response(response, checks=CHECKS[:-1] if streams else CHECKS)
                 raise _TakenBack
         except _TakenBack:
-            pass  # each request finds the same world
+            pass  # every request starts from the same data
 
     send()
 
 
 @pytest.mark.parametrize("who", ROUNDS)
-def test_no_generated_request_breaks_anything_or_is_answered_as_nobody_said(
-    who: str, world: dict[str, Any], subtests: Any
-) -> None:
+def test_generated_requests_get_documented_responses(who: str, world: dict[str, Any], subtests: Any) -> None:
     people: dict[str, User | None] = {"anonymous": None, "customer": make_user(), "admin": make_staff()}
     person = people[who]
     token = ApiToken.issue(user=person)[1] if person else None
