@@ -1,7 +1,7 @@
 """What this room holds about people: numbers."""
 
 from analytics.models import CustomerMonth, Report
-from analytics.services.reports import erase_reports
+from analytics.services.reports.generation import erase_reports
 from transactions.services.privacy import person_table
 
 

@@ -6,7 +6,8 @@ import time
 from celery import shared_task
 
 from analytics.services.ledger_days import update_ledger_days
-from analytics.services.reports import generate_account_statements, generate_report, request_account_statements
+from analytics.services.reports.generation import generate_account_statements, generate_report
+from analytics.services.reports.requests import request_account_statements
 from analytics.services.rollups import refresh_rollups
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from analytics.downloads import report_download
 from analytics.models import Report
-from analytics.services.reports import TASK as REPORT_TASK
-from analytics.services.reports import parse_period, request_report
+from analytics.services.reports.requests import TASK as REPORT_TASK
+from analytics.services.reports.requests import parse_period, request_report
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.pages import page_context, staff_user
 from kamioi_site.errors import KamioiError

@@ -23,15 +23,12 @@ from django_celery_beat.models import PeriodicTask
 
 from analytics.errors import BooksOutOfBalanceError, InvalidReportError
 from analytics.models import CustomerMonth, Report
-from analytics.services import report_contents, reports
-from analytics.services.pdf import Column, PdfDocument
-from analytics.services.report_contents import Files, write_account_statement
-from analytics.services.reports import (
-    generate_account_statements,
-    generate_report,
-    request_account_statements,
-    request_report,
-)
+from analytics.services.reports import account_statement, finance, requests
+from analytics.services.reports.account_statement import write_account_statement
+from analytics.services.reports.generation import generate_account_statements, generate_report
+from analytics.services.reports.output import Files
+from analytics.services.reports.pdf import Column, ReportPdf
+from analytics.services.reports.requests import request_account_statements, request_report
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Notification, Transaction, User
@@ -56,7 +53,7 @@ def _months_purchases(user: User, count: int = 3) -> None:
 
 
 def _made(task: BackgroundTask) -> dict[str, Report]:
-    reports.generate_report(task_id=str(task.pk))
+    generate_report(task_id=str(task.pk))
     task.refresh_from_db()
     assert (task.status, task.error) == ("completed", "")
     return {report.format: report for report in Report.objects.filter(task=task)}
@@ -155,7 +152,7 @@ def test_books_that_differ_are_not_printed():
 
 
 def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
-    monkeypatch.setattr(report_contents, "PAGE", 2)
+    monkeypatch.setattr(account_statement, "PAGE", 2)
     user = make_user()
     _months_purchases(user, 7)
     told: list[int] = []
@@ -172,10 +169,9 @@ def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
 
 def test_a_long_table_runs_over_pages_that_know_their_number():
     file = io.BytesIO()
-    paper = PdfDocument(file, title="Test", subject="x", foot="foot")
-    count = paper.table((Column("A", 260), Column("B", 260, number=True)), ([f"row {n}", f"{n:,}"] for n in range(500)))
-    pages = paper.finish()
-    assert (count, pages) == (500, 12)
+    pdf = ReportPdf(file, title="Test", subject="x", footer="footer")
+    table = pdf.table((Column("A", 260), Column("B", 260, number=True)), ([f"row {n}", f"{n:,}"] for n in range(500)))
+    assert (pdf.build(), table.count) == (12, 500)
     assert file.getvalue().startswith(b"%PDF-")
     if shutil.which("pdftotext"):
         text = subprocess.run(
@@ -189,7 +185,7 @@ def test_a_long_table_runs_over_pages_that_know_their_number():
 def test_a_finance_month_adds_up(monkeypatch):
     user = make_user()
     _months_purchases(user)
-    monkeypatch.setattr(report_contents, "update_ledger_days", _count_now)
+    monkeypatch.setattr(finance, "update_ledger_days", _count_now)
     made = _made(request_report(kind="finance", period=MONTH, requested_by=make_staff()))
     rows = _csv_of(made["csv"])
     accounts = {row[0]: row for row in rows if len(row) == 7 and row[0].isdigit()}
@@ -197,7 +193,7 @@ def test_a_finance_month_adds_up(monkeypatch):
     assert sum(Decimal(row[4]) for row in accounts.values()) == sum(Decimal(row[5]) for row in accounts.values()) > 0
     assert ["fee", "10100", "40100", "3", "0.75"] in rows
     assert [str(MIDDLE.date()), "3", "0.75", "3.00"] in rows
-    assert "Finance month" in _text_of(made["pdf"])
+    assert "Finance report" in _text_of(made["pdf"])
 
 
 def _count_now(**kwargs: Any) -> None:
@@ -234,7 +230,7 @@ def test_asking_twice_is_one_task():
     assert request_report(kind="statement", period=MONTH, user=user, requested_by=user).pk == first.pk
     made = _made(first)
     assert request_report(kind="statement", period=MONTH, user=user, requested_by=user).status == "completed"
-    reports.generate_report(task_id=str(first.pk))  # a message that comes twice
+    generate_report(task_id=str(first.pk))  # a message that comes twice
     assert Report.objects.count() == 2
     old = made["pdf"].file.name
     again = request_report(kind="statement", period=MONTH, user=user, requested_by=user, again=True)
@@ -258,10 +254,10 @@ def test_a_failed_report_is_tried_again_when_it_is_asked_for():
     ("kind", "months", "with_user", "said"),
     [
         ("statement", 1, True, "is not over yet"),
-        ("statement", 0, False, "A statement is one customer's"),
-        ("finance", 0, True, "A statement is one customer's"),
-        ("gossip", 0, False, "There is no report"),
-        ("statement", -300, True, "There is nothing to state"),
+        ("statement", 0, False, "An account statement needs a customer"),
+        ("finance", 0, True, "An account statement needs a customer"),
+        ("gossip", 0, False, "Unknown report"),
+        ("statement", -300, True, "There are no transactions"),
     ],
 )
 def test_what_cannot_be_made_is_refused(kind, months, with_user, said):
@@ -280,7 +276,7 @@ def test_a_report_is_told_of_by_a_mail_without_figures(settings):
     _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     (message,) = mail.outbox
     assert message.to == ["ann@example.com"]
-    assert f"Your statement of {MONTH:%B %Y} is ready" in message.subject
+    assert f"Your statement for {MONTH:%B %Y} is ready" in message.subject
     assert settings.STATEMENTS_URL in message.body
     assert not re.search(r"\d+\.\d\d", message.body)
     assert Report.objects.filter(mailed_at=None).count() == 0
@@ -301,7 +297,7 @@ def test_a_mail_server_that_is_away_takes_no_report_with_it(settings):
 
 # --- once a month -----------------------------------------------------------------------------------------------------
 def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
-    monkeypatch.setattr(reports, "SET", 2)
+    monkeypatch.setattr(requests, "BATCH_SIZE", 2)
     users = [make_user() for _ in range(5)]
     idle = make_user()
     make_company("SBUX")
@@ -415,7 +411,7 @@ def test_staff_ask_for_a_report_and_download_it():
     assert client.get(new).status_code == 200
     asked: dict[str, Any] = {"kind": "statement", "period": f"{MONTH:%Y-%m}", "email": "nobody@example.com"}
     assert "No customer has this e-mail." in client.post(new, asked).content.decode()
-    assert "A month is written like" in client.post(new, asked | {"period": "x"}).content.decode()
+    assert "Write the month as" in client.post(new, asked | {"period": "x"}).content.decode()
     over = client.post(new, asked | {"email": "ann@example.com", "period": f"{timezone.now():%Y-%m}"})
     assert "is not over yet" in over.content.decode()
     reply = client.post(new, asked | {"email": "ANN@example.com"})

@@ -11,7 +11,8 @@ from rest_framework.response import Response
 from analytics.api.serializers import StatementInput
 from analytics.downloads import report_download
 from analytics.models import Report
-from analytics.services.reports import account_statement_rows, get_report, parse_period, request_report
+from analytics.selectors.reports import account_statement_rows, get_account_statement
+from analytics.services.reports.requests import parse_period, request_report
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.payloads import Data
 from kamioi_site.api.views import FileView
@@ -50,7 +51,7 @@ class StatementDownloadView(FileView):
     )
     def get(self, request: Request, statement_id: int) -> StreamingHttpResponse:
         """Download one of the caller's files."""
-        report = get_report(current_user(request), statement_id)
+        report = get_account_statement(current_user(request), statement_id)
         if report is None:
             raise Http404
         return report_download(request._request, report)
