@@ -1,11 +1,11 @@
 #!/bin/sh
 # Writes Alertmanager's configuration into ALERTMANAGER_DIR: alertmanager.yml beside this file, and receivers.
-#   ALERT_PAGE_EMAIL, ALERT_TICKET_EMAIL    who is written to, commas between; tickets go where pages go unless told otherwise
-#   ALERT_PAGE_WEBHOOK_FILE, ALERT_TICKET_WEBHOOK_FILE, ALERT_HEARTBEAT_WEBHOOK_FILE   files with an address each, which is
-#                           a secret: who knows it can post there; empty is none. Tickets as above
-#   EMAIL_HOST, EMAIL_PORT, EMAIL_USE_TLS, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD_FILE, DEFAULT_FROM_EMAIL   as Kamioi's own
-#   ALERT_RUNBOOKS_URL      what stands before docs/runbooks/… in a message
-# With an argument, that is run afterwards instead of this script.
+#   ALERT_PAGE_EMAIL, ALERT_TICKET_EMAIL    recipients, separated by commas; tickets go to the recipients of pages by default
+#   ALERT_PAGE_WEBHOOK_FILE, ALERT_TICKET_WEBHOOK_FILE, ALERT_HEARTBEAT_WEBHOOK_FILE   files with a URL each, which is
+#                           a secret: whoever knows it can post there; empty for none. Tickets as above
+#   EMAIL_HOST, EMAIL_PORT, EMAIL_USE_TLS, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD_FILE, DEFAULT_FROM_EMAIL   as for Kamioi itself
+#   ALERT_RUNBOOKS_URL      prefix of docs/runbooks/… in a message
+# With arguments, runs them as a command afterwards.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${DEFAULT_FROM_EMAIL:=Kamioi <no-reply@localhost>}" "${ALERT_RUNBOOKS_URL:=}"
 
 fail() { echo "$*" >&2; exit 1; }
-content() { # FILE, which may be missing, on one line
+content() { # FILE, which may be missing: its content on one line
 	if [ -n "$1" ] && [ -s "$1" ]; then tr -d '\r\n' <"$1"; fi
 }
 quoted() { # VALUE as YAML
@@ -29,7 +29,7 @@ email() { # TO
 	printf '        headers: {Subject: %s}\n' "'{{ template \"kamioi.subject\" . }}'"
 	printf '        text: %s\n' "'{{ template \"kamioi.text\" . }}'"
 }
-webhook() { # ADDRESS WHETHER-THE-END-IS-TOLD
+webhook() { # URL SEND_RESOLVED
 	[ -n "$1" ] || return 0
 	case $1 in http://* | https://*) ;; *) fail "a webhook must begin with https:// or http://" ;; esac
 	printf '    webhook_configs:\n      - url: %s\n        send_resolved: %s\n' "$(quoted "$1")" "$2"
@@ -39,10 +39,10 @@ page=$(content "${ALERT_PAGE_WEBHOOK_FILE:-}")
 ticket=$(content "${ALERT_TICKET_WEBHOOK_FILE:-}")
 : "${ticket:=$page}"
 heartbeat=$(content "${ALERT_HEARTBEAT_WEBHOOK_FILE:-}")
-[ -z "$ALERT_PAGE_EMAIL$ALERT_TICKET_EMAIL" ] || [ -n "$EMAIL_HOST" ] || fail "ALERT_PAGE_EMAIL wants EMAIL_HOST"
+[ -z "$ALERT_PAGE_EMAIL$ALERT_TICKET_EMAIL" ] || [ -n "$EMAIL_HOST" ] || fail "ALERT_PAGE_EMAIL needs EMAIL_HOST"
 case $EMAIL_USE_TLS in 0 | [Ff]alse | [Nn]o | [Oo]ff) EMAIL_USE_TLS=false ;; *) EMAIL_USE_TLS=true ;; esac
-case $ALERT_RUNBOOKS_URL in *[\{\}\"]*) fail "ALERT_RUNBOOKS_URL holds a character that has no place in it" ;; esac
-[ -n "$ALERT_PAGE_EMAIL$page" ] || echo "Nobody is told of alerts: set ALERT_PAGE_EMAIL or a webhook (docs/monitoring.md)." >&2
+case $ALERT_RUNBOOKS_URL in *[\{\}\"]*) fail "ALERT_RUNBOOKS_URL contains an invalid character" ;; esac
+[ -n "$ALERT_PAGE_EMAIL$page" ] || echo "No receiver for alerts: set ALERT_PAGE_EMAIL or a webhook (docs/monitoring.md)." >&2
 
 umask 077
 mkdir -p "$ALERTMANAGER_DIR"

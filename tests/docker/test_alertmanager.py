@@ -316,7 +316,7 @@ def test_what_fires_arrives_and_what_follows_from_it_is_held_back(tmp_path: Path
     assert [alert["labels"]["job"] for alert in down["alerts"]] == ["kamioi-worker"]
     assert down["commonAnnotations"]["runbook_url"] == "docs/runbooks/TargetDown.md"
     letter = next(parsed for parsed in map(message_from_string, mails) if "WebDown" in str(parsed["Subject"]))
-    assert letter["Subject"] == "[page] WebDown: No web process answers."
+    assert letter["Subject"] == "[page] WebDown: No web process responds."
     assert letter["To"] == "on-call@kamioi.example"
     text = "".join(
         part.get_payload(decode=True).decode() for part in letter.walk() if part.get_content_type() == "text/plain"

@@ -94,18 +94,18 @@ def test_every_alert_leads_to_its_runbook() -> None:
     for alert in ALERTS:
         assert alert["annotations"]["runbook_url"] == f"docs/runbooks/{alert['alert']}.md"
         assert alert["labels"]["severity"] in ({"none"} if alert["alert"] == "Watchdog" else {"page", "ticket"})
-        # A message says what the runbook says first.
+        # An alert carries the first paragraph of its runbook.
         meaning = (RUNBOOKS / f"{alert['alert']}.md").read_text().split("\n\n")[1]
         assert alert["annotations"]["description"] == " ".join(meaning.split())
         severity = alert["labels"]["severity"]
-        assert ("Somebody is to get up for it." in meaning.replace("\n", " ")) == (severity == "page")
+        assert ("Pages on-call." in meaning.replace("\n", " ")) == (severity == "page")
     names = {path.stem for path in RUNBOOKS.glob("*.md")}
     assert names == {alert["alert"] for alert in ALERTS}
     for path in RUNBOOKS.glob("*.md"):
         text = path.read_text()
         assert text.startswith(f"# {path.stem}\n")
-        assert "\n## Look\n" in text
-        assert "\n## Mend\n" in text
+        assert "\n## Diagnose\n" in text
+        assert "\n## Fix\n" in text
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert (path.parent / link).exists(), f"{path.name} links {link}"
 

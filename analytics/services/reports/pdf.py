@@ -65,12 +65,11 @@ class ReportPdf:
         self._document = BaseDocTemplate(
             file, pagesize=letter, title=f"Kamioi: {title}, {subject}", author="Kamioi", creator="Kamioi"
         )
-        frame = {"leftPadding": 0, "rightPadding": 0, "topPadding": 0, "bottomPadding": 0}
         height = HEIGHT - MARGIN - BOTTOM
         self._document.addPageTemplates(
             [
-                PageTemplate("first", Frame(MARGIN, BOTTOM, INNER, height - HEADER, **frame), onPage=self._first_page),
-                PageTemplate("later", Frame(MARGIN, BOTTOM, INNER, height, **frame), onPage=self._later_page),
+                PageTemplate("first", Frame(MARGIN, BOTTOM, INNER, height - HEADER, 0, 0, 0, 0), onPage=self._first_page),
+                PageTemplate("later", Frame(MARGIN, BOTTOM, INNER, height, 0, 0, 0, 0), onPage=self._later_page),
             ]
         )
         self._story: list[Flowable] = [NextPageTemplate("later")]
@@ -229,7 +228,7 @@ def _table(
         *((name, (0, 0), (-1, -1), 3) for name in ("LEFTPADDING", "RIGHTPADDING")),
         *((name, (0, 0), (-1, -1), 0) for name in ("TOPPADDING", "BOTTOMPADDING")),
     ]
-    return Table(rows, widths, row_height, style=[*base, *style], hAlign="LEFT")
+    return Table([list(row) for row in rows], widths, row_height, style=[*base, *style], hAlign="LEFT")
 
 
 def _draw(  # noqa: PLR0917  # like drawString
