@@ -68,7 +68,9 @@ class ReportPdf:
         height = HEIGHT - MARGIN - BOTTOM
         self._document.addPageTemplates(
             [
-                PageTemplate("first", Frame(MARGIN, BOTTOM, INNER, height - HEADER, 0, 0, 0, 0), onPage=self._first_page),
+                PageTemplate(
+                    "first", Frame(MARGIN, BOTTOM, INNER, height - HEADER, 0, 0, 0, 0), onPage=self._first_page
+                ),
                 PageTemplate("later", Frame(MARGIN, BOTTOM, INNER, height, 0, 0, 0, 0), onPage=self._later_page),
             ]
         )
