@@ -135,7 +135,7 @@ def _write(files: Files, spec: _ReportSpec, on_progress: ProgressCallback) -> in
 
 def _store(spec: _ReportSpec, format_: str, file: IO[bytes], rows: int, stored: list[str]) -> Report:
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256")
+    digest = hashlib.file_digest(cast("Any", file), "sha256")
     size = file.tell()
     file.seek(0)
     # A thousand directories of customers a month, so that no directory grows with their number.
