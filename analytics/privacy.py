@@ -2,10 +2,10 @@
 
 from analytics.models import CustomerMonth, Report
 from analytics.services.reports.generation import erase_reports
-from transactions.services.privacy import person_table
+from transactions.services.privacy import personal_data_table
 
 
 def declare() -> None:
     """Declare the tables."""
-    person_table(CustomerMonth, "kept")
-    person_table(Report, "deleted", erase=erase_reports)
+    personal_data_table(CustomerMonth, "kept")
+    personal_data_table(Report, "deleted", erase=erase_reports)

@@ -98,7 +98,7 @@ def _import(path: Path, *, rows: int) -> _Import:
     peak = _peak_of(process)
     said, _ = process.communicate()
     seconds = time.monotonic() - started
-    if process.returncode or f"{rows} added, 0 known already, 0 rejected" not in said:
+    if process.returncode or f"{rows} added, 0 duplicates, 0 rejected" not in said:
         raise SystemExit(f"the import ended with {process.returncode}: {said}")
     return _Import(rows / seconds, peak)
 

@@ -9,8 +9,8 @@ from itertools import chain, islice
 from typing import BinaryIO, Final
 
 from kamioi_site.errors import KamioiError
+from kamioi_site.imports.rows import RowError
 from transactions.statements.text import encoding_of, text_lines
-from transactions.statements.values import RowError
 
 _HEADINGS: Final[dict[str, frozenset[str]]] = {
     "merchant": frozenset({"merchant", "merchantname", "descriptor", "name"}),

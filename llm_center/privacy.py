@@ -3,7 +3,7 @@
 from llm_center.models import AmortizationEntry, AssetEvent, LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.mapping_log import update_log_row
 from transactions.models import User
-from transactions.services.privacy import person_table
+from transactions.services.privacy import personal_data_table
 
 
 def _anonymize_proposals(user: User) -> int:
@@ -13,10 +13,10 @@ def _anonymize_proposals(user: User) -> int:
 
 def declare() -> None:
     """Register the tables and how each is erased."""
-    person_table(LlmMapping, "blanked", erase=_anonymize_proposals)
-    person_table(LlmMapping, "staff", column="decided_by_id")
-    person_table(MappingDecision, "staff", column="decided_by_id")
-    person_table(MappingDecision, "staff", column="first_reviewer_id")
-    person_table(PendingDecision, "staff", column="requested_by_id")
-    person_table(AssetEvent, "staff", column="created_by_id")
-    person_table(AmortizationEntry, "staff", column="reversed_by_id")
+    personal_data_table(LlmMapping, "blanked", erase=_anonymize_proposals)
+    personal_data_table(LlmMapping, "staff", column="decided_by_id")
+    personal_data_table(MappingDecision, "staff", column="decided_by_id")
+    personal_data_table(MappingDecision, "staff", column="first_reviewer_id")
+    personal_data_table(PendingDecision, "staff", column="requested_by_id")
+    personal_data_table(AssetEvent, "staff", column="created_by_id")
+    personal_data_table(AmortizationEntry, "staff", column="reversed_by_id")

@@ -1,7 +1,7 @@
-"""Who of the staff did what: one row for each request that changes something or takes data out, and for each log-in.
+"""The audit trail of staff: one row per request that changes or downloads data, and per login.
 
-The middleware sees every way in alike (admin, actions of lists, API by token or session), so no page can forget it.
-Bodies are not kept: they hold what people typed. The ids of the rows are.
+The middleware covers the admin and the API alike, so no view can omit it. Request bodies are not stored, because they
+contain user input; the ids of the affected rows are.
 """
 
 import logging
@@ -18,9 +18,9 @@ from transactions.models import AuditEvent, User
 
 logger = logging.getLogger(__name__)
 
-_HARMLESS = {"GET", "HEAD", "OPTIONS", "TRACE"}
-# Names of form fields and of JSON members that say which rows a request is about.
-_NAMING = (
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
+# Form fields and JSON members that identify the rows of a request.
+_TARGET_FIELDS = (
     "_selected_action",
     "action",
     "mapping_id",
@@ -34,20 +34,19 @@ _TARGET_LENGTH = 500
 
 
 class AuditMiddleware(MiddlewareMixin):
-    """Writes the row after the answer is known. Should writing fail, the log says so as an error: the answer stands."""
+    """Write the row after the response. If that fails, an error is logged and the response is sent all the same."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Note what a member of staff did."""
-        takes_out = "attachment" in response.headers.get("Content-Disposition", "")
-        if request.method in _HARMLESS and not takes_out:
+        is_download = "attachment" in response.headers.get("Content-Disposition", "")
+        if request.method in _SAFE_METHODS and not is_download:
             return response
-        user = getattr(request, "user", None)  # DRF puts the owner of the token there
+        user = getattr(request, "user", None)  # DRF sets the owner of the token
         if not isinstance(user, User) or not user.is_staff:
             return response
         match = request.resolver_match
         _write(
             request,
-            kind=AuditEvent.Kind.CHANGE if request.method not in _HARMLESS else AuditEvent.Kind.DOWNLOAD,
+            kind=AuditEvent.Kind.CHANGE if request.method not in _SAFE_METHODS else AuditEvent.Kind.DOWNLOAD,
             user=user,
             action=f"{request.method} {match.view_name if match and match.view_name else request.path}",
             target=_target(request),
@@ -57,17 +56,17 @@ class AuditMiddleware(MiddlewareMixin):
 
 
 def _target(request: HttpRequest) -> str:
-    """The rows that the address and the form name."""
+    """Describe the rows that the URL and the form identify."""
     match = request.resolver_match
-    named: dict[str, Any] = dict(match.kwargs) if match else {}
+    target: dict[str, Any] = dict(match.kwargs) if match else {}
     form = request.POST if request.method == "POST" and hasattr(request, "_post") else QueryDict()
     data = getattr(request, "audit_data", None)
-    for name in _NAMING:
+    for name in _TARGET_FIELDS:
         if name in form:
-            named[name] = form.getlist(name)
+            target[name] = form.getlist(name)
         elif isinstance(data, dict) and name in data:
-            named[name] = data[name]
-    return " ".join(f"{name}={value}" for name, value in named.items())[:_TARGET_LENGTH]
+            target[name] = data[name]
+    return " ".join(f"{name}={value}" for name, value in target.items())[:_TARGET_LENGTH]
 
 
 def _write(request: HttpRequest | None, **values: Any) -> None:
@@ -76,7 +75,7 @@ def _write(request: HttpRequest | None, **values: Any) -> None:
     try:
         AuditEvent.objects.create(address=address, request_id=request_id, **values)
     except (DatabaseError, ValueError):
-        logger.exception("an action of staff is missing from the audit trail: %s", values)
+        logger.exception("an action of staff could not be written to the audit trail: %s", values)
 
 
 def _logged_in(sender: Any, request: HttpRequest | None, user: User, **_: Any) -> None:
@@ -90,7 +89,7 @@ def _logged_out(sender: Any, request: HttpRequest | None, user: User | None, **_
 
 
 def _log_in_failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """Only of accounts of staff: what strangers type is nobody's to keep."""
+    """Record failures for staff accounts only; other input is not stored."""
     email = str(credentials.get("username") or "").strip().lower()
     user = User.objects.annotate(lower=Lower("email")).filter(lower=email, is_staff=True).first() if email else None
     if user is not None:
@@ -98,7 +97,6 @@ def _log_in_failed(sender: Any, credentials: dict[str, Any], request: HttpReques
 
 
 def connect() -> None:
-    """Listen to log-ins."""
     user_logged_in.connect(_logged_in, dispatch_uid="audit")
     user_logged_out.connect(_logged_out, dispatch_uid="audit")
     user_login_failed.connect(_log_in_failed, dispatch_uid="audit")

@@ -1,4 +1,4 @@
-"""Where the tables of this room go on Citus (`manage.py distribute`)."""
+"""Placement of the tables on Citus (`manage.py distribute`)."""
 
 from kamioi_site.db.distribution import Distribution
 
@@ -19,19 +19,19 @@ DISTRIBUTION = Distribution(
     local={
         "users_groups": "staff only",
         "users_user_permissions": "staff only",
-        "api_tokens": "found by digest, without a user; a row a log-in",
-        "audit_events": "a row an action of staff, guarded by a trigger",
-        "background_tasks": "a row a long action, found by id",
-        "statement_imports": "a row a file",
-        "statement_rejects": "a row an unreadable line, beside its file",
-        "statement_fingerprints": "scratch paper of running imports",
-        "transaction_deltas": "emptied by every refresh of the figures, which one process does",
-        "journal_entries": "a row a manual booking",
-        "migration_runs": "a row a run",
+        "api_tokens": "looked up by digest, without a user; one row per login",
+        "audit_events": "one row per action of staff, protected by a trigger",
+        "background_tasks": "one row per long-running action, looked up by id",
+        "statement_imports": "one row per file",
+        "statement_rejects": "one row per unreadable line, next to its file",
+        "statement_fingerprints": "working data of running imports",
+        "transaction_deltas": "consumed by the refresh of rollups, in one process",
+        "journal_entries": "one row per manual entry",
+        "migration_runs": "one row per run",
         "migration_rejects": "read once, by the migration",
-        "legacy_rows": "of the legacy system, read seldom",
-        "legacy_ids": "of the legacy system, read seldom",
-        "legacy_progress": "a row a table of the legacy system",
+        "legacy_rows": "of the legacy system, rarely read",
+        "legacy_ids": "of the legacy system, rarely read",
+        "legacy_progress": "one row per table of the legacy system",
         "legacy_source": "one row",
         "legacy_outbox": "emptied by dual-write, which ends before tables are distributed",
     },

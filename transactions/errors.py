@@ -1,10 +1,10 @@
-"""What can go wrong in this room. The docstring is the default message."""
+"""Errors of the app. The docstring is the default message."""
 
 from kamioi_site.errors import KamioiError
 
 
 class PriceProviderError(KamioiError):
-    """The price provider gives no prices."""
+    """The price provider returns no prices."""
 
 
 class StatementError(KamioiError):
@@ -12,73 +12,66 @@ class StatementError(KamioiError):
 
 
 class StatementTooLargeError(StatementError):
-    """The statement is larger than is accepted."""
+    """The statement is too large."""
 
     status_code = 413
 
 
-class StatementBusyError(KamioiError):
-    """Another worker is reading this statement."""
-
-    status_code = 409
-    passing = True
-
-
 class InvalidTransactionError(KamioiError):
-    """The purchase cannot be stored as it is."""
+    """The purchase is invalid."""
 
 
 class IdempotencyConflictError(KamioiError):
-    """This idempotency key was used for something else."""
+    """This idempotency key was used for a different request."""
 
     status_code = 409
 
 
 class RequestInProgressError(KamioiError):
-    """The first request with this idempotency key is still being answered."""
+    """The first request with this idempotency key is still in progress."""
 
     status_code = 409
 
 
 class InvalidEntryError(KamioiError):
-    """This journal entry cannot be booked as it is."""
+    """This journal entry cannot be posted."""
 
 
 class EntryAlreadyBookedError(KamioiError):
-    """A posted entry does not change: reverse it, and book it anew."""
+    """A posted entry cannot be changed. Reverse it and create a new one."""
 
     status_code = 409
 
 
 class UserChangeNotAllowedError(KamioiError):
-    """This cannot be changed about the person."""
+    """This user cannot be changed in this way."""
 
     status_code = 403
 
 
 class EmailTakenError(KamioiError):
-    """Somebody is registered with this e-mail already."""
+    """This e-mail address is already registered."""
 
     status_code = 409
 
 
 class InvalidResetTokenError(KamioiError):
-    """The link is not valid any more. Ask for a new one."""
+    """This link is invalid or has expired. Request a new one."""
 
 
 class WrongPasswordError(KamioiError):
-    """The present password is wrong."""
+    """The current password is wrong."""
 
 
 class TooManySettingsError(KamioiError):
-    """No more settings can be kept."""
+    """No more settings can be stored."""
 
 
 class TooManyGoalsError(KamioiError):
-    """No more goals can be kept. Delete one first."""
+    """The maximum number of goals is reached. Delete one first."""
 
 
 class ErasureNotAllowedError(KamioiError):
-    """This person cannot be erased now."""
+    """This user cannot be erased now."""
 
     status_code = 409

@@ -17,7 +17,7 @@ from kamioi_site.admin.pages import staff_user
 from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
 from llm_center.mapping_file import MappingPreview, preview_mappings
 from llm_center.models import MappingImport, MappingImportKey, MappingImportReject
-from llm_center.services.mapping_imports import mapping_rejects_csv, upload_mapping_file
+from llm_center.services.mapping_imports import upload_mapping_file
 
 COUNTS = ("rows_done", "rows_added", "rows_rejected", "merchants_approved", "merchants_review", "merchants_kept")
 
@@ -82,7 +82,7 @@ class MappingImportAdmin(PreviewedUploadAdmin):
         return reverse("admin:llm_center_reviewmerchant_changelist"), "Review queue"
 
     def rejected_rows(self, obj: MappingImport) -> Iterator[str]:
-        return mapping_rejects_csv(imported=obj)
+        return obj.rejects_csv()
 
 
 @admin.register(MappingImportReject)

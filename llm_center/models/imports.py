@@ -1,50 +1,35 @@
 """Uploaded mapping files, their progress, merchants and rejected rows."""
 
 from django.db import models
-from django.utils import timezone
+
+from kamioi_site.imports.models import ImportReject, ResumableImport
 
 
-class MappingImport(models.Model):
-    """One uploaded mapping file. `rows_done` is saved with each batch, so an import resumes after a crash."""
+class MappingImport(ResumableImport):
+    """One uploaded mapping file."""
 
     task = models.OneToOneField("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="mappings")
-    filename = models.CharField(max_length=255)
     note = models.CharField(max_length=200, blank=True, help_text="Source of the file.")
     file = models.FileField(upload_to="mappings/%Y/%m/")
-    size = models.BigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, unique=True, help_text="Prevents importing the same file twice.")
-    rows_done = models.BigIntegerField(default=0)
-    rows_added = models.BigIntegerField(default=0)
-    rows_rejected = models.BigIntegerField(default=0)
     merchants_approved = models.BigIntegerField(default=0)
     merchants_kept = models.BigIntegerField(default=0, help_text="Kept as a reviewer decided.")
     merchants_review = models.BigIntegerField(default=0, help_text="Contradicted or ambiguous: sent to review.")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         db_table = "mapping_imports"
 
-    def __str__(self) -> str:
-        return self.filename
 
-
-class MappingImportReject(models.Model):
-    """A row that could not be imported: its number, field, reason, and text."""
+class MappingImportReject(ImportReject):
+    """A row of a mapping file that could not be imported."""
 
     mapping_import = models.ForeignKey(MappingImport, on_delete=models.CASCADE, related_name="rejects", db_index=False)
-    row_number = models.BigIntegerField()
-    field = models.CharField(max_length=30)
-    reason = models.CharField(max_length=255)
-    raw = models.TextField(blank=True)
 
     class Meta:
         db_table = "mapping_import_rejects"
         constraints = [
             models.UniqueConstraint(fields=["mapping_import", "row_number"], name="mapping_import_rejects_once_per_row")
         ]
-
-    def __str__(self) -> str:
-        return f"row {self.row_number}: {self.reason}"
 
 
 class MappingImportKey(models.Model):

@@ -11,7 +11,7 @@ unsure, or two reviewers are required.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import groupby, islice
 from typing import BinaryIO, cast
@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.http.downloads import csv_line, rows_in_pages
+from kamioi_site.imports.rows import RowError
 from llm_center.cache import invalidate_mappings
 from llm_center.live_settings import FOUR_EYES_LIMIT
 from llm_center.mapping_file import MappingFileError, MappingRow, read_mappings
@@ -38,7 +38,6 @@ from transactions.models import Company, Merchant, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.services.processing import release_waiting_transactions
-from transactions.statements.values import RowError
 
 # Rows, and merchants, in one database transaction.
 BATCH = 10_000
@@ -48,10 +47,6 @@ _INSERT_KEYS = """
     INSERT INTO mapping_import_keys (mapping_import_id, merchant_key, ticker, display_name, category, confidence, count)
     VALUES %s ON CONFLICT (mapping_import_id, merchant_key, ticker)
     DO UPDATE SET count = mapping_import_keys.count + excluded.count
-"""
-_INSERT_REJECTS = """
-    INSERT INTO mapping_import_rejects (mapping_import_id, row_number, field, reason, raw) VALUES %s
-    ON CONFLICT (mapping_import_id, row_number) DO NOTHING
 """
 
 
@@ -116,14 +111,6 @@ def run_mapping_import(
     return MappingImport.objects.get(pk=imported.pk)
 
 
-def mapping_rejects_csv(*, imported: MappingImport) -> Iterator[str]:
-    """Yield the rejected rows as CSV; cells that a spreadsheet would run as a formula are escaped with `'`."""
-    yield "row,field,reason,original\r\n"
-    columns = ("row_number", "field", "reason", "raw")
-    for number, *texts in rows_in_pages(imported.rejects.all(), columns, order=("row_number",)):
-        yield csv_line([str(number), *texts])
-
-
 def _store_batch(imported: MappingImport, batch: list[MappingRow | RowError]) -> None:
     """Write a batch to the log, its rejects, and what it contributes to each merchant."""
     rows = [item for item in batch if isinstance(item, MappingRow)]
@@ -164,20 +151,12 @@ def _store_batch(imported: MappingImport, batch: list[MappingRow | RowError]) ->
         (imported.pk, key, ticker, row.merchant, row.category, row.confidence, counts[key, ticker])
         for (key, ticker), row in first.items()
     ]
-    rejects = [(imported.pk, e.row_number, e.field[:30], e.reason[:255], e.raw.replace("\0", "")) for e in errors]
     with transaction.atomic(), connection.cursor() as cursor:
-        current = MappingImport.objects.select_for_update().get(pk=imported.pk)
-        if current.rows_done != imported.rows_done:
-            raise MappingFileError("Another worker is importing this file.")
+        imported.lock_for_batch()
         if log:
             insert_log_rows(log)
             execute_values(cursor.cursor, _INSERT_KEYS, keys, page_size=2_000)
-        if rejects:
-            execute_values(cursor.cursor, _INSERT_REJECTS, rejects)
-        imported.rows_done += len(batch)
-        imported.rows_added += len(log)
-        imported.rows_rejected += len(rejects)
-        imported.save(update_fields=["rows_done", "rows_added", "rows_rejected"])
+        imported.record_batch(rows=len(batch), added=len(log), errors=errors)
 
 
 def _update_directory(imported: MappingImport, on_progress: Callable[[], None], *, release_later: bool) -> int:

@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from transactions.errors import StatementBusyError
+from kamioi_site.imports.rows import ImportBusyError
 from transactions.models import BackgroundTask
 from transactions.services.background_tasks import create_task, heartbeat, recover_stuck_tasks, run_task
 
@@ -19,7 +19,7 @@ def _task() -> BackgroundTask:
     return create_task(name="process_backlog", user=None, arguments={})
 
 
-@pytest.mark.parametrize("error", [OperationalError("the server closed the connection"), StatementBusyError()])
+@pytest.mark.parametrize("error", [OperationalError("the server closed the connection"), ImportBusyError()])
 def test_a_task_whose_database_went_away_is_put_back_and_goes_on(error: Exception) -> None:
     task = _task()
     with run_task(task_id=task.pk):

@@ -19,12 +19,7 @@ from transactions.errors import (
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.services import ingest
 from transactions.services.background_tasks import MAX_ATTEMPTS, create_task, recover_stuck_tasks, run_task
-from transactions.services.ingest import (
-    create_transaction,
-    ingest_statement_file,
-    statement_rejects_csv,
-    upload_statement,
-)
+from transactions.services.ingest import create_transaction, ingest_statement_file, upload_statement
 from transactions.tasks import ingest_statement
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +106,7 @@ def test_bad_rows_are_kept_and_good_ones_go_on() -> None:
     done = _ingest(make_user(), HEADER + ROWS[0] + "2025-03-02,SHOP,twelve\nnot a date,=SHOP(),-3.00\n" + ROWS[2])
     assert (done.rows_added, done.rows_rejected) == (2, 2)
     assert list(done.rejects.order_by("row_number").values_list("row_number", "field")) == [(3, "amount"), (4, "date")]
-    download = "".join(statement_rejects_csv(statement=done))
+    download = "".join(done.rejects_csv())
     assert download.startswith("row,field,reason,original\r\n3,amount,")
     assert "SHOP,twelve" in download
 
@@ -217,7 +212,7 @@ def test_the_command_imports_and_tells(tmp_path: Path) -> None:
     assert "Nothing was changed" in out.getvalue()
     assert not Transaction.objects.exists()
     call_command("ingest_statement", file, "--user", "ann@EXAMPLE.com", "--rejects", tmp_path / "bad.csv", stdout=out)
-    assert "1 added, 0 known already, 1 rejected" in out.getvalue()
+    assert "1 added, 0 duplicates, 1 rejected" in out.getvalue()
     assert "row 3: amount" in out.getvalue()
     assert "twelve" in (tmp_path / "bad.csv").read_text()
 

@@ -116,11 +116,11 @@ def test_what_passes_is_tried_again(api, trouble):
         (_bad(500), "status 500"),
         (_bad(401), "status 401"),
         (_bad(302, Location="http://127.0.0.1:1/"), "status 302"),
-        (_bad(200, b"<html>"), "no JSON object"),
-        (_bad(200, b'{"quotes": [{"symbol": "SB'), "no JSON object"),
-        (_bad(200, b'{"prices": []}'), 'no JSON object with "quotes"'),
-        (_bad(200, b'{"quotes": "none"}'), "is no list"),
-        (_bad(200, b"[" * 100_000), "no JSON object"),
+        (_bad(200, b"<html>"), "not a JSON object"),
+        (_bad(200, b'{"quotes": [{"symbol": "SB'), "not a JSON object"),
+        (_bad(200, b'{"prices": []}'), 'not a JSON object with "quotes"'),
+        (_bad(200, b'{"quotes": "none"}'), "is not a list"),
+        (_bad(200, b"[" * 100_000), "not a JSON object"),
         (_bad(200, b"x" * (MAX_REPLY_BYTES + 2)), "longer than"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_provider_that_does_not_answer_in_time_is_given_up(api):
         return 200, {}, b"{}"
 
     replies.append(slow)
-    with pytest.raises(PriceProviderError, match="does not answer"):
+    with pytest.raises(PriceProviderError, match="cannot be reached"):
         list(HttpPrices(url, timeout=0.1, tries=2, pause=0.01).quotes(["SBUX"]))
     stop.set()
 
@@ -167,15 +167,15 @@ def test_bad_entries_are_named_and_the_good_ones_go_on(api):
     assert [row for row in found if isinstance(row, Quote)] == [Quote("SBUX", Decimal("95.1200"), NOW)]
     reasons = {row.ticker: row.reason for row in found if isinstance(row, QuoteError)}
     assert {reasons[ticker] for ticker in "ABCDG"} == {
-        "'-1' is no price",
-        "'NaN' is no price",
-        "'0' is no price",
-        "'None' is no price",
-        "'True' is no price",
+        "'-1' is not a price",
+        "'NaN' is not a price",
+        "'0' is not a price",
+        "'None' is not a price",
+        "'True' is not a price",
     }
-    assert "has no zone" in reasons["E"]
+    assert "has no time zone" in reasons["E"]
     assert "no ISO time" in reasons["F"]
-    assert reasons["GME"] == "nobody asked for this symbol"
+    assert reasons["GME"] == "the symbol was not requested"
     assert reasons["J"] == "the provider has no quote"
 
 
@@ -185,9 +185,9 @@ def test_a_file_names_the_row_of_a_bad_quote(tmp_path):
     found = list(CsvPrices(path).quotes([]))
     assert found[0] == Quote("SBUX", Decimal("95.1200"), NOW)
     assert [row.reason for row in found[1:]] == [
-        "row 3: 'nothing' is no price",
-        "row 4: the time of the quote is missing or has no zone",
-        "row 5: '' is no ticker",
+        "row 3: 'nothing' is not a price",
+        "row 4: the time of the quote is missing or has no time zone",
+        "row 5: '' is not a ticker",
     ]
 
 
@@ -227,7 +227,7 @@ def test_the_shipped_file_prices_at_least_four_hundred_companies_of_the_table():
     import_companies()
     done = refresh_stock_prices()
     assert done.stored >= 400
-    assert done.refused == []
+    assert done.rejected == []
 
 
 @pytest.mark.django_db
@@ -239,7 +239,7 @@ def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
     provider = _file(tmp_path, f"NOPE,1,{now}", f"GONE,1,{now}", f"SBUX,95,{soon}", f"SBUX,9500,{now}")
     done = refresh_stock_prices(provider=provider)
     assert done.stored == 0
-    assert [row.reason.split(";")[0] for row in done.refused] == [
+    assert [row.reason.split(";")[0] for row in done.rejected] == [
         "not a listed company of the company table",
         "not a listed company of the company table",
         "the time of the quote lies ahead",
@@ -257,7 +257,7 @@ def test_what_came_before_a_break_down_is_kept(api):
         make_merchant(f"SHOP {n}", f"T{n:03d}")
     replies += [_good(), _bad(401)]
     done = refresh_stock_prices(provider=_provider(url))
-    assert (done.stored, done.error) == (100, "The price provider answers with status 401.")
+    assert (done.stored, done.error) == (100, "The price provider responds with status 401.")
 
 
 @pytest.mark.django_db
@@ -301,7 +301,7 @@ def test_the_command_and_the_task_say_what_they_did(tmp_path, capsys, settings: 
     path.write_text("symbol,price\nSBUX,95\nNOPE,1\n")
     call_command("refresh_prices", csv=path)
     said = capsys.readouterr().out
-    assert "1 new quotes, 1 refused, 0 transactions released" in said
+    assert "1 new quotes, 1 rejected, 0 transactions released" in said
     assert "NOPE: not a listed company" in said
     assert StockPrice.objects.get().source == "csv"
     with pytest.raises(CommandError, match="cannot be read"):

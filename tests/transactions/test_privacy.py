@@ -32,12 +32,12 @@ from transactions.models import (
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.privacy import (
-    erase_person_data,
-    person_tables,
+    erase_user_data,
+    personal_data_tables,
     request_own_erasure,
     run_erasure,
     run_export,
-    write_person_export,
+    write_user_export,
 )
 from transactions.services.processing import process_pending
 
@@ -109,7 +109,7 @@ def _everything() -> str:
 
 
 def test_every_table_that_names_a_person_is_declared():
-    declared = {(table.model, table.column) for table in person_tables()}
+    declared = {(table.model, table.column) for table in personal_data_tables()}
     missing = []
     for model in apps.get_models():
         if model._meta.proxy:
@@ -118,14 +118,14 @@ def test_every_table_that_names_a_person_is_declared():
             names = isinstance(field, ForeignKey | OneToOneField) and field.related_model is User
             if (names or field.name == "user_id") and (model, field.attname) not in declared:
                 missing.append(f"{model.__name__}.{field.attname}")
-    assert not missing, f"say with person_table() what becomes of these when a person is erased: {missing}"
+    assert not missing, f"say with personal_data_table() what becomes of these when a person is erased: {missing}"
 
 
 def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(person):
     uploaded = StatementImport.objects.get().file
     assert uploaded.storage.exists(uploaded.name)
     before = Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares
-    done = erase_person_data(user_id=person.pk)
+    done = erase_user_data(user_id=person.pk)
     everything = _everything().lower()
     for word in ("xanthippe", "quill", "555-0100", "i7777777", "agora"):
         assert word not in everything, everything[max(0, everything.index(word) - 300) : everything.index(word) + 40]
@@ -142,7 +142,7 @@ def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(pers
 
 def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
     TransactionDelta.objects.all().delete()
-    erase_person_data(user_id=person.pk)
+    erase_user_data(user_id=person.pk)
     counted = TransactionDelta.objects.values_list("rows", "amount", "writes")
     assert {(rows, amount) for rows, amount, _ in counted} == {(0, 0)}
     assert sum(writes for *_, writes in counted) == 2
@@ -151,7 +151,7 @@ def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
 def test_a_log_in_and_a_token_stop_working(person):
     client = api_client(person)
     assert client.get("/api/user/auth/me").status_code == 200
-    erase_person_data(user_id=person.pk)
+    erase_user_data(user_id=person.pk)
     assert client.get("/api/user/auth/me").status_code == 401
 
 
@@ -160,7 +160,7 @@ def test_it_is_refused_while_it_would_do_harm(person, what):
     if what == "staff":
         person = make_staff()
     elif what == "twice":
-        erase_person_data(user_id=person.pk)
+        erase_user_data(user_id=person.pk)
     elif what == "pending":
         make_transaction(person)
     else:
@@ -183,7 +183,7 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_others(person,
     other = make_user("other@example.com")
     make_transaction(other, "SECRET OF OTHERS")
     Transaction.objects.filter(user=person).update(description="=cmd()")
-    write_person_export(user=person, path=tmp_path / "out.zip")
+    write_user_export(user=person, path=tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.testzip() is None
         names = set(archive.namelist())
@@ -271,7 +271,7 @@ def test_while_it_would_do_harm_the_customer_is_told_why_and_stays(person, what)
     client = api_client(person)
     reply = client.post("/api/family/erasure", _with_password(person), format="json")
     assert reply.status_code == 409
-    said = {"pending": "Transactions are being processed", "export": "an export", "staff": "Members of staff"}
+    said = {"pending": "Transactions are being processed", "export": "an export", "staff": "Staff accounts"}
     assert said[what] in reply.json()["error"]
     assert client.get("/api/user/auth/me").status_code == 200
 

@@ -325,7 +325,7 @@ def test_verify_ledger_finds_every_kind_of_damage(starbucks: Merchant, sql: str,
     call_command("verify_ledger")
     with connection.cursor() as cursor:
         cursor.execute(sql)
-    with pytest.raises(CommandError, match="the ledger is wrong"):
+    with pytest.raises(CommandError, match="the ledger is inconsistent"):
         call_command("verify_ledger")
     assert problem in capsys.readouterr().out
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements import ofx
 from transactions.statements.excel import _number
 from transactions.statements.reader import parse_statement, preview
-from transactions.statements.values import RowError, StatementRow, parse_amount, parse_date
+from transactions.statements.values import StatementRow, parse_amount, parse_date
 
 FILES = Path(__file__).parents[1] / "data" / "statements"
 TODAY = date(2025, 2, 10)

@@ -17,7 +17,7 @@ from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.pages import staff_user
 from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
 from transactions.models import StatementImport, StatementReject, User
-from transactions.services.ingest import statement_rejects_csv, upload_statement
+from transactions.services.ingest import upload_statement
 from transactions.statements.reader import StatementPreview, preview
 
 
@@ -97,7 +97,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         return f"{address}?user__id__exact={obj.user_id}", f"Purchases of {obj.user}"
 
     def rejected_rows(self, obj: StatementImport) -> Iterator[str]:
-        return statement_rejects_csv(statement=obj)
+        return obj.rejects_csv()
 
 
 @admin.register(StatementReject)

@@ -92,7 +92,7 @@ class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
     def export_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Start the export of the user's personal data."""
         user = self._get_user(request, pk)
-        task = request_export(person=user, actor=staff_user(request))
+        task = request_export(user=user, actor=staff_user(request))
         messages.success(request, "Export started. You can download the file here when it is complete.")
         return redirect("admin:transactions_backgroundtask_change", task.pk)
 
@@ -111,7 +111,7 @@ class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
         obstacle = erasure_obstacle(user)
         if request.method == "POST" and not obstacle and form.is_valid():
             try:
-                task = request_erasure(person=user, actor=staff_user(request), reason=form.cleaned_data["reason"])
+                task = request_erasure(user=user, actor=staff_user(request), reason=form.cleaned_data["reason"])
             except ErasureNotAllowedError as error:
                 obstacle = str(error)
             else:

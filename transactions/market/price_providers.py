@@ -1,8 +1,8 @@
-"""Where quotes come from: providers behind one small interface.
+"""Providers of stock quotes behind one small interface.
 
-A provider answers `quotes(tickers)` with what it knows, good and bad, one by one; it never guesses and never stores.
-`PRICE_PROVIDER` chooses: `csv` (a file, `PRICE_CSV_PATH`) or `http` (a quote API, `PRICE_API_URL`). The request and
-the reply of the API are described in `docs/prices.md`. Prices are dollars a share, exact decimals from the text on.
+A provider yields quotes and errors one by one; it never guesses and stores nothing. `PRICE_PROVIDER` selects it: `csv`
+(a file, `PRICE_CSV_PATH`) or `http` (a quote API, `PRICE_API_URL`; see `docs/prices.md` for its request and response).
+Prices are dollars per share, parsed from text to exact decimals.
 """
 
 import csv
@@ -23,15 +23,15 @@ from urllib3.util import Retry
 from kamioi_site.http.outbound_urls import OutboundURLError, check_outbound_url
 from transactions.errors import PriceProviderError
 
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-SYMBOLS_A_REQUEST = 100
-# As many as fit `stock_prices.price`.
-PRICE_PLACES, PRICE_DIGITS = Decimal("0.0001"), Decimal("9999999999")
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+SYMBOLS_PER_REQUEST = 100
+# The limits of the column `stock_prices.price`.
+PRICE_PLACES, MAX_PRICE = Decimal("0.0001"), Decimal("9999999999")
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What one share cost, in dollars, at an aware time."""
+    """The price of one share in dollars at an aware time."""
 
     ticker: str
     price: Decimal
@@ -40,31 +40,31 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class QuoteError:
-    """A quote that cannot be used: whose, and why. `ticker` is empty where not even that is known."""
+    """A quote that cannot be used, and why. `ticker` is empty when it is unknown."""
 
     ticker: str
     reason: str
 
 
 class PriceProvider(Protocol):
-    """Something that knows prices."""
+    """A source of quotes."""
 
     name: str
 
     def quotes(self, tickers: Sequence[str]) -> Iterator[Quote | QuoteError]:
-        """What is known of these tickers, in any order; others may be among it and are left alone.
+        """Yield the quotes of these tickers, in any order; quotes of other tickers may be among them.
 
         Raises:
-            PriceProviderError: nothing (more) can be had now.
+            PriceProviderError: no (further) quotes are available.
         """
         ...
 
 
 def price_provider() -> PriceProvider:
-    """The provider that the settings name.
+    """Return the configured provider.
 
     Raises:
-        PriceProviderError: the settings name none, or not all it needs.
+        PriceProviderError: the settings are incomplete.
     """
     if settings.PRICE_PROVIDER == "csv":
         return CsvPrices(Path(settings.PRICE_CSV_PATH))
@@ -74,7 +74,7 @@ def price_provider() -> PriceProvider:
 
 
 class CsvPrices:
-    """A file with the columns `symbol,price[,as_of]`; without `as_of` a quote is as old as its reading."""
+    """A file with the columns `symbol,price[,as_of]`; without `as_of` a quote is as of now."""
 
     name = "csv"
 
@@ -82,7 +82,7 @@ class CsvPrices:
         self.path = path
 
     def quotes(self, tickers: Sequence[str]) -> Iterator[Quote | QuoteError]:
-        """The rows of the file, whoever is asked for: it costs nothing to know more."""
+        """Yield all rows of the file, whatever the tickers."""
         now = timezone.now()
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
@@ -92,10 +92,10 @@ class CsvPrices:
                     raise PriceProviderError(f"{self.path} has no column {' and no column '.join(sorted(missing))}.")
                 for row in rows:
                     values = {str(name).strip().lower(): value or "" for name, value in row.items()}
-                    found = _quote(values["symbol"], values["price"], values.get("as_of") or now)
-                    if isinstance(found, QuoteError):
-                        found = QuoteError(found.ticker, f"row {rows.line_num}: {found.reason}")
-                    yield found
+                    quote = _parse_quote(values["symbol"], values["price"], values.get("as_of") or now)
+                    if isinstance(quote, QuoteError):
+                        quote = QuoteError(quote.ticker, f"row {rows.line_num}: {quote.reason}")
+                    yield quote
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise PriceProviderError(f"The quotes in {self.path} cannot be read: {error}") from error
 
@@ -103,8 +103,8 @@ class CsvPrices:
 class HttpPrices:
     """A quote API over HTTP.
 
-    Time-outs, 429 (its `Retry-After` is honoured) and 5xx are tried again with growing pauses. What still fails ends
-    the refresh; what came before it is kept.
+    Timeouts, 429 (with its `Retry-After`) and 5xx are retried with exponential backoff. A request that still fails ends
+    the refresh; the quotes before it are stored.
     """
 
     name = "http"
@@ -133,20 +133,20 @@ class HttpPrices:
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     def quotes(self, tickers: Sequence[str]) -> Iterator[Quote | QuoteError]:
-        """One request for each hundred symbols."""
-        for start in range(0, len(tickers), SYMBOLS_A_REQUEST):
-            asked = tickers[start : start + SYMBOLS_A_REQUEST]
-            missing = set(asked)
-            for item in self._fetch(asked):
+        """Send one request per hundred symbols."""
+        for start in range(0, len(tickers), SYMBOLS_PER_REQUEST):
+            requested = tickers[start : start + SYMBOLS_PER_REQUEST]
+            missing = set(requested)
+            for item in self._fetch(requested):
                 if not isinstance(item, dict):
-                    yield QuoteError("", f"an entry is no object but {str(item)[:40]!r}")
+                    yield QuoteError("", f"the entry {str(item)[:40]!r} is not an object")
                     continue
-                found = _quote(item.get("symbol"), item.get("price"), item.get("as_of"))
-                if found.ticker and found.ticker not in asked:
-                    yield QuoteError(found.ticker, "nobody asked for this symbol")
+                quote = _parse_quote(item.get("symbol"), item.get("price"), item.get("as_of"))
+                if quote.ticker and quote.ticker not in requested:
+                    yield QuoteError(quote.ticker, "the symbol was not requested")
                     continue
-                missing.discard(found.ticker)
-                yield found
+                missing.discard(quote.ticker)
+                yield quote
             for ticker in sorted(missing):
                 yield QuoteError(ticker, "the provider has no quote")
 
@@ -158,46 +158,46 @@ class HttpPrices:
                 timeout=self.timeout,
                 stream=True,
                 allow_redirects=False,
-            ) as reply:
-                body = reply.raw.read(MAX_REPLY_BYTES + 1, decode_content=True)
+            ) as response:
+                body = response.raw.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
         except (requests.RequestException, OSError) as error:
-            raise PriceProviderError(f"The price provider does not answer: {type(error).__name__}.") from error
+            raise PriceProviderError(f"The price provider cannot be reached: {type(error).__name__}.") from error
         except Exception as error:  # urllib3's own, raised while the body is read
-            raise PriceProviderError(f"The price provider broke off: {type(error).__name__}.") from error
-        if reply.status_code != 200:
-            raise PriceProviderError(f"The price provider answers with status {reply.status_code}.")
-        if len(body) > MAX_REPLY_BYTES:
-            raise PriceProviderError(f"The price provider's answer is longer than {MAX_REPLY_BYTES:,} bytes.")
+            raise PriceProviderError(f"The price provider closed the connection: {type(error).__name__}.") from error
+        if response.status_code != 200:
+            raise PriceProviderError(f"The price provider responds with status {response.status_code}.")
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise PriceProviderError(f"The price provider's response is longer than {MAX_RESPONSE_BYTES:,} bytes.")
         try:
-            # Decimals from the text on: a float would change the price.
-            answer = json.loads(body, parse_float=Decimal, parse_int=Decimal)
-            quotes = answer["quotes"]
+            # Parse to Decimal directly: a float would change the price.
+            document = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+            quotes = document["quotes"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise PriceProviderError('The price provider\'s answer is no JSON object with "quotes".') from error
+            raise PriceProviderError('The price provider\'s response is not a JSON object with "quotes".') from error
         if not isinstance(quotes, list):
-            raise PriceProviderError('The price provider\'s "quotes" is no list.')
+            raise PriceProviderError('The price provider\'s "quotes" is not a list.')
         return quotes
 
 
-def _quote(ticker: object, price: object, as_of: object) -> Quote | QuoteError:
-    """The quote, if it is one: a positive price and a time with a zone."""
+def _parse_quote(ticker: object, price: object, as_of: object) -> Quote | QuoteError:
+    """Validate a quote: it needs a positive price and a time with a time zone."""
     if not isinstance(ticker, str) or not (name := ticker.strip().upper()) or len(name) > 12:
-        return QuoteError("", f"{str(ticker)[:40]!r} is no ticker")
+        return QuoteError("", f"{str(ticker)[:40]!r} is not a ticker")
     try:
         if not isinstance(price, str | Decimal):
             raise InvalidOperation
         exact = Decimal(price.strip() if isinstance(price, str) else price)
-        if not (exact.is_finite() and 0 < exact <= PRICE_DIGITS):
+        if not (exact.is_finite() and 0 < exact <= MAX_PRICE):
             raise InvalidOperation
         exact = exact.quantize(PRICE_PLACES)
         if exact <= 0:
             raise InvalidOperation
     except InvalidOperation:
-        return QuoteError(name, f"{str(price)[:40]!r} is no price")
+        return QuoteError(name, f"{str(price)[:40]!r} is not a price")
     try:
-        moment = datetime.fromisoformat(as_of.strip()) if isinstance(as_of, str) else as_of
+        time = datetime.fromisoformat(as_of.strip()) if isinstance(as_of, str) else as_of
     except ValueError:
-        return QuoteError(name, f"{str(as_of)[:40]!r} is no ISO time")
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        return QuoteError(name, "the time of the quote is missing or has no zone")
-    return Quote(name, exact, moment.astimezone(UTC))
+        return QuoteError(name, f"{str(as_of)[:40]!r} is not an ISO time")
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        return QuoteError(name, "the time of the quote is missing or has no time zone")
+    return Quote(name, exact, time.astimezone(UTC))

@@ -1,7 +1,7 @@
-"""Quotes into `stock_prices`, and the transactions that waited for one back to work.
+"""Refresh of stock prices: quotes are stored, and transactions that waited for a price become pending.
 
-A quote is refused when its company is not listed, its time lies ahead, or it jumps further from the newest quote than
-any market does (`PRICE_MAX_JUMP`): a slipped decimal point would buy a customer a hundred times the shares.
+A quote is rejected when its company is not listed, its time is in the future, or it differs from the latest quote by
+more than `PRICE_MAX_JUMP`: a misplaced decimal point would buy a customer a hundred times the shares.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +27,10 @@ BATCH = 1000
 
 @dataclass(slots=True)
 class PriceRefreshResult:
-    """What a refresh came to: quotes stored, quotes refused, transactions put back to work, how it ended."""
+    """Quotes stored, quotes rejected, transactions released, and the error that ended the refresh."""
 
     stored: int = 0
-    refused: list[QuoteError] = field(default_factory=list)
+    rejected: list[QuoteError] = field(default_factory=list)
     released: int = 0
     error: str = ""
 
@@ -42,41 +42,41 @@ def refresh_stock_prices(
     accept_jumps: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> PriceRefreshResult:
-    """Ask for the quotes of every ticker that matters, store them, and release what waited for them.
+    """Fetch the quotes of all tickers in use, store them, and release the transactions that waited for them.
 
-    What came before a provider broke down is stored; the break-down stands in `error`.
+    If the provider fails, the quotes before the failure are stored and `error` is set.
 
     Args:
-        accept_jumps: store quotes however far they are from the one before; after a split.
-        on_progress: called with the number of quotes seen so far.
+        accept_jumps: store quotes whatever their distance from the previous ones; after a split.
+        on_progress: called with the number of quotes received so far.
     """
     now = now or timezone.now()
-    done, seen = PriceRefreshResult(), 0
+    result, received = PriceRefreshResult(), 0
     batch: list[Quote] = []
     try:
-        for found in (provider or price_provider()).quotes(tickers_wanted()):
-            seen += 1
-            if isinstance(found, QuoteError):
-                done.refused.append(found)
+        for quote in (provider or price_provider()).quotes(tickers_in_use()):
+            received += 1
+            if isinstance(quote, QuoteError):
+                result.rejected.append(quote)
                 continue
-            batch.append(found)
+            batch.append(quote)
             if len(batch) >= BATCH:
-                _store(batch, done, provider, now=now, accept_jumps=accept_jumps)
+                _store_quotes(batch, result, provider, now=now, accept_jumps=accept_jumps)
                 batch = []
                 if on_progress:
-                    on_progress(seen)
+                    on_progress(received)
     except PriceProviderError as error:
-        done.error = str(error)
+        result.error = str(error)
     if batch:
-        _store(batch, done, provider, now=now, accept_jumps=accept_jumps)
+        _store_quotes(batch, result, provider, now=now, accept_jumps=accept_jumps)
     if on_progress:
-        on_progress(seen)
-    done.released = priced_release(now=now)
-    return done
+        on_progress(received)
+    result.released = release_priced_transactions(now=now)
+    return result
 
 
-def tickers_wanted() -> list[str]:
-    """Listed companies that a merchant leads to, or that have been bought before."""
+def tickers_in_use() -> list[str]:
+    """Return the listed companies that a merchant maps to or that have a price already."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT ticker FROM companies WHERE is_listed AND ("
@@ -86,9 +86,9 @@ def tickers_wanted() -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _store(
+def _store_quotes(
     quotes: Sequence[Quote],
-    done: PriceRefreshResult,
+    result: PriceRefreshResult,
     provider: PriceProvider | None,
     *,
     now: datetime,
@@ -106,14 +106,14 @@ def _store(
                 "source": provider.name if provider else settings.PRICE_PROVIDER,
             },
         )
-        for ticker, refusal, stored in cursor.fetchall():
-            done.stored += stored
-            if refusal is not None:
-                done.refused.append(QuoteError(ticker, refusal))
+        for ticker, rejection, stored in cursor.fetchall():
+            result.stored += stored
+            if rejection is not None:
+                result.rejected.append(QuoteError(ticker, rejection))
 
 
-def priced_release(*, now: datetime | None = None) -> int:
-    """Put transactions that waited for a price that is fresh now back to work. Returns how many."""
+def release_priced_transactions(*, now: datetime | None = None) -> int:
+    """Make transactions pending whose ticker has a current price now. Returns how many."""
     now = now or timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(

@@ -8,7 +8,8 @@ class AuditEvent(models.Model):
     """One action of a member of staff, or an attempt to log in to an account of theirs.
 
     Written by `transactions.audit` for every request that changes something or takes data out, whatever the page or
-    the API it went through. What changed stands in the object's own history; here stands who did it, when and from where.
+    the API it went through. What changed stands in the object's own history; here stands who did it, when and from
+    where.
     """
 
     class Kind(models.TextChoices):

@@ -10,8 +10,8 @@ from django.utils import timezone
 class JournalEntry(models.Model):
     """An entry of the company's own books, with its lines as they were written.
 
-    A draft is not in the ledger and may change. A posted entry is booked as balanced transfers (kind `journal_entry`, its
-    number as reference) and never changes; it is taken back by contra transfers (kind `journal_reverse`).
+    A draft is not in the ledger and may change. A posted entry is booked as balanced transfers (kind `journal_entry`,
+    its number as reference) and never changes; it is taken back by contra transfers (kind `journal_reverse`).
     """
 
     class Status(models.TextChoices):

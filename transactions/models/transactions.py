@@ -76,7 +76,8 @@ class Transaction(MonthlyPartitionedModel):
         db_table = "transactions"
         indexes = [
             NamedIndex(fields=["user", "-date"], name="idx_transactions_user_id_date"),
-            # Lists of staff: of a status, and of a ticker, between two days; of some days, by going through the statuses.
+            # Lists of staff: of a status, and of a ticker, between two days; of some days, by going through the
+            # statuses.
             NamedIndex(fields=["status", "-date", "-id"], name="idx_transactions_status"),
             NamedIndex(
                 fields=["ticker", "-date", "-id"], name="idx_transactions_ticker", condition=Q(ticker__isnull=False)
@@ -151,7 +152,8 @@ class TransactionDelta(models.Model):
     """What one write changed in the figures of a day: rows and dollars that a (day, status, ticker) lost or gained.
 
     Written by the statement that wrote the transactions, taken up and deleted by `analytics.services.rollups`.
-    `writes` is the number of rows of the table that the statement wrote, by which writes that nobody counted are noticed.
+    `writes` is the number of rows of the table that the statement wrote, by which writes that nobody counted are
+    noticed.
     """
 
     day = models.DateField()

@@ -297,8 +297,8 @@ def normalise_uncached(descriptor: str) -> str:
     if not text.strip():
         # Nothing but punctuation is still a descriptor: it keys as itself.
         return " ".join(descriptor.split())[:MAX_KEY_LENGTH]
-    # Two rounds are the rule: the second finds nothing more. A round only shortens; the count is there so that this ends
-    # whatever is sent.
+    # Two rounds are the rule: the second finds nothing more. A round only shortens; the count is there so that this
+    # ends whatever is sent.
     for _ in range(_MAX_ROUNDS):
         key = _once(text)[:MAX_KEY_LENGTH].rstrip()
         if key in ("", text):

@@ -22,7 +22,8 @@ class JournalRow:
     transfer: LedgerTransfer | None = None
 
 
-# Company transfers are few, and side by side in the unique index (user_id first); written entries have an index by date.
+# Company transfers are few, and side by side in the unique index (user_id first); written entries have an index by
+# date.
 _JOURNAL = """
     SELECT day, rank, id FROM (
         (SELECT entry_date AS day, 1 AS rank, id FROM journal_entries

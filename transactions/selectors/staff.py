@@ -1,4 +1,5 @@
-"""Reads for staff: transactions of everybody, people, the journal. Every list is bounded, whatever the size of its table.
+"""Reads for staff: transactions of everybody, people, the journal. Every list is bounded, whatever the size of its
+table.
 
 A list of transactions looks at no more than `NUMBERED_ROWS_MAX` rows that fit what an index can answer (status, person, time) and
 filters those by the rest; `capped` says that there were more.
@@ -63,8 +64,8 @@ class _Where:
 _COLUMNS = """rows.id, rows.user_id, rows.date, rows.merchant, rows.amount, rows.category, rows.description, rows.investable,
            rows.round_up, rows.fee, rows.total_debit, rows.ticker, rows.shares, rows.price_per_share, rows.status,
            rows.failure_reason, rows.created_at"""
-# The window is what indexes answer, newest first; the person and the rest of the filter come after it. The counts come with
-# the rows, and without them where there are none.
+# The window is what indexes answer, newest first; the person and the rest of the filter come after it. The counts come
+# with the rows, and without them where there are none.
 _PAGE = """,
     fitting AS MATERIALIZED (
         SELECT rows.*, users.email, users.name, users.account_type, users.is_staff

@@ -1,7 +1,7 @@
 """A customer's transactions: the latest, filtered pages by cursor, and everything as CSV.
 
-Filters on dates are a range of the index (user_id, date). Filters on status, ticker and merchant scan the customer's own
-rows, at most `SCAN_ROWS` per page, so no filter costs more than that. A page may therefore be short while more rows
+Filters on dates are a range of the index (user_id, date). Filters on status, ticker and merchant scan the customer's
+own rows, at most `SCAN_ROWS` per page, so no filter costs more than that. A page may therefore be short while more rows
 follow. Amounts are dollars (`Decimal`), times aware UTC.
 """
 

@@ -1,8 +1,8 @@
-"""Accounts: registering, passwords and their reset by mail, the profile, preferences.
+"""Accounts: registration, passwords and their reset by e-mail, profile, preferences.
 
-A reset token is Django's: signed, bound to the present password and log-in, so it works once and for
-`PASSWORD_RESET_TIMEOUT` seconds, and nothing of it is stored. Whoever asks for a reset learns nothing about who is
-registered: the look-up happens in the task that writes the mail. A changed password ends every other token.
+A reset token is Django's: signed, bound to the current password and last login, so it works once, within
+`PASSWORD_RESET_TIMEOUT` seconds, and is not stored. A reset request does not reveal who is registered: the user is
+looked up in the task that sends the e-mail. A changed password revokes all other tokens.
 """
 
 import logging
@@ -32,32 +32,32 @@ from transactions.models import ApiToken, User, UserSetting
 
 logger = logging.getLogger(__name__)
 
-_LETTERS: Final = {"individual": "I", "family": "F", "business": "B"}
+_NUMBER_PREFIXES: Final = {"individual": "I", "family": "F", "business": "B"}
 _NUMBER_ATTEMPTS: Final = 20
 MAX_SETTINGS: Final = 100
 SETTING_LENGTH: Final = 2_000
 SETTING_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,63}")
+# Preferences that Kamioi itself uses; they are columns of the user.
 OWN_SETTINGS: Final = ("round_up_enabled", "round_up_amount", "round_up_rule")
-"""Preferences that Kamioi acts upon: columns of the user."""
 
 
-# --- Registering ------------------------------------------------------------------------------------------------
+# --- Registration -----------------------------------------------------------------------------------------------------
 def register_user(*, email: str, password: str, account_type: str, now: datetime | None = None, **profile: Any) -> User:
-    """A new customer with an account number of their own (I, F or B and seven digits).
+    """Create a customer with a unique account number (I, F or B and seven digits).
 
     Raises:
-        EmailTakenError: in any case of its letters.
-        ValidationError: the password is too easy.
+        EmailTakenError: a user has this e-mail, in any case.
+        ValidationError: the password is too weak.
     """
     now = now or timezone.now()
     user = User(email=User.objects.normalize_email(email.strip()), account_type=account_type, created_at=now, **profile)
     user.name = user.name or " ".join(filter(None, (user.first_name, user.last_name)))
-    _password_check(password, user)
+    _check_password(password, user)
     if _by_email(user.email) is not None:
         raise EmailTakenError
     user.set_password(password)
     for _ in range(_NUMBER_ATTEMPTS):
-        user.account_number = f"{_LETTERS[account_type]}{secrets.randbelow(10**7):07d}"
+        user.account_number = f"{_NUMBER_PREFIXES[account_type]}{secrets.randbelow(10**7):07d}"
         user.user_guid = f"USR-{user.account_number}"
         try:
             with transaction.atomic():
@@ -80,37 +80,37 @@ def _constraint(error: IntegrityError) -> str:
     return str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", ""))
 
 
-def _password_check(password: str, user: User, field: str = "password") -> None:
+def _check_password(password: str, user: User, field: str = "password") -> None:
     try:
         validate_password(password, user)
     except ValidationError as error:
         raise ValidationError({field: error.messages}) from error
 
 
-# --- Passwords --------------------------------------------------------------------------------------------------
+# --- Passwords --------------------------------------------------------------------------------------------------------
 def request_password_reset(*, email: str) -> None:
-    """Ask for the mail. The same work, whoever is registered; without a broker the customer asks again."""
+    """Request the e-mail. Takes the same time whether or not the address is registered."""
     try:
         current_app.send_task("send_password_reset", args=[email.strip()], retry=False, ignore_result=True)
     except (BrokerError, RedisError):
-        logger.warning("the broker is away: a password reset is not sent")
+        logger.warning("the broker is unavailable: a password reset e-mail is not sent")
 
 
 def send_password_reset_email(*, email: str) -> bool:
-    """Write the mail, if somebody active is registered with this address. Whether it was written."""
+    """Send the e-mail if the address belongs to an active user. Returns whether it was sent."""
     user = _by_email(email)
     if user is None or not user.is_active:
         return False
     minutes, token = settings.PASSWORD_RESET_TIMEOUT // 60, make_password_reset_token(user)
-    way = (
-        f"Choose it here within {minutes} minutes:\n{settings.PASSWORD_RESET_URL}?{urlencode({'token': token})}"
+    instructions = (
+        f"Choose a new password within {minutes} minutes:\n{settings.PASSWORD_RESET_URL}?{urlencode({'token': token})}"
         if settings.PASSWORD_RESET_URL
-        else f"Choose it within {minutes} minutes. You will be asked for this:\n{token}"
+        else f"Choose a new password within {minutes} minutes. You will need this code:\n{token}"
     )
     send_mail(
-        "Your new password for Kamioi",
-        f"Somebody, we hope you, asked for a new password for {user.email}.\n\n{way}\n\n"
-        "If it was not you, leave this mail alone: nothing has changed.\n",
+        "Reset your Kamioi password",
+        f"A password reset was requested for {user.email}.\n\n{instructions}\n\n"
+        "If you did not request it, ignore this e-mail: your password has not changed.\n",
         None,
         [user.email],
     )
@@ -118,12 +118,12 @@ def send_password_reset_email(*, email: str) -> bool:
 
 
 def make_password_reset_token(user: User) -> str:
-    """A token that sets a new password once."""
+    """Return a token that sets a new password once."""
     return f"{urlsafe_base64_encode(str(user.pk).encode())}.{default_token_generator.make_token(user)}"
 
 
 def check_password_reset_token(token: str, *, lock: bool = False) -> User:
-    """Whose token it is. Raises InvalidResetTokenError when it is used, expired or none of ours."""
+    """Return the user of the token. Raises InvalidResetTokenError when it is used, expired or forged."""
     encoded, _, rest = token.partition(".")
     try:
         pk = int(urlsafe_base64_decode(encoded))
@@ -138,40 +138,40 @@ def check_password_reset_token(token: str, *, lock: bool = False) -> User:
 
 @transaction.atomic
 def reset_password(*, token: str, password: str) -> User:
-    """Set the new password and end every token of the account. Raises InvalidResetTokenError, ValidationError."""
+    """Set the new password and revoke every token. Raises InvalidResetTokenError, ValidationError."""
     user = check_password_reset_token(token, lock=True)
-    _password_check(password, user)
+    _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
     revoke_tokens(user=user)
-    lockout_reset(username=user.email.lower())  # who forgot it has guessed before
+    lockout_reset(username=user.email.lower())  # the user has probably tried old passwords
     return user
 
 
 @transaction.atomic
 def change_password(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
-    """Change the password and end every token but `keep`. Raises WrongPasswordError, ValidationError."""
+    """Change the password and revoke every token but `keep`. Raises WrongPasswordError, ValidationError."""
     locked = User.objects.select_for_update().get(pk=user.pk)
     if not locked.check_password(current):
         raise WrongPasswordError
-    _password_check(new, locked, "new_password")
+    _check_password(new, locked, "new_password")
     locked.set_password(new)
     locked.save(update_fields=["password", "updated_at"])
     revoke_tokens(user=locked, keep=keep)
 
 
 def revoke_tokens(*, user: User, keep: ApiToken | None = None) -> int:
-    """End the customer's tokens, but `keep`. Returns how many."""
+    """Revoke the user's tokens but `keep`. Returns how many."""
     tokens = ApiToken.objects.filter(user=user, revoked_at=None)
     if keep is not None:
         tokens = tokens.exclude(pk=keep.pk)
     return tokens.revoke()
 
 
-# --- Profile and preferences ------------------------------------------------------------------------------------
+# --- Profile and preferences ------------------------------------------------------------------------------------------
 @transaction.atomic
 def update_profile(*, user: User, changes: Mapping[str, Any], current_password: str = "") -> User:
-    """Change what the customer says about themselves. Another e-mail, by which they log in, takes the password.
+    """Change the profile. A new e-mail address, which is the login name, requires the current password.
 
     Raises:
         WrongPasswordError, EmailTakenError: the e-mail cannot be changed.
@@ -183,7 +183,7 @@ def update_profile(*, user: User, changes: Mapping[str, Any], current_password: 
         if fields["email"] == locked.email:
             del fields["email"]
         elif not locked.check_password(current_password):
-            raise WrongPasswordError("Another e-mail takes your present password.")
+            raise WrongPasswordError("Changing the e-mail address requires your current password.")
         elif (other := _by_email(fields["email"])) is not None and other.pk != locked.pk:
             raise EmailTakenError
     if "name" not in fields and {"first_name", "last_name"} & fields.keys():
@@ -202,14 +202,14 @@ def update_profile(*, user: User, changes: Mapping[str, Any], current_password: 
 
 
 def get_user_settings(user: User) -> dict[str, Any]:
-    """Every preference: Kamioi's own, and what front ends keep."""
-    kept = UserSetting.objects.filter(user=user).order_by("setting_key").values_list("setting_key", "setting_value")
-    return dict(kept) | {name: getattr(user, name) for name in OWN_SETTINGS}
+    """Return all preferences: Kamioi's own and those stored for front ends."""
+    stored = UserSetting.objects.filter(user=user).order_by("setting_key").values_list("setting_key", "setting_value")
+    return dict(stored) | {name: getattr(user, name) for name in OWN_SETTINGS}
 
 
 @transaction.atomic
 def update_user_settings(*, user: User, values: Mapping[str, Any]) -> None:
-    """Keep these preferences; None forgets one. `round_up_…` must have been checked by the caller.
+    """Store these preferences; None deletes one. The caller has validated `round_up_…`.
 
     Raises:
         TooManySettingsError: more than `MAX_SETTINGS`.
@@ -220,14 +220,14 @@ def update_user_settings(*, user: User, values: Mapping[str, Any]) -> None:
             setattr(user, name, value)
         user.save(update_fields=[*own, "updated_at"])
     now = timezone.now()
-    kept = {name: value for name, value in values.items() if name not in OWN_SETTINGS}
+    others = {name: value for name, value in values.items() if name not in OWN_SETTINGS}
     UserSetting.objects.filter(
-        user=user, setting_key__in=[name for name, value in kept.items() if value is None]
+        user=user, setting_key__in=[name for name, value in others.items() if value is None]
     ).delete()
     UserSetting.objects.bulk_create(
         [
             UserSetting(user=user, setting_key=name, setting_value=value, updated_at=now)
-            for name, value in sorted(kept.items())
+            for name, value in sorted(others.items())
             if value is not None
         ],
         update_conflicts=True,
@@ -235,4 +235,4 @@ def update_user_settings(*, user: User, values: Mapping[str, Any]) -> None:
         update_fields=["setting_value", "updated_at"],
     )
     if UserSetting.objects.filter(user=user).count() > MAX_SETTINGS:
-        raise TooManySettingsError(f"At most {MAX_SETTINGS} settings are kept.")
+        raise TooManySettingsError(f"At most {MAX_SETTINGS} settings can be stored.")

@@ -1,10 +1,11 @@
-"""Long actions that somebody asked for: claimed once, with progress, and with an outcome whatever happens.
+"""Long-running actions in the background: claimed once, with progress, and always with an outcome.
 
-The row in `background_tasks` is the truth; a message only says "look at it". A worker that dies leaves the task
-`running` with an old heartbeat; the sweep sends it again, and the work goes on where its own state says. So does a task
-whose database went away in the middle.
+The row in `background_tasks` is the truth; a message only tells a worker to look at it. A worker that dies leaves the
+task `running` with an old heartbeat. The sweep then sends it again, and the work resumes from its own state; so does a
+task whose database connection was lost.
 
-Signs of life are written and judged by the clock of the database: a machine whose clock is wrong takes no work from others.
+Heartbeats are written and compared by the clock of the database, so a machine whose clock is wrong takes no work from
+others.
 """
 
 import logging
@@ -32,49 +33,49 @@ from transactions.models import BackgroundTask, User
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-# Tasks that one sweep sends. All that a lost broker held is sent again in minutes, and a long queue does not fill it.
-SWEEP_AT_ONCE = 1000
-# The database is away, restarts, or has no room: no fault of the task, which goes on when it is back.
-PASSING: Final = (OperationalError, InterfaceError)
-# The kind of event that streams of tasks listen to.
+# Tasks that one sweep sends: enough to resend all messages of a lost broker within minutes, without flooding it.
+SWEEP_LIMIT = 1000
+# The database is unavailable or out of resources: not the task's fault, which resumes later.
+TRANSIENT_ERRORS: Final = (OperationalError, InterfaceError)
+# The topic of server-sent events about tasks.
 EVENTS = "task"
 
 
 def create_task(*, name: str, user: User | None, arguments: dict[str, Any]) -> BackgroundTask:
-    """A queued task; `send_task` sends its message."""
+    """Create a queued task; `send_task` sends its message."""
     return BackgroundTask.objects.create(name=name, user=user, arguments=arguments)
 
 
 def get_or_create_task(*, name: str, actor: User | None) -> BackgroundTask:
-    """Ask for a task that takes no arguments; one that waits or runs already is the one."""
+    """Return the open task of this name, or create and send one. For tasks without arguments."""
     with transaction.atomic():
-        open_ = BackgroundTask.objects.filter(
+        task = BackgroundTask.objects.filter(
             name=name, status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
         ).first()
-        if open_ is not None:
-            return open_
+        if task is not None:
+            return task
         task = create_task(name=name, user=actor, arguments={})
         send_task(task=task)
     return task
 
 
 def send_task(*, task: BackgroundTask) -> None:
-    """Send the message after this transaction commits. Without a broker the sweep sends it later."""
+    """Send the message after this transaction commits. If the broker is unavailable, the sweep sends it later."""
     transaction.on_commit(partial(_send, task.name, str(task.pk)))
-    publish(EVENTS, str(task.pk))  # a failed one that is sent again is news
+    publish(EVENTS, str(task.pk))  # the status of a retried task has changed
 
 
 def _send(name: str, task_id: str) -> None:
     try:
         current_app.send_task(name, args=[task_id], retry=False, ignore_result=True)
     except BROKER_ERRORS:
-        logger.warning("the broker is away: the sweep will send task %s", task_id)
+        logger.warning("the broker is unavailable: the sweep will send task %s", task_id)
 
 
 def retry_task(*, task_id: UUID | str) -> bool:
-    """Send a failed task again, for another round of attempts from where its own state says; False when it has not failed.
+    """Send a failed task again for another round of attempts; return False when it has not failed.
 
-    Two people who press the button at once send it once.
+    Two simultaneous calls send it once.
     """
     with transaction.atomic():
         failed = BackgroundTask.objects.filter(pk=task_id, status=BackgroundTask.Status.FAILED)
@@ -86,10 +87,10 @@ def retry_task(*, task_id: UUID | str) -> bool:
 
 @contextmanager
 def run_task(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
-    """Claim the task and run the block as it; `None` when it is done already or another worker is at it.
+    """Claim the task and yield it; yield None when it is done or another worker runs it.
 
-    An error of the domain fails the task with its message. Any other error fails it too and goes on upwards, but for a
-    database that went away: then the sweep sends the task again, `MAX_ATTEMPTS` times in all.
+    A `KamioiError` fails the task with its message. Any other error fails it too and is re-raised, except when the
+    database is unavailable: then the sweep sends the task again, up to `MAX_ATTEMPTS` times in all.
     """
     task = _claim(task_id)
     if task is None:
@@ -102,8 +103,8 @@ def run_task(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
             _requeue(task, error)
         else:
             _finish(task, BackgroundTask.Status.FAILED, error=str(error))
-    except PASSING as error:
-        logger.warning("task %s is put back: %s", task_id, error)
+    except TRANSIENT_ERRORS as error:
+        logger.warning("task %s is requeued: %s", task_id, error)
         _requeue(task, error)
     except Exception as error:
         _finish(task, BackgroundTask.Status.FAILED, error=f"unexpected: {type(error).__name__}")
@@ -113,10 +114,10 @@ def run_task(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
 
 
 def _claim(task_id: UUID | str) -> BackgroundTask | None:
-    free = Q(status=BackgroundTask.Status.QUEUED) | Q(
+    claimable = Q(status=BackgroundTask.Status.QUEUED) | Q(
         status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=Now() - settings.TASK_SILENCE
     )
-    claimed = BackgroundTask.objects.filter(free, pk=task_id).update(
+    claimed = BackgroundTask.objects.filter(claimable, pk=task_id).update(
         status=BackgroundTask.Status.RUNNING, started_at=Now(), heartbeat_at=Now(), attempts=F("attempts") + 1
     )
     if not claimed:
@@ -126,12 +127,12 @@ def _claim(task_id: UUID | str) -> BackgroundTask | None:
 
 
 def _current_attempt(task: BackgroundTask) -> QuerySet[BackgroundTask]:
-    """The row while this attempt has it. One that was taken for dead has no say any more."""
+    """Return the row if this attempt still owns it: an attempt that was taken for dead must not write any more."""
     return BackgroundTask.objects.filter(pk=task.pk, attempts=task.attempts, finished_at=None)
 
 
 def heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) -> None:
-    """Say how far it is; also the sign of life."""
+    """Write the progress, which also proves that the worker is alive."""
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
     _current_attempt(task).update(progress=progress, total=total, heartbeat_at=Now())
     publish(EVENTS, str(task.pk))
@@ -141,71 +142,71 @@ def heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) 
 def heartbeat_thread(
     *, task: BackgroundTask, every: timedelta = timedelta(seconds=5)
 ) -> Iterator[Callable[[int], None]]:
-    """Signs of life and progress while the block is in one long statement or transaction, over a connection of their own.
+    """Write heartbeats over a second connection while the block runs one long statement or transaction.
 
-    The block gets a function to say how far it is; what was said last is written every few seconds.
+    Yields a function that takes the current progress; the latest value is written with each heartbeat.
     """
-    over, said = Event(), [task.progress]
+    stop, latest = Event(), [task.progress]
 
     def beat() -> None:
         try:
-            while not over.wait(every.total_seconds()):
-                _current_attempt(task).update(heartbeat_at=Now(), progress=said[0])
+            while not stop.wait(every.total_seconds()):
+                _current_attempt(task).update(heartbeat_at=Now(), progress=latest[0])
         finally:
-            connection.close()  # this thread's own
+            connection.close()  # the thread has its own
 
-    def tell(progress: int) -> None:
-        said[0] = progress
+    def set_progress(progress: int) -> None:
+        latest[0] = progress
 
-    thread = Thread(target=beat, daemon=True, name=f"alive-{task.pk}")
+    thread = Thread(target=beat, daemon=True, name=f"heartbeat-{task.pk}")
     thread.start()
     try:
-        yield tell
+        yield set_progress
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
 def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
     task.status, task.error, task.finished_at = status, error, timezone.now()
-    # The result and what it counts, with the outcome.
-    written = {name: getattr(task, name) for name in ("status", "error", "finished_at", "progress", "total", "result")}
-    if not _current_attempt(task).update(**written):
-        logger.warning("task %s ended after another worker had taken it", task.pk)
+    changes = {name: getattr(task, name) for name in ("status", "error", "finished_at", "progress", "total", "result")}
+    if not _current_attempt(task).update(**changes):
+        logger.warning("task %s ended after another worker had claimed it", task.pk)
     publish(EVENTS, str(task.pk))
 
 
 def _requeue(task: BackgroundTask, error: Exception) -> None:
-    """For the sweep. When the database is still away, silence says the same a little later."""
+    """Leave the task to the sweep. If the database is still unavailable, its old heartbeat has the same effect later."""
     try:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        _current_attempt(task).update(status=BackgroundTask.Status.QUEUED, error=f"put back: {type(error).__name__}")
+        _current_attempt(task).update(status=BackgroundTask.Status.QUEUED, error=f"requeued: {type(error).__name__}")
     except DatabaseError:
         return
     publish(EVENTS, str(task.pk))
 
 
 def recover_stuck_tasks(*, now: datetime | None = None) -> int:
-    """Send what lost its message or its worker again, and give up what failed too often. Returns how many were sent.
+    """Send tasks again that lost their message or worker, and fail those with too many attempts. Returns how many were
+    sent.
 
     Args:
-        now: the time to judge by; that of the database when not given.
+        now: the reference time; the database's when not given.
     """
-    judged = Now() if now is None else Value(now)
+    reference = Now() if now is None else Value(now)
     lost = BackgroundTask.objects.filter(
-        Q(status=BackgroundTask.Status.QUEUED, created_at__lt=judged - settings.TASK_UNANSWERED)
-        # Created by a machine whose clock runs ahead.
-        | Q(status=BackgroundTask.Status.QUEUED, created_at__gt=judged + settings.TASK_UNANSWERED)
-        | Q(status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=judged - settings.TASK_SILENCE)
+        Q(status=BackgroundTask.Status.QUEUED, created_at__lt=reference - settings.TASK_UNANSWERED)
+        # created by a machine whose clock is ahead
+        | Q(status=BackgroundTask.Status.QUEUED, created_at__gt=reference + settings.TASK_UNANSWERED)
+        | Q(status=BackgroundTask.Status.RUNNING, heartbeat_at__lt=reference - settings.TASK_SILENCE)
     )
-    hopeless = list(lost.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
-    lost.filter(pk__in=hopeless).update(
+    exhausted = list(lost.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
+    lost.filter(pk__in=exhausted).update(
         status=BackgroundTask.Status.FAILED, error=f"given up after {MAX_ATTEMPTS} attempts", finished_at=Now()
     )
-    for task_id in hopeless:
+    for task_id in exhausted:
         publish(EVENTS, str(task_id))
-    tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:SWEEP_AT_ONCE])
+    tasks = list(lost.filter(attempts__lt=MAX_ATTEMPTS).order_by("created_at")[:SWEEP_LIMIT])
     for task in tasks:
         send_task(task=task)
     return len(tasks)

@@ -1,4 +1,4 @@
-"""What customers do besides buying: read their messages, set goals. Every function changes the given user's rows only."""
+"""Savings goals of customers. Every function changes only the given user's rows."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,8 +14,8 @@ MAX_GOALS: Final = 100
 
 @transaction.atomic
 def create_goal(*, user: User, **values: Any) -> Goal:
-    """A new goal. Raises TooManyGoalsError."""
-    User.objects.select_for_update(no_key=True).get(pk=user.pk)  # two at once count each other
+    """Create a goal. Raises TooManyGoalsError."""
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)  # so that simultaneous requests see each other's goals
     if Goal.objects.filter(user=user).count() >= MAX_GOALS:
         raise TooManyGoalsError
     return Goal.objects.create(user=user, **values)
@@ -23,7 +23,7 @@ def create_goal(*, user: User, **values: Any) -> Goal:
 
 @transaction.atomic
 def update_goal(*, user: User, goal_id: int, changes: Mapping[str, Any]) -> Goal | None:
-    """Change a goal; None when it is not the customer's."""
+    """Change a goal; return None when it is not the user's."""
     goal = Goal.objects.select_for_update().filter(user=user, pk=goal_id).first()
     if goal is None:
         return None
@@ -35,5 +35,5 @@ def update_goal(*, user: User, goal_id: int, changes: Mapping[str, Any]) -> Goal
 
 
 def delete_goal(*, user: User, goal_id: int) -> bool:
-    """Delete a goal; false when it is not the customer's."""
+    """Delete a goal; return False when it is not the user's."""
     return bool(Goal.objects.filter(user=user, pk=goal_id).delete()[0])

@@ -1,8 +1,8 @@
-"""Requests that are sent twice are done once.
+"""Idempotent requests: a request that is sent twice is executed once.
 
-The key is claimed, the work done and the answer kept in one transaction: a request that fails leaves no key behind, one
-that succeeds is answered the same way for `IDEMPOTENCY_KEY_LIFETIME`. A second request with the key that comes while the
-first is at work waits for it. Rows go by `user_id`; nothing depends on the session of a connection.
+The key is inserted, the work done and the response stored in one transaction: a request that fails leaves no key
+behind, one that succeeds gets the same response for `IDEMPOTENCY_KEY_LIFETIME`. A second request with the key waits
+while the first is in progress. All statements filter by `user_id`; nothing depends on the session of a connection.
 """
 
 from datetime import datetime
@@ -15,35 +15,34 @@ from django.utils import timezone
 from transactions.errors import IdempotencyConflictError, RequestInProgressError
 from transactions.models import IdempotencyKey
 
-WAIT_SECONDS: Final = 5
-"""How long a second request waits for the first one's answer."""
+WAIT_SECONDS: Final = 5  # how long a second request waits for the response of the first
 _LOCK_NOT_AVAILABLE: Final = "55P03"
-_DELETE_AT_ONCE: Final = 5_000
+_DELETE_BATCH: Final = 5_000
 
 
 def begin_idempotent_request(*, user_id: int, key: str, fingerprint: str) -> IdempotencyKey | None:
-    """Take the key for this request, in the transaction of the caller; or the answer that was given under it.
+    """Insert the key in the caller's transaction, or return the response stored under it.
 
-    None: the caller does the work and calls `store_idempotent_response` before it commits.
+    On None the caller does the work and calls `store_idempotent_response` before it commits.
 
     Raises:
         IdempotencyConflictError: the key was used for another request.
-        RequestInProgressError: the first request is still at work.
+        RequestInProgressError: the first request is still in progress.
     """
     for _ in range(2):
-        if _inserted(user_id, key, fingerprint):
+        if _insert_key(user_id, key, fingerprint):
             return None
-        known = IdempotencyKey.objects.filter(user_id=user_id, key=key).first()
-        if known is None:  # forgotten between the two statements
+        stored = IdempotencyKey.objects.filter(user_id=user_id, key=key).first()
+        if stored is None:  # expired between the two statements
             continue
-        if known.fingerprint != fingerprint:
+        if stored.fingerprint != fingerprint:
             raise IdempotencyConflictError
-        return known
+        return stored
     raise RequestInProgressError
 
 
-def _inserted(user_id: int, key: str, fingerprint: str) -> bool:
-    """Whether the key is ours now. Waits for another transaction that holds it: it may still fail."""
+def _insert_key(user_id: int, key: str, fingerprint: str) -> bool:
+    """Return whether the key was inserted. Waits for another transaction that has inserted it, which may still fail."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'")
@@ -62,19 +61,19 @@ def _inserted(user_id: int, key: str, fingerprint: str) -> bool:
 
 
 def store_idempotent_response(*, user_id: int, key: str, status: int, answer: str) -> None:
-    """Keep what the request was answered."""
+    """Store the response of the request."""
     IdempotencyKey.objects.filter(user_id=user_id, key=key).update(status=status, answer=answer)
 
 
 def delete_expired_idempotency_keys(*, now: datetime | None = None) -> int:
-    """Forget what is older than `IDEMPOTENCY_KEY_LIFETIME`, in short transactions. Returns how many."""
+    """Delete keys older than `IDEMPOTENCY_KEY_LIFETIME`, in short transactions. Returns how many."""
     before = (now or timezone.now()) - settings.IDEMPOTENCY_KEY_LIFETIME
     total = 0
     while True:
         old = IdempotencyKey.objects.filter(created_at__lt=before).order_by("created_at").values_list("pk", "user_id")
-        rows = list(old[:_DELETE_AT_ONCE])
+        rows = list(old[:_DELETE_BATCH])
         total += IdempotencyKey.objects.filter(
             pk__in=[pk for pk, _ in rows], user_id__in={user_id for _, user_id in rows}
         ).delete()[0]
-        if len(rows) < _DELETE_AT_ONCE:
+        if len(rows) < _DELETE_BATCH:
             return total

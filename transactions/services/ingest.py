@@ -1,9 +1,9 @@
-"""Purchases come in: one by one from the API, or as a whole statement in the background.
+"""How purchases come in: one by one through the API, or as a whole statement in the background.
 
 Both are idempotent through `transaction_keys`. A statement is streamed: a thread reads and prepares batches while
-PostgreSQL stores the one before; each batch is one database transaction together with its rejects and the import's
-counters, so a killed import goes on after the last batch and nothing is stored twice or lost. Memory is that of a few
-batches, whatever the size of the file.
+PostgreSQL stores the previous one. Each batch is one database transaction together with its rejected rows and the
+import's counters, so a killed import resumes after its last batch, and nothing is stored twice or lost. Memory is that
+of a few batches, whatever the size of the file.
 """
 
 import io
@@ -22,33 +22,28 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.files.base import File
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
-from psycopg2.extras import execute_values
 
 from kamioi_site.db.partitions import ensure_partitions
-from kamioi_site.http.downloads import csv_line, rows_in_pages
+from kamioi_site.imports.rows import RowError
 from transactions.cache import invalidate_customers
-from transactions.errors import (
-    IdempotencyConflictError,
-    InvalidTransactionError,
-    StatementBusyError,
-    StatementTooLargeError,
-)
+from transactions.errors import IdempotencyConflictError, InvalidTransactionError, StatementTooLargeError
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.services.processing import notify_workers
-from transactions.sql import load_sql as sql
+from transactions.sql import load_sql
 from transactions.statements.reader import parse_statement
-from transactions.statements.values import RowError, StatementRow
+from transactions.statements.values import StatementRow
 
 BATCH_ROWS = 20_000
 # Batches that may wait between the reader and the database: enough to keep both busy.
-_AHEAD = 2
-# While a statement is read, Python's threads change places this often (seconds). With the usual 5 ms the thread that
+_READ_AHEAD = 2
+# Seconds between switches of Python's threads while a statement is read. With the default of 5 ms, the thread that
 # feeds PostgreSQL waits that long for the reader after each of its calls: a tenth of the whole import.
 _SWITCH_SECONDS = 0.0005
-# psycopg2 takes the whole batch at once; with its usual 8 kB it asks for Python's lock 300 times a batch.
+# psycopg2 takes the whole batch at once; with its default of 8 kB it acquires the GIL 300 times per batch.
 _COPY_CHUNK = 1 << 24
 _MAX_AMOUNT = Decimal("9999999999.99")
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -56,7 +51,7 @@ _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\
 
 @dataclass(frozen=True, slots=True)
 class CreatedTransaction:
-    """What `create_transaction` stored, or found stored under the same key (`created` false)."""
+    """What `create_transaction` stored, or had stored under the same key (`created` is false)."""
 
     transaction_id: int
     status: str
@@ -65,7 +60,7 @@ class CreatedTransaction:
 
 @dataclass(slots=True)
 class _Batch:
-    """Rows ready for COPY, their months, and the rejects; `items` counts both."""
+    """Rows ready for COPY, their months, and the rejected rows; `items` counts both."""
 
     lines: list[str] = field(default_factory=list)
     months: set[tuple[int, int]] = field(default_factory=set)
@@ -84,12 +79,12 @@ def create_transaction(
     idempotency_key: str | None = None,
     source: str = "api",
 ) -> CreatedTransaction:
-    """Store one purchase (`amount` dollars, below zero a refund); it is processed in the background.
+    """Store one purchase (`amount` in dollars, negative for a refund); it is processed in the background.
 
-    The same `idempotency_key` again returns what the first call stored.
+    A second call with the same `idempotency_key` returns what the first one stored.
 
     Raises:
-        InvalidTransactionError: amount, merchant or date cannot be.
+        InvalidTransactionError: the amount, merchant or date is invalid.
         IdempotencyConflictError: the key was used for another purchase.
     """
     now = timezone.now()
@@ -114,19 +109,18 @@ def create_transaction(
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(sql("create_transaction"), values)
+        cursor.execute(load_sql("create_transaction"), values)
         row = cursor.fetchone()
     if row is None:
-        return _stored_before(values)
+        return _existing_transaction(values)
     invalidate_customers([user.pk])
     notify_workers(priority=Transaction.Priority.CUSTOMER)
     return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
 
 
-def _stored_before(values: dict[str, Any]) -> CreatedTransaction:
-    """What the key stands for already."""
-    known = TransactionKey.objects.get(user_id=values["user"], idempotency_key=values["key"])
-    first = Transaction.objects.get(pk=known.transaction_id, user_id=known.user_id, date=known.date)
+def _existing_transaction(values: dict[str, Any]) -> CreatedTransaction:
+    key = TransactionKey.objects.get(user_id=values["user"], idempotency_key=values["key"])
+    first = Transaction.objects.get(pk=key.transaction_id, user_id=key.user_id, date=key.date)
     if (first.amount, first.merchant) != (values["amount"], values["merchant"]):
         raise IdempotencyConflictError
     return CreatedTransaction(first.pk, first.status, created=False)
@@ -135,7 +129,7 @@ def _stored_before(values: dict[str, Any]) -> CreatedTransaction:
 def upload_statement(
     *, user: User, filename: str, content: "File[bytes]", requested_by: User, send: bool = True
 ) -> StatementImport:
-    """Keep the file and ask for its import in the background; nothing of it is read here.
+    """Store the file and request its import in the background, without reading it.
 
     Args:
         send: false for a caller that runs the import itself.
@@ -147,7 +141,7 @@ def upload_statement(
     if size > settings.STATEMENT_MAX_BYTES:
         raise StatementTooLargeError(
             f"{filename} has {size:,} bytes; at most {settings.STATEMENT_MAX_BYTES:,} are accepted. "
-            "Split it: rows that come twice are stored once."
+            "Split the file: rows in more than one part are stored once."
         )
     with transaction.atomic():
         task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
@@ -164,21 +158,21 @@ def upload_statement(
 def run_statement_import(
     *, task_id: UUID | str, on_progress: Callable[[int], None] | None = None
 ) -> StatementImport | None:
-    """Run the import as its background task, with progress; None when another worker has it, or it is done already.
+    """Run the import as its background task; return None when it is done or another worker runs it.
 
-    What makes a file unreadable stands in the task's `error`.
+    The reason why a file is unreadable is stored in the task's `error`.
     """
     with run_task(task_id=task_id) as task:
         if task is None:
             return None
 
-        def progress(rows: int, task: BackgroundTask = task) -> None:
+        def report_progress(rows: int, task: BackgroundTask = task) -> None:
             heartbeat(task=task, progress=rows)
             if on_progress:
                 on_progress(rows)
 
         statement = StatementImport.objects.get(task=task)
-        done = ingest_statement_file(statement_id=statement.pk, on_progress=progress)
+        done = ingest_statement_file(statement_id=statement.pk, on_progress=report_progress)
         task.progress = task.total = done.rows_done
         task.result = {
             "rows": done.rows_done,
@@ -190,32 +184,32 @@ def run_statement_import(
 
 
 def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], None] | None = None) -> StatementImport:
-    """Read the statement into pending transactions, from where the last attempt stopped.
+    """Store the statement's rows as pending transactions, from where the last attempt stopped.
 
     Args:
-        on_progress: called after each batch with the rows read so far, good and bad.
+        on_progress: called after each batch with the number of rows read so far, good and bad.
 
     Raises:
         StatementError: the file cannot be read at all.
-        StatementBusyError: another worker stored a batch meanwhile.
+        ImportBusyError: another worker stored a batch meanwhile.
     """
     imported = StatementImport.objects.select_related("user").get(pk=statement_id)
-    _fingerprints_forget(imported)
+    _delete_fingerprints(imported)
     with imported.file.open("rb") as file:
         items = parse_statement(cast("BinaryIO", file), filename=imported.filename)
         for batch in _read_ahead(itertools.islice(items, imported.rows_done)):
-            _batch_count(imported, batch)
+            _count_stored_batch(imported, batch)
         for batch in _read_ahead(items):
-            _batch_store(imported, batch)
+            _store_batch(imported, batch)
             if on_progress:
                 on_progress(imported.rows_done)
-    _fingerprints_forget(imported)
+    _delete_fingerprints(imported)
     return imported
 
 
 def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
-    """Batches prepared by a thread while the caller stores the one before. An error in the thread is raised here."""
-    ready: queue.Queue[_Batch | BaseException | None] = queue.Queue(_AHEAD)
+    """Yield batches that a thread prepares while the caller stores the previous one. Errors of the thread are re-raised."""
+    ready: queue.Queue[_Batch | BaseException | None] = queue.Queue(_READ_AHEAD)
     stop = threading.Event()
 
     def offer(value: _Batch | BaseException | None) -> bool:
@@ -233,11 +227,11 @@ def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
                 if not offer(batch):
                     return
             offer(None)
-        except BaseException as error:  # noqa: BLE001, RUF100  # carried over to the caller, whatever it is
+        except BaseException as error:  # noqa: BLE001, RUF100  # raised in the caller, whatever it is
             offer(error)
 
     reader = threading.Thread(target=read, name="statement-reader", daemon=True)
-    usual_switch = sys.getswitchinterval()
+    default_switch_interval = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     reader.start()
     try:
@@ -248,7 +242,7 @@ def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
     finally:
         stop.set()
         reader.join()
-        sys.setswitchinterval(usual_switch)
+        sys.setswitchinterval(default_switch_interval)
 
 
 def _batches(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
@@ -268,8 +262,8 @@ def _batches(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
 
 
 def _copy_line(row: StatementRow) -> str:
-    """The row as COPY reads it, with the fingerprint of what makes it this purchase."""
-    moment = row.date.isoformat()
+    """Return the row in the text format of COPY, with the fingerprint that identifies the purchase."""
+    date = row.date.isoformat()
     text = f"{row.merchant}\t{row.category}\t{row.description}"
     if "\\" in text or "\n" in text or "\r" in text or text.count("\t") != 2:
         merchant, category, description = (
@@ -277,68 +271,45 @@ def _copy_line(row: StatementRow) -> str:
         )
     else:
         merchant, category, description = row.merchant, row.category, row.description
-    identity = f"{moment}\x1f{row.amount}\x1f{row.merchant}\x1f{row.description}\x1f{row.reference}"
-    # The day comes first: a statement is in the order of days, so its rows lie side by side in the indexes too.
+    identity = f"{date}\x1f{row.amount}\x1f{row.merchant}\x1f{row.description}\x1f{row.reference}"
+    # The day comes first: a statement is ordered by day, so its rows are neighbours in the indexes too.
     fingerprint = f"{row.date.toordinal():08x}{blake2b(identity.encode(), digest_size=12).hexdigest()}"
     return (
-        f"{row.row_number}\t{fingerprint}\t{moment}\t{merchant}\t{normalise(row.merchant)}\t{row.amount}\t"
+        f"{row.row_number}\t{fingerprint}\t{date}\t{merchant}\t{normalise(row.merchant)}\t{row.amount}\t"
         f"{category}\t{description}\n"
     )
 
 
-def _batch_count(imported: StatementImport, batch: _Batch) -> None:
-    """A batch that an earlier attempt stored: only count its fingerprints."""
+def _count_stored_batch(imported: StatementImport, batch: _Batch) -> None:
+    """Count the fingerprints of a batch that an earlier attempt stored."""
     with transaction.atomic(), connection.cursor() as cursor:
         _stage(cursor, batch)
-        cursor.execute(sql("count_fingerprints"), {"statement": imported.pk})
+        cursor.execute(load_sql("count_fingerprints"), {"statement": imported.pk})
 
 
-def _batch_store(imported: StatementImport, batch: _Batch) -> None:
-    """Rows, rejects and counters of one batch, in one database transaction."""
+def _store_batch(imported: StatementImport, batch: _Batch) -> None:
+    """Store the rows, rejected rows and counters of one batch in one database transaction."""
     ensure_partitions(Transaction, [datetime(year, month, 1, tzinfo=UTC) for year, month in batch.months])
     with transaction.atomic(), connection.cursor() as cursor:
-        current = StatementImport.objects.select_for_update(of=("self",)).get(pk=imported.pk)
-        if current.rows_done != imported.rows_done:
-            raise StatementBusyError
+        imported.lock_for_batch()
         _stage(cursor, batch)
         cursor.execute(
-            sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}
+            load_sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}
         )
         added = cursor.fetchone()[0]
-        if batch.errors:
-            execute_values(
-                cursor.cursor,
-                "INSERT INTO statement_rejects (statement_id, row_number, field, reason, raw) VALUES %s "
-                "ON CONFLICT (statement_id, row_number) DO NOTHING",
-                [
-                    (imported.pk, error.row_number, error.field[:30], error.reason[:255], error.raw.replace("\0", ""))
-                    for error in batch.errors
-                ],
-            )
-        imported.rows_done += batch.items
-        imported.rows_added += added
-        imported.rows_duplicate += len(batch.lines) - added
-        imported.rows_rejected += len(batch.errors)
-        imported.save(update_fields=["rows_done", "rows_added", "rows_duplicate", "rows_rejected"])
+        duplicates = len(batch.lines) - added
+        imported.record_batch(rows=batch.items, added=added, errors=batch.errors, rows_duplicate=duplicates)
         if added:
             invalidate_customers([imported.user_id])
             notify_workers(priority=Transaction.Priority.BULK)
 
 
-def _stage(cursor: object, batch: _Batch) -> None:
-    cursor.execute(sql("stage_statement"))  # type: ignore[attr-defined]
-    cursor.copy_expert("COPY staged FROM STDIN", io.StringIO("".join(batch.lines)), _COPY_CHUNK)  # type: ignore[attr-defined]
-    cursor.execute("ANALYZE staged (fingerprint)")  # type: ignore[attr-defined]
+def _stage(cursor: CursorWrapper, batch: _Batch) -> None:
+    cursor.execute(load_sql("stage_statement"))
+    cursor.copy_expert("COPY staged FROM STDIN", io.StringIO("".join(batch.lines)), _COPY_CHUNK)
+    cursor.execute("ANALYZE staged (fingerprint)")
 
 
-def _fingerprints_forget(imported: StatementImport) -> None:
+def _delete_fingerprints(imported: StatementImport) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM statement_fingerprints WHERE statement_id = %s", [imported.pk])
-
-
-def statement_rejects_csv(*, statement: StatementImport) -> Iterator[str]:
-    """The rejected rows as CSV, line by line. Cells that a spreadsheet would run as a formula are quoted with `'`."""
-    yield "row,field,reason,original\r\n"
-    columns = ("row_number", "field", "reason", "raw")
-    for row in rows_in_pages(statement.rejects.all(), columns, order=("row_number",)):
-        yield csv_line(row)

@@ -1,10 +1,10 @@
-"""Journal entries of the company's own books: written as lines, booked as balanced transfers.
+"""Journal entries of the company's own books: entered as lines, posted as balanced transfers.
 
-The ledger's rows are balanced pairs, so the lines of an entry are matched off: each debit against credits until it is used
-up. What was posted never changes; it is taken back by the same transfers with the accounts exchanged.
+A row of the ledger is a balanced transfer, so the lines of an entry are paired: each debit with credits until it is
+used up. A posted entry never changes; it is reversed by the same transfers with debit and credit exchanged.
 
-Customers' money and securities are booked by purchases alone: no entry may touch their accounts, or holdings and ledger
-would no longer agree.
+Only purchases post to the accounts of customers' money and securities: a journal entry there would make holdings and
+ledger disagree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from transactions.rules.money import ZERO
 
 POSTED_KIND: Final = "journal_entry"
 REVERSED_KIND: Final = "journal_reverse"
-CUSTOMERS: Final = frozenset({Account.SECURITIES, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES})
+CUSTOMER_ACCOUNTS: Final = frozenset({Account.SECURITIES, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES})
 _EARLIEST = date(2000, 1, 1)
-_AHEAD = timedelta(days=31)
+_MAX_FUTURE = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One balanced transfer."""
+class TransferPair:
+    """The two accounts and the amount of one balanced transfer."""
 
     debit: str
     credit: str
     amount: Decimal
 
 
-def pair_lines(lines: Sequence[Line]) -> list[Pair]:
-    """The lines as balanced pairs, in their order. Raises InvalidEntryError: they are no balanced entry."""
+def pair_lines(lines: Sequence[Line]) -> list[TransferPair]:
+    """Pair debits with credits, in their order. Raises InvalidEntryError when the lines do not balance."""
     for number, line in enumerate(lines, start=1):
         if line.debit < 0 or line.credit < 0 or bool(line.debit) == bool(line.credit):
             raise InvalidEntryError(f"Line {number}: give a debit or a credit above zero, not both.")
@@ -56,17 +56,17 @@ def pair_lines(lines: Sequence[Line]) -> list[Pair]:
     credit_sum = sum((line.credit for line in lines), ZERO)
     if not debit_sum or debit_sum != credit_sum:
         raise InvalidEntryError(f"Debits of ${debit_sum:,} and credits of ${credit_sum:,} do not balance.")
-    if twice := {line.account for line in lines if line.debit} & {line.account for line in lines if line.credit}:
-        raise InvalidEntryError(f"Account {min(twice)} is debited and credited: book the difference.")
-    pairs: list[Pair] = []
+    if both_sides := {line.account for line in lines if line.debit} & {line.account for line in lines if line.credit}:
+        raise InvalidEntryError(f"Account {min(both_sides)} is debited and credited: book the difference.")
+    pairs: list[TransferPair] = []
     credits_ = [(line.account, line.credit) for line in reversed(lines) if line.credit]
     for line in lines:
-        left = line.debit
-        while left:
+        remaining = line.debit
+        while remaining:
             account, credit = credits_.pop()
-            amount = min(left, credit)
-            pairs.append(Pair(line.account, account, amount))
-            left -= amount
+            amount = min(remaining, credit)
+            pairs.append(TransferPair(line.account, account, amount))
+            remaining -= amount
             if credit > amount:
                 credits_.append((account, credit - amount))
     return pairs
@@ -74,25 +74,25 @@ def pair_lines(lines: Sequence[Line]) -> list[Pair]:
 
 @transaction.atomic
 def create_entry(*, fields: Mapping[str, Any], lines: Sequence[Line], actor: User, post: bool) -> JournalEntry:
-    """Write an entry, and book it where `post` says so. `fields` are those of the model but lines, amount and status.
+    """Create a draft entry, and post it if `post` is set. `fields` are those of the model but lines, amount and status.
 
     Raises InvalidEntryError.
     """
     _check(fields["entry_date"], lines)
-    entry = JournalEntry.objects.create(**fields, **_written(lines), created_by=actor)
+    entry = JournalEntry.objects.create(**fields, **_line_fields(lines), created_by=actor)
     return _post(entry) if post else entry
 
 
 @transaction.atomic
 def update_entry(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Line] | None, post: bool) -> JournalEntry:
-    """Change a draft, and book it where `post` says so. `lines` None leaves them.
+    """Change a draft, and post it if `post` is set. `lines` None leaves the lines unchanged.
 
     Raises JournalEntry.DoesNotExist, EntryAlreadyBookedError, InvalidEntryError.
     """
     entry = JournalEntry.objects.select_for_update(of=("self",)).get(pk=entry_id)
     if entry.status != JournalEntry.Status.DRAFT:
         raise EntryAlreadyBookedError
-    for name, value in {**fields, **(_written(lines) if lines is not None else {})}.items():
+    for name, value in {**fields, **(_line_fields(lines) if lines is not None else {})}.items():
         setattr(entry, name, value)
     _check(entry.entry_date, lines_of(entry))
     entry.save()
@@ -101,7 +101,7 @@ def update_entry(*, entry_id: int, fields: Mapping[str, Any], lines: Sequence[Li
 
 @transaction.atomic
 def delete_or_reverse_entry(*, entry_id: int, actor: User) -> JournalEntry | None:
-    """Throw a draft away (None), or reverse a posted entry under today's date. Reversing twice is reversing once.
+    """Delete a draft (returns None), or reverse a posted entry under today's date. A second reversal does nothing.
 
     Raises JournalEntry.DoesNotExist.
     """
@@ -111,22 +111,22 @@ def delete_or_reverse_entry(*, entry_id: int, actor: User) -> JournalEntry | Non
         return None
     if entry.status == JournalEntry.Status.POSTED:
         now = timezone.now()
-        pairs = [Pair(pair.credit, pair.debit, pair.amount) for pair in pair_lines(lines_of(entry))]
-        _transfers(entry, pairs, kind=REVERSED_KIND, day=max(now.date(), entry.entry_date))
+        pairs = [TransferPair(pair.credit, pair.debit, pair.amount) for pair in pair_lines(lines_of(entry))]
+        _post_transfers(entry, pairs, kind=REVERSED_KIND, day=max(now.date(), entry.entry_date))
         entry.status, entry.reversed_at, entry.reversed_by = JournalEntry.Status.REVERSED, now, actor
         entry.save(update_fields=["status", "reversed_at", "reversed_by"])
     return entry
 
 
 def lines_of(entry: JournalEntry) -> list[Line]:
-    """The lines as they were written."""
+    """Return the lines as they were entered."""
     return [
         Line(line["account_code"], Decimal(line["debit"]), Decimal(line["credit"]), line["description"])
         for line in entry.lines
     ]
 
 
-def _written(lines: Sequence[Line]) -> dict[str, Any]:
+def _line_fields(lines: Sequence[Line]) -> dict[str, Any]:
     return {
         "amount": sum((line.debit for line in lines), ZERO),
         "lines": [
@@ -143,13 +143,13 @@ def _written(lines: Sequence[Line]) -> dict[str, Any]:
 
 def _check(day: date, lines: Sequence[Line]) -> None:
     today = timezone.now().date()
-    if not _EARLIEST <= day <= today + _AHEAD:
-        raise InvalidEntryError(f"The date must lie between {_EARLIEST} and {today + _AHEAD}.")
+    if not _EARLIEST <= day <= today + _MAX_FUTURE:
+        raise InvalidEntryError(f"The date must lie between {_EARLIEST} and {today + _MAX_FUTURE}.")
     pair_lines(lines)
     accounts = {line.account for line in lines}
-    if theirs := accounts & CUSTOMERS:
+    if forbidden := accounts & CUSTOMER_ACCOUNTS:
         raise InvalidEntryError(
-            f"Account {min(theirs)} holds what is customers': only their purchases are booked on it."
+            f"Account {min(forbidden)} belongs to customers: only their purchases are posted to it."
         )
     known = set(LedgerAccount.objects.filter(number__in=accounts).values_list("number", flat=True))
     if unknown := accounts - known:
@@ -157,13 +157,13 @@ def _check(day: date, lines: Sequence[Line]) -> None:
 
 
 def _post(entry: JournalEntry) -> JournalEntry:
-    _transfers(entry, pair_lines(lines_of(entry)), kind=POSTED_KIND, day=entry.entry_date)
+    _post_transfers(entry, pair_lines(lines_of(entry)), kind=POSTED_KIND, day=entry.entry_date)
     entry.status, entry.posted_at = JournalEntry.Status.POSTED, timezone.now()
     entry.save(update_fields=["status", "posted_at"])
     return entry
 
 
-def _transfers(entry: JournalEntry, pairs: Sequence[Pair], *, kind: str, day: date) -> None:
+def _post_transfers(entry: JournalEntry, pairs: Sequence[TransferPair], *, kind: str, day: date) -> None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ensure_partitions(LedgerTransfer, [at])
     LedgerTransfer.objects.bulk_create(

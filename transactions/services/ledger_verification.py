@@ -1,4 +1,4 @@
-"""The books, checked: holdings, ledger and transactions must say the same, to the cent and to the share."""
+"""Verification of the books: holdings, ledger and transactions must agree to the cent and to the share."""
 
 import time
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from transactions.sql import load_sql
 
 _FETCH = 1000
 LEDGER_CHECK = "verify_ledger"
-# One statement that may take hours.
-_SIGN = timedelta(seconds=30)
+# The verification is one statement that may take hours.
+_HEARTBEAT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerProblem:
-    """One disagreement: which check, whose, about what, what was found and what was expected."""
+    """One disagreement: the check, the user, the subject, and the found and expected values."""
 
     problem: str
     user_id: int
@@ -33,9 +33,9 @@ class LedgerProblem:
 
 
 def find_ledger_problems() -> Iterator[LedgerProblem]:
-    """Every disagreement, from one consistent snapshot of the database; nothing when the books are right.
+    """Yield every disagreement, from one consistent snapshot of the database.
 
-    The sums are made in PostgreSQL, and only the disagreements travel: memory is flat however large the ledger is.
+    PostgreSQL computes the sums, and only disagreements are transferred: memory is flat however large the ledger is.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         # One statement is one snapshot, whatever the isolation level.
@@ -46,36 +46,36 @@ def find_ledger_problems() -> Iterator[LedgerProblem]:
                 yield LedgerProblem(*row)
 
 
-# Disagreements that a report keeps; the count is of all.
-REPORTED = 100
+# Disagreements that the result of a task lists; it counts all.
+MAX_EXAMPLES = 100
 
 
 def request_ledger_check(*, actor: User | None) -> BackgroundTask:
-    """Check the books in the background; a check that waits or runs already is the one."""
+    """Verify the books in the background; returns the open task if there is one."""
     return get_or_create_task(name=LEDGER_CHECK, actor=actor)
 
 
 def run_ledger_check(*, task_id: UUID | str) -> None:
-    """Check the books as a background task; its result is the report."""
+    """Verify the books as this background task and store the outcome in its result."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        started, count, shown = time.monotonic(), 0, list[str]()
-        with heartbeat_thread(task=task, every=_SIGN):
+        started, count, examples = time.monotonic(), 0, list[str]()
+        with heartbeat_thread(task=task, every=_HEARTBEAT):
             for problem in find_ledger_problems():
                 count += 1
-                if len(shown) < REPORTED:
-                    shown.append(str(problem))
+                if len(examples) < MAX_EXAMPLES:
+                    examples.append(str(problem))
         task.progress = task.total = count
         task.result = {
             "is_consistent": count == 0,
             "problems": count,
-            "examples": shown,
+            "examples": examples,
             "seconds": round(time.monotonic() - started, 3),
         }
 
 
 def last_ledger_check() -> BackgroundTask | None:
-    """The last check that ended."""
-    ended = [BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED]
-    return BackgroundTask.objects.filter(name=LEDGER_CHECK, status__in=ended).order_by("-created_at").first()
+    """Return the latest finished verification."""
+    finished = [BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED]
+    return BackgroundTask.objects.filter(name=LEDGER_CHECK, status__in=finished).order_by("-created_at").first()

@@ -1,7 +1,7 @@
 """Transactions that staff want processed now: checked against the directory at once, bought in the background.
 
-Two settings limit what staff may send to the market at once. The limit on orders always applies; the limit on dollars can
-be overridden.
+Two settings limit what staff may send to the market at once. The limit on orders always applies; the limit on dollars
+can be overridden.
 """
 
 from collections import Counter

@@ -1,8 +1,8 @@
-"""What Kamioi holds about a person: given out on demand, and taken out of the system when they are erased.
+"""Personal data: exported on request, and removed when a user is erased.
 
-Each room declares its tables that name a person (`person_table`), with what becomes of their rows; a test insists
-that no table is forgotten. Books are kept, as the law and the other side of every booking ask; whom they are about is
-not: after an erasure a number is left that leads to nobody.
+Every app declares its tables that identify users (`personal_data_table`), with what an erasure does to their rows; a
+test fails for a table that is missing. The books are kept, because the law and the other side of every posting require
+them; whom they concern is not. After an erasure they carry a number that leads to no one.
 """
 
 import json
@@ -42,6 +42,7 @@ from transactions.models import (
     MigrationReject,
     Notification,
     Order,
+    ReleasedTransaction,
     StatementImport,
     StatementReject,
     Transaction,
@@ -50,73 +51,74 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.models.merchants import ReleasedTransaction
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.sql import load_sql
 
-_CHUNK: Final = 2_000
 EXPORT_DAYS: Final = 7
-_SECRET: Final = {"password", "digest"}
-_ERASE: Final = "erase_person"
+_PAGE_ROWS: Final = 2_000
+_SECRETS: Final = {"password", "digest"}
+_ERASE_TASK: Final = "erase_person"
+_OPEN: Final = [BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
 
 ErasurePolicy = Literal["kept", "deleted", "blanked", "staff"]
 
 
 @dataclass(frozen=True, slots=True)
-class PersonTable:
-    """A table with rows about people.
+class PersonalDataTable:
+    """A table with rows about users.
 
     Args:
         model: its model.
-        column: that names the person by number.
-        fate: what an erasure does. `kept`: books, which name nobody but by number; `deleted`: the rows go; `blanked`: the rows
-            stay without what could tell who it is (`erase` does it); `staff`: rows about what members of staff did, who
+        column: the column with the user's id.
+        policy: what an erasure does. `kept`: the books, which identify users by id only; `deleted`: the rows are
+        deleted;
+            `blanked`: the rows stay without personal data (`erase` does it); `staff`: rows about the work of staff, who
             are not erased.
-        erase: how rows are blanked or deleted where a plain DELETE will not do; returns how many.
+        erase: blanks or deletes the rows where a plain DELETE is not enough; returns how many.
     """
 
     model: type[Model]
     column: str
-    fate: ErasurePolicy
+    policy: ErasurePolicy
     erase: Callable[[User], int] | None = None
 
 
-_tables: list[PersonTable] = []
+_tables: list[PersonalDataTable] = []
 
 
-def person_table(
-    model: type[Model], fate: ErasurePolicy, *, column: str = "user_id", erase: Callable[[User], int] | None = None
+def personal_data_table(
+    model: type[Model], policy: ErasurePolicy, *, column: str = "user_id", erase: Callable[[User], int] | None = None
 ) -> None:
-    """Declare a table that names people; see :class:`PersonTable`."""
-    _tables.append(PersonTable(model, column, fate, erase))
+    """Declare a table that identifies users; see :class:`PersonalDataTable`."""
+    _tables.append(PersonalDataTable(model, column, policy, erase))
 
 
-def person_tables() -> tuple[PersonTable, ...]:
-    """Every declared table, in the order of declaration, which is the order of erasure."""
+def personal_data_tables() -> tuple[PersonalDataTable, ...]:
+    """Return every declared table, in the order of declaration, which is the order of erasure."""
     return tuple(_tables)
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureResult:
-    """What an erasure did: rows by table, deleted or blanked."""
+    """Rows that an erasure deleted or blanked, by table."""
 
     user_id: int
     rows: dict[str, int]
 
 
-# --- Giving out -------------------------------------------------------------------------------------------------
-def write_person_export(*, user: User, path: Path, on_progress: Callable[[int], None] = lambda _: None) -> int:
-    """Write everything held about the person into a ZIP file: account.json, a CSV file a table, and their statements.
+# --- Export -----------------------------------------------------------------------------------------------------------
+def write_user_export(*, user: User, path: Path, on_progress: Callable[[int], None] = lambda _: None) -> int:
+    """Write all data about the user into a ZIP file: account.json, one CSV file per table, and their statements.
 
-    Rows are streamed; memory does not grow with them. Returns how many rows were written.
+    Rows are streamed, so memory does not grow with them. Returns the number of rows written.
     """
     written = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("account.json", json.dumps(_account(user), cls=DjangoJSONEncoder, indent=2))
         for table in _tables:
-            if table.fate == "staff":
+            if table.policy == "staff":
                 continue
-            columns = [field.attname for field in table.model._meta.concrete_fields if field.attname not in _SECRET]
+            columns = [field.attname for field in table.model._meta.concrete_fields if field.attname not in _SECRETS]
             rows = table.model._base_manager.filter(**{table.column: user.pk})
             if not rows.exists():
                 continue
@@ -125,19 +127,19 @@ def write_person_export(*, user: User, path: Path, on_progress: Callable[[int], 
                 TextIOWrapper(raw, encoding="utf-8", newline="") as text,
             ):
                 text.write(csv_line(columns))
-                for row in rows_in_pages(rows, columns, order=("pk",), size=_CHUNK):
+                for row in rows_in_pages(rows, columns, order=("pk",), size=_PAGE_ROWS):
                     text.write(csv_line(row))
                     written += 1
-                    if written % _CHUNK == 0:
+                    if written % _PAGE_ROWS == 0:
                         on_progress(written)
-        for held in StatementImport.objects.filter(user=user).order_by("pk"):
-            if held.file and held.file.storage.exists(str(held.file.name)):
+        for statement in StatementImport.objects.filter(user=user).order_by("pk"):
+            if statement.file and statement.file.storage.exists(str(statement.file.name)):
                 with (
-                    held.file.open("rb") as source,
-                    archive.open(f"statements/{held.pk}-{Path(held.filename).name}", "w") as out,
+                    statement.file.open("rb") as source,
+                    archive.open(f"statements/{statement.pk}-{Path(statement.filename).name}", "w") as out,
                 ):
-                    while piece := source.read(1 << 20):
-                        out.write(piece)
+                    while chunk := source.read(1 << 20):
+                        out.write(chunk)
     return written
 
 
@@ -145,44 +147,46 @@ def _account(user: User) -> dict[str, Any]:
     return {
         field.attname: getattr(user, field.attname)
         for field in User._meta.concrete_fields
-        if field.attname not in _SECRET
+        if field.attname not in _SECRETS
     }
 
 
-# --- Taking out -------------------------------------------------------------------------------------------------
+# --- Erasure ----------------------------------------------------------------------------------------------------------
 def erasure_obstacle(user: User) -> str:
-    """Why the person cannot be erased now; empty when they can."""
+    """Return why the user cannot be erased now; empty when they can."""
     if user.is_staff or user.is_superuser:
-        return "Members of staff are not erased: what they decided must stay theirs. Close the account."
+        return (
+            "Staff accounts are not erased, because their decisions must stay attributable. Close the account instead."
+        )
     if user.erased_at is not None:
-        return "This person is erased already."
+        return "This user is already erased."
     if Order.objects.filter(user=user, status=Order.Status.QUEUED).exists():
-        return "Orders wait for the market to open. Ask again when they are done."
+        return "Orders wait for the market to open. Try again when they are executed."
     if Transaction.objects.filter(user=user, status__in=["pending", "mapped"]).exists():
-        return "Transactions are being processed. Ask again when they are done."
-    if BackgroundTask.objects.filter(user=user, status__in=["queued", "running"]).exclude(name=_ERASE).exists():
-        return "Work that was asked for still goes on, such as a bank file or an export. Ask again when it is done."
+        return "Transactions are being processed. Try again when they are done."
+    if BackgroundTask.objects.filter(user=user, status__in=_OPEN).exclude(name=_ERASE_TASK).exists():
+        return "A background task, such as an import or an export, is still running. Try again when it is done."
     return ""
 
 
-def erase_person_data(*, user_id: int) -> ErasureResult:
-    """Take everything out that tells who the person is; the books stay, under a number that leads to nobody.
+def erase_user_data(*, user_id: int) -> ErasureResult:
+    """Remove everything that identifies the user; the books stay under a number that leads to no one.
 
-    The account is closed for good: nobody can log in, and nothing more is set aside. Doing it twice is refused; doing it
-    again after a crash goes on, as all of it is one transaction.
+    The account is closed for good. A second erasure is refused; one that is repeated after a crash starts from the
+    beginning, because all of it is one transaction.
 
     Raises:
-        User.DoesNotExist: there is nobody with this number.
-        ErasureNotAllowedError: says why not now.
+        User.DoesNotExist: there is no such user.
+        ErasureNotAllowedError: with the reason.
     """
     rows: dict[str, int] = {}
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=user_id)
-        if refusal := erasure_obstacle(user):
-            raise ErasureNotAllowedError(refusal)
+        if obstacle := erasure_obstacle(user):
+            raise ErasureNotAllowedError(obstacle)
         _erase_legacy(user, rows)
         for table in _tables:
-            if table.fate in ("kept", "staff"):
+            if table.policy in ("kept", "staff"):
                 continue
             if table.erase is not None:
                 count = table.erase(user)
@@ -196,19 +200,19 @@ def erase_person_data(*, user_id: int) -> ErasureResult:
 
 
 def _erase_account(user: User) -> int:
-    """Blank the account itself; every text column of it that is not known to be harmless."""
+    """Blank every text column of the account that is not known to be harmless."""
     harmless = {"account_type", "round_up_rule", "risk_tolerance", "password", "email"}
     for field in User._meta.concrete_fields:
         if field.get_internal_type() in ("CharField", "TextField", "EmailField") and field.name not in harmless:
             setattr(user, field.attname, None if field.null else "")
-    for attempts in (AccessAttempt, AccessFailureLog, AccessLog):  # they name people by their e-mail
+    for attempts in (AccessAttempt, AccessFailureLog, AccessLog):  # they identify users by e-mail
         attempts.objects.filter(username__iexact=user.email).delete()
     user.email = f"erased-{user.pk}@erased.invalid"
     user.set_unusable_password()
     user.is_active = user.round_up_enabled = user.marketing_agreed = False
     user.last_login, user.erased_at = None, timezone.now()
     user.save()
-    # Admins see names in the history of what they changed.
+    # The admin's log contains the names of changed users.
     LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User), object_id=str(user.pk)).update(
         object_repr=user.email, change_message="erased"
     )
@@ -216,15 +220,12 @@ def _erase_account(user: User) -> int:
 
 
 def _erase_legacy(user: User, rows: dict[str, int]) -> None:
-    """What the migration kept of the person beside the tables: whole rows, and cells that had no new home."""
+    """Erase what the migration stores beside the tables: whole rows, and cells that have no new column."""
     with connection.cursor() as cursor:
-        for name, sql in (
-            ("legacy_rows", load_sql("erase_legacy_rows")),
-            ("migration_rejects", load_sql("erase_migration_rejects")),
-        ):
-            cursor.execute(sql, {"user": user.pk})
+        for table in ("legacy_rows", "migration_rejects"):
+            cursor.execute(load_sql(f"erase_{table}"), {"user": user.pk})
             if cursor.rowcount:
-                rows[name] = cursor.rowcount
+                rows[table] = cursor.rowcount
 
 
 def _erase_transactions(user: User) -> int:
@@ -234,77 +235,77 @@ def _erase_transactions(user: User) -> int:
 
 
 def _erase_statements(user: User) -> int:
-    """The uploaded files go with the commit; the row stays as the history of the import."""
+    """Delete the uploaded files on commit; the rows stay as the history of imports."""
     imports = list(StatementImport.objects.filter(user=user))
     StatementReject.objects.filter(statement__user=user).delete()
-    for held in imports:
-        if held.file:
-            transaction.on_commit(_deletion(held))
+    for statement in imports:
+        if statement.file:
+            transaction.on_commit(_file_deletion(statement))
     StatementImport.objects.filter(user=user).update(filename="erased", file="")
     return len(imports)
 
 
-def _deletion(held: StatementImport) -> Callable[[], None]:
-    storage, name = held.file.storage, str(held.file.name)
+def _file_deletion(statement: StatementImport) -> Callable[[], None]:
+    storage, name = statement.file.storage, str(statement.file.name)
     return lambda: storage.delete(name)
 
 
 def _erase_tasks(user: User) -> int:
-    """What they asked for; the erasure itself names them by number only, and needs that when it is run again."""
-    return BackgroundTask.objects.filter(user=user).exclude(name=_ERASE).update(arguments={}, result={}, error="")
+    """Blank the user's tasks; the erasure itself contains only their id, which it needs when it is run again."""
+    return BackgroundTask.objects.filter(user=user).exclude(name=_ERASE_TASK).update(arguments={}, result={}, error="")
 
 
-# What this room holds. `TransactionDelta` is taken up and gone within the hour.
-person_table(Transaction, "blanked", erase=_erase_transactions)
-person_table(LedgerTransfer, "kept")
-person_table(Holding, "kept")
-person_table(Order, "kept")
-person_table(TransactionKey, "kept")
-person_table(ReleasedTransaction, "kept")
-person_table(TransactionDelta, "kept")
-person_table(StatementImport, "blanked", erase=_erase_statements)
-person_table(BackgroundTask, "blanked", erase=_erase_tasks)
-person_table(Notification, "deleted")
-person_table(Goal, "deleted")
-person_table(UserSetting, "deleted")
-person_table(IdempotencyKey, "deleted")
-person_table(ApiToken, "deleted")
-person_table(TOTPDevice, "deleted")
-person_table(StaticDevice, "deleted")
-person_table(AuditEvent, "staff")
-person_table(LogEntry, "staff")
-person_table(MigrationReject, "staff", column="resolved_by_id")
-person_table(Merchant, "staff", column="decided_by_id")
-person_table(JournalEntry, "staff", column="created_by_id")
-person_table(JournalEntry, "staff", column="reversed_by_id")
+personal_data_table(Transaction, "blanked", erase=_erase_transactions)
+personal_data_table(LedgerTransfer, "kept")
+personal_data_table(Holding, "kept")
+personal_data_table(Order, "kept")
+personal_data_table(TransactionKey, "kept")
+personal_data_table(ReleasedTransaction, "kept")
+personal_data_table(TransactionDelta, "kept")  # consumed within the hour
+personal_data_table(StatementImport, "blanked", erase=_erase_statements)
+personal_data_table(BackgroundTask, "blanked", erase=_erase_tasks)
+personal_data_table(Notification, "deleted")
+personal_data_table(Goal, "deleted")
+personal_data_table(UserSetting, "deleted")
+personal_data_table(IdempotencyKey, "deleted")
+personal_data_table(ApiToken, "deleted")
+personal_data_table(TOTPDevice, "deleted")
+personal_data_table(StaticDevice, "deleted")
+personal_data_table(AuditEvent, "staff")
+personal_data_table(LogEntry, "staff")
+personal_data_table(MigrationReject, "staff", column="resolved_by_id")
+personal_data_table(Merchant, "staff", column="decided_by_id")
+personal_data_table(JournalEntry, "staff", column="created_by_id")
+personal_data_table(JournalEntry, "staff", column="reversed_by_id")
 
 
-# --- Asked for --------------------------------------------------------------------------------------------------
-def request_export(*, person: User, actor: User) -> BackgroundTask:
-    """Make the file of everything held about a person in the background; one that is under way is not asked for twice."""
-    under_way = BackgroundTask.objects.filter(
-        name="export_person", user=actor, status__in=["queued", "running"], arguments__user_id=person.pk
+# --- Background tasks -------------------------------------------------------------------------------------------------
+def request_export(*, user: User, actor: User) -> BackgroundTask:
+    """Export all data about a user in the background. Returns the open task of an earlier request if there is one."""
+    task = BackgroundTask.objects.filter(
+        name="export_person", user=actor, status__in=_OPEN, arguments__user_id=user.pk
     ).first()
-    if under_way is not None:
-        return under_way
+    if task is not None:
+        return task
     with transaction.atomic():
-        task = create_task(name="export_person", user=actor, arguments={"user_id": person.pk})
+        task = create_task(name="export_person", user=actor, arguments={"user_id": user.pk})
         send_task(task=task)
     return task
 
 
 def run_export(*, task_id: UUID | str) -> None:
-    """Write the file that was asked for."""
+    """Write the export of this background task."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
-        exports_sweep()
-        person = User.objects.get(pk=task.arguments["user_id"])
+        delete_expired_exports()
         path = export_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        rows = write_person_export(
-            user=person, path=part, on_progress=lambda written: heartbeat(task=task, progress=written)
+        rows = write_user_export(
+            user=User.objects.get(pk=task.arguments["user_id"]),
+            path=part,
+            on_progress=lambda written: heartbeat(task=task, progress=written),
         )
         part.replace(path)
         task.progress = task.total = rows
@@ -312,63 +313,61 @@ def run_export(*, task_id: UUID | str) -> None:
 
 
 def export_path(task: BackgroundTask) -> Path:
-    """Where the file of this task stands, until it is swept."""
+    """Return where the export of this task is stored until it expires."""
     return Path(settings.MEDIA_ROOT) / "exports" / f"{task.pk}.zip"
 
 
-def exports_sweep() -> None:
-    """Delete files that were made longer than `EXPORT_DAYS` ago."""
+def delete_expired_exports() -> None:
+    """Delete exports older than `EXPORT_DAYS`."""
     oldest = time.time() - EXPORT_DAYS * 86_400
     for path in (Path(settings.MEDIA_ROOT) / "exports").glob("*"):
         if path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)
 
 
-def request_erasure(*, person: User, actor: User, reason: str) -> BackgroundTask:
-    """Close the account now and erase the person in the background; an erasure that is under way is not asked for twice.
+def request_erasure(*, user: User, actor: User, reason: str) -> BackgroundTask:
+    """Close the account now and erase the user in the background. Returns an open erasure of the user if there is one.
 
     Raises:
-        ErasureNotAllowedError: says why not now.
+        ErasureNotAllowedError: with the reason.
     """
     with transaction.atomic():
-        person = User.objects.select_for_update().get(pk=person.pk)
-        under_way = BackgroundTask.objects.filter(
-            name=_ERASE, status__in=["queued", "running"], arguments__user_id=person.pk
-        ).first()
-        if under_way is not None:
-            return under_way
-        if refusal := erasure_obstacle(person):
-            raise ErasureNotAllowedError(refusal)
-        # Nothing new may come in meanwhile.
-        User.objects.filter(pk=person.pk).update(is_active=False)
-        ApiToken.objects.filter(user=person).revoke()
-        task = create_task(name=_ERASE, user=actor, arguments={"user_id": person.pk, "reason": reason[:500]})
+        user = User.objects.select_for_update().get(pk=user.pk)
+        task = BackgroundTask.objects.filter(name=_ERASE_TASK, status__in=_OPEN, arguments__user_id=user.pk).first()
+        if task is not None:
+            return task
+        if obstacle := erasure_obstacle(user):
+            raise ErasureNotAllowedError(obstacle)
+        # Nothing new may arrive meanwhile.
+        User.objects.filter(pk=user.pk).update(is_active=False)
+        ApiToken.objects.filter(user=user).revoke()
+        task = create_task(name=_ERASE_TASK, user=actor, arguments={"user_id": user.pk, "reason": reason[:500]})
         send_task(task=task)
     return task
 
 
 def request_own_erasure(*, user: User, password: str) -> BackgroundTask:
-    """The person asks for it themselves, and shows by the password that it is them. Everybody is logged out of the account.
+    """Erase the calling user, who confirms with the password. All their sessions and tokens end.
 
     Raises:
-        WrongPasswordError: it is not theirs.
-        ErasureNotAllowedError: says why not now.
+        WrongPasswordError: the password is wrong.
+        ErasureNotAllowedError: with the reason.
     """
     if not user.check_password(password):
         raise WrongPasswordError
-    return request_erasure(person=user, actor=user, reason="asked for by the person")
+    return request_erasure(user=user, actor=user, reason="requested by the user")
 
 
 def run_erasure(*, task_id: UUID | str) -> None:
-    """Erase the person of the task."""
+    """Erase the user of this background task."""
     with run_task(task_id=task_id) as task:
         if task is None:
             return
         try:
-            done = erase_person_data(user_id=task.arguments["user_id"])
+            result = erase_user_data(user_id=task.arguments["user_id"])
         except ErasureNotAllowedError:
             if User.objects.filter(pk=task.arguments["user_id"], erased_at=None).exists():
                 raise
-            return  # a worker before this one did it and died before it could say so
-        task.progress = task.total = sum(done.rows.values())
-        task.result = {"rows": done.rows}
+            return  # an earlier worker erased the user and died before it could finish the task
+        task.progress = task.total = sum(result.rows.values())
+        task.result = {"rows": result.rows}

@@ -1,4 +1,4 @@
-"""What staff change about people. Whoever has books is closed, never deleted; who is staff is changed by administrators."""
+"""Changes that staff make to users. An account with bookings is closed, never deleted; only superusers change staff accounts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,49 +23,49 @@ from transactions.models import (
     UserSetting,
 )
 
-# Tables that keep rows of a person without the database saying so; each is looked at through an index.
-_BOOKS = (Transaction, TransactionKey, Holding, Order, Notification, StatementImport)
+# Tables with rows of a user that no foreign key constraint protects; each is queried through an index.
+_BOOKKEEPING_MODELS = (Transaction, TransactionKey, Holding, Order, Notification, StatementImport)
 
 
 @transaction.atomic
 def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User) -> User:
-    """Change fields of a person; closing an account ends its tokens at once.
+    """Change fields of a user; closing an account revokes its tokens at once.
 
     Raises User.DoesNotExist, UserChangeNotAllowedError, ValidationError (from `full_clean`).
     """
-    person = User.objects.select_for_update().get(pk=user_id)
-    _may_change(person, actor)
-    if changes.get("is_active") is False and person.pk == actor.pk:
-        raise UserChangeNotAllowedError("Nobody closes their own account here.")
-    said = [
-        f"{name}: {getattr(person, name)!r} → {value!r}"
+    user = User.objects.select_for_update().get(pk=user_id)
+    _check_permission(user, actor)
+    if changes.get("is_active") is False and user.pk == actor.pk:
+        raise UserChangeNotAllowedError("You cannot close your own account.")
+    changed = [
+        f"{name}: {getattr(user, name)!r} → {value!r}"
         for name, value in changes.items()
-        if getattr(person, name) != value
+        if getattr(user, name) != value
     ]
     for name, value in changes.items():
-        setattr(person, name, value)
-    person.full_clean(exclude=["password"])
-    person.save(update_fields=[*changes, "updated_at"])
-    if not person.is_active:
-        ApiToken.objects.filter(user=person).revoke()
-    if said:
-        audit_log(actor, "; ".join(said), target=person)
-    return person
+        setattr(user, name, value)
+    user.full_clean(exclude=["password"])
+    user.save(update_fields=[*changes, "updated_at"])
+    if not user.is_active:
+        ApiToken.objects.filter(user=user).revoke()
+    if changed:
+        audit_log(actor, "; ".join(changed), target=user)
+    return user
 
 
 def remove_user(*, user_id: int, actor: User) -> bool:
-    """Delete a person who left no trace in the books; close the account of everybody else. True when deleted.
+    """Delete a user without bookings; close the account of any other. Returns whether the user was deleted.
 
     Raises User.DoesNotExist, UserChangeNotAllowedError.
     """
-    person = User.objects.get(pk=user_id)
-    _may_change(person, actor)
-    if person.pk == actor.pk:
-        raise UserChangeNotAllowedError("Nobody closes their own account here.")
-    if not _has_books(person):
+    user = User.objects.get(pk=user_id)
+    _check_permission(user, actor)
+    if user.pk == actor.pk:
+        raise UserChangeNotAllowedError("You cannot close your own account.")
+    if not _has_bookings(user):
         try:
-            _delete(person, actor)
-        except IntegrityError:  # some other table names the person
+            _delete(user, actor)
+        except IntegrityError:  # another table references the user
             pass
         else:
             return True
@@ -73,24 +73,24 @@ def remove_user(*, user_id: int, actor: User) -> bool:
     return False
 
 
-def _may_change(person: User, actor: User) -> None:
-    if (person.is_staff or person.is_superuser) and not actor.is_superuser and person.pk != actor.pk:
-        raise UserChangeNotAllowedError("Accounts of staff are changed by administrators in the admin.")
+def _check_permission(user: User, actor: User) -> None:
+    if (user.is_staff or user.is_superuser) and not actor.is_superuser and user.pk != actor.pk:
+        raise UserChangeNotAllowedError("Only superusers can change staff accounts, in the admin.")
 
 
-def _has_books(person: User) -> bool:
-    owned = any(model._base_manager.filter(user_id=person.pk).exists() for model in _BOOKS)
-    return owned or LedgerTransfer.objects.filter(user_id=person.pk).exists()
+def _has_bookings(user: User) -> bool:
+    owned = any(model._base_manager.filter(user_id=user.pk).exists() for model in _BOOKKEEPING_MODELS)
+    return owned or LedgerTransfer.objects.filter(user_id=user.pk).exists()
 
 
 @transaction.atomic
-def _delete(person: User, actor: User) -> None:
-    """The row and what hangs on it alone. Not through the ORM's collector: it would search every table that names people."""
+def _delete(user: User, actor: User) -> None:
+    """Delete the row and its dependents. Not with the ORM, whose collector would search every table that references users."""
     for model in (ApiToken, Goal, UserSetting, IdempotencyKey):
-        model._base_manager.filter(user_id=person.pk).delete()
-    person.groups.clear()
-    person.user_permissions.clear()
-    audit_log(actor, "deleted: nothing was booked", target=person, action=DELETION)
+        model._base_manager.filter(user_id=user.pk).delete()
+    user.groups.clear()
+    user.user_permissions.clear()
+    audit_log(actor, "deleted: nothing was booked", target=user, action=DELETION)
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM users WHERE id = %s", [person.pk])
+        cursor.execute("DELETE FROM users WHERE id = %s", [user.pk])
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

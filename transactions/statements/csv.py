@@ -11,6 +11,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
+from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements.columns import (
     CREDIT_WORDS,
@@ -28,7 +29,6 @@ from transactions.statements.values import (
     MERCHANT_LENGTH,
     RAW_LENGTH,
     REFERENCE_LENGTH,
-    RowError,
     StatementRow,
     UnreadableFieldError,
     as_csv,

@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, BinaryIO, Final
 from xml.sax.saxutils import unescape  # replaces entities in a string, parses nothing
 
+from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements.text import text_chunks
 from transactions.statements.values import (
     DESCRIPTION_LENGTH,
     MERCHANT_LENGTH,
     REFERENCE_LENGTH,
-    RowError,
     StatementRow,
     UnreadableFieldError,
     as_csv,

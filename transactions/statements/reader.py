@@ -27,12 +27,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import BinaryIO
 
+from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements.csv import CsvStatement
 from transactions.statements.excel import is_workbook, sheets_as_csv
 from transactions.statements.ofx import OfxStatement, is_ofx
 from transactions.statements.text import encoding_of, text_chunks
-from transactions.statements.values import RowError, StatementRow
+from transactions.statements.values import StatementRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,16 +29,6 @@ class StatementRow:
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """A row that cannot be read: the field, the reason, and the row itself as CSV (at most 2,000 characters)."""
-
-    row_number: int
-    field: str
-    reason: str
-    raw: str
-
-
 class UnreadableFieldError(Exception):
     """A field of a row cannot be read."""
 

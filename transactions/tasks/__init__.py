@@ -1,4 +1,4 @@
-"""The tasks of this room; each only wakes a service."""
+"""The Celery tasks of the app; each calls a service."""
 
 from transactions.tasks.accounts import expire_idempotency_keys, send_password_reset
 from transactions.tasks.ingest import ingest_statement

@@ -1,4 +1,4 @@
-"""Tasks about accounts: mail for a new password, keys of answered requests that are forgotten."""
+"""Tasks about accounts: e-mails for a password reset and expiry of idempotency keys."""
 
 import logging
 
@@ -12,14 +12,13 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="send_password_reset", autoretry_for=(OSError,), retry_backoff=True, max_retries=3)
 def send_password_reset(email: str) -> bool:
-    """Mail a link for a new password, if somebody is registered with this address."""
+    """Send a link for a new password if the address is registered."""
     return send_password_reset_email(email=email)
 
 
 @shared_task(name="expire_idempotency_keys")
 def expire_idempotency_keys() -> int:
-    """Forget the keys of requests that were answered long ago."""
     count = delete_expired_idempotency_keys()
     if count:
-        logger.info("%s idempotency keys forgotten", count)
+        logger.info("%s idempotency keys deleted", count)
     return count

@@ -1,4 +1,4 @@
-"""The tasks that check the books."""
+"""Tasks that verify the ledger."""
 
 import logging
 
@@ -11,12 +11,11 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="check_ledger")
 def check_ledger() -> str:
-    """Ask for the daily check."""
+    """Request the daily verification."""
     return str(request_ledger_check(actor=None).pk)
 
 
-# It reads the whole ledger in one statement: hours where there are billions of rows.
+# One statement reads the whole ledger: hours for billions of rows.
 @shared_task(name="verify_ledger", time_limit=12 * 3600, soft_time_limit=12 * 3600 - 60)
 def verify_ledger(task_id: str) -> None:
-    """Check the books as this background task."""
     run_ledger_check(task_id=task_id)

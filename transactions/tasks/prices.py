@@ -1,4 +1,4 @@
-"""The task that fetches prices."""
+"""The task that refreshes stock prices."""
 
 import logging
 
@@ -11,10 +11,15 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="refresh_prices")
 def refresh_prices() -> dict[str, int | str]:
-    """Fetch quotes and put the transactions that waited for them back to work."""
-    done = refresh_stock_prices()
-    if done.error:
-        logger.error("prices: %s", done.error)
-    for refused in done.refused[:20]:
-        logger.warning("quote of %s refused: %s", refused.ticker or "?", refused.reason)
-    return {"stored": done.stored, "refused": len(done.refused), "released": done.released, "error": done.error}
+    """Fetch quotes and release the transactions that waited for them."""
+    result = refresh_stock_prices()
+    if result.error:
+        logger.error("prices: %s", result.error)
+    for quote in result.rejected[:20]:
+        logger.warning("quote of %s rejected: %s", quote.ticker or "?", quote.reason)
+    return {
+        "stored": result.stored,
+        "refused": len(result.rejected),
+        "released": result.released,
+        "error": result.error,
+    }

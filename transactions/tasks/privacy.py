@@ -1,4 +1,4 @@
-"""Tasks about what is held of a person."""
+"""Tasks about personal data."""
 
 from celery import shared_task
 
@@ -7,11 +7,9 @@ from transactions.services.privacy import run_erasure, run_export
 
 @shared_task(name="export_person", time_limit=3600, soft_time_limit=3540)
 def export_person(task_id: str) -> None:
-    """Write the file of everything held about a person."""
     run_export(task_id=task_id)
 
 
 @shared_task(name="erase_person", time_limit=3600, soft_time_limit=3540)
 def erase_person(task_id: str) -> None:
-    """Take out everything that tells who a person is."""
     run_erasure(task_id=task_id)

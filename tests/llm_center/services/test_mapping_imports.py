@@ -10,7 +10,7 @@ from django.urls import reverse
 from llm_center.mapping_file import MappingFileError
 from llm_center.models import LlmMapping, MappingDecision, MappingImport, MappingImportKey
 from llm_center.services import mapping_imports
-from llm_center.services.mapping_imports import mapping_rejects_csv, run_mapping_import, upload_mapping_file
+from llm_center.services.mapping_imports import run_mapping_import, upload_mapping_file
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Merchant, Setting, Transaction
 from transactions.services.processing import process_pending
@@ -51,7 +51,7 @@ def test_an_upload_approves_merchants_and_releases_waiting_transactions(companie
     assert set(LlmMapping.objects.values_list("source", "status", "merchant_key")) == {
         ("bulk", "approved", "CORNER CAFE")
     }
-    assert "NOPE is not a listed company" in "".join(mapping_rejects_csv(imported=imported))
+    assert "NOPE is not a listed company" in "".join(imported.rejects_csv())
     assert not MappingImportKey.objects.exists()
 
 

@@ -20,7 +20,6 @@ from transactions.api.base import current_user
 from transactions.models import BackgroundTask
 from transactions.selectors.customer import task_visible_to
 from transactions.services.background_tasks import EVENTS
-from transactions.services.ingest import statement_rejects_csv
 
 
 class TaskOutput(SuccessOutput):
@@ -74,7 +73,7 @@ class TaskRejectsView(ApiView):
         task = _task(request, task_id)
         if not _is_import(task):
             raise Http404
-        lines = statement_rejects_csv(statement=task.statement)
+        lines = task.statement.rejects_csv()
         return csv_download(request._request, lines, filename=f"rejects-{task.pk}.csv")
 
 

@@ -9,28 +9,22 @@ from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
 from transactions.models import User
-from transactions.services.ingest import run_statement_import, statement_rejects_csv, upload_statement
+from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.statements.reader import preview
 
 
 class Command(BaseCommand):
-    """Read a bank statement into a customer's transactions."""
-
-    help = (
-        "Read a bank statement (CSV, Excel, OFX, QFX) into a customer's transactions. The same file twice adds nothing."
-    )
+    help = "Import a bank statement (CSV, Excel, OFX, QFX). Importing the same file again adds nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The file, the customer, and what to do with bad rows."""
         parser.add_argument("file", type=Path)
-        parser.add_argument("--user", required=True, metavar="EMAIL", help="whose statement it is")
-        parser.add_argument("--dry-run", action="store_true", help="show how the file is understood; change nothing")
+        parser.add_argument("--user", required=True, metavar="EMAIL", help="the customer")
         parser.add_argument(
-            "--rejects", type=Path, metavar="OUT.csv", help="write the rows that could not be read here"
+            "--dry-run", action="store_true", help="show how the file is understood, without changing anything"
         )
+        parser.add_argument("--rejects", type=Path, metavar="OUT.csv", help="write the rejected rows to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Import, or show what would be imported."""
         path: Path = options["file"]
         if not path.is_file():
             raise CommandError(f"there is no file {path}")
@@ -47,11 +41,11 @@ class Command(BaseCommand):
 
     def _preview(self, path: Path) -> None:
         with path.open("rb") as file:
-            shown = preview(file, filename=path.name)
-        self.stdout.write(f"columns: {shown.columns}; encoding {shown.encoding}; {shown.spending}")
-        for row in shown.rows:
+            result = preview(file, filename=path.name)
+        self.stdout.write(f"columns: {result.columns}; encoding {result.encoding}; {result.spending}")
+        for row in result.rows:
             self.stdout.write(f"  row {row.row_number}: {row.date:%Y-%m-%d} {row.amount:>12} {row.merchant}")
-        for error in shown.errors:
+        for error in result.errors:
             self.stdout.write(f"  row {error.row_number}: {error.field}: {error.reason}")
         self.stdout.write("Nothing was changed.")
 
@@ -62,21 +56,19 @@ class Command(BaseCommand):
             )
         with tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar:
 
-            def report(rows: int) -> None:
+            def on_progress(rows: int) -> None:
                 bar.update(rows - bar.n)
 
-            done = run_statement_import(task_id=statement.task_id, on_progress=report)
+            done = run_statement_import(task_id=statement.task_id, on_progress=on_progress)
         if done is None:
-            raise CommandError("another worker took the import over; see Background tasks in the admin")
+            raise CommandError("another worker runs this import; see Background tasks in the admin")
         if done.task.error:
             raise CommandError(f"{path}: {done.task.error}")
-        self.stdout.write(
-            f"{done.rows_added} added, {done.rows_duplicate} known already, {done.rows_rejected} rejected"
-        )
+        self.stdout.write(f"{done.rows_added} added, {done.rows_duplicate} duplicates, {done.rows_rejected} rejected")
         for reject in done.rejects.order_by("row_number")[:10]:
             self.stdout.write(f"  row {reject.row_number}: {reject.field}: {reject.reason}")
         if done.rows_rejected > 10:
             self.stdout.write(f"  … and {done.rows_rejected - 10} more")
         if rejects:
-            rejects.write_text("".join(statement_rejects_csv(statement=done)), encoding="utf-8")
+            rejects.write_text("".join(done.rejects_csv()), encoding="utf-8")
             self.stdout.write(f"rejected rows: {rejects}")

@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger`: exit 1, and the offending rows, when the books disagree."""
+"""`manage.py verify_ledger`: prints the offending rows and exits with 1 when the books disagree."""
 
 import time
 from typing import Any
@@ -9,19 +9,15 @@ from transactions.services.ledger_verification import find_ledger_problems
 
 
 class Command(BaseCommand):
-    """Check that holdings, ledger and transactions agree."""
-
     help = (
-        "Check that holdings = sum of the ledger, that every completed transaction is booked once and whole, "
+        "Check that holdings are the sum of the ledger, that every completed transaction is booked completely and once, "
         "and that every account exists."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """How much to print."""
         parser.add_argument("--show", type=int, default=50, help="how many offending rows to print (default 50)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print what disagrees."""
         started = time.monotonic()
         problems = 0
         for problem in find_ledger_problems():
@@ -30,5 +26,5 @@ class Command(BaseCommand):
                 self.stdout.write(str(problem))
         seconds = time.monotonic() - started
         if problems:
-            raise CommandError(f"the ledger is wrong: {problems} disagreements ({seconds:.1f} s)")
-        self.stdout.write(f"The ledger is right: holdings, transfers and transactions agree ({seconds:.1f} s).")
+            raise CommandError(f"the ledger is inconsistent: {problems} problems ({seconds:.1f} s)")
+        self.stdout.write(f"The ledger is consistent: holdings, transfers and transactions agree ({seconds:.1f} s).")

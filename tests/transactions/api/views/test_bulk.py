@@ -11,11 +11,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from kamioi_site.imports.rows import RowError
 from tests.factories import api_client, make_user
 from transactions.api.parsers import csv_of_items
 from transactions.models import BackgroundTask, StatementImport, StatementReject, Transaction, User
 from transactions.statements.reader import parse_statement
-from transactions.statements.values import RowError, StatementRow
+from transactions.statements.values import StatementRow
 from transactions.tasks import ingest_statement
 
 pytestmark = pytest.mark.django_db

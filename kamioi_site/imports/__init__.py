@@ -1,0 +1,1 @@
+"""Resumable imports of uploaded files: bank statements and mapping files."""
