@@ -18,7 +18,7 @@ from pytest_django import Settings
 from tests.factories import make_company, make_merchant, make_price, make_transaction, make_user
 from transactions.errors import PriceProviderError
 from transactions.market.price_providers import (
-    MAX_REPLY_BYTES,
+    MAX_RESPONSE_BYTES,
     CsvPrices,
     HttpPrices,
     Quote,
@@ -121,7 +121,7 @@ def test_what_passes_is_tried_again(api, trouble):
         (_bad(200, b'{"prices": []}'), 'not a JSON object with "quotes"'),
         (_bad(200, b'{"quotes": "none"}'), "is not a list"),
         (_bad(200, b"[" * 100_000), "not a JSON object"),
-        (_bad(200, b"x" * (MAX_REPLY_BYTES + 2)), "longer than"),
+        (_bad(200, b"x" * (MAX_RESPONSE_BYTES + 2)), "longer than"),
     ],
 )
 def test_what_does_not_pass_is_one_clear_error(api, reply, said):

@@ -117,7 +117,8 @@ def release_priced_transactions(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT waiting.ticker FROM (SELECT DISTINCT ticker FROM transactions WHERE status = 'awaiting_price') AS waiting"
+            "SELECT waiting.ticker"
+            " FROM (SELECT DISTINCT ticker FROM transactions WHERE status = 'awaiting_price') AS waiting"
             " CROSS JOIN LATERAL (SELECT as_of FROM stock_prices WHERE stock_prices.ticker = waiting.ticker"
             " AND as_of <= %s ORDER BY as_of DESC LIMIT 1) AS newest WHERE newest.as_of >= %s",
             [now, now - settings.PRICE_MAX_AGE],

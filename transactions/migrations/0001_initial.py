@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="Changed by hand: an import of companies leaves it alone.",
+                        help_text="Edited by staff: imports of companies do not overwrite it.",
                     ),
                 ),
             ],
@@ -151,7 +151,7 @@ class Migration(migrations.Migration):
                     "round_up_amount",
                     models.PositiveSmallIntegerField(
                         default=1,
-                        help_text="Whole dollars (1 to 100) set aside at each purchase under the rule “flat”.",
+                        help_text="Whole dollars (1 to 100) set aside for each purchase under the rule “flat”.",
                     ),
                 ),
                 ("is_staff", models.BooleanField(default=False)),
@@ -160,9 +160,7 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(auto_now=True)),
                 (
                     "erased_at",
-                    models.DateTimeField(
-                        editable=False, help_text="When everything that told who it is was taken out.", null=True
-                    ),
+                    models.DateTimeField(editable=False, help_text="When the personal data was erased.", null=True),
                 ),
                 (
                     "groups",
@@ -217,29 +215,29 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            ("change", "changed something"),
-                            ("download", "took data out"),
-                            ("log_in", "logged in"),
-                            ("log_out", "logged out"),
-                            ("log_in_failed", "failed to log in"),
+                            ("change", "change"),
+                            ("download", "download"),
+                            ("log_in", "login"),
+                            ("log_out", "logout"),
+                            ("log_in_failed", "failed login"),
                         ],
                         max_length=13,
                     ),
                 ),
-                ("action", models.CharField(help_text="Method and name of the address.", max_length=200)),
+                ("action", models.CharField(help_text="HTTP method and view name.", max_length=200)),
                 (
                     "target",
                     models.CharField(
-                        blank=True, help_text="Which rows, as the address and the form name them.", max_length=500
+                        blank=True, help_text="The rows, as identified by the URL and the form.", max_length=500
                     ),
                 ),
-                ("status", models.PositiveSmallIntegerField(help_text="Of the HTTP answer.", null=True)),
-                ("address", models.GenericIPAddressField(help_text="Of the caller.", null=True)),
+                ("status", models.PositiveSmallIntegerField(help_text="HTTP status of the response.", null=True)),
+                ("address", models.GenericIPAddressField(help_text="IP address of the client.", null=True)),
                 ("request_id", models.CharField(blank=True, max_length=64)),
                 (
                     "user",
                     models.ForeignKey(
-                        help_text="Whose account was used.",
+                        help_text="The account that was used.",
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -342,7 +340,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("key", models.CharField(max_length=100)),
-                ("fingerprint", models.CharField(help_text="SHA-256 of method, address and body.", max_length=64)),
+                ("fingerprint", models.CharField(help_text="SHA-256 of method, URL and body.", max_length=64)),
                 ("status", models.PositiveSmallIntegerField(default=0)),
                 ("answer", models.TextField(blank=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
@@ -477,10 +475,10 @@ class Migration(migrations.Migration):
                     "status",
                     models.CharField(
                         choices=[
-                            ("proposed", "waiting for a decision"),
+                            ("proposed", "awaiting a decision"),
                             ("approved", "invests"),
-                            ("not_listed", "nobody to invest in"),
-                            ("rejected", "proposal rejected, still waiting"),
+                            ("not_listed", "no listed company"),
+                            ("rejected", "proposal rejected, awaiting a decision"),
                         ],
                         default="proposed",
                         max_length=12,
@@ -492,7 +490,7 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         blank=True,
                         decimal_places=4,
-                        help_text="Of the source, before it was calibrated.",
+                        help_text="The confidence stated by the source, before calibration.",
                         max_digits=5,
                         null=True,
                     ),
@@ -506,7 +504,7 @@ class Migration(migrations.Migration):
                             ("llm", "LLM"),
                             ("admin", "Admin"),
                             ("legacy", "Legacy"),
-                            ("ingest", "seen on a statement"),
+                            ("ingest", "statement"),
                         ],
                         default="ingest",
                         max_length=10,
@@ -519,7 +517,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default=models.Value([], models.JSONField()),
                         default=list,
-                        help_text="Other companies it may be.",
+                        help_text="Other possible companies.",
                     ),
                 ),
                 (
@@ -544,7 +542,7 @@ class Migration(migrations.Migration):
                                 ),
                             ),
                         ),
-                        help_text="Dollars that wait, times how unsure the proposal is: what the review queue is ordered by.",
+                        help_text="Waiting dollars × (1 − confidence): the order of the review queue.",
                         output_field=models.DecimalField(decimal_places=6, max_digits=18),
                     ),
                 ),
@@ -628,10 +626,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                (
-                    "execute_after",
-                    models.DateTimeField(help_text="The opening of the market that this order waits for."),
-                ),
+                ("execute_after", models.DateTimeField(help_text="The market opening that this order waits for.")),
                 ("shares", models.DecimalField(blank=True, decimal_places=8, max_digits=20, null=True)),
                 ("price", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
@@ -649,9 +644,9 @@ class Migration(migrations.Migration):
             name="ReleasedTransaction",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("decision_id", models.BigIntegerField(help_text="The row of `mapping_decisions`.")),
+                ("decision_id", models.BigIntegerField(help_text="The id in `mapping_decisions`.")),
                 ("transaction_id", models.BigIntegerField()),
-                ("date", models.DateTimeField(help_text="Of the transaction.")),
+                ("date", models.DateTimeField(help_text="The date of the transaction.")),
                 (
                     "user",
                     models.ForeignKey(
@@ -765,12 +760,12 @@ class Migration(migrations.Migration):
                             "status",
                             models.CharField(
                                 choices=[
-                                    ("pending", "waiting to be processed"),
-                                    ("mapped", "order waits for the market"),
+                                    ("pending", "pending"),
+                                    ("mapped", "awaiting market open"),
                                     ("completed", "Completed"),
-                                    ("needs_review", "merchant waits for a decision"),
-                                    ("not_listed", "nobody to invest in"),
-                                    ("awaiting_price", "waits for a price"),
+                                    ("needs_review", "awaiting review"),
+                                    ("not_listed", "no listed company"),
+                                    ("awaiting_price", "awaiting price"),
                                     ("failed", "Failed"),
                                     ("refunded", "refund, nothing invested"),
                                 ],
@@ -786,7 +781,7 @@ class Migration(migrations.Migration):
                             models.PositiveSmallIntegerField(
                                 db_default=0,
                                 default=0,
-                                help_text="How often what was booked has been taken back by contra entries.",
+                                help_text="How often the booking has been reversed by contra entries.",
                             ),
                         ),
                         (
@@ -830,7 +825,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_constraint=False,
                         db_index=False,
-                        help_text="Whose rows these are, where they are new.",
+                        help_text="The user whose rows these are, if they are new.",
                         null=True,
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",

@@ -1,37 +1,36 @@
-"""The trail of what staff did. PostgreSQL itself refuses to change or delete a row of it."""
+"""The audit trail of staff. A trigger in PostgreSQL rejects updates and deletes."""
 
 from django.db import models
 from django.utils import timezone
 
 
 class AuditEvent(models.Model):
-    """One action of a member of staff, or an attempt to log in to an account of theirs.
+    """One action of a staff user, or a login attempt to a staff account.
 
-    Written by `transactions.audit` for every request that changes something or takes data out, whatever the page or
-    the API it went through. What changed stands in the object's own history; here stands who did it, when and from
-    where.
+    Written by `transactions.audit` for every request that changes or downloads data, in the admin and the API. What
+    changed is in the object's own history; this row records who did it, when and from where.
     """
 
     class Kind(models.TextChoices):
-        """What sort of thing was done."""
-
-        CHANGE = "change", "changed something"
-        DOWNLOAD = "download", "took data out"
-        LOG_IN = "log_in", "logged in"
-        LOG_OUT = "log_out", "logged out"
-        LOG_IN_FAILED = "log_in_failed", "failed to log in"
+        CHANGE = "change", "change"
+        DOWNLOAD = "download", "download"
+        LOG_IN = "log_in", "login"
+        LOG_OUT = "log_out", "logout"
+        LOG_IN_FAILED = "log_in_failed", "failed login"
 
     at = models.DateTimeField(default=timezone.now, editable=False)
     user = models.ForeignKey(
-        "transactions.User", null=True, on_delete=models.PROTECT, related_name="+", help_text="Whose account was used."
+        "transactions.User",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The account that was used.",
     )
     kind = models.CharField(max_length=13, choices=Kind)
-    action = models.CharField(max_length=200, help_text="Method and name of the address.")
-    target = models.CharField(
-        max_length=500, blank=True, help_text="Which rows, as the address and the form name them."
-    )
-    status = models.PositiveSmallIntegerField(null=True, help_text="Of the HTTP answer.")
-    address = models.GenericIPAddressField(null=True, help_text="Of the caller.")
+    action = models.CharField(max_length=200, help_text="HTTP method and view name.")
+    target = models.CharField(max_length=500, blank=True, help_text="The rows, as identified by the URL and the form.")
+    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status of the response.")
+    address = models.GenericIPAddressField(null=True, help_text="IP address of the client.")
     request_id = models.CharField(max_length=64, blank=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Background tasks: the rows that a user's long-running requests leave, with state, progress and result."""
+"""Long-running actions in the background."""
 
 import uuid
 
@@ -8,14 +8,9 @@ from django.utils import timezone
 
 
 class BackgroundTask(models.Model):
-    """A long action that somebody asked for: state, progress and outcome, whatever became of the message.
-
-    `idempotency_key` makes asking twice one task.
-    """
+    """A long-running action: its state, progress and result, independent of the fate of its message."""
 
     class Status(models.TextChoices):
-        """Where the task stands."""
-
         QUEUED = "queued"
         RUNNING = "running"
         COMPLETED = "completed"
@@ -35,7 +30,7 @@ class BackgroundTask(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # How often the row has changed; a trigger counts, so whoever writes need not.
+    # The number of changes of the row, counted by a trigger.
     version = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:

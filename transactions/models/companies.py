@@ -13,7 +13,7 @@ class Company(models.Model):
     is_listed = models.BooleanField(default=True)
     aliases = models.JSONField(default=list, blank=True)
     edited = models.BooleanField(
-        default=False, db_default=False, help_text="Changed by hand: an import of companies leaves it alone."
+        default=False, db_default=False, help_text="Edited by staff: imports of companies do not overwrite it."
     )
 
     class Meta:

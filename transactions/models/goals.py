@@ -8,11 +8,9 @@ from django.utils import timezone
 
 
 class Goal(models.Model):
-    """What a customer saves for, in dollars."""
+    """What a customer saves for; amounts in dollars."""
 
     class Type(models.TextChoices):
-        """Whose goal it is."""
-
         PERSONAL = "personal"
         FAMILY = "family"
         BUSINESS = "business"

@@ -5,15 +5,15 @@ from django.utils import timezone
 
 
 class IdempotencyKey(models.Model):
-    """(user, `Idempotency-Key`) → what was asked and what was answered: sent again, the answer is given again.
+    """The stored response of a request, by user and `Idempotency-Key`: the same request gets the same response.
 
-    Written in the transaction that did the work, so neither exists without the other. Forgotten after
+    Written in the transaction that did the work, so neither exists without the other. Expires after
     `IDEMPOTENCY_KEY_HOURS`.
     """
 
     user = models.ForeignKey("transactions.User", on_delete=models.CASCADE, db_constraint=False, db_index=False)
     key = models.CharField(max_length=100)
-    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, address and body.")
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, URL and body.")
     status = models.PositiveSmallIntegerField(default=0)
     answer = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

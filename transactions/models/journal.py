@@ -1,4 +1,4 @@
-"""Journal entries that people write: drafts, and what they booked."""
+"""Journal entries that staff write: drafts and posted entries."""
 
 from decimal import Decimal
 
@@ -8,15 +8,13 @@ from django.utils import timezone
 
 
 class JournalEntry(models.Model):
-    """An entry of the company's own books, with its lines as they were written.
+    """An entry of the company's own books, with its lines as they were entered.
 
-    A draft is not in the ledger and may change. A posted entry is booked as balanced transfers (kind `journal_entry`,
-    its number as reference) and never changes; it is taken back by contra transfers (kind `journal_reverse`).
+    A draft is not in the ledger and may change. A posted entry consists of balanced transfers (kind `journal_entry`,
+    its number as reference) and never changes; it is reversed by contra transfers (kind `journal_reverse`).
     """
 
     class Status(models.TextChoices):
-        """Where the entry stands."""
-
         DRAFT = "draft"
         POSTED = "posted"
         REVERSED = "reversed"
@@ -59,5 +57,5 @@ class JournalEntry(models.Model):
 
     @property
     def number(self) -> str:
-        """What the books call it; the reference of its transfers."""
+        """Return the entry number, which is the reference of its transfers."""
         return f"JE-{self.pk}"

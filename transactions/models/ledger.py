@@ -1,12 +1,12 @@
-"""The books: chart of accounts, transfers, holdings.
+"""The ledger: chart of accounts, transfers, holdings.
 
 One row of `ledger_transfers` is one balanced movement from the credit account to the debit account, so an unbalanced
 entry cannot exist. A purchase makes up to four: `round_up` (the customer's money comes in), `fee` (ours), `purchase`
-(money becomes shares; this row carries ticker and shares) and `rounding` (what the rounding of shares leaves, either
-way). A booking that was wrong is taken back by contra entries: the same rows with the accounts exchanged and the kind
-`undo_…`. What is booked for the same transaction after that has the kinds `round_up_2`, `fee_2` and so on.
-`ledger_transfers` is split by month on `date`, the date of the transaction, and unique on
-(user, transaction, kind, date): nothing can be booked twice, whenever it is tried again.
+(money becomes shares; this row carries ticker and shares) and `rounding` (the remainder of rounding shares, in either
+direction). A wrong booking is reversed by contra entries: the same rows with the accounts exchanged and the kind
+`undo_…`. Later bookings of the same transaction have the kinds `round_up_2`, `fee_2` and so on.
+`ledger_transfers` is partitioned by month on `date`, the date of the transaction, and unique on
+(user, transaction, kind, date): a retry never books anything twice.
 
 At all times `holdings` is the sum of the rows that carry shares; `manage.py verify_ledger` checks it.
 """
@@ -23,11 +23,9 @@ from kamioi_site.db.partitions import MonthlyPartitionedModel
 
 
 class LedgerAccount(models.Model):
-    """An account of the chart, by its number."""
+    """An account of the chart of accounts."""
 
     class Type(models.TextChoices):
-        """The five kinds of bookkeeping."""
-
         ASSET = "asset"
         LIABILITY = "liability"
         EQUITY = "equity"
@@ -53,7 +51,7 @@ class LedgerAccount(models.Model):
 
 
 class Account(models.TextChoices):
-    """The numbers of the chart that Kamioi itself books on (the legacy system's where it had them)."""
+    """The accounts that Kamioi itself posts to, with the numbers of the legacy system where it had them."""
 
     BANK = "10100", "Bank"
     SECURITIES = "12100", "Customer securities"
@@ -70,22 +68,22 @@ class Account(models.TextChoices):
     DISPOSAL_LOSS = "67030", "Loss on disposal of assets"
 
 
-# What nearly all rows are: three for each purchase. The database refuses these kinds other accounts.
+# The kinds of nearly all rows: three per purchase. The database rejects other accounts for them.
 USUAL_KINDS = ("round_up", "fee", "purchase")
 USUAL_ACCOUNTS = (Account.BANK, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES, Account.PLATFORM_FEES)
 
-# A transaction is booked at most this often: once, and again after each time it was taken back.
+# A transaction is booked at most this often: once, and again after each reversal.
 MAX_BOOKINGS = 5
 BOOKING_SUFFIXES = ("", *(f"_{number}" for number in range(2, MAX_BOOKINGS + 1)))
 
-# kind → (debit, credit). The database refuses other pairs for these kinds (ledger_transfers_posting_rule).
+# kind → (debit, credit). The constraint ledger_transfers_posting_rule rejects other pairs for these kinds.
 POSTING_RULES: dict[str, tuple[tuple[Account, Account], ...]] = {
     "round_up": ((Account.BANK, Account.CUSTOMER_FUNDS),),
     "fee": ((Account.BANK, Account.PLATFORM_FEES),),
     "purchase": ((Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES),),
     "rounding": ((Account.CUSTOMER_FUNDS, Account.ROUNDING), (Account.ROUNDING, Account.CUSTOMER_FUNDS)),
     "opening": ((Account.OPENING, Account.CUSTOMER_SECURITIES),),
-    # Against the contra account, or by setting against the assets themselves, as the legacy system did.
+    # Against the contra account, or against the assets themselves, as in the legacy system.
     "amortization": (
         (Account.AMORTIZATION_EXPENSE, Account.ACCUMULATED_AMORTIZATION),
         (Account.AMORTIZATION_EXPENSE, Account.LLM_DATA_ASSETS),
@@ -120,9 +118,9 @@ SHARE_KINDS = (
 
 
 def _posting_rule() -> Q:
-    """Kinds with a rule keep to it; other kinds (journal entries) are free.
+    """Return the condition that kinds with a rule follow it; other kinds (journal entries) are free.
 
-    The usual kinds come first: PostgreSQL stops at the first that fits, and every booking passes here.
+    The usual kinds come first, because PostgreSQL stops at the first match, on every booking.
     """
     allowed = Q()
     for kind, pairs in POSTING_RULES.items():
@@ -151,9 +149,9 @@ class LedgerTransfer(MonthlyPartitionedModel):
     class Meta:
         db_table = "ledger_transfers"
         indexes = [
-            # The books between two days.
+            # The ledger between two days.
             NamedIndex(fields=["-date", "-id"], name="idx_ledger_transfers_date"),
-            # Of those, the few that not every purchase has.
+            # The same without the usual kinds, which are nearly all rows.
             NamedIndex(
                 fields=["-date", "-id"], name="idx_ledger_transfers_unusual", condition=~Q(kind__in=USUAL_KINDS)
             ),
@@ -179,7 +177,7 @@ class LedgerTransfer(MonthlyPartitionedModel):
 
 
 class Holding(models.Model):
-    """What a customer owns of one company: the sum of the ledger, kept up to date in the same transaction."""
+    """A customer's shares of one company: the sum of the ledger, updated in the same transaction."""
 
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_index=False, related_name="holdings")
     ticker = models.CharField(max_length=12)

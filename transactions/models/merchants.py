@@ -12,25 +12,25 @@ from django.utils import timezone
 
 
 class Merchant(models.Model):
-    """What is known of one merchant, and how much money waits for that to be decided."""
+    """One merchant: its company, if any, and how much money waits for a decision on it."""
 
     class Status(models.TextChoices):
-        """Where the question "who owns this merchant?" stands."""
+        """State of the question which listed company owns the merchant."""
 
-        PROPOSED = "proposed", "waiting for a decision"
+        PROPOSED = "proposed", "awaiting a decision"
         APPROVED = "approved", "invests"
-        NOT_LISTED = "not_listed", "nobody to invest in"
-        REJECTED = "rejected", "proposal rejected, still waiting"
+        NOT_LISTED = "not_listed", "no listed company"
+        REJECTED = "rejected", "proposal rejected, awaiting a decision"
 
     class Source(models.TextChoices):
-        """Who filled the row."""
+        """Origin of the current proposal or decision."""
 
         SEED = "seed"
         MATCHER = "matcher"
         LLM = "llm", "LLM"
         ADMIN = "admin"
         LEGACY = "legacy"
-        INGEST = "ingest", "seen on a statement"
+        INGEST = "ingest", "statement"
 
     merchant_key = models.CharField(max_length=120, unique=True)
     display_name = models.CharField(max_length=255)
@@ -40,15 +40,16 @@ class Merchant(models.Model):
     status = models.CharField(max_length=12, choices=Status, default=Status.PROPOSED)
     confidence = models.DecimalField(max_digits=5, decimal_places=4, null=True, blank=True)
     stated_confidence = models.DecimalField(
-        max_digits=5, decimal_places=4, null=True, blank=True, help_text="Of the source, before it was calibrated."
+        max_digits=5,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        help_text="The confidence stated by the source, before calibration.",
     )
     source = models.CharField(max_length=10, choices=Source, default=Source.INGEST)
     reason = models.TextField(blank=True)
     alternatives = models.JSONField(
-        default=list,
-        db_default=models.Value([], models.JSONField()),
-        blank=True,
-        help_text="Other companies it may be.",
+        default=list, db_default=models.Value([], models.JSONField()), blank=True, help_text="Other possible companies."
     )
     rejected_tickers = models.JSONField(default=list, blank=True, help_text="Never proposed again for this merchant.")
     decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
@@ -59,7 +60,7 @@ class Merchant(models.Model):
         expression=F("waiting_amount") * (Value(Decimal(1)) - Coalesce(F("confidence"), Value(Decimal(0)))),
         output_field=models.DecimalField(max_digits=18, decimal_places=6),
         db_persist=True,
-        help_text="Dollars that wait, times how unsure the proposal is: what the review queue is ordered by.",
+        help_text="Waiting dollars × (1 − confidence): the order of the review queue.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -67,18 +68,18 @@ class Merchant(models.Model):
     class Meta:
         db_table = "merchants"
         indexes = [
-            # The review queue: where a decision is worth most comes first.
+            # The review queue, the most valuable decision first.
             models.Index(
                 fields=["-review_priority", "id"],
                 name="idx_merchants_queue",
                 condition=Q(status__in=["proposed", "rejected"]),
             ),
-            # What nobody has proposed anything for yet: the queue of `process_llm_queue`.
+            # Merchants without a proposal: the queue of `process_llm_queue`.
             models.Index(
                 fields=["id"], name="idx_merchants_unproposed", condition=Q(status="proposed", source="ingest")
             ),
             models.Index(fields=["ticker"], name="idx_merchants_ticker", condition=Q(ticker__isnull=False)),
-            # The list of staff, by either filter.
+            # The admin list, by either filter.
             models.Index(fields=["status", "-id"], name="idx_merchants_status"),
             models.Index(fields=["source", "-id"], name="idx_merchants_source"),
         ]
@@ -105,12 +106,12 @@ class Merchant(models.Model):
 
 
 class ReleasedTransaction(models.Model):
-    """A transaction that a reviewer's decision put back to work, kept while the decision can be undone."""
+    """A transaction that a reviewer's decision released, kept while the decision can be undone."""
 
-    decision_id = models.BigIntegerField(help_text="The row of `mapping_decisions`.")
+    decision_id = models.BigIntegerField(help_text="The id in `mapping_decisions`.")
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
     transaction_id = models.BigIntegerField()
-    date = models.DateTimeField(help_text="Of the transaction.")
+    date = models.DateTimeField(help_text="The date of the transaction.")
 
     class Meta:
         db_table = "released_transactions"

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 
 class MigrationRun(models.Model):
-    """One run of the legacy migration: what it did, how far it came."""
+    """One run of the legacy migration and its progress."""
 
     command = models.CharField(max_length=40)
     source = models.CharField(max_length=500, blank=True)
@@ -24,7 +24,7 @@ class MigrationRun(models.Model):
 
 
 class MigrationReject(models.Model):
-    """A row of the legacy database that could not be carried over, whole, with the reason."""
+    """A complete row of the legacy database that could not be migrated, with the reason."""
 
     run = models.ForeignKey(MigrationRun, null=True, on_delete=models.SET_NULL, related_name="rejects")
     table_name = models.CharField(max_length=100)

@@ -10,11 +10,9 @@ from transactions.models.transactions import USER_BUCKETS
 
 
 class Order(models.Model):
-    """A purchase of shares that waits for the market to open, and what became of it."""
+    """A purchase of shares that waits for the market to open, and its outcome."""
 
     class Status(models.TextChoices):
-        """Where an order stands."""
-
         QUEUED = "queued"
         EXECUTED = "executed"
         CANCELLED = "cancelled"
@@ -25,7 +23,7 @@ class Order(models.Model):
     ticker = models.CharField(max_length=12)
     amount = models.DecimalField(max_digits=14, decimal_places=2)
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
-    execute_after = models.DateTimeField(help_text="The opening of the market that this order waits for.")
+    execute_after = models.DateTimeField(help_text="The market opening that this order waits for.")
     shares = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
     price = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

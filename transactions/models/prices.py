@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class StockPrice(models.Model):
-    """One quote. The newest of a ticker is one step into the unique index."""
+    """One quote. The unique index finds the latest quote of a ticker in one step."""
 
     ticker = models.CharField(max_length=12)
     price = models.DecimalField(max_digits=14, decimal_places=4)

@@ -4,11 +4,9 @@ from django.db import models
 
 
 class Setting(models.Model):
-    """A setting that staff change while the system runs, under the names of the legacy system."""
+    """A setting that staff change at run time, with the keys of the legacy system. See `kamioi_site.live_settings`."""
 
     class Type(models.TextChoices):
-        """How the value is read."""
-
         STRING = "string"
         DECIMAL = "decimal"
         BOOLEAN = "boolean"

@@ -1,10 +1,10 @@
-"""Card transactions, the keys that make ingest idempotent, and orders that wait for the market to open.
+"""Card transactions and the keys that make their ingestion idempotent.
 
-`transactions` is split by month on `date`. Its database key is (id, user_id, date); Django sees `id`. A link to a
-transaction is therefore its id together with the user and the date, never a foreign key.
+`transactions` is partitioned by month on `date`. Its database key is (id, user_id, date); Django sees `id`. A reference
+to a transaction is therefore its id together with the user and the date, never a foreign key.
 
-A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`), or ends as
-`not_listed`, `failed` or `refunded`. Only the statements in `transactions.services.processing` move it.
+A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`), or ends as `not_listed`,
+`failed` or `refunded`. Only the statements in `transactions.services.processing` move it.
 """
 
 from decimal import Decimal
@@ -19,29 +19,27 @@ from kamioi_site.db.indexes import NamedIndex
 from kamioi_site.db.partitions import MonthlyPartitionedModel
 from transactions.models.ledger import MAX_BOOKINGS
 
-# Work is claimed by user bucket: two workers never hold the same user.
+# Workers claim user buckets, so two workers never process the same user.
 USER_BUCKETS = 64
 
 
 class Transaction(MonthlyPartitionedModel):
-    """A card purchase (amount > 0) or refund (amount < 0) and what became of it."""
+    """A card purchase (amount > 0) or refund (amount < 0) and its outcome."""
 
     partition_column: ClassVar[str] = "date"
 
     class Status(models.TextChoices):
-        """Where a transaction stands."""
-
-        PENDING = "pending", "waiting to be processed"
-        MAPPED = "mapped", "order waits for the market"
+        PENDING = "pending", "pending"
+        MAPPED = "mapped", "awaiting market open"
         COMPLETED = "completed"
-        NEEDS_REVIEW = "needs_review", "merchant waits for a decision"
-        NOT_LISTED = "not_listed", "nobody to invest in"
-        AWAITING_PRICE = "awaiting_price", "waits for a price"
+        NEEDS_REVIEW = "needs_review", "awaiting review"
+        NOT_LISTED = "not_listed", "no listed company"
+        AWAITING_PRICE = "awaiting_price", "awaiting price"
         FAILED = "failed"
         REFUNDED = "refunded", "refund, nothing invested"
 
     class Priority(models.IntegerChoices):
-        """What is taken first; smaller goes ahead."""
+        """Lower values are processed first."""
 
         CUSTOMER = 0, "a customer's own purchase"
         RELEASE = 3, "released by a reviewer"
@@ -66,7 +64,7 @@ class Transaction(MonthlyPartitionedModel):
     transaction_type = models.CharField(max_length=20, default="bank")
     source = models.CharField(max_length=20, default="api")
     booking = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="How often what was booked has been taken back by contra entries."
+        default=0, db_default=0, help_text="How often the booking has been reversed by contra entries."
     )
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.CUSTOMER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -76,8 +74,7 @@ class Transaction(MonthlyPartitionedModel):
         db_table = "transactions"
         indexes = [
             NamedIndex(fields=["user", "-date"], name="idx_transactions_user_id_date"),
-            # Lists of staff: of a status, and of a ticker, between two days; of some days, by going through the
-            # statuses.
+            # Staff lists by status or ticker between two days; a list by days alone goes through the statuses.
             NamedIndex(fields=["status", "-date", "-id"], name="idx_transactions_status"),
             NamedIndex(
                 fields=["ticker", "-date", "-id"], name="idx_transactions_ticker", condition=Q(ticker__isnull=False)
@@ -96,7 +93,7 @@ class Transaction(MonthlyPartitionedModel):
                 name="idx_transactions_work",
                 condition=Q(status="pending"),
             ),
-            # The release of a merchant, and the count of what waits for one.
+            # The release of a merchant, and the count of its waiting transactions.
             NamedIndex(
                 fields=["merchant_key", "id"], name="idx_transactions_waiting", condition=Q(status="needs_review")
             ),
@@ -149,11 +146,10 @@ class Transaction(MonthlyPartitionedModel):
 
 
 class TransactionDelta(models.Model):
-    """What one write changed in the figures of a day: rows and dollars that a (day, status, ticker) lost or gained.
+    """The change that one write makes to a day's totals: rows and dollars per (day, status, ticker), of either sign.
 
-    Written by the statement that wrote the transactions, taken up and deleted by `analytics.services.rollups`.
-    `writes` is the number of rows of the table that the statement wrote, by which writes that nobody counted are
-    noticed.
+    Written by the statement that writes the transactions; consumed by `analytics.services.rollups`. `writes` is the
+    number of rows that the statement wrote, by which uncounted writes are detected.
     """
 
     day = models.DateField()
@@ -171,7 +167,7 @@ class TransactionDelta(models.Model):
         db_constraint=False,
         db_index=False,
         related_name="+",
-        help_text="Whose rows these are, where they are new.",
+        help_text="The user whose rows these are, if they are new.",
     )
     writes = models.IntegerField()
 
@@ -183,7 +179,7 @@ class TransactionDelta(models.Model):
 
 
 class TransactionKey(models.Model):
-    """(user, idempotency key) → transaction: the same purchase sent twice is one purchase, in any month."""
+    """(user, idempotency key) → transaction: a purchase that is sent twice is stored once, in any month."""
 
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
     idempotency_key = models.CharField(max_length=128)

@@ -1,7 +1,7 @@
-"""People: customers and staff in one table, and the tokens their front ends carry.
+"""Users: customers and staff in one table, and the API tokens of front ends.
 
-E-mails are stored as typed and unique without regard to case. A customer's round-up rule decides what is set aside
-at each purchase; the amounts themselves are computed by `transactions.rules.money` and nowhere else.
+E-mail addresses are stored as typed and unique regardless of case. A customer's round-up rule decides what is set aside
+for each purchase; only `transactions.rules.money` computes the amounts.
 """
 
 import hashlib
@@ -18,14 +18,13 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates people and finds them by e-mail in any case."""
+    """Create users, and find them by e-mail regardless of case."""
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """The user with this e-mail, in any case."""
         return self.annotate(email_lower=Lower("email")).get(email_lower=(username or "").strip().lower())
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """A new user; without a password nobody can log in as them."""
+        """Create a user; without a password they cannot log in."""
         if not email:
             raise ValueError("a user needs an e-mail address")
         user = self.model(email=self.normalize_email(email.strip()), **fields)
@@ -34,7 +33,6 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """A new member of staff who may do everything."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
 
@@ -42,19 +40,17 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A customer or a member of staff, logging in by e-mail."""
 
     class AccountType(models.TextChoices):
-        """Kinds of account that the front ends know."""
-
         INDIVIDUAL = "individual"
         FAMILY = "family"
         BUSINESS = "business"
 
     class RoundUpRule(models.TextChoices):
-        """How the round-up of a purchase is found."""
+        """How the round-up of a purchase is computed."""
 
         FLAT = "flat", "whole dollars per purchase"
         NEXT_DOLLAR = "next_dollar", "to the next dollar"
 
-    # Wider than Django's 128: the hashes that werkzeug made for the legacy system have 162 characters.
+    # Wider than Django's 128: werkzeug's hashes from the legacy system have 162 characters.
     password = models.CharField(max_length=255)
     email = models.EmailField("e-mail", max_length=254, unique=True)
     name = models.CharField(max_length=150, blank=True)
@@ -65,7 +61,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     state = models.CharField(max_length=50, blank=True)
     zip_code = models.CharField("ZIP code", max_length=20, blank=True)
     phone = models.CharField(max_length=40, blank=True)
-    # Defaults in the database too: people also come in by statements that know nothing of these columns.
+    # Database defaults, because SQL statements insert users without these columns.
     first_name = models.CharField(max_length=75, blank=True, default="", db_default="")
     last_name = models.CharField(max_length=75, blank=True, default="", db_default="")
     company_name = models.CharField(max_length=150, blank=True, default="", db_default="")
@@ -74,22 +70,20 @@ class User(AbstractBaseUser, PermissionsMixin):
     time_zone = models.CharField(max_length=60, blank=True, default="", db_default="")
     risk_tolerance = models.CharField(max_length=30, blank=True, default="moderate", db_default="moderate")
     investment_goals = models.CharField(max_length=500, blank=True, default="", db_default="")
-    # What was agreed to, and when: a customer and the law may ask.
+    # When the customer agreed to the terms, as evidence.
     terms_agreed_at = models.DateTimeField(null=True, blank=True)
     privacy_agreed_at = models.DateTimeField(null=True, blank=True)
     marketing_agreed = models.BooleanField(default=False, db_default=False)
     round_up_enabled = models.BooleanField(default=True)
     round_up_rule = models.CharField(max_length=12, choices=RoundUpRule, default=RoundUpRule.FLAT)
     round_up_amount = models.PositiveSmallIntegerField(
-        default=1, help_text="Whole dollars (1 to 100) set aside at each purchase under the rule “flat”."
+        default=1, help_text="Whole dollars (1 to 100) set aside for each purchase under the rule “flat”."
     )
     is_staff = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
-    erased_at = models.DateTimeField(
-        null=True, editable=False, help_text="When everything that told who it is was taken out."
-    )
+    erased_at = models.DateTimeField(null=True, editable=False, help_text="When the personal data was erased.")
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -99,7 +93,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         db_table = "users"
         indexes = [
-            # The list of staff, by what is rare among people.
+            # Admin list filters on rare values.
             models.Index(fields=["account_type", "-id"], name="idx_users_account_type"),
             models.Index(fields=["-id"], name="idx_users_staff", condition=Q(is_staff=True)),
             models.Index(fields=["-id"], name="idx_users_inactive", condition=Q(is_active=False)),
@@ -119,7 +113,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class UserSetting(models.Model):
-    """A preference of a front end, kept for it as it was sent. What Kamioi itself acts upon is a column of `User`."""
+    """A preference of a front end, stored as sent. Preferences that Kamioi itself uses are columns of `User`."""
 
     user = models.ForeignKey(
         User, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="settings"
@@ -138,10 +132,8 @@ class UserSetting(models.Model):
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    """Tokens."""
-
     def revoke(self) -> int:
-        """End them now; those that ended before keep their time. Returns how many ended."""
+        """Revoke the tokens that are still active. Returns how many."""
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
@@ -164,12 +156,12 @@ class ApiToken(models.Model):
 
     @staticmethod
     def digest_of(token: str) -> str:
-        """What is stored of a token. The token has 256 random bits, so a plain hash needs no salt."""
+        """Return the hash that is stored. A token has 256 random bits, so its hash needs no salt."""
         return hashlib.sha256(token.encode()).hexdigest()
 
     @classmethod
     def issue(cls, *, user: User, now: datetime | None = None) -> tuple["ApiToken", str]:
-        """A new token for the user: the row, and the text that only the caller will ever see."""
+        """Create a token; return its row and the secret, which is not stored."""
         token = secrets.token_urlsafe(32)
         now = now or timezone.now()
         row = cls.objects.create(

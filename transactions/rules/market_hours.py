@@ -1,7 +1,7 @@
-"""When shares can be bought: the regular hours of the New York Stock Exchange, with its holidays and half days.
+"""Trading hours: the regular sessions of the New York Stock Exchange, with its holidays and half days.
 
-The market is open from the opening to the second before the close (9:30 to 15:59:59 New York time on a full day).
-Under `MARKET_ALWAYS_OPEN` it never closes; that is for demos and tests.
+The market is open from the opening to the second before the close (9:30 to 15:59:59 New York time on a full day). With
+`MARKET_ALWAYS_OPEN` it never closes; that is for demos and tests.
 """
 
 from bisect import bisect_right
@@ -12,7 +12,7 @@ from django.conf import settings
 
 
 def market_is_open(now: datetime) -> bool:
-    """Whether shares can be bought at `now` (an aware time).
+    """Return whether shares can be bought at `now` (an aware time).
 
     Raises:
         ValueError: `now` has no time zone.
@@ -21,12 +21,12 @@ def market_is_open(now: datetime) -> bool:
         return True
     now = _utc(now)
     opens, closes = _sessions(now.year)
-    begun = bisect_right(opens, now)
-    return begun > 0 and now < closes[begun - 1]
+    started = bisect_right(opens, now)
+    return started > 0 and now < closes[started - 1]
 
 
 def next_open(now: datetime) -> datetime:
-    """The first opening after `now`, in UTC; `now` itself under `MARKET_ALWAYS_OPEN`.
+    """Return the first opening after `now`, in UTC; `now` itself with `MARKET_ALWAYS_OPEN`.
 
     Raises:
         ValueError: `now` has no time zone.
@@ -46,12 +46,12 @@ def _utc(moment: datetime) -> datetime:
 
 @lru_cache(maxsize=4)
 def _sessions(year: int) -> tuple[list[datetime], list[datetime]]:
-    """Openings and closes, in UTC, of the year and its neighbours.
+    """Return the openings and closes, in UTC, of the year and its neighbours.
 
-    By year, so that there is no end to run into: the default calendar stops a year after it was made, and a worker
-    may live longer. Neighbours, because the opening after December 31 is in the next year.
+    Cached per year, because the default calendar ends a year after it was made and a worker may run longer. Neighbours,
+    because the opening after December 31 is in the next year.
     """
-    # Imported here, because it brings pandas: half a second and 60 MB that most processes never need.
+    # Imported here because it imports pandas: half a second and 60 MB that most processes never need.
     from exchange_calendars import get_calendar  # noqa: PLC0415
 
     calendar = get_calendar("XNYS", start=f"{year - 1}-01-01", end=f"{year + 1}-12-31")

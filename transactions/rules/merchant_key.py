@@ -1,59 +1,47 @@
-"""The merchant key: what is left of a bank's descriptor when everything that is not the merchant is gone.
+"""The merchant key: what remains of a bank's descriptor without everything that is not the merchant.
 
-One directory row, one reviewer's decision and one proposal serve every transaction with the same key, so two rules hold
-against each other. Two ways to write one merchant should give one key (``STARBUCKS STORE 01234 SEATTLE WA`` and
-``SQ *Starbucks #99``), and two merchants must never share one: what cannot be recognised as noise stays.
+All transactions with the same key share one directory row, one proposal and one reviewer's decision. So two spellings
+of one merchant should give one key (``STARBUCKS STORE 01234 SEATTLE WA`` and ``SQ *Starbucks #99``), and two merchants
+must never share one: what is not recognised as noise stays.
 
 The rules, in order:
 
-* upper case, accents folded, apostrophes dropped, other punctuation a blank; ``&`` stays and ``AND`` becomes ``&``,
-  a plus behind a name is spelled out (DISNEY+ is DISNEY PLUS);
+* upper case, accents folded, apostrophes dropped, other punctuation replaced by a blank; ``&`` stays and ``AND``
+becomes
+  ``&``, a plus after a name is spelled out (DISNEY+ is DISNEY PLUS);
 * bank wording (POS DEBIT, CHECKCARD 0115, PURCHASE AUTHORIZED ON 01/15) and payment processors (SQ *, TST*, PAYPAL *)
-  in front go: behind them stands the merchant; a delivery company or market place in front (DOORDASH*, UBER EATS,
-  IC* = Instacart, AMZN MKTP) stays and what is behind it goes: it is who was paid;
-* the first number of three or more digits, a phone, a date or a reference ends the name when a place follows;
-  otherwise only the number goes. Numbers of one or two digits belong to names (MOTEL 6, FOREVER 21, SUPER 8);
-* a state at the end goes, and a city before it if it is one of ``_CITIES``; zip codes, card tails and countries too;
-* ``.COM`` and the like stay in the key (HOTELS.COM is not HOTELS); ``WWW.``, paths and help addresses go.
+  at the front are removed: the merchant follows them; a delivery company or marketplace at the front (DOORDASH*, UBER
+  EATS, IC* = Instacart, AMZN MKTP) stays and what follows is removed: it is who was paid;
+* the first number of three or more digits, a phone number, a date or a reference ends the name when a place follows;
+  otherwise only the number is removed. Numbers of one or two digits belong to names (MOTEL 6, FOREVER 21, SUPER 8);
+* a state at the end is removed, and a city before it if it is one of ``_CITIES``; so are zip codes, card numbers and
+  countries;
+* ``.COM`` and the like stay in the key (HOTELS.COM is not HOTELS); ``WWW.``, paths and help addresses are removed.
 
 ``normalise`` is pure, idempotent and total: any text gives a key, and only blank text gives an empty one.
 """
 
 import re
+import tomllib
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-MAX_KEY_LENGTH = 120
-"""Longest key in characters; the ``merchant_key`` columns are at least this wide."""
+MAX_KEY_LENGTH = 120  # characters; the ``merchant_key`` columns are at least this wide
 
 _READ_LENGTH = 512
 _MAX_ROUNDS = 20
 
-CACHE_SIZE = 1 << 16
-"""Descriptors remembered by :func:`normalise`: a statement repeats itself, and 65,536 pairs are about 15 MB."""
+CACHE_SIZE = 1 << 16  # descriptors cached by `normalise`: statements repeat them, and 65,536 pairs are about 15 MB
 
-_CITIES = frozenset((Path(__file__).parent.parent / "data" / "us_cities.txt").read_text(encoding="ascii").splitlines())
-_STATES = frozenset(
-    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK "
-    "OR PA PR RI SC SD TN TX UT VT VA WA WV WI WY".split()
-)
-# States that are words too (DRIVE IN, COUNTRY CO): only behind a city of the list are they states.
-_WORD_STATES = frozenset("IN OR ME OK HI CO".split())
-_COUNTRIES = frozenset(
-    "US USA USD GB GBR UK IE IRL NL NLD SE SWE LU LUX SG SGP CAN CHE DEU FRA AUS JPN MEX HKG CYP EST MLT".split()
-)
-# A number after one of these is part of the name: CAFE 1912 and CAFE 2000 are two merchants.
-_GENERIC = frozenset(
-    "AREA BAR BISTRO BUILDING CAFE CASA CHANNEL CLUB COFFEE DELI FITNESS GRILL GYM HOTEL KITCHEN LEVEL LOFT LOUNGE "
-    "MARKET PARK PARKING PHO PIZZA PIZZERIA PUB RESTAURANT ROOM ROUTE SALON SHOP SPA STATION STORE STUDIO SUITE TAVERN "
-    "TEAM VILLA YOGA".split()
-)
-_CORPORATE = frozenset("INC LLC LTD CORP LLP INCORPORATED CORPORATION LIMITED PBC".split())
-_TRAILING_NOISE = frozenset(
-    "AUTOPAY RECURRING PENDING PURCHASE PURCHASES ONLINE STORE STR POS DEBIT CARD WEB PPD CCD AUTOMATIC OF QPS QSR".split()
-)
-_NUMBER_WORDS = frozenset("STORE STR ST STO NO NUM NBR UNIT LOC LOCATION SHOP SITE TERM TERMINAL SUITE STE".split())
+_DATA = Path(__file__).parent.parent / "data"
+_CITIES = frozenset((_DATA / "us_cities.txt").read_text(encoding="ascii").splitlines())
+_WORDS = {
+    name: frozenset(words.split()) for name, words in tomllib.loads((_DATA / "merchant_key.toml").read_text()).items()
+}
+_STATES, _WORD_STATES, _COUNTRIES = _WORDS["states"], _WORDS["word_states"], _WORDS["countries"]
+_GENERIC, _NUMBER_WORDS = _WORDS["generic_words"], _WORDS["number_words"]
+_TRAILING_NOISE = _WORDS["legal_forms"] | _WORDS["trailing_noise"]
 
 _ASCII = {i: " " for i in range(128) if not chr(i).isalnum()}
 _ASCII |= {ord(c): "" for c in "'`\""}
@@ -110,7 +98,7 @@ _PROCESSORS = re.compile(
     r"SQ (?=[A-Z]{3})|TST[- ]+(?=[A-Z]{3})|HLU\*(?=HULU)|[DP]P[ -]\*"
     r")+"
 )
-# Who was paid stands in front; what follows names a restaurant, a shop or a person.
+# The company that was paid is at the front; a restaurant, a shop or a customer follows.
 _FRONT = re.compile(
     r"(?P<DOORDASH>(?:DD[ *]+)?DOOR ?DASH(?![A-Z]))|"
     r"(?P<UBEREATS>UBER[ *]*EATS\b)|"
@@ -119,7 +107,8 @@ _FRONT = re.compile(
     r"(?P<SHIPT>SHIPT ?\*)|(?P<GOPUFF>GOPUFF)|(?P<TICKETMASTER>TM ?\*)|"
     r"(?P<AMZNMKTP>(?:AMZN|AMAZON)(?:\.COM)?[ *]*(?:MKTP|MKTPL|MKTPLC|MKTPLACE|MARKETPLACE|MKT)\b)|"
     r"(?P<AMAZONCOM>(?:AMZN|AMAZON)\.COM ?\*|AMAZON\.COM [A-Z0-9]{9}(?= |$))|"
-    r"(?P<MURPHYUSA>MURPHY ?\d+ ?ATW)|(?P<LYFT>LYFT ?\*|LYFT +\d+ RIDE)|(?P<EBAY>EBAY O ?\*)|(?P<ETSY>ETSY(?:\.COM)? ?[*-])|"
+    r"(?P<MURPHYUSA>MURPHY ?\d+ ?ATW)|(?P<LYFT>LYFT ?\*|LYFT +\d+ RIDE)|(?P<EBAY>EBAY O ?\*)|"
+    r"(?P<ETSY>ETSY(?:\.COM)? ?[*-])|"
     r"(?P<VENMO>VENMO\b)|(?P<CASHAPP>CASH ?APP ?\*|SQ ?\*? ?CASH ?APP)|"
     r"(?P<ZELLE>ZELLE ?\*|ZELLE (?:TO|FROM|PAYMENT|PMT|TRANSFER|SENT|INSTANT|DEBIT)\b|ZEL TO\b)"
 )
@@ -130,14 +119,15 @@ _FRONT_KEYS = {
     "CASHAPP": "CASH APP",
     "MURPHYUSA": "MURPHY USA",
 }
-# From here on a descriptor only holds banking detail.
+# From here on a descriptor contains only banking details.
 _TAIL = re.compile(
     r" DES:| (?:PPD|WEB|CCD|TEL|CTX) ID\b| INDN:| CO ID:| CARD (?:ENDING |NO |NUMBER )?(?:IN )?[X#*\d]| CARD\d{4}|"
     r" [SP]\d{12,}| X{2,}-?\d{2,}| \*{2,}\d{2,}| (?:REF|AUTH|TRACE|CONF|SEQ|TRAN|TRN|INV|INVOICE|ORDER|ID|ACCT)"
     r"(?: ?NO\.?| ?NUM| ?ID)? ?[#:]| (?:REF|AUTH|TRACE|CONFIRMATION) ?(?=[A-Z]*\d)"
 )
 _PHONE = re.compile(
-    r"(?<![A-Z0-9])(?:\+?1[-. ]?)?(?:\(?\d{3}\)?[-. /]{1,2}\d{3}[-. ]?\d{4}|\d{3}-\d{7}|1?8(?:00|33|44|55|66|77|88)\d{7})(?!\d)"
+    r"(?<![A-Z0-9])(?:\+?1[-. ]?)?(?:\(?\d{3}\)?[-. /]{1,2}\d{3}[-. ]?\d{4}|\d{3}-\d{7}"
+    r"|1?8(?:00|33|44|55|66|77|88)\d{7})(?!\d)"
 )
 _TOLL_FREE_NAME = re.compile(r"(?<![A-Z0-9])1?[- .]?8(00|88)[- .]?(?=[A-Z]{4})")
 _DATES = re.compile(r"(?<![\d/-])(?:" + _DATE + r"|\d\d?:\d\d(?::\d\d)?(?: ?[AP]M\b)?)(?![\d/-])")
@@ -153,7 +143,7 @@ _LEADING_DATE = re.compile(_DATE + r" +(?=[A-Z]{2})")
 _KEEP_DOT = re.compile(r"\.(?!(?:" + _TLD + r")(?:\.UK)?(?: |$))|(?<![A-Z0-9&])\.")
 _AMPERSAND = re.compile(r" *& *")
 _SHORT_AMPERSAND = re.compile(r"(?<![A-Z0-9.&])([A-Z0-9]{1,2}) & ([A-Z0-9]{1,2})(?![A-Z0-9.])")
-# The first two letters of all that _BANK_WORDING, _PROCESSORS without a star and _FRONT can match.
+# The first two letters of everything that _BANK_WORDING, _PROCESSORS without a star and _FRONT can match.
 _BANK_STARTS = frozenset(
     "RE NO PI SI PO MO CO IN VI MA MC DE CH CR BA AT CA PU PA WI ON DD EX DB WE AC PR EL PE AP GG GO".split()
 )
@@ -165,17 +155,17 @@ _ONLY_LETTERS = re.compile(r"[A-Z& ]*\Z")
 
 
 def _fold(descriptor: str) -> str:
-    """Upper case in ASCII where there is an ASCII letter for it; letters of other scripts stay."""
+    """Return upper case, in ASCII where an ASCII letter exists; letters of other scripts stay."""
     if descriptor.isascii():
         return descriptor.upper()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", descriptor).upper()).translate(_PUNCTUATION)
-    # Only the accents of Latin, Greek and Cyrillic go: elsewhere a mark makes another letter.
+    # Remove only Latin, Greek and Cyrillic accents: in other scripts a mark makes a different letter.
     folded = unicodedata.normalize("NFKC", "".join(c for c in folded if not "\u0300" <= c <= "\u036f")).upper()
     return "".join(c if c.isalnum() or c.isascii() or unicodedata.combining(c) else " " for c in folded)
 
 
 def _domain(match: re.Match[str]) -> str:
-    """A web address as the key keeps it: the registered name alone, or nothing where it only repeats the merchant."""
+    """Return the registered name of a web address, or a blank where it only repeats the merchant."""
     sub, name, tld, path = match.groups()
     before = match.string[: match.start()].strip()
     if not before:
@@ -211,8 +201,8 @@ def _is_number(token: str) -> bool:
 
 
 def _strip_place(tokens: list[str]) -> None:
-    """Drop country, state and city from the end, in place, as long as a name is left."""
-    # MURPHY USA and SPOTIFY USA are names; behind two words or more the country is only where it was.
+    """Remove country, state and city from the end, in place, as long as a name remains."""
+    # MURPHY USA and SPOTIFY USA are names; after two or more words the country is only a location.
     while len(tokens) > 1 and tokens[-1] in _COUNTRIES and len(tokens[-2]) > 1 and tokens[1:] != ["USA"]:
         tokens.pop()
     if len(tokens) > 1 and tokens[-1] in _STATES and tokens[-2] != "&":
@@ -226,7 +216,7 @@ def _strip_place(tokens: list[str]) -> None:
 
 
 def _cut_numbers(tokens: list[str]) -> list[str]:
-    """Drop store numbers and references, and the place behind the first of them."""
+    """Remove store numbers and references, and the place after the first of them."""
     for i in range(1, len(tokens)):
         if tokens[i].isalpha() or not _is_number(tokens[i]) or (i == 1 and tokens[0] in _GENERIC):
             continue
@@ -238,12 +228,12 @@ def _cut_numbers(tokens: list[str]) -> list[str]:
     return tokens
 
 
-def _once(text: str) -> str:
-    """One round over upper-case text."""
+def _apply_rules(text: str) -> str:
+    """Apply the rules once to upper-case text."""
     text = text.strip(_EDGES)
     if text[:1].isdigit() and (match := _LEADING_DATE.match(text)):
         text = text[match.end() :]
-    # The big patterns are tried only where they can begin: most descriptors start with the merchant.
+    # Try the large patterns only where they can match: most descriptors start with the merchant.
     if text[:2] in _BANK_STARTS and (match := _BANK_WORDING.match(text)):
         text = text[match.end() :].strip(_EDGES) or text
     if ("*" in text or text[:2] in _PROCESSOR_STARTS) and (match := _PROCESSORS.match(text)):
@@ -256,7 +246,7 @@ def _once(text: str) -> str:
 
 
 def _without_noise(text: str) -> str:
-    """Text with letters, digits, ``&``, and the dot of an address: dates, phones, references and punctuation gone."""
+    """Remove dates, phone numbers, references and punctuation, except ``&`` and the dot of a web address."""
     if (match := _TAIL.search(text)) and match.start() > 1:
         text = text[: match.start()]
     if "+" in text:
@@ -275,11 +265,11 @@ def _without_noise(text: str) -> str:
 
 
 def _join(tokens: list[str]) -> str:
-    """The key of the tokens: numbers, place, legal form and leading article gone, ``&`` set one way."""
+    """Build the key from tokens: without numbers, place, legal form and leading article, ``&`` spaced uniformly."""
     if len(tokens) > 1:
         tokens = _cut_numbers(tokens)
         _strip_place(tokens)
-        while len(tokens) > 1 and (tokens[-1] in _CORPORATE or tokens[-1] in _TRAILING_NOISE) and tokens[-2] != "&":
+        while len(tokens) > 1 and tokens[-1] in _TRAILING_NOISE and tokens[-2] != "&":
             tokens.pop()
         if len(tokens) > 1 and tokens[0] == "THE":
             del tokens[0]
@@ -290,17 +280,17 @@ def _join(tokens: list[str]) -> str:
 
 
 def normalise_uncached(descriptor: str) -> str:
-    """The merchant key of a raw descriptor, computed afresh; see :func:`normalise`."""
-    # What a bank sends is shorter by far; the bound keeps hostile text from costing seconds.
+    """Compute the merchant key without the cache; see :func:`normalise`."""
+    # Real descriptors are far shorter; the limit keeps hostile text from costing seconds.
     descriptor = descriptor.strip()[:_READ_LENGTH]
     text = _fold(descriptor).translate(_ASCII)
     if not text.strip():
-        # Nothing but punctuation is still a descriptor: it keys as itself.
+        # Punctuation alone is still a descriptor and its own key.
         return " ".join(descriptor.split())[:MAX_KEY_LENGTH]
-    # Two rounds are the rule: the second finds nothing more. A round only shortens; the count is there so that this
-    # ends whatever is sent.
+    # Usually the second round changes nothing. A round only shortens the text; the limit ensures termination for any
+    # input.
     for _ in range(_MAX_ROUNDS):
-        key = _once(text)[:MAX_KEY_LENGTH].rstrip()
+        key = _apply_rules(text)[:MAX_KEY_LENGTH].rstrip()
         if key in ("", text):
             break
         text = key
@@ -309,9 +299,9 @@ def normalise_uncached(descriptor: str) -> str:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def normalise(descriptor: str) -> str:
-    """The merchant key of a raw bank descriptor.
+    """Return the merchant key of a raw bank descriptor.
 
-    Upper case, at most :data:`MAX_KEY_LENGTH` characters, the same for every way a bank writes one merchant.
+    Upper case, at most :data:`MAX_KEY_LENGTH` characters, the same for all spellings of a merchant.
     ``normalise(normalise(x)) == normalise(x)``; never raises; empty only for blank text.
     """
     return normalise_uncached(descriptor)

@@ -1,7 +1,7 @@
-"""Reads for people: a customer's transactions, portfolio, notifications and tasks, in the shapes of the API.
+"""A customer's own data in the form of the API: profile, notifications, goals, totals, statements and tasks.
 
-Every function takes the user whose rows they are and never shows another's. Amounts are dollars (`Decimal`), times
-aware UTC. Nothing here counts or skips through a big table.
+Every function takes the user and never returns another's rows. Amounts are dollars (`Decimal`), times aware UTC.
+Nothing here counts or skips through a large table.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +21,7 @@ from transactions.selectors.transaction_pages import NEWEST, transactions_of
 
 
 class NotificationRow(TypedDict):
-    """A message for the customer."""
+    """A notification."""
 
     id: int
     title: str
@@ -50,14 +50,13 @@ def newest_notifications(user: User, source: ReadSource = KAMIOI) -> list[Notifi
 
 
 def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
-    """The task, if it is the user's own or the user is staff."""
+    """Return the task if it is the user's own or the user is staff."""
     visible = Q() if user.is_staff else Q(user=user)
     return BackgroundTask.objects.filter(visible, pk=task_id).select_related("statement").first()
 
 
-# --- The customer -----------------------------------------------------------------------------------------------
 class Profile(TypedDict):
-    """A customer's profile, in the names of the front ends."""
+    """A customer's profile, with the keys of the front ends."""
 
     id: int
     email: str
@@ -89,15 +88,14 @@ class Profile(TypedDict):
 
 
 def profile(user: User) -> Profile:
-    """What a customer says about themselves, in the names of the front ends. Subscriptions are not ours: null."""
     first, _, rest = user.name.partition(" ")
-    known = user.first_name or user.last_name
+    has_names = user.first_name or user.last_name
     return {
         "id": user.pk,
         "email": user.email,
         "name": user.name,
-        "firstName": user.first_name if known else first,
-        "lastName": user.last_name if known else rest,
+        "firstName": user.first_name if has_names else first,
+        "lastName": user.last_name if has_names else rest,
         "phone": user.phone,
         "address": user.address,
         "city": user.city,
@@ -124,7 +122,7 @@ def profile(user: User) -> Profile:
 
 
 class Total(TypedDict):
-    """A sum over the customer's completed purchases: of all time, and of the last thirty days."""
+    """Sums over the customer's completed purchases: of all time, and of the last thirty days."""
 
     total: Decimal
     monthly: Decimal
@@ -133,20 +131,15 @@ class Total(TypedDict):
 
 
 def completed_total(user: User, column: str, *, now: datetime | None = None) -> Total:
-    """Dollars of `column` ("round_up" or "fee"), over the customer's own rows: the index has them together."""
-    lately = Q(date__gte=(now or timezone.now()) - timedelta(days=30))
-    found = Transaction.objects.filter(user=user, status=Transaction.Status.COMPLETED).aggregate(
+    """Return the sums of `column` ("round_up" or "fee"). An index keeps the customer's rows together."""
+    recent = Q(date__gte=(now or timezone.now()) - timedelta(days=30))
+    sums = Transaction.objects.filter(user=user, status=Transaction.Status.COMPLETED).aggregate(
         total=Coalesce(Sum(column), ZERO),
-        monthly=Coalesce(Sum(column, filter=lately), ZERO),
+        monthly=Coalesce(Sum(column, filter=recent), ZERO),
         count=Count("pk"),
-        monthly_count=Count("pk", filter=lately),
+        monthly_count=Count("pk", filter=recent),
     )
-    return {
-        "total": found["total"],
-        "monthly": found["monthly"],
-        "count": found["count"],
-        "monthly_count": found["monthly_count"],
-    }
+    return Total(**sums)
 
 
 class GoalRow(TypedDict):
@@ -163,12 +156,11 @@ class GoalRow(TypedDict):
 
 
 def goals(user: User) -> list[GoalRow]:
-    """The customer's goals, newest first."""
+    """Return the customer's goals, newest first."""
     return [goal_row(goal) for goal in Goal.objects.filter(user=user).order_by("-id")]
 
 
 def goal_row(goal: Goal) -> GoalRow:
-    """One goal in the shape of the front ends."""
     return {
         "id": goal.pk,
         "user_id": goal.user_id,
@@ -182,7 +174,7 @@ def goal_row(goal: Goal) -> GoalRow:
 
 
 class StatementRow(TypedDict):
-    """A month of a customer, to be downloaded from `url`."""
+    """A monthly account statement, downloaded from `url`."""
 
     id: str
     type: str
@@ -194,14 +186,14 @@ class StatementRow(TypedDict):
     created_at: datetime
 
 
-MONTHS: Final = 24
-"""How many months the list of statements goes back."""
+MONTHS: Final = 24  # listed account statements
 
 
 def statements(user: User, *, export_url: str, now: datetime | None = None) -> list[StatementRow]:
-    """The months from the customer's first transaction on, newest first; each is a download of `export_url`.
+    """Return the months since the customer's first transaction, newest first; each is a download from `export_url`.
 
-    Two steps into the index, whatever the number of transactions. Size is not known before it is written.
+    Takes two index lookups, whatever the number of transactions. The size of a statement is unknown until it is
+    written.
     """
     own = transactions_of(user).values_list("date", flat=True)
     first, last = own.order_by("date").first(), own.order_by("-date").first()

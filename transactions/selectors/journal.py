@@ -13,7 +13,7 @@ from transactions.services.journal import POSTED_KIND, REVERSED_KIND
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """An entry of the company's books: one that somebody wrote, or one transfer that the system booked."""
+    """A journal entry written by staff, or a transfer booked by the system."""
 
     number: str
     entry_date: Any
@@ -22,8 +22,7 @@ class JournalRow:
     transfer: LedgerTransfer | None = None
 
 
-# Company transfers are few, and side by side in the unique index (user_id first); written entries have an index by
-# date.
+# Company transfers are few and adjacent in the unique index (user_id first); entries have an index by date.
 _JOURNAL = """
     SELECT day, rank, id FROM (
         (SELECT entry_date AS day, 1 AS rank, id FROM journal_entries
@@ -34,13 +33,13 @@ _JOURNAL = """
          WHERE user_id = 0 AND kind <> ALL (%(written)s) AND date < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'
            AND ((date AT TIME ZONE 'UTC')::date, 0, id) < (%(day)s::date, %(rank)s, %(id)s)
          ORDER BY date DESC, id DESC LIMIT %(limit)s)
-    ) AS both_kinds
+    ) AS journal
     ORDER BY day DESC, rank DESC, id DESC LIMIT %(limit)s
 """
 
 
 def journal_page(*, after: Sequence[Any] | None, limit: int) -> list[tuple[Any, int, int, JournalRow]]:
-    """Entries of the company's books, the newest day first, from just after (day, rank, id) on; each with its own key."""
+    """Return the journal, latest day first, starting after the key (day, rank, id); each row with its own key."""
     day, rank, last = after or ("9999-12-31", 2, 0)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -57,7 +56,7 @@ def journal_page(*, after: Sequence[Any] | None, limit: int) -> list[tuple[Any, 
 
 
 def journal_entry(number: str) -> JournalRow | None:
-    """The entry of this number: `JE-<id>` is one that somebody wrote, `LT-<id>` a transfer of the company's."""
+    """Return the row of this number: `JE-<id>` is an entry of staff, `LT-<id>` a transfer of the company."""
     kind, _, digits = number.partition("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         return None

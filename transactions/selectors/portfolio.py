@@ -14,7 +14,7 @@ from transactions.rules.money import CENT, ZERO, rounded
 
 
 class HoldingRow(TypedDict):
-    """What a customer owns of one company, at its newest quote; worth and gain are None while there is no quote."""
+    """A customer's shares of one company at the latest quote; value and gain are None without a quote."""
 
     symbol: str
     name: str
@@ -28,7 +28,7 @@ class HoldingRow(TypedDict):
 
 
 class Portfolio(TypedDict):
-    """Everything a customer owns. Value and gain are of the holdings that have a quote; `unpriced` counts the others.
+    """All holdings of a customer. Value and gain cover the holdings with a quote; `unpriced` counts the others.
 
     `cash_balance` is money set aside for orders that wait for the market to open.
     """
@@ -43,7 +43,7 @@ class Portfolio(TypedDict):
     last_updated: datetime | None
 
 
-# One step into the unique index of `stock_prices` per holding.
+# The unique index of `stock_prices` finds the latest quote of each holding in one step.
 _HOLDINGS = """
     SELECT h.ticker, coalesce(nullif(c.name, ''), h.ticker), h.shares, h.cost_basis, p.price, p.as_of
     FROM {holdings} h
@@ -56,29 +56,27 @@ _HOLDINGS = """
 """
 
 
-_GIVEN_HOLDINGS = """(
-    SELECT %s::bigint AS user_id, given.*
-    FROM unnest(%s::text[], %s::numeric[], %s::numeric[]) AS given (ticker, shares, cost_basis)
+_LEGACY_HOLDINGS = """(
+    SELECT %s::bigint AS user_id, legacy.*
+    FROM unnest(%s::text[], %s::numeric[], %s::numeric[]) AS legacy (ticker, shares, cost_basis)
 )"""
 
 
 def portfolio(user: User, source: ReadSource = KAMIOI) -> Portfolio:
-    """What the customer owns, at the newest quotes, in two queries."""
+    """Return the customer's holdings at the latest quotes, in two queries."""
     legacy_holdings = source.legacy.holdings() if source.legacy else None
     with connection.cursor() as cursor:
         if legacy_holdings is None:
             cursor.execute(_HOLDINGS.format(holdings="holdings"), [user.pk])
         else:
             columns = [list(column) for column in zip(*legacy_holdings, strict=True)] or [[], [], []]
-            cursor.execute(_HOLDINGS.format(holdings=_GIVEN_HOLDINGS), [user.pk, *columns, user.pk])
+            cursor.execute(_HOLDINGS.format(holdings=_LEGACY_HOLDINGS), [user.pk, *columns, user.pk])
         rows = cursor.fetchall()
     cost_of = {row[0]: row[3] for row in rows}
     holdings = [_holding(row) for row in rows]
     value = sum((row["total_value"] for row in holdings if row["total_value"] is not None), ZERO)
     priced_cost = sum((cost_of[row["symbol"]] for row in holdings if row["total_value"] is not None), ZERO)
-    waiting = Order.objects.filter(user=user, status=Order.Status.QUEUED).aggregate(
-        amount=Coalesce(Sum("amount"), ZERO)
-    )
+    queued = Order.objects.filter(user=user, status=Order.Status.QUEUED).aggregate(amount=Coalesce(Sum("amount"), ZERO))
     return {
         "total_value": value,
         "total_invested": sum(cost_of.values(), ZERO),
@@ -86,7 +84,7 @@ def portfolio(user: User, source: ReadSource = KAMIOI) -> Portfolio:
         "total_gain_loss_percent": percent(value - priced_cost, priced_cost),
         "holdings": holdings,
         "unpriced": sum(row["total_value"] is None for row in holdings),
-        "cash_balance": waiting["amount"],
+        "cash_balance": queued["amount"],
         "last_updated": max((row["price_as_of"] for row in holdings if row["price_as_of"] is not None), default=None),
     }
 

@@ -1,8 +1,7 @@
-"""Reads for staff: transactions of everybody, people, the journal. Every list is bounded, whatever the size of its
-table.
+"""Reads for staff: all users' transactions, and users. Every list is bounded, whatever the size of its table.
 
-A list of transactions looks at no more than `NUMBERED_ROWS_MAX` rows that fit what an index can answer (status, person, time) and
-filters those by the rest; `capped` says that there were more.
+A list of transactions takes at most `NUMBERED_ROWS_MAX` rows that match what an index can filter by (status, user,
+time), and filters those by the rest; `capped` says that there may be more.
 """
 
 from collections.abc import Sequence
@@ -16,15 +15,13 @@ from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
-from transactions.models import Transaction, User
+from transactions.models import User
 from transactions.rules.merchant_key import normalise
-
-Status = Transaction.Status
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A page of rows as dictionaries, and how many rows fit in all; `capped` when no further was looked."""
+class StaffTransactionPage:
+    """A page of rows as dictionaries and the total; `capped` when the total covers only the window."""
 
     rows: list[dict[str, Any]]
     total: int
@@ -33,7 +30,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class StaffTransactionFilter:
-    """Which transactions. `search` is a part of the merchant's name, or a whole e-mail; money is in dollars."""
+    """Which transactions to list. `search` is part of the merchant's name, or a whole e-mail; amounts are dollars."""
 
     statuses: Sequence[str] = ()
     search: str = ""
@@ -61,114 +58,111 @@ class _Where:
         return " AND ".join(self.parts) or "true"
 
 
-_COLUMNS = """rows.id, rows.user_id, rows.date, rows.merchant, rows.amount, rows.category, rows.description, rows.investable,
-           rows.round_up, rows.fee, rows.total_debit, rows.ticker, rows.shares, rows.price_per_share, rows.status,
-           rows.failure_reason, rows.created_at"""
-# The window is what indexes answer, newest first; the person and the rest of the filter come after it. The counts come
-# with the rows, and without them where there are none.
-_PAGE = """,
-    fitting AS MATERIALIZED (
-        SELECT rows.*, users.email, users.name, users.account_type, users.is_staff
-        FROM seen AS rows JOIN users ON users.id = rows.user_id WHERE {after}
+_COLUMNS = """rows.id, rows.user_id, rows.date, rows.merchant, rows.amount, rows.category, rows.description,
+           rows.investable, rows.round_up, rows.fee, rows.total_debit, rows.ticker, rows.shares, rows.price_per_share,
+           rows.status, rows.failure_reason, rows.created_at"""
+_WINDOW = """
+    WITH candidates AS MATERIALIZED (
+        SELECT {columns} FROM transactions AS rows WHERE {indexed} ORDER BY rows.created_at DESC LIMIT %(window)s
     )
-    SELECT (SELECT count(*) FROM seen) AS looked_at, (SELECT count(*) FROM fitting) AS total, page.*
+"""
+# One status after the other: an index finds the waiting rows of each, and only the window is sorted.
+_WAITING_WINDOW = """
+    WITH candidates AS MATERIALIZED (
+        (SELECT {columns} FROM transactions AS rows WHERE rows.status = 'pending' AND {indexed} LIMIT %(window)s)
+        UNION ALL
+        (SELECT {columns} FROM transactions AS rows WHERE rows.status = 'needs_review' AND {indexed} LIMIT %(window)s)
+    )
+"""
+# The counts come with the rows; the outer join returns them when there is no row.
+_PAGE = """,
+    matches AS MATERIALIZED (
+        SELECT rows.*, users.email, users.name, users.account_type, users.is_staff
+        FROM candidates AS rows JOIN users ON users.id = rows.user_id WHERE {residual}
+    )
+    SELECT (SELECT count(*) FROM candidates) AS scanned, (SELECT count(*) FROM matches) AS total, page.*
     FROM (VALUES (1)) AS one LEFT JOIN LATERAL (
-        SELECT * FROM fitting ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(skip)s
+        SELECT * FROM matches ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
     ) AS page ON true
 """
-_WINDOW = """
-    WITH seen AS MATERIALIZED (
-        SELECT {columns} FROM transactions AS rows WHERE {inside} ORDER BY rows.created_at DESC LIMIT %(window)s
-    )
-"""
-# One status after the other: what waits is found by its own index, and sorted within the window only.
-_WAITING_WINDOW = """
-    WITH seen AS MATERIALIZED (
-        (SELECT {columns} FROM transactions AS rows WHERE rows.status = 'pending' AND {inside} LIMIT %(window)s)
-        UNION ALL
-        (SELECT {columns} FROM transactions AS rows WHERE rows.status = 'needs_review' AND {inside} LIMIT %(window)s)
-    )
-"""
 
 
-def transactions_page(chosen: StaffTransactionFilter, *, page: int, limit: int) -> Found:
-    """Transactions of everybody, the newest to arrive first."""
-    inside, after = _Where(), _Where()
-    if chosen.statuses:
-        inside.add("rows.status = ANY (%(statuses)s)", statuses=list(chosen.statuses))
-    _times(inside, chosen)
-    if "@" in chosen.search:
-        person = User.objects.annotate(lower=Lower("email")).filter(lower=chosen.search.lower()).values_list("pk")
-        inside.add("rows.user_id = ANY (%(people)s)", people=[row[0] for row in person[:1]])
-    elif chosen.search:
-        after.add("rows.merchant ILIKE %(search)s", search=f"%{_literal(chosen.search)}%")
-    _rest(after, chosen)
-    return _found(_WINDOW, inside, after, page=page, limit=limit)
+def transactions_page(filters: StaffTransactionFilter, *, page: int, limit: int) -> StaffTransactionPage:
+    """Return all users' transactions, the latest to arrive first."""
+    indexed, residual = _Where(), _Where()
+    if filters.statuses:
+        indexed.add("rows.status = ANY (%(statuses)s)", statuses=list(filters.statuses))
+    if filters.since:
+        indexed.add("rows.date >= %(since)s", since=filters.since)
+    if filters.until:
+        indexed.add("rows.date < %(until)s", until=filters.until)
+    if "@" in filters.search:
+        users = User.objects.annotate(lower=Lower("email")).filter(lower=filters.search.lower())
+        indexed.add("rows.user_id = ANY (%(users)s)", users=list(users.values_list("pk", flat=True)[:1]))
+    elif filters.search:
+        residual.add("rows.merchant ILIKE %(search)s", search=f"%{_escape_like(filters.search)}%")
+    _add_residual(residual, filters)
+    return _run(_WINDOW, indexed, residual, page=page, limit=limit)
 
 
-def transactions_waiting_page(chosen: StaffTransactionFilter, *, page: int, limit: int) -> Found:
-    """Transactions that are not processed, or whose merchant waits for a decision, the newest to arrive first."""
-    inside, after = _Where(), _Where()
-    if chosen.search:
-        # The key of the whole name goes by an index; parts of a name are looked for in the window.
-        key = normalise(chosen.search)
+def transactions_waiting_page(filters: StaffTransactionFilter, *, page: int, limit: int) -> StaffTransactionPage:
+    """Return transactions that are pending or whose merchant awaits a decision, the latest to arrive first."""
+    indexed, residual = _Where(), _Where()
+    if filters.search:
+        # An index serves the key of a whole name; parts of a name are searched within the window.
+        key = normalise(filters.search)
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT EXISTS (SELECT 1 FROM transactions WHERE merchant_key = %s AND status = 'needs_review')", [key]
             )
-            known = bool(key) and cursor.fetchone()[0]
-        if known:
-            inside.add("rows.merchant_key = %(key)s", key=key)
+            key_exists = bool(key) and cursor.fetchone()[0]
+        if key_exists:
+            indexed.add("rows.merchant_key = %(key)s", key=key)
         else:
-            after.add("rows.merchant ILIKE %(search)s", search=f"%{_literal(chosen.search)}%")
-    _rest(after, chosen)
-    return _found(_WAITING_WINDOW, inside, after, page=page, limit=limit)
+            residual.add("rows.merchant ILIKE %(search)s", search=f"%{_escape_like(filters.search)}%")
+    _add_residual(residual, filters)
+    return _run(_WAITING_WINDOW, indexed, residual, page=page, limit=limit)
 
 
-def _times(where: _Where, chosen: StaffTransactionFilter) -> None:
-    if chosen.since:
-        where.add("rows.date >= %(since)s", since=chosen.since)
-    if chosen.until:
-        where.add("rows.date < %(until)s", until=chosen.until)
+def _add_residual(where: _Where, filters: StaffTransactionFilter) -> None:
+    if filters.account_type:
+        where.add("users.account_type = %(account_type)s", account_type=filters.account_type)
+    if filters.category:
+        where.add("rows.category ILIKE %(category)s", category=_escape_like(filters.category))
+    if filters.min_amount is not None:
+        where.add("rows.amount >= %(min_amount)s", min_amount=filters.min_amount)
+    if filters.max_amount is not None:
+        where.add("rows.amount <= %(max_amount)s", max_amount=filters.max_amount)
 
 
-def _rest(where: _Where, chosen: StaffTransactionFilter) -> None:
-    if chosen.account_type:
-        where.add("users.account_type = %(account_type)s", account_type=chosen.account_type)
-    if chosen.category:
-        where.add("rows.category ILIKE %(category)s", category=_literal(chosen.category))
-    if chosen.min_amount is not None:
-        where.add("rows.amount >= %(min_amount)s", min_amount=chosen.min_amount)
-    if chosen.max_amount is not None:
-        where.add("rows.amount <= %(max_amount)s", max_amount=chosen.max_amount)
-
-
-def _found(window: str, inside: _Where, after: _Where, *, page: int, limit: int) -> Found:
-    statement = window.format(columns=_COLUMNS, inside=inside.sql) + _PAGE.format(after=after.sql)
-    values = inside.values | after.values | {"window": NUMBERED_ROWS_MAX, "limit": limit, "skip": (page - 1) * limit}
+def _run(window: str, indexed: _Where, residual: _Where, *, page: int, limit: int) -> StaffTransactionPage:
+    sql = window.format(columns=_COLUMNS, indexed=indexed.sql) + _PAGE.format(residual=residual.sql)
+    values = (
+        indexed.values | residual.values | {"window": NUMBERED_ROWS_MAX, "limit": limit, "offset": (page - 1) * limit}
+    )
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(sql, values)
         names = [column.name for column in cursor.description]
-        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    looked_at, total = found[0]["looked_at"], found[0]["total"]
-    return Found([row for row in found if row["id"] is not None], total, capped=looked_at >= NUMBERED_ROWS_MAX)
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    scanned, total = rows[0]["scanned"], rows[0]["total"]
+    return StaffTransactionPage(
+        [row for row in rows if row["id"] is not None], total, capped=scanned >= NUMBERED_ROWS_MAX
+    )
 
 
-def _literal(text: str) -> str:
-    """The text with nothing in it that LIKE reads as a pattern."""
+def _escape_like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-# --- People -----------------------------------------------------------------------------------------------------
-def people(*, search: str = "", account_type: str = "") -> QuerySet[User, User]:
-    """People in no order; `search` is a whole e-mail, an account number, or an id."""
-    found = User.objects.all()
+def search_users(*, search: str = "", account_type: str = "") -> QuerySet[User, User]:
+    """Return users, unordered; `search` is a whole e-mail, an account number, or an id."""
+    users = User.objects.all()
     if account_type:
-        found = found.filter(account_type=account_type)
+        users = users.filter(account_type=account_type)
     if not search:
-        return found
+        return users
     if "@" in search:
-        return found.annotate(lower=Lower("email")).filter(lower=search.lower())
+        return users.annotate(lower=Lower("email")).filter(lower=search.lower())
     if search.isascii() and search.isdigit() and len(search) < 19:
-        return found.filter(pk=int(search))
-    return found.filter(account_number=search)
+        return users.filter(pk=int(search))
+    return users.filter(account_number=search)

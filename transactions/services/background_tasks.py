@@ -187,8 +187,7 @@ def _requeue(task: BackgroundTask, error: Exception) -> None:
 
 
 def recover_stuck_tasks(*, now: datetime | None = None) -> int:
-    """Send tasks again that lost their message or worker, and fail those with too many attempts. Returns how many were
-    sent.
+    """Resend tasks that lost their message or worker; fail those with too many attempts. Returns how many are sent.
 
     Args:
         now: the reference time; the database's when not given.

@@ -208,7 +208,7 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
 
 
 def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
-    """Yield batches that a thread prepares while the caller stores the previous one. Errors of the thread are re-raised."""
+    """Yield batches that a thread prepares while the caller stores the previous one. Re-raises errors of the thread."""
     ready: queue.Queue[_Batch | BaseException | None] = queue.Queue(_READ_AHEAD)
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Changes that staff make to users. An account with bookings is closed, never deleted; only superusers change staff accounts."""
+"""Changes that staff make to users. An account with bookings is closed, not deleted; only superusers change staff."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -85,7 +85,7 @@ def _has_bookings(user: User) -> bool:
 
 @transaction.atomic
 def _delete(user: User, actor: User) -> None:
-    """Delete the row and its dependents. Not with the ORM, whose collector would search every table that references users."""
+    """Delete the row and its dependents. The ORM's collector would search every table that references users."""
     for model in (ApiToken, Goal, UserSetting, IdempotencyKey):
         model._base_manager.filter(user_id=user.pk).delete()
     user.groups.clear()

@@ -90,7 +90,7 @@ class UserListView(StaffView):
             raise ValidationError({"account_type": [f"Must be one of {', '.join(User.AccountType.values)}."]})
         search = (request.query_params.get("search") or "").strip()
         page = keyset_page(
-            selectors.people(search=search, account_type=account_type),
+            selectors.search_users(search=search, account_type=account_type),
             time_field="created_at",
             cursor=request.query_params.get("cursor"),
             limit=page_limit(request),

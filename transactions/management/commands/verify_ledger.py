@@ -10,8 +10,8 @@ from transactions.services.ledger_verification import find_ledger_problems
 
 class Command(BaseCommand):
     help = (
-        "Check that holdings are the sum of the ledger, that every completed transaction is booked completely and once, "
-        "and that every account exists."
+        "Check that holdings are the sum of the ledger, that every completed transaction is booked once and completely,"
+        " and that every account exists."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
