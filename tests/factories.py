@@ -1,4 +1,4 @@
-"""Rows for tests, with explicit overrides; nothing random that a test would have to guess."""
+"""Factories of rows for tests, with explicit overrides and without random values."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -17,17 +17,17 @@ PASSWORD = "correct horse battery"
 
 
 def make_user(email: str = "", **fields: Any) -> User:
-    """A customer who can log in with `PASSWORD`."""
+    """Create a customer who can log in with `PASSWORD`."""
     return User.objects.create_user(email or f"customer{next(_numbers)}@example.com", PASSWORD, **fields)
 
 
 def make_staff(email: str = "", **fields: Any) -> User:
-    """A superuser who can log in with `PASSWORD`."""
+    """Create a superuser who can log in with `PASSWORD`."""
     return User.objects.create_superuser(email or f"staff{next(_numbers)}@example.com", PASSWORD, **fields)
 
 
 def make_company(ticker: str = "SBUX", price: str | None = "95.00", **fields: Any) -> Company:
-    """A listed company with a fresh price; `price=None` leaves it without one."""
+    """Create a listed company with a current price, or without one for `price=None`."""
     company = Company.objects.create(ticker=ticker, **{"name": f"{ticker} Inc.", "exchange": "Nasdaq"} | fields)
     if price is not None:
         make_price(ticker, price)
@@ -35,31 +35,30 @@ def make_company(ticker: str = "SBUX", price: str | None = "95.00", **fields: An
 
 
 def make_price(ticker: str, price: str, *, age: timedelta = timedelta(minutes=1)) -> StockPrice:
-    """A quote of `age` ago."""
+    """Create a quote of `age` ago."""
     return StockPrice.objects.create(ticker=ticker, price=Decimal(price), as_of=timezone.now() - age, source="test")
 
 
 def make_merchant(
     key: str = "STARBUCKS", ticker: str | None = "SBUX", status: str = "approved", **fields: Any
 ) -> Merchant:
-    """A merchant of the directory."""
     return Merchant.objects.create(merchant_key=key, display_name=key, ticker=ticker, status=status, **fields)
 
 
 def make_transaction(user: User, merchant: str = "STARBUCKS", amount: str = "4.50", **fields: Any) -> Transaction:
-    """A pending purchase."""
+    """Create a pending purchase."""
     values = {
         "date": datetime.now(UTC) - timedelta(days=1),
         "merchant_key": merchant,
         "total_debit": Decimal(amount),
     } | fields
-    made = Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
+    transaction = Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
     invalidate_customers([user.pk])
-    return made
+    return transaction
 
 
 def api_client(user: User | None = None) -> APIClient:
-    """A front end of this user (anonymous without one), calling from an address of its own: rate limits go by it."""
+    """Return a client of this user, or an anonymous one, with a random IP address because of rate limits."""
     client = APIClient(REMOTE_ADDR=f"10.{randrange(256)}.{randrange(256)}.{randrange(256)}")
     if user is not None:
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {ApiToken.issue(user=user)[1]}")

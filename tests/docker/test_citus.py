@@ -48,7 +48,7 @@ def test_what_is_processed_on_one_postgresql_is_processed_on_a_citus_cluster(tmp
         "--reuse-db",
         "-k",
         OTHERWISE_THERE,
-        "tests/transactions/test_processing.py",
-        "tests/transactions/test_ingest.py",
+        "tests/transactions/services/test_processing.py",
+        "tests/transactions/services/test_ingest.py",
         url=found,
     )

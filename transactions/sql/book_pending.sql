@@ -1,17 +1,18 @@
--- One round for one set: everything that happens to pending transactions of locked user buckets, in one statement.
--- claimed: first_pending.sql, on Citus first_pending_sharded.sql. The bucket's advisory lock makes them ours.
+-- Book one batch: everything that happens to pending transactions of locked user buckets, in one statement.
+-- claimed: first_pending.sql, on Citus first_pending_sharded.sql. The advisory locks on the buckets protect the rows.
 WITH claimed AS MATERIALIZED (
 {first_pending}),
--- looked_up: the directory's answer (an approved ticker counts only while its company is listed) and the round-up.
+-- looked_up: the merchant's company (an approved ticker counts only while its company is listed) and the round-up.
 looked_up AS MATERIALIZED (
     SELECT claimed.*, merchants.status AS merchant_status, companies.ticker,
-           kamioi_round_up(claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount) AS round_up
+           kamioi_round_up(claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount)
+               AS round_up
     FROM claimed
     JOIN users ON users.id = claimed.user_id
     LEFT JOIN merchants ON merchants.merchant_key = claimed.merchant_key
     LEFT JOIN companies ON companies.ticker = merchants.ticker AND companies.is_listed AND merchants.status = 'approved'
 ),
--- prices: the newest quote of each ticker in the set, if it is fresh enough.
+-- prices: the latest quote of each ticker in the batch, if it is recent enough.
 prices AS MATERIALIZED (
     SELECT tickers.ticker, newest.price
     FROM (SELECT DISTINCT ticker FROM looked_up WHERE ticker IS NOT NULL) AS tickers
@@ -22,7 +23,7 @@ prices AS MATERIALIZED (
     ) AS newest
     WHERE newest.as_of >= %(oldest_price)s
 ),
--- decided: what becomes of each row; shares only where it is bought now.
+-- decided: the outcome of each row; shares only if it is bought now.
 decided AS MATERIALIZED (
     SELECT outcomes.*,
            CASE WHEN outcome = 'completed' AND round_up > 0 THEN kamioi_shares(round_up, price) END AS shares,
@@ -62,15 +63,16 @@ moved AS (
               transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price,
               transactions.booking, transactions.amount, was_ticker, was_round_up, was_fee, was_investable
 ),
--- counted: what the figures of each day lose and gain (see analytics.services.rollups).
+-- counted: the changes of each day's totals (see analytics.services.rollups).
 counted AS (
     INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
-    SELECT (date AT TIME ZONE 'UTC')::date, 'pending', was_ticker, -count(*), -sum(amount), -sum(was_round_up), -sum(was_fee),
-           -sum(was_investable), 0
+    SELECT (date AT TIME ZONE 'UTC')::date, 'pending', was_ticker, -count(*), -sum(amount), -sum(was_round_up),
+
+           -sum(was_fee), -sum(was_investable), 0
     FROM moved GROUP BY 1, 3
     UNION ALL
-    SELECT (date AT TIME ZONE 'UTC')::date, status, ticker, count(*), sum(amount), sum(round_up), sum(fee), sum(investable),
-           count(*)
+    SELECT (date AT TIME ZONE 'UTC')::date, status, ticker, count(*), sum(amount), sum(round_up), sum(fee),
+           sum(investable), count(*)
     FROM moved GROUP BY 1, 2, 3
 ),
 bought AS MATERIALIZED (
@@ -81,8 +83,8 @@ booked AS (
     INSERT INTO ledger_transfers
         (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, created_at)
     SELECT bought.user_id, bought.date, bought.id,
-           CASE bought.booking WHEN 0 THEN entry.kind ELSE entry.kind || '_' || bought.booking + 1 END, entry.debit, entry.credit, entry.amount,
-           entry.ticker, entry.shares, %(now)s
+           CASE bought.booking WHEN 0 THEN entry.kind ELSE entry.kind || '_' || bought.booking + 1 END,
+           entry.debit, entry.credit, entry.amount, entry.ticker, entry.shares, %(now)s
     FROM bought
     CROSS JOIN LATERAL (VALUES
         ('round_up', '10100', '20100', bought.round_up, NULL::text, NULL::numeric),
@@ -93,8 +95,8 @@ booked AS (
     ) AS entry (kind, debit, credit, amount, ticker, shares)
     WHERE entry.amount > 0
 ),
-held AS (
-    -- No share bought means no cost and no purchase row: a round-up of at least a cent that buys any share costs a cent.
+holding_updates AS (
+    -- Without shares there is neither a cost nor a purchase row: any shares bought cost at least a cent.
     INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at)
     SELECT user_id, ticker, sum(shares), sum(cost), %(now)s
     FROM bought WHERE shares > 0 GROUP BY user_id, ticker
@@ -103,10 +105,11 @@ held AS (
         cost_basis = holdings.cost_basis + excluded.cost_basis,
         updated_at = excluded.updated_at
 ),
-told AS (
+notified AS (
     INSERT INTO notifications (user_id, title, message, type, read, created_at)
     SELECT user_id, 'You own more ' || ticker,
-           merchant || ': $' || investable || ' bought ' || shares || ' shares of ' || ticker || ' at $' || price || '.',
+           merchant || ': $' || investable || ' bought ' || shares || ' shares of ' || ticker || ' at $'
+               || price || '.',
            'investment_success', false, %(now)s
     FROM bought
 ),
@@ -117,8 +120,8 @@ queued AS (
     ON CONFLICT (user_id, transaction_id) DO UPDATE SET
         ticker = excluded.ticker, amount = excluded.amount, execute_after = excluded.execute_after
 ),
--- Only when some order is queued at all (a constant, so that PostgreSQL skips the look-ups otherwise).
-ordered AS (
+-- Only if any order is queued (a constant, so that PostgreSQL skips the lookups otherwise).
+closed_orders AS (
     UPDATE orders SET
         status = CASE WHEN moved.status = 'completed' AND moved.shares IS NOT NULL THEN 'executed' ELSE 'cancelled' END,
         ticker = coalesce(moved.ticker, orders.ticker),
@@ -127,12 +130,12 @@ ordered AS (
     WHERE %(any_orders)s AND orders.user_id = moved.user_id AND orders.transaction_id = moved.id
       AND orders.status = 'queued' AND moved.status IN ('completed', 'not_listed', 'needs_review')
 ),
--- In the order of the key: two workers that park rows of the same merchants cannot deadlock.
+-- Ordered by key, so that two workers that park rows for the same merchants do not deadlock.
 waiting AS (
     INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason,
                            rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
-    SELECT merchant_key, min(merchant), NULL, '', min(category), 'proposed', 'ingest', '', '[]', count(*), sum(round_up),
-           %(now)s, %(now)s
+    SELECT merchant_key, min(merchant), NULL, '', min(category), 'proposed', 'ingest', '', '[]', count(*),
+           sum(round_up), %(now)s, %(now)s
     FROM moved WHERE status = 'needs_review' GROUP BY merchant_key ORDER BY merchant_key
     ON CONFLICT (merchant_key) DO UPDATE SET
         waiting_count = merchants.waiting_count + excluded.waiting_count,

@@ -1,5 +1,5 @@
--- At the cut-over: what the migration kept of customers beside their tables comes home: profiles, goals, preferences.
--- What Kamioi's customers said themselves stays; a second cut-over adds nothing twice.
+-- At the cut-over: move what the migration stored about customers beside the tables: profiles, goals, preferences.
+-- Values that customers entered in Kamioi stay; a second cut-over adds nothing twice.
 UPDATE users SET
     first_name = coalesce(nullif(users.first_name, ''), left(btrim(kept.data->>'first_name'), 75), ''),
     last_name = coalesce(nullif(users.last_name, ''), left(btrim(kept.data->>'last_name'), 75), ''),
@@ -8,8 +8,9 @@ UPDATE users SET
     country = coalesce(nullif(users.country, ''), left(btrim(kept.data->>'country'), 60), ''),
     time_zone = coalesce(nullif(users.time_zone, ''), left(btrim(kept.data->>'timezone'), 60), ''),
     risk_tolerance = coalesce(nullif(lower(left(btrim(kept.data->>'risk_tolerance'), 30)), ''), users.risk_tolerance),
-    investment_goals = coalesce(nullif(users.investment_goals, ''), left(btrim(kept.data->>'investment_goals'), 500), ''),
-    -- When they agreed was never written down: with their registration.
+    investment_goals = coalesce(nullif(users.investment_goals, ''), left(btrim(kept.data->>'investment_goals'), 500),
+        ''),
+    -- The time of agreement was not recorded: use the registration.
     terms_agreed_at = coalesce(users.terms_agreed_at,
         CASE WHEN lower(kept.data->>'terms_agreed') IN ('1', 'true') THEN users.created_at END),
     privacy_agreed_at = coalesce(users.privacy_agreed_at,
@@ -34,17 +35,18 @@ FROM (
     FROM legacy_rows AS kept
     JOIN legacy_ids AS ids ON ids.source_table = 'users' AND ids.legacy_id::text = kept.data->>'user_id'
     JOIN users ON users.id = ids.user_id
-    -- In this order: what is no number is never cast.
+    -- In this order, so that text that is not a number is never cast.
     WHERE kept.source_table = 'goals' AND kept.kind = 'row'
       AND CASE WHEN kept.data->>'target_amount' ~ '^[0-9]{1,11}(\.[0-9]{1,20})?$'
                THEN round((kept.data->>'target_amount')::numeric, 2) > 0 ELSE false END
 ) AS goal
 WHERE NOT EXISTS (
-    SELECT FROM goals WHERE goals.user_id = goal.user_id AND goals.title = goal.title AND goals.target_amount = goal.target
+    SELECT FROM goals WHERE goals.user_id = goal.user_id AND goals.title = goal.title
+        AND goals.target_amount = goal.target
 )
 ORDER BY goal.user_id, goal.legacy_id;
 
--- Values were text there, and are text for the same front end here.
+-- The legacy system stored text; the same front end gets text here.
 INSERT INTO user_settings (user_id, setting_key, setting_value, created_at, updated_at)
 SELECT DISTINCT ON (ids.user_id, kept.data->>'setting_key')
        ids.user_id, kept.data->>'setting_key', to_jsonb(left(kept.data->>'setting_value', 2000)), now(), now()

@@ -1,5 +1,5 @@
--- Up to %(limit)s user buckets with pending work that nobody else holds, most urgent first, locked until commit.
--- LIMIT stops the scan at the last lock it needs, so the other workers find the rest.
+-- Lock up to %(limit)s free user buckets with pending rows until commit, the most urgent first.
+-- LIMIT stops the scan at the last lock, so other workers can claim the remaining buckets.
 SELECT bucket FROM (
     SELECT buckets.bucket
     FROM unnest(%(buckets)s::int[]) AS buckets (bucket)

@@ -1,4 +1,4 @@
--- One purchase, its key and what it adds to the figures of its day, at once. No row comes back when the key was there already.
+-- Insert one purchase, its key and the change of its day's totals. Returns no row if the key exists.
 WITH fresh AS (
     INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date)
     VALUES (%(user)s, %(key)s, nextval(pg_get_serial_sequence('transactions', 'id')), %(date)s)

@@ -1,4 +1,5 @@
--- What the migration kept of a person beside the tables: their account, rows that name them, and the rest of their transactions.
+-- Delete what the migration stores about a user beside the tables: the account, rows that reference it, and leftover
+-- columns of transactions.
 DELETE FROM legacy_rows
 USING legacy_ids AS known
 WHERE known.user_id = %(user)s

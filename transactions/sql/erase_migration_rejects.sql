@@ -1,4 +1,4 @@
--- Rows of a person that the migration could not carry over.
+-- Delete a user's rows that could not be migrated.
 DELETE FROM migration_rejects
 USING legacy_ids AS known
 WHERE known.user_id = %(user)s

@@ -1,4 +1,4 @@
--- What a person bought stays in the books; the words of their bank about it, which may name them or others, do not.
+-- Purchases stay in the books; the bank's texts about them, which may contain names, are blanked.
 WITH blanked AS (
     UPDATE transactions SET merchant = merchant_key, description = '', updated_at = %(now)s
     WHERE user_id = %(user)s

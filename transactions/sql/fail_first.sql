@@ -1,4 +1,4 @@
--- The first pending row of a locked bucket ends as failed: it cannot be booked. Its money stays where it was.
+-- Fail the first pending row of a locked bucket, which cannot be booked. No money moves.
 WITH first AS (
     SELECT id, user_id, date, amount, ticker, round_up, fee, investable FROM transactions
     WHERE mod(user_id, 64) = %(bucket)s AND status = 'pending'
@@ -18,9 +18,10 @@ counted AS (
     UNION ALL
     SELECT (date AT TIME ZONE 'UTC')::date, 'failed', ticker, 1, amount, round_up, fee, investable, 1 FROM failed
 ),
-told AS (
+notified AS (
     INSERT INTO notifications (user_id, title, message, type, read, created_at)
-    SELECT user_id, 'A purchase could not be invested', 'We are looking into it. Nothing was debited for it.', 'warning', false,
+    SELECT user_id, 'A purchase could not be invested', 'We are looking into it. Nothing was debited for it.',
+        'warning', false,
            %(now)s
     FROM failed
 )

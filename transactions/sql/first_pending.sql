@@ -1,4 +1,4 @@
-    -- At most %(per_bucket)s rows of each bucket, most urgent first: one look into the index a bucket.
+    -- At most %(per_bucket)s rows of each bucket, most urgent first: one index lookup per bucket.
     SELECT pending.*
     FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
     CROSS JOIN LATERAL (

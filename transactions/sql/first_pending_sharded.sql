@@ -1,4 +1,4 @@
-    -- The most urgent rows of the buckets together: Citus pushes no LATERAL … LIMIT down to the shards.
+    -- The most urgent rows of all buckets together: Citus does not push LATERAL … LIMIT down to the shards.
     SELECT id, user_id, date, amount, merchant, merchant_key, booking, ticker AS was_ticker,
            round_up AS was_round_up, fee AS was_fee, investable AS was_investable
     FROM transactions

@@ -1,5 +1,5 @@
--- The staged batch into transaction_keys and transactions. The key is the row's fingerprint and its occurrence in the
--- file, so the same file adds nothing, an overlapping one adds what is new, and equal purchases stay two.
+-- Insert the staged batch into transaction_keys and transactions. The key is the row's fingerprint and its occurrence
+-- in the file: the same file adds nothing, an overlapping file adds the new rows, and equal purchases stay separate.
 WITH counted AS (
     INSERT INTO statement_fingerprints AS known (statement_id, fingerprint, seen)
     SELECT %(statement)s, fingerprint, count(*) FROM staged GROUP BY fingerprint
@@ -7,7 +7,7 @@ WITH counted AS (
     RETURNING fingerprint, seen
 ),
 numbered AS MATERIALIZED (
-    SELECT staged.*, nextval((SELECT pg_get_serial_sequence('transactions', 'id')::regclass)) AS id, -- found once
+    SELECT staged.*, nextval((SELECT pg_get_serial_sequence('transactions', 'id')::regclass)) AS id, -- evaluated once
            staged.fingerprint || '.' || (counted.seen - count(*) OVER same
                + row_number() OVER (same ORDER BY staged.line)) AS idempotency_key
     FROM staged JOIN counted ON counted.fingerprint = staged.fingerprint

@@ -1,5 +1,5 @@
--- What waits for merchants whose rows this transaction has locked, counted from the transactions themselves.
--- Counted apart from the update: Citus writes `merchants` on every machine, and no shard may be read for that.
+-- Recount the waiting transactions of merchants whose rows this transaction has locked.
+-- Separate from the update, because Citus writes `merchants` on every node and reads no shard in that statement.
 WITH counted AS MATERIALIZED (
     SELECT merchant_key, count(*) AS rows, sum(round_up) AS amount
     FROM transactions

@@ -1,4 +1,5 @@
--- Transactions of locked user buckets that wait for these merchants become pending again; a decision remembers which.
+-- Make transactions pending that wait for these merchants, in locked user buckets, and record which each decision
+-- released.
 WITH released AS (
     UPDATE transactions SET status = 'pending', priority = 3, updated_at = %(now)s
     FROM (
@@ -9,7 +10,8 @@ WITH released AS (
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'needs_review'
-    RETURNING transactions.id, transactions.user_id, transactions.merchant_key, transactions.date, transactions.ticker, transactions.amount,
+    RETURNING transactions.id, transactions.user_id, transactions.merchant_key, transactions.date,
+        transactions.ticker, transactions.amount,
               transactions.round_up, transactions.fee, transactions.investable
 ),
 counted AS (
@@ -19,7 +21,7 @@ counted AS (
     FROM released CROSS JOIN (VALUES (-1, 'needs_review'), (1, 'pending')) AS side (n, status)
     GROUP BY 1, 2, 3
 ),
-remembered AS (
+recorded AS (
     INSERT INTO released_transactions (decision_id, user_id, transaction_id, date)
     SELECT decided.id, released.user_id, released.id, released.date
     FROM released

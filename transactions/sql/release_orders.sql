@@ -1,4 +1,4 @@
--- Transactions whose order is due become pending again; the order stays queued until it is booked.
+-- Make transactions pending whose order is due; the order stays queued until it is booked.
 WITH released AS (
     UPDATE transactions SET status = 'pending', priority = 3, updated_at = %(now)s
     FROM (

@@ -1,4 +1,4 @@
--- Transactions that waited for a price that is there now, or whose merchant has another ticker now, become pending again.
+-- Make transactions pending that waited for a price that exists now, or whose merchant has a different ticker now.
 WITH released AS (
     UPDATE transactions SET status = 'pending', priority = 3, updated_at = %(now)s
     FROM (

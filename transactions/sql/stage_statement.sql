@@ -1,4 +1,5 @@
--- One batch of a statement; gone at commit, so that nothing depends on the session. (Several batches may share a transaction: tests do.)
+-- One batch of a statement. Dropped on commit, so that nothing depends on the session; dropped first as well, because
+-- several batches may share a transaction, as in tests.
 DROP TABLE IF EXISTS pg_temp.staged;
 CREATE TEMP TABLE staged (
     line bigint, fingerprint uuid, date timestamptz, merchant text, merchant_key text, amount numeric(14, 2),

@@ -1,16 +1,17 @@
--- Quotes that fit what is known: of listed companies, and no jump from the newest quote that only an error explains.
+-- Store the plausible quotes: of listed companies, not in the future, and without a jump that only an error explains.
 WITH quotes AS (
-    SELECT * FROM unnest(%(tickers)s::text[], %(prices)s::numeric[], %(times)s::timestamptz[]) AS quote (ticker, price, as_of)
+    SELECT * FROM unnest(%(tickers)s::text[], %(prices)s::numeric[], %(times)s::timestamptz[])
+        AS quote (ticker, price, as_of)
 ),
-judged AS MATERIALIZED (
+checked AS MATERIALIZED (
     SELECT quotes.*,
            CASE
-               WHEN companies.ticker IS NULL THEN 'not a listed company of the company table'
-               WHEN quotes.as_of > %(now)s + interval '1 minute' THEN 'the time of the quote lies ahead'
+               WHEN companies.ticker IS NULL THEN 'not a listed company'
+               WHEN quotes.as_of > %(now)s + interval '1 minute' THEN 'the time of the quote is in the future'
                WHEN %(max_jump)s > 0 AND newest.price IS NOT NULL
                     AND NOT quotes.price BETWEEN newest.price / %(max_jump)s AND newest.price * %(max_jump)s
-                   THEN 'jumps from ' || newest.price || ' to ' || quotes.price || '; a split? then accept it with --accept-jumps'
-           END AS refusal
+                   THEN 'jumps from ' || newest.price || ' to ' || quotes.price || '; after a split use --accept-jumps'
+           END AS rejection
     FROM quotes
     LEFT JOIN companies ON companies.ticker = quotes.ticker AND companies.is_listed
     LEFT JOIN LATERAL (
@@ -20,10 +21,10 @@ judged AS MATERIALIZED (
 ),
 stored AS (
     INSERT INTO stock_prices (ticker, price, as_of, source)
-    SELECT DISTINCT ON (ticker, as_of) ticker, price, as_of, %(source)s FROM judged WHERE refusal IS NULL
+    SELECT DISTINCT ON (ticker, as_of) ticker, price, as_of, %(source)s FROM checked WHERE rejection IS NULL
     ON CONFLICT (ticker, as_of) DO NOTHING
     RETURNING ticker
 )
-SELECT NULL AS ticker, NULL AS refusal, count(*) AS stored FROM stored
+SELECT NULL AS ticker, NULL AS rejection, count(*) AS stored FROM stored
 UNION ALL
-SELECT ticker, refusal, 0 FROM judged WHERE refusal IS NOT NULL
+SELECT ticker, rejection, 0 FROM checked WHERE rejection IS NOT NULL

@@ -1,4 +1,4 @@
--- What a decision led to so far: transactions it settled, those bought among them with customers and dollars.
+-- The effect of a decision so far: transactions settled, and of these the ones bought, with customers and dollars.
 WITH led_to AS (
     SELECT user_id, transaction_id AS id, date FROM released_transactions WHERE decision_id = %(decision)s
     UNION
@@ -9,7 +9,8 @@ SELECT count(*), count(*) FILTER (WHERE bought), count(DISTINCT user_id) FILTER 
 FROM (
     SELECT transactions.user_id, investable, fee, status = 'completed' AND investable > 0 AS bought
     FROM transactions
-    JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id AND led_to.date = transactions.date
+    JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id
+        AND led_to.date = transactions.date
     WHERE transactions.status IN ('completed', 'not_listed', 'mapped', 'awaiting_price')
       AND transactions.ticker IS NOT DISTINCT FROM %(ticker)s
 ) AS settled

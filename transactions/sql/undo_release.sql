@@ -1,10 +1,10 @@
--- What a decision led to is taken back, for locked user buckets: contra entries for what was booked, and the transactions
--- become pending again, to be looked up in the directory as it is now.
+-- Undo the effect of a decision in locked user buckets: bookings get contra entries, and the transactions become
+-- pending, to be looked up in the current directory.
 WITH led_to AS MATERIALIZED (
     SELECT user_id, transaction_id AS id, date FROM released_transactions
     WHERE decision_id = %(decision)s AND mod(user_id, 64) = ANY (%(buckets)s::int[])
     UNION
-    -- Purchases that came in after the decision were never waiting.
+    -- Purchases that arrived after the decision never waited.
     SELECT user_id, id, date FROM transactions
     WHERE created_at >= %(since)s AND merchant_key = %(merchant_key)s AND mod(user_id, 64) = ANY (%(buckets)s::int[])
 ),
@@ -13,14 +13,16 @@ wrong AS MATERIALIZED (
            transactions.booking, transactions.status = 'completed' AND transactions.investable > 0 AS booked,
            transactions.status, transactions.amount, transactions.round_up, transactions.fee, transactions.investable
     FROM transactions
-    JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id AND led_to.date = transactions.date
+    JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id
+      AND led_to.date = transactions.date
     WHERE transactions.status IN ('completed', 'not_listed', 'mapped', 'awaiting_price')
       AND transactions.ticker IS NOT DISTINCT FROM %(ticker)s
     LIMIT %(limit)s
 ),
 contra AS (
     INSERT INTO ledger_transfers
-        (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, reference, created_at)
+        (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, reference,
+         created_at)
     SELECT booking.user_id, booking.date, booking.transaction_id, 'undo_' || booking.kind, booking.credit_account,
            booking.debit_account, booking.amount, booking.ticker, booking.shares, %(reference)s, %(now)s
     FROM wrong
@@ -33,7 +35,7 @@ contra AS (
     WHERE wrong.booked
     RETURNING user_id, kind, ticker, shares, amount
 ),
-held AS (
+holding_updates AS (
     UPDATE holdings SET shares = holdings.shares - back.shares, cost_basis = holdings.cost_basis - back.cost,
                         updated_at = %(now)s
     FROM (
@@ -44,9 +46,10 @@ held AS (
 ),
 cancelled AS (
     UPDATE orders SET status = 'cancelled' FROM wrong
-    WHERE orders.user_id = wrong.user_id AND orders.transaction_id = wrong.id AND orders.status IN ('queued', 'executed')
+    WHERE orders.user_id = wrong.user_id AND orders.transaction_id = wrong.id
+      AND orders.status IN ('queued', 'executed')
 ),
-told AS (
+notified AS (
     INSERT INTO notifications (user_id, title, message, type, read, created_at)
     SELECT user_id, 'A purchase of ' || ticker || ' was taken back',
            merchant || ' had been matched to the wrong company. The round-up is with you again until that is clear.',

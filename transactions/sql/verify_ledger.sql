@@ -1,8 +1,9 @@
--- Every disagreement between holdings, ledger and transactions: (check, user, what, found, expected).
--- One row of the result is one error. Sums are computed from the rows themselves, nothing is trusted.
--- undone: bookings that contra entries took back; few. They count in no transaction, and both sides in the holdings.
+-- Return every disagreement between holdings, ledger and transactions: (check, user, subject, found, expected).
+-- Sums are computed from the rows themselves.
+-- undone: bookings reversed by contra entries; few. No transaction includes them, holdings include both sides.
 WITH undone AS MATERIALIZED (
-    SELECT user_id, transaction_id, date, substr(kind, 6) AS kind, debit_account, credit_account, amount, ticker, shares, id
+    SELECT user_id, transaction_id, date, substr(kind, 6) AS kind, debit_account, credit_account, amount, ticker,
+           shares, id
     FROM ledger_transfers WHERE starts_with(kind, 'undo_')
 ),
 owned AS (
@@ -19,8 +20,8 @@ WHERE (coalesce(owned.shares, 0), coalesce(owned.cost, 0))
 
 UNION ALL
 
-SELECT 'transaction', coalesce(moved.user_id, booked.user_id), 'transaction ' || coalesce(moved.id, booked.transaction_id),
-       format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
+SELECT 'transaction', coalesce(moved.user_id, booked.user_id),
+       'transaction ' || coalesce(moved.id, booked.transaction_id), format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
               booked.round_up, booked.fee, booked.invested, booked.shares, booked.ticker),
        format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
               moved.round_up, moved.fee, moved.investable, moved.shares, moved.ticker)
@@ -37,7 +38,7 @@ FULL JOIN (
              - coalesce(sum(amount) FILTER (WHERE base = 'rounding' AND debit_account = '29900'), 0) AS invested,
            max(ticker) AS ticker, sum(shares) AS shares
     FROM (
-        -- The kind without the number of the booking.
+        -- The kind without the booking number.
         SELECT *, rtrim(kind, '_23456789') AS base FROM ledger_transfers
         WHERE transaction_id IS NOT NULL AND NOT starts_with(kind, 'undo_')
     ) AS bookings
@@ -63,7 +64,8 @@ WHERE NOT EXISTS (SELECT FROM ledger_accounts WHERE number = transfers.debit_acc
 
 UNION ALL
 
-SELECT 'order', orders.user_id, 'order ' || orders.id, 'executed', 'transaction ' || orders.transaction_id || ' completed'
+SELECT 'order', orders.user_id, 'order ' || orders.id, 'executed',
+       'transaction ' || orders.transaction_id || ' completed'
 FROM orders LEFT JOIN transactions AS bought
   ON bought.id = orders.transaction_id AND bought.user_id = orders.user_id AND bought.date = orders.transaction_date
 WHERE orders.status = 'executed' AND bought.status IS DISTINCT FROM 'completed'

@@ -1,5 +1,5 @@
--- On Citus: user buckets with pending work, most urgent first, and how many rows wait in each. Nothing is locked.
--- Every shard reads its index of pending rows, so the cost grows with them.
+-- On Citus: user buckets with pending rows and their number, the most urgent first. Locks nothing.
+-- Every shard reads its index of pending rows, so the cost grows with the backlog.
 SELECT mod(user_id, 64)::int AS bucket, count(*)
 FROM transactions
 WHERE mod(user_id, 64) = ANY (%(buckets)s::int[]) AND status = 'pending'

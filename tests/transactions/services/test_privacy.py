@@ -1,4 +1,4 @@
-"""What is held about a person: all of it is given out, and after an erasure nothing tells who it was."""
+"""Personal data: exports are complete, and after an erasure nothing identifies the user."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ BANK = "Date,Description,Amount\n2026-11-01,STARBUCKS 1234 ATHENS,4.50\nnever,Xa
 
 @pytest.fixture
 def person() -> User:
-    """A customer with something in every table that holds anything."""
+    """A customer with rows in every table with personal data."""
     make_company("SBUX", "95.00")
     make_merchant("STARBUCKS", "SBUX")
     user = make_user(
@@ -81,7 +81,9 @@ def person() -> User:
         attempt_time=timezone.now(),
     )
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE legacy_ids, legacy_rows")  # no model's: the end of a test does not empty them
+        cursor.execute(
+            "TRUNCATE legacy_ids, legacy_rows"
+        )  # they have no model, so the end of a test does not empty them
         cursor.execute("INSERT INTO legacy_ids (source_table, legacy_id, user_id) VALUES ('users', 7, %s)", [user.pk])
         cursor.execute("INSERT INTO legacy_rows VALUES ('users', '7', 'rest', '{\"dob\": \"Xanthippe\"}')")
         cursor.execute(
@@ -94,7 +96,7 @@ def person() -> User:
 
 
 def _everything() -> str:
-    """The whole database as text, but for what Django itself keeps."""
+    """Return the whole database as text, except for Django's own tables."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
@@ -108,7 +110,7 @@ def _everything() -> str:
     return "\n".join(texts)
 
 
-def test_every_table_that_names_a_person_is_declared():
+def test_every_table_with_personal_data_is_declared():
     declared = {(table.model, table.column) for table in personal_data_tables()}
     missing = []
     for model in apps.get_models():
@@ -118,10 +120,10 @@ def test_every_table_that_names_a_person_is_declared():
             names = isinstance(field, ForeignKey | OneToOneField) and field.related_model is User
             if (names or field.name == "user_id") and (model, field.attname) not in declared:
                 missing.append(f"{model.__name__}.{field.attname}")
-    assert not missing, f"say with personal_data_table() what becomes of these when a person is erased: {missing}"
+    assert not missing, f"declare with personal_data_table() what an erasure does to these tables: {missing}"
 
 
-def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(person):
+def test_after_an_erasure_nothing_identifies_the_user_and_the_books_are_consistent(person):
     uploaded = StatementImport.objects.get().file
     assert uploaded.storage.exists(uploaded.name)
     before = Transaction.objects.filter(user=person).count(), Holding.objects.get(user=person).shares
@@ -137,10 +139,10 @@ def test_after_an_erasure_nothing_tells_who_it_was_and_the_books_stay_right(pers
     assert (person.is_active, person.round_up_enabled, person.has_usable_password()) == (False, False, False)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM legacy_rows")
-        assert cursor.fetchone() == (1,)  # somebody else's
+        assert cursor.fetchone() == (1,)  # another user's
 
 
-def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
+def test_rollups_account_for_the_rows_that_an_erasure_wrote(person):
     TransactionDelta.objects.all().delete()
     erase_user_data(user_id=person.pk)
     counted = TransactionDelta.objects.values_list("rows", "amount", "writes")
@@ -148,7 +150,7 @@ def test_the_figures_know_of_the_rows_that_an_erasure_wrote(person):
     assert sum(writes for *_, writes in counted) == 2
 
 
-def test_a_log_in_and_a_token_stop_working(person):
+def test_sessions_and_tokens_stop_working(person):
     client = api_client(person)
     assert client.get("/api/user/auth/me").status_code == 200
     erase_user_data(user_id=person.pk)
@@ -156,7 +158,7 @@ def test_a_log_in_and_a_token_stop_working(person):
 
 
 @pytest.mark.parametrize("what", ["staff", "twice", "pending", "order"])
-def test_it_is_refused_while_it_would_do_harm(person, what):
+def test_an_erasure_is_refused_while_work_is_in_progress(person, what):
     if what == "staff":
         person = make_staff()
     elif what == "twice":
@@ -179,7 +181,7 @@ def test_it_is_refused_while_it_would_do_harm(person, what):
         call_command("erase_person", person.email, "--yes")
 
 
-def test_the_export_holds_everything_of_the_person_and_nothing_of_others(person, tmp_path):
+def test_the_export_contains_all_data_of_the_user_and_none_of_others(person, tmp_path):
     other = make_user("other@example.com")
     make_transaction(other, "SECRET OF OTHERS")
     Transaction.objects.filter(user=person).update(description="=cmd()")
@@ -196,10 +198,10 @@ def test_the_export_holds_everything_of_the_person_and_nothing_of_others(person,
     assert "password" not in account
     assert "SECRET OF OTHERS" not in text
     assert len(rows) == 2
-    assert {row["description"] for row in rows} == {"'=cmd()"}  # no spreadsheet runs it
+    assert {row["description"] for row in rows} == {"'=cmd()"}  # so that no spreadsheet runs it
 
 
-def test_a_customer_asks_for_their_data_and_downloads_it(person):
+def test_a_customer_requests_and_downloads_their_data(person):
     client = api_client(person)
     asked = client.post("/api/user/data-export")
     assert asked.status_code == 202
@@ -219,7 +221,7 @@ def _with_password(person: User) -> dict[str, str]:
     return {"currentPassword": "correct horse battery"}
 
 
-def test_a_customer_is_erased_at_their_own_word_and_nobody_is_logged_in_any_more(person):
+def test_a_customer_requests_their_own_erasure_and_is_logged_out_everywhere(person):
     client, other = api_client(person), api_client(person)
     reply = client.post("/api/user/erasure", _with_password(person), format="json")
     assert reply.status_code == 202, reply.content
@@ -234,14 +236,14 @@ def test_a_customer_is_erased_at_their_own_word_and_nobody_is_logged_in_any_more
     assert person.erased_at is not None
     assert task.status == "completed", task.error
     assert "xanthippe" not in _everything().lower()
-    # A worker died after the erasure and before it could say so: another does nothing, and says it is done.
+    # A worker died after the erasure but before it finished the task: the next one changes nothing and completes it.
     BackgroundTask.objects.filter(pk=task.pk).update(status="queued", finished_at=None)
     run_erasure(task_id=task.pk)
     task.refresh_from_db()
     assert task.status == "completed", task.error
 
 
-def test_two_requests_at_once_are_one_erasure(person):
+def test_two_simultaneous_requests_are_one_erasure(person):
     assert (
         request_own_erasure(user=person, password=_with_password(person)["currentPassword"]).pk
         == request_own_erasure(user=person, password="correct horse battery").pk
@@ -252,7 +254,7 @@ def test_two_requests_at_once_are_one_erasure(person):
 @pytest.mark.parametrize(
     "body", [{}, {"currentPassword": "a guess"}, {"currentPassword": ""}, {"currentPassword": None}]
 )
-def test_without_the_password_nobody_is_erased(person, body):
+def test_an_erasure_requires_the_password(person, body):
     _with_password(person)
     client = api_client(person)
     assert client.post("/api/user/erasure", body, format="json").status_code == 400
@@ -261,7 +263,7 @@ def test_without_the_password_nobody_is_erased(person, body):
 
 
 @pytest.mark.parametrize("what", ["pending", "export", "staff"])
-def test_while_it_would_do_harm_the_customer_is_told_why_and_stays(person, what):
+def test_the_customer_gets_the_reason_why_they_cannot_be_erased_now(person, what):
     if what == "pending":
         make_transaction(person)
     elif what == "export":
@@ -271,12 +273,12 @@ def test_while_it_would_do_harm_the_customer_is_told_why_and_stays(person, what)
     client = api_client(person)
     reply = client.post("/api/family/erasure", _with_password(person), format="json")
     assert reply.status_code == 409
-    said = {"pending": "Transactions are being processed", "export": "an export", "staff": "Staff accounts"}
-    assert said[what] in reply.json()["error"]
+    reasons = {"pending": "Transactions are being processed", "export": "an export", "staff": "Staff accounts"}
+    assert reasons[what] in reply.json()["error"]
     assert client.get("/api/user/auth/me").status_code == 200
 
 
-def test_guessing_the_password_of_an_erasure_is_counted(person, settings):
+def test_wrong_passwords_of_an_erasure_count_as_failed_logins(person, settings):
     settings.API_RATES = {**settings.API_RATES, "reset": ["3/h"]}
     client = api_client(person)
     codes = [
@@ -285,7 +287,7 @@ def test_guessing_the_password_of_an_erasure_is_counted(person, settings):
     assert codes == [400, 400, 400, 429]
 
 
-def test_erasing_in_the_admin_asks_for_the_e_mail_and_says_the_effect(person, client):
+def test_erasing_in_the_admin_requires_the_e_mail_and_shows_the_effect(person, client):
     client.force_login(make_staff())
     address = reverse("admin:transactions_user_erase", args=[person.pk])
     assert b"cannot be undone" in client.get(address).content
@@ -300,7 +302,7 @@ def test_erasing_in_the_admin_asks_for_the_e_mail_and_says_the_effect(person, cl
     assert b"Erased at" in client.get(reverse("admin:transactions_user_change", args=[person.pk])).content
 
 
-def test_the_file_in_the_admin(person, client):
+def test_the_export_in_the_admin(person, client):
     client.force_login(make_staff())
     assert client.get(reverse("admin:transactions_user_export", args=[person.pk])).status_code == 405
     client.post(reverse("admin:transactions_user_export", args=[person.pk]))

@@ -1,4 +1,4 @@
-"""Quotes from files and from an API that misbehaves, and the transactions that wait for them."""
+"""Quotes from files and from a faulty API, and the transactions that wait for them."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ Reply = tuple[int, dict[str, str], bytes]
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, list[Callable[[list[str]], Reply]], list[dict[str, str]]]]:
-    """A quote API on this machine: its address, the replies it is to give (the last one for good), what it was asked."""
+    """A local quote API: its URL, the responses it sends (the last one repeatedly), and the symbols it received."""
     replies: list[Callable[[list[str]], Reply]] = []
     asked: list[dict[str, str]] = []
 
@@ -83,7 +83,7 @@ def _provider(url: str) -> HttpPrices:
     return HttpPrices(url, "secret", timeout=0.5, tries=3, pause=0.01)
 
 
-def test_an_api_is_asked_for_a_hundred_symbols_at_once_with_its_key(api):
+def test_a_request_has_a_hundred_symbols_and_the_key(api):
     url, replies, asked = api
     replies.append(_good())
     found = list(_provider(url).quotes([f"T{n}" for n in range(150)]))
@@ -95,14 +95,14 @@ def test_an_api_is_asked_for_a_hundred_symbols_at_once_with_its_key(api):
 @pytest.mark.parametrize(
     ("text", "price"), [("95.12", "95.1200"), ("0.1", "0.1000"), ('"504.35"', "504.3500"), ("1e2", "100.0000")]
 )
-def test_prices_are_exact_from_the_text_on(api, text, price):
+def test_prices_are_parsed_exactly(api, text, price):
     url, replies, _ = api
     replies.append(_good(text))
     assert list(_provider(url).quotes(["SBUX"])) == [Quote("SBUX", Decimal(price), NOW)]
 
 
 @pytest.mark.parametrize("trouble", [_bad(429, Retry_After="0"), _bad(500), _bad(503), _bad(502)])
-def test_what_passes_is_tried_again(api, trouble):
+def test_transient_errors_are_retried(api, trouble):
     url, replies, asked = api
     replies += [trouble, trouble, _good()]
     assert len(list(_provider(url).quotes(["SBUX"]))) == 1
@@ -110,7 +110,7 @@ def test_what_passes_is_tried_again(api, trouble):
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [
         (_bad(429, Retry_After="0"), "status 429"),
         (_bad(500), "status 500"),
@@ -124,14 +124,14 @@ def test_what_passes_is_tried_again(api, trouble):
         (_bad(200, b"x" * (MAX_RESPONSE_BYTES + 2)), "longer than"),
     ],
 )
-def test_what_does_not_pass_is_one_clear_error(api, reply, said):
+def test_permanent_errors_are_reported(api, reply, message):
     url, replies, _ = api
     replies.append(reply)
-    with pytest.raises(PriceProviderError, match=said):
+    with pytest.raises(PriceProviderError, match=message):
         list(_provider(url).quotes(["SBUX"]))
 
 
-def test_a_provider_that_does_not_answer_in_time_is_given_up(api):
+def test_a_provider_that_times_out_is_an_error(api):
     url, replies, _ = api
     stop = threading.Event()
 
@@ -145,7 +145,7 @@ def test_a_provider_that_does_not_answer_in_time_is_given_up(api):
     stop.set()
 
 
-def test_bad_entries_are_named_and_the_good_ones_go_on(api):
+def test_bad_entries_are_reported_and_good_ones_are_returned(api):
     url, replies, _ = api
     as_of = NOW.isoformat()
     entries = [
@@ -174,12 +174,12 @@ def test_bad_entries_are_named_and_the_good_ones_go_on(api):
         "'True' is not a price",
     }
     assert "has no time zone" in reasons["E"]
-    assert "no ISO time" in reasons["F"]
+    assert "not an ISO time" in reasons["F"]
     assert reasons["GME"] == "the symbol was not requested"
     assert reasons["J"] == "the provider has no quote"
 
 
-def test_a_file_names_the_row_of_a_bad_quote(tmp_path):
+def test_a_bad_quote_in_a_file_is_reported_with_its_row(tmp_path):
     path = tmp_path / "quotes.csv"
     path.write_text("\ufeffSymbol, Price ,as_of\nsbux,95.12,2026-11-23T20:00:00Z\nA,nothing,\nB,1,2026-11-23\n,3,\n")
     found = list(CsvPrices(path).quotes([]))
@@ -192,18 +192,18 @@ def test_a_file_names_the_row_of_a_bad_quote(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "cannot be read"), ("ticker,price\n", "no column symbol"), ("", "no column price and no column symbol")],
 )
-def test_a_file_that_is_none_is_one_clear_error(tmp_path, content, said):
+def test_an_unreadable_file_is_reported(tmp_path, content, message):
     path = tmp_path / "quotes.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(PriceProviderError, match=said):
+    with pytest.raises(PriceProviderError, match=message):
         list(CsvPrices(path).quotes([]))
 
 
-def test_the_settings_name_the_provider(settings: Settings):
+def test_the_settings_select_the_provider(settings: Settings):
     assert isinstance(price_provider(), CsvPrices)
     settings.PRICE_PROVIDER, settings.PRICE_API_URL = "http", "https://prices.example/quotes"
     assert isinstance(price_provider(), HttpPrices)
@@ -221,7 +221,7 @@ def _file(tmp_path: Path, *rows: str) -> CsvPrices:
 
 
 @pytest.mark.django_db
-def test_the_shipped_file_prices_at_least_four_hundred_companies_of_the_table():
+def test_the_demo_file_has_prices_of_at_least_four_hundred_companies():
     from llm_center.services.companies import import_companies
 
     import_companies()
@@ -231,7 +231,7 @@ def test_the_shipped_file_prices_at_least_four_hundred_companies_of_the_table():
 
 
 @pytest.mark.django_db
-def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
+def test_unknown_delisted_future_and_jumping_quotes_are_rejected(tmp_path):
     make_company("SBUX", "95.00")
     make_company("GONE", None, is_listed=False)
     soon = (timezone.now() + timedelta(hours=1)).isoformat()
@@ -242,7 +242,7 @@ def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
     assert [row.reason.split(";")[0] for row in done.rejected] == [
         "not a listed company of the company table",
         "not a listed company of the company table",
-        "the time of the quote lies ahead",
+        "the time of the quote is in the future",
         "jumps from 95.0000 to 9500.0000",
     ]
     assert refresh_stock_prices(provider=_file(tmp_path, f"SBUX,9500,{now}"), accept_jumps=True).stored == 1
@@ -250,7 +250,7 @@ def test_unknown_delisted_future_and_jumping_quotes_are_refused(tmp_path):
 
 
 @pytest.mark.django_db
-def test_what_came_before_a_break_down_is_kept(api):
+def test_quotes_before_a_failure_are_stored(api):
     url, replies, _ = api
     for n in range(120):
         make_company(f"T{n:03d}", None)
@@ -262,7 +262,7 @@ def test_what_came_before_a_break_down_is_kept(api):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("age", [None, timedelta(hours=97)])
-def test_a_missing_or_stale_price_waits_and_is_bought_once_when_it_comes(tmp_path, age):
+def test_a_transaction_without_a_current_price_waits_and_is_bought_once(tmp_path, age):
     make_company("SBUX", None)
     if age:
         make_price("SBUX", "50.00", age=age)
@@ -281,7 +281,7 @@ def test_a_missing_or_stale_price_waits_and_is_bought_once_when_it_comes(tmp_pat
 
 
 @pytest.mark.django_db
-def test_one_that_waits_for_a_price_follows_a_corrected_merchant(tmp_path):
+def test_a_transaction_that_waits_for_a_price_follows_a_corrected_merchant(tmp_path):
     make_company("GONE", None)
     make_company("SBUX", "95.00")
     merchant = make_merchant("STARBUCKS", "GONE")
@@ -295,14 +295,14 @@ def test_one_that_waits_for_a_price_follows_a_corrected_merchant(tmp_path):
 
 
 @pytest.mark.django_db
-def test_the_command_and_the_task_say_what_they_did(tmp_path, capsys, settings: Settings):
+def test_the_command_and_the_task_report_their_results(tmp_path, capsys, settings: Settings):
     make_company("SBUX", None)
     path = tmp_path / "quotes.csv"
     path.write_text("symbol,price\nSBUX,95\nNOPE,1\n")
     call_command("refresh_prices", csv=path)
-    said = capsys.readouterr().out
-    assert "1 new quotes, 1 rejected, 0 transactions released" in said
-    assert "NOPE: not a listed company" in said
+    output = capsys.readouterr().out
+    assert "1 new quotes, 1 rejected, 0 transactions released" in output
+    assert "NOPE: not a listed company" in output
     assert StockPrice.objects.get().source == "csv"
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("refresh_prices", csv=tmp_path / "none.csv")
@@ -320,6 +320,6 @@ def test_the_command_and_the_task_say_what_they_did(tmp_path, capsys, settings: 
         "http://2852039166/",
     ],
 )
-def test_an_address_that_must_not_be_called_is_refused(url):
+def test_a_forbidden_url_is_rejected(url):
     with pytest.raises(PriceProviderError, match="PRICE_API_URL"):
         HttpPrices(url)

@@ -1,4 +1,4 @@
-"""The merchant key: a table of descriptors as banks write them, and the properties that hold for any text."""
+"""The merchant key: a table of bank descriptors, and properties for any text."""
 
 import time
 
@@ -245,7 +245,7 @@ def test_a_descriptor_gets_the_key_of_its_merchant(descriptor: str, key: str) ->
 
 
 @pytest.mark.parametrize(("one", "other"), SAME_MERCHANT)
-def test_two_ways_to_write_a_merchant_share_a_key(one: str, other: str) -> None:
+def test_two_spellings_of_a_merchant_share_a_key(one: str, other: str) -> None:
     assert normalise(one) == normalise(other)
 
 
@@ -278,7 +278,7 @@ def test_a_long_descriptor_is_cut_to_a_stable_key() -> None:
 
 
 @pytest.mark.parametrize("text", ["A" * 200_000, "A." * 100_000, "A-" * 100_000, "1/" * 100_000, "SP " * 100_000])
-def test_a_hostile_text_costs_no_seconds(text: str) -> None:
+def test_hostile_text_takes_no_seconds(text: str) -> None:
     started = time.perf_counter()
     key = normalise_uncached(text)
     assert time.perf_counter() - started < 0.2
@@ -295,7 +295,7 @@ def test_a_city_or_a_state_is_a_place(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "PLUMBING", "SEATTLE PLUMBING", "WA SEATTLE"])
-def test_other_words_are_no_place(text: str) -> None:
+def test_other_words_are_not_places(text: str) -> None:
     assert not is_place(text)
 
 
@@ -307,4 +307,4 @@ def test_a_key_takes_microseconds_not_milliseconds() -> None:
         for descriptor in descriptors:
             normalise_uncached(descriptor)
         best = min(best, (time.perf_counter() - started) / len(descriptors))
-    assert best < 100e-6  # about 8 µs on an idle core; the bound only catches a mistake of an order of magnitude
+    assert best < 100e-6  # about 8 µs on an idle core; the limit only detects a slowdown by an order of magnitude

@@ -1,4 +1,4 @@
-"""Background tasks: an outcome whatever happens, and one only."""
+"""Background tasks: always exactly one outcome."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ def _task() -> BackgroundTask:
 
 
 @pytest.mark.parametrize("error", [OperationalError("the server closed the connection"), ImportBusyError()])
-def test_a_task_whose_database_went_away_is_put_back_and_goes_on(error: Exception) -> None:
+def test_a_task_that_loses_its_database_is_requeued_and_resumes(error: Exception) -> None:
     task = _task()
     with run_task(task_id=task.pk):
         raise error
@@ -33,7 +33,7 @@ def test_a_task_whose_database_went_away_is_put_back_and_goes_on(error: Exceptio
     assert (task.status, task.error) == ("completed", "")
 
 
-def test_a_database_that_never_comes_back_is_an_outcome_too() -> None:
+def test_a_task_fails_when_the_database_stays_unavailable() -> None:
     task = _task()
     for _ in range(5):
         with run_task(task_id=task.pk):
@@ -43,7 +43,7 @@ def test_a_database_that_never_comes_back_is_an_outcome_too() -> None:
     assert (task.status, task.error) == ("failed", "given up after 5 attempts")
 
 
-def test_an_attempt_that_was_taken_for_dead_has_no_say_any_more() -> None:
+def test_an_attempt_that_was_taken_for_dead_writes_nothing() -> None:
     task = _task()
     with run_task(task_id=task.pk) as first:
         assert first is not None
@@ -57,7 +57,7 @@ def test_an_attempt_that_was_taken_for_dead_has_no_say_any_more() -> None:
     assert (task.status, task.progress, task.result, task.attempts) == ("completed", 7, {}, 2)
 
 
-def test_a_clock_that_runs_ahead_takes_no_work_from_others(time_machine) -> None:
+def test_a_machine_whose_clock_is_ahead_takes_no_work_from_others(time_machine) -> None:
     task = _task()
     with run_task(task_id=task.pk) as first:
         time_machine.move_to(timezone.now() + 2 * HOUR)
@@ -69,6 +69,6 @@ def test_a_clock_that_runs_ahead_takes_no_work_from_others(time_machine) -> None
     assert task.status == "completed"
 
 
-def test_a_task_made_by_a_clock_that_runs_ahead_is_sent_again_all_the_same() -> None:
+def test_a_task_created_by_a_machine_whose_clock_is_ahead_is_resent() -> None:
     BackgroundTask.objects.filter(pk=_task().pk).update(created_at=Now() + 2 * HOUR)
     assert recover_stuck_tasks() == 1

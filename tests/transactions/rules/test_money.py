@@ -1,4 +1,4 @@
-"""The money rules: worked examples, laws that hold for every amount, and the SQL twins that must agree."""
+"""The money rules: worked examples, properties for every amount, and agreement with the SQL functions."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -40,8 +40,8 @@ def test_round_up(amount: str, enabled: bool, rule: str, flat: int, expected: st
         ("1.00", "3", "0.33333333"),
         ("2.00", "3", "0.66666667"),
         ("1.00", "95.00", "0.01052632"),
-        ("1.00", "200000000", "0E-8"),  # exactly half a unit: to the even neighbour, zero
-        ("3.00", "200000000", "2E-8"),  # one and a half: to the even neighbour, two
+        ("1.00", "200000000", "0E-8"),  # exactly half a unit: rounds to even, zero
+        ("3.00", "200000000", "2E-8"),  # one and a half: rounds to even, two
         ("1.00", "300000000", "0E-8"),
     ],
 )
@@ -60,13 +60,13 @@ def test_shares_are_the_nearest_to_the_exact_quotient(investable: Decimal, price
 
 
 @given(amounts, prices, st.booleans(), rules, flats)
-def test_no_cent_is_lost_or_made(amount: Decimal, price: Decimal, enabled: bool, rule: str, flat: int) -> None:
+def test_no_cent_is_lost_or_created(amount: Decimal, price: Decimal, enabled: bool, rule: str, flat: int) -> None:
     bought = purchase_of(amount, price=price, platform_fee=Decimal("0.25"), enabled=enabled, rule=rule, flat=flat)
     assert bought.total_debit == amount + bought.round_up + bought.fee
     assert bought.cost + bought.rounding == bought.investable == bought.round_up >= 0
     assert bought.fee == (Decimal("0.25") if bought.round_up > 0 else 0)
     assert bought.shares >= 0
-    assert (bought.cost == 0) == (bought.shares == 0)  # no share without a purchase row, and the other way round
+    assert (bought.cost == 0) == (bought.shares == 0)  # shares exactly when there is a purchase row
     if amount < 0:
         assert bought.round_up == bought.shares == 0
 
@@ -74,7 +74,7 @@ def test_no_cent_is_lost_or_made(amount: Decimal, price: Decimal, enabled: bool,
 @pytest.mark.django_db
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(amounts, investables, prices, st.booleans(), rules, flats)
-def test_the_sql_twins_agree_to_the_last_place(
+def test_the_sql_functions_agree_to_the_last_digit(
     amount: Decimal, investable: Decimal, price: Decimal, enabled: bool, rule: str, flat: int
 ) -> None:
     with connection.cursor() as cursor:

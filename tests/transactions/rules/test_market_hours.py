@@ -1,4 +1,4 @@
-"""NYSE hours: a table of moments. Times are New York's, as the exchange publishes them."""
+"""NYSE trading hours, as a table. Times are in New York, as the exchange publishes them."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def _real_hours(settings: Settings) -> None:
         ("2026-11-23 12:00", True, "2026-11-24 09:30"),
         ("2026-11-23 15:59:59.999999", True, "2026-11-24 09:30"),
         ("2026-11-23 16:00", False, "2026-11-24 09:30"),
-        # The same clock in July, on daylight time.
+        # The same hours in July, on daylight saving time.
         ("2026-07-15 09:29:59", False, "2026-07-15 09:30"),
         ("2026-07-15 09:30", True, "2026-07-16 09:30"),
         ("2026-07-15 15:59:59", True, "2026-07-16 09:30"),
@@ -57,24 +57,24 @@ def _real_hours(settings: Settings) -> None:
         ("2026-12-24 13:00", False, "2026-12-28 09:30"),
         ("2026-12-31 16:00", False, "2027-01-04 09:30"),
         ("2027-01-01 12:00", False, "2027-01-04 09:30"),
-        # Further ahead than the default calendar of the library reaches.
+        # Beyond the end of the library's default calendar.
         ("2040-03-14 10:00", True, "2040-03-15 09:30"),
     ],
 )
-def test_the_market_keeps_the_hours_of_the_exchange(moment: str, is_open: bool, opens_next: str) -> None:
+def test_the_market_is_open_in_the_hours_of_the_exchange(moment: str, is_open: bool, opens_next: str) -> None:
     now = new_york(moment)
     assert market_is_open(now) is is_open
     assert market_is_open(now.astimezone(UTC)) is is_open
     assert next_open(now) == new_york(opens_next)
 
 
-def test_the_opening_moves_in_utc_when_the_clocks_change() -> None:
+def test_the_opening_shifts_in_utc_with_daylight_saving_time() -> None:
     assert next_open(new_york("2026-03-06 16:00")) == datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
     assert next_open(new_york("2026-03-05 16:00")) == datetime(2026, 3, 6, 14, 30, tzinfo=UTC)
     assert next_open(new_york("2026-03-05 16:00")).tzinfo is UTC
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_a_time_without_a_time_zone_is_rejected() -> None:
     with pytest.raises(ValueError, match="time zone"):
         market_is_open(datetime(2026, 11, 23, 12, 0))  # noqa: DTZ001
     with pytest.raises(ValueError, match="time zone"):
@@ -88,6 +88,6 @@ def test_a_market_that_never_closes_is_open_on_sunday(settings: Settings) -> Non
     assert next_open(sunday) == sunday
 
 
-def test_importing_the_module_does_not_bring_pandas() -> None:
+def test_importing_the_module_does_not_import_pandas() -> None:
     code = "import sys, transactions.rules.market_hours; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

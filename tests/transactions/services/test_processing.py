@@ -1,4 +1,4 @@
-"""Processing: what becomes of each kind of transaction, exactly once whatever happens."""
+"""Processing: the outcome of each kind of transaction, exactly once under all circumstances."""
 
 import os
 import signal
@@ -109,7 +109,7 @@ def test_a_company_that_left_the_exchange_is_not_bought(starbucks: Merchant) -> 
     assert (row.status, row.ticker) == ("needs_review", None)
 
 
-def test_unknown_merchants_wait_once_per_merchant_with_count_and_money() -> None:
+def test_transactions_of_unknown_merchants_wait_and_are_counted_per_merchant() -> None:
     for amount in ("4.50", "7.25", "3.00"):
         make_transaction(make_user(round_up_rule="next_dollar"), "JOES DINER", amount)
     process_pending()
@@ -118,7 +118,7 @@ def test_unknown_merchants_wait_once_per_merchant_with_count_and_money() -> None
     assert (merchant.waiting_count, merchant.waiting_amount) == (3, Decimal("1.25"))
 
 
-def test_a_release_processes_what_waits() -> None:
+def test_a_release_processes_waiting_transactions() -> None:
     make_company("SBUX")
     rows = [make_transaction(make_user(), "COFFEE HUT") for _ in range(5)]
     process_pending()
@@ -134,7 +134,7 @@ def test_a_release_processes_what_waits() -> None:
     assert list(find_ledger_problems()) == []
 
 
-def test_the_sweep_releases_what_a_lost_message_left() -> None:
+def test_the_sweep_releases_transactions_after_a_lost_message() -> None:
     make_company("SBUX")
     make_transaction(make_user(), "COFFEE HUT")
     process_pending()
@@ -156,7 +156,7 @@ def test_a_missing_or_stale_price_waits(age: timedelta | None) -> None:
     assert not LedgerTransfer.objects.exists()
 
 
-def test_the_newest_price_counts(starbucks: Merchant) -> None:
+def test_the_latest_price_is_used(starbucks: Merchant) -> None:
     make_price("SBUX", "50.00", age=timedelta(hours=5))
     make_price("SBUX", "60.00", age=-timedelta(hours=5))  # not yet
     row = make_transaction(make_user())
@@ -181,7 +181,7 @@ def test_a_customer_without_round_ups_pays_nothing(starbucks: Merchant) -> None:
     assert list(find_ledger_problems()) == []
 
 
-def test_a_price_too_high_for_a_share_leaves_the_money_on_the_rounding_account() -> None:
+def test_money_that_buys_no_share_goes_to_the_rounding_account() -> None:
     make_company("GOLD", "999999999.0000")
     make_merchant("GOLD", "GOLD")
     make_transaction(make_user(), "GOLD")
@@ -192,7 +192,7 @@ def test_a_price_too_high_for_a_share_leaves_the_money_on_the_rounding_account()
     assert list(find_ledger_problems()) == []
 
 
-def test_after_hours_orders_wait_for_the_open_and_take_its_price(starbucks: Merchant, settings) -> None:
+def test_orders_after_hours_wait_for_the_open_and_use_its_price(starbucks: Merchant, settings) -> None:
     settings.MARKET_ALWAYS_OPEN = False
     settings.PRICE_MAX_AGE = timedelta(days=36500)
     saturday = datetime(2025, 11, 22, 15, 0, tzinfo=UTC)
@@ -233,14 +233,14 @@ def test_an_order_whose_merchant_was_corrected_is_not_executed_for_the_wrong_com
     assert Transaction.objects.get().status == "not_listed"
 
 
-def test_one_transaction_can_be_processed_now(starbucks: Merchant) -> None:
+def test_one_transaction_can_be_processed_immediately(starbucks: Merchant) -> None:
     row = make_transaction(make_user())
     assert process_transaction_now(transaction_id=row.pk).statuses == {"completed": 1}
     assert process_transaction_now(transaction_id=row.pk).total == 0
     assert process_transaction_now(transaction_id=10**12).total == 0
 
 
-def test_a_setting_that_is_no_amount_stops_everything(starbucks: Merchant) -> None:
+def test_an_invalid_platform_fee_stops_processing(starbucks: Merchant) -> None:
     make_transaction(make_user())
     Setting.objects.filter(key="platform_fee").update(value="a quarter")
     with pytest.raises(SettingError, match="a quarter"):
@@ -248,7 +248,7 @@ def test_a_setting_that_is_no_amount_stops_everything(starbucks: Merchant) -> No
     assert Transaction.objects.get().status == "pending"
 
 
-def test_urgent_work_goes_first(starbucks: Merchant, settings) -> None:
+def test_urgent_transactions_are_processed_first(starbucks: Merchant, settings) -> None:
     settings.PROCESS_BATCH_SIZE = 1
     user = make_user()
     bulk = make_transaction(user, priority=9)
@@ -301,7 +301,9 @@ def test_urgent_work_goes_first(starbucks: Merchant, settings) -> None:
         ),
     ],
 )
-def test_the_database_refuses_what_goes_round_the_models(starbucks: Merchant, sql: str, constraint: str) -> None:
+def test_the_database_rejects_invalid_writes_that_bypass_the_models(
+    starbucks: Merchant, sql: str, constraint: str
+) -> None:
     make_transaction(make_user())
     process_pending()
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic(), connection.cursor() as cursor:
@@ -319,7 +321,7 @@ def test_the_database_refuses_what_goes_round_the_models(starbucks: Merchant, sq
         ("DELETE FROM ledger_accounts WHERE number = '40100'", "account"),
     ],
 )
-def test_verify_ledger_finds_every_kind_of_damage(starbucks: Merchant, sql: str, problem: str, capsys) -> None:
+def test_verify_ledger_finds_every_kind_of_inconsistency(starbucks: Merchant, sql: str, problem: str, capsys) -> None:
     make_transaction(make_user())
     process_pending()
     call_command("verify_ledger")
@@ -356,7 +358,7 @@ def _assert_each_booked_once(rows: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_many_workers_at_once_book_each_transaction_once(settings) -> None:
+def test_concurrent_workers_book_each_transaction_once(settings) -> None:
     settings.PROCESS_BATCH_SIZE = 50
     _fill(1000)
 
@@ -376,9 +378,9 @@ def test_many_workers_at_once_book_each_transaction_once(settings) -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_a_worker_killed_at_any_moment_loses_and_doubles_nothing(settings) -> None:
+def test_a_worker_killed_at_any_time_loses_and_duplicates_nothing(settings) -> None:
     _fill(3000)
-    # The child works on this very test database in small sets; it is killed at a different moment each time.
+    # The child processes this test database in small batches and is killed at a different time in each round.
     script = (
         "import django; django.setup()\n"
         "from django.conf import settings; settings.PROCESS_BATCH_SIZE = 40\n"
@@ -404,7 +406,7 @@ def test_a_worker_killed_at_any_moment_loses_and_doubles_nothing(settings) -> No
     _assert_each_booked_once(3000)
 
 
-def test_processing_a_set_costs_the_same_number_of_statements_whatever_its_size(
+def test_the_number_of_queries_does_not_depend_on_the_batch_size(
     starbucks: Merchant, django_assert_max_num_queries
 ) -> None:
     users: list[User] = [make_user() for _ in range(3)]
@@ -417,7 +419,7 @@ def test_processing_a_set_costs_the_same_number_of_statements_whatever_its_size(
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchant) -> None:
+def test_a_row_that_cannot_be_booked_fails_alone_with_the_reason(starbucks: Merchant) -> None:
     customers = [make_user() for _ in range(4)]
     neighbours = [make_transaction(user, amount="4.50") for user in customers for _ in range(5)]
     poison = make_transaction(customers[0], merchant="STARBUCKS", amount="66.66")
@@ -441,7 +443,7 @@ def test_a_row_that_cannot_be_booked_fails_alone_and_says_why(starbucks: Merchan
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_when_nothing_can_be_booked_it_is_no_rows_fault(starbucks: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_stops_when_no_row_can_be_booked(starbucks: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "MAX_FAILED", 2)
     user = make_user()
     for _ in range(6):

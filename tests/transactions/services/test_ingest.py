@@ -1,4 +1,4 @@
-"""Ingest: statements and single purchases, idempotent, resumable, nothing lost."""
+"""Ingestion of statements and single purchases: idempotent, resumable, without losses."""
 
 from decimal import Decimal
 from io import StringIO
@@ -59,7 +59,7 @@ def test_a_statement_becomes_pending_transactions() -> None:
     assert _fingerprints() == 0
 
 
-def test_the_months_of_an_old_statement_are_made() -> None:
+def test_partitions_are_created_for_an_old_statement() -> None:
     _ingest(make_user(), HEADER + "2019-05-04,X SHOP,-1.00\n2019-06-04,X SHOP,-1.00\n")
     with connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM transactions ORDER BY 1")
@@ -81,7 +81,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 20_000])
-def test_equal_purchases_on_one_day_are_as_many_as_there_are(batch_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_purchases_on_one_day_are_stored_separately(batch_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "BATCH_ROWS", batch_rows)
     user = make_user()
     coffee = "2025-03-01,COFFEE HUT,-4.00\n"
@@ -90,7 +90,7 @@ def test_equal_purchases_on_one_day_are_as_many_as_there_are(batch_rows: int, mo
     assert _ingest(user, HEADER + coffee * 4).rows_added == 1
 
 
-def test_an_overlapping_statement_adds_what_is_new() -> None:
+def test_an_overlapping_statement_adds_only_new_rows() -> None:
     user = make_user()
     _ingest(user, HEADER + "".join(ROWS[:20]))
     done = _ingest(user, HEADER + "".join(ROWS[10:]))
@@ -102,7 +102,7 @@ def test_two_customers_may_have_the_same_purchase() -> None:
     assert _ingest(make_user(), HEADER + ROWS[0]).rows_added == 1
 
 
-def test_bad_rows_are_kept_and_good_ones_go_on() -> None:
+def test_bad_rows_are_reported_and_good_rows_are_stored() -> None:
     done = _ingest(make_user(), HEADER + ROWS[0] + "2025-03-02,SHOP,twelve\nnot a date,=SHOP(),-3.00\n" + ROWS[2])
     assert (done.rows_added, done.rows_rejected) == (2, 2)
     assert list(done.rejects.order_by("row_number").values_list("row_number", "field")) == [(3, "amount"), (4, "date")]
@@ -111,14 +111,14 @@ def test_bad_rows_are_kept_and_good_ones_go_on() -> None:
     assert "SHOP,twelve" in download
 
 
-def test_awkward_text_survives_the_copy() -> None:
+def test_special_characters_survive_the_copy() -> None:
     text = HEADER + '2025-03-01,"BACK\\SLASH ""Q"" é","-1.00"\n'
     _ingest(make_user(), text)
     assert Transaction.objects.get().merchant == 'BACK\\SLASH "Q" é'
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6])
-def test_a_killed_import_goes_on_where_it_stood(stop_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_import_resumes_after_its_last_batch(stop_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "BATCH_ROWS", 4)
     user = make_user()
     rows = (
@@ -138,14 +138,14 @@ def test_a_killed_import_goes_on_where_it_stood(stop_after: int, monkeypatch: py
     with pytest.raises(Killed):
         ingest_statement_file(statement_id=statement.pk, on_progress=report)
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE statement_fingerprints")  # what a crash of PostgreSQL does to an unlogged table
+        cursor.execute("TRUNCATE statement_fingerprints")  # as a crash of PostgreSQL does with an unlogged table
     done = ingest_statement_file(statement_id=statement.pk)
     assert (done.rows_done, done.rows_added, done.rows_rejected) == (39, 38, 1)
     assert Transaction.objects.count() == 38
     assert _ingest(user, HEADER + "".join(rows)).rows_added == 0
 
 
-def test_the_task_tells_its_outcome_and_runs_once(django_capture_on_commit_callbacks) -> None:
+def test_the_task_reports_its_result_and_runs_once(django_capture_on_commit_callbacks) -> None:
     statement = _upload(make_user(), HEADER + "".join(ROWS))
     ingest_statement(str(statement.task_id))
     ingest_statement(str(statement.task_id))
@@ -164,14 +164,14 @@ def test_a_file_that_cannot_be_read_fails_the_task_with_the_reason() -> None:
         ingest_statement_file(statement_id=statement.pk)
 
 
-def test_a_file_too_large_is_refused_at_once(settings) -> None:
+def test_a_file_that_is_too_large_is_rejected_immediately(settings) -> None:
     settings.STATEMENT_MAX_BYTES = 10
     with pytest.raises(StatementTooLargeError, match="at most 10"):
         _upload(make_user(), HEADER)
     assert not BackgroundTask.objects.exists()
 
 
-def test_the_sweep_sends_lost_tasks_again_and_gives_up_at_last() -> None:
+def test_the_sweep_resends_lost_tasks_and_finally_fails_them() -> None:
     task = create_task(name="ingest_statement", user=make_user(), arguments={})
     assert recover_stuck_tasks() == 0
     BackgroundTask.objects.update(created_at="2025-01-01T00:00:00Z")
@@ -185,7 +185,7 @@ def test_the_sweep_sends_lost_tasks_again_and_gives_up_at_last() -> None:
     assert (task.status, task.error) == ("failed", f"given up after {MAX_ATTEMPTS} attempts")
 
 
-def test_one_purchase_is_one_statement_and_idempotent(django_assert_num_queries) -> None:
+def test_one_purchase_takes_one_query_and_is_idempotent(django_assert_num_queries) -> None:
     user = make_user()
     with django_assert_num_queries(1):
         first = create_transaction(user=user, amount=Decimal("4.50"), merchant="SQ *Joe's", idempotency_key="k1")
@@ -198,12 +198,12 @@ def test_one_purchase_is_one_statement_and_idempotent(django_assert_num_queries)
 
 
 @pytest.mark.parametrize(("amount", "merchant"), [("0", "X"), ("1.234", "X"), ("99999999999", "X"), ("1", "  ")])
-def test_a_purchase_that_cannot_be_is_refused(amount: str, merchant: str) -> None:
+def test_an_invalid_purchase_is_rejected(amount: str, merchant: str) -> None:
     with pytest.raises(InvalidTransactionError):
         create_transaction(user=make_user(), amount=Decimal(amount), merchant=merchant)
 
 
-def test_the_command_imports_and_tells(tmp_path: Path) -> None:
+def test_the_command_imports_and_reports(tmp_path: Path) -> None:
     make_user("Ann@example.com")
     file = tmp_path / "bank.csv"
     file.write_text(HEADER + ROWS[0] + "2025-03-02,SHOP,twelve\n")
@@ -217,7 +217,7 @@ def test_the_command_imports_and_tells(tmp_path: Path) -> None:
     assert "twelve" in (tmp_path / "bad.csv").read_text()
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_reports_errors(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no file"):
         call_command("ingest_statement", tmp_path / "none.csv", "--user", "x@example.com")
     file = tmp_path / "bank.csv"
