@@ -21,7 +21,8 @@ WHERE (coalesce(owned.shares, 0), coalesce(owned.cost, 0))
 UNION ALL
 
 SELECT 'transaction', coalesce(moved.user_id, booked.user_id),
-       'transaction ' || coalesce(moved.id, booked.transaction_id), format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
+       'transaction ' || coalesce(moved.id, booked.transaction_id),
+       format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
               booked.round_up, booked.fee, booked.invested, booked.shares, booked.ticker),
        format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
               moved.round_up, moved.fee, moved.investable, moved.shares, moved.ticker)
