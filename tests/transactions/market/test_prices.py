@@ -240,8 +240,8 @@ def test_unknown_delisted_future_and_jumping_quotes_are_rejected(tmp_path):
     done = refresh_stock_prices(provider=provider)
     assert done.stored == 0
     assert [row.reason.split(";")[0] for row in done.rejected] == [
-        "not a listed company of the company table",
-        "not a listed company of the company table",
+        "not a listed company",
+        "not a listed company",
         "the time of the quote is in the future",
         "jumps from 95.0000 to 9500.0000",
     ]
