@@ -50,24 +50,27 @@ def get_calibration(source: str) -> Calibration:
     """Return the newest fit of the source, or the shipped one if there is none yet."""
     points = CalibrationFit.objects.filter(source=source).order_by("-id").values_list("points", flat=True).first()
     if points is None:
-        return _shipped_calibration() if source == "matcher" else Calibration()
+        points = (
+            [(row.confidence, share) for row, share in shipped_observations().items()] if source == "matcher" else []
+        )
     return Calibration(tuple((float(stated), float(share)) for stated, share in points))
 
 
 @lru_cache(maxsize=1)
-def _shipped_calibration() -> Calibration:
-    return fit(_prior_observations("matcher"))
+def shipped_observations() -> dict[Observation, float]:
+    """Return the matcher's answers on labelled descriptors, each with the confidence that `fit` gives it.
+
+    The fit is shipped with the data, so that matching needs no scipy.
+    """
+    with (DATA / "calibration_base.csv").open(encoding="ascii", newline="") as file:
+        return {
+            Observation(Decimal(row["confidence"]), int(row["answers"]), int(row["right"])): float(row["calibrated"])
+            for row in csv.DictReader(file)
+        }
 
 
 def _prior_observations(source: str) -> list[Observation]:
-    """Return what is known in advance: labelled descriptors for the matcher, legacy feedback for models."""
-    if source != "matcher":
-        return list(_legacy_feedback())
-    with (DATA / "calibration_base.csv").open(encoding="ascii", newline="") as file:
-        return [
-            Observation(Decimal(row["confidence"]), int(row["answers"]), int(row["right"]))
-            for row in csv.DictReader(file)
-        ]
+    return list(shipped_observations() if source == "matcher" else _legacy_feedback())
 
 
 _FEEDBACK = """

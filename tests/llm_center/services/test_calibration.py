@@ -7,8 +7,14 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
+from llm_center.calibration import fit
 from llm_center.models import CalibrationFit, MappingDecision
-from llm_center.services.calibration import fit_and_store_calibration, get_calibration, get_reviewed_proposals
+from llm_center.services.calibration import (
+    fit_and_store_calibration,
+    get_calibration,
+    get_reviewed_proposals,
+    shipped_observations,
+)
 from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.matching import propose_owner
 from llm_center.services.proposal_queue import propose_merchants
@@ -81,6 +87,10 @@ def test_a_proposal_is_calibrated_before_it_is_compared_with_the_threshold():
     assert (merchant.ticker, merchant.status) == ("SBUX", "proposed")  # would have been approved as stated
     assert (merchant.confidence, merchant.stated_confidence) == (Decimal("0.6000"), Decimal("0.9800"))
     assert not MappingDecision.objects.exists()
+
+
+def test_the_shipped_calibration_is_the_fit_to_the_shipped_observations():
+    assert get_calibration("matcher") == fit(shipped_observations())
 
 
 def test_the_shipped_calibration_keeps_exact_names_approved():
