@@ -208,7 +208,7 @@ class AssetEventForm(forms.Form):
         common = {"asset_id": asset.pk, "dated_on": data["dated_on"], "actor": by, "note": data["note"]}
         if what == "cost":
             return add_asset_cost(
-                **common, amount=data["amount"], component=data["component"], in_books=data["in_books"]
+                **common, amount=data["amount"], component=data["component"], already_posted=data["in_books"]
             )
         if what == "impairment":
             return impair_asset(**common, amount=data["amount"])

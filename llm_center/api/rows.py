@@ -175,5 +175,5 @@ def schedule_row(month: Charge) -> dict[str, Any]:
         "period_end": month.period + relativedelta(months=1, days=-1),
         "amortization_expense": month.amount,
         "remaining_value": month.carrying,
-        "booked": month.booked,
+        "booked": month.posted,
     }

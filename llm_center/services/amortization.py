@@ -38,11 +38,11 @@ class Charge:
     period: date
     amount: Decimal
     carrying: Decimal
-    booked: bool
+    posted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class BookedCharge:
+class PostedCharge:
     """A charge that this run posted, or would post."""
 
     asset: LlmDataAsset
@@ -54,7 +54,7 @@ class BookedCharge:
 class AmortizationResult:
     """The charges posted, and the assets without a due charge, with the reason."""
 
-    charges: list[BookedCharge] = field(default_factory=list)
+    charges: list[PostedCharge] = field(default_factory=list)
     idle: list[tuple[LlmDataAsset, str]] = field(default_factory=list)
 
     @property
@@ -78,17 +78,17 @@ def schedule(
     life: int,
     in_service: date,
     changes: Iterable[tuple[date, Decimal]] = (),
-    booked: Mapping[date, Decimal] | None = None,
+    posted: Mapping[date, Decimal] | None = None,
     until: date | None = None,
 ) -> list[Charge]:
     """Return every month of an asset's life. Pure.
 
     Args:
         cost: dollars in the first month; `changes` are later ones (cost +, impairment −) with their dates.
-        booked: posted charges by the first day of the month.
+        posted: existing charges by the first day of the month.
         until: no charge from this month on (disposal).
     """
-    booked = booked or {}
+    posted = posted or {}
     first = first_of_month(in_service)
     later: dict[date, Decimal] = {}
     for day, amount in changes:
@@ -106,12 +106,12 @@ def schedule(
         if recalculate:
             monthly, recalculate = (left / (life - number)).quantize(CENT, ROUND_DOWN), False
         amount = left if number == life - 1 else min(monthly, left)
-        is_booked = period in booked
-        if is_booked and booked[period] != amount:
+        is_posted = period in posted
+        if is_posted and posted[period] != amount:
             # Posted when the facts were different: continue from here with the current ones.
-            amount, recalculate = booked[period], True
+            amount, recalculate = posted[period], True
         carrying -= amount
-        charges.append(Charge(period, amount, carrying, is_booked))
+        charges.append(Charge(period, amount, carrying, is_posted))
     return charges
 
 
@@ -128,14 +128,14 @@ def asset_schedule(asset: LlmDataAsset) -> list[Charge]:
     ]
     impairments = [(event.dated_on, -event.amount) for event in events if event.kind == AssetEvent.Kind.IMPAIRMENT]
     disposal = next((event.dated_on for event in events if event.kind == AssetEvent.Kind.DISPOSAL), None)
-    booked = {entry.period: entry.amount for entry in asset.amortization.all() if entry.reversed_at is None}
+    posted = {entry.period: entry.amount for entry in asset.amortization.all() if entry.reversed_at is None}
     return schedule(
         cost=asset.cost_basis - sum((amount for _, amount in late), ZERO),
         salvage=asset.salvage_value,
         life=asset.useful_life_months,
         in_service=asset.in_service_on,
         changes=late + impairments,
-        booked=booked,
+        posted=posted,
         until=disposal,
     )
 
@@ -174,13 +174,13 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
             due = [
                 charge
                 for charge in asset_schedule(asset)
-                if not charge.booked and charge.amount > 0 and charge.period <= last
+                if not charge.posted and charge.amount > 0 and charge.period <= last
             ]
             if not due:
                 result.idle.append((asset, _idle_reason(asset, last)))
             for charge in due:
                 if dry_run or _post_charge(asset, charge, credit):
-                    result.charges.append(BookedCharge(asset, charge.period, charge.amount))
+                    result.charges.append(PostedCharge(asset, charge.period, charge.amount))
     return result
 
 
@@ -191,8 +191,8 @@ def _idle_reason(asset: LlmDataAsset, last: date) -> str:
         return "not in service"
     if first_of_month(asset.in_service_on) > last:
         return f"in service from {asset.in_service_on:%Y-%m-%d}"
-    booked_until = max((entry.period for entry in asset.amortization.all() if entry.reversed_at is None), default=None)
-    return f"posted up to {booked_until:%Y-%m}" if booked_until else "nothing to amortize"
+    posted_until = max((entry.period for entry in asset.amortization.all() if entry.reversed_at is None), default=None)
+    return f"posted up to {posted_until:%Y-%m}" if posted_until else "nothing to amortize"
 
 
 def _post_charge(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
@@ -243,7 +243,7 @@ def add_asset_cost(
     amount: Decimal,
     dated_on: date,
     actor: User,
-    in_books: bool = False,
+    already_posted: bool = False,
     note: str = "",
 ) -> AssetEvent:
     """Add a cost to an asset and post it (15200 / 10100), unless it is already in the ledger.
@@ -255,7 +255,7 @@ def add_asset_cost(
         raise AssetOperationError("A cost must be greater than 0.")
     asset.cost_basis += amount
     asset.save(update_fields=["cost_basis", "updated_at"])
-    if not in_books:
+    if not already_posted:
         accounts = (Account.LLM_DATA_ASSETS, Account.BANK)
         _post("capitalize", dated_on, accounts, amount, f"{asset.asset_name}: {component}")
     return asset.events.create(

@@ -97,9 +97,9 @@ def test_changes_apply_from_their_month_on():
 
 def test_posted_months_do_not_change_and_the_rest_follows_the_current_facts():
     first = {date(2026, 1, 1): Decimal("50.00"), date(2026, 2, 1): Decimal("50.00")}
-    months = schedule(cost=Decimal(1200), salvage=Decimal(0), life=12, in_service=date(2026, 1, 1), booked=first)
+    months = schedule(cost=Decimal(1200), salvage=Decimal(0), life=12, in_service=date(2026, 1, 1), posted=first)
     assert [month.amount for month in months] == [Decimal(50)] * 2 + [Decimal(110)] * 10
-    assert [month.booked for month in months] == [True] * 2 + [False] * 10
+    assert [month.posted for month in months] == [True] * 2 + [False] * 10
 
 
 # --- Monthly run
@@ -237,7 +237,12 @@ def test_costs_impairment_and_disposal_are_posted():
         asset_id=asset.pk, component="computing", amount=Decimal(1000), dated_on=date(2026, 8, 1), actor=chief
     )
     add_asset_cost(
-        asset_id=asset.pk, component="data", amount=Decimal(500), dated_on=date(2026, 8, 2), actor=chief, in_books=True
+        asset_id=asset.pk,
+        component="data",
+        amount=Decimal(500),
+        dated_on=date(2026, 8, 2),
+        actor=chief,
+        already_posted=True,
     )
     assert balance("15200") == 1000
     amortize_month(month=date(2026, 9, 1))
