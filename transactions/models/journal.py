@@ -1,6 +1,7 @@
 """Journal entries that staff write: drafts and posted entries."""
 
 from decimal import Decimal
+from typing import Final
 
 from django.db import models
 from django.db.models import Q
@@ -59,3 +60,9 @@ class JournalEntry(models.Model):
     def number(self) -> str:
         """Return the entry number, which is the reference of its transfers."""
         return f"JE-{self.pk}"
+
+
+POSTED_KIND: Final = "journal_entry"
+
+
+REVERSED_KIND: Final = "journal_reverse"

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 from transactions.models import JournalEntry, LedgerTransfer
-from transactions.services.journal import POSTED_KIND, REVERSED_KIND
+from transactions.models.journal import POSTED_KIND, REVERSED_KIND
 
 
 @dataclass(frozen=True, slots=True)

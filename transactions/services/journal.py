@@ -19,10 +19,9 @@ from django.utils import timezone
 from kamioi_site.db.partitions import ensure_partitions
 from transactions.errors import EntryAlreadyBookedError, InvalidEntryError
 from transactions.models import Account, JournalEntry, LedgerAccount, LedgerTransfer, User
+from transactions.models.journal import POSTED_KIND, REVERSED_KIND
 from transactions.rules.money import ZERO
 
-POSTED_KIND: Final = "journal_entry"
-REVERSED_KIND: Final = "journal_reverse"
 CUSTOMER_ACCOUNTS: Final = frozenset({Account.SECURITIES, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES})
 _EARLIEST = date(2000, 1, 1)
 _MAX_FUTURE = timedelta(days=31)
