@@ -1,8 +1,9 @@
 """Periods of whole UTC days."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+from dateutil.relativedelta import relativedelta
 from django.utils import timezone
 
 
@@ -37,3 +38,9 @@ def months_before(day: date, months: int) -> date:
 
 def utc_today() -> date:
     return timezone.now().date()
+
+
+def month_bounds(month: date) -> tuple[datetime, datetime]:
+    """Return the first moment of the month, and of the next one, in UTC."""
+    start = datetime(month.year, month.month, 1, tzinfo=UTC)
+    return start, start + relativedelta(months=1)

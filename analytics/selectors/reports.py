@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from analytics.models import Report
-from analytics.services.reports.output import month_bounds
+from analytics.selectors.periods import month_bounds
 from transactions.models import User
 from transactions.selectors.customer import MONTHS, StatementRow, statements
 

@@ -8,11 +8,10 @@ with their length.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import IO, Any
 
-from dateutil.relativedelta import relativedelta
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -32,12 +31,6 @@ class Files:
     def line(self, *cells: Any) -> None:
         """Write a line of the CSV; text that a spreadsheet would run as a formula is escaped."""
         self.csv.write(csv_line(cells))
-
-
-def month_bounds(month: date) -> tuple[datetime, datetime]:
-    """Return the first moment of the month, and of the next one, in UTC."""
-    start = datetime(month.year, month.month, 1, tzinfo=UTC)
-    return start, start + relativedelta(months=1)
 
 
 def month_name(month: date) -> str:
