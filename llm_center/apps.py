@@ -8,9 +8,10 @@ class LlmCenterConfig(AppConfig):
     verbose_name = "LLM Center"
 
     def ready(self) -> None:
-        """Declare the tables with personal data, and listen for changes of the review queue."""
-        from llm_center import cache, privacy  # noqa: PLC0415  # they need the models
+        """Declare personal data, register the legacy migration of mappings, and listen for changes of the review queue."""
+        from llm_center import cache, legacy, privacy  # noqa: PLC0415  # they need the models
         from transactions.cache import review_queue_changed  # noqa: PLC0415
 
         privacy.declare()
+        legacy.register()
         review_queue_changed.connect(cache.invalidate_review_queue, dispatch_uid="review queue")

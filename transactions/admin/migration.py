@@ -13,6 +13,7 @@ from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import GeneratedRowsAdmin, HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.pages import staff_user
 from kamioi_site.errors import KamioiError
+from transactions.legacy.sync.retry_reject import retry_reject
 from transactions.models import MigrationReject, MigrationRun
 
 for model in (waffle.Flag, waffle.Switch, waffle.Sample):
@@ -48,8 +49,6 @@ class MigrationRejectAdmin(NoDeleteMixin, GeneratedRowsAdmin):
 
     def save_model(self, request: HttpRequest, obj: MigrationReject, form: forms.ModelForm, change: bool) -> None:
         """Migrate the corrected row; if it is still invalid, nothing is written."""
-        from transactions.legacy.sync.retry_reject import retry_reject  # noqa: PLC0415  # imports pyarrow
-
         try:
             retry_reject(reject_id=obj.pk, row=form.cleaned_data["row"], actor=staff_user(request))
         except KamioiError as error:

@@ -1,4 +1,1 @@
-"""The way over from the legacy SQLite file: read it (`source`), judge it (`rules`), carry it (`copy`), prove it (`validate`).
-
-`docs/migration.md` is the runbook; `manage.py migrate_from_sqlite` the only door. Nothing here writes to the source.
-"""
+"""The migration from the legacy SQLite file; `README.md` describes the package, `docs/migration.md` is the runbook."""

@@ -1,7 +1,8 @@
-"""Who answers, and who is in charge: `cutover`, `rollback`, `finish`.
+"""Which system serves customers, and which one owns the data: `cutover`, `rollback`, `finish`.
 
-Reads move gradually, by the waffle flag `kamioi_reads`; the data changes hands at once, when the flag reaches everybody:
-the last changes are carried over, dual-write is switched on, and from the same commit on Kamioi processes what is open.
+Reads move gradually, by the waffle flag `kamioi_reads`. The data changes owner at once, when the flag reaches all
+customers: the last changes are applied, dual-write is enabled, and from the same commit on Kamioi processes open
+purchases.
 """
 
 import time
@@ -12,69 +13,71 @@ from waffle import get_waffle_flag_model
 
 from kamioi_site.errors import KamioiError
 from transactions.cache import TRANSACTIONS
-from transactions.legacy.load.bulk_loader import get_progress
+from transactions.legacy import registry
 from transactions.legacy.load.migration_lock import migration_lock
+from transactions.legacy.load.progress import copy_is_complete
 from transactions.legacy.merchant_directory import build_merchant_directory
 from transactions.legacy.source.change_log import remove_change_log, sync_lag
+from transactions.legacy.source.sqlite_file import can_open
 from transactions.legacy.sync.change_sync import sync_round
-from transactions.legacy.sync.outbox import disable_dual_write, drain_outbox, enable_dual_write, source_is_there
+from transactions.legacy.sync.outbox import disable_dual_write, drain_outbox, enable_dual_write
 from transactions.migration_phase import READS_FLAG, MigrationState, get_migration_state, update_migration_state
 from transactions.models import MigrationRun, Transaction
 from transactions.services.processing import notify_workers
 from transactions.sql import load_sql
 
-MOST_LAG: Final = 10.0
-"""Seconds that Kamioi may be behind while readers move over."""
+_MAX_LAG_SECONDS: Final = 10.0  # while reads move
 _QUIET_SECONDS: Final = 2.0
-_PATIENCE_SECONDS: Final = 60.0
+_WAIT_SECONDS: Final = 60.0
 
 
 class CutoverError(KamioiError):
-    """The step cannot be taken as things stand."""
+    """The step is not possible in the present state."""
 
 
 def cutover_obstacles(percent: int) -> list[str]:
-    """What stands in the way, in words; nothing when the way is free."""
+    """Return why the cut-over is not possible; empty when it is."""
     state = get_migration_state()
     if state is None:
-        return ["Nothing was carried over yet: run `copy` first."]
+        return ["Nothing was copied yet: run `copy` first."]
     if state.phase != "legacy":
         return [f"Kamioi is in charge already (phase: {state.phase})."]
-    found = []
-    progress = get_progress()
-    if not progress or not all(table.complete for table in progress.values()):
-        found.append("The copy is not complete.")
+    obstacles = []
+    if not copy_is_complete():
+        obstacles.append("The copy is not complete.")
     copied = MigrationRun.objects.filter(command="copy", status="done").order_by("-id").first()
-    checked = MigrationRun.objects.filter(command="validate").exclude(status="running").order_by("-id").first()
-    if checked is None or checked.status != "done" or (copied and checked.started_at < copied.started_at):
-        found.append("The last validation did not pass, or is older than the copy: run `validate`.")
+    validated = MigrationRun.objects.filter(command="validate").exclude(status="running").order_by("-id").first()
+    if validated is None or validated.status != "done" or (copied and validated.started_at < copied.started_at):
+        obstacles.append("The last validation failed, or is older than the copy: run `validate`.")
     try:
         entries, seconds = sync_lag(state.path)
     except KamioiError as error:
-        return [*found, str(error)]
-    if seconds > MOST_LAG and percent < 100:
-        found.append(f"Kamioi is {seconds:,.0f} seconds behind ({entries:,} changes): let `sync --follow` run.")
-    return found
+        return [*obstacles, str(error)]
+    if seconds > _MAX_LAG_SECONDS and percent < 100:
+        obstacles.append(f"Kamioi is {seconds:,.0f} seconds behind ({entries:,} changes): run `sync --follow`.")
+    return obstacles
 
 
 def cutover(run: MigrationRun, *, percent: int) -> str:
-    """Let Kamioi answer `percent` of the users; at 100 it takes charge. Returns what is true now. Raises CutoverError."""
-    if obstacles := cutover_obstacles(percent):
+    """Serve `percent` of the customers from Kamioi; at 100 it takes over the data. Returns what is true now.
+
+    Raises:
+        CutoverError: the cut-over is not possible.
+    """
+    state = get_migration_state()
+    if (obstacles := cutover_obstacles(percent)) or state is None:
         raise CutoverError(" ".join(obstacles))
     if percent < 100:
         set_read_percentage(percent=percent)
-        return f"Kamioi answers {percent} % of the users; the legacy system is in charge of the data."
-    state = get_migration_state()
-    if state is None:
-        raise CutoverError("Nothing was carried over yet.")
-    with migration_lock(wait=_PATIENCE_SECONDS):
+        return f"Kamioi serves {percent} % of the customers; the legacy system is in charge of the data."
+    with migration_lock(wait=_WAIT_SECONDS):
         _catch_up(state, run)
         build_merchant_directory()
         with transaction.atomic():
-            _catch_up(state, run, patience=0)
-            _move_profiles()  # before changes of users are noted for the legacy file
+            _catch_up(state, run, wait=0)
+            move_profiles()  # before dual-write notes changes of users
             enable_dual_write()
-            _take_charge()
+            _take_over()
             update_migration_state(phase="kamioi")
             set_read_percentage(percent=100)
     TRANSACTIONS.clear()
@@ -82,47 +85,33 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
     return "Kamioi is in charge. What it writes goes to the legacy file as well, until `finish`."
 
 
-def _catch_up(state: MigrationState, run: MigrationRun, patience: float = _PATIENCE_SECONDS) -> None:
-    """Carry over until the legacy system has been quiet for a while. Raises CutoverError when it goes on writing."""
-    deadline, quiet_since = time.monotonic() + patience, time.monotonic()
+def _catch_up(state: MigrationState, run: MigrationRun, wait: float = _WAIT_SECONDS) -> None:
+    """Apply changes until the legacy system has been quiet for a while; raises CutoverError when it keeps writing."""
+    deadline, quiet_since = time.monotonic() + wait, time.monotonic()
     while True:
         if sync_round(state.path, run).entries:
             quiet_since = time.monotonic()
-            if not patience:
-                raise CutoverError("The legacy system wrote in the last moment: stop its writes, then cut over again.")
-        elif not patience or time.monotonic() - quiet_since >= _QUIET_SECONDS:
+            if not wait:
+                raise CutoverError("The legacy system has just written: stop its writes, then cut over again.")
+        elif not wait or time.monotonic() - quiet_since >= _QUIET_SECONDS:
             return
         if time.monotonic() > deadline:
-            raise CutoverError("The legacy system goes on writing: stop its writes, then cut over again.")
+            raise CutoverError("The legacy system keeps writing: stop its writes, then cut over again.")
         time.sleep(0.1)
 
 
-def _move_profiles() -> None:
-    """Profiles, goals and preferences, which the legacy system kept until now, move into tables of their own."""
+def move_profiles() -> None:
+    """Move profiles, goals and preferences, which the legacy system owned until now, into tables of their own."""
     with connection.cursor() as cursor:
         cursor.execute(load_sql("carry_customers"))
 
 
-def _take_charge() -> None:
-    """Open purchases are Kamioi's to process from now on; what waits for a decision is looked up anew."""
+def _take_over() -> None:
+    """Make open purchases Kamioi's to process; those that wait for a decision are looked up in the directory again."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH released AS (
-                UPDATE transactions SET status = 'pending', updated_at = now()
-                WHERE source = 'legacy_open' AND status = 'needs_review' AND merchant_key IN
-                    (SELECT merchant_key FROM merchants WHERE status IN ('approved', 'not_listed'))
-                RETURNING date, ticker, amount, round_up, fee, investable
-            )
-            INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)
-            SELECT (date AT TIME ZONE 'UTC')::date, side.status, ticker, sum(side.n), sum(side.n * amount),
-                   sum(side.n * round_up), sum(side.n * fee), sum(side.n * investable), sum(greatest(side.n, 0))
-            FROM released CROSS JOIN (VALUES (-1, 'needs_review'), (1, 'pending')) AS side (n, status)
-            GROUP BY 1, 2, 3
-            """
-        )
-        # The legacy system may have given out numbers beyond ours, if it was in charge before.
-        for table in ("transactions", "llm_mappings", "notifications", "users"):
+        cursor.execute(load_sql("release_legacy_purchases"))
+        # The legacy system may have used ids beyond Kamioi's, if it was in charge before.
+        for table in (*registry.bulk_tables(), "notifications", "users"):
             cursor.execute(
                 f"SELECT setval(pg_get_serial_sequence(%s, 'id'), greatest((SELECT max(id) FROM {table}), "
                 "nextval(pg_get_serial_sequence(%s, 'id'))))",
@@ -131,53 +120,52 @@ def _take_charge() -> None:
 
 
 def rollback() -> str:
-    """The legacy file is the truth again, with everything that Kamioi wrote meanwhile. Returns what is true now."""
+    """Make the legacy file the system of record again, with everything Kamioi wrote. Returns what is true now."""
     state = get_migration_state()
-    if state is None or state.phase == "finished":
-        raise CutoverError(
-            "There is nothing to go back from." if state is None else "The way back was closed by `finish`."
-        )
-    if state.phase == "rolled back":
-        raise CutoverError("The legacy system is in charge already.")
-    if state.phase == "legacy":
-        set_read_percentage(percent=0)
-        return "The legacy system answers everybody; it never ceased to be in charge."
-    # First what takes long, then once more while nobody can write.
+    if state is None:
+        raise CutoverError("There is nothing to roll back.")
+    match state.phase:
+        case "finished":
+            raise CutoverError("`finish` closed the way back to the legacy system.")
+        case "rolled back":
+            raise CutoverError("The legacy system is in charge already.")
+        case "legacy":
+            set_read_percentage(percent=0)
+            return "The legacy system serves all customers; it was in charge all the time."
+    # Most of it now, the rest once more while nothing can write.
     drain_outbox(state.path)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "LOCK TABLE transactions, users, llm_mappings, notifications, holdings, orders, admin_settings IN SHARE ROW EXCLUSIVE MODE"
-        )
+        cursor.execute(f"LOCK TABLE {', '.join(registry.outbox_tables())} IN SHARE ROW EXCLUSIVE MODE")
         update_migration_state(phase="rolled back")
         set_read_percentage(percent=0)
     drain_outbox(state.path)
     disable_dual_write()
     return (
-        "The legacy file is the truth again and holds what was written meanwhile. Point the front end at the legacy system. "
-        "To try again later, begin with an empty database."
+        "The legacy system is in charge again, and its file holds what Kamioi wrote. Point the front end at it. "
+        "To try again later, start with an empty database."
     )
 
 
 def finish() -> str:
-    """End the writes to the legacy file and take the log away from it. There is no way back after this."""
+    """End dual-write and remove the change log from the legacy file; there is no rollback after this."""
     state = get_migration_state()
     if state is None or state.phase != "kamioi":
-        raise CutoverError("Only after a cut-over of 100 % is there something to finish.")
+        raise CutoverError("`finish` is only possible after a cut-over of 100 %.")
     drain_outbox(state.path)
     with transaction.atomic():
         disable_dual_write()
         update_migration_state(phase="finished")
         set_read_percentage(percent=100)
     drain_outbox(state.path)
-    if source_is_there(state.path):
+    if can_open(state.path):
         remove_change_log(state.path)
-    return "The legacy file is written no more; keep it with its backups. Kamioi stands alone."
+    return "The legacy file is no longer written; keep it with its backups. Kamioi stands alone."
 
 
 def set_read_percentage(*, percent: int) -> None:
-    """Let Kamioi answer this share of the users from its own data, the legacy file the others."""
+    """Serve this share of the customers from Kamioi's data, the others from the legacy file."""
     flag, _ = get_waffle_flag_model().objects.get_or_create(
-        name=READS_FLAG, defaults={"note": "Who is answered from Kamioi's own data during the migration."}
+        name=READS_FLAG, defaults={"note": "Customers served from Kamioi's own data during the legacy migration."}
     )
     flag.everyone = {0: False, 100: True}.get(percent)
     flag.percent = percent if flag.everyone is None else None

@@ -12,7 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy.convert import rules
+from transactions.legacy.convert import values
+from transactions.legacy.source.sqlite_file import LegacyTable, open_read_only
 from transactions.migration_phase import MigrationState, install_legacy_reads
 from transactions.models import Notification, Transaction, User
 
@@ -48,9 +49,7 @@ class LegacyFileReads:
 
     def _read(self, sql: str, convert: Callable[[Rows], T], *parameters: Any) -> T | None:
         try:
-            uri = f"{self._path.as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as source:
-                source.text_factory = bytes
+            with closing(open_read_only(self._path, timeout=_BUSY_SECONDS)) as source:
                 cursor = source.execute(sql, [self._legacy_id, *parameters])
                 names = [column[0] for column in cursor.description]
                 rows = [(row[0], dict(zip(names[1:], row[1:], strict=True))) for row in cursor.fetchall()]
@@ -65,20 +64,18 @@ class LegacyFileReads:
         return self._read(sql, self._transactions, limit)
 
     def _transactions(self, rows: Rows) -> list[Transaction]:
-        from transactions.legacy.convert.arrow_columns import batch_of_rows  # noqa: PLC0415  # imports Arrow
-        from transactions.legacy.convert.bulk_converters import TRANSACTIONS, Ids, MerchantKeys, transactions_convert  # noqa: PLC0415
-        from transactions.legacy.source.snapshot import LegacyTable  # noqa: PLC0415
+        # These import Arrow, which only the legacy system's customers need.
+        from transactions.legacy.convert.arrow_columns import batch_of_rows  # noqa: PLC0415
+        from transactions.legacy.convert.bulk_converters import ConversionContext, IdMap, MerchantKeys  # noqa: PLC0415
+        from transactions.legacy.convert.transactions import TRANSACTIONS  # noqa: PLC0415
 
         if not rows:
             return []
         names = tuple(rows[0][1])
-        table = LegacyTable("transactions", names, ("",) * len(names), ("id",), True)
-        converted = transactions_convert(
-            batch_of_rows(table, TRANSACTIONS, rows),
-            users=Ids([(self._legacy_id, self._user.pk)]),
-            keys=MerchantKeys(),
-            now=timezone.now(),
-        )
+        table = LegacyTable("transactions", names, ("",) * len(names), ("id",), has_rowid=True)
+        users = IdMap([(self._legacy_id, self._user.pk)])
+        context = ConversionContext(users, lambda _: IdMap([]), MerchantKeys(), timezone.now())
+        converted = TRANSACTIONS.convert(batch_of_rows(table, TRANSACTIONS.layout, rows), context)
         purchases = [Transaction(**row) for row in converted.to_pylist()]
         return sorted(purchases, key=lambda row: (row.date, row.pk), reverse=True)
 
@@ -88,7 +85,7 @@ class LegacyFileReads:
         return self._read(sql, lambda rows: [self._notification(rowid, row) for rowid, row in rows], limit)
 
     def _notification(self, rowid: int, row: dict[str, Any]) -> Notification:
-        title, message, kind = (rules.text(row.get(name))[0] for name in ("title", "message", "type"))
+        title, message, kind = (values.text(row.get(name))[0] for name in ("title", "message", "type"))
         return Notification(
             id=rowid,
             user=self._user,
@@ -105,15 +102,15 @@ class LegacyFileReads:
 
 
 def _holdings(rows: Rows) -> list[tuple[str, Decimal, Decimal]]:
+    from transactions.legacy.convert.books import holding_of  # noqa: PLC0415  # imports Arrow
+
     owned: dict[str, tuple[Decimal, Decimal]] = {}
     for _, row in rows:
-        ticker = rules.ticker(row.get("ticker"))
+        ticker = values.ticker(row.get("ticker"))
         try:
-            shares = Decimal(repr(rules.number(row.get("shares")) or 0.0)).quantize(Decimal("1e-8"))
-            price = Decimal(repr(rules.number(row.get("average_price")) or 0.0))
-        except rules.UnreadableError:
+            shares, cost = holding_of(row)
+        except values.UnreadableError:
             continue
-        cost = (shares * price).quantize(Decimal("0.01"))
         if ticker and shares > 0 and cost > 0:
             other_shares, other_cost = owned.get(ticker, (Decimal(0), Decimal(0)))
             owned[ticker] = (other_shares + shares, other_cost + cost)
@@ -122,13 +119,13 @@ def _holdings(rows: Rows) -> list[tuple[str, Decimal, Decimal]]:
 
 def _is_true(value: Any) -> bool:
     try:
-        return rules.boolean(value) == 1
-    except rules.UnreadableError:
+        return values.boolean(value) == 1
+    except values.UnreadableError:
         return False
 
 
 def _time(value: Any) -> datetime:
     try:
-        return rules.moment(value) or timezone.now()
-    except rules.UnreadableError:
+        return values.timestamp(value) or timezone.now()
+    except values.UnreadableError:
         return timezone.now()

@@ -6,18 +6,17 @@ import time
 from celery import shared_task
 
 from kamioi_site.errors import KamioiError
+from transactions.legacy.sync.outbox import send_outbox
 
 logger = logging.getLogger(__name__)
 
-SECONDS = 50
+_MAX_SECONDS = 50
 
 
 @shared_task(name="legacy_dual_write")
 def legacy_dual_write() -> int:
-    """Write to the legacy file what waits for it. The file being away is no error of ours: everything waits."""
-    from transactions.legacy.sync.outbox import send_outbox  # noqa: PLC0415  # imports pyarrow
-
-    total, deadline = 0, time.monotonic() + SECONDS
+    """Write pending rows to the legacy file; when it is missing or locked, they stay pending."""
+    total, deadline = 0, time.monotonic() + _MAX_SECONDS
     try:
         while time.monotonic() < deadline and (sent := send_outbox()):
             total += sent

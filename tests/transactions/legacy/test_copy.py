@@ -15,7 +15,8 @@ from llm_center.models import LlmMapping
 from tests.legacy_db import PLAIN, SHA256, insert, make_legacy
 from tests.transactions.legacy.conftest import run_copy
 from transactions.legacy.load.migration_lock import LegacyCopyError
-from transactions.legacy.plan import plan, status
+from transactions.legacy.plan import make_plan
+from transactions.legacy.status import status_lines
 from transactions.legacy.validate.validation import validate
 from transactions.models import (
     Holding,
@@ -212,7 +213,7 @@ def test_again_carries_nothing_twice_and_what_came_later_once(copied, legacy):
         insert(source, "transactions", user_id=1, date="2025-07-07 07:07:07", merchant="X", amount=1, total_debit=1)
         source.commit()
     again = run_copy(legacy)
-    assert again.source_moved
+    assert again.source_changed
     assert Transaction.objects.count() == count + 1
     assert validate(legacy).clean
     assert list(find_ledger_problems()) == []
@@ -275,7 +276,7 @@ def test_an_account_that_was_here_before_stays_its_own(target, legacy):
 
 
 def test_plan_says_what_it_would_do_and_writes_nothing(target, legacy):
-    found = plan(legacy)
+    found = make_plan(legacy)
     becomes = {table.name: table.becomes for table in found.tables}
     assert "unknown" in becomes["odd table"]
     assert becomes["password_reset_tokens"].startswith("nothing")
@@ -287,7 +288,7 @@ def test_plan_says_what_it_would_do_and_writes_nothing(target, legacy):
     assert dict(found.rejects)["transactions: user gone"] == 1
     assert not Transaction.objects.exists()
     assert not MigrationRun.objects.exists()
-    assert "Nothing is carried over yet" in status()[-1]
+    assert "Nothing is copied yet" in status_lines()[-1]
 
 
 def test_no_tables_at_all_is_no_error(target, tmp_path):

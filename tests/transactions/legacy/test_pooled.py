@@ -42,7 +42,7 @@ def test_a_legacy_file_is_carried_over_and_kept_up_to_date(pooled: dict[str, str
     enable_dual_write()
     User.objects.filter(pk=1).update(city="Tacoma")
     assert legacy_dual_write() == 1
-    assert get_outbox_status().waiting == 0
+    assert get_outbox_status().pending == 0
     with closing(sqlite3.connect(legacy)) as there:
         assert there.execute("SELECT city FROM users WHERE id = 1").fetchone() == ("Tacoma",)
 

@@ -1,4 +1,4 @@
-"""Files that are not what they should be get one clear sentence; single values are read by their rules."""
+"""Files that are not what they should be get one clear sentence; single values are read by their values."""
 
 import hashlib
 import os
@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.legacy_db import make_legacy
-from transactions.legacy.convert import rules
+from transactions.legacy.convert import values
 from transactions.legacy.convert.arrow_columns import half_even
-from transactions.legacy.source.snapshot import LegacySourceError, Snapshot
-from transactions.legacy.validate.oracle import read_time, read_units
+from transactions.legacy.source.snapshot import Snapshot
+from transactions.legacy.source.sqlite_file import LegacySourceError
+from transactions.legacy.validate.oracle_values import read_time, read_units
 
 
 def opened(path):
@@ -33,8 +34,8 @@ def test_a_good_file(tmp_path):
     ("content", "says"),
     [
         (b"", "the file is empty"),
-        (b"PK\x03\x04 a zip file" * 40, "this is not an SQLite database"),
-        (b"id,merchant\n1,STARBUCKS\n" * 40, "this is not an SQLite database"),
+        (b"PK\x03\x04 a zip file" * 40, "not an SQLite database"),
+        (b"id,merchant\n1,STARBUCKS\n" * 40, "not an SQLite database"),
         (b"".join(hashlib.sha256(bytes([n])).digest() for n in range(128)), "encrypted"),
     ],
 )
@@ -82,7 +83,7 @@ def test_locked(tmp_path, monkeypatch):
         source.commit()
         source.execute("PRAGMA locking_mode = EXCLUSIVE")
         source.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr("transactions.legacy.source.snapshot.BUSY_SECONDS", 0.2)
+        monkeypatch.setattr("transactions.legacy.source.sqlite_file.BUSY_SECONDS", 0.2)
         with pytest.raises(LegacySourceError, match="locked"):
             opened(path)
 
@@ -113,20 +114,20 @@ def test_a_snapshot_does_not_move(tmp_path):
     ],
 )
 def test_times(said, means):
-    assert rules.moment(said) == means
+    assert values.timestamp(said) == means
     # The proof reads it by other means and comes to the same.
     assert read_time(said) == (means - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000
 
 
 @pytest.mark.parametrize("said", ["", "  ", None])
 def test_no_time(said):
-    assert rules.moment(said) is None
+    assert values.timestamp(said) is None
 
 
 @pytest.mark.parametrize("said", ["yesterday", "2025-13-01", "17", "99/99/2025", "2025-02-30 10:00:00"])
 def test_no_readable_time(said):
-    with pytest.raises(rules.UnreadableError):
-        rules.moment(said)
+    with pytest.raises(values.UnreadableError):
+        values.timestamp(said)
     assert read_time(said) is None
 
 
@@ -144,14 +145,14 @@ def test_no_readable_time(said):
     ],
 )
 def test_money(said, cents):
-    assert rules.cents(said) == cents
+    assert values.cents(said) == cents
     assert read_units(said, 2, 10**14) == cents
 
 
 @pytest.mark.parametrize("said", ["twelve", "1.2.3", "--5", float("nan"), 1e30])
 def test_no_money(said):
-    with pytest.raises(rules.UnreadableError):
-        rules.cents(said)
+    with pytest.raises(values.UnreadableError):
+        values.cents(said)
 
 
 @given(st.floats(min_value=-1e9, max_value=1e9), st.sampled_from([2, 4, 8]))
@@ -162,4 +163,4 @@ def test_whole_columns_round_as_single_values_do(value, places):
 
 @pytest.mark.parametrize(("said", "means"), [("TRUE", 1), ("no", 0), (-1, -1), ("1.0", 1), ("f", 0)])
 def test_booleans(said, means):
-    assert rules.boolean(said) == means
+    assert values.boolean(said) == means

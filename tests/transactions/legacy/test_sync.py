@@ -23,14 +23,14 @@ from tests.factories import api_client, make_staff
 from tests.legacy_db import insert
 from tests.transactions.legacy.conftest import run_copy
 from transactions.legacy.convert.passwords import legacy_password
-from transactions.legacy.cutover import CutoverError, _move_profiles, cutover, finish, rollback, set_read_percentage
+from transactions.legacy.cutover import CutoverError, cutover, finish, move_profiles, rollback, set_read_percentage
 from transactions.legacy.load.migration_lock import connection_string
-from transactions.legacy.plan import status
-from transactions.legacy.source.change_log import LOG, SyncError, install_change_log, remove_change_log, sync_lag
-from transactions.legacy.source.snapshot import LegacySourceError
+from transactions.legacy.source.change_log import CHANGE_LOG, SyncError, install_change_log, remove_change_log, sync_lag
+from transactions.legacy.source.sqlite_file import LegacySourceError
+from transactions.legacy.status import status_lines
 from transactions.legacy.sync.change_sync import sync_all_rows, sync_changes
 from transactions.legacy.sync.outbox import (
-    _SEND_LOCK,
+    SEND_LOCK,
     disable_dual_write,
     enable_dual_write,
     get_outbox_status,
@@ -186,7 +186,7 @@ def test_the_log_comes_and_goes(legacy):
     install_change_log(legacy)  # again is harmless
     with writing(legacy) as source:
         source.execute("UPDATE goals SET title = 'x'")
-        assert source.execute(f"SELECT table_name, row_key FROM {LOG}").fetchall()[-1] == ("goals", "1")
+        assert source.execute(f"SELECT table_name, row_key FROM {CHANGE_LOG}").fetchall()[-1] == ("goals", "1")
     remove_change_log(legacy)
     with writing(legacy) as source:
         assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
@@ -247,7 +247,7 @@ def test_cutover_refuses_until_it_is_safe(target, legacy):
     run_validate(legacy)
     with writing(legacy) as source:
         source.execute("UPDATE goals SET title = 'x'")
-        source.execute(f"UPDATE {LOG} SET at = at - 100")
+        source.execute(f"UPDATE {CHANGE_LOG} SET at = at - 100")
     with pytest.raises(CutoverError, match="behind"):
         cutover(a_run(), percent=5)
     sync_changes(legacy, a_run())
@@ -299,7 +299,7 @@ def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, le
     )
     assert [(row.setting_key, row.setting_value) for row in UserSetting.objects.all()] == [("theme", "dark")]
     assert User.objects.get(pk=2).risk_tolerance == "moderate"
-    _move_profiles()
+    move_profiles()
     assert (Goal.objects.count(), UserSetting.objects.count()) == (1, 1)
 
 
@@ -348,9 +348,9 @@ def test_a_file_that_is_away_loses_nothing(over):
     with pytest.raises(LegacySourceError):
         send_outbox()
     found = get_outbox_status()
-    assert (found.on, found.waiting) == (True, 1)
+    assert (found.on, found.pending) == (True, 1)
     assert "no such file" in found.error
-    assert any("no such file" in line for line in status())
+    assert any("no such file" in line for line in status_lines())
     away.rename(over)
     assert send_outbox() == 1
     assert get_outbox_status().error == ""
@@ -359,7 +359,7 @@ def test_a_file_that_is_away_loses_nothing(over):
 
 
 def test_a_locked_file_slows_nobody(over, monkeypatch):
-    monkeypatch.setattr("transactions.legacy.source.change_log.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("transactions.legacy.source.sqlite_file.BUSY_SECONDS", 0.2)
     with closing(sqlite3.connect(over, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         User.objects.filter(pk=1).update(name="Soon")
@@ -373,7 +373,7 @@ def test_rollback_waits_for_another_process_that_writes_to_the_file(over):
     User.objects.filter(pk=1).update(name="Written in Kamioi")
     other = psycopg2.connect(connection_string())
     with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SEND_LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SEND_LOCK])
     timer = threading.Timer(0.5, other.rollback)
     timer.start()
     try:
@@ -381,19 +381,19 @@ def test_rollback_waits_for_another_process_that_writes_to_the_file(over):
     finally:
         timer.join()
         other.close()
-    assert get_outbox_status().waiting == 0
+    assert get_outbox_status().pending == 0
 
 
 def test_rollback_gives_everything_back(over):
     User.objects.filter(pk=1).update(name="Written in Kamioi")
-    assert "truth again" in rollback()
+    assert "in charge again" in rollback()
     with writing(over) as source:
         assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Written in Kamioi",)
     assert get_migration_state().phase == "rolled back"
     assert not reads_from_kamioi(User.objects.get(pk=1))
     assert process_pending().total == 0
     User.objects.filter(pk=1).update(name="Too late")
-    assert get_outbox_status().waiting == 0
+    assert get_outbox_status().pending == 0
     with pytest.raises(CutoverError, match="already"):
         rollback()
     with pytest.raises(CutoverError):
@@ -412,12 +412,12 @@ def test_finish_closes_the_way_back(over):
     finish()
     assert get_migration_state().phase == "finished"
     User.objects.filter(pk=1).update(name="Only here")
-    assert get_outbox_status().waiting == 0
+    assert get_outbox_status().pending == 0
     with writing(over) as source:
         assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
     with pytest.raises(CutoverError, match="closed"):
         rollback()
-    assert "stands alone" in status()[-1]
+    assert "stands alone" in status_lines()[-1]
 
 
 def test_dual_write_can_be_switched_by_hand(watched):
@@ -425,7 +425,7 @@ def test_dual_write_can_be_switched_by_hand(watched):
     User.objects.filter(pk=1).update(name="Noted")
     disable_dual_write()
     User.objects.filter(pk=1).update(name="Not noted")
-    assert get_outbox_status().waiting == 1
+    assert get_outbox_status().pending == 1
 
 
 @pytest.mark.parametrize("hasher", ["scrypt", "pbkdf2_sha256"])
@@ -480,13 +480,13 @@ def test_the_command_from_beginning_to_end(target, legacy, tmp_path):
     assert "Nothing was written" in said("backup", file, "--to", str(tmp_path / "b"), "--dry-run")
     assert "SHA-256" in said("backup", file, "--to", str(tmp_path / "b"))
     assert {path.suffix for path in (tmp_path / "b").iterdir()} == {".db", ".sha256", ".dump"}
-    assert "tables are watched" in said("sync", file, "--install")
+    assert "tables are logged" in said("sync", file, "--install")
     assert "Nothing was written" in said("copy", file, "--dry-run")
     assert "rows were rejected" in said("copy", file)
     assert "Next: `validate FILE`" in said("status")
     assert "Both sides agree." in said("validate", file)
-    assert "Nothing stands in the way" in said("cutover", "--dry-run")
-    assert "0 changes carried over" in said("sync", file)
+    assert "The cut-over is possible" in said("cutover", "--dry-run")
+    assert "0 changes applied" in said("sync", file)
     assert "10 %" in said("cutover", "--percent", "10")
     assert "in charge" in said("cutover")
     assert "dual-write is on" in said("dual-write", "status")

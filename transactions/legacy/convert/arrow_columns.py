@@ -1,8 +1,8 @@
-"""The rules for whole columns: a range of rows as Arrow columns in, columns as PostgreSQL wants them out.
+"""The rules for whole columns: a range of rows as Arrow columns in, columns for PostgreSQL out.
 
-Clean cells never become Python objects. What SQLite keeps under another type than the rest of its column (text in a
-number, a number in a text) comes as an odd row through `sqlite3` and is put right cell by cell with `rules`; so does a
-cell that the column's own reading leaves over. Counts of repairs, cells to keep and rows to reject gather in the `Batch`.
+Clean cells never become Python objects. A row in which SQLite stores a cell under another type than its column (text in
+a number, a number in a text) is read through `sqlite3` and converted cell by cell with `values`; so is a cell that
+the column's own conversion leaves over. The `Batch` collects repair counts, cells to keep and rows to reject.
 """
 
 from collections import Counter, defaultdict
@@ -17,41 +17,66 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transactions.legacy.convert import rules
-from transactions.legacy.source.snapshot import LegacyTable, Snapshot, quoted
+from transactions.legacy.convert import rules, values
+from transactions.legacy.source.snapshot import Snapshot
+from transactions.legacy.source.sqlite_file import LegacyTable, quoted
 
-type_of = {"text": pa.string(), "time": pa.string(), "real": pa.float64(), "int": pa.int64(), "bool": pa.int64()}
 Kind = Literal["text", "time", "real", "int", "bool"]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_ALLOWED: Final[dict[str, str]] = {
+ARROW_TYPES: Final = {
+    "text": pa.string(),
+    "time": pa.string(),
+    "real": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.int64(),
+}
+# SQLite's storage classes that a column of each kind reads as they are.
+_STORAGE_CLASSES: Final[dict[str, str]] = {
     "text": "('text', 'null')",
     "time": "('text', 'null')",
     "real": "('real', 'integer', 'null')",
     "int": "('integer', 'null')",
     "bool": "('integer', 'null')",
 }
-# What fits 64 bits, with room to round.
-_LARGEST: Final = 9 * 10**18
+_MAX_UNITS: Final = 9 * 10**18  # fits 64 bits, with room to round
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is known of a table that is read by columns: the kind of each column, and those that have no home of their own.
+    """The known columns of a table that is read by columns, with their kinds.
 
-    `rest` maps a column without a home to the question (over the Arrow columns) whether it says more than the others.
-    Every column that stands in neither is unknown: whatever is in it is kept.
+    `extra` maps a column that has no counterpart in Kamioi to a function that finds the rows in which it holds more
+    than the others. Any other column of the file is unknown: all its values are kept.
     """
 
     name: str
     kinds: Mapping[str, Kind]
-    rest: Mapping[str, Callable[["Batch"], Mask]]
+    extra: Mapping[str, Callable[["Batch"], Mask]]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow types of the known columns."""
+        return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in self.kinds.items()])
+
+    def split(self, table: LegacyTable) -> tuple[dict[str, Kind], list[str]]:
+        """Return the known columns that this file has, and the unknown ones."""
+        known = {name: kind for name, kind in self.kinds.items() if name in table.columns}
+        return known, [name for name in table.columns if name not in self.kinds]
+
+
+def kinds(**names: str) -> dict[str, Kind]:
+    """Return the kinds by column, from blank-separated names by kind."""
+    return {name: kind for kind, listed in names.items() for name in listed.split()}  # type: ignore[misc]
 
 
 @dataclass(slots=True)
 class Batch:
-    """A range of rows on its way: columns by name, and what was found out about single rows (by position)."""
+    """A range of rows in conversion: columns by name, and what was noted about single rows, by position.
+
+    `unread` holds the cells that are NULL in `data` because their column could not hold them.
+    """
 
     table: LegacyTable
     data: pa.Table
@@ -60,7 +85,6 @@ class Batch:
     rejects: dict[int, str] = field(default_factory=dict)
     keep: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     unread: defaultdict[str, dict[int, Any]] = field(default_factory=lambda: defaultdict(dict))
-    """Cells that are NULL in `data` because their column could not hold them: {column: {position: original}}."""
 
     def __len__(self) -> int:
         return len(self.rowids)
@@ -68,42 +92,49 @@ class Batch:
     def repaired(self, kind: str, where: Mask, *keep: str) -> None:
         """Count a repair of these rows, and keep the originals of the named columns."""
         positions = np.flatnonzero(where)
-        if not len(positions):
-            return
         self.repairs[kind] += len(positions)
-        for column in keep:
-            if column in self.table.columns:
-                for position in positions.tolist():
-                    self.keep[position].add(column)
+        self.keep_cells(positions, *keep)
+
+    def keep_cells(self, positions: Ints, *columns: str) -> None:
+        """Keep the originals of these columns, where the file has them."""
+        names = set(columns) & set(self.table.columns)
+        if names:
+            for position in positions.tolist():
+                self.keep[position] |= names
 
     def reject(self, reason: str, where: Mask) -> None:
         """Reject these rows; the first reason stands."""
         for position in np.flatnonzero(where).tolist():
             self.rejects.setdefault(position, reason)
 
+    def accepted(self, columns: dict[str, pa.Array]) -> pa.Table:
+        """Return the converted columns without the rejected rows."""
+        table = pa.table(columns)
+        if not self.rejects:
+            return table
+        mask = np.ones(len(self), np.bool_)
+        mask[list(self.rejects)] = False
+        return table.filter(pa.array(mask))
+
     def column(self, name: str) -> pa.Array:
-        """A source column as it was read."""
+        """Return a source column as it was read."""
         chunks = self.data.column(name)
         return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
 
-    def none(self, name: str) -> Mask:
-        """Where the column is NULL."""
-        return self.column(name).is_null().to_numpy(zero_copy_only=False)
-
-    # --- one reading per kind ---------------------------------------------------------------------------------------
+    # --- one conversion per kind ------------------------------------------------------------------------------------
 
     def texts(self, name: str, width: int | None = None) -> pa.Array:
-        """Text as PostgreSQL can store it, NULL where the source has NULL, cut to `width` characters."""
-        column = self._clean(name)
+        """Return text that PostgreSQL can store, NULL where the source is NULL, cut to `width` characters."""
+        column = self._decoded(name)
         if width is None:
             return column
         long = pc.fill_null(pc.greater(pc.utf8_length(column), width), False)
         if pc.any(long).as_py():
-            self.repaired("too long", _mask(long), name)
+            self.repaired("too long", as_mask(long), name)
             column = pc.utf8_slice_codeunits(column, 0, width)
         return column
 
-    def _clean(self, name: str) -> pa.Array:
+    def _decoded(self, name: str) -> pa.Array:
         column = self.column(name)
         if column.null_count == len(column):
             return pa.nulls(len(column), pa.string())
@@ -115,114 +146,107 @@ class Batch:
             bad = {i for i, cell in enumerate(raw) if cell.is_valid and not _is_utf8(cell.as_py())}
         nul = pc.fill_null(pc.match_substring(raw, b"\0"), False)
         if pc.any(nul).as_py():
-            bad |= set(np.flatnonzero(_mask(nul)).tolist())
+            bad |= set(np.flatnonzero(as_mask(nul)).tolist())
         if not bad:
             return column
         cells = raw.to_pylist()
         for i in bad:
-            cells[i], kinds = rules.text(cells[i])
-            self.repairs.update(kinds)
+            cells[i], repairs = values.text(cells[i])
+            self.repairs.update(repairs)
         fixed = pa.array([c.decode() if isinstance(c, bytes) else c for c in cells], pa.string())
         self.data = self.data.set_column(self.data.column_names.index(name), name, fixed)
         return fixed
 
     def filled(self, name: str, width: int, default: str = "") -> pa.Array:
-        """Text that may not be NULL."""
+        """Return text for a column that is NOT NULL."""
         return pc.fill_null(self.texts(name, width), default)
 
-    def words(self, name: str, read: Callable[[str | None], Any]) -> list[Any]:
-        """`read` of each cell's text, worked out once per distinct text. For columns with few distinct ones."""
-        encoded = self._clean(name).dictionary_encode()
-        readings = [read(word) for word in encoded.dictionary.to_pylist()]
-        nothing = read(None)
-        return [nothing if i is None else readings[i] for i in encoded.indices.to_pylist()]
+    def mapped(self, name: str, read: Callable[[str | None], Any]) -> list[Any]:
+        """Apply `read` to the text of each cell, once per distinct text: for columns with few distinct values."""
+        encoded = self._decoded(name).dictionary_encode()
+        results = [read(text) for text in encoded.dictionary.to_pylist()]
+        null_result = read(None)
+        return [null_result if i is None else results[i] for i in encoded.indices.to_pylist()]
 
     def cents(self, name: str) -> tuple[Ints, Mask]:
-        """(cents, where there is none). Binary noise is rounded half-even."""
+        """Return (cents, NULL mask); binary noise is rounded half-even."""
         return self._scaled(name, 2, rules.MAX_CENTS, "money")
+
+    def scaled(self, name: str, places: int) -> tuple[Ints, Mask]:
+        """Return (units of 10^-places, NULL mask)."""
+        return self._scaled(name, places, _MAX_UNITS if places > 4 else rules.MAX_CENTS, "number")
 
     def _scaled(self, name: str, places: int, limit: int, kind: str) -> tuple[Ints, Mask]:
         column = self.column(name)
-        none = _mask(column.is_null())
-        values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
+        null = as_mask(column.is_null())
+        numbers = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
         with np.errstate(invalid="ignore", over="ignore"):
-            beyond = ~(np.abs(values) * 10.0**places <= limit) & ~none
-        values = np.where(beyond, 0.0, values)
-        whole = half_even(values, places)
+            beyond = ~(np.abs(numbers) * 10.0**places <= limit) & ~null
+        numbers = np.where(beyond, 0.0, numbers)
+        units = half_even(numbers, places)
         if kind == "money":
-            noisy = np.abs(values * 10.0**places - whole) > 1e-9 * np.maximum(10.0**places, np.abs(values))
-            self.repaired("money", noisy & ~none & ~beyond)
+            noisy = np.abs(numbers * 10.0**places - units) > 1e-9 * np.maximum(10.0**places, np.abs(numbers))
+            self.repaired("money", noisy & ~null & ~beyond)
         self.repaired("number", beyond, name)
-        return whole, none | beyond
-
-    def scaled(self, name: str, places: int) -> tuple[Ints, Mask]:
-        """(units of 10^-places, where there is none)."""
-        return self._scaled(name, places, _LARGEST if places > 4 else rules.MAX_CENTS, "number")
+        return units, null | beyond
 
     def integers(self, name: str) -> tuple[Ints, Mask]:
-        """(whole numbers, where there is none)."""
+        """Return (whole numbers, NULL mask)."""
         column = self.column(name)
-        return pc.fill_null(column, 0).to_numpy(zero_copy_only=False), _mask(column.is_null())
+        return pc.fill_null(column, 0).to_numpy(zero_copy_only=False), as_mask(column.is_null())
 
     def booleans(self, name: str) -> Ints:
-        """1, 0 or -1; NULL and nonsense are 0 and counted."""
+        """Return 1, 0 or -1; NULL and invalid values are 0 and counted."""
         if name not in self.table.columns:
             return np.zeros(len(self), np.int64)
-        values, none = self.integers(name)
-        odd = none | (np.abs(values) > 1)
-        # What was text has been read and counted already.
-        for position in self.unread[name]:
-            odd[position] = False
-        self.repaired("boolean", odd)
-        return np.where(odd, 0, values)
+        numbers, null = self.integers(name)
+        invalid = null | (np.abs(numbers) > 1)
+        for position in self.unread[name]:  # text, counted when it was read
+            invalid[position] = False
+        self.repaired("boolean", invalid)
+        return np.where(invalid, 0, numbers)
 
-    def moments(self, name: str) -> tuple[Ints, Mask]:
-        """(microseconds since 1970, where there is none or none that can be read)."""
-        column = self._clean(name)
+    def timestamps(self, name: str) -> tuple[Ints, Mask]:
+        """Return (microseconds since 1970, mask of NULL and unreadable times)."""
+        column = self._decoded(name)
         if column.null_count == len(column):
             return np.zeros(len(self), np.int64), np.ones(len(self), np.bool_)
         read = pc.strptime(column, format="%Y-%m-%d %H:%M:%S", unit="us", error_is_null=True)
-        none = _mask(read.is_null())
-        values = np.array(pc.fill_null(read.cast(pa.int64()), 0).to_numpy(zero_copy_only=False))
-        left = none & ~_mask(column.is_null())
-        if left.any():
-            self._moments_left(name, column, values, none, left)
-        return values, none
-
-    def _moments_left(self, name: str, column: pa.Array, values: Ints, none: Mask, left: Mask) -> None:
-        positions = np.flatnonzero(left)
+        null = as_mask(read.is_null())
+        micros = np.array(pc.fill_null(read.cast(pa.int64()), 0).to_numpy(zero_copy_only=False))
+        left = np.flatnonzero(null & ~as_mask(column.is_null()))
+        if not len(left):
+            return micros, null
         seen: dict[str, int | None] = {}
-        read_count = 0
         unreadable = np.zeros(len(self), np.bool_)
-        for position, cell in zip(positions.tolist(), column.take(pa.array(positions)).to_pylist(), strict=True):
+        for position, cell in zip(left.tolist(), column.take(pa.array(left)).to_pylist(), strict=True):
             if cell not in seen:
                 seen[cell] = _micros(cell)
-            if (micros := seen[cell]) is None:
+            if (at := seen[cell]) is None:
                 unreadable[position] = bool(cell.strip())
             else:
-                values[position], none[position] = micros, False
-                read_count += 1
-        self.repairs["timestamp"] += read_count
+                micros[position], null[position] = at, False
+                self.repairs["timestamp"] += 1
         self.repaired("time missing", unreadable, name)
+        return micros, null
 
 
-def half_even(values: npt.NDArray[np.float64], places: int) -> Ints:
-    """Units of 10^-places, ties to the even one as the numbers are written (1.015 is a tie, 1.0149999999999999 is not one)."""
-    scaled = values * 10.0**places
-    whole = np.rint(scaled)
+def half_even(numbers: npt.NDArray[np.float64], places: int) -> Ints:
+    """Return units of 10^-places; a tie, as the number is written (1.015, not 1.01499999), goes to the even one."""
+    scaled = numbers * 10.0**places
     size = np.abs(scaled)
-    unsure = (np.abs(size - np.floor(size) - 0.5) <= 1e-9 * np.maximum(1.0, size)) | (size > 2.0**50)
-    found = whole.astype(np.int64)
-    for position in np.flatnonzero(unsure).tolist():
-        written = Decimal(repr(float(values[position]))).scaleb(places)
-        found[position] = int(written.to_integral_value(ROUND_HALF_EVEN))
-    return found
+    uncertain = (np.abs(size - np.floor(size) - 0.5) <= 1e-9 * np.maximum(1.0, size)) | (size > 2.0**50)
+    units = np.rint(scaled).astype(np.int64)
+    for position in np.flatnonzero(uncertain).tolist():
+        written = Decimal(repr(float(numbers[position]))).scaleb(places)
+        units[position] = int(written.to_integral_value(ROUND_HALF_EVEN))
+    return units
 
 
 def _micros(cell: str) -> int | None:
     try:
-        at = rules.moment(cell)
-    except rules.UnreadableError:
+        at = values.timestamp(cell)
+    except values.UnreadableError:
         return None
     if at is None:
         return None
@@ -238,41 +262,38 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _mask(array: Any) -> Mask:
+def as_mask(array: Any) -> Mask:
+    """Return an Arrow boolean array as a NumPy mask."""
     return array.to_numpy(zero_copy_only=False)
-
-
-def batch_of_rows(table: LegacyTable, layout: Layout, rows: Sequence[tuple[int, dict[str, Any]]]) -> Batch:
-    """A batch of single rows (row number, cells by name), each cell put right by itself. For few rows."""
-    known = {name: kind for name, kind in layout.kinds.items() if name in table.columns}
-    unknown = [name for name in table.columns if name not in layout.kinds]
-    schema = pa.schema([(name, type_of[kind]) for name, kind in layout.kinds.items()])
-    batch = Batch(table, schema.empty_table(), np.zeros(0, np.int64))
-    if rows:
-        _append_odd(batch, layout, known, unknown, rows)
-    return batch
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
+def batch_of_rows(table: LegacyTable, layout: Layout, rows: Sequence[tuple[int, dict[str, Any]]]) -> Batch:
+    """Return a batch of (row number, cells by name), each cell converted by itself: for few rows."""
+    batch = Batch(table, layout.schema.empty_table(), np.zeros(0, np.int64))
+    if rows:
+        _append_rows(batch, layout, rows)
+    return batch
+
+
 def read_batch(snapshot: Snapshot, layout: Layout, low: int, high: int) -> Batch:
-    """The rows with `low` < rowid ≤ `high`, in no particular order; columns that the source lacks are NULL."""
+    """Return the rows with `low` < rowid ≤ `high`, in no particular order; columns that the source lacks are NULL."""
     table = snapshot.tables[layout.name]
-    known = {name: kind for name, kind in layout.kinds.items() if name in table.columns}
-    unknown = [name for name in table.columns if name not in layout.kinds]
-    selected = ", ".join(
+    known, unknown = layout.split(table)
+    columns = ", ".join(
         f"CAST({quoted(name)} AS REAL) AS {quoted(name)}" if kind == "real" else quoted(name)
         for name, kind in known.items()
     )
-    more = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in unknown) or "0"
-    even = " AND ".join(f"typeof({quoted(name)}) IN {_ALLOWED[kind]}" for name, kind in known.items())
+    has_more = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in unknown) or "0"
+    clean = " AND ".join(f"typeof({quoted(name)}) IN {_STORAGE_CLASSES[kind]}" for name, kind in known.items())
     data = snapshot.columns(
-        f'SELECT rowid AS "row id", ({more}) AS "has more", {selected} FROM {quoted(table.name)} '
-        f"WHERE rowid > {low:d} AND rowid <= {high:d} AND {even}"
+        f'SELECT rowid AS "row id", ({has_more}) AS "has more", {columns} FROM {quoted(table.name)} '
+        f"WHERE rowid > {low:d} AND rowid <= {high:d} AND {clean}"
     )
     rowids = data.column("row id").to_numpy() if data.num_rows else np.zeros(0, np.int64)
-    schema = pa.schema([(name, type_of[kind]) for name, kind in layout.kinds.items()])
+    schema = layout.schema
     arrays = [
         _typed(data.column(name), schema.field(name).type)
         if name in known
@@ -280,96 +301,81 @@ def read_batch(snapshot: Snapshot, layout: Layout, low: int, high: int) -> Batch
         for name in schema.names
     ]
     batch = Batch(table, pa.Table.from_arrays(arrays, schema=schema), np.asarray(rowids, np.int64))
-    has_more: Any = np.flatnonzero(pc.fill_null(data.column("has more"), 0).to_numpy()) if data.num_rows else []
-    for position in has_more:
-        batch.keep[int(position)].update(unknown)
+    if data.num_rows:
+        batch.keep_cells(np.flatnonzero(pc.fill_null(data.column("has more"), 0).to_numpy()), *unknown)
     if len(batch) < high - low:
         absent = np.setdiff1d(np.arange(low + 1, high + 1), batch.rowids)
-        odd = snapshot.rows_by_id(table, absent.tolist())
-        if odd:
-            _append_odd(batch, layout, known, unknown, odd)
+        if rows := snapshot.rows_by_id(table, absent.tolist()):
+            _append_rows(batch, layout, rows)
     return batch
 
 
-def _typed(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
+def _typed(column: pa.ChunkedArray, arrow_type: pa.DataType) -> pa.Array:
     array = column.combine_chunks()
-    if array.type == wanted:
+    if array.type == arrow_type:
         return array
-    # ADBC calls a column without values int64.
-    return pa.nulls(len(array), wanted) if array.null_count == len(array) else array.cast(wanted)
+    # ADBC types a column without values as int64.
+    return pa.nulls(len(array), arrow_type) if array.null_count == len(array) else array.cast(arrow_type)
 
 
-def _append_odd(
-    batch: Batch,
-    layout: Layout,
-    known: Mapping[str, Kind],
-    unknown: Sequence[str],
-    odd: Sequence[tuple[int, dict[str, Any]]],
-) -> None:
-    """Put odd rows right, cell by cell, and add them to the batch."""
-    start = len(batch)
+def _append_rows(batch: Batch, layout: Layout, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """Convert single rows cell by cell and append them to the batch."""
+    known, unknown = layout.split(batch.table)
     cells: dict[str, list[Any]] = {name: [] for name in layout.kinds}
-    for position, (_, row) in enumerate(odd, start):
+    for position, (_, row) in enumerate(rows, len(batch)):
         for name in layout.kinds:
-            cells[name].append(_even(batch, position, name, known[name], row[name]) if name in known else None)
+            cells[name].append(_cell(batch, position, name, known[name], row[name]) if name in known else None)
         if any(row[name] is not None for name in unknown):
             batch.keep[position].update(unknown)
-    tail = pa.table({name: pa.array(cells[name], type_of[kind]) for name, kind in layout.kinds.items()})
+    tail = pa.table({name: pa.array(cells[name], ARROW_TYPES[kind]) for name, kind in layout.kinds.items()})
     batch.data = pa.concat_tables([batch.data, tail]).combine_chunks()
-    batch.rowids = np.concatenate([batch.rowids, np.array([rowid for rowid, _ in odd], np.int64)])
+    batch.rowids = np.concatenate([batch.rowids, np.array([rowid for rowid, _ in rows], np.int64)])
 
 
-def _even(batch: Batch, position: int, name: str, kind: Kind, value: Any) -> Any:
-    """The cell as its column holds it; what cannot be read is None, counted and kept."""
+def _cell(batch: Batch, position: int, name: str, kind: Kind, value: Any) -> Any:
+    """Return the cell as its column holds it; an unreadable one is None, counted and kept."""
     if value is None:
         return None
-    match kind:
-        case "text":
-            said, kinds = rules.text(value)
-            batch.repairs.update(kinds)
-            return said
-        case "time":
-            if isinstance(value, bytes):
-                said, kinds = rules.text(value)
-                batch.repairs.update(kinds)
-                return said
-            return str(value)  # a Unix number: `moments` reads it
-        case "real" if not isinstance(value, bytes):
-            return float(value)
-        case "int" | "bool" if isinstance(value, int):
-            return value
+    if kind == "text" or (kind == "time" and isinstance(value, bytes)):
+        text, repairs = values.text(value)
+        batch.repairs.update(repairs)
+        return text
+    if kind == "time":
+        return str(value)  # a Unix number, which `timestamps` converts
+    if kind == "real" and not isinstance(value, bytes):
+        return float(value)
+    if kind in ("int", "bool") and isinstance(value, int):
+        return value
     batch.unread[name][position] = value
+    read: Callable[[Any], Any] = {"bool": values.boolean, "real": values.number}.get(kind, values.integer)
     try:
-        if kind == "bool":
-            found: Any = rules.boolean(value)
-        else:
-            found = rules.number(value) if kind == "real" else rules.integer(value)
-    except rules.UnreadableError:
+        result = read(value)
+    except values.UnreadableError:
         batch.keep[position].add(name)
         batch.repairs["boolean" if kind == "bool" else "number"] += 1
         return None
     batch.repairs[{"bool": "boolean", "real": "money"}.get(kind, "number")] += 1
-    return found
+    return result
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def decimals(units: Ints, none: Mask | None, places: int, precision: int = 14) -> pa.Array:
-    """numeric(precision, places) from whole units of 10^-places."""
+def decimals(units: Ints, null: Mask | None, places: int, precision: int = 14) -> pa.Array:
+    """Return numeric(precision, places) from whole units of 10^-places."""
     wide = np.empty((len(units), 2), np.int64)
     wide[:, 0] = units
     wide[:, 1] = units >> 63  # the sign
-    validity = None if none is None else pa.array(~none).buffers()[1]
+    validity = None if null is None else pa.array(~null).buffers()[1]
     return pa.Array.from_buffers(pa.decimal128(precision, places), len(units), [validity, pa.py_buffer(wide.tobytes())])
 
 
-def timestamps(micros: Ints, none: Mask | None = None) -> pa.Array:
-    """timestamptz from microseconds since 1970."""
-    return pa.array(micros, pa.int64(), mask=none).cast(pa.timestamp("us", tz="UTC"))
+def timestamps(micros: Ints, null: Mask | None = None) -> pa.Array:
+    """Return timestamptz from microseconds since 1970."""
+    return pa.array(micros, pa.int64(), mask=null).cast(pa.timestamp("us", tz="UTC"))
 
 
 def months_of(micros: Ints) -> list[tuple[int, int]]:
-    """(year, month) of all the times, in order."""
+    """Return (year, month) of all the times, in order."""
     months = np.unique(micros.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64))
     return [(1970 + int(month) // 12, int(month) % 12 + 1) for month in months]

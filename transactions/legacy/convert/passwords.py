@@ -6,7 +6,7 @@ import secrets
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, identify_hasher, make_password
 
-from transactions.legacy.convert.rules import HIDDEN
+from transactions.legacy.convert.values import HIDDEN
 from transactions.password_hashers import (
     SCRYPT_MAX_MEMORY,
     WERKZEUG_PBKDF2,

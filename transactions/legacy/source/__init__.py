@@ -1,0 +1,1 @@
+"""The legacy SQLite file: opened, read as one snapshot, backed up, and its change log."""

@@ -1,38 +1,36 @@
-"""The legacy file's log of changes, and `sync`: what it names is carried over anew.
+"""The legacy file's change log: a side table `kamioi_changes`, filled by triggers.
 
-The log is a side table `kamioi_changes` in the legacy file, filled by triggers; both are put there on request
-(`sync FILE --install`) and taken away at the end. An entry names a row and nothing of what happened to it: `sync` looks
-the row up as it is now and makes Kamioi's side the same, so doing it twice, or again after a kill -9, changes nothing.
+`sync FILE --install` creates both in the legacy file; `finish` removes them. An entry names a row, not what happened to
+it: `sync` reads the row as it is now and makes Kamioi's side the same, so applying an entry twice changes nothing.
 """
 
 import json
-import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from kamioi_site.errors import KamioiError
-from transactions.legacy.convert import rules
-from transactions.legacy.source.snapshot import BUSY_SECONDS, LegacyTable, Snapshot, check_file, quoted, source_errors
+from transactions.legacy.convert import rules, values
+from transactions.legacy.source.snapshot import Snapshot
+from transactions.legacy.source.sqlite_file import LegacyTable, quoted, writable
 from transactions.migration_phase import get_migration_state
 
-LOG: Final = "kamioi_changes"
+CHANGE_LOG: Final = "kamioi_changes"
 _TRIGGER: Final = "kamioi_log_"
 # Seconds since 1970 with fractions, in every version of SQLite.
 _NOW: Final = "(julianday('now') - 2440587.5) * 86400.0"
+_ALL: Final = 10**9
 
 
 class SyncError(KamioiError):
-    """The changes of the legacy system cannot be carried over as things stand."""
+    """The changes of the legacy system cannot be applied in the present state."""
 
 
 @dataclass(slots=True)
-class Changes:
-    """Rows that changed, by table, up to the log's entry `last`. `oldest` is when the first was noted (Unix time)."""
+class LoggedChanges:
+    """Rows that changed, by table, up to the entry `last`; `oldest` is the Unix time of the first entry."""
 
     rows: dict[str, set[str]] = field(default_factory=dict)
     last: int = 0
@@ -40,37 +38,20 @@ class Changes:
     oldest: float | None = None
 
 
-@contextmanager
-def writable(path: Path) -> Iterator[sqlite3.Connection]:
-    """The legacy file, to be written in one transaction; waits for the legacy system's locks. Never creates it."""
-    check_file(path)
-    uri = f"{path.resolve().as_uri()}?mode=rw"
-    with (
-        source_errors(path),
-        closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as source,
-    ):
-        source.execute("BEGIN IMMEDIATE")
-        try:
-            yield source
-        except BaseException:
-            source.execute("ROLLBACK")
-            raise
-        source.execute("COMMIT")
-
-
 def install_change_log(path: Path) -> int:
-    """Put the log and its triggers into the legacy file. Returns how many tables are watched; again is harmless."""
+    """Create the log and its triggers in the legacy file; safe to repeat. Returns the number of logged tables."""
     with Snapshot(path) as snapshot:
         tables = [table for name, table in snapshot.tables.items() if name not in rules.LEFT_BEHIND]
     with writable(path) as source:
         source.execute(
-            f"CREATE TABLE IF NOT EXISTS {LOG} (seq INTEGER PRIMARY KEY AUTOINCREMENT, table_name TEXT NOT NULL, "
-            "row_key TEXT NOT NULL, at REAL NOT NULL)"
+            f"CREATE TABLE IF NOT EXISTS {CHANGE_LOG} (seq INTEGER PRIMARY KEY AUTOINCREMENT, "
+            "table_name TEXT NOT NULL, row_key TEXT NOT NULL, at REAL NOT NULL)"
         )
         for table in tables:
             for event, versions in (("INSERT", ("NEW",)), ("UPDATE", ("OLD", "NEW")), ("DELETE", ("OLD",))):
                 body = " ".join(
-                    f"INSERT INTO {LOG} (table_name, row_key, at) VALUES ({_literal(table.name)}, {_key(table, version)}, {_NOW});"
+                    f"INSERT INTO {CHANGE_LOG} (table_name, row_key, at) "
+                    f"VALUES ({_literal(table.name)}, {_key(table, version)}, {_NOW});"
                     for version in versions
                 )
                 source.execute(
@@ -81,13 +62,13 @@ def install_change_log(path: Path) -> int:
 
 
 def remove_change_log(path: Path) -> None:
-    """Take the log and its triggers away again."""
+    """Drop the log and its triggers."""
     with writable(path) as source:
-        found = source.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in found:
+        triggers = source.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
             if name.startswith(_TRIGGER):
                 source.execute(f"DROP TRIGGER {quoted(name)}")
-        source.execute(f"DROP TABLE IF EXISTS {LOG}")
+        source.execute(f"DROP TABLE IF EXISTS {CHANGE_LOG}")
 
 
 def _literal(text: str) -> str:
@@ -95,7 +76,7 @@ def _literal(text: str) -> str:
 
 
 def _key(table: LegacyTable, version: str) -> str:
-    """The row's legacy id as the log writes it: its key, or its row number where it has none."""
+    """Return the SQL of a row's legacy id: its key, or its row number where it has none."""
     if not table.key:
         return f"{version}.rowid"
     parts = [f"CAST({version}.{quoted(name)} AS TEXT)" for name in table.key]
@@ -103,59 +84,52 @@ def _key(table: LegacyTable, version: str) -> str:
 
 
 def change_log_position(snapshot: Snapshot) -> int | None:
-    """The last entry of the log in this snapshot; None when the file has no log."""
-    if not snapshot.rows(f"SELECT 1 FROM sqlite_master WHERE name = '{LOG}'"):
+    """Return the last entry of the log in this snapshot; None when the file has no log."""
+    if not snapshot.rows("SELECT 1 FROM sqlite_master WHERE name = ?", [CHANGE_LOG]):
         return None
-    found = snapshot.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", [LOG])
-    return int(found[0][0]) if found else 0
+    rows = snapshot.rows("SELECT seq FROM sqlite_sequence WHERE name = ?", [CHANGE_LOG])
+    return int(rows[0][0]) if rows else 0
 
 
-def read_change_log(snapshot: Snapshot, after: int, limit: int) -> Changes:
-    """The rows that the entries behind `after` name, at most `most` entries."""
-    changes, rows = Changes(last=after), defaultdict(set)
-    for seq, table, key, at in snapshot.rows(
-        f"SELECT seq, table_name, row_key, at FROM {LOG} WHERE seq > ? ORDER BY seq LIMIT ?", [after, limit]
+def read_change_log(snapshot: Snapshot, after: int, limit: int) -> LoggedChanges:
+    """Return the rows that the next `limit` entries after `after` name."""
+    changes, rows = LoggedChanges(last=after), defaultdict(set)
+    for seq, name, key, at in snapshot.rows(
+        f"SELECT seq, table_name, row_key, at FROM {CHANGE_LOG} WHERE seq > ? ORDER BY seq LIMIT ?", [after, limit]
     ):
-        name = table.decode()
-        legacy_table = snapshot.tables.get(name)
-        if legacy_table is not None:
-            rows[name].add(_as_id(legacy_table, (rules.text(key)[0] or "")))
+        table = snapshot.tables.get(name.decode())
+        if table is not None:
+            legacy_id = values.text(key)[0] or ""
+            # SQLite writes a JSON list without blanks, Python with them.
+            rows[table.name].add(json.dumps(json.loads(legacy_id)) if len(table.key) > 1 else legacy_id)
         changes.last, changes.entries = seq, changes.entries + 1
         changes.oldest = at if changes.oldest is None else changes.oldest
     changes.rows = dict(rows)
     return changes
 
 
-def _as_id(table: LegacyTable, key: str) -> str:
-    # SQLite writes a list without blanks, Python with them.
-    return json.dumps(json.loads(key)) if len(table.key) > 1 else key
-
-
 def pending_changes(path: Path) -> dict[str, set[str]]:
-    """Rows of the log that are not carried over yet; nothing when there is no log."""
+    """Return the logged rows that are not applied yet; nothing when there is no log."""
     state = get_migration_state()
     if state is None or state.position is None:
         return {}
     with Snapshot(path) as snapshot:
         if change_log_position(snapshot) is None:
             return {}
-        return read_change_log(snapshot, state.position, 10**9).rows
+        return read_change_log(snapshot, state.position, _ALL).rows
 
 
 def sync_lag(path: Path) -> tuple[int, float]:
-    """(entries of the log that are not carried over, seconds since the first of them was noted).
+    """Return the entries that are not applied yet, and the age of the oldest in seconds.
 
-    Raises SyncError when the changes since the copy are not known.
+    Raises:
+        SyncError: the changes since the copy are not logged.
     """
     state = get_migration_state()
     if state is None:
-        raise SyncError("Nothing was carried over yet: run `copy` first.")
+        raise SyncError("Nothing was copied yet: run `copy` first.")
     with Snapshot(path) as snapshot:
-        position = change_log_position(snapshot)
-        if position is None or state.position is None:
-            raise SyncError("The legacy file has no log of changes: run `sync FILE --install`, then `sync FILE --all`.")
-        waiting = read_change_log(snapshot, state.position, 10**9)
-    return waiting.entries, max(0.0, time.time() - waiting.oldest) if waiting.oldest else 0.0
-
-
-Report = Callable[[int, float], None]
+        if change_log_position(snapshot) is None or state.position is None:
+            raise SyncError("The legacy file has no change log: run `sync FILE --install`, then `sync FILE --all`.")
+        pending = read_change_log(snapshot, state.position, _ALL)
+    return pending.entries, max(0.0, time.time() - pending.oldest) if pending.oldest else 0.0

@@ -1,7 +1,7 @@
-"""Single rows of the legacy system into Kamioi, over whatever was carried of them before: for `sync` and mended rejects.
+"""Single rows of the legacy system applied to Kamioi, over what was copied of them before: for `sync` and retries.
 
-What an earlier version of a row left behind is taken back and the row as it is now is converted like `copy` does it, in
-one transaction with the note of how far the log was read. Purchases that Kamioi booked itself stay as they are.
+What an earlier version of a row left is removed, and the present row is converted as `copy` does it, in one transaction
+with the position in the change log. Purchases that Kamioi posted itself are not changed.
 """
 
 import json
@@ -15,62 +15,37 @@ import pyarrow as pa
 from django.db import connection, transaction
 from django.utils import timezone
 
-from kamioi_site.db.partitions import MonthlyPartitionedModel, ensure_partitions
+from kamioi_site.db.partitions import ensure_partitions
 from kamioi_site.errors import KamioiError
-from transactions.legacy.convert import rules
+from transactions.legacy import registry
+from transactions.legacy.convert import values
 from transactions.legacy.convert.arrow_columns import Batch, batch_of_rows, months_of
-from transactions.legacy.convert.bulk_converters import (
-    MAPPINGS,
-    TRANSACTIONS,
-    Ids,
-    MerchantKeys,
-    mappings_convert,
-    transactions_convert,
+from transactions.legacy.convert.bulk_converters import BulkTable, ConversionContext, IdMap, MerchantKeys
+from transactions.legacy.convert.row_converters import ConversionResult, RowConverter, migrated_users
+from transactions.legacy.convert.side_rows import side_rows
+from transactions.legacy.load.copy import make_converter, ordered_tables
+from transactions.legacy.load.progress import as_parameter, side_statements
+from transactions.legacy.source.snapshot import Snapshot
+from transactions.legacy.source.sqlite_file import LegacyTable, quoted
+from transactions.models import MigrationReject, MigrationRun
+
+_CHUNK: Final = 2_000
+# Rows of the first table change what rows of the third become, which their column names.
+_DEPENDENT: Final = (
+    ("user_settings", "user_id", "users"),
+    ("journal_entry_lines", "journal_entry_id", "journal_entries"),
 )
-from transactions.legacy.convert.row_converters import FORGET, ConversionResult, row_converter
-from transactions.legacy.load.bulk_loader import ADD_KEPT, ADD_REJECTS, KeptRow, RejectedRow, as_json, kept_row_items
-from transactions.legacy.load.copy import mapping_model, ordered_tables
-from transactions.legacy.source.snapshot import LegacyTable, Snapshot, quoted
-from transactions.models import MigrationReject, MigrationRun, Transaction
 
-CHUNK: Final = 2_000
-"""Rows written by one round of statements."""
-
-_COUNT_TRANSACTIONS: Final = """
-    INSERT INTO transaction_deltas (day, status, ticker, user_id, rows, amount, round_up, fee, investable, writes)
-    SELECT (date AT TIME ZONE 'UTC')::date, status, ticker, user_id, {sign} count(*), {sign} sum(amount), {sign} sum(round_up),
-           {sign} sum(fee), {sign} sum(investable), count(*)
-    FROM written GROUP BY 1, 2, 3, 4
-"""
-_COUNT_MAPPINGS: Final = """
-    INSERT INTO mapping_deltas (day, status, source, automatic, rows, confidence, writes)
-    SELECT (created_at AT TIME ZONE 'UTC')::date, status, source, ai_auto_approved, {sign} count(*), {sign} sum(confidence),
-           count(*)
-    FROM written GROUP BY 1, 2, 3, 4
-"""
-# What the figures of a day lose or gain by the rows `written`.
-_COUNT: Final = {"transactions": _COUNT_TRANSACTIONS, "llm_mappings": _COUNT_MAPPINGS}
-_FORGET_BIG: Final[dict[str, str]] = {
-    # What has bookings is Kamioi's own affair by now.
-    "transactions": (
-        "DELETE FROM transactions WHERE id = ANY (%s::bigint[]) AND source IN ('legacy', 'legacy_open') AND NOT EXISTS ("
-        "SELECT FROM ledger_transfers WHERE ledger_transfers.user_id = transactions.user_id "
-        "AND ledger_transfers.transaction_id = transactions.id AND ledger_transfers.date = transactions.date) RETURNING *"
-    ),
-    "llm_mappings": "DELETE FROM llm_mappings WHERE id = ANY (%s::bigint[]) AND source IN ('legacy', 'bulk') RETURNING *",
-}
-
-Change = Mapping[str, set[str]]
 Rows = Sequence[tuple[str, dict[str, Any]]]
 
 
 class RetryRejectError(KamioiError):
-    """The mended row still cannot be carried over."""
+    """The corrected row still cannot be migrated."""
 
 
 @dataclass(slots=True)
 class ApplyResult:
-    """Rows that are now as the legacy system has them, those that were put aside, and those that are gone."""
+    """How many rows were written, rejected, and found deleted in the legacy system."""
 
     written: int = 0
     rejected: int = 0
@@ -78,7 +53,7 @@ class ApplyResult:
 
 
 class ChangeApplier:
-    """Carries single rows over. `snapshot` is where they, and what belongs to them, are looked up."""
+    """Applies single rows; `snapshot` is where they, and the rows they depend on, are read."""
 
     def __init__(self, snapshot: Snapshot, run: MigrationRun) -> None:
         self._snapshot = snapshot
@@ -86,207 +61,173 @@ class ChangeApplier:
         self._now = timezone.now()
         self._keys = MerchantKeys()
 
-    def apply(self, changed: Change) -> ApplyResult:
-        """Make these rows (legacy ids by table) what they are in the snapshot. In the transaction of the caller, or its own."""
-        done = ApplyResult()
-        wanted = {name: set(ids) for name, ids in changed.items() if name in self._snapshot.tables}
+    def apply(self, changed: Mapping[str, set[str]]) -> ApplyResult:
+        """Make these rows (legacy ids by table) the same as in the snapshot, in one transaction."""
+        result = ApplyResult()
+        tables = self._snapshot.tables
+        ids = {name: set(changed_ids) for name, changed_ids in changed.items() if name in tables}
         with transaction.atomic():
-            self._add_dependents(wanted)
-            people = wanted.get("users", set())
+            self._add_dependents(ids)
+            users = ids.get("users", set())
             for name in ordered_tables(self._snapshot):
-                # New customers bring back what was rejected because they were missing.
-                if name not in ("users", "admins") and people:
-                    self._add_rejected_of(people, wanted)
-                    people = set()
-                table = self._snapshot.tables[name]
-                for chunk in _chunks(sorted(wanted.get(name, ()))):
-                    rows = list(self._look_up(table, chunk))
-                    done.gone += len(chunk) - len(rows)
-                    self._write(table, chunk, rows, done)
-        return done
+                # New users allow rows that were rejected because their user was missing.
+                if name not in ("users", "admins") and users:
+                    self._add_rejected_of(users, ids)
+                    users = set()
+                for chunk in _chunks(sorted(ids.get(name, ()))):
+                    rows = list(self._look_up(tables[name], chunk))
+                    result.gone += len(chunk) - len(rows)
+                    self._replace(tables[name], chunk, rows, result)
+        return result
 
-    def mend(self, reject: MigrationReject, row: Mapping[str, Any]) -> None:
-        """Carry a rejected row over as `row` says it. Raises MendError, and then nothing was written."""
+    def retry(self, reject: MigrationReject, cells: Mapping[str, Any]) -> None:
+        """Migrate a rejected row with corrected cells.
+
+        Raises:
+            RetryRejectError: it is still rejected; nothing was written.
+        """
         table = self._snapshot.tables.get(reject.table_name)
         if table is None:
             raise RetryRejectError(f"The legacy file has no table {reject.table_name}.")
-        mended = {name: row_value(row.get(name)) for name in table.columns}
-        done = ApplyResult()
+        row = {name: values.from_json(cells.get(name)) for name in table.columns}
+        result = ApplyResult()
         with transaction.atomic():
-            self._write(table, [reject.legacy_id], [(reject.legacy_id, mended)], done, keep_rejects=True)
-            if done.rejected:
+            self._replace(table, [reject.legacy_id], [(reject.legacy_id, row)], result, keep_rejects=True)
+            if result.rejected:
                 again = MigrationReject.objects.filter(table_name=reject.table_name, legacy_id=reject.legacy_id)
                 raise RetryRejectError(f"Still rejected: {again.exclude(pk=reject.pk).latest('id').reason}.")
 
-    # --- what else changes ------------------------------------------------------------------------------------------
+    # --- which rows -------------------------------------------------------------------------------------------------
 
-    def _add_dependents(self, wanted: dict[str, set[str]]) -> None:
-        """Rows that must be looked at again because of others."""
-        for name, column, owner in (
-            ("user_settings", "user_id", "users"),
-            ("journal_entry_lines", "journal_entry_id", "journal_entries"),
-        ):
-            if not wanted.get(name) or owner not in self._snapshot.tables:
+    def _add_dependents(self, ids: dict[str, set[str]]) -> None:
+        """Add the rows that changes in other tables affect."""
+        tables = self._snapshot.tables
+        for name, column, owner in _DEPENDENT:
+            if not ids.get(name) or owner not in tables:
                 continue
-            found = {
-                rules.text(row.get(column))[0] for _, row in self._look_up(self._snapshot.tables[name], wanted[name])
-            }
-            with connection.cursor() as cursor:
+            owners = {values.text(row.get(column))[0] for _, row in self._look_up(tables[name], ids[name])}
+            with connection.cursor() as cursor:  # those of rows that are deleted now
                 cursor.execute(
                     "SELECT data->>%s FROM legacy_rows WHERE source_table = %s AND legacy_id = ANY (%s)",
-                    [column, name, sorted(wanted[name])],
+                    [column, name, sorted(ids[name])],
                 )
-                found |= {row[0] for row in cursor.fetchall()}
-            wanted.setdefault(owner, set()).update(owner_id for owner_id in found if owner_id)
-        gone = self._gone("transactions", wanted.get("transactions", set()))
-        if gone and "llm_mappings" in self._snapshot.tables:
-            linked = self._snapshot.rows(
-                "SELECT rowid FROM llm_mappings WHERE transaction_id IN (SELECT value FROM json_each(?))",
-                [json.dumps([int(legacy_id) for legacy_id in gone])],
-            )
-            wanted.setdefault("llm_mappings", set()).update(str(row[0]) for row in linked)
+                owners |= {row[0] for row in cursor.fetchall()}
+            ids.setdefault(owner, set()).update(owner_id for owner_id in owners if owner_id)
+        if not (gone := self._gone("transactions", ids.get("transactions", set()))):
+            return
+        for name, bulk_table in registry.bulk_tables().items():
+            if bulk_table.links and name in tables:
+                linked = self._snapshot.rows(
+                    f"SELECT rowid FROM {quoted(name)} WHERE {bulk_table.links} IN (SELECT value FROM json_each(?))",
+                    [json.dumps([int(legacy_id) for legacy_id in gone])],
+                )
+                ids.setdefault(name, set()).update(str(row[0]) for row in linked)
 
     def _gone(self, name: str, ids: set[str]) -> set[str]:
         if not ids or name not in self._snapshot.tables:
             return set()
-        there: set[str] = set()
+        table, present = self._snapshot.tables[name], set()
         for chunk in _chunks(sorted(ids)):
-            there |= {legacy_id for legacy_id, _ in self._look_up(self._snapshot.tables[name], chunk)}
-        return ids - there
+            present |= {legacy_id for legacy_id, _ in self._look_up(table, chunk)}
+        return ids - present
 
-    def _add_rejected_of(self, user_ids: set[str], wanted: dict[str, set[str]]) -> None:
+    def _add_rejected_of(self, user_ids: set[str], ids: dict[str, set[str]]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT table_name, legacy_id FROM migration_rejects WHERE reason = 'user gone' AND row->>'user_id' = ANY (%s)",
+                "SELECT table_name, legacy_id FROM migration_rejects "
+                "WHERE reason = 'user gone' AND row->>'user_id' = ANY (%s)",
                 [sorted(user_ids)],
             )
             for name, legacy_id in cursor.fetchall():
-                wanted.setdefault(name, set()).add(legacy_id)
-
-    # --- rows -------------------------------------------------------------------------------------------------------
+                ids.setdefault(name, set()).add(legacy_id)
 
     def _look_up(self, table: LegacyTable, ids: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(legacy id, row) of those that are there."""
-        names, wanted = ", ".join(quoted(name) for name in table.columns), list(ids)
+        """Yield (legacy id, row) of the rows that exist."""
+        names, ids = ", ".join(quoted(name) for name in table.columns), list(ids)
         if len(table.key) > 1:
             condition = " AND ".join(f"CAST({quoted(name)} AS TEXT) = ?" for name in table.key)
-            for legacy_id in wanted:
+            for legacy_id in ids:
                 for row in self._snapshot.rows(
                     f"SELECT {names} FROM {quoted(table.name)} WHERE {condition}", json.loads(legacy_id)
                 ):
                     yield legacy_id, dict(zip(table.columns, row, strict=True))
             return
-        numbered = not table.key or table.id_is_rowid
-        key = "rowid" if numbered else quoted(table.key[0])
-        values: list[Any] = [int(legacy_id) for legacy_id in wanted] if numbered else wanted
+        by_rowid = not table.key or table.id_is_rowid
+        key = "rowid" if by_rowid else quoted(table.key[0])
         for legacy_id, *cells in self._snapshot.rows(
             f"SELECT {key}, {names} FROM {quoted(table.name)} WHERE {key} IN (SELECT value FROM json_each(?))",
-            [json.dumps(values)],
+            [json.dumps([int(legacy_id) for legacy_id in ids] if by_rowid else ids)],
         ):
-            yield rules.text(legacy_id)[0] or "", dict(zip(table.columns, cells, strict=True))
+            yield values.text(legacy_id)[0] or "", dict(zip(table.columns, cells, strict=True))
 
-    def _write(
-        self, table: LegacyTable, ids: Sequence[str], rows: Rows, done: ApplyResult, *, keep_rejects: bool = False
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _replace(
+        self, table: LegacyTable, ids: Sequence[str], rows: Rows, result: ApplyResult, *, keep_rejects: bool = False
     ) -> None:
-        """Take back what there is of `ids`, and write `rows`."""
+        """Remove what was copied of `ids`, and write `rows`."""
+        bulk_table = registry.bulk_tables().get(table.name)
         with connection.cursor() as cursor:
-            for statement in FORGET.get(table.name, ()):
-                cursor.execute(statement, {"table": table.name, "ids": list(ids)})
-            if table.name in _FORGET_BIG:
-                counted = _COUNT[table.name].format(sign="-")
-                cursor.execute(f"WITH written AS ({_FORGET_BIG[table.name]}) {counted}", [list(ids)])
-            cursor.execute(
-                "DELETE FROM legacy_rows WHERE source_table = %s AND legacy_id = ANY (%s)", [table.name, list(ids)]
-            )
+            if bulk_table:
+                count_sql = bulk_table.count_sql.format(sign="-")
+                cursor.execute(f"WITH written AS ({bulk_table.delete_sql}) {count_sql}", [list(ids)])
+            for sql in registry.row_converters().get(table.name, RowConverter).undo_sql:
+                cursor.execute(sql, {"table": table.name, "ids": list(ids)})
+            cleared = [("legacy_rows", "source_table")]
             if not keep_rejects:
+                cleared.append(("migration_rejects", "table_name"))
+            for name, column in cleared:
                 cursor.execute(
-                    "DELETE FROM migration_rejects WHERE table_name = %s AND legacy_id = ANY (%s)",
-                    [table.name, list(ids)],
+                    f"DELETE FROM {name} WHERE {column} = %s AND legacy_id = ANY (%s)", [table.name, list(ids)]
                 )
             if not rows:
                 return
-            if table.name in _FORGET_BIG:
-                outcome = self._big(cursor, table, rows)
-            else:
-                reader = row_converter(self._snapshot, table, self._now, self._users)
-                outcome = reader.convert(rows)
-                for statement, parameters in outcome.statements.items():
-                    cursor.execute(statement.replace("$1", "%s"), [as_json(parameters)])
-            if outcome.rejected:
-                cursor.execute(
-                    ADD_REJECTS.replace("$1", "%s"), [as_json([r.as_item(self._run.pk) for r in outcome.rejected])]
-                )
-            if outcome.kept:
-                cursor.execute(ADD_KEPT.replace("$1", "%s"), [as_json(kept_row_items(outcome.kept))])
-        done.written += outcome.loaded
-        done.rejected += len(outcome.rejected)
+            converted = (
+                self._write_bulk(cursor, bulk_table, table, rows)
+                if bulk_table
+                else make_converter(self._snapshot, table).convert(rows)
+            )
+            side = side_statements(self._run.pk, converted.rejected, converted.kept)
+            for sql, parameters in (*converted.statements.items(), *side):
+                cursor.execute(sql.replace("$1", "%s"), [as_parameter(parameters)])
+        result.written += converted.loaded
+        result.rejected += len(converted.rejected)
 
-    def _users(self) -> Ids:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT legacy_id, user_id FROM legacy_ids WHERE source_table = 'users'")
-            return Ids(cursor.fetchall())
-
-    def _big(self, cursor: Any, table: LegacyTable, rows: Rows) -> ConversionResult:
-        """Rows of a big table, by the same conversion as `copy`."""
-        layout = TRANSACTIONS if table.name == "transactions" else MAPPINGS
-        model: type[MonthlyPartitionedModel] = Transaction if table.name == "transactions" else mapping_model()
-        cells = [(int(legacy_id), row) for legacy_id, row in rows]
-        batch = batch_of_rows(table, layout, cells)
-        users = self._users()
-        if table.name == "transactions":
-            converted = transactions_convert(batch, users=users, keys=self._keys, now=self._now)
-        else:
-            links = self._transactions_there(batch)
-            converted = mappings_convert(batch, users=users, transaction_ids=links, keys=self._keys, now=self._now)
-        dates = converted.column(model.partition_column).cast(pa.int64()).to_numpy()
-        ensure_partitions(model, {datetime(year, month, 1, tzinfo=UTC) for year, month in months_of(dates)})
+    def _write_bulk(self, cursor: Any, bulk_table: BulkTable, table: LegacyTable, rows: Rows) -> ConversionResult:
+        """Write rows of a bulk table, and return what was rejected and kept."""
+        batch = batch_of_rows(table, bulk_table.layout, [(int(legacy_id), row) for legacy_id, row in rows])
+        context = ConversionContext(IdMap(migrated_users()), self._linked_transactions, self._keys, self._now)
+        converted = bulk_table.convert(batch, context)
+        dates = converted.column(bulk_table.model.partition_column).cast(pa.int64()).to_numpy()
+        months = {datetime(year, month, 1, tzinfo=UTC) for year, month in months_of(dates)}
+        ensure_partitions(bulk_table.model, months)
         columns = ", ".join(converted.column_names)
         cursor.execute(
             f"WITH written AS (INSERT INTO {table.name} ({columns}) SELECT {columns} "
             f"FROM jsonb_populate_recordset(NULL::{table.name}, %s::jsonb) AS item "
-            f"WHERE NOT EXISTS (SELECT FROM {table.name} AS there WHERE there.id = item.id) RETURNING *) "
-            + _COUNT[table.name].format(sign="+"),
-            [json.dumps(converted.to_pylist(), default=_plain)],
+            f"WHERE NOT EXISTS (SELECT FROM {table.name} AS existing WHERE existing.id = item.id) RETURNING *) "
+            + bulk_table.count_sql.format(sign="+"),
+            [json.dumps(converted.to_pylist(), default=_as_text)],
         )
-        outcome, by_position = ConversionResult(loaded=converted.num_rows), dict(enumerate(cells))
-        for position, reason in sorted(batch.rejects.items()):
-            rowid, row = by_position[position]
-            outcome.rejected.append(RejectedRow(table.name, str(rowid), reason, rules.row_as_json(row)))
-        for position, names in sorted(batch.keep.items()):
-            rowid, row = by_position[position]
-            rest = {name: row[name] for name in names if row[name] is not None}
-            if rest and position not in batch.rejects:
-                outcome.kept.append(KeptRow(table.name, str(rowid), "rest", rules.row_as_json(rest)))
-        return outcome
+        rejected, kept = side_rows(batch, dict(enumerate(row for _, row in rows)))
+        return ConversionResult(rejected=rejected, kept=kept, loaded=converted.num_rows)
 
-    def _transactions_there(self, batch: Batch) -> Ids:
-        links, none = batch.integers("transaction_id")
+    def _linked_transactions(self, batch: Batch) -> IdMap:
+        """Return the existing transactions that the batch links to."""
+        links, null = batch.integers("transaction_id")
         if "transactions" not in self._snapshot.tables:
-            return Ids([])
-        found = self._snapshot.rows(
-            "SELECT t.rowid FROM json_each(?) AS wanted JOIN transactions AS t ON t.rowid = wanted.value ORDER BY 1",
-            [json.dumps(sorted(set(links[~none].tolist())))],
+            return IdMap([])
+        rows = self._snapshot.rows(
+            "SELECT t.rowid FROM json_each(?) AS ids JOIN transactions AS t ON t.rowid = ids.value ORDER BY 1",
+            [json.dumps(sorted(set(links[~null].tolist())))],
         )
-        return Ids.same(np.array([row[0] for row in found], np.int64))
+        return IdMap.identity(np.array([row[0] for row in rows], np.int64))
 
 
-def row_value(value: Any) -> Any:
-    """A cell of a row kept as JSON, as SQLite would give it."""
-    if isinstance(value, dict) and set(value) == {"base64"}:
-        import base64  # noqa: PLC0415
-
-        return base64.b64decode(value["base64"])
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, dict | list):
-        return json.dumps(value).encode()
-    return value.replace("\\u0000", "\0").encode() if isinstance(value, str) else value
-
-
-def _plain(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]

@@ -1,4 +1,4 @@
-"""`sync`: what the legacy system wrote since the snapshot, carried over again and again until nothing is left."""
+"""`sync`: what the legacy system wrote after the snapshot, applied until nothing is pending."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,27 +10,25 @@ from typing import Final
 from django.db import transaction
 
 from transactions.cache import TRANSACTIONS
-from transactions.legacy.load.bulk_loader import get_progress
 from transactions.legacy.load.migration_lock import migration_lock
+from transactions.legacy.load.progress import copy_is_complete
 from transactions.legacy.merchant_directory import build_merchant_directory
 from transactions.legacy.source.change_log import SyncError, change_log_position, read_change_log
 from transactions.legacy.source.snapshot import Snapshot
+from transactions.legacy.source.sqlite_file import open_read_only
 from transactions.legacy.sync.change_applier import ApplyResult, ChangeApplier
-from transactions.legacy.validate.oracle import source_open
 from transactions.legacy.validate.validation import validate
 from transactions.migration_phase import MigrationState, get_migration_state, update_migration_state
 from transactions.models import MigrationRun
 
-ENTRIES: Final = 20_000
-"""Entries of the log that are carried over in one transaction."""
-_OTHERS_SECONDS: Final = 120.0
-LOOK_SECONDS: Final = 0.2
-"""How often `follow` looks whether the file was written to."""
+_ENTRIES_PER_ROUND: Final = 20_000
+_LOCK_SECONDS: Final = 120.0
+_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(slots=True)
 class SyncResult:
-    """What one round did. `lag` is how many seconds the oldest change of the round was behind, once it was committed."""
+    """What one round did; `lag` is the age in seconds of its oldest change when it was committed."""
 
     entries: int = 0
     last: int = 0
@@ -39,31 +37,30 @@ class SyncResult:
 
 
 def check_source(path: Path) -> MigrationState:
-    """The state, if this file may be synced with this database. Raises SyncError."""
+    """Return the state, if this file may be synced with this database; raises SyncError."""
     state = get_migration_state()
     if state is None:
-        raise SyncError("Nothing was carried over yet: run `copy` first.")
+        raise SyncError("Nothing was copied yet: run `copy` first.")
     if path.resolve() != state.path:
         raise SyncError(f"This database is being filled from {state.path}.")
     if state.phase != "legacy":
-        raise SyncError("Kamioi is in charge of the data: nothing is taken from the legacy file any more.")
-    if not get_progress() or not all(progress.complete for progress in get_progress().values()):
-        raise SyncError("The copy is not complete: run `copy` again, it goes on where it stood.")
+        raise SyncError("Kamioi is in charge of the data: changes of the legacy file are no longer applied.")
+    if not copy_is_complete():
+        raise SyncError("The copy is not complete: run `copy` again to continue it.")
     return state
 
 
 def sync_round(path: Path, run: MigrationRun) -> SyncResult:
-    """Carry over the next entries of the log. Raises SyncError and LegacySourceError."""
+    """Apply the next entries of the change log; raises SyncError and LegacySourceError."""
     state = check_source(path)
     with Snapshot(path) as snapshot:
-        newest = change_log_position(snapshot)
-        if newest is None:
-            raise SyncError("The legacy file has no log of changes: run `sync FILE --install`, then `sync FILE --all`.")
+        if change_log_position(snapshot) is None:
+            raise SyncError("The legacy file has no change log: run `sync FILE --install`, then `sync FILE --all`.")
         if state.position is None:
             raise SyncError(
-                "The log was installed after the copy began: run `sync FILE --all` once, it finds every difference."
+                "The change log was installed after the copy began: run `sync FILE --all` once to compare every row."
             )
-        changes = read_change_log(snapshot, state.position, ENTRIES)
+        changes = read_change_log(snapshot, state.position, _ENTRIES_PER_ROUND)
         if not changes.entries:
             return SyncResult()
         with transaction.atomic():
@@ -74,50 +71,50 @@ def sync_round(path: Path, run: MigrationRun) -> SyncResult:
 
 
 def sync_changes(path: Path, run: MigrationRun, *, on_progress: Callable[[SyncResult], None] | None = None) -> int:
-    """Carry over everything that the log names by now. Returns how many entries that were."""
+    """Apply everything that is in the change log now; returns the number of entries."""
     total = 0
-    with migration_lock(wait=_OTHERS_SECONDS):
+    with migration_lock(wait=_LOCK_SECONDS):
         with Snapshot(path) as snapshot:
             newest = change_log_position(snapshot) or 0
-        # What is written from here on is the next call's, or the legacy system could keep this one going for ever.
-        while (done := sync_round(path, run)).entries:
-            total += done.entries
+        # Later entries are left to the next call, so that a busy legacy system cannot keep this one running.
+        while (result := sync_round(path, run)).entries:
+            total += result.entries
             if on_progress:
-                on_progress(done)
-            if done.last >= newest:
+                on_progress(result)
+            if result.last >= newest:
                 break
         if total:
             build_merchant_directory()
     return total
 
 
-def follow_changes(path: Path, run: MigrationRun, *, until: Callable[[], bool] = lambda: False) -> Iterator[SyncResult]:
-    """Carry changes over as they come, until told otherwise; yields each round that did something."""
-    with closing(source_open(path)) as watch:
-        seen: int | None = None
-        while not until():
+def follow_changes(path: Path, run: MigrationRun) -> Iterator[SyncResult]:
+    """Apply changes as they come; yields every round that applied some."""
+    with closing(open_read_only(path)) as watch:
+        applied_version: int | None = None
+        while True:
             version = watch.execute("PRAGMA data_version").fetchone()[0]
-            if version == seen:
-                time.sleep(LOOK_SECONDS)
+            if version == applied_version:
+                time.sleep(_POLL_SECONDS)
                 continue
-            # A lock a round: a cut-over may come in between, and then there is nothing more to follow.
-            with migration_lock(wait=_OTHERS_SECONDS):
-                done = sync_round(path, run)
-            if done.entries:
-                yield done
+            # One lock per round: a cut-over may come in between, and ends the loop with SyncError.
+            with migration_lock(wait=_LOCK_SECONDS):
+                result = sync_round(path, run)
+            if result.entries:
+                yield result
             else:
-                seen = version
+                applied_version = version
 
 
 def sync_all_rows(
     path: Path, run: MigrationRun, *, on_progress: Callable[[str, int, int], None] | None = None
 ) -> ApplyResult:
-    """Compare every row, as `validate` does, and carry over those that differ; the log counts from before that."""
+    """Compare every row as `validate` does, and apply those that differ; the change log counts from before that."""
     check_source(path)
-    with migration_lock(wait=_OTHERS_SECONDS):
+    with migration_lock(wait=_LOCK_SECONDS):
         with Snapshot(path) as snapshot:
             position = change_log_position(snapshot)
-        result = validate(path, samples=0, on_progress=on_progress, excuse=False)
+        result = validate(path, samples=0, on_progress=on_progress, ignore_pending=False)
         changed = {table.name: table.ids for table in result.tables if table.ids}
         with Snapshot(path) as snapshot, transaction.atomic():
             applied = ChangeApplier(snapshot, run).apply(changed)
