@@ -1,4 +1,4 @@
-"""Small legacy databases: the tables and the kinds of dirt that the legacy system's file has."""
+"""Small legacy databases with the tables and the kinds of invalid data of the legacy system's file."""
 
 import hashlib
 import sqlite3
@@ -8,39 +8,48 @@ from typing import Any
 
 SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, email TEXT UNIQUE NOT NULL, name TEXT NOT NULL,
-  account_type TEXT NOT NULL, account_number TEXT UNIQUE, user_guid TEXT, password TEXT, city TEXT, state TEXT, zip_code TEXT,
+  account_type TEXT NOT NULL, account_number TEXT UNIQUE, user_guid TEXT, password TEXT, city TEXT, state TEXT,
+  zip_code TEXT,
   phone TEXT, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
   round_up_amount REAL DEFAULT 1.00, ssn_last4 TEXT, mx_data TEXT);
 CREATE TABLE admins (id INTEGER PRIMARY KEY, email TEXT, password TEXT, name TEXT, role TEXT, permissions TEXT,
   is_active BOOLEAN, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
 CREATE TABLE transactions (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL, date TIMESTAMP NOT NULL,
-  merchant TEXT, amount REAL NOT NULL, category TEXT, description TEXT, investable REAL DEFAULT 0, round_up REAL DEFAULT 0,
-  total_debit REAL NOT NULL, ticker TEXT, shares REAL, price_per_share REAL, stock_price REAL, status TEXT DEFAULT 'pending',
-  fee REAL DEFAULT 0, transaction_type TEXT DEFAULT 'bank', created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, receipt_id TEXT);
+  merchant TEXT, amount REAL NOT NULL, category TEXT, description TEXT, investable REAL DEFAULT 0,
+  round_up REAL DEFAULT 0,
+  total_debit REAL NOT NULL, ticker TEXT, shares REAL, price_per_share REAL, stock_price REAL,
+  status TEXT DEFAULT 'pending',
+  fee REAL DEFAULT 0, transaction_type TEXT DEFAULT 'bank', created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
+  receipt_id TEXT);
 CREATE TABLE llm_mappings (id INTEGER PRIMARY KEY AUTOINCREMENT, transaction_id INTEGER, merchant_name TEXT NOT NULL,
   ticker TEXT, category TEXT, confidence REAL DEFAULT 0, status TEXT DEFAULT 'pending', admin_approved BOOLEAN,
   ai_processed BOOLEAN, company_name TEXT, user_id TEXT, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
   ai_reasoning TEXT, ai_model_version TEXT, ai_auto_approved BOOLEAN, ai_processing_duration INTEGER,
   ai_decision_timestamp DATETIME, surprise TEXT);
-CREATE TABLE portfolios (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL, ticker TEXT NOT NULL, shares REAL,
+CREATE TABLE portfolios (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL, ticker TEXT NOT NULL,
+  shares REAL,
   average_price REAL, current_price REAL, total_value REAL, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
 CREATE TABLE notifications (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL, title TEXT NOT NULL,
-  message TEXT NOT NULL, type TEXT DEFAULT 'info', read BOOLEAN DEFAULT FALSE, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+  message TEXT NOT NULL, type TEXT DEFAULT 'info', read BOOLEAN DEFAULT FALSE,
+  created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
 CREATE TABLE market_queue (id INTEGER PRIMARY KEY, transaction_id INTEGER, user_id INTEGER, ticker TEXT, amount REAL,
   status TEXT DEFAULT 'queued', created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, processed_at TIMESTAMP);
 CREATE TABLE goals (id INTEGER PRIMARY KEY, user_id INTEGER, title TEXT, target_amount REAL);
 CREATE TABLE user_settings (id INTEGER PRIMARY KEY, user_id INTEGER, setting_key TEXT, setting_value TEXT);
 CREATE TABLE admin_settings (id INTEGER PRIMARY KEY, setting_key TEXT UNIQUE, setting_value TEXT, setting_type TEXT,
   description TEXT);
-CREATE TABLE chart_of_accounts (account_number TEXT PRIMARY KEY, account_name TEXT, account_type TEXT, is_active INTEGER);
+CREATE TABLE chart_of_accounts (account_number TEXT PRIMARY KEY, account_name TEXT, account_type TEXT,
+  is_active INTEGER);
 CREATE TABLE journal_entries (id TEXT PRIMARY KEY, date TEXT, reference TEXT, description TEXT, amount REAL,
   from_account TEXT, to_account TEXT, status TEXT, created_at TEXT);
-CREATE TABLE journal_entry_lines (id INTEGER PRIMARY KEY, journal_entry_id TEXT, account_code TEXT, debit REAL, credit REAL,
+CREATE TABLE journal_entry_lines (id INTEGER PRIMARY KEY, journal_entry_id TEXT, account_code TEXT, debit REAL,
+  credit REAL,
   description TEXT);
 CREATE TABLE llm_assets (id INTEGER PRIMARY KEY, asset_name TEXT, asset_type TEXT, development_start_date TEXT,
   production_ready_date TEXT, status TEXT, useful_life_months INTEGER);
-CREATE TABLE llm_data_assets (id INTEGER PRIMARY KEY, asset_name TEXT, asset_type TEXT, current_value REAL, training_cost REAL);
+CREATE TABLE llm_data_assets (id INTEGER PRIMARY KEY, asset_name TEXT, asset_type TEXT, current_value REAL,
+  training_cost REAL);
 CREATE TABLE ai_responses (id INTEGER PRIMARY KEY, mapping_id INTEGER, merchant_name TEXT, admin_correct_ticker TEXT,
   was_ai_correct INTEGER);
 CREATE TABLE password_reset_tokens (email TEXT, token TEXT, expires_at REAL);
@@ -57,7 +66,7 @@ PLAIN = "plain-words-1"
 
 
 def make_legacy(path: Path, *, rows: int = 0) -> Path:
-    """A legacy file in WAL mode with a little of every kind of dirt, and `rows` clean transactions and mappings more."""
+    """Write a legacy file in WAL mode with every kind of invalid data, and `rows` clean transactions and mappings."""
     with closing(sqlite3.connect(path)) as source:
         source.execute("PRAGMA journal_mode = WAL")
         source.executescript(SCHEMA)
@@ -95,7 +104,7 @@ def make_legacy(path: Path, *, rows: int = 0) -> Path:
 
 
 def insert(source: sqlite3.Connection, table: str, **cells: Any) -> int:
-    """One row; returns its row number."""
+    """Insert one row and return its row number."""
     names = ", ".join(f'"{name}"' for name in cells)
     marks = ", ".join("?" * len(cells))
     return source.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', list(cells.values())).lastrowid or 0
@@ -126,7 +135,7 @@ def _people(source: sqlite3.Connection) -> None:
         ssn_last4="1234",
     )
     insert(source, "users", id=3, email="bob@example.com", name="Bob too", account_type="user", password=SHA256)
-    insert(source, "users", id=4, email="nobody", name="No e-mail", account_type="business", password="gets-hashed-too")
+    insert(source, "users", id=4, email="none", name="No e-mail", account_type="business", password="gets-hashed-too")
     insert(
         source,
         "users",
@@ -255,7 +264,7 @@ def _rest(source: sqlite3.Connection) -> None:
     insert(source, "portfolios", user_id=999, ticker="SBUX", shares=1, average_price=1)  # rejected
     insert(source, "portfolios", user_id=1, ticker="SBUX", shares=0, average_price=1)  # rejected
     insert(source, "notifications", user_id=1, title="Hello", message="World", read="TRUE")
-    insert(source, "notifications", user_id=999, title="Nobody", message="there")  # rejected
+    insert(source, "notifications", user_id=999, title="No user", message="there")  # rejected
     insert(source, "market_queue", transaction_id=1, user_id=1, ticker="SBUX", amount=1.0)
     insert(source, "goals", user_id=1, title="A house", target_amount=1000.5)
     insert(source, "admin_settings", setting_key="platform_fee", setting_value="0.30", setting_type="decimal")

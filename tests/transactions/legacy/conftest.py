@@ -1,4 +1,4 @@
-"""A database that a legacy file was carried over into, and one that it can be."""
+"""A target database for the legacy migration, empty and copied into."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from transactions.models import MigrationRun
 
 @pytest.fixture
 def target(django_db_serialized_rollback: None, transactional_db: None) -> Iterator[None]:
-    """An empty database with two listed companies; what is no model's is emptied afterwards."""
+    """Prepare two listed companies, and empty the tables without a model afterwards."""
     make_company("SBUX", "95.00")
     make_company("AAPL", "200.00")
     make_company("RAD", None, is_listed=False)
@@ -37,18 +37,18 @@ def target(django_db_serialized_rollback: None, transactional_db: None) -> Itera
 
 @pytest.fixture
 def legacy(tmp_path: Path) -> Path:
-    """A small legacy file with every kind of dirt."""
+    """Return a small legacy file with every kind of invalid data."""
     return make_legacy(tmp_path / "kamioi.db")
 
 
 @pytest.fixture
 def copied(target: None, legacy: Path) -> CopyResult:
-    """Everything carried over."""
+    """Return the result of a complete copy."""
     return run_copy(legacy)
 
 
 def run_copy(path: Path) -> CopyResult:
-    """`copy`, as the command runs it."""
+    """Run `copy` as the command does."""
     run = MigrationRun.objects.create(command="copy", source=str(path))
     result = copy_legacy_database(path=path, run=run)
     run.status = "done"

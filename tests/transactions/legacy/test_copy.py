@@ -1,4 +1,4 @@
-"""`copy` and `validate`: every kind of dirt by its rule, nothing lost, nothing twice, nothing secret kept."""
+"""`copy` and `validate`: every rule is applied, nothing is lost or duplicated, no secret is stored."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def kept(table: str, legacy_id: str, kind: str = "row") -> dict:
     return json.loads(found[0]) if found else {}
 
 
-def test_both_sides_agree_and_the_books_are_right(copied, legacy):
+def test_both_sides_agree_and_the_ledger_is_correct(copied, legacy):
     result = validate(legacy, samples=2)
     assert [str(d) for table in result.tables for d in table.differences] == []
     assert result.clean
@@ -59,7 +59,7 @@ def test_both_sides_agree_and_the_books_are_right(copied, legacy):
     assert any("2025-03" in line for line in result.lines())
 
 
-def test_what_is_rejected_and_why(copied):
+def test_rows_are_rejected_with_a_reason(copied):
     assert rejects() == {
         ("users", "4"): "no e-mail",
         ("transactions", "10"): "no readable date",
@@ -74,7 +74,7 @@ def test_what_is_rejected_and_why(copied):
     }
 
 
-def test_times_mean_one_moment(copied):
+def test_times_in_every_format_are_converted_to_utc(copied):
     dates = {row.pk: row.date.isoformat() for row in Transaction.objects.filter(pk__lte=9)}
     moment = "2025-03-04T05:06:07"
     assert dates[1] == f"{moment}+00:00"
@@ -86,7 +86,7 @@ def test_times_mean_one_moment(copied):
     assert dates[9] == "2025-05-05T05:05:05+00:00"
 
 
-def test_money_is_read_to_the_cent_and_ties_go_to_the_even_cent(copied):
+def test_money_is_rounded_half_even_to_cents(copied):
     rows = Transaction.objects.in_bulk()
     assert rows[12].amount == Decimal("12.50")
     assert rows[14].amount == rows[14].total_debit == Decimal("0.30")
@@ -97,13 +97,13 @@ def test_money_is_read_to_the_cent_and_ties_go_to_the_even_cent(copied):
     assert (rows[21].shares, rows[21].price_per_share) == (Decimal("0.12345678"), Decimal("91.5000"))
 
 
-def test_simulated_purchases_are_history_and_book_nothing(copied):
+def test_simulated_purchases_are_history_without_postings(copied):
     row = Transaction.objects.get(pk=2)
     assert (row.status, row.source, row.shares, row.price_per_share) == ("completed", "legacy", None, None)
     assert not LedgerTransfer.objects.filter(transaction_id__isnull=False).exists()
 
 
-def test_statuses_and_what_is_open(copied):
+def test_statuses_are_mapped_and_open_purchases_stay_open(copied):
     rows = {row.pk: (row.status, row.source) for row in Transaction.objects.all()}
     assert rows[1] == ("pending", "legacy_open")
     assert rows[17] == ("not_listed", "legacy")
@@ -117,7 +117,7 @@ def test_statuses_and_what_is_open(copied):
     assert (waiting.waiting_count, waiting.waiting_amount) == (1, Decimal(2))
 
 
-def test_text_of_every_kind(copied):
+def test_text_is_decoded_and_cut(copied):
     row = Transaction.objects.get(pk=19)
     assert row.merchant == 'CAFÉ\t\n\\ "x" 🙂'
     assert len(row.description) == 500
@@ -126,10 +126,10 @@ def test_text_of_every_kind(copied):
     assert User.objects.get(pk=5).name == "Eve"
 
 
-def test_mappings(copied):
+def test_mappings_are_converted(copied):
     rows = LlmMapping.objects.in_bulk()
     assert [rows[n].confidence for n in (1, 2, 3, 4, 5)] == [
-        Decimal(said) for said in ("0.9000", "0.9500", "0.9500", "0.8714", "0.0000")
+        Decimal(text) for text in ("0.9000", "0.9500", "0.9500", "0.8714", "0.0000")
     ]
     assert [rows[n].status for n in (6, 7, 8, 9, 10)] == ["approved", "rejected", "approved", "approved", "pending"]
     assert [rows[n].user_id for n in (11, 12, 13, 14, 15, 16)] == [2, None, None, None, None, None]
@@ -142,7 +142,7 @@ def test_mappings(copied):
     assert rows[21].ticker is None
 
 
-def test_the_directory_goes_by_majority_and_keeps_conflicts_for_review(copied):
+def test_the_directory_takes_the_majority_and_leaves_conflicts_to_review(copied):
     starbucks = Merchant.objects.get(merchant_key="STARBUCKS")
     assert (starbucks.ticker, starbucks.status, starbucks.source) == ("SBUX", "approved", "legacy")
     torn = Merchant.objects.get(merchant_key="TWO MINDS")
@@ -155,7 +155,7 @@ def test_the_directory_goes_by_majority_and_keeps_conflicts_for_review(copied):
     assert Merchant.objects.get(merchant_key="NEVER SO").rejected_tickers == ["AAPL"]
 
 
-def test_people_and_their_passwords(copied):
+def test_users_can_log_in_with_their_legacy_passwords(copied):
     assert authenticate(username="ann@example.com", password="right-one").pk == 1
     assert User.objects.get(pk=1).password.startswith("md5$")  # upgraded at log-in to the preferred hasher
     second = User.objects.get(pk=2)
@@ -173,7 +173,7 @@ def test_people_and_their_passwords(copied):
     assert not User.objects.get(email="gone@example.com").is_active
 
 
-def test_nothing_secret_is_kept_anywhere(copied):
+def test_no_secret_is_stored_anywhere(copied):
     with connection.cursor() as cursor:
         for table in ("legacy_rows", "migration_rejects", "migration_runs", "users", "admin_settings"):
             cursor.execute(f"SELECT {table}::text FROM {table}")
@@ -182,7 +182,7 @@ def test_nothing_secret_is_kept_anywhere(copied):
                 assert secret not in text or (table, secret) == ("legacy_rows", "1234"), (table, secret)
 
 
-def test_holdings_settings_books_and_the_rest(copied):
+def test_holdings_settings_journal_and_other_tables(copied):
     assert {(h.user_id, h.ticker): (h.shares, h.cost_basis) for h in Holding.objects.all()} == {
         (1, "AAPL"): (Decimal(2), Decimal("195.02")),
         (2, "SBUX"): (Decimal(2), Decimal(160)),
@@ -207,7 +207,7 @@ def test_the_source_is_never_changed(target, legacy):
     assert hashlib.sha256(legacy.read_bytes()).hexdigest() == before
 
 
-def test_again_carries_nothing_twice_and_what_came_later_once(copied, legacy):
+def test_a_second_copy_adds_only_new_rows(copied, legacy):
     count = Transaction.objects.count()
     with closing(sqlite3.connect(legacy)) as source:
         insert(source, "transactions", user_id=1, date="2025-07-07 07:07:07", merchant="X", amount=1, total_debit=1)
@@ -219,7 +219,7 @@ def test_again_carries_nothing_twice_and_what_came_later_once(copied, legacy):
     assert list(find_ledger_problems()) == []
 
 
-def test_validate_finds_what_was_changed_lost_or_added(copied, legacy):
+def test_validate_finds_changed_missing_and_added_rows(copied, legacy):
     Transaction.objects.filter(pk=1).update(amount=Decimal("4.51"), total_debit=Decimal("4.51"))
     Transaction.objects.filter(pk=3).delete()
     LlmMapping.objects.filter(pk=1).update(ticker="AAPL")
@@ -255,18 +255,19 @@ def test_a_second_file_is_refused(copied, tmp_path):
         run_copy(other)
 
 
-def test_rows_of_kamioi_in_the_way_are_refused(target, legacy):
+def test_copy_refuses_a_target_with_conflicting_ids(target, legacy):
     user = User.objects.create_user("here@example.com", "a password of mine")
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO notifications (id, user_id, title, message, type, read, created_at) VALUES (1, %s, '', '', '', false, now())",
+            "INSERT INTO notifications (id, user_id, title, message, type, read, created_at) "
+            "VALUES (1, %s, '', '', '', false, now())",
             [user.pk],
         )
     with pytest.raises(LegacyCopyError):
         run_copy(legacy)
 
 
-def test_an_account_that_was_here_before_stays_its_own(target, legacy):
+def test_an_existing_account_is_linked_and_not_changed(target, legacy):
     here = User.objects.create_user("ANN@example.com", "a password of mine", name="Here before")
     run_copy(legacy)
     here.refresh_from_db()
@@ -275,7 +276,7 @@ def test_an_account_that_was_here_before_stays_its_own(target, legacy):
     assert validate(legacy).clean
 
 
-def test_plan_says_what_it_would_do_and_writes_nothing(target, legacy):
+def test_plan_reports_and_writes_nothing(target, legacy):
     found = make_plan(legacy)
     becomes = {table.name: table.becomes for table in found.tables}
     assert "unknown" in becomes["odd table"]
@@ -291,7 +292,7 @@ def test_plan_says_what_it_would_do_and_writes_nothing(target, legacy):
     assert "Nothing is copied yet" in status_lines()[-1]
 
 
-def test_no_tables_at_all_is_no_error(target, tmp_path):
+def test_a_file_without_known_tables_is_copied_as_json(target, tmp_path):
     path = tmp_path / "bare.db"
     with closing(sqlite3.connect(path)) as source:
         source.execute("CREATE TABLE things (a)")

@@ -1,4 +1,4 @@
-"""Figures of analytics while the legacy system is carried over: right after each step, and never counted twice."""
+"""The rollups during the legacy migration: correct after each step, and nothing is counted twice."""
 
 import sqlite3
 from contextlib import closing
@@ -35,7 +35,7 @@ def run_command(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_the_figures_follow_the_migration_from_the_copy_to_the_cutover(target: None, legacy: Path) -> None:
+def test_the_rollups_are_correct_from_the_copy_to_the_cutover(target: None, legacy: Path) -> None:
     install_change_log(legacy)
     assert "the figures are up to date" in run_command("copy", str(legacy))
     assert differences() == []

@@ -1,4 +1,4 @@
-"""A legacy system that goes on writing, and kill -9 at ten random points: nothing lost, nothing twice."""
+"""A legacy system that keeps writing, and kill -9 at ten random points: nothing is lost or duplicated."""
 
 import random
 import signal
@@ -20,22 +20,23 @@ from transactions.services.ledger_verification import find_ledger_problems
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
-# The legacy system: inserts, updates and deletes in small transactions until the file `stop` appears.
+# The legacy system: inserts, updates and deletes in small transactions until the file `stop` exists.
 WRITER = """
 import pathlib, random, sqlite3, sys, time
-path, stop, chance = sys.argv[1], pathlib.Path(sys.argv[2]), random.Random(7)
+path, stop, rng = sys.argv[1], pathlib.Path(sys.argv[2]), random.Random(7)
 source = sqlite3.connect(path, timeout=30)
 n = 0
 while not stop.exists():
     n += 1
-    day = f"2025-{chance.randint(1, 12):02d}-{chance.randint(1, 28):02d} 12:00:00"
+    day = f"2025-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d} 12:00:00"
     source.execute("INSERT INTO transactions (user_id, date, merchant, amount, total_debit, status, created_at) "
-                   "VALUES (?, ?, ?, ?, 0, 'completed', ?)", [chance.choice([1, 2, 3, 777]), day, f"SHOP {n % 9}", n % 50 + 1, day])
-    source.execute("INSERT INTO llm_mappings (merchant_name, ticker, status, user_id, created_at) VALUES (?, 'SBUX', 'approved', '1', ?)",
-                   [f"SHOP {n % 9}", day])
+                   "VALUES (?, ?, ?, ?, 0, 'completed', ?)",
+                   [rng.choice([1, 2, 3, 777]), day, f"SHOP {n % 9}", n % 50 + 1, day])
+    source.execute("INSERT INTO llm_mappings (merchant_name, ticker, status, user_id, created_at) "
+                   "VALUES (?, 'SBUX', 'approved', '1', ?)", [f"SHOP {n % 9}", day])
     last = source.execute("SELECT max(id) FROM transactions").fetchone()[0]
-    source.execute("UPDATE transactions SET amount = amount + 1 WHERE id = ?", [chance.randint(1, last)])
-    source.execute("DELETE FROM transactions WHERE id = ?", [chance.randint(1, last)])
+    source.execute("UPDATE transactions SET amount = amount + 1 WHERE id = ?", [rng.randint(1, last)])
+    source.execute("DELETE FROM transactions WHERE id = ?", [rng.randint(1, last)])
     source.execute("UPDATE portfolios SET shares = shares + 1 WHERE id = 1")
     source.execute("UPDATE users SET name = ? WHERE id = 1", [f"Ann {n}"])
     source.commit()
@@ -54,7 +55,7 @@ def start(*arguments: str) -> "subprocess.Popen[bytes]":
 
 
 def kill(process: "subprocess.Popen[bytes]", after: float) -> bool:
-    """Kill -9 after so many seconds. Whether it was still at work."""
+    """Kill -9 after this many seconds; return whether it was still running."""
     try:
         process.wait(timeout=after)
     except subprocess.TimeoutExpired:
@@ -69,13 +70,13 @@ def kill(process: "subprocess.Popen[bytes]", after: float) -> bool:
 
 def run(*arguments: str) -> str:
     process = start(*arguments)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 def wait_for_work(command: str) -> None:
-    """Until the newest run of the command is under way."""
+    """Wait until a new run of the command has started."""
     deadline = time.monotonic() + 60
     newest = MigrationRun.objects.filter(command=command).count()
     while MigrationRun.objects.filter(command=command).count() == newest:
@@ -83,8 +84,8 @@ def wait_for_work(command: str) -> None:
         time.sleep(0.01)
 
 
-def test_nothing_is_lost_and_nothing_twice(target, tmp_path: Path):
-    chance = random.Random()
+def test_kills_lose_and_duplicate_nothing(target, tmp_path: Path):
+    rng = random.Random()
     path = make_legacy(tmp_path / "kamioi.db", rows=8000)
     install_change_log(path)
     stop = tmp_path / "stop"
@@ -94,12 +95,12 @@ def test_nothing_is_lost_and_nothing_twice(target, tmp_path: Path):
             for _ in range(5):
                 process = start("copy", str(path))
                 wait_for_work("copy")
-                killed += kill(process, chance.uniform(0, 1.5))
+                killed += kill(process, rng.uniform(0, 1.5))
             run("copy", str(path))
             for _ in range(3):
                 process = start("sync", str(path), "--follow")
                 wait_for_work("sync")
-                killed += kill(process, chance.uniform(0, 2))
+                killed += kill(process, rng.uniform(0, 2))
             run("sync", str(path))
         finally:
             stop.touch()
@@ -109,15 +110,15 @@ def test_nothing_is_lost_and_nothing_twice(target, tmp_path: Path):
     for _ in range(2):
         process = start("cutover")
         wait_for_work("cutover")
-        killed += kill(process, chance.uniform(0, 2.2))
+        killed += kill(process, rng.uniform(0, 2.2))
         if get_migration_state().phase == "kamioi":
             break
     if get_migration_state().phase != "kamioi":
         run("cutover")
-    assert killed >= 5  # a kill may come too late on a fast day; most must strike
+    assert killed >= 5  # a kill may come too late on a fast machine; most must hit
     assert list(find_ledger_problems()) == []
     result = validate(path, samples=0, ignore_pending=False)
-    # What the cut-over itself does is the only difference: what is open became Kamioi's to process.
+    # The only difference is what the cut-over itself does: open purchases became Kamioi's to process.
     assert {difference.column for table in result.tables for difference in table.differences} <= {
         "status",
         "updated_at",

@@ -29,12 +29,12 @@ SERVERS = 4
 
 @pytest.fixture
 def pooled(target: None) -> Iterator[dict[str, str]]:
-    """Django's connections go through PgBouncer; how it is reached."""
+    """Route Django's connections through PgBouncer; return its address."""
     with django_through_pgbouncer(pool_size=SERVERS) as reached:
         yield reached
 
 
-def test_a_legacy_file_is_carried_over_and_kept_up_to_date(pooled: dict[str, str], legacy: Path) -> None:
+def test_a_legacy_file_is_copied_and_kept_up_to_date(pooled: dict[str, str], legacy: Path) -> None:
     run_copy(legacy)
     assert User.objects.filter(pk=1).exists()
     assert validate(legacy, samples=5).clean
@@ -53,7 +53,7 @@ def test_a_legacy_file_is_carried_over_and_kept_up_to_date(pooled: dict[str, str
     wait_until("every server is released", lambda: server_states() == {"idle"}, seconds=20)
 
 
-def test_one_at_a_time_and_the_lock_goes_with_its_holder(pooled: dict[str, str]) -> None:
+def test_the_lock_excludes_others_until_its_holder_is_done(pooled: dict[str, str]) -> None:
     held, leave = threading.Event(), threading.Event()
 
     def holder() -> None:
@@ -83,7 +83,7 @@ class ConnectionOfABusyServer(psycopg2.extensions.connection):
         self.opened.append(self)  # else the garbage collector would end the connection
 
 
-def test_the_lock_is_released_before_only_one_returns(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_is_free_when_its_holder_returns(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = partial(psycopg2.connect, connection_factory=ConnectionOfABusyServer)
     monkeypatch.setattr("transactions.legacy.load.migration_lock.psycopg2.connect", connect)
     try:
@@ -98,7 +98,7 @@ def test_the_lock_is_released_before_only_one_returns(target: None, monkeypatch:
             psycopg2.extensions.connection.close(opened)
 
 
-def test_the_lock_does_not_stand_idle(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_sends_queries_while_it_is_held(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transactions.legacy.load.migration_lock.KEEPALIVE_SECONDS", 0.01)
     with migration_lock(), connection.cursor() as cursor:
         for _ in range(500):

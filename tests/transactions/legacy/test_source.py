@@ -1,4 +1,4 @@
-"""Files that are not what they should be get one clear sentence; single values are read by their values."""
+"""Invalid files are refused with one sentence; single values are converted by the rules."""
 
 import hashlib
 import os
@@ -26,12 +26,12 @@ def opened(path):
         return snapshot.count("users")
 
 
-def test_a_good_file(tmp_path):
+def test_a_valid_file_is_read(tmp_path):
     assert opened(make_legacy(tmp_path / "good.db")) == 5
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b"PK\x03\x04 a zip file" * 40, "not an SQLite database"),
@@ -39,21 +39,21 @@ def test_a_good_file(tmp_path):
         (b"".join(hashlib.sha256(bytes([n])).digest() for n in range(128)), "encrypted"),
     ],
 )
-def test_no_database(tmp_path, content, says):
+def test_a_file_of_another_kind_is_refused(tmp_path, content, message):
     path = tmp_path / "kamioi.db"
     path.write_bytes(content)
-    with pytest.raises(LegacySourceError, match=says):
+    with pytest.raises(LegacySourceError, match=message):
         opened(path)
 
 
-def test_missing_and_directory(tmp_path):
+def test_a_missing_file_and_a_directory_are_refused(tmp_path):
     with pytest.raises(LegacySourceError, match="no such file"):
         opened(tmp_path / "none.db")
     with pytest.raises(LegacySourceError, match="not a file"):
         opened(tmp_path)
 
 
-def test_truncated(tmp_path):
+def test_a_truncated_file_is_refused(tmp_path):
     path = make_legacy(tmp_path / "kamioi.db", rows=300)
     with closing(sqlite3.connect(path)) as source:
         source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -64,7 +64,7 @@ def test_truncated(tmp_path):
 
 
 @pytest.mark.django_db
-def test_damaged_pages_are_one_sentence_of_the_command(tmp_path):
+def test_the_command_reports_damaged_pages_in_one_sentence(tmp_path):
     path = make_legacy(tmp_path / "kamioi.db", rows=3000)
     with closing(sqlite3.connect(path)) as source:
         source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -76,7 +76,7 @@ def test_damaged_pages_are_one_sentence_of_the_command(tmp_path):
         call_command("migrate_from_sqlite", "plan", str(path), stdout=StringIO())
 
 
-def test_locked(tmp_path, monkeypatch):
+def test_a_locked_file_is_reported(tmp_path, monkeypatch):
     path = tmp_path / "kamioi.db"
     with closing(sqlite3.connect(path)) as source:  # not in WAL mode: a writer locks readers out
         source.execute("CREATE TABLE users (a)")
@@ -88,7 +88,7 @@ def test_locked(tmp_path, monkeypatch):
             opened(path)
 
 
-def test_a_snapshot_does_not_move(tmp_path):
+def test_a_snapshot_does_not_see_later_writes(tmp_path):
     path = make_legacy(tmp_path / "kamioi.db")
     with Snapshot(path) as snapshot, closing(sqlite3.connect(path)) as other:
         before = snapshot.count("transactions")
@@ -99,7 +99,7 @@ def test_a_snapshot_does_not_move(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "means"),
+    ("value", "expected"),
     [
         ("2025-01-02 03:04:05", datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2025-01-02T03:04:05.5", datetime(2025, 1, 2, 3, 4, 5, 500000, tzinfo=UTC)),
@@ -113,26 +113,26 @@ def test_a_snapshot_does_not_move(tmp_path):
         (1735787045250, datetime(2025, 1, 2, 3, 4, 5, 250000, tzinfo=UTC)),
     ],
 )
-def test_times(said, means):
-    assert values.timestamp(said) == means
-    # The proof reads it by other means and comes to the same.
-    assert read_time(said) == (means - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000
+def test_times_are_converted(value, expected):
+    assert values.timestamp(value) == expected
+    # The oracle converts it by other means.
+    assert read_time(value) == (expected - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000
 
 
-@pytest.mark.parametrize("said", ["", "  ", None])
-def test_no_time(said):
-    assert values.timestamp(said) is None
+@pytest.mark.parametrize("value", ["", "  ", None])
+def test_an_empty_time_is_none(value):
+    assert values.timestamp(value) is None
 
 
-@pytest.mark.parametrize("said", ["yesterday", "2025-13-01", "17", "99/99/2025", "2025-02-30 10:00:00"])
-def test_no_readable_time(said):
+@pytest.mark.parametrize("value", ["yesterday", "2025-13-01", "17", "99/99/2025", "2025-02-30 10:00:00"])
+def test_an_invalid_time_is_unreadable(value):
     with pytest.raises(values.UnreadableError):
-        values.timestamp(said)
-    assert read_time(said) is None
+        values.timestamp(value)
+    assert read_time(value) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "cents"),
+    ("value", "cents"),
     [
         ("12.50", 1250),
         ("$1,234.5", 123450),
@@ -144,23 +144,23 @@ def test_no_readable_time(said):
         (2, 200),
     ],
 )
-def test_money(said, cents):
-    assert values.cents(said) == cents
-    assert read_units(said, 2, 10**14) == cents
+def test_money_is_converted_to_cents(value, cents):
+    assert values.cents(value) == cents
+    assert read_units(value, 2, 10**14) == cents
 
 
-@pytest.mark.parametrize("said", ["twelve", "1.2.3", "--5", float("nan"), 1e30])
-def test_no_money(said):
+@pytest.mark.parametrize("value", ["twelve", "1.2.3", "--5", float("nan"), 1e30])
+def test_invalid_money_is_unreadable(value):
     with pytest.raises(values.UnreadableError):
-        values.cents(said)
+        values.cents(value)
 
 
 @given(st.floats(min_value=-1e9, max_value=1e9), st.sampled_from([2, 4, 8]))
-def test_whole_columns_round_as_single_values_do(value, places):
+def test_columns_are_rounded_like_single_values(value, places):
     column = half_even(np.array([value]), places)
     assert int(column[0]) == read_units(value, places, 10**20)
 
 
-@pytest.mark.parametrize(("said", "means"), [("TRUE", 1), ("no", 0), (-1, -1), ("1.0", 1), ("f", 0)])
-def test_booleans(said, means):
-    assert values.boolean(said) == means
+@pytest.mark.parametrize(("value", "expected"), [("TRUE", 1), ("no", 0), (-1, -1), ("1.0", 1), ("f", 0)])
+def test_booleans_are_converted(value, expected):
+    assert values.boolean(value) == expected

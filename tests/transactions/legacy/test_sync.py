@@ -1,4 +1,4 @@
-"""`sync`, dual-write, cut-over and the ways back: every change arrives once, on both sides."""
+"""`sync`, dual-write, cut-over, rollback and finish: every change arrives once, on both sides."""
 
 import hashlib
 import sqlite3
@@ -58,7 +58,7 @@ pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """The legacy system at work."""
+    """Write to the file as the legacy system does."""
     with closing(sqlite3.connect(path, timeout=10)) as source:
         yield source
         source.commit()
@@ -78,7 +78,7 @@ def run_validate(path: Path) -> None:
 
 @pytest.fixture
 def watched(target: None, legacy: Path) -> Path:
-    """A legacy file with a log of changes, carried over."""
+    """Return a copied legacy file with a change log."""
     install_change_log(legacy)
     run_copy(legacy)
     return legacy
@@ -86,7 +86,7 @@ def watched(target: None, legacy: Path) -> Path:
 
 @pytest.fixture
 def over(watched: Path) -> Path:
-    """Kamioi is in charge."""
+    """Return a legacy file after the cut-over."""
     run_validate(watched)
     cutover(a_run("cutover"), percent=100)
     send_outbox()
@@ -96,7 +96,7 @@ def over(watched: Path) -> Path:
 # --- sync -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_kind_of_change_arrives(watched):
+def test_every_kind_of_change_is_applied(watched):
     with writing(watched) as source:
         new = insert(source, "users", email="new@example.com", name="New", account_type="individual")
         insert(source, "transactions", user_id=new, date="2025-08-01", merchant="NEW SHOP", amount=5, total_debit=5)
@@ -143,19 +143,19 @@ def test_every_kind_of_change_arrives(watched):
     assert not MigrationReject.objects.filter(table_name="journal_entries").exists()
 
 
-def test_again_changes_nothing(watched):
+def test_a_second_sync_changes_nothing(watched):
     with writing(watched) as source:
         source.execute("UPDATE transactions SET merchant = 'ELSEWHERE'")
     sync_changes(watched, a_run())
     assert sync_changes(watched, a_run()) == 0
-    with connection.cursor() as cursor:  # as if the note of how far it came had been lost
+    with connection.cursor() as cursor:  # as if the position had been lost
         cursor.execute("UPDATE legacy_source SET state = state || '{\"position\": 0}'")
     sync_changes(watched, a_run())
     run_validate(watched)
     assert list(find_ledger_problems()) == []
 
 
-def test_a_customer_who_comes_late_brings_what_was_rejected(watched):
+def test_a_new_customer_releases_rejected_rows(watched):
     assert MigrationReject.objects.filter(reason="user gone", table_name="transactions").exists()
     with writing(watched) as source:
         insert(source, "users", id=999, email="late@example.com", name="Late", account_type="individual")
@@ -165,7 +165,7 @@ def test_a_customer_who_comes_late_brings_what_was_rejected(watched):
     run_validate(watched)
 
 
-def test_without_a_log_nothing_is_guessed_and_all_finds_it(target, legacy):
+def test_without_a_change_log_only_a_full_comparison_is_possible(target, legacy):
     run_copy(legacy)
     with pytest.raises(SyncError, match="--install"):
         sync_changes(legacy, a_run())
@@ -181,7 +181,7 @@ def test_without_a_log_nothing_is_guessed_and_all_finds_it(target, legacy):
     run_validate(legacy)
 
 
-def test_the_log_comes_and_goes(legacy):
+def test_the_change_log_is_installed_and_removed(legacy):
     install_change_log(legacy)
     install_change_log(legacy)  # again is harmless
     with writing(legacy) as source:
@@ -192,10 +192,10 @@ def test_the_log_comes_and_goes(legacy):
         assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
 
 
-# --- readers move -----------------------------------------------------------------------------------------------------
+# --- reads move -----------------------------------------------------------------------------------------------------
 
 
-def test_readers_move_by_customer_and_stay(watched):
+def test_reads_move_by_customer_and_stay(watched):
     users = [User(pk=n) for n in range(1, 2001)]
     set_read_percentage(percent=10)
     first = {user.pk for user in users if reads_from_kamioi(user)}
@@ -207,7 +207,7 @@ def test_readers_move_by_customer_and_stay(watched):
     assert all(reads_from_kamioi(user) for user in users)
 
 
-def test_who_has_not_moved_reads_the_legacy_file(watched):
+def test_customers_who_have_not_moved_read_the_legacy_file(watched):
     client = api_client(User.objects.get(pk=1))
     with writing(watched) as source:  # not synced yet
         insert(
@@ -224,9 +224,9 @@ def test_who_has_not_moved_reads_the_legacy_file(watched):
 
     def seen() -> tuple[str, str, Decimal]:
         rows = client.get("/api/user/transactions").json()["data"]["transactions"]
-        told = client.get("/api/user/notifications").json()["data"]
+        messages = client.get("/api/user/notifications").json()["data"]
         owned = client.get("/api/user/portfolio").json()["data"]["holdings"]
-        return rows[0]["merchant"], told[0]["title"], Decimal(str(owned[0]["shares"]))
+        return rows[0]["merchant"], messages[0]["title"], Decimal(str(owned[0]["shares"]))
 
     set_read_percentage(percent=0)
     assert seen() == ("ONLY THERE", "Only there", Decimal("10.5"))
@@ -258,7 +258,7 @@ def test_cutover_refuses_until_it_is_safe(target, legacy):
 # --- Kamioi in charge -------------------------------------------------------------------------------------------------
 
 
-def test_from_the_cutover_on_what_is_open_is_processed(watched):
+def test_open_purchases_are_processed_after_the_cutover(watched):
     run_validate(watched)
     with writing(watched) as source:
         source.execute("UPDATE transactions SET status = 'needs-recognition' WHERE id = 1")
@@ -271,15 +271,16 @@ def test_from_the_cutover_on_what_is_open_is_processed(watched):
         sync_changes(watched, a_run())
 
 
-def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, legacy):
+def test_the_cutover_moves_profiles_goals_and_preferences_once(target, legacy):
     with writing(legacy) as source:
         for column in ("first_name TEXT", "address TEXT", "risk_tolerance TEXT", "terms_agreed BOOLEAN"):
             source.execute(f"ALTER TABLE users ADD COLUMN {column}")
         source.execute(
-            "UPDATE users SET first_name = ' Ann ', address = '1 Road', risk_tolerance = 'Aggressive', terms_agreed = 1 WHERE id = 1"
+            "UPDATE users SET first_name = ' Ann ', address = '1 Road', risk_tolerance = 'Aggressive', "
+            "terms_agreed = 1 WHERE id = 1"
         )
         insert(source, "goals", user_id=1, title="Broken", target_amount="much")
-        insert(source, "goals", user_id=99, title="Nobody's", target_amount=5)
+        insert(source, "goals", user_id=99, title="Of no user", target_amount=5)
         insert(source, "user_settings", user_id=1, setting_key="theme", setting_value="dark")
         insert(source, "user_settings", user_id=1, setting_key="not a key!", setting_value="x")
     install_change_log(legacy)
@@ -303,7 +304,7 @@ def test_at_the_cutover_profiles_goals_and_preferences_come_home_once(target, le
     assert (Goal.objects.count(), UserSetting.objects.count()) == (1, 1)
 
 
-def test_what_kamioi_writes_reaches_the_legacy_file(over):
+def test_dual_write_updates_the_legacy_file(over):
     User.objects.filter(pk=1).update(round_up_enabled=True)
     process_pending()
     user = User.objects.get(pk=1)
@@ -341,7 +342,7 @@ def test_what_kamioi_writes_reaches_the_legacy_file(over):
         ).fetchone()[0] == pytest.approx(float(Holding.objects.get(user_id=1, ticker="SBUX").shares))
 
 
-def test_a_file_that_is_away_loses_nothing(over):
+def test_a_missing_file_loses_nothing(over):
     away = over.with_suffix(".away")
     over.rename(away)
     User.objects.filter(pk=1).update(name="Meanwhile")
@@ -358,7 +359,7 @@ def test_a_file_that_is_away_loses_nothing(over):
         assert source.execute("SELECT name FROM users WHERE id = 1").fetchone() == ("Meanwhile",)
 
 
-def test_a_locked_file_slows_nobody(over, monkeypatch):
+def test_a_locked_file_does_not_delay_writes(over, monkeypatch):
     monkeypatch.setattr("transactions.legacy.source.sqlite_file.BUSY_SECONDS", 0.2)
     with closing(sqlite3.connect(over, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -384,7 +385,7 @@ def test_rollback_waits_for_another_process_that_writes_to_the_file(over):
     assert get_outbox_status().pending == 0
 
 
-def test_rollback_gives_everything_back(over):
+def test_rollback_writes_everything_back(over):
     User.objects.filter(pk=1).update(name="Written in Kamioi")
     assert "in charge again" in rollback()
     with writing(over) as source:
@@ -408,7 +409,7 @@ def test_rollback_before_the_cutover_only_moves_readers(watched):
     sync_changes(watched, a_run())
 
 
-def test_finish_closes_the_way_back(over):
+def test_finish_prevents_a_rollback(over):
     finish()
     assert get_migration_state().phase == "finished"
     User.objects.filter(pk=1).update(name="Only here")
@@ -420,7 +421,7 @@ def test_finish_closes_the_way_back(over):
     assert "stands alone" in status_lines()[-1]
 
 
-def test_dual_write_can_be_switched_by_hand(watched):
+def test_dual_write_can_be_switched_manually(watched):
     enable_dual_write()
     User.objects.filter(pk=1).update(name="Noted")
     disable_dual_write()
@@ -429,7 +430,7 @@ def test_dual_write_can_be_switched_by_hand(watched):
 
 
 @pytest.mark.parametrize("hasher", ["scrypt", "pbkdf2_sha256"])
-def test_a_password_of_kamioi_works_in_the_legacy_system(hasher):
+def test_a_kamioi_password_works_in_the_legacy_system(hasher):
     stored = legacy_password(make_password("the same one", hasher=hasher))
     assert stored is not None
     assert WerkzeugPasswordHasher().verify("the same one", f"werkzeug${stored}")
@@ -443,10 +444,10 @@ def test_a_password_of_kamioi_works_in_the_legacy_system(hasher):
         )
 
 
-# --- people mend ------------------------------------------------------------------------------------------------------
+# --- retried rejects --------------------------------------------------------------------------------------------------
 
 
-def test_a_rejected_row_is_mended_in_the_admin(copied, legacy, client):
+def test_a_rejected_row_is_corrected_in_the_admin(copied, legacy, client):
     client.force_login(make_staff("chief@kamioi.test"))
     reject = MigrationReject.objects.get(table_name="transactions", legacy_id="13")
     address = reverse("admin:transactions_migrationreject_change", args=[reject.pk])
@@ -457,7 +458,10 @@ def test_a_rejected_row_is_mended_in_the_admin(copied, legacy, client):
     )
     assert b"Still rejected: no readable amount" in wrong.content
     assert not Transaction.objects.filter(pk=13).exists()
-    good = '{"user_id": 1, "date": "2025-03-04", "merchant": "M", "amount": "12.00", "total_debit": 12, "status": "completed"}'
+    good = (
+        '{"user_id": 1, "date": "2025-03-04", "merchant": "M", "amount": "12.00", "total_debit": 12, '
+        '"status": "completed"}'
+    )
     done = client.post(address, {"row": good}, follow=True)
     assert b"was migrated" in done.content
     assert Transaction.objects.get(pk=13).amount == 12
@@ -469,39 +473,39 @@ def test_a_rejected_row_is_mended_in_the_admin(copied, legacy, client):
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_from_beginning_to_end(target, legacy, tmp_path):
-    def said(*arguments: str) -> str:
+def test_the_command_runs_every_step(target, legacy, tmp_path):
+    def run_step(*arguments: str) -> str:
         out = StringIO()
         call_command("migrate_from_sqlite", *arguments, stdout=out)
         return out.getvalue()
 
     file = str(legacy)
-    assert "rejected" in said("plan", file)
-    assert "Nothing was written" in said("backup", file, "--to", str(tmp_path / "b"), "--dry-run")
-    assert "SHA-256" in said("backup", file, "--to", str(tmp_path / "b"))
+    assert "rejected" in run_step("plan", file)
+    assert "Nothing was written" in run_step("backup", file, "--to", str(tmp_path / "b"), "--dry-run")
+    assert "SHA-256" in run_step("backup", file, "--to", str(tmp_path / "b"))
     assert {path.suffix for path in (tmp_path / "b").iterdir()} == {".db", ".sha256", ".dump"}
-    assert "tables are logged" in said("sync", file, "--install")
-    assert "Nothing was written" in said("copy", file, "--dry-run")
-    assert "rows were rejected" in said("copy", file)
-    assert "Next: `validate FILE`" in said("status")
-    assert "Both sides agree." in said("validate", file)
-    assert "The cut-over is possible" in said("cutover", "--dry-run")
-    assert "0 changes applied" in said("sync", file)
-    assert "10 %" in said("cutover", "--percent", "10")
-    assert "in charge" in said("cutover")
-    assert "dual-write is on" in said("dual-write", "status")
-    said("dual-write", "send")
-    assert "in charge" in said("status")
-    said("finish", "--dry-run")
-    assert "stands alone" in said("finish", "--yes")
+    assert "tables are logged" in run_step("sync", file, "--install")
+    assert "Nothing was written" in run_step("copy", file, "--dry-run")
+    assert "rows were rejected" in run_step("copy", file)
+    assert "Next: `validate FILE`" in run_step("status")
+    assert "Both sides agree." in run_step("validate", file)
+    assert "The cut-over is possible" in run_step("cutover", "--dry-run")
+    assert "0 changes applied" in run_step("sync", file)
+    assert "10 %" in run_step("cutover", "--percent", "10")
+    assert "in charge" in run_step("cutover")
+    assert "dual-write is on" in run_step("dual-write", "status")
+    run_step("dual-write", "send")
+    assert "in charge" in run_step("status")
+    run_step("finish", "--dry-run")
+    assert "stands alone" in run_step("finish", "--yes")
     runs = dict(MigrationRun.objects.values_list("command", "status"))
     assert set(runs.values()) == {"done"}
     assert {"backup", "copy", "validate", "sync", "cutover", "finish"} <= set(runs)
     with pytest.raises(CommandError):
-        said("rollback", "--yes")
+        run_step("rollback", "--yes")
 
 
-def test_validate_ends_with_2_when_the_sides_differ(copied, legacy):
+def test_validate_exits_with_2_when_the_sides_differ(copied, legacy):
     Transaction.objects.filter(pk=3).delete()
     with pytest.raises(SystemExit) as ended:
         call_command("migrate_from_sqlite", "validate", str(legacy), stdout=StringIO())

@@ -83,9 +83,9 @@ def timestamp(value: Any) -> datetime | None:
             micros = int((fraction or "0").ljust(6, "0")[:6])
             return datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC) - _offset(zone)
         if match := _AMERICAN.fullmatch(cell):
-            first, second, year, *clock = (int(part or 0) for part in match.groups())
-            month, day = (first, second) if first <= 12 else (second, first)
-            return datetime(year, month, day, *clock, tzinfo=UTC)
+            first, other, year, hour, minute, second = (int(part or 0) for part in match.groups())
+            month, day = (first, other) if first <= 12 else (other, first)
+            return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         return _from_unix(float(cell))
     except (ValueError, OverflowError) as error:
         raise UnreadableError(f"not a time: {cell[:40]!r}") from error
