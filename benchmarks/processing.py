@@ -1,4 +1,4 @@
-"""Transactions fully processed a second, beside `pgbench -N` on the same server and beside a per-row ORM loop.
+"""Transactions fully processed per second, beside `pgbench -N` on the same server and beside a per-row ORM loop.
 
 `ours`: pending → completed with three ledger rows, holding and notification, through the task `process_transactions`
 on a real Celery worker with two processes, fsync and synchronous_commit on. `peer`: `pgbench -N`, 4 clients.
@@ -14,7 +14,7 @@ from benchmarks import common
 
 
 def _per_row_loop(rows: int) -> float:
-    """What most would write: one transaction a row, objects loaded and saved. Rows a second."""
+    """Return the rows per second of a simple loop: one database transaction per row, objects loaded and saved."""
     from django.conf import settings
     from django.db import transaction
     from django.utils import timezone
@@ -77,7 +77,7 @@ def _settings_of_the_server() -> dict[str, str]:
 
 
 def measure_task(rows: int, wake: Callable[[], None]) -> float:
-    """Transactions a second from the message to the last commit, polled without loading the server."""
+    """Return the transactions per second from the message to the last commit, polled without loading the server."""
     from django.db import connection
 
     started = time.monotonic()
@@ -91,7 +91,7 @@ def measure_task(rows: int, wake: Callable[[], None]) -> float:
 
 
 def wake_two() -> None:
-    """One message for each of the two worker processes."""
+    """Send one message for each of the two worker processes."""
     from kamioi_site.celery import app
 
     for _ in range(2):
@@ -99,7 +99,7 @@ def wake_two() -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3, help="pairs of pgbench and ours; medians are reported")
@@ -128,7 +128,7 @@ def main() -> None:
     from transactions.services.ledger_verification import find_ledger_problems
 
     problems = sum(1 for _ in find_ledger_problems())
-    # Each figure is its own median: `ratio` is that of the rounds' ratios, not ours / peer.
+    # Each figure is a median of its own: `ratio` is the median of the rounds' ratios, not ours / peer.
     ratio, ours, peer = map(statistics.median, zip(*pairs, strict=True))
     common.drop_database("kamioi_bench_processing")
     common.report(

@@ -1,12 +1,11 @@
 """The cost of a refresh of analytics after 10,000 changes, with 1M, 14M and 50M rows in `llm_mappings` already.
 
-`ratio` is the median refresh at the largest size over that at the smallest; `peer` is a full recount of every figure at the
-largest size, in the same run. The rows lie in the months of two years, as years of use leave them; a fifth as many rows lie in
-`transactions`. Changes are made by the services that make them in use: proposals of today and late ones, decisions that move
-older rows, purchases that come and are processed.
+`ratio` is the median refresh at the largest size over that at the smallest; `peer` is a full recount of every figure at
+the largest size, in the same run. The rows are spread over two years; `transactions` has a fifth as many. The real
+services make the changes: current and late proposals, decisions on older rows, purchases that arrive and are processed.
 
-Sizes come from `--sizes` or REFRESH_SIZES (`1000000,14000000,50000000`). The rows are made in the server, and indexes that
-neither a refresh nor the changes use are left out meanwhile: the largest size then takes about 12 GB of disk.
+Sizes come from `--sizes` or REFRESH_SIZES (`1000000,14000000,50000000`). The server generates the rows, and
+indexes that neither a refresh nor the changes use are dropped: the largest size then takes about 12 GB of disk.
 """
 
 import argparse
@@ -17,28 +16,32 @@ import time
 from benchmarks import common
 
 USERS, TICKERS, MONTHS, CHANGES = 20_000, 200, 24, 10_000
-SHARE = 5  # so many mappings for each transaction
+SHARE = 5  # mappings per transaction
 STEP = 1_000_000
 
 _MAPPINGS = """
-    INSERT INTO llm_mappings (merchant_name, merchant_key, ticker, category, confidence, status, admin_approved, ai_processed,
+    INSERT INTO llm_mappings (merchant_name, merchant_key, ticker, category, confidence, status, admin_approved,
+        ai_processed,
         company_name, source, created_at, ai_model_version, ai_reasoning, ai_auto_approved)
     SELECT 'MERCHANT ' || n %% 100000, 'M' || n %% 100000, 'T' || 1 + n %% %(tickers)s, '', (n %% 10001) / 10000.0,
            (ARRAY['approved', 'approved', 'approved', 'pending', 'rejected'])[1 + n %% 5], n %% 5 < 3, true, '',
-           (ARRAY['bulk', 'bulk', 'matcher', 'llm'])[1 + n %% 4], now() - random() * %(days)s * interval '1 day', '', '', false
+           (ARRAY['bulk', 'bulk', 'matcher', 'llm'])[1 + n %% 4], now() - random() * %(days)s * interval '1 day', '',
+               '', false
     FROM generate_series(1, %(rows)s) AS n
 """
 _TRANSACTIONS = """
     INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, status, ticker, shares,
         price_per_share, investable, round_up, fee, priority, source)
-    SELECT 1 + (random() * (%(users)s - 1))::int, now() - random() * %(days)s * interval '1 day', 'MERCHANT ' || n %% %(tickers)s,
-           'M' || 1 + n %% %(tickers)s, 4.50, 5.75, 'completed', 'T' || 1 + n %% %(tickers)s, 0.01, 100, 1, 1, 0.25, 9, 'statement'
+    SELECT 1 + (random() * (%(users)s - 1))::int, now() - random() * %(days)s * interval '1 day',
+        'MERCHANT ' || n %% %(tickers)s,
+           'M' || 1 + n %% %(tickers)s, 4.50, 5.75, 'completed', 'T' || 1 + n %% %(tickers)s, 0.01, 100, 1, 1, 0.25,
+               9, 'statement'
     FROM generate_series(1, %(rows)s) AS n
 """
 
 
 def _prepare() -> None:
-    """Months for two years, and only the indexes that count here."""
+    """Create partitions for two years, and drop the indexes that are not needed here."""
     from datetime import UTC, datetime
 
     from dateutil.relativedelta import relativedelta
@@ -61,16 +64,16 @@ def _prepare() -> None:
 
 
 def _grow(target: int) -> None:
-    """Fill both tables up."""
+    """Fill both tables up to `target` mappings."""
     from django.db import connection
 
     with connection.cursor() as cursor:
-        for table, statement, wanted in (
+        for table, statement, rows_needed in (
             ("llm_mappings", _MAPPINGS, target),
             ("transactions", _TRANSACTIONS, target // SHARE),
         ):
             cursor.execute(f"SELECT count(*) FROM {table}")
-            missing = wanted - cursor.fetchone()[0]
+            missing = rows_needed - cursor.fetchone()[0]
             while missing > 0:
                 rows = min(missing, STEP)
                 cursor.execute(statement, {"rows": rows, "users": USERS, "tickers": TICKERS, "days": MONTHS * 30})
@@ -81,7 +84,7 @@ def _grow(target: int) -> None:
 
 
 def _change() -> None:
-    """10,000 rows written, by the services that write them."""
+    """Write 10,000 rows through the services."""
     import random
     from datetime import timedelta
     from decimal import Decimal
@@ -101,14 +104,15 @@ def _change() -> None:
     times = [now - timedelta(days=chance.randint(0, 600) if n % 5 == 0 else 0) for n in range(part)]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO llm_mappings (merchant_name, merchant_key, category, confidence, status, admin_approved, ai_processed, "
+            "INSERT INTO llm_mappings (merchant_name, merchant_key, category, confidence, status, admin_approved, "
+            "ai_processed, "
             "company_name, source, created_at, ai_model_version, ai_reasoning, ai_auto_approved) "
             "SELECT 'NEW', 'NEW', '', 0.5, 'pending', false, true, '', 'llm', at, '', '', false "
             "FROM unnest(%s::timestamptz[]) AS at RETURNING id",
             [times],
         )
         record_log_deltas((at, "pending", "llm", False, Decimal("0.5")) for at in times)
-    # Older ones are decided.
+    # Older ones get decisions.
     day = now - timedelta(days=chance.randint(30, 600))
     chosen = LlmMapping.objects.filter(created_at__gte=day, created_at__lt=day + timedelta(days=7)).values_list(
         "pk", flat=True
@@ -118,7 +122,7 @@ def _change() -> None:
         LlmMapping.objects.filter(pk__in=keys, created_at__gte=day, created_at__lt=day + timedelta(days=7)),
         status=chance.choice(["approved", "rejected", "pending"]),
     )
-    # Purchases come, and are processed.
+    # Purchases arrive and are processed.
     users = list(User.objects.order_by("pk")[:200])
     for n in range(part):
         create_transaction(
@@ -131,7 +135,7 @@ def _change() -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     sizes = [int(size) for size in os.environ.get("REFRESH_SIZES", "1000000,14000000,50000000").split(",")]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes)
@@ -160,10 +164,11 @@ def main() -> None:
             seconds.append(time.monotonic() - started)
             deltas = done.deltas
             if done.recounted:
-                raise SystemExit(f"counted writes were taken for others: {done.recounted} were counted anew")
+                raise SystemExit(f"counted writes were not recognised: {done.recounted} were recounted")
         milliseconds[str(size)] = round(1000 * statistics.median(seconds), 1)
         print(
-            f"{size:>12,} mappings: a refresh {milliseconds[str(size)]} ms ({min(seconds) * 1000:.0f}–{max(seconds) * 1000:.0f}, "
+            f"{size:>12,} mappings: a refresh {milliseconds[str(size)]} ms "
+            f"({min(seconds) * 1000:.0f}–{max(seconds) * 1000:.0f}, "
             f"{deltas:,} deltas), a full recount {recount[str(size)]} s",
             flush=True,
         )

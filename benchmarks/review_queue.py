@@ -1,8 +1,8 @@
-"""The review queue with a full house: every page of it with 14M mappings stored and 200,000 merchants waiting.
+"""Every page of the review queue with 14M mappings stored and 200,000 merchants waiting.
 
-The mappings come in the way they do in life: a legacy database through `migrate_from_sqlite copy`. Then merchants are made that
-wait, with three purchases each. Measured is the whole of a page in one process: session, queries, evidence, template. The
-peer is the limit of 300 ms; `queries` is their number on a page, with a full house and with an empty one.
+The mappings come from a legacy database through `migrate_from_sqlite copy`; the waiting merchants have three purchases
+each. A page is measured completely, in one process: session, queries, evidence, template. The peer is the limit of
+300 ms; `queries` is their number per page, with a full and with an empty queue.
 """
 
 import argparse
@@ -22,19 +22,25 @@ _LIMIT_MS = 300
 
 
 def _fill(waiting: int) -> None:
-    """Merchants that wait, most with a proposal, and what waits for them."""
+    """Insert waiting merchants, most with a proposal, and their purchases."""
     common._run(
         """
-        INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, confidence, source, reason,
+        INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, confidence,
+            source, reason,
             alternatives, rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
-        SELECT 'SHOP ' || upper(md5(n::text)), 'SHOP ' || n, CASE WHEN n %% 3 > 0 THEN tickers.ticker END, '', 'Shopping', 'proposed',
-               CASE WHEN n %% 3 > 0 THEN (n %% 90) / 100.0 END, 'matcher', 'The name begins like a brand.', '[]', '[]', 3, 3 + n %% 40,
+        SELECT 'SHOP ' || upper(md5(n::text)), 'SHOP ' || n, CASE WHEN n %% 3 > 0 THEN tickers.ticker END, '',
+            'Shopping', 'proposed',
+               CASE WHEN n %% 3 > 0 THEN (n %% 90) / 100.0 END, 'matcher', 'The name begins like a brand.', '[]',
+                   '[]', 3, 3 + n %% 40,
                now(), now()
         FROM generate_series(1, %(waiting)s) AS n
-        JOIN (SELECT ticker, row_number() OVER (ORDER BY ticker) AS place FROM companies WHERE is_listed LIMIT 500) AS tickers
+        JOIN (SELECT ticker, row_number() OVER (ORDER BY ticker) AS place FROM companies WHERE is_listed LIMIT 500)
+            AS tickers
           ON tickers.place = 1 + n %% 500;
-        INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, round_up, fee, total_debit, status, priority, source)
-        SELECT 1 + n %% 2000, now() - (n %% 60) * interval '1 day', 'SHOP ' || n || ' TX', 'SHOP ' || upper(md5(n::text)), 10, 1, 0, 11,
+        INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, round_up, fee, total_debit, status,
+            priority, source)
+        SELECT 1 + n %% 2000, now() - (n %% 60) * interval '1 day', 'SHOP ' || n || ' TX',
+            'SHOP ' || upper(md5(n::text)), 10, 1, 0, 11,
                'needs_review', 9, 'statement'
         FROM generate_series(1, %(waiting)s) AS n, generate_series(1, 3);
         INSERT INTO stock_prices (ticker, price, as_of, source)
@@ -48,7 +54,7 @@ def _fill(waiting: int) -> None:
 
 
 def _pages(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Milliseconds and queries of each kind of page."""
+    """Return milliseconds and queries of each kind of page."""
     from django.core.cache import cache
     from django.db import connection
     from django.test import Client, override_settings
@@ -68,7 +74,7 @@ def _pages(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
     queries: dict[str, int] = {}
 
     def get(kind: str, address: str) -> str:
-        cache.delete("llm:queue:live")  # the count of the badge is paid for on every page here
+        cache.delete("llm:queue:live")  # every page here computes the badge's count
         started = time.perf_counter()
         reply = client.get(address)
         took.setdefault(kind, []).append((time.perf_counter() - started) * 1000)
@@ -100,12 +106,12 @@ def _pages(rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mappings", type=int, default=14_000_000)
     parser.add_argument("--waiting", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--legacy", type=Path, help="a legacy database to use instead of making one")
+    parser.add_argument("--legacy", type=Path, help="a legacy database to use instead of generating one")
     arguments = parser.parse_args()
     common.fresh_database(_NAME)
     subprocess.run(

@@ -1,21 +1,21 @@
-"""Bytes a row of every table that grows with use, indexes included, in a database that the real statements filled.
+"""Bytes per row of every table that grows with use, indexes included, in a database filled by the real statements.
 
-Purchases are processed by the real service: their ledger entries, holdings and notifications are what it writes, and the
-rows were updated the way they are in production. `ours` is what one purchase weighs all told. VACUUM has run, as
-autovacuum does.
+The real service processes the purchases, so ledger entries, holdings, notifications and row updates are those of
+production. `ours` is the total size of one purchase, after VACUUM.
 """
 
 import argparse
 
 from benchmarks import common
 
-# Mappings with the texts and reasons of real proposals' length.
+# Mappings with texts and reasons as long as those of real proposals.
 _MAPPINGS = """
     INSERT INTO llm_mappings (merchant_name, merchant_key, ticker, category, confidence, status, admin_approved,
         ai_processed, company_name, source, user_id, ai_model_version, ai_reasoning, ai_auto_approved, ai_processing_ms,
         ai_decided_at, created_at)
     SELECT 'MERCHANT NAME ' || n || ' SEATTLE WA', 'MERCHANT NAME ' || n, CASE WHEN n % 3 > 0 THEN 'T' || n % 200 END,
-        'Food and Drink', 0.9 + (n % 90) / 1000.0, 'approved', n % 10 > 0, true, 'Company ' || n % 200, 'matcher', 1 + n % 2000,
+        'Food and Drink', 0.9 + (n % 90) / 1000.0, 'approved', n % 10 > 0, true, 'Company ' || n % 200, 'matcher',
+            1 + n % 2000,
         'matcher-3', 'The name is a brand of the company; nothing else is called so.', n % 10 > 0, 12, now(), now()
     FROM generate_series(1, %(rows)s) AS n
 """
@@ -32,7 +32,7 @@ _OTHERS = ("llm_mappings", "merchants", "holdings", "users")
 
 
 def _position() -> int:
-    """Bytes of write-ahead log ever written."""
+    """Return the bytes of write-ahead log ever written."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -41,7 +41,7 @@ def _position() -> int:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     arguments = parser.parse_args()
