@@ -26,7 +26,6 @@ _BUSY_SECONDS: Final = 1
 
 
 def install() -> None:
-    """Serve the reads of these customers from the legacy file."""
     install_legacy_reads(open_legacy_reads)
 
 
@@ -59,7 +58,6 @@ class LegacyFileReads:
             return None
 
     def transactions(self, limit: int) -> list[Transaction] | None:
-        """Return the newest purchases, unsaved."""
         sql = "SELECT rowid, * FROM transactions WHERE user_id = ? ORDER BY date DESC, rowid DESC LIMIT ?"
         return self._read(sql, self._transactions, limit)
 
@@ -80,7 +78,6 @@ class LegacyFileReads:
         return sorted(purchases, key=lambda row: (row.date, row.pk), reverse=True)
 
     def notifications(self, limit: int) -> list[Notification] | None:
-        """Return the newest notifications, unsaved."""
         sql = "SELECT rowid, * FROM notifications WHERE user_id = ? ORDER BY rowid DESC LIMIT ?"
         return self._read(sql, lambda rows: [self._notification(rowid, row) for rowid, row in rows], limit)
 
@@ -97,7 +94,6 @@ class LegacyFileReads:
         )
 
     def holdings(self) -> list[tuple[str, Decimal, Decimal]] | None:
-        """Return (ticker, shares, cost) by company."""
         return self._read("SELECT rowid, * FROM portfolios WHERE user_id = ?", _holdings)
 
 

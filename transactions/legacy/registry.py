@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ class LegacyTables:
     directory: str = ""
 
 
-_APPS: list[LegacyTables] = [
+_apps: list[LegacyTables] = [
     LegacyTables(
         converters="transactions.legacy.convert.tables",
         oracle="transactions.legacy.validate.tables",
@@ -49,18 +49,22 @@ _APPS: list[LegacyTables] = [
 
 def register_legacy_tables(tables: LegacyTables) -> None:
     """Add the tables of an app."""
-    if tables not in _APPS:
-        _APPS.append(tables)
+    if tables not in _apps:
+        _apps.append(tables)
 
 
 def _modules(kind: str) -> Iterator[ModuleType]:
-    return (import_module(name) for name in (getattr(app, kind) for app in _APPS) if name)
+    return (import_module(name) for name in (getattr(app, kind) for app in _apps) if name)
+
+
+def _by_name(kind: str, attribute: str) -> dict[str, Any]:
+    return {table.name: table for module in _modules(kind) for table in getattr(module, attribute)}
 
 
 @cache
 def bulk_tables() -> dict[str, BulkTable]:
     """Return the tables that are loaded by columns, by name."""
-    return {table.name: table for module in _modules("converters") for table in module.BULK_TABLES}
+    return _by_name("converters", "BULK_TABLES")
 
 
 @cache
@@ -72,7 +76,7 @@ def row_converters() -> dict[str, type[RowConverter]]:
 @cache
 def oracle_tables() -> dict[str, OracleTable]:
     """Return what rows of bulk tables must become, by name."""
-    return {table.name: table for module in _modules("oracle") for table in module.BULK_TABLES}
+    return _by_name("oracle", "BULK_TABLES")
 
 
 @cache
@@ -84,7 +88,7 @@ def row_checks() -> dict[str, list[RowCheck]]:
 @cache
 def outbox_tables() -> dict[str, OutboxTable]:
     """Return the tables whose changes are written to the legacy file, by name."""
-    return {table.name: table for module in _modules("outbox") for table in module.OUTBOX_TABLES}
+    return _by_name("outbox", "OUTBOX_TABLES")
 
 
 def directory_modules() -> list[ModuleType]:

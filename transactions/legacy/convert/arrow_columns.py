@@ -90,7 +90,6 @@ class Batch:
         return len(self.rowids)
 
     def repaired(self, kind: str, where: Mask, *keep: str) -> None:
-        """Count a repair of these rows, and keep the originals of the named columns."""
         positions = np.flatnonzero(where)
         self.repairs[kind] += len(positions)
         self.keep_cells(positions, *keep)
@@ -103,7 +102,6 @@ class Batch:
                 self.keep[position] |= names
 
     def reject(self, reason: str, where: Mask) -> None:
-        """Reject these rows; the first reason stands."""
         for position in np.flatnonzero(where).tolist():
             self.rejects.setdefault(position, reason)
 
@@ -117,7 +115,6 @@ class Batch:
         return table.filter(pa.array(mask))
 
     def column(self, name: str) -> pa.Array:
-        """Return a source column as it was read."""
         chunks = self.data.column(name)
         return chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
 
@@ -191,7 +188,6 @@ class Batch:
         return units, null | beyond
 
     def integers(self, name: str) -> tuple[Ints, Mask]:
-        """Return (whole numbers, NULL mask)."""
         column = self.column(name)
         return pc.fill_null(column, 0).to_numpy(zero_copy_only=False), as_mask(column.is_null())
 
@@ -263,7 +259,6 @@ def _is_utf8(value: bytes) -> bool:
 
 
 def as_mask(array: Any) -> Mask:
-    """Return an Arrow boolean array as a NumPy mask."""
     return array.to_numpy(zero_copy_only=False)
 
 

@@ -70,7 +70,6 @@ class PortfolioConverter(CustomerRowConverter):
     )
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Round shares to 8 places, and cost = shares × average price to the cent."""
         owner = self.owner(row)
         try:
             shares, cost = holding_of(row)
@@ -91,7 +90,6 @@ class PortfolioConverter(CustomerRowConverter):
         )
 
     def finish(self) -> None:
-        """Create the ledger's partitions."""
         ensure_ledger_months(self.out, _OPEN_HOLDINGS)
 
 
@@ -110,7 +108,6 @@ class NotificationConverter(CustomerRowConverter):
     undo_sql = ("DELETE FROM notifications WHERE id = ANY (%(ids)s::bigint[])",)
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Write the notification of a migrated user."""
         self.add(
             _INSERT_NOTIFICATIONS,
             id=int(legacy_id),
@@ -130,7 +127,6 @@ class SettingConverter(RowConverter):
     _TYPES: Final = {"platform_fee": "decimal", "confidence_threshold": "decimal", "auto_approval_enabled": "boolean"}
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Set a setting whose value is valid."""
         key = self.text(row, "setting_key", 100).strip()
         value = _setting_value(key, self.text(row, "setting_value", 100_000).strip())
         if value is None:
@@ -146,7 +142,6 @@ class SettingConverter(RowConverter):
             )
 
     def cells_to_keep(self, row: Row) -> dict[str, Any]:
-        """Keep the whole row, with a secret value hidden."""
         kept = super().cells_to_keep(row)
         if values.is_secret(values.stripped(row.get("setting_key"))):
             kept["setting_value"] = values.HIDDEN
@@ -177,7 +172,6 @@ class ChartConverter(RowConverter):
     _TYPES: Final = {"income": "revenue", "cost": "expense", "cost of goods sold": "expense"}
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Add the account; an unknown type is rejected."""
         number = _account_number(self, row.get("account_number"))
         account_type = self.text(row, "account_type", 40).strip().lower()
         account_type = self._TYPES.get(account_type, account_type)
@@ -200,14 +194,12 @@ class JournalConverter(RowConverter):
     _lines: Mapping[str, list[tuple[str, int, int]]]
 
     def prepare(self, rows: Sequence[tuple[str, Row]]) -> None:
-        """Look up the chart of accounts and the lines of these entries."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT number FROM ledger_accounts")
             self._chart = frozenset(number for (number,) in cursor.fetchall())
         self._lines = self._lines_of([legacy_id for legacy_id, _ in rows])
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Post the entry; one that does not balance, or names an unknown account, is rejected."""
         at = self.timestamp(row, "date", "entry_date", "created_at")
         if self.text(row, "status", 40).strip().lower() not in ("posted", ""):
             return
@@ -230,7 +222,6 @@ class JournalConverter(RowConverter):
             )
 
     def finish(self) -> None:
-        """Create the ledger's partitions."""
         ensure_ledger_months(self.out, _INSERT_JOURNAL)
 
     def _lines_of(self, ids: Sequence[str]) -> dict[str, list[tuple[str, int, int]]]:

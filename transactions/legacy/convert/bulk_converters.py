@@ -46,7 +46,6 @@ class IdMap:
         return cls.identity(np.sort(ids.to_numpy()) if len(ids) else np.zeros(0, np.int64))
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Return (legacy id, Kamioi id) in order."""
         return list(zip(self._legacy.tolist(), self._kamioi.tolist(), strict=True))
 
     def translate(self, legacy: Ints) -> tuple[Ints, Mask]:
@@ -111,7 +110,6 @@ class BulkTable:
 
     @property
     def name(self) -> str:
-        """The table's name on both sides."""
         return self.layout.name
 
 

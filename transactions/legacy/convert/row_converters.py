@@ -92,15 +92,12 @@ class RowConverter:
         )
 
     def keep(self, legacy_id: str, cells: Mapping[str, Any], kind: str = "rest") -> None:
-        """Keep these cells in `legacy_rows`."""
         self.out.kept.append(KeptRow(self.table.name, legacy_id, kind, cells))
 
     def add(self, sql: str, **parameters: Any) -> None:
-        """Add the parameters of one row to a statement."""
         self.out.statements.setdefault(sql, []).append(parameters)
 
     def repaired(self, kind: str) -> None:
-        """Count a repair."""
         self.out.repairs[kind] += 1
 
     # --- cells ------------------------------------------------------------------------------------------------------
@@ -131,7 +128,6 @@ class RowConverter:
         return None
 
     def flag(self, value: Any, *, default: bool) -> bool:
-        """Return the boolean, or the default where it is unreadable."""
         try:
             result = values.boolean(value) == 1
         except values.UnreadableError:
@@ -168,7 +164,6 @@ class CustomerRowConverter(RowConverter):
 
 
 def migrated_users() -> list[tuple[int, int]]:
-    """Return (legacy id, Kamioi id) of the migrated users."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT legacy_id, user_id FROM legacy_ids WHERE source_table = 'users'")
         pairs: list[tuple[int, int]] = cursor.fetchall()

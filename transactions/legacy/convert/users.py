@@ -68,7 +68,6 @@ class Accounts:
         self._free_ids: list[int] = []
 
     def existed_before(self, user_id: int) -> bool:
-        """Return whether the account is older than the migration."""
         return user_id not in self._own
 
     def new_id(self) -> int:
@@ -115,14 +114,12 @@ class _AccountConverter(RowConverter):
         return email
 
     def password(self, legacy_id: str) -> str:
-        """Return the encoded password."""
         encoded, repair = self._passwords[legacy_id]
         if repair:
             self.repaired(repair)
         return encoded
 
     def write(self, legacy_id: str, row: Row, user_id: int, *, number: str | None = None, **cells: Any) -> None:
-        """Insert or update the account `user_id`."""
         created = self.timestamp(row, "created_at") or self.now
         cells = {
             "id": user_id,
@@ -139,7 +136,6 @@ class _AccountConverter(RowConverter):
         self.accounts.add(user_id, cells["email"], number)
 
     def link(self, legacy_id: str, user_id: int, *, was_here: bool) -> None:
-        """Record which account a legacy row is."""
         self.add(
             _INSERT_IDS, source_table=self.table.name, legacy_id=int(legacy_id), user_id=user_id, was_here=was_here
         )
@@ -162,7 +158,6 @@ class UserConverter(_AccountConverter):
         self._duplicates = _users_with_duplicate_email(snapshot) if "email" in table.columns else set()
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Write the account, or link the row to one that existed before."""
         email, number, accounts = self.email(legacy_id, row), int(legacy_id), self.accounts
         if ("users", number) in accounts.linked:
             self.password(legacy_id)
@@ -232,7 +227,6 @@ class AdminConverter(_AccountConverter):
     placed = ("id", "email", "name", "password", "is_active", "created_at", "updated_at")
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
-        """Write the account, or make the account with the same e-mail staff."""
         email = self.email(legacy_id, row)
         is_superuser = self.text(row, "role", 40).strip().lower() == "superadmin"
         is_active = self.flag(row.get("is_active"), default=True)

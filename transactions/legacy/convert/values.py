@@ -57,7 +57,6 @@ def text(value: Any) -> tuple[str | None, list[str]]:
 
 
 def stripped(value: Any) -> str:
-    """Return the text without blanks around it; empty for NULL."""
     return (text(value)[0] or "").strip()
 
 
@@ -109,7 +108,6 @@ def _from_unix(seconds: float) -> datetime:
 
 
 def in_range(at: datetime, now: datetime) -> bool:
-    """Return whether a row may have this date: from 1990 to a year ahead."""
     return EARLIEST <= at <= now + MAX_FUTURE
 
 
@@ -212,7 +210,6 @@ def row_as_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_secret(name: str) -> bool:
-    """Return whether a column or setting of this name holds a secret."""
     return _SECRET.search(name) is not None
 
 

@@ -53,7 +53,6 @@ class CopyResult:
 
     @property
     def rejected(self) -> int:
-        """All rejected rows."""
         return sum(progress.rows_rejected for progress in self.tables.values())
 
 

@@ -25,7 +25,6 @@ class LegacyCopyError(KamioiError):
 
 
 def connection_string() -> str:
-    """Return the database of Django's settings for libpq."""
     return psycopg2.extensions.make_dsn(
         **{
             name: value

@@ -89,6 +89,5 @@ def get_progress() -> dict[str, Progress]:
 
 
 def copy_is_complete() -> bool:
-    """Return whether every table was copied to its end."""
     progress = get_progress()
     return bool(progress) and all(table.complete for table in progress.values())

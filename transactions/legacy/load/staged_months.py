@@ -19,12 +19,10 @@ _ATTACH_LOCK: Final = MIGRATION_LOCK + 1
 
 
 def stage_name(model: type[MonthlyPartitionedModel]) -> str:
-    """Return the table in which rows of the model wait."""
     return f"legacy_load_{model._meta.db_table}"
 
 
 def list_staged_months(model: type[MonthlyPartitionedModel]) -> list[str]:
-    """Return the partitions of the stage, in order."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
@@ -116,7 +114,6 @@ def _rename_indexes(cursor: Any, staged: str, name: str) -> None:
 
 
 def _build_indexes(cursor: Any, table: str, staged: str) -> None:
-    """Build the indexes of the parent on a staged month."""
     cursor.execute("SELECT count(*) FROM pg_index WHERE indrelid = %s::regclass", [staged])
     if cursor.fetchone()[0]:
         return  # built by a run that was killed afterwards: all of them, in one transaction

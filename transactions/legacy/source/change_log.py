@@ -62,7 +62,6 @@ def install_change_log(path: Path) -> int:
 
 
 def remove_change_log(path: Path) -> None:
-    """Drop the log and its triggers."""
     with writable(path) as source:
         triggers = source.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (name,) in triggers:

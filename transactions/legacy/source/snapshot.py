@@ -74,7 +74,6 @@ class Snapshot:
         raise LegacySourceError(f"{self.path}: the file is written to without a pause; try again.")
 
     def close(self) -> None:
-        """Close both connections."""
         self._cursor.close()
         self._arrow.close()
         self.sql.close()
@@ -108,7 +107,6 @@ class Snapshot:
             return self.sql.execute(sql, parameters).fetchall()
 
     def count(self, table: str) -> int:
-        """Count the rows of the table."""
         return int(self.rows(f"SELECT count(*) FROM {quoted(table)}")[0][0])
 
     def last_rowid(self, table: str) -> int:

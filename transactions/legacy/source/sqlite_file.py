@@ -37,7 +37,6 @@ class LegacyTable:
 
 
 def quoted(name: str) -> str:
-    """Quote a name for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -138,7 +137,6 @@ def writable(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def can_open(path: Path) -> bool:
-    """Return whether the file exists and can be read."""
     try:
         with closing(open_read_only(path)) as source:
             source.execute("SELECT count(*) FROM sqlite_master").fetchone()

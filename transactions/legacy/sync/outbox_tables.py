@@ -48,7 +48,6 @@ class LegacyFileWriter:
 
 
 def write_by_id(writer: LegacyFileWriter, table: "OutboxTable", key: str, row: Row | None) -> None:
-    """Write the row whose `id` is the key."""
     writer.replace(table.legacy, "id", int(key), row)
 
 

@@ -169,7 +169,6 @@ def _month(day: int) -> str:
 
 
 def migrated_users(target: Any) -> dict[int, int]:
-    """Return Kamioi's user ids by legacy id."""
     with target, target.cursor() as cursor:
         cursor.execute("SELECT legacy_id, user_id FROM legacy_ids WHERE source_table = 'users'")
         return dict(cursor.fetchall())

@@ -40,7 +40,6 @@ class MonthTotals:
         self.checksum = (self.checksum + zlib.crc32(repr(cells).encode())) & 0xFFFFFFFFFFFFFFFF
 
     def merge(self, other: "MonthTotals") -> None:
-        """Add the totals of another range of the table."""
         self.rows += other.rows
         self.cents.update(other.cents)
         self.checksum = (self.checksum + other.checksum) & 0xFFFFFFFFFFFFFFFF
@@ -70,7 +69,6 @@ class TableComparison:
         return not self.different and (bool(self.pending) or self.source == self.migrated + self.rejected)
 
     def add_difference(self, legacy_id: object, column: str, expected: object, found: object) -> None:
-        """Note a difference."""
         self.different += 1
         self.ids.add(str(legacy_id))
         if len(self.differences) < _MAX_DIFFERENCES:
@@ -79,7 +77,6 @@ class TableComparison:
             )
 
     def merge(self, other: "TableComparison") -> None:
-        """Add the comparison of another range of the table."""
         self.source += other.source
         self.migrated += other.migrated
         self.rejected += other.rejected
@@ -92,7 +89,6 @@ class TableComparison:
                 mine[month].merge(totals)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the comparison for `migration_runs`."""
         return {
             "source": self.source,
             "migrated": self.migrated,

@@ -28,7 +28,6 @@ _OTHER_FORMATS: Final = (
 
 
 def read_text(value: Any) -> str | None:
-    """Return the text."""
     if value is None or value.__class__ is str:
         return value
     if not isinstance(value, bytes):
@@ -81,7 +80,6 @@ def _parse_time(text: str) -> datetime | None:
 
 
 def latest_valid_time() -> int:
-    """Return the last time that a row may have, in microseconds since 1970."""
     return (datetime.now(UTC) + timedelta(days=366) - EPOCH) // _MICROSECOND
 
 
@@ -127,7 +125,6 @@ def read_units(value: Any, places: int, limit: int) -> int | None:
 
 
 def read_cents(value: Any) -> int | None:
-    """Return money in cents."""
     return read_units(value, 2, 10**14 - 1)
 
 
@@ -143,14 +140,12 @@ def read_whole(value: Any) -> int | None:
 
 @lru_cache(maxsize=10_000)
 def read_ticker(value: Any) -> str | None:
-    """Return the ticker."""
     text = (read_text(value) or "").strip().upper()
     return text if 0 < len(text) <= 12 and text not in PSEUDO_TICKERS else None
 
 
 @lru_cache(maxsize=1_000)
 def read_flag(value: Any) -> int:
-    """Return 1, 0 or -1."""
     word = read_word(value)
     if word in ("1", "1.0", "true", "t", "yes", "y", "on"):
         return 1
@@ -159,7 +154,6 @@ def read_flag(value: Any) -> int:
 
 @lru_cache(maxsize=100_000)
 def merchant_key(merchant: str) -> str:
-    """Return the merchant key."""
     return normalise_uncached(merchant)[:MAX_KEY_LENGTH]
 
 
@@ -167,7 +161,6 @@ _SECRET: Final = re.compile("passw|secret|token|api_key", re.IGNORECASE)
 
 
 def is_secret(name: str) -> bool:
-    """Return whether a column or setting of this name holds a secret."""
     return _SECRET.search(name) is not None
 
 

@@ -106,7 +106,7 @@ _PROFILE: Final = {"name": 150, "city": 100, "state": 50, "zip_code": 20, "phone
 
 
 def _stored_row(legacy_id: str, row: Row, found: Found, context: OracleContext) -> dict[str, Any]:
-    """Every cell is in `legacy_rows`; secrets are hidden."""
+    """Expect every cell in `legacy_rows`, with secrets hidden."""
     return {name: stored_json(name, value) for name, value in row.items()}
 
 
@@ -116,7 +116,7 @@ def _setting(legacy_id: str, row: Row, found: Found, context: OracleContext) -> 
 
 
 def _account(legacy_id: str, row: Row, found: Found, context: OracleContext) -> dict[str, Any]:
-    """An account with the user's own data, and a password that cannot be read."""
+    """Expect the user's own data, and a password that cannot be read."""
     expected: dict[str, Any] = {}
     if found is None:
         return expected
@@ -136,7 +136,7 @@ def _administrator(legacy_id: str, row: Row, found: Found, context: OracleContex
 
 
 def _holding(legacy_id: str, row: Row, found: Found, context: OracleContext) -> dict[str, Any]:
-    """An opening balance: shares to 8 places, cost to the cent."""
+    """Expect an opening balance: shares to 8 places, cost to the cent."""
     shares = read_units(row.get("shares"), 8, 10**20) or 0
     price = read_number(row.get("average_price")) or Decimal(0)
     cost = (Decimal(shares).scaleb(-8) * price).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
@@ -159,7 +159,7 @@ def _notification(legacy_id: str, row: Row, found: Found, context: OracleContext
 
 
 def _journal_entry(legacy_id: str, row: Row, found: Found, context: OracleContext) -> dict[str, Any]:
-    """A posted entry moved the same cents on each account."""
+    """Expect a posted entry to move the same cents on each account."""
     net: Counter[str] = Counter()
     if read_word(row.get("status")) in ("posted", ""):
         columns = [info[1].decode() for info in context.source.execute("PRAGMA table_info(journal_entry_lines)")]

@@ -42,7 +42,6 @@ class ValidationResult:
 
     @property
     def clean(self) -> bool:
-        """Whether both sides agree."""
         return all(table.clean for table in self.tables)
 
     def lines(self) -> Iterator[str]:
@@ -70,7 +69,6 @@ class ValidationResult:
         yield "Both sides agree." if self.clean else "The two sides differ."
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result for `migration_runs`."""
         return {"clean": self.clean, "tables": {table.name: table.as_json() for table in self.tables}}
 
 
