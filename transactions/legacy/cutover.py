@@ -103,13 +103,13 @@ def _catch_up(state: MigrationState, run: MigrationRun, wait: float = _WAIT_SECO
 def move_profiles() -> None:
     """Move profiles, goals and preferences, which the legacy system owned until now, into tables of their own."""
     with connection.cursor() as cursor:
-        cursor.execute(load_sql("carry_customers"))
+        cursor.execute(load_sql("legacy_move_profiles"))
 
 
 def _take_over() -> None:
     """Make open purchases Kamioi's to process; those that wait for a decision are looked up in the directory again."""
     with connection.cursor() as cursor:
-        cursor.execute(load_sql("release_legacy_purchases"))
+        cursor.execute(load_sql("legacy_release_purchases"))
         # The legacy system may have used ids beyond Kamioi's, if it was in charge before.
         for table in (*registry.bulk_tables(), "notifications", "users"):
             cursor.execute(

@@ -16,24 +16,11 @@ from transactions.legacy.convert.row_converters import (
     RowRejectedError,
     ensure_ledger_months,
     insert_sql,
-    record_set,
 )
 from transactions.legacy.source.sqlite_file import quoted
+from transactions.sql import load_sql
 
-_HOLDING: Final = "user_id bigint, date timestamptz, amount numeric, ticker text, shares numeric, reference text"
-_OPEN_HOLDINGS: Final = f"""
-WITH item AS (
-    SELECT * {record_set(_HOLDING)}
-), transfers AS (
-    INSERT INTO ledger_transfers (user_id, date, kind, debit_account, credit_account, amount, ticker, shares, reference)
-    SELECT user_id, date, 'opening', '30900', '22100', amount, ticker, shares, reference FROM item
-)
-INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at)
-SELECT user_id, ticker, sum(shares), sum(amount), now() FROM item GROUP BY user_id, ticker
-ON CONFLICT (user_id, ticker) DO UPDATE SET
-    shares = holdings.shares + excluded.shares, cost_basis = holdings.cost_basis + excluded.cost_basis,
-    updated_at = excluded.updated_at
-"""
+_OPEN_HOLDINGS: Final = load_sql("legacy_open_holdings")
 _INSERT_NOTIFICATIONS: Final = insert_sql(
     "notifications",
     "id bigint, user_id bigint, title text, message text, type text, read boolean, created_at timestamptz",
@@ -56,18 +43,7 @@ class PortfolioConverter(CustomerRowConverter):
 
     becomes = "opening balances in ledger_transfers, and holdings"
     placed = ("user_id", "ticker", "shares", "average_price", "created_at")
-    undo_sql = (
-        """
-        WITH removed AS (
-            DELETE FROM ledger_transfers WHERE kind = 'opening'
-                AND reference = ANY (SELECT 'portfolio ' || id FROM unnest(%(ids)s) AS ids (id))
-            RETURNING user_id, ticker, shares, amount
-        )
-        UPDATE holdings SET shares = holdings.shares - total.shares, cost_basis = holdings.cost_basis - total.amount
-        FROM (SELECT user_id, ticker, sum(shares) AS shares, sum(amount) AS amount FROM removed GROUP BY 1, 2) AS total
-        WHERE holdings.user_id = total.user_id AND holdings.ticker = total.ticker""",
-        "DELETE FROM holdings WHERE shares = 0 AND cost_basis = 0",
-    )
+    undo_sql = (load_sql("legacy_undo_holdings"), "DELETE FROM holdings WHERE shares = 0 AND cost_basis = 0")
 
     def convert_row(self, legacy_id: str, row: Row) -> None:
         owner = self.owner(row)

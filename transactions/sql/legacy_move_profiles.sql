@@ -1,5 +1,5 @@
--- At the cut-over: move what the migration stored about customers beside the tables: profiles, goals, preferences.
--- Values that customers entered in Kamioi stay; a second cut-over adds nothing twice.
+-- At the cut-over: profiles, goals and preferences move from `legacy_rows` to their tables. Values that customers set in
+-- Kamioi are kept, and a second cut-over adds no duplicates.
 UPDATE users SET
     first_name = coalesce(nullif(users.first_name, ''), left(btrim(kept.data->>'first_name'), 75), ''),
     last_name = coalesce(nullif(users.last_name, ''), left(btrim(kept.data->>'last_name'), 75), ''),
