@@ -183,7 +183,7 @@ class JournalConverter(RowConverter):
         net = self._net_by_account(row, lines)
         if at is None:
             raise RowRejectedError("no readable date")
-        if net is None or sum(net.values()) or not set(net) <= self._chart:
+        if net is None or sum(net.values()) != 0 or not set(net) <= self._chart:
             raise RowRejectedError("unbalanced", lines=json.dumps(lines))
         for debit, credit, cents in _pair(net):
             self.add(

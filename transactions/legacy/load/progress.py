@@ -64,7 +64,7 @@ def side_statements(
         {"table": table, "legacy_id": legacy_id, "kind": kind, "data": data}
         for (table, legacy_id, kind), data in merged.items()
     ]
-    statements = [(INSERT_REJECTS, rejects), (INSERT_KEPT, cells)]
+    statements: list[tuple[str, list[dict[str, Any]]]] = [(INSERT_REJECTS, rejects), (INSERT_KEPT, cells)]
     return [(sql, parameters) for sql, parameters in statements if parameters]
 
 
@@ -82,9 +82,9 @@ def get_progress() -> dict[str, Progress]:
         )
         rows = cursor.fetchall()
     result = {}
-    for table, *counts, repairs, complete in rows:
+    for table, last_rowid, read, loaded, rejected, repairs, complete in rows:
         by_kind = repairs if isinstance(repairs, dict) else json.loads(repairs)
-        result[table] = Progress(table, *counts, repairs=Counter(by_kind), complete=complete)
+        result[table] = Progress(table, last_rowid, read, loaded, rejected, Counter(by_kind), complete)
     return result
 
 
