@@ -1,11 +1,11 @@
-"""What can be wrong with a report."""
+"""Errors of analytics."""
 
 from kamioi_site.errors import KamioiError
 
 
 class InvalidReportError(KamioiError):
-    """This report cannot be made."""
+    """This report cannot be generated."""
 
 
 class BooksOutOfBalanceError(KamioiError):
-    """The books and the transactions do not say the same, so nothing was printed. `manage.py verify_ledger` says where."""
+    """The ledger and the transactions disagree, so no report was written. Run `manage.py verify_ledger` for details."""

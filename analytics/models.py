@@ -1,6 +1,6 @@
-"""Rollups: the figures of each day, kept up to date by what writes changed (`analytics.services.rollups`).
+"""Rollups: daily totals, kept up to date by the changes of each write (`analytics.services.rollups`).
 
-The views that dashboards, reports and metrics read stand over these tables (`migrations/sql/0001_views.sql`).
+Dashboards, reports and metrics read views over these tables (`migrations/sql/0001_views.sql`).
 """
 
 from django.db import models
@@ -8,11 +8,11 @@ from django.utils import timezone
 
 
 class TransactionDay(models.Model):
-    """Transactions of one day (UTC, of the purchase) by status and ticker; dollars are sums over them."""
+    """Totals of a purchase day (UTC) by status and ticker; amounts in dollars."""
 
     day = models.DateField()
     status = models.CharField(max_length=16)
-    ticker = models.CharField(max_length=12, blank=True, help_text="Empty where there is none.")
+    ticker = models.CharField(max_length=12, blank=True, help_text="Empty if there is none.")
     rows = models.BigIntegerField()
     amount = models.DecimalField(max_digits=18, decimal_places=2)
     round_up = models.DecimalField(max_digits=18, decimal_places=2)
@@ -28,7 +28,7 @@ class TransactionDay(models.Model):
 
 
 class CustomerMonth(models.Model):
-    """How many transactions a customer made in a month (UTC, of the purchase)."""
+    """A customer's number of transactions in a month (UTC, by purchase date)."""
 
     month = models.DateField()
     user = models.ForeignKey(
@@ -45,7 +45,7 @@ class CustomerMonth(models.Model):
 
 
 class CustomerCount(models.Model):
-    """Customers who made a transaction in a month, by the kind of account they had when it was last counted."""
+    """Customers with a transaction in a month, by their account type at the last count."""
 
     month = models.DateField()
     account_type = models.CharField(max_length=20)
@@ -61,18 +61,18 @@ class CustomerCount(models.Model):
 
 
 class DecisionDay(models.Model):
-    """Decisions made on one day (UTC) by who decides and what, and how long the merchants had waited for them."""
+    """Decisions of a day (UTC), and how long the merchants had waited for them."""
 
     day = models.DateField()
     automatic = models.BooleanField()
     action = models.CharField(max_length=12)
     decisions = models.BigIntegerField()
-    reversed = models.BigIntegerField(help_text="Taken back later.")
-    overturned = models.BigIntegerField(help_text="Decisions of people that ended an approval no person had made.")
-    released = models.BigIntegerField(help_text="Transactions that waited for them.")
-    waited = models.BigIntegerField(help_text="Decisions about merchants that waited.")
+    reversed = models.BigIntegerField(help_text="Undone later.")
+    overturned = models.BigIntegerField(help_text="Decisions of reviewers that ended an automatic approval.")
+    released = models.BigIntegerField(help_text="Transactions that waited for these decisions.")
+    waited = models.BigIntegerField(help_text="Decisions on merchants that had waited.")
     median_seconds = models.FloatField(null=True)
-    slow_seconds = models.FloatField(null=True, help_text="Nine in ten waited no longer.")
+    slow_seconds = models.FloatField(null=True, help_text="90th percentile.")
 
     class Meta:
         db_table = "decision_days"
@@ -83,7 +83,7 @@ class DecisionDay(models.Model):
 
 
 class MappingDay(models.Model):
-    """Rows of the log of proposals made on one day (UTC) by status, source and whether a machine decided."""
+    """Proposals of a day (UTC) by status, source and whether the decision was automatic."""
 
     day = models.DateField()
     status = models.CharField(max_length=10)
@@ -103,22 +103,24 @@ class MappingDay(models.Model):
 
 
 class RollupPartition(models.Model):
-    """How much was written to a partition according to PostgreSQL's statistics, beside what was counted."""
+    """Writes to a partition by PostgreSQL's statistics, compared with the writes that were counted."""
 
-    read_from_primary = True  # what a refresh goes by
+    read_from_primary = True  # a refresh decides by it
 
     name = models.CharField(max_length=63, primary_key=True)
-    relation = models.BigIntegerField(help_text="Its oid: a table made anew under the name is another one.")
-    written = models.BigIntegerField(help_text="Rows inserted, updated and deleted, when last looked at.")
-    ahead = models.BigIntegerField(help_text="Writes counted that the statistics do not show yet.")
+    relation = models.BigIntegerField(help_text="Its oid: a new table of the same name has another.")
+    written = models.BigIntegerField(help_text="Rows inserted, updated and deleted at the last inspection.")
+    unreported_writes = models.BigIntegerField(
+        db_column="ahead", help_text="Counted writes that the statistics do not report yet."
+    )
     looked_at = models.DateTimeField(null=True, blank=True)
     stale = models.BooleanField(
-        default=False, db_default=False, help_text="Written to by somebody who did not count, and to be counted anew."
+        default=False, db_default=False, help_text="Has uncounted writes and must be recounted."
     )
     archived = models.BooleanField(
-        default=False, db_default=False, help_text="No longer a part of its table; the figures of its days stay."
+        default=False, db_default=False, help_text="Detached from its table; the totals of its days stay."
     )
-    verified_at = models.DateTimeField(null=True, blank=True, help_text="When its rows were last counted themselves.")
+    verified_at = models.DateTimeField(null=True, blank=True, help_text="When its rows were last recounted.")
 
     class Meta:
         db_table = "rollup_partitions"
@@ -128,7 +130,7 @@ class RollupPartition(models.Model):
 
 
 class LlmAnalyticsSummary(models.Model):
-    """The materialized view `llm_analytics_summary`: mappings by day and status. Refreshed by `calculate_analytics`."""
+    """The materialized view `llm_analytics_summary`: proposals by day and status, refreshed by `calculate_analytics`."""
 
     pk = models.CompositePrimaryKey("date", "status")
     date = models.DateField()
@@ -145,7 +147,7 @@ class LlmAnalyticsSummary(models.Model):
 
 
 class LedgerDay(models.Model):
-    """Bookings of one day (UTC, of the booking) by kind and accounts. Counted by `analytics.services.ledger_days`."""
+    """Bookings of a day (UTC) by kind and accounts, counted by `analytics.services.ledger_days`."""
 
     day = models.DateField()
     kind = models.CharField(max_length=16)
@@ -171,15 +173,17 @@ class LedgerDay(models.Model):
 
 
 class LedgerMark(models.Model):
-    """How far the days of the ledger are counted (one row)."""
+    """How far `ledger_days` is counted (one row)."""
 
-    read_from_primary = True  # what a refresh goes by
+    read_from_primary = True  # a refresh decides by it
 
     counted_to = models.BigIntegerField(help_text="Every booking up to this id is in the days.")
     counted_at = models.DateTimeField(null=True, blank=True, help_text="Everything booked before is in the days.")
-    drawn_to = models.BigIntegerField(help_text="The newest id when the mark was set.")
-    drawn_before = models.BigIntegerField(help_text="Transactions with smaller numbers may hold smaller ids.")
-    drawn_at = models.DateTimeField(null=True, blank=True)
+    high_water_mark = models.BigIntegerField(db_column="drawn_to", help_text="The highest id when the mark was set.")
+    open_before = models.BigIntegerField(
+        db_column="drawn_before", help_text="Transactions with smaller numbers may hold smaller ids."
+    )
+    marked_at = models.DateTimeField(db_column="drawn_at", null=True, blank=True)
 
     class Meta:
         db_table = "ledger_marks"
@@ -189,18 +193,14 @@ class LedgerMark(models.Model):
 
 
 class Report(models.Model):
-    """One file of a report: a customer's month, a month of the books, a check of the books. Made by `analytics.services.reports`."""
+    """A file of a report, generated by `analytics.services.reports`."""
 
     class Kind(models.TextChoices):
-        """What it is about."""
-
-        STATEMENT = "statement", "customer's statement"
-        FINANCE = "finance", "finance month"
+        STATEMENT = "statement", "account statement"
+        FINANCE = "finance", "finance report"
         RECONCILIATION = "reconciliation"
 
     class Format(models.TextChoices):
-        """How it is written."""
-
         PDF = "pdf", "PDF"
         CSV = "csv", "CSV"
 
@@ -213,14 +213,14 @@ class Report(models.Model):
         on_delete=models.PROTECT,
         db_index=False,
         related_name="+",
-        help_text="Whose statement it is.",
+        help_text="Owner of an account statement.",
     )
     format = models.CharField(max_length=4, choices=Format)
     task = models.ForeignKey("transactions.BackgroundTask", on_delete=models.PROTECT, related_name="+")
     file = models.FileField(max_length=200)
     size = models.BigIntegerField(help_text="Bytes.")
     sha256 = models.CharField("SHA-256", max_length=64)
-    rows = models.BigIntegerField(help_text="Transactions, bookings or disagreements in it.")
+    rows = models.BigIntegerField(help_text="Transactions, bookings or differences in it.")
     made_at = models.DateTimeField(default=timezone.now, editable=False)
     mailed_at = models.DateTimeField(null=True, blank=True)
 
@@ -228,7 +228,7 @@ class Report(models.Model):
         db_table = "reports"
         indexes = [models.Index(fields=["user", "-period", "format"], name="idx_reports_user_period")]
         constraints = [
-            # A report that is made again takes the place of the one before.
+            # A report that is generated again replaces the one before.
             models.UniqueConstraint(
                 fields=["kind", "period", "user", "format"], name="reports_once", nulls_distinct=False
             ),
@@ -245,5 +245,4 @@ class Report(models.Model):
 
     @property
     def filename(self) -> str:
-        """What it is called when it is downloaded."""
         return f"kamioi-{self.kind}-{self.period:%Y-%m}.{self.format}"

@@ -65,7 +65,7 @@ class RollupPartitionAdmin(HistoryAdmin):
     """How much of each partition the totals include."""
 
     keyset = ("-name",)
-    list_display = ("name", "written", "ahead", "stale", "archived", "looked_at", "verified_at")
+    list_display = ("name", "written", "unreported_writes", "stale", "archived", "looked_at", "verified_at")
 
 
 @admin.register(TransactionDelta)
@@ -92,4 +92,4 @@ class LedgerDayAdmin(HistoryAdmin):
 class LedgerMarkAdmin(HistoryAdmin):
     """The newest ledger transfer included in the totals."""
 
-    list_display = ("id", "counted_to", "counted_at", "drawn_to", "drawn_at")
+    list_display = ("id", "counted_to", "counted_at", "high_water_mark", "marked_at")

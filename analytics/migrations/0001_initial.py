@@ -67,12 +67,17 @@ class Migration(migrations.Migration):
                     "counted_at",
                     models.DateTimeField(blank=True, help_text="Everything booked before is in the days.", null=True),
                 ),
-                ("drawn_to", models.BigIntegerField(help_text="The newest id when the mark was set.")),
                 (
-                    "drawn_before",
-                    models.BigIntegerField(help_text="Transactions with smaller numbers may hold smaller ids."),
+                    "high_water_mark",
+                    models.BigIntegerField(db_column="drawn_to", help_text="The highest id when the mark was set."),
                 ),
-                ("drawn_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "open_before",
+                    models.BigIntegerField(
+                        db_column="drawn_before", help_text="Transactions with smaller numbers may hold smaller ids."
+                    ),
+                ),
+                ("marked_at", models.DateTimeField(db_column="drawn_at", blank=True, null=True)),
             ],
             options={"db_table": "ledger_marks"},
         ),
@@ -80,22 +85,22 @@ class Migration(migrations.Migration):
             name="RollupPartition",
             fields=[
                 ("name", models.CharField(max_length=63, primary_key=True, serialize=False)),
-                (
-                    "relation",
-                    models.BigIntegerField(help_text="Its oid: a table made anew under the name is another one."),
-                ),
+                ("relation", models.BigIntegerField(help_text="Its oid: a new table of the same name has another.")),
                 (
                     "written",
-                    models.BigIntegerField(help_text="Rows inserted, updated and deleted, when last looked at."),
+                    models.BigIntegerField(help_text="Rows inserted, updated and deleted at the last inspection."),
                 ),
-                ("ahead", models.BigIntegerField(help_text="Writes counted that the statistics do not show yet.")),
+                (
+                    "unreported_writes",
+                    models.BigIntegerField(
+                        db_column="ahead", help_text="Counted writes that the statistics do not report yet."
+                    ),
+                ),
                 ("looked_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "stale",
                     models.BooleanField(
-                        db_default=False,
-                        default=False,
-                        help_text="Written to by somebody who did not count, and to be counted anew.",
+                        db_default=False, default=False, help_text="Has uncounted writes and must be recounted."
                     ),
                 ),
                 (
@@ -103,14 +108,12 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="No longer a part of its table; the figures of its days stay.",
+                        help_text="Detached from its table; the totals of its days stay.",
                     ),
                 ),
                 (
                     "verified_at",
-                    models.DateTimeField(
-                        blank=True, help_text="When its rows were last counted themselves.", null=True
-                    ),
+                    models.DateTimeField(blank=True, help_text="When its rows were last recounted.", null=True),
                 ),
             ],
             options={"db_table": "rollup_partitions"},
@@ -137,15 +140,15 @@ class Migration(migrations.Migration):
                 ("automatic", models.BooleanField()),
                 ("action", models.CharField(max_length=12)),
                 ("decisions", models.BigIntegerField()),
-                ("reversed", models.BigIntegerField(help_text="Taken back later.")),
+                ("reversed", models.BigIntegerField(help_text="Undone later.")),
                 (
                     "overturned",
-                    models.BigIntegerField(help_text="Decisions of people that ended an approval no person had made."),
+                    models.BigIntegerField(help_text="Decisions of reviewers that ended an automatic approval."),
                 ),
-                ("released", models.BigIntegerField(help_text="Transactions that waited for them.")),
-                ("waited", models.BigIntegerField(help_text="Decisions about merchants that waited.")),
+                ("released", models.BigIntegerField(help_text="Transactions that waited for these decisions.")),
+                ("waited", models.BigIntegerField(help_text="Decisions on merchants that had waited.")),
                 ("median_seconds", models.FloatField(null=True)),
-                ("slow_seconds", models.FloatField(help_text="Nine in ten waited no longer.", null=True)),
+                ("slow_seconds", models.FloatField(help_text="90th percentile.", null=True)),
             ],
             options={
                 "db_table": "decision_days",
@@ -204,7 +207,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("day", models.DateField()),
                 ("status", models.CharField(max_length=16)),
-                ("ticker", models.CharField(blank=True, help_text="Empty where there is none.", max_length=12)),
+                ("ticker", models.CharField(blank=True, help_text="Empty if there is none.", max_length=12)),
                 ("rows", models.BigIntegerField()),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=18)),
                 ("round_up", models.DecimalField(decimal_places=2, max_digits=18)),
@@ -248,8 +251,8 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            ("statement", "customer's statement"),
-                            ("finance", "finance month"),
+                            ("statement", "account statement"),
+                            ("finance", "finance report"),
                             ("reconciliation", "Reconciliation"),
                         ],
                         max_length=16,
@@ -260,7 +263,7 @@ class Migration(migrations.Migration):
                 ("file", models.FileField(max_length=200, upload_to="")),
                 ("size", models.BigIntegerField(help_text="Bytes.")),
                 ("sha256", models.CharField(max_length=64, verbose_name="SHA-256")),
-                ("rows", models.BigIntegerField(help_text="Transactions, bookings or disagreements in it.")),
+                ("rows", models.BigIntegerField(help_text="Transactions, bookings or differences in it.")),
                 ("made_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("mailed_at", models.DateTimeField(blank=True, null=True)),
                 (
@@ -274,7 +277,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         blank=True,
                         db_index=False,
-                        help_text="Whose statement it is.",
+                        help_text="Owner of an account statement.",
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",

@@ -1,17 +1,17 @@
-"""The rollups: figures of each day under the views of analytics, brought up to date at the cost of what changed.
+"""The rollups: daily totals under the views of analytics, refreshed at the cost of what changed.
 
-Who writes `transactions` or `llm_mappings` writes in the same transaction what that changes (`transaction_deltas`,
-`mapping_deltas`). A refresh takes those up: it deletes them and adds them to the figures in one statement, so a refresh
-killed at any moment has taken up a delta wholly or not at all, and nothing counts twice.
+Whoever writes `transactions` or `llm_mappings` writes, in the same transaction, what that changes (`transaction_deltas`,
+`mapping_deltas`). A refresh consumes those: it deletes them and adds them to the totals in one statement, so a refresh
+that is killed has consumed a delta completely or not at all, and nothing counts twice.
 
-Writes that nobody counted (by hand, by a restore, by COPY) are noticed: PostgreSQL's statistics say how many rows were ever
-written to a partition, and the deltas say how many of those were counted. When there are more, the partition is `stale` and
-its months are counted anew from their rows. Rows of a transaction that was rolled back are in the statistics too; the recount
-that they cost finds everything right. Statistics come up to ten seconds after the commit, hence `ahead`: what was counted
-before the statistics showed it. They are lost in a crash of the server, and a sharded database has none: for that,
-`recheck` counts anew what was not looked at for longest.
+Writes without deltas (by hand, by a restore, by COPY) are detected: PostgreSQL's statistics say how many rows were ever
+written to a partition, and the deltas say how many of those were counted. If there are more, the partition is `stale`,
+and its months are recounted from their rows. The statistics include rows of transactions that were rolled back; the
+recount that they cause finds everything correct. Statistics are reported up to ten seconds after the commit, hence
+`unreported_writes`: counted, but not reported yet. They are lost in a crash of the server, and a sharded database has
+none; for that, `recheck` recounts the partitions that were verified longest ago.
 
-The figures of a month whose partition was detached stay as they are.
+The totals of a month whose partition was detached stay as they are.
 """
 
 import json
@@ -38,27 +38,23 @@ from kamioi_site.errors import KamioiError
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 100_000
-"""Deltas taken up in one transaction."""
-GENERATION: Final = "llm"
-"""Cached reads of the figures stand under this generation (`kamioi_site.cache.namespaces`); every refresh voids them."""
-FLUSHED: Final = timedelta(seconds=60)
-"""After this time the statistics show what was committed."""
-# One refresh at a time; who writes transactions or mappings never waits for it.
+BATCH: Final = 100_000  # deltas per transaction
+GENERATION: Final = "llm"  # of the cached reads of the totals, which every refresh invalidates
+STATISTICS_DELAY: Final = timedelta(seconds=60)  # after which the statistics report every commit
+# One refresh at a time; writers of transactions and mappings never wait for it.
 _LOCK: Final = 7_203_006
 _BOUNDS: Final = re.compile(r"FROM \('([^' ]+)[^']*'\) TO \('([^' ]+)[^']*'\)")
 
-ProgressCallback = Callable[[str, int, int], None]
-"""(what is being done, how far, of how many)."""
+ProgressCallback = Callable[[str, int, int], None]  # gets (step, done, total)
 
 
 class RollupError(KamioiError):
-    """The figures cannot be brought up to date as things stand."""
+    """The rollups cannot be refreshed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A big table, the column of its months, and its figures by day."""
+    """A big table, its partition column, and its daily totals."""
 
     name: str
     column: str
@@ -75,7 +71,7 @@ _BY_NAME: Final = {table.name: table for table in _TABLES}
 
 @dataclass(frozen=True, slots=True)
 class _Partition:
-    """A partition as the catalogue and the statistics have it; the default one is without bounds."""
+    """A partition in the catalogue and in the statistics; the default one has no bounds."""
 
     table: str
     name: str
@@ -84,38 +80,37 @@ class _Partition:
     high: date | None
     written: int
 
-    def holds(self, month: date) -> bool:
-        """Whether rows of this month are in it; never said of the default one."""
+    def contains(self, month: date) -> bool:
+        """Return whether the bounds contain this month; never true of the default partition."""
         return self.low is not None and self.high is not None and self.low <= month < self.high
 
 
 @dataclass(slots=True)
 class RollupRefreshResult:
-    """What a refresh did: deltas taken up, partitions counted anew with how many figures that changed, and seconds."""
+    """What a refresh did: deltas consumed, partitions recounted and how many totals that corrected."""
 
     deltas: int = 0
     recounted: list[str] = field(default_factory=list)
     corrected: int = 0
     seconds: float = 0.0
-    # Writes that this run counted, by partition.
-    counted: Counter[str] = field(default_factory=Counter)
+    counted_writes: Counter[str] = field(default_factory=Counter)  # by partition
 
 
 @dataclass(frozen=True, slots=True)
 class RollupDifference:
-    """A figure that is not what the rows say."""
+    """A total that does not match its rows."""
 
     what: str
     counted: str
     actual: str
 
     def __str__(self) -> str:
-        return f"{self.what}: the figures say {self.counted}, the rows {self.actual}"
+        return f"{self.what}: the rollups have {self.counted}, the rows {self.actual}"
 
 
 @dataclass(frozen=True, slots=True)
 class RollupState:
-    """How far the figures are: when a refresh last finished looking, deltas that wait (no more than `most`), stale partitions."""
+    """When the rollups were last refreshed, how many deltas wait (up to a limit), and how many partitions are stale."""
 
     refreshed_at: datetime | None
     waiting: int
@@ -124,97 +119,98 @@ class RollupState:
 
 @primary_reads()
 def refresh_rollups(*, recheck: int = 0, on_progress: ProgressCallback | None = None) -> RollupRefreshResult:
-    """Bring the figures and `llm_analytics_summary` up to date.
+    """Bring the rollups and `llm_analytics_summary` up to date.
 
-    Several at once do the work of one; killed anywhere, the next one goes on.
+    Concurrent refreshes share the work; after a kill, the next one continues.
 
     Args:
-        recheck: so many partitions of each table, those not looked at for longest, are counted anew in any case.
-        on_progress: told how far it is.
+        recheck: recount this many partitions of each table in any case, those verified longest ago.
+        on_progress: called between steps.
     """
     started = time.monotonic()
-    done = RollupRefreshResult()
-    tell = on_progress or _silent
-    while (taken := _take_up(done)) >= BATCH:
-        tell("changes", done.deltas, done.deltas + taken)
-    tell("changes", done.deltas, done.deltas)
-    _look(done, recheck=recheck)
-    _recount_stale(done, tell)
-    _decisions_count()
-    summary_refresh()
-    done.seconds = time.monotonic() - started
-    return done
+    result = RollupRefreshResult()
+    on_progress = on_progress or _ignore_progress
+    while (consumed := _consume_deltas(result)) >= BATCH:
+        on_progress("changes", result.deltas, result.deltas + consumed)
+    on_progress("changes", result.deltas, result.deltas)
+    _inspect_partitions(result, recheck=recheck)
+    _recount_stale(result, on_progress)
+    _count_decisions()
+    refresh_summary()
+    result.seconds = time.monotonic() - started
+    return result
 
 
 @primary_reads()
 def rebuild_rollups(
     *, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None
 ) -> RollupRefreshResult:
-    """Count the figures of these months anew from their rows, whatever is known of them; without months, of all of them.
+    """Recount these months, or all, from their rows.
 
-    The figures of months whose partitions were detached are only touched when they are named, and are gone then.
+    Months whose partitions were detached are only recounted if they are named, which deletes their totals.
     """
     started = time.monotonic()
-    done = RollupRefreshResult()
-    tell = on_progress or _silent
+    result = RollupRefreshResult()
+    on_progress = on_progress or _ignore_progress
     if months is None:
-        with _alone():
+        with _exclusive_transaction():
             RollupPartition.objects.filter(archived=False).update(stale=True)
-        _look(done)
-        _recount_stale(done, tell)
-        _decisions_count(since=date.min)
+        _inspect_partitions(result)
+        _recount_stale(result, on_progress)
+        _count_decisions(since=date.min)
     else:
-        wanted = sorted({month.replace(day=1) for month in months})
-        for position, month in enumerate(wanted):
-            tell("months", position, len(wanted))
+        selected = sorted({month.replace(day=1) for month in months})
+        for position, month in enumerate(selected):
+            on_progress("months", position, len(selected))
             for table in _TABLES:
-                with _alone():
-                    _count_ahead(table, {month: _recount(table, month, done)}, _partitions())
-            done.recounted.append(f"{month:%Y-%m}")
-        tell("months", len(wanted), len(wanted))
-        _decisions_count(since=min(wanted, default=timezone.now().date()))
-    summary_refresh()
-    done.seconds = time.monotonic() - started
-    return done
+                with _exclusive_transaction():
+                    _add_counted_writes(table, {month: _recount(table, month, result)}, _partitions())
+            result.recounted.append(f"{month:%Y-%m}")
+        on_progress("months", len(selected), len(selected))
+        _count_decisions(since=min(selected, default=timezone.now().date()))
+    refresh_summary()
+    result.seconds = time.monotonic() - started
+    return result
 
 
 def verify_rollups(
     *, months: Iterable[date] | None = None, on_progress: ProgressCallback | None = None
 ) -> Iterator[RollupDifference]:
-    """Compare the figures, with what was counted and not taken up yet, with a full recount, month by month.
+    """Compare the totals and the waiting deltas with a full recount, month by month.
 
-    What is being written meanwhile makes no difference: a month is compared in one snapshot.
+    Concurrent writes make no difference: a month is compared in one snapshot.
     """
-    chosen = None if months is None else {month.replace(day=1) for month in months}
-    tell = on_progress or _silent
+    requested = None if months is None else {month.replace(day=1) for month in months}
+    on_progress = on_progress or _ignore_progress
     partitions = _partitions()
     for table in _TABLES:
-        found = sorted(_months(table, partitions) if chosen is None else chosen)
-        for position, month in enumerate(found):
-            tell(f"months of {table.name}", position, len(found))
+        selected = sorted(_months(table, partitions) if requested is None else requested)
+        for position, month in enumerate(selected):
+            on_progress(f"months of {table.name}", position, len(selected))
             with connection.cursor() as cursor:
                 cursor.execute(load_sql(f"verify_{table.kind}"), _bounds(month))
                 differences = [RollupDifference(*row) for row in cursor.fetchall()]
             yield from differences
-        tell(f"months of {table.name}", len(found), len(found))
+        on_progress(f"months of {table.name}", len(selected), len(selected))
 
 
 def rollup_state(*, limit: int = 10_000) -> RollupState:
-    """How far the figures are; cheap, for pages and metrics."""
+    """Return how far the rollups are; cheap enough for pages and metrics."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM (SELECT FROM transaction_deltas UNION ALL SELECT FROM mapping_deltas LIMIT %s) AS waiting",
+            "SELECT count(*) FROM"
+            " (SELECT FROM transaction_deltas UNION ALL SELECT FROM mapping_deltas LIMIT %s) AS waiting",
             [limit],
         )
         waiting = cursor.fetchone()[0]
-    looked = RollupPartition.objects.aggregate(at=Max("looked_at"))["at"]
-    return RollupState(looked, waiting, RollupPartition.objects.filter(stale=True).count())
+    refreshed_at = RollupPartition.objects.aggregate(at=Max("looked_at"))["at"]
+    return RollupState(refreshed_at, waiting, RollupPartition.objects.filter(stale=True).count())
 
 
-def summary_refresh() -> None:
-    """Refresh the materialized view without keeping its readers waiting, and void what was cached of the figures."""
+def refresh_summary() -> None:
+    """Refresh the materialized view without blocking its readers, and invalidate the cached reads."""
     with connection.cursor() as cursor:
-        # A dump restored without its data leaves it unpopulated, and then nobody can read it anyway.
+        # A dump restored without its data leaves the view unpopulated; then nobody can read it anyway.
         cursor.execute("SELECT ispopulated FROM pg_matviews WHERE matviewname = 'llm_analytics_summary'")
         populated = cursor.fetchone()
         if populated is None:
@@ -223,225 +219,207 @@ def summary_refresh() -> None:
     invalidate_cache(GENERATION)
 
 
-# --- what was counted -------------------------------------------------------------------------------------------
-
-
+# --- Writes with deltas -----------------------------------------------------------------------------------------------
 @contextmanager
-def _alone() -> Iterator[None]:
-    """A transaction that no other refresh runs beside. The statements in it see what the others committed."""
+def _exclusive_transaction() -> Iterator[None]:
+    """Open a transaction that excludes other refreshes and sees what they committed."""
     with transaction.atomic():
         with connection.cursor() as cursor:
-            # Sums over few groups; compiling would cost more than it saves.
+            # The statements sum up few groups; compiling them would cost more than it saves.
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             cursor.execute("SET LOCAL jit = off")
         yield
 
 
-def _take_up(done: RollupRefreshResult) -> int:
-    """Take up one batch of each table's deltas. Returns the larger number."""
-    with _alone():
-        return max(_take(table, BATCH, done, _partitions()) for table in _TABLES)
+def _consume_deltas(result: RollupRefreshResult) -> int:
+    """Consume one batch of each table's deltas; returns the size of the larger one."""
+    with _exclusive_transaction():
+        return max(_consume_batch(table, result, _partitions()) for table in _TABLES)
 
 
-def _take(table: _Table, limit: int, done: RollupRefreshResult, partitions: list[_Partition]) -> int:
+def _consume_batch(table: _Table, result: RollupRefreshResult, partitions: list[_Partition]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(load_sql(f"take_{table.kind}"), {"most": limit})
-        taken, writes, months, days, customers = cursor.fetchone()
-    # What came to nothing goes, so that the figures are no longer than a recount would make them.
-    if days:
-        table.days.objects.filter(pk__in=days, rows=0).delete()
-    if customers:
-        CustomerMonth.objects.filter(pk__in=customers, rows=0).delete()
-    _customers_count(months)
-    counted = {date.fromisoformat(month): int(count) for month, count in json.loads(writes).items()}
-    done.counted += _count_ahead(table, counted, partitions)
-    done.deltas += taken
-    return int(taken)
+        cursor.execute(load_sql(f"consume_{table.kind}"), {"limit": BATCH})
+        consumed, writes, months, day_ids, customer_ids = cursor.fetchone()
+    # Delete totals of zero rows, which a recount would not have either.
+    if day_ids:
+        table.days.objects.filter(pk__in=day_ids, rows=0).delete()
+    if customer_ids:
+        CustomerMonth.objects.filter(pk__in=customer_ids, rows=0).delete()
+    _count_customers(months)
+    by_month = {date.fromisoformat(month): int(count) for month, count in json.loads(writes).items()}
+    result.counted_writes += _add_counted_writes(table, by_month, partitions)
+    result.deltas += consumed
+    return int(consumed)
 
 
-def _count_ahead(table: _Table, writes: dict[date, int], partitions: list[_Partition]) -> Counter[str]:
-    """Remember that these writes were counted, until the statistics show them. Returns them by partition."""
-    ahead: Counter[str] = Counter()
-    for month, count in writes.items():
-        ahead[_partition_of(table, month, partitions)] += count
-    for name, count in ahead.items():
+def _add_counted_writes(table: _Table, by_month: dict[date, int], partitions: list[_Partition]) -> Counter[str]:
+    """Record writes as counted but not reported by the statistics yet; returns them by partition."""
+    by_partition: Counter[str] = Counter()
+    for month, count in by_month.items():
+        by_partition[_partition_of(table, month, partitions)] += count
+    for name, count in by_partition.items():
         if count:
-            RollupPartition.objects.filter(pk=name).update(ahead=F("ahead") + count)
-    return ahead
+            RollupPartition.objects.filter(pk=name).update(unreported_writes=F("unreported_writes") + count)
+    return by_partition
 
 
 def _partition_of(table: _Table, month: date, partitions: list[_Partition]) -> str:
     for partition in partitions:
-        if partition.table == table.name and partition.holds(month):
+        if partition.table == table.name and partition.contains(month):
             return partition.name
     return f"{table.name}_default"
 
 
-def _customers_count(months: Iterable[date]) -> None:
-    if wanted := list(months):
+def _count_customers(months: Iterable[date]) -> None:
+    if months := list(months):
         with connection.cursor() as cursor:
-            cursor.execute(load_sql("count_customers"), {"months": wanted})
+            cursor.execute(load_sql("count_customers"), {"months": months})
 
 
-def _decisions_count(since: date | None = None) -> None:
-    with _alone(), connection.cursor() as cursor:
+def _count_decisions(since: date | None = None) -> None:
+    with _exclusive_transaction(), connection.cursor() as cursor:
         last = since or DecisionDay.objects.aggregate(last=Max("day"))["last"]
         from_day = last - timedelta(days=1) if last and last > date.min else date.min
         cursor.execute(load_sql("count_decisions"), {"since": max(from_day, date(1, 1, 2))})
 
 
-# --- what nobody counted ----------------------------------------------------------------------------------------
-
-
+# --- Writes without deltas --------------------------------------------------------------------------------------------
 def _partitions() -> list[_Partition]:
     with connection.cursor() as cursor:
-        # The statistics of now, not those that this transaction looked at before.
+        # Read current statistics, not those that this transaction has read before.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(load_sql("look"))
+        cursor.execute(load_sql("list_partitions"))
         rows = cursor.fetchall()
-    found = []
+    partitions = []
     for table, name, relation, bounds, written in rows:
-        parts = _BOUNDS.match(bounds.removeprefix("FOR VALUES "))
-        low, high = (date.fromisoformat(part) for part in parts.groups()) if parts else (None, None)
-        found.append(_Partition(table, name, relation, low, high, written))
-    return found
+        match = _BOUNDS.match(bounds.removeprefix("FOR VALUES "))
+        low, high = (date.fromisoformat(day) for day in match.groups()) if match else (None, None)
+        partitions.append(_Partition(table, name, relation, low, high, written))
+    return partitions
 
 
-def _look(done: RollupRefreshResult, *, recheck: int = 0) -> None:
-    """Compare what was written to each partition with what was counted, and note which ones must be counted anew."""
-    with _alone():
-        # In this order: what the statistics show was committed before its delta is looked for.
+def _inspect_partitions(result: RollupRefreshResult, *, recheck: int = 0) -> None:
+    """Compare the writes to each partition with those that were counted, and mark what must be recounted."""
+    with _exclusive_transaction():
+        # In this order: the statistics report a commit only after its deltas are visible.
         partitions, now = _partitions(), timezone.now()
         for table in _TABLES:
-            while _take(table, BATCH, done, partitions) >= BATCH:
+            while _consume_batch(table, result, partitions) >= BATCH:
                 pass
-        known = {row.pk: row for row in RollupPartition.objects.all()}
+        rows = {row.pk: row for row in RollupPartition.objects.all()}
         for partition in partitions:
-            row = known.get(partition.name)
-            if row is None:
-                known[partition.name] = row = RollupPartition(name=partition.name, stale=True)
-            _judge(row, partition, fresh=done.counted[row.pk], now=now)
-        there = {partition.name for partition in partitions}
-        for name, row in known.items():
-            row.archived = name not in there
+            row = rows.setdefault(partition.name, RollupPartition(name=partition.name, stale=True))
+            _update_partition(row, partition, just_counted=result.counted_writes[row.pk], now=now)
+        attached = {partition.name for partition in partitions}
+        for name, row in rows.items():
+            row.archived = name not in attached
         if recheck:
             for table in _TABLES:
-                rows = [known[partition.name] for partition in partitions if partition.table == table.name]
-                rows.sort(key=lambda row: (row.verified_at is not None, row.verified_at, row.pk))
-                for row in rows[:recheck]:
+                candidates = [rows[partition.name] for partition in partitions if partition.table == table.name]
+                candidates.sort(key=lambda row: (row.verified_at is not None, row.verified_at, row.pk))
+                for row in candidates[:recheck]:
                     row.stale = True
         RollupPartition.objects.bulk_create(
-            known.values(),
+            rows.values(),
             update_conflicts=True,
             unique_fields=["name"],
-            update_fields=["relation", "written", "ahead", "looked_at", "stale", "archived", "verified_at"],
+            update_fields=["relation", "written", "unreported_writes", "looked_at", "stale", "archived", "verified_at"],
         )
 
 
-def _judge(row: RollupPartition, partition: _Partition, *, fresh: int, now: datetime) -> None:
-    """What the statistics say about a partition, of which `fresh` writes were counted a moment ago."""
+def _update_partition(row: RollupPartition, partition: _Partition, *, just_counted: int, now: datetime) -> None:
+    """Apply the statistics of a partition, of which `just_counted` writes were counted a moment ago."""
     if row.relation != partition.relation or row.archived:
-        row.stale, row.ahead = True, 0
+        row.stale, row.unreported_writes = True, 0
     elif partition.written < row.written:
-        # Reset, by a crash or by hand: what came before it cannot be told any more.
-        logger.warning("the statistics of %s began anew; a recheck will count it", row.pk)
-        row.verified_at, row.ahead = None, 0
+        # The statistics were reset, by a crash or by hand: uncounted writes before it cannot be detected.
+        logger.warning("the statistics of %s were reset; a recheck will recount it", row.pk)
+        row.verified_at, row.unreported_writes = None, 0
     else:
-        unknown = partition.written - row.written - row.ahead
-        if unknown > 0:
-            row.stale, row.ahead = True, 0
-        elif row.looked_at is None or now - row.looked_at > FLUSHED:
-            # What was counted before the last look and shows even now to nobody, never will.
-            row.ahead = min(-unknown, fresh)
+        uncounted = partition.written - row.written - row.unreported_writes
+        if uncounted > 0:
+            row.stale, row.unreported_writes = True, 0
+        elif row.looked_at is None or now - row.looked_at > STATISTICS_DELAY:
+            # What was counted before the last inspection and is not reported by now never will be.
+            row.unreported_writes = min(-uncounted, just_counted)
         else:
-            row.ahead = -unknown
+            row.unreported_writes = -uncounted
     row.relation, row.written, row.looked_at = partition.relation, partition.written, now
 
 
-def _recount_stale(done: RollupRefreshResult, on_progress: ProgressCallback) -> None:
-    names = list(
-        RollupPartition.objects.filter(stale=True, archived=False).order_by("-name").values_list("pk", flat=True)
-    )
+def _recount_stale(result: RollupRefreshResult, on_progress: ProgressCallback) -> None:
+    stale = RollupPartition.objects.filter(stale=True, archived=False).order_by("-name")
+    names = list(stale.values_list("pk", flat=True))
     for position, name in enumerate(names):
-        on_progress("partitions counted anew", position, len(names))
-        with _alone():
+        on_progress("partitions recounted", position, len(names))
+        with _exclusive_transaction():
             row = RollupPartition.objects.filter(pk=name, stale=True).first()
             partitions = _partitions()
-            partition = next((found for found in partitions if found.name == name), None)
+            partition = next((candidate for candidate in partitions if candidate.name == name), None)
             if row is None or partition is None:
-                continue  # another refresh was faster, or it was detached meanwhile
+                continue  # another refresh has recounted it, or it was detached meanwhile
             table, counted = _BY_NAME[partition.table], 0
             for month in sorted(_months_of(table, partition, partitions)):
-                counted += _recount(table, month, done)
-            # The statistics were read first: what was counted since is ahead of them.
-            row.ahead = max(0, row.ahead + counted - (partition.written - row.written))
+                counted += _recount(table, month, result)
+            # The statistics were read first, so they may not report yet what was counted since.
+            row.unreported_writes = max(0, row.unreported_writes + counted - (partition.written - row.written))
             row.relation, row.written, row.looked_at = partition.relation, partition.written, timezone.now()
             row.stale, row.verified_at = False, row.looked_at
             row.save()
-        done.recounted.append(name)
+        result.recounted.append(name)
     if names:
-        on_progress("partitions counted anew", len(names), len(names))
+        on_progress("partitions recounted", len(names), len(names))
 
 
-def _recount(table: _Table, month: date, done: RollupRefreshResult) -> int:
-    """Count a month anew. Returns the writes of the deltas that are in its rows."""
+def _recount(table: _Table, month: date, result: RollupRefreshResult) -> int:
+    """Recount a month; returns the number of writes whose deltas its rows include."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '128MB'")
         cursor.execute(load_sql(f"recount_{table.kind}"), _bounds(month))
         counted, corrected = cursor.fetchone()
     if table.days is TransactionDay:
-        _customers_count([month])
-    done.corrected += corrected
+        _count_customers([month])
+    result.corrected += corrected
     return int(counted)
 
 
 def _bounds(month: date) -> dict[str, Any]:
-    following = month + relativedelta(months=1)
+    next_month = month + relativedelta(months=1)
     return {
         "low": month,
-        "high": following,
+        "high": next_month,
         "from": datetime(month.year, month.month, 1, tzinfo=UTC),
-        "to": datetime(following.year, following.month, 1, tzinfo=UTC),
+        "to": datetime(next_month.year, next_month.month, 1, tzinfo=UTC),
     }
 
 
 def _months(table: _Table, partitions: list[_Partition]) -> set[date]:
-    """Every month of the table's rows and figures but those of detached partitions."""
-    found: set[date] = set()
-    for partition in partitions:
-        if partition.table == table.name:
-            found |= _months_of(table, partition, partitions)
-    return found
+    """Return every month of the table's rows and totals, except those of detached partitions."""
+    own = [partition for partition in partitions if partition.table == table.name]
+    return set().union(*(_months_of(table, partition, partitions) for partition in own))
 
 
 def _months_of(table: _Table, partition: _Partition, partitions: list[_Partition]) -> set[date]:
-    """Months that are in this partition, or that figures say to be."""
+    """Return the months that are in this partition, or have totals that belong to it."""
     if partition.low and partition.high and partition.low + relativedelta(months=1) == partition.high:
         return {partition.low}
+    sources = [(f"{table.column} AT TIME ZONE 'UTC'", partition.name), ("day", table.days._meta.db_table)]
+    if table.days is TransactionDay:
+        sources.append(("month", CustomerMonth._meta.db_table))
+    sql = " UNION ".join(f"SELECT date_trunc('month', {column})::date FROM {name}" for column, name in sources)  # noqa: S608
     with connection.cursor() as cursor:
-        figures = [(table.days._meta.db_table, "day")]
-        if table.days is TransactionDay:
-            figures.append((CustomerMonth._meta.db_table, "month"))
-        cursor.execute(
-            f"SELECT DISTINCT date_trunc('month', {table.column} AT TIME ZONE 'UTC')::date FROM {partition.name}"  # noqa: S608
-            + "".join(
-                f" UNION SELECT DISTINCT date_trunc('month', {column})::date FROM {name}"  # noqa: S608
-                for name, column in figures
-            )
-        )
+        cursor.execute(sql)
         months = {row[0] for row in cursor.fetchall()}
-    archived = _archived(table)
-    return {month for month in months - archived if (_partition_of(table, month, partitions) == partition.name)}
+    return {month for month in months - _archived(table) if _partition_of(table, month, partitions) == partition.name}
 
 
 def _archived(table: _Table) -> set[date]:
-    """Months whose partitions were detached."""
-    names = RollupPartition.objects.filter(archived=True, name__startswith=f"{table.name}_y").values_list(
-        "pk", flat=True
-    )
-    parts = [re.fullmatch(r".*_y(\d{4})m(\d{2})", name) for name in names]
-    return {date(int(part[1]), int(part[2]), 1) for part in parts if part}
+    """Return the months whose partitions were detached."""
+    archived = RollupPartition.objects.filter(archived=True, name__startswith=f"{table.name}_y")
+    matches = [re.fullmatch(r".*_y(\d{4})m(\d{2})", name) for name in archived.values_list("pk", flat=True)]
+    return {date(int(match[1]), int(match[2]), 1) for match in matches if match}
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """Nobody looks."""
+def _ignore_progress(step: str, done: int, total: int) -> None:
+    pass

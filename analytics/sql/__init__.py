@@ -1,4 +1,4 @@
-"""The statements that keep the rollups, one file each; the first lines of a file say what it does."""
+"""Longer SQL statements, one file each; the first lines of a file say what it does."""
 
 from functools import cache
 from pathlib import Path
@@ -6,5 +6,5 @@ from pathlib import Path
 
 @cache
 def load_sql(name: str) -> str:
-    """The text of `<name>.sql` in this folder."""
+    """Return the text of `<name>.sql` in this folder."""
     return (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")

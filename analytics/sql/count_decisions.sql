@@ -1,5 +1,5 @@
--- Decisions from a day on. `decided_at` is the time of the write, and undoing is possible for minutes: from the day before
--- the last one counted on, nothing is missed.
+-- Count the decisions from a day on. `decided_at` is the time of the write, and a decision can be undone for minutes only,
+-- so counting from the day before the last counted one misses nothing.
 WITH actual AS MATERIALIZED (
     SELECT (decision.decided_at AT TIME ZONE 'UTC')::date AS day, decision.automatic, decision.action, count(*) AS decisions,
            count(undone.id) AS reversed,
@@ -15,7 +15,7 @@ WITH actual AS MATERIALIZED (
     WHERE (decision.decided_at AT TIME ZONE 'UTC')::date >= %(since)s
     GROUP BY 1, 2, 3
 ),
-gone AS (
+deleted AS (
     DELETE FROM decision_days AS known
     WHERE day >= %(since)s AND NOT EXISTS (
         SELECT FROM actual

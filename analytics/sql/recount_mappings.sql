@@ -1,5 +1,5 @@
--- The figures of a month as the log of proposals itself has them; see recount_transactions.sql.
-WITH gone AS (
+-- Recount the totals of a month from the mapping log; see recount_transactions.sql.
+WITH deleted_deltas AS (
     DELETE FROM mapping_deltas WHERE day >= %(low)s AND day < %(high)s RETURNING writes
 ),
 actual_days AS MATERIALIZED (
@@ -8,7 +8,7 @@ actual_days AS MATERIALIZED (
     FROM llm_mappings WHERE created_at >= %(from)s AND created_at < %(to)s
     GROUP BY 1, 2, 3, 4
 ),
-days_gone AS (
+deleted_days AS (
     DELETE FROM mapping_days AS known
     WHERE day >= %(low)s AND day < %(high)s AND NOT EXISTS (
         SELECT FROM actual_days AS actual
@@ -24,4 +24,4 @@ days AS (
     WHERE (known.rows, known.confidence) IS DISTINCT FROM (excluded.rows, excluded.confidence)
     RETURNING 1
 )
-SELECT (SELECT coalesce(sum(writes), 0) FROM gone), (SELECT count(*) FROM days_gone) + (SELECT count(*) FROM days)
+SELECT (SELECT coalesce(sum(writes), 0) FROM deleted_deltas), (SELECT count(*) FROM deleted_days) + (SELECT count(*) FROM days)

@@ -1,6 +1,6 @@
--- The figures of a month as its transactions themselves have them. What was counted up to this statement's snapshot is in
--- the rows it reads, and nothing else is: those deltas go, later ones stay. Returns their writes, and how many figures changed.
-WITH gone AS (
+-- Recount the totals of a month from its transactions. The rows in this statement's snapshot include exactly the deltas in
+-- it: those are deleted, later ones stay. Returns their writes, and how many totals changed.
+WITH deleted_deltas AS (
     DELETE FROM transaction_deltas WHERE day >= %(low)s AND day < %(high)s RETURNING writes
 ),
 actual_days AS MATERIALIZED (
@@ -12,7 +12,7 @@ actual_days AS MATERIALIZED (
 actual_customers AS MATERIALIZED (
     SELECT user_id, count(*) AS rows FROM transactions WHERE date >= %(from)s AND date < %(to)s GROUP BY 1
 ),
-days_gone AS (
+deleted_days AS (
     DELETE FROM transaction_days AS known
     WHERE day >= %(low)s AND day < %(high)s AND NOT EXISTS (
         SELECT FROM actual_days AS actual
@@ -30,7 +30,7 @@ days AS (
           IS DISTINCT FROM (excluded.rows, excluded.amount, excluded.round_up, excluded.fee, excluded.investable)
     RETURNING 1
 ),
-customers_gone AS (
+deleted_customers AS (
     DELETE FROM customer_months AS known
     WHERE month = %(low)s AND NOT EXISTS (SELECT FROM actual_customers AS actual WHERE actual.user_id = known.user_id)
     RETURNING 1
@@ -41,6 +41,6 @@ customers AS (
     ON CONFLICT (month, user_id) DO UPDATE SET rows = excluded.rows WHERE known.rows IS DISTINCT FROM excluded.rows
     RETURNING 1
 )
-SELECT (SELECT coalesce(sum(writes), 0) FROM gone),
-       (SELECT count(*) FROM days_gone) + (SELECT count(*) FROM days)
-       + (SELECT count(*) FROM customers_gone) + (SELECT count(*) FROM customers)
+SELECT (SELECT coalesce(sum(writes), 0) FROM deleted_deltas),
+       (SELECT count(*) FROM deleted_days) + (SELECT count(*) FROM days)
+       + (SELECT count(*) FROM deleted_customers) + (SELECT count(*) FROM customers)

@@ -1,4 +1,4 @@
--- Figures of a month that are not what the log of proposals says; see verify_transactions.sql.
+-- List totals of a month that differ from the mapping log; see verify_transactions.sql.
 WITH counted AS (
     SELECT day, status, source, automatic, sum(rows) AS rows, sum(confidence) AS confidence
     FROM (

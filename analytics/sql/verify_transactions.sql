@@ -1,4 +1,4 @@
--- Figures of a month that are not what its transactions say, in one snapshot and with what was counted and not taken up yet.
+-- List totals of a month, with their waiting deltas, that differ from its transactions; all in one snapshot.
 WITH counted AS (
     SELECT day, status, ticker, sum(rows) AS rows, sum(amount) AS amount, sum(round_up) AS round_up, sum(fee) AS fee,
            sum(investable) AS investable

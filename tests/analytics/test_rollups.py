@@ -445,10 +445,10 @@ def test_writes_that_were_counted_and_never_show_cover_up_for_no_others() -> Non
     name = f"transactions_y{timezone.now():%Ym%m}"
     RollupPartition.objects.filter(pk=name).update(ahead=100)
     refresh_rollups()
-    assert RollupPartition.objects.get(pk=name).ahead == 100  # the statistics may be late
+    assert RollupPartition.objects.get(pk=name).unreported_writes == 100  # the statistics may be late
     RollupPartition.objects.filter(pk=name).update(looked_at=timezone.now() - timedelta(minutes=5))
     refresh_rollups()
-    assert RollupPartition.objects.get(pk=name).ahead == 0
+    assert RollupPartition.objects.get(pk=name).unreported_writes == 0
     make_transaction(user, date=timezone.now())
     assert refresh_rollups().recounted == [name]
     assert_right()
@@ -736,21 +736,21 @@ def run(*arguments: str) -> str:
 def test_the_command_refreshes_verifies_and_rebuilds() -> None:
     some_of_everything()
     assert "up to date" in run()
-    assert "The figures are right" in run("--verify")
+    assert "The rollups match the rows" in run("--verify")
     MappingDay.objects.update(rows=77)
     month = f"{MONTH:%Y-%m}"
-    with pytest.raises(CommandError, match=r"the figures are wrong: [1-9]"):
+    with pytest.raises(CommandError, match=r"The rollups have [1-9]"):
         run("--verify", "--month", month)
-    assert "figures changed" in run("--rebuild", "--month", month)
-    assert "The figures are right" in run("--verify", "--month", month)
+    assert "totals corrected" in run("--rebuild", "--month", month)
+    assert "The rollups match the rows" in run("--verify", "--month", month)
     TransactionDay.objects.all().delete()
     out = io.StringIO()
-    with pytest.raises(CommandError, match="the figures are wrong"):
+    with pytest.raises(CommandError, match="The rollups have"):
         call_command("calculate_analytics", "--verify", "--show", "1", stdout=out)
     assert len(out.getvalue().splitlines()) == 1
     assert "the figures say nothing, the rows" in out.getvalue()
-    assert "counted anew" in run("--rebuild")
-    assert "The figures are right" in run("--verify")
+    assert "Recounted" in run("--rebuild")
+    assert "The rollups match the rows" in run("--verify")
     with pytest.raises(CommandError, match="--month goes with"):
         run("--month", month)
 

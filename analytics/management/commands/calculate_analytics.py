@@ -24,58 +24,53 @@ def _month(text: str) -> date:
 
 
 class Command(BaseCommand):
-    """Bring the figures of analytics up to date, count them anew, or check them."""
-
     help = (
-        "Bring the figures of analytics and llm_analytics_summary up to date, at the cost of what changed since the last time. "
-        "--rebuild counts them anew from the rows, --verify compares them with the rows and exits 1 when they differ."
+        "Refresh the rollups and llm_analytics_summary, at the cost of what changed since the last time. "
+        "--rebuild recounts them from the rows, --verify compares them with the rows and exits 1 if they differ."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """What to do, and for which months."""
-        what = parser.add_mutually_exclusive_group()
-        what.add_argument("--rebuild", action="store_true", help="count every figure anew from the rows")
-        what.add_argument("--verify", action="store_true", help="compare with the rows; changes nothing")
+        mode = parser.add_mutually_exclusive_group()
+        mode.add_argument("--rebuild", action="store_true", help="recount everything from the rows")
+        mode.add_argument("--verify", action="store_true", help="compare with the rows; changes nothing")
         parser.add_argument(
             "--month",
             type=_month,
             action="append",
             metavar="YYYY-MM",
-            help="with --rebuild or --verify: only this month; may be given several times",
+            help="with --rebuild or --verify: only this month; can be repeated",
         )
         parser.add_argument(
             "--recheck",
             type=int,
             default=0,
             metavar="N",
-            help="also count anew the N partitions of each table that were not looked at for longest",
+            help="also recount the N partitions of each table that were verified longest ago",
         )
         parser.add_argument("--show", type=int, default=50, help="how many differences to print (default 50)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it, and say what was done."""
         if options["month"] and not (options["rebuild"] or options["verify"]):
-            raise CommandError("--month goes with --rebuild or --verify; a refresh finds out itself what changed.")
+            raise CommandError("--month needs --rebuild or --verify; a refresh detects changes by itself.")
         try:
-            with self._bar() as report:
+            with self._progress_bars() as on_progress:
                 if options["verify"]:
-                    self._verify(options, report)
+                    self._verify(options, on_progress)
                     return
                 if options["rebuild"]:
-                    done = rebuild_rollups(months=options["month"], on_progress=report)
+                    result = rebuild_rollups(months=options["month"], on_progress=on_progress)
                 else:
-                    done = refresh_rollups(recheck=options["recheck"], on_progress=report)
+                    result = refresh_rollups(recheck=options["recheck"], on_progress=on_progress)
         except KamioiError as error:
             raise CommandError(str(error)) from error
-        self._say(done)
+        self._print(result)
 
-    def _say(self, done: RollupRefreshResult) -> None:
-        if done.recounted:
-            shown = ", ".join(done.recounted[:12]) + (
-                f" and {len(done.recounted) - 12} more" if len(done.recounted) > 12 else ""
-            )
-            self.stdout.write(f"counted anew: {shown}; {done.corrected:,} figures changed")
-        self.stdout.write(f"{done.deltas:,} changes taken up; the figures are up to date ({done.seconds:.1f} s).")
+    def _print(self, result: RollupRefreshResult) -> None:
+        if result.recounted:
+            more = len(result.recounted) - 12
+            names = ", ".join(result.recounted[:12]) + (f" and {more} more" if more > 0 else "")
+            self.stdout.write(f"Recounted {names}; {result.corrected:,} totals corrected.")
+        self.stdout.write(f"{result.deltas:,} changes applied; the rollups are up to date ({result.seconds:.1f} s).")
 
     def _verify(self, options: dict[str, Any], on_progress: ProgressCallback) -> None:
         started, problems = time.monotonic(), 0
@@ -86,27 +81,27 @@ class Command(BaseCommand):
         seconds = time.monotonic() - started
         if problems:
             raise CommandError(
-                f"the figures are wrong: {problems:,} differences ({seconds:.1f} s). A refresh recounts what it notices; "
-                "--rebuild counts everything."
+                f"The rollups have {problems:,} differences ({seconds:.1f} s). "
+                "A refresh recounts what it detects; --rebuild recounts everything."
             )
-        self.stdout.write(f"The figures are right: they are what the rows say ({seconds:.1f} s).")
+        self.stdout.write(f"The rollups match the rows ({seconds:.1f} s).")
 
     @contextmanager
-    def _bar(self) -> Iterator[ProgressCallback]:
-        """A progress bar for each step; none where nobody looks."""
+    def _progress_bars(self) -> Iterator[ProgressCallback]:
+        """Show a progress bar for each step, if the output is a terminal."""
         bars: dict[str, Any] = {}
 
-        def report(what: str, done: int, total: int) -> None:
-            bar = bars.get(what)
+        def on_progress(step: str, done: int, total: int) -> None:
+            bar = bars.get(step)
             if bar is None:
                 for other in bars.values():
                     other.close()
-                bars[what] = bar = tqdm(total=total, desc=what, disable=None)
+                bars[step] = bar = tqdm(total=total, desc=step, disable=None)
             bar.total = total
             bar.update(done - bar.n)
 
         try:
-            yield report
+            yield on_progress
         finally:
             for bar in bars.values():
                 bar.close()

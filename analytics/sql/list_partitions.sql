@@ -1,5 +1,5 @@
--- The partitions of both tables: bounds, file, and the rows written to them so far as PostgreSQL's statistics know, with what
--- this session did not report yet. TRUNCATE and a table made anew change the file.
+-- List the partitions of both tables: bounds, file, and the rows ever written to them by PostgreSQL's statistics, including
+-- what this session has not reported yet. TRUNCATE and re-creating a table change the file.
 SELECT parent.relname, child.relname, coalesce(pg_relation_filenode(child.oid), child.oid)::bigint,
        pg_get_expr(child.relpartbound, child.oid),
        coalesce(pg_stat_get_tuples_inserted(child.oid), 0) + coalesce(pg_stat_get_tuples_updated(child.oid), 0)
