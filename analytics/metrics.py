@@ -145,4 +145,6 @@ def _cost(metrics: Metrics, database: MetricsDatabase) -> None:
         " WHERE month >= date_trunc('month', now() AT TIME ZONE 'UTC')::date - interval '1 month'"
         " GROUP BY month) AS months"
     )
-    metrics.gauge("kamioi_cost_active_people", "Active users of this or the previous month, whichever is higher.", users)
+    metrics.gauge(
+        "kamioi_cost_active_people", "Active users of this or the previous month, whichever is higher.", users
+    )

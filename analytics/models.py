@@ -130,7 +130,7 @@ class RollupPartition(models.Model):
 
 
 class LlmAnalyticsSummary(models.Model):
-    """The materialized view `llm_analytics_summary`: proposals by day and status, refreshed by `calculate_analytics`."""
+    """The materialized view of proposals by day and status, refreshed by `calculate_analytics`."""
 
     pk = models.CompositePrimaryKey("date", "status")
     date = models.DateField()

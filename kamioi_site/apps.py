@@ -30,7 +30,7 @@ class KamioiSiteConfig(AppConfig):
         if settings.SENTRY_DSN:
             from kamioi_site.observability import sentry  # noqa: PLC0415  # the SDK is slow to import
 
-            sentry.start()
+            sentry.init_sentry()
         # What start-up made stays: the collector need not visit it again.
         gc.freeze()
         gc.enable()

@@ -1,6 +1,6 @@
 """The ledger by day, kind and accounts, extended by what was booked since the last count.
 
-The ledger is append-only, so its days need no recount: rows are counted in the order of their ids. Rules that hold here:
+The ledger is append-only, so its days need no recount: rows are counted in the order of their ids. Rules:
 
 * An id is assigned before its row is committed, so the newest ids are not final. A round records the highest id and
   which transactions were open; later rounds count up to that id once all of those have ended.

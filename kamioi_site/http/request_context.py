@@ -20,7 +20,7 @@ from django.utils.functional import SimpleLazyObject
 
 from kamioi_site.http.asgi_handler import request_arrival_time
 from kamioi_site.observability import logs
-from kamioi_site.observability.metrics.web import route_of
+from kamioi_site.observability.metrics.web import route_template
 
 access = logging.getLogger("kamioi.access")
 
@@ -84,7 +84,7 @@ class RequestContextMiddleware:
 
 
 def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    route = route_of(request)
+    route = route_template(request)
     level = logging.DEBUG if route in _POLLED_ROUTES else logging.INFO
     if not access.isEnabledFor(level):
         return
@@ -131,4 +131,4 @@ def _clear_context(task: Any, **_: Any) -> None:
         _sender_id.set(None)
 
 
-logs.take_ids_from(context_ids)
+logs.set_id_source(context_ids)

@@ -1,8 +1,8 @@
-"""Errors to Sentry, when `SENTRY_DSN` names one: what broke and where, never whose data it was about.
+"""Error reports to Sentry, if `SENTRY_DSN` is set: what failed and where, without personal data.
 
-No bodies, cookies, headers with secrets, query strings, local variables or SQL values leave the house; a user is a
-number. Every text that is left goes through the redaction of the logs. Ids of request and task are tags, so an event
-and its log lines find each other.
+No bodies, cookies, headers with secrets, query strings, local variables or SQL parameters are sent; a user is an id.
+All remaining text passes the redaction of the logs. Request and task ids are tags, so an event can be matched with its
+log lines.
 """
 
 from typing import Any, Final, cast
@@ -15,23 +15,23 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 
 from kamioi_site.http.request_context import context_ids
-from kamioi_site.observability.logs import redact, redact_all
+from kamioi_site.observability.logs import redact, redact_nested
 
-# Headers that tell something about a fault and nothing about a person.
+# Headers that help with a diagnosis and contain no personal data.
 _HEADERS: Final = {"host", "accept", "content-type", "content-length", "user-agent", "x-request-id"}
-# Of a breadcrumb's data, what is no one's. An SQL statement stands in its message, without values.
-_CRUMBS: Final = {"status_code", "method", "http.method", "reason"}
+# Data of a breadcrumb that is not personal. SQL is in its message, without parameters.
+_BREADCRUMB_DATA: Final = {"status_code", "method", "http.method", "reason"}
 
 
-def start() -> None:
-    """Report errors from now on; nothing without a DSN."""
+def init_sentry() -> None:
+    """Start reporting errors, if there is a DSN."""
     if not settings.SENTRY_DSN:
         return
     sentry_sdk.init(
         dsn=settings.SENTRY_DSN,
         environment=settings.SENTRY_ENVIRONMENT,
         release=settings.SENTRY_RELEASE or None,
-        # Named, so that a library that happens to be installed adds none: the one for openai would send prompts.
+        # Listed explicitly: the integration of an installed library could leak data, as openai's would send prompts.
         default_integrations=True,
         auto_enabling_integrations=False,
         integrations=[DjangoIntegration(), CeleryIntegration(), LoggingIntegration(event_level=None)],
@@ -39,14 +39,14 @@ def start() -> None:
         max_request_body_size="never",
         include_local_variables=False,
         traces_sample_rate=float(settings.SENTRY_TRACES_SAMPLE_RATE),
-        before_send=scrubbed,
-        before_send_transaction=scrubbed,
-        before_breadcrumb=_crumb,
+        before_send=scrub_event,
+        before_send_transaction=scrub_event,
+        before_breadcrumb=_scrub_breadcrumb,
     )
 
 
-def scrubbed(event: Event, hint: Hint) -> Event:
-    """The event without anything of a person, and with our ids."""
+def scrub_event(event: Event, hint: Hint) -> Event:
+    """Remove personal data from the event, and add our ids."""
     request = cast("dict[str, Any] | None", event.get("request"))
     if request is not None:
         headers = {name: value for name, value in (request.get("headers") or {}).items() if name.lower() in _HEADERS}
@@ -61,28 +61,28 @@ def scrubbed(event: Event, hint: Hint) -> Event:
     if "user_id" in ids:
         event["user"] = {"id": str(ids.pop("user_id"))}
     event.pop("server_name", None)
-    # The integration for Celery adds the arguments of the task, that for the command line its arguments.
+    # The integrations for Celery and for the command line add arguments.
     for part in ("extra", "modules"):
         event.pop(part, None)  # type: ignore[misc]
     contexts = event.get("contexts") or {}
     event["contexts"] = {name: contexts[name] for name in ("trace", "runtime", "os") if name in contexts}
     for span in cast("list[dict[str, Any]]", event.get("spans") or []):
         span.pop("data", None)
-    clean: Event = _redacted(event)
-    clean["tags"] = {**(clean.get("tags") or {}), **{name: str(value) for name, value in ids.items()}}
-    return clean
+    scrubbed: Event = _redact_event(event)
+    scrubbed["tags"] = {**(scrubbed.get("tags") or {}), **{name: str(value) for name, value in ids.items()}}
+    return scrubbed
 
 
-def _crumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb:
+def _scrub_breadcrumb(crumb: Breadcrumb, hint: BreadcrumbHint) -> Breadcrumb:
     data = crumb.get("data") or {}
-    crumb["data"] = {name: value for name, value in data.items() if name in _CRUMBS}
+    crumb["data"] = {name: value for name, value in data.items() if name in _BREADCRUMB_DATA}
     if "message" in crumb:
         crumb["message"] = redact(str(crumb["message"]))
     return crumb
 
 
-# Parts whose texts are Sentry's own: an id of 32 digits is no account number.
-_KEPT: Final = {
+# Values set by Sentry: its ids look like account numbers.
+_UNREDACTED_KEYS: Final = {
     "event_id",
     "timestamp",
     "start_timestamp",
@@ -95,12 +95,12 @@ _KEPT: Final = {
 }
 
 
-def _redacted(value: Any) -> Any:
+def _redact_event(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            key: item if (key in _KEPT and isinstance(item, str)) or key == "sdk" else _redacted(item)
+            key: item if (key in _UNREDACTED_KEYS and isinstance(item, str)) or key == "sdk" else _redact_event(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [_redacted(item) for item in value]
-    return redact_all(value) if isinstance(value, str) else value
+        return [_redact_event(item) for item in value]
+    return redact_nested(value) if isinstance(value, str) else value

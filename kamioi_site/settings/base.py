@@ -58,7 +58,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "kamioi_site.http.request_context.RequestContextMiddleware",
-    "kamioi_site.observability.metrics.web.RequestMetrics",
+    "kamioi_site.observability.metrics.web.RequestMetricsMiddleware",
     "kamioi_site.http.health.HealthCheckHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",

@@ -2,7 +2,7 @@
 
 import secrets
 
-from kamioi_site.observability.logs import hide
+from kamioi_site.observability.logs import register_secret
 from kamioi_site.settings.base import *  # noqa: F403
 from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret, env_str
 
@@ -26,4 +26,4 @@ def _machine_secret() -> str:
     return path.read_text()
 
 
-SECRET_KEY = env_secret("SECRET_KEY") or hide(_machine_secret())
+SECRET_KEY = env_secret("SECRET_KEY") or register_secret(_machine_secret())

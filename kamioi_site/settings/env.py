@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from kamioi_site.observability.logs import hide
+from kamioi_site.observability.logs import register_secret
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -25,9 +25,9 @@ def env_secret(name: str, default: str = "") -> str:
     """A secret from `NAME`, or from the file that `NAME_FILE` names. No log will show it."""
     path = os.environ.get(f"{name}_FILE")
     if not path:
-        return hide(os.environ.get(name, default))
+        return register_secret(os.environ.get(name, default))
     try:
-        return hide(Path(path).read_text(encoding="utf-8").strip())
+        return register_secret(Path(path).read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
 

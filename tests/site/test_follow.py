@@ -144,11 +144,11 @@ def _json_lines(log: str) -> list[dict[str, Any]]:
 
 
 def test_a_workers_port_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kamioi_site.observability.metrics.workers import serve
+    from kamioi_site.observability.metrics.workers import serve_metrics
 
     monkeypatch.setattr(settings, "METRICS_ALLOWED_NETWORKS", [])
     monkeypatch.setattr(settings, "METRICS_TOKEN", "t0ken")
-    server = serve(host="127.0.0.1", port=0)
+    server = serve_metrics(host="127.0.0.1", port=0)
     try:
         address = f"http://127.0.0.1:{server.server_port}"
         for path, headers, status in (

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from kamioi_site.http import request_context
 from kamioi_site.observability import logs
-from kamioi_site.observability.logs import JsonLines, PlainLines, hide, redact
+from kamioi_site.observability.logs import JsonLinesFormatter, PlainFormatter, redact, register_secret
 from tests.factories import PASSWORD, api_client, make_user
 
 
@@ -23,7 +23,7 @@ def lines() -> Iterator[io.StringIO]:
     """Everything that this process logs, as production writes it."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLinesFormatter())
     root = logging.getLogger()
     before, root.level = root.level, logging.DEBUG
     root.addHandler(handler)
@@ -72,8 +72,8 @@ def test_what_looks_like_a_secret_is_hidden_and_the_rest_is_not(text: str, shown
 
 def test_secrets_of_the_settings_are_hidden_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_secrets", set())
-    hide("swordfish-swordfish")
-    hide("redis://:p%40ssw0rd-of-redis@localhost:1/0")
+    register_secret("swordfish-swordfish")
+    register_secret("redis://:p%40ssw0rd-of-redis@localhost:1/0")
     assert redact("got swordfish-swordfish, p@ssw0rd-of-redis and localhost") == "got [hidden], [hidden] and localhost"
 
 
@@ -94,9 +94,9 @@ def test_a_traceback_is_hidden_too_and_what_libraries_attach_is_not_written() ->
         raise ValueError("row of a@example.com with password=pw1")
     except ValueError:
         record.exc_info = sys.exc_info()
-    line = JsonLines().format(record)
+    line = JsonLinesFormatter().format(record)
     assert json.loads(line)["error"].endswith("ValueError: row of [hidden] with password=[hidden]")
-    plain = PlainLines("%(levelname)s %(message)s%(ids)s").format(record)
+    plain = PlainFormatter("%(levelname)s %(message)s%(ids)s").format(record)
     for text in (line, plain):
         assert "Internal Server Error: /x" in text
         assert not any(secret in text for secret in ("example.com", "pw1", "abc", "WSGIRequest"))
@@ -104,7 +104,7 @@ def test_a_traceback_is_hidden_too_and_what_libraries_attach_is_not_written() ->
 
 def test_one_line_stays_one_line() -> None:
     record = logging.LogRecord("x", logging.INFO, "f", 1, "a\nfake line\r\n%s", ("b\x1b[31m",), None)
-    assert len(JsonLines().format(record).splitlines()) == 1
+    assert len(JsonLinesFormatter().format(record).splitlines()) == 1
 
 
 # --- Ids of a request -------------------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ metrics.TASKS.labels("t", "bulk", "success").inc(2)
 metrics.TASK_SECONDS.labels("t").observe(0.3)
 metrics.TASKS_RUNNING.labels("pool").inc()
 if len(sys.argv) > 1:
-    print(metrics.exposition("", with_figures=False)[0].decode())
+    print(metrics.exposition("", with_collectors=False)[0].decode())
 os._exit(0)
 """
 

@@ -25,7 +25,7 @@ from django.db import connections
 from django.db.utils import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolWaitOver
 
-from kamioi_site.observability.metrics.database import waiting_for_connection
+from kamioi_site.observability.metrics.database import time_connection_wait
 
 # Every open connection of this process, in a pool or in use.
 _sockets: "weakref.WeakSet[Any]" = weakref.WeakSet()
@@ -78,7 +78,7 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
             _parameters[self.alias] = conn_params
         options = self.settings_dict.get("POOL_OPTIONS", {})
         try:
-            with waiting_for_connection(self.alias, options):
+            with time_connection_wait(self.alias, options):
                 return super().get_new_connection(conn_params)
         except PoolWaitOver as error:
             limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)

@@ -1,4 +1,4 @@
-"""The web's metrics: a middleware that counts and times requests by route, and the view that Prometheus reads."""
+"""Web metrics: a middleware that counts and times requests by route, and the view that Prometheus scrapes."""
 
 import time
 from collections.abc import Callable
@@ -16,26 +16,25 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
 
-class RequestMetrics:
-    """Counts every request by method, route and status, and times it until its answer begins.
+class RequestMetricsMiddleware:
+    """Count every request by method, route and status, and time it until its response starts.
 
-    Stands near the top, so that what other middleware answers counts as well.
+    It is near the top of the middlewares, so responses of other middlewares count as well.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer and count."""
-        began = request_arrival_time(request)
+        started = request_arrival_time(request)
         with metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = self._get_response(request)
-        _count(request, response, time.perf_counter() - began)
+        _count(request, response, time.perf_counter() - started)
         return response
 
 
-def route_of(request: HttpRequest) -> str:
-    """The template of the request's address: `api/tasks/<uuid:task_id>`, never the address itself."""
+def route_template(request: HttpRequest) -> str:
+    """Return the URL pattern of the request, such as `api/tasks/<uuid:task_id>`, never the path itself."""
     if request.resolver_match is not None:
         return request.resolver_match.route or "/"
     return "static" if request.path.startswith(settings.STATIC_URL) else "unmatched"
@@ -43,7 +42,7 @@ def route_of(request: HttpRequest) -> str:
 
 def _count(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     method = request.method if request.method in _METHODS else "other"
-    route = route_of(request)
+    route = route_template(request)
     metrics.HTTP_REQUESTS.labels(method, route, response.status_code).inc()
     metrics.HTTP_SECONDS.labels(method, route).observe(seconds)
 
@@ -51,7 +50,7 @@ def _count(request: HttpRequest, response: HttpResponseBase, seconds: float) -> 
 @require_safe
 @never_cache
 def metrics_view(request: HttpRequest) -> HttpResponse:
-    """Everything there is to scrape. For strangers this address does not exist."""
+    """Expose all metrics; without permission this URL does not exist."""
     authorization = request.META.get("HTTP_AUTHORIZATION", "")
     if not metrics.scrape_allowed(
         address=request.META.get("REMOTE_ADDR", ""),
