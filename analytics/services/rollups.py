@@ -1,7 +1,7 @@
 """The rollups: daily totals under the views of analytics, refreshed at the cost of what changed.
 
-Every write to `transactions` or `llm_mappings` records, in the same transaction, what it changes
-(`transaction_deltas`, `mapping_deltas`). A refresh consumes those: it deletes them and adds them to the totals in one statement, so a refresh
+Every write to `transactions` or `llm_mappings` records, in the same transaction, what it changes (`transaction_deltas`,
+`mapping_deltas`). A refresh consumes those: it deletes them and adds them to the totals in one statement, so a refresh
 that is killed has consumed a delta completely or not at all, and nothing counts twice.
 
 Writes without deltas (by hand, by a restore, by COPY) are detected: PostgreSQL's statistics say how many rows were ever
