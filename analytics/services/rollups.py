@@ -105,7 +105,7 @@ class RollupDifference:
     actual: str
 
     def __str__(self) -> str:
-        return f"{self.what}: the rollups have {self.counted}, the rows {self.actual}"
+        return f"{self.what}: the rollups have {self.counted}, the table has {self.actual}"
 
 
 @dataclass(frozen=True, slots=True)

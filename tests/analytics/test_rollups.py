@@ -748,7 +748,7 @@ def test_the_command_refreshes_verifies_and_rebuilds() -> None:
     with pytest.raises(CommandError, match="The rollups have"):
         call_command("calculate_analytics", "--verify", "--show", "1", stdout=out)
     assert len(out.getvalue().splitlines()) == 1
-    assert "the figures say nothing, the rows" in out.getvalue()
+    assert "the rollups have nothing, the table has" in out.getvalue()
     assert "Recounted" in run("--rebuild")
     assert "The rollups match the rows" in run("--verify")
     with pytest.raises(CommandError, match="--month goes with"):
