@@ -443,7 +443,7 @@ def test_writes_that_were_counted_and_never_show_cover_up_for_no_others() -> Non
     user = some_of_everything()
     refresh_rollups()
     name = f"transactions_y{timezone.now():%Ym%m}"
-    RollupPartition.objects.filter(pk=name).update(ahead=100)
+    RollupPartition.objects.filter(pk=name).update(unreported_writes=100)
     refresh_rollups()
     assert RollupPartition.objects.get(pk=name).unreported_writes == 100  # the statistics may be late
     RollupPartition.objects.filter(pk=name).update(looked_at=timezone.now() - timedelta(minutes=5))

@@ -169,11 +169,11 @@ def _fill(number: int) -> None:
     LedgerDay.objects.create(
         day=today - timedelta(days=number), kind="fee", debit_account="10100", credit_account="40100", rows=1, amount=1
     )
-    LedgerMark.objects.create(counted_to=0, drawn_to=0, drawn_before=0)
+    LedgerMark.objects.create(counted_to=0, high_water_mark=0, open_before=0)
     Report.objects.create(
         kind="statement", period=today.replace(day=1), user=user, format="pdf", task=task, file="x.pdf", size=1, rows=0
     )
-    RollupPartition.objects.create(name=f"transactions_{number}", relation=1, written=0, ahead=0)
+    RollupPartition.objects.create(name=f"transactions_{number}", relation=1, written=0, unreported_writes=0)
     TransactionDelta.objects.create(
         day=today, status="pending", rows=1, amount=1, round_up=0, fee=0, investable=0, writes=1
     )
