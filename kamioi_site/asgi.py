@@ -12,6 +12,6 @@ django.setup(set_prefix=False)
 
 # These imports need the apps.
 from kamioi_site.http.asgi_handler import ThreadedASGIHandler  # noqa: E402
-from kamioi_site.http.server_sent_events import EventStreams  # noqa: E402
+from kamioi_site.http.event_streams import EventStreamsMiddleware  # noqa: E402
 
-application = EventStreams(ThreadedASGIHandler())
+application = EventStreamsMiddleware(ThreadedASGIHandler())

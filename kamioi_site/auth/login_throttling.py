@@ -1,13 +1,12 @@
-"""Who may try to log in, and how often: against guessing, without letting a stranger lock somebody out.
+"""Limits on log-in attempts: against guessing, without letting a stranger lock a user out.
 
-Three nets, each for what the others do not catch:
-- **E-mail and address together** (django-axes, in PostgreSQL): after `LOGIN_FAILURES` wrong passwords for an e-mail from one address
-  this pair waits `LOGIN_COOL_OFF_MINUTES`, whatever it sends meanwhile. Others who own the e-mail are not touched.
-- **Address alone** (`API_RATES["login"]`, in Redis): one address that tries many e-mails.
-- **E-mail alone** (`API_RATES["login_email"]`, in Redis): many addresses that try one e-mail. A stranger could hold somebody up with it,
-  so it does not count an address from which this person has logged in before.
+- **E-mail and address** (django-axes, in PostgreSQL): after `LOGIN_FAILURES` wrong passwords for an e-mail from one
+  address, this pair is locked for `LOGIN_COOL_OFF_MINUTES`. The user can still log in from other addresses.
+- **Address** (`API_RATES["login"]`, in Redis): limits one address that tries many e-mails.
+- **E-mail** (`API_RATES["login_email"]`, in Redis): limits many addresses that try one e-mail. Because a stranger could
+  use it to block a user, attempts from an address where the user has logged in before do not count.
 
-An IPv6 address is its /64: a household or a server has so many of them.
+IPv6 addresses count by their /64 network, because a household or server has a whole network.
 """
 
 import hashlib
@@ -30,13 +29,13 @@ from kamioi_site.errors import error_body
 
 logger = logging.getLogger(__name__)
 
-_KNOWN_SECONDS: Final = 90 * 86_400
+_KNOWN_ADDRESS_SECONDS: Final = 90 * 86_400
 _IPV6_PREFIX: Final = 64
-LOCKED_TEXT: Final = "Too many wrong passwords from here. Try again in {minutes} minutes."
+LOCKED_MESSAGE: Final = "Too many wrong passwords from here. Try again in {minutes} minutes."
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The caller's address; of an IPv6 address its network. None over a Unix socket."""
+    """Return the caller's address, or network for IPv6; None over a Unix socket."""
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
@@ -49,57 +48,57 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """The e-mail that is tried, as failures are counted: in lower case."""
+    """Return the e-mail of the attempt in lower case, as failures are counted."""
     name = (credentials or {}).get("username") or request.POST.get("username") or ""
     return str(name).strip().lower().replace("\0", "")[:254]
 
 
 class LockoutBackend(AxesStandaloneBackend):
-    """django-axes' gate in front of the passwords. A program that checks one without a request has no address to lock."""
+    """Refuses locked pairs before the password is checked, unless there is no request and so no address."""
 
     def authenticate(self, request: HttpRequest | None, username: str | None = None, **credentials: Any) -> None:
-        """None, so that the next backend looks at the password.
+        """Return None, so that the next backend checks the password.
 
         Raises:
-            PermissionDenied: this e-mail waits at this address.
+            PermissionDenied: this e-mail is locked at this address.
         """
         if request is not None:
             super().authenticate(request, username=username, **credentials)
 
 
 def lockout_response(request: HttpRequest, *_: Any) -> HttpResponse:
-    """429 for who has to wait: JSON under /api/, a page elsewhere."""
+    """Return 429: JSON under /api/, a page elsewhere."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
-    text = LOCKED_TEXT.format(minutes=-(-seconds // 60))
+    text = LOCKED_MESSAGE.format(minutes=-(-seconds // 60))
     if request.path.startswith("/api/"):
-        reply: HttpResponse = JsonResponse(error_body(text), status=429)
+        response: HttpResponse = JsonResponse(error_body(text), status=429)
     else:
-        reply = render(request, "kamioi/locked_out.html", {"text": text}, status=429)
-    reply["Retry-After"] = str(seconds)
-    return reply
+        response = render(request, "kamioi/locked_out.html", {"text": text}, status=429)
+    response["Retry-After"] = str(seconds)
+    return response
 
 
 # --- Counting by address and by e-mail --------------------------------------------------------------------------
 class LoginAttemptCounter(RateLimitThrottle):
-    """Counts log-ins by address and, for strangers, by e-mail."""
+    """Counts log-in attempts by address, and by e-mail from unknown addresses."""
 
     fail_open = False
 
-    def may_try(self, request: HttpRequest, email: str) -> bool:
-        """Count this attempt; False when it is one too many. `wait()` says for how long."""
+    def allows_login(self, request: HttpRequest, email: str) -> bool:
+        """Count this attempt; False if it exceeds a limit, and then `wait()` says for how long."""
         email = email.strip().lower()
-        by_address = self.count(request, scope="login", key="ip")
+        address_allowed = self.count(request, scope="login", key="ip")
         if address_is_known(request, email):
-            return by_address
-        return self.count(request, scope="login_email", key=lambda *_: email) and by_address
+            return address_allowed
+        return self.count(request, scope="login_email", key=lambda *_: email) and address_allowed
 
 
 def address_is_known(request: HttpRequest, email: str) -> bool:
-    """Whether the person has logged in from here before."""
-    return bool(cache.get(_known_key(client_address(request), email)))
+    """Return whether the user has logged in from this address before."""
+    return bool(cache.get(_known_address_key(client_address(request), email)))
 
 
-def _known_key(address: str | None, email: str) -> str:
+def _known_address_key(address: str | None, email: str) -> str:
     return "login:known:" + hashlib.sha256(f"{address}|{email}".encode()).hexdigest()
 
 
@@ -107,21 +106,21 @@ def _known_key(address: str | None, email: str) -> str:
 def _remember_address(sender: Any, request: HttpRequest | None, user: Any, **_: Any) -> None:
     if request is not None:
         email = str(user.get_username()).strip().lower()
-        cache.set(_known_key(client_address(request), email), 1, _KNOWN_SECONDS)
+        cache.set(_known_address_key(client_address(request), email), 1, _KNOWN_ADDRESS_SECONDS)
 
 
 class StaffLoginForm(AuthenticationForm):
-    """The admin's log-in, counted like the API's. When nobody can count, django-axes still does."""
+    """The admin's log-in form, counted like the API. Without Redis, django-axes is the only limit."""
 
     def clean(self) -> dict[str, Any]:
-        """The credentials.
+        """Check the credentials.
 
         Raises:
-            ValidationError: wrong, or tried too often.
+            ValidationError: wrong credentials, or too many attempts.
         """
         counter = LoginAttemptCounter()
         counter.fail_open = True
-        if not counter.may_try(self.request, self.cleaned_data.get("username") or ""):
+        if not counter.allows_login(self.request, self.cleaned_data.get("username") or ""):
             minutes = max(1, round((counter.wait() or 60) / 60))
             raise ValidationError(f"Too many attempts. Try again in {minutes} minutes.", code="rate")
         cleaned: dict[str, Any] = super().clean()

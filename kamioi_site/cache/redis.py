@@ -1,9 +1,9 @@
-"""Redis by whatever `REDIS_URL` says: one server, or a primary that Sentinels name.
+"""Clients for the Redis of `REDIS_URL`: a single server, or a primary behind Sentinels.
 
-`redis://`, `rediss://` and `unix://` are what redis-py reads. With Sentinels the URL is
-`sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/db][?sentinel_password=…&ssl=true]`: user and password are
-Redis's own, port 26379 unless said. After a fail-over the next command finds the new primary; the commands in between
-fail as they do when Redis is away, which every caller expects.
+`redis://`, `rediss://` and `unix://` URLs are those of redis-py. With Sentinels the URL is
+`sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/db][?sentinel_password=…&ssl=true]`, where user and
+password are those of Redis, and the default port is 26379. After a failover the next command finds the new primary;
+commands in between fail as they do without Redis, which every caller handles.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 SENTINEL_PORT: Final = 26379
-# Seconds. A Sentinel that does not answer is passed over for the next one.
-_SENTINEL_TIMEOUT: Final = 1.0
+_SENTINEL_TIMEOUT: Final = 1.0  # seconds until the next Sentinel is tried
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentinelAddress:
-    """What a `sentinel://` URL says."""
+    """A parsed `sentinel://` URL."""
 
     sentinels: tuple[tuple[str, int], ...]
     service: str
@@ -37,26 +36,26 @@ class SentinelAddress:
 
     @property
     def sentinel_options(self) -> dict[str, Any]:
-        """How to talk to the Sentinels themselves."""
+        """Connection options of the Sentinels themselves."""
         options: dict[str, Any] = {"socket_timeout": _SENTINEL_TIMEOUT, "socket_connect_timeout": _SENTINEL_TIMEOUT}
         return options | ({"password": self.sentinel_password} if self.sentinel_password else {})
 
     @property
     def login(self) -> dict[str, str]:
-        """User and password of Redis, where there are any."""
+        """User and password of Redis, as far as they are set."""
         return {name: value for name, value in (("username", self.username), ("password", self.password)) if value}
 
 
 def is_redis(url: str) -> bool:
-    """Whether the URL names a Redis of any kind."""
+    """Return whether the URL is one of Redis, with or without Sentinels."""
     return url.split(":", 1)[0] in {"redis", "rediss", "unix", "sentinel"}
 
 
 def sentinel_address(url: str) -> SentinelAddress | None:
-    """What the URL says, None when it is not one of Sentinels.
+    """Parse a `sentinel://` URL; None for other URLs.
 
     Raises:
-        ImproperlyConfigured: no host or no service, or a port or database that is none.
+        ImproperlyConfigured: host or service is missing, or port or database is not a number.
     """
     parts = urlsplit(url)
     if parts.scheme != "sentinel":
@@ -66,7 +65,7 @@ def sentinel_address(url: str) -> SentinelAddress | None:
     service, _, database = parts.path.strip("/").partition("/")
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     try:
-        found = SentinelAddress(
+        address = SentinelAddress(
             sentinels=tuple(_host(host) for host in hosts.split(",") if host),
             service=unquote(service),
             database=int(database or 0),
@@ -76,40 +75,40 @@ def sentinel_address(url: str) -> SentinelAddress | None:
             ssl=options.pop("ssl", "").lower() in {"1", "true", "yes", "on"},
         )
     except ValueError:
-        found = None
-    if found is None or not found.sentinels or not found.service or options:
-        # The URL itself may hold a password: it is not repeated here.
+        address = None
+    if address is None or not address.sentinels or not address.service or options:
+        # Without the URL, which may contain a password.
         raise ImproperlyConfigured("A Sentinel URL looks like sentinel://:password@host:26379,host:26379/service/0")
-    return found
+    return address
 
 
 def _host(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if colon and not port.endswith("]"):  # an IPv6 address without a port ends so
+    if colon and not port.endswith("]"):  # not an IPv6 address without a port
         return host.strip("[]"), int(port)
     return text.strip("[]"), SENTINEL_PORT
 
 
 def cache_settings(url: str) -> dict[str, Any]:
-    """The entry of `CACHES` for this URL."""
+    """Return the entry of `CACHES` for this URL."""
     options: dict[str, Any] = {
         "CLIENT_CLASS": "django_redis.client.DefaultClient",
-        # Redis away means slower, never an error.
+        # Without Redis the site is slower, but works.
         "IGNORE_EXCEPTIONS": True,
-        "CONNECTION_POOL_CLASS": "kamioi_site.cache.redis_pool.CircuitPool",  # says in the log when Redis goes and comes
+        "CONNECTION_POOL_CLASS": "kamioi_site.cache.redis_pool.CircuitPool",
         "SOCKET_CONNECT_TIMEOUT": 1,
         "SOCKET_TIMEOUT": 1,
     }
     address = sentinel_address(url)
     if address is not None:
         scheme = "rediss" if address.ssl else "redis"
-        # Only the primary is asked, for reads as well: what a replica of Redis has may be a generation behind.
+        # Read from the primary only: a replica of Redis may lack the newest generations.
         url = f"{scheme}://{quote(address.service, safe='')}/{address.database}?is_master=1"
         options |= {
             "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
             "CONNECTION_POOL_CLASS": "kamioi_site.cache.redis_pool.SentinelCircuitPool",
             "SENTINELS": list(address.sentinels),
-            # A Sentinel that does not answer is passed over at once for the next one.
+            # Without retries, so that the next Sentinel is tried at once.
             "SENTINEL_KWARGS": address.sentinel_options | {"retry": Retry(NoBackoff(), 0)},
             **{name.upper(): value for name, value in address.login.items()},
         }
@@ -117,7 +116,7 @@ def cache_settings(url: str) -> dict[str, Any]:
 
 
 def celery_url(url: str) -> str:
-    """The URL as Celery reads it: Sentinels are separated by semicolons there, each with the whole log-in."""
+    """Return the URL for Celery, which separates Sentinels by semicolons and repeats the credentials for each."""
     address = sentinel_address(url)
     if address is None:
         return url
@@ -126,7 +125,7 @@ def celery_url(url: str) -> str:
 
 
 def celery_options(url: str) -> dict[str, Any]:
-    """What Celery has to know beside the URL, for broker and results alike."""
+    """Return the transport options of Celery for this URL, for broker and result backend alike."""
     address = sentinel_address(url)
     if address is None:
         return {}
@@ -135,12 +134,12 @@ def celery_options(url: str) -> dict[str, Any]:
 
 
 def redis_client() -> Redis:
-    """The client for everything that is not a cached value; commands raise RedisError while Redis is away."""
+    """Return the client of the process; its commands raise RedisError when Redis does not answer."""
     return get_redis_connection("default")
 
 
 def async_redis_client(url: str, **options: Any) -> "redis.asyncio.Redis":
-    """A client of its own for an event loop, e.g. for a subscription; the caller closes it."""
+    """Return a new asynchronous client, e.g. for a subscription; the caller closes it."""
     address = sentinel_address(url)
     if address is None:
         return redis.asyncio.Redis.from_url(url, **options)
@@ -155,7 +154,7 @@ def async_redis_client(url: str, **options: Any) -> "redis.asyncio.Redis":
 
 
 class _SentinelClient(redis.asyncio.Redis):
-    """Takes its connections to the Sentinels with it when it is closed."""
+    """A client that also closes its connections to the Sentinels."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         manager: Any = getattr(self.connection_pool, "sentinel_manager")  # noqa: B009  # not in its base's type

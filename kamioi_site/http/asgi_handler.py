@@ -1,9 +1,8 @@
-"""Django under ASGI with one step into a thread a request.
+"""Django under ASGI with one thread hop per request.
 
-Django's own handler steps into a thread and back for every middleware that is not asynchronous, and starts the thread anew for
-each request. None of ours waits for anything but the database and Redis, so here the whole chain, the view and the end of
-the request run in one go in a thread of a pool. A database connection is taken and given back by the same thread. What streams is sent
-afterwards, piece by piece, as the client takes it.
+Django's own handler switches to a thread and back for every synchronous middleware. All of ours are synchronous, so here
+middleware, view and the end of the request run in one call in a pool thread, which also borrows and returns the database
+connection. A streaming response is then sent from the event loop.
 """
 
 import asyncio
@@ -26,52 +25,57 @@ from django.urls import set_script_prefix
 
 from kamioi_site.http.health import HEALTH_CHECK_PATHS
 
-_ARRIVED: Final = "kamioi.arrived"
+_ARRIVED_AT: Final = "kamioi.arrived_at"  # key of the scope
 
-# Probes wait behind nobody: a process that has much to do would be taken for one that is dead, and leave its work to the others.
+# Probes have threads of their own: a busy process must not look like a dead one.
 _PROBE_THREADS: Final = 2
 
 _pools: dict[str, ThreadPoolExecutor] = {}
-os.register_at_fork(after_in_child=_pools.clear)  # the parent's threads are not the child's
+os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads
 
 
 def _pool(name: Literal["web", "probe"] = "web") -> ThreadPoolExecutor:
-    """The threads of this process, made by the process that uses them."""
     if name not in _pools:
         threads = settings.WEB_THREADS if name == "web" else _PROBE_THREADS
         _pools[name] = ThreadPoolExecutor(threads, thread_name_prefix=name)
     return _pools[name]
 
 
-async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Any:
+async def _run_in_thread(pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(work, *arguments))
+    return await asyncio.get_running_loop().run_in_executor(pool, context.run, function, *arguments)
+
+
+async def wait_for_disconnect(receive: Any) -> None:
+    """Wait until the client disconnects."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def request_arrival_time(request: HttpRequest) -> float:
-    """When the whole request was there, before it waited for a thread, by `time.perf_counter`; now, where no server said so."""
-    moment: float | None = getattr(request, "scope", {}).get(_ARRIVED)
-    return time.perf_counter() if moment is None else moment
+    """Return the `time.perf_counter` of the request before it waited for a thread; now, outside this handler."""
+    arrived_at: float | None = getattr(request, "scope", {}).get(_ARRIVED_AT)
+    return time.perf_counter() if arrived_at is None else arrived_at
 
 
 class ThreadedASGIHandler(ASGIHandler):
-    """The ASGI application of Django, synchronous inside."""
+    """Django's ASGI application with synchronous middleware."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """The chain for a thread."""
+        """Build the synchronous middleware chain."""
         super().load_middleware(is_async=False)
 
     async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """One request, from its body to the end of its answer."""
+        """Handle one request."""
         try:
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        scope[_ARRIVED] = time.perf_counter()
+        scope[_ARRIVED_AT] = time.perf_counter()
         try:
             pool = _pool("probe" if scope["path"] in HEALTH_CHECK_PATHS else "web")
-            response, whole = await _in_thread(pool, self.respond, scope, body)
-            if whole:
+            response, is_complete = await _run_in_thread(pool, self.respond, scope, body)
+            if is_complete:
                 await self.send_response(response, send)
                 return
             async with ThreadSensitiveContext():
@@ -80,11 +84,11 @@ class ThreadedASGIHandler(ASGIHandler):
             body.close()
 
     def respond(self, scope: dict[str, Any], body: Any) -> tuple[HttpResponseBase, bool]:
-        """The answer, and whether it is whole; then the request is over and its connections are given back."""
+        """Return the response and whether it is complete; then the request is over and its connections are returned."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
-        request, refusal = self.create_request(scope, body)
-        response: HttpResponseBase = refusal or self.get_response(request)  # type: ignore[arg-type]  # one is there
+        request, error_response = self.create_request(scope, body)
+        response: HttpResponseBase = error_response or self.get_response(request)  # type: ignore[arg-type]
         response._handler_class = self.__class__  # type: ignore[attr-defined]
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
@@ -95,20 +99,15 @@ class ThreadedASGIHandler(ASGIHandler):
         return response, True
 
     async def _stream(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
-        """Send it while somebody listens."""
+        """Send a streaming response until its end or the client's disconnection."""
         sending = asyncio.create_task(self.send_response(response, send))
-        leaving = asyncio.create_task(self._gone(receive))
+        disconnect = asyncio.create_task(wait_for_disconnect(receive))
         try:
-            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([sending, disconnect], return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
         finally:
-            for task in (sending, leaving):
+            for task in (sending, disconnect):
                 task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-            await _in_thread(_pool(), response.close)
-
-    @staticmethod
-    async def _gone(receive: Any) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+            await asyncio.gather(sending, disconnect, return_exceptions=True)
+            await _run_in_thread(_pool(), response.close)

@@ -1,7 +1,7 @@
-"""Addresses that our servers call: checked when they are configured, so that no setting makes us call something inside.
+"""Validation of URLs that our servers call, so that no setting makes them call an internal service.
 
-Redirects are never followed by the callers, and a name that resolves to an inner address meets https, whose
-certificate the inner service does not have.
+Callers never follow redirects. A host name that resolves to an internal address fails at https, because the internal
+service has no certificate for it.
 """
 
 import re
@@ -12,40 +12,42 @@ from kamioi_site.errors import KamioiError
 
 
 class OutboundURLError(KamioiError):
-    """The address must not be called."""
+    """The URL must not be called."""
 
 
 def check_outbound_url(url: str, *, name: str, allow_http: bool = False) -> None:
-    """Refuse an address that keys and customers' data should not be sent to.
+    """Refuse a URL that must not receive keys and customers' data.
 
-    https, or http to this machine (elsewhere only where the operator allows it); no user name, query or fragment; no
-    link-local or other special address, where clouds keep their credentials.
+    Allowed are https, and http to this machine; neither with user name, query or fragment, nor to link-local and other
+    special addresses, where clouds serve their credentials.
 
     Args:
-        url: the address.
-        name: of the setting that holds it, for the message.
-        allow_http: http to other machines, such as a service in the same cluster.
+        url: the URL.
+        name: the setting that contains it, for the message.
+        allow_http: allow http to other machines, such as a service in the same cluster.
 
     Raises:
-        OutboundURLError: says what is wrong, without the address, which may hold a secret.
+        OutboundURLError: names the problem, but not the URL, which may contain a secret.
     """
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").rstrip("."), parts.port
     except ValueError as error:
-        raise OutboundURLError(f"{name} is no web address.") from error
+        raise OutboundURLError(f"{name} is not a valid URL.") from error
     if parts.scheme not in ("http", "https") or not host or url != url.strip():
-        raise OutboundURLError(f"{name} must be an http or https address.")
+        raise OutboundURLError(f"{name} must be an http or https URL.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise OutboundURLError(f"{name} must hold no user name, query or fragment; the key is a setting of its own.")
+        raise OutboundURLError(
+            f"{name} must not contain a user name, query or fragment; the key is a separate setting."
+        )
     address: IPv4Address | IPv6Address | None
     try:
         address = ip_address(host.split("%")[0])
     except ValueError:
         address = None
-        # 2852039166 and 0xA9FEA9FE are addresses to a resolver.
+        # Resolvers accept 2852039166 and 0xA9FEA9FE as addresses.
         if re.fullmatch(r"(0x[0-9a-f]*|\d+)", host.rsplit(".", 1)[-1], re.IGNORECASE):
-            raise OutboundURLError(f"{name} must write an IP address the usual way.") from None
+            raise OutboundURLError(f"{name} must use the usual notation of IP addresses.") from None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):

@@ -1,6 +1,7 @@
-"""From where the admin and the API of staff can be reached: anywhere, or only from the networks of the operator."""
+"""The networks from which the admin and the staff API may be used."""
 
 import ipaddress
+from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
@@ -10,11 +11,12 @@ from django.utils.deprecation import MiddlewareMixin
 
 from kamioi_site.errors import error_body
 
-_STAFF_API = ("/api/admin/", "/api/llm-data/")
+_STAFF_API: Final = ("/api/admin/", "/api/llm-data/")
+_MESSAGE: Final = "This address is not available from your network."
 
 
 def address_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    """Whether the address is of one of the networks; what is no address is of none."""
+    """Return whether the address is in one of the networks; False for an invalid address."""
     try:
         peer = ipaddress.ip_address(address)
     except ValueError:
@@ -25,10 +27,10 @@ def address_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IP
 
 
 class StaffIPAllowlistMiddleware(MiddlewareMixin):
-    """403 for the admin and the API of staff from outside `STAFF_NETWORKS`, log-in page included; empty lets everybody in.
+    """Return 403 for the admin (its log-in page too) and the staff API outside `STAFF_NETWORKS`; empty allows all.
 
-    The address is the server's view of the peer: behind a proxy, the server must be told whom to believe
-    (uvicorn's `--forwarded-allow-ips`), or every caller has the proxy's.
+    The address is that of the peer. Behind a proxy, set uvicorn's `--forwarded-allow-ips`, or every caller has the
+    address of the proxy.
     """
 
     def __init__(self, get_response: object) -> None:
@@ -38,12 +40,11 @@ class StaffIPAllowlistMiddleware(MiddlewareMixin):
         self.guarded = (reverse("admin:index"), *_STAFF_API)
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        """Refuse before anything else is looked at."""
+        """Refuse a request from another network."""
         if not request.path_info.startswith(self.guarded) or address_in(
             request.META.get("REMOTE_ADDR", ""), settings.STAFF_NETWORKS
         ):
             return None
-        text = "This address cannot be reached from your network."
         if request.path_info.startswith("/api/"):
-            return JsonResponse(error_body(text), status=403)
-        return HttpResponseForbidden(text)
+            return JsonResponse(error_body(_MESSAGE), status=403)
+        return HttpResponseForbidden(_MESSAGE)

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -20,13 +20,15 @@ from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import KeysetChangeList
 from kamioi_site.admin.pages import page_context, staff_user
 from kamioi_site.errors import KamioiError
-from kamioi_site.http.downloads import live_figures
+from kamioi_site.http.server_sent_events import events_response
+from llm_center.cache import QUEUE_EVENTS, QUEUE_TOTALS
 from llm_center.errors import MerchantChangedError
+from llm_center.events import review_queue_event
 from llm_center.models import MappingDecision, PendingDecision, ReviewMerchant
 from llm_center.selectors import review_evidence, search_companies
 from llm_center.services.review.bulk import bulk_effect, request_bulk_decision
 from llm_center.services.review.decisions import Action, decide_merchant, merchant_effect
-from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals, queue_totals_cached
+from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals
 from llm_center.services.review.undo import request_undo, undo_effect, undoable_decisions
 from transactions.models import BackgroundTask
 
@@ -194,16 +196,15 @@ class ReviewMerchantAdmin(HistoryAdmin):
         )
         return TemplateResponse(request, "admin/llm_center/undo.html", context)
 
-    def live_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    def live_view(self, request: HttpRequest) -> HttpResponse:
         """Stream the totals of the queue as server-sent events."""
         if not self.has_view_permission(request):
             raise PermissionDenied
 
-        def totals() -> dict[str, str]:
-            merchants, count, amount = queue_totals_cached()
-            return {"merchants": f"{merchants:,}", "transactions": f"{count:,}", "amount": f"{amount:,}"}
-
-        return live_figures(request, totals)
+        caller = str(staff_user(request).pk)
+        return events_response(
+            request, source=QUEUE_EVENTS, key=QUEUE_TOTALS, caller=caller, event=review_queue_event()
+        )
 
     def companies_view(self, request: HttpRequest) -> JsonResponse:
         """Suggest listed companies for a ticker or part of a name."""

@@ -14,7 +14,7 @@ class LogInRateLimit(LoginAttemptCounter):
     def allow_request(self, request: Request, view: Any) -> bool:
         """Count the attempt."""
         body = request.data
-        return self.may_try(request._request, str(body.get("email", "")) if isinstance(body, dict) else "")
+        return self.allows_login(request._request, str(body.get("email", "")) if isinstance(body, dict) else "")
 
 
 class GuardedRateLimit(RateLimitThrottle):

@@ -40,6 +40,8 @@ _EVERYWHERE = {
     "change-password": ("auth/change-password", passwords.ChangePasswordView),
 }
 _CUSTOMER = {
+    # First, because Django tries routes in order and this is the most frequent one.
+    "transactions": ("transactions", transactions.TransactionListView),
     "register": ("auth/register", accounts.RegisterView),
     "profile": ("profile", profile.ProfileView),
     "settings": ("settings", profile.SettingsView),
@@ -47,7 +49,6 @@ _CUSTOMER = {
     "data-export": ("data-export", profile.DataExportView),
     "data-export-file": ("data-export/<uuid:task_id>", profile.DataExportFileView),
     "erasure": ("erasure", profile.ErasureView),
-    "transactions": ("transactions", transactions.TransactionListView),
     "export": ("export/transactions", transactions.ExportView),
     "bank-file": ("upload-bank-file", bank_files.BankFileView),
     "portfolio": ("portfolio", portfolio.PortfolioView),
@@ -61,7 +62,7 @@ _CUSTOMER = {
     "goal": ("goals/<int:goal_id>", goals.GoalView),
 }
 for _area in (*CUSTOMER_AREAS, "admin"):
-    _views = _EVERYWHERE if _area == "admin" else _EVERYWHERE | _CUSTOMER
+    _views = _EVERYWHERE if _area == "admin" else _CUSTOMER | _EVERYWHERE
     for _name, (_path, _view) in _views.items():
         _options = {"area": _area} if hasattr(_view, "area") else {}
         urlpatterns.append(path(f"{_area}/{_path}", _view.as_view(**_options), name=f"api-{_area}-{_name}"))

@@ -7,18 +7,20 @@ from collections.abc import Callable
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
-from django.core.asgi import get_asgi_application
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
+from kamioi_site.asgi import application
 from kamioi_site.cache.namespaces import invalidate_cache
-from kamioi_site.http import downloads
+from kamioi_site.http.server_sent_events import publish
+from llm_center.cache import invalidate_review_queue
 from llm_center.models import MappingDecision
 from llm_center.services.review.decisions import decide_merchant
 from llm_center.services.review.queue import queue_totals_cached
 from tests.factories import make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, Merchant
+from transactions.services.background_tasks import EVENTS
 from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
@@ -62,13 +64,12 @@ def test_the_stream_needs_permission(client):
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_under_asgi_a_change_arrives_while_the_page_is_open(client, monkeypatch):
-    monkeypatch.setattr(downloads, "LOOK_SECONDS", 0.05)
+def test_under_asgi_a_change_arrives_while_the_page_is_open(client):
     client.force_login(make_staff())
 
     def change() -> None:
         Merchant.objects.create(merchant_key="NEW ONE", display_name="NEW ONE", waiting_count=5)
-        invalidate_cache("llm:queue")
+        invalidate_review_queue()
 
     first, second = _listen(client, reverse("admin:llm_center_reviewmerchant_live"), change)
     assert '"merchants": "0"' in first
@@ -83,6 +84,7 @@ def test_the_events_of_a_task_end_with_it(client):
 
     def change() -> None:
         BackgroundTask.objects.filter(pk=task.pk).update(status="completed", progress=7, total=7)
+        publish(EVENTS, str(task.pk))
 
     first, second = _listen(client, reverse("api-task-events", args=[task.pk]), change)
     assert '"status": "queued"' in first
@@ -106,7 +108,7 @@ def _listen(client: Client, path: str, change: Callable[[], None]) -> tuple[str,
     }
 
     async def listen() -> tuple[str, str]:
-        communicator = ApplicationCommunicator(get_asgi_application(), scope)
+        communicator = ApplicationCommunicator(application, scope)
         await communicator.send_input({"type": "http.request", "body": b"", "more_body": False})
         assert (await communicator.receive_output(10))["status"] == 200
         first = (await communicator.receive_output(10))["body"].decode()

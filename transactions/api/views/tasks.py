@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from kamioi_site.api.payloads import ErrorOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
-from kamioi_site.http.server_sent_events import Event, event_source, events_response
+from kamioi_site.http.server_sent_events import Event, events_response, register_event_source
 from transactions.api.base import current_user
 from transactions.models import BackgroundTask
 from transactions.selectors.customer import task_visible_to
@@ -121,4 +121,4 @@ def _current_events(task_ids: Collection[str]) -> dict[str, Event]:
     return {str(task.pk): _event(task) for task in tasks}
 
 
-event_source(EVENTS, _current_events)
+register_event_source(EVENTS, _current_events)

@@ -1,4 +1,4 @@
-"""More requests than threads: who waited too long is refused in time, and was not begun."""
+"""With more requests than threads, those that waited too long are refused and not started."""
 
 import asyncio
 import json
@@ -21,12 +21,12 @@ from kamioi_site.http import asgi_handler
 from kamioi_site.http.load_shedding import LoadSheddingMiddleware
 from kamioi_site.urls import urlpatterns
 
-begun: list[str] = []
-answered: list[str] = []
+started: list[str] = []
+finished: list[str] = []
 
 
 def _slow(request: HttpRequest) -> HttpResponse:
-    begun.append(request.path)
+    started.append(request.path)
     time.sleep(0.6)
     return HttpResponse("done")
 
@@ -35,7 +35,7 @@ urls = types.ModuleType("slow_urls")
 urls.urlpatterns = [path("api/slow", _slow), path("slow", _slow), *urlpatterns]  # type: ignore[attr-defined]
 
 
-async def _ask(application: Any, address: str) -> tuple[int, dict[str, str], bytes]:
+async def _get(application: Any, address: str) -> tuple[int, dict[str, str], bytes]:
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -47,20 +47,20 @@ async def _ask(application: Any, address: str) -> tuple[int, dict[str, str], byt
         "asgi": {"version": "3.0"},
         "client": ("127.0.0.1", 1),
     }
-    talk = ApplicationCommunicator(application, scope)
-    await talk.send_input({"type": "http.request", "body": b""})
-    start = await talk.receive_output(timeout=30)
-    body = await talk.receive_output(timeout=30)
-    await talk.wait(timeout=30)
-    answered.append(address)
+    communicator = ApplicationCommunicator(application, scope)
+    await communicator.send_input({"type": "http.request", "body": b""})
+    start = await communicator.receive_output(timeout=30)
+    body = await communicator.receive_output(timeout=30)
+    await communicator.wait(timeout=30)
+    finished.append(address)
     return start["status"], {name.decode().lower(): value.decode() for name, value in start["headers"]}, body["body"]
 
 
-async def _many(addresses: list[str]) -> list[tuple[int, dict[str, str], bytes]]:
+async def _get_all(addresses: list[str]) -> list[tuple[int, dict[str, str], bytes]]:
     application = asgi_handler.ThreadedASGIHandler()
-    answered.clear()
+    finished.clear()
     try:
-        return await asyncio.gather(*(_ask(application, address) for address in addresses))
+        return await asyncio.gather(*(_get(application, address) for address in addresses))
     finally:
         await sync_to_async(connections.close_all)()
 
@@ -74,48 +74,47 @@ def _counted(route: str) -> float:
     return REGISTRY.get_sample_value("kamioi_http_requests_total", labels) or 0.0
 
 
-def test_who_waited_too_long_is_refused_and_not_begun(settings: Settings, django_db_blocker: DjangoDbBlocker) -> None:
+def test_a_request_that_waited_too_long_is_refused_and_not_started(
+    settings: Settings, django_db_blocker: DjangoDbBlocker
+) -> None:
     settings.ROOT_URLCONF, settings.WEB_WAIT_SECONDS = urls, 0.3
     settings.CORS_ALLOWED_ORIGINS = ["http://localhost:3000"]
-    begun.clear()
+    started.clear()
     before, counted = _shed(), _counted("api/slow")
     threads = configured.WEB_THREADS
     addresses = ["/api/slow"] * threads + ["/api/slow", "/slow", "/healthz"]
     with django_db_blocker.unblock():
-        replies = asyncio.run(_many(addresses))
+        replies = asyncio.run(_get_all(addresses))
     served, (late, late_page, probe) = replies[:threads], replies[threads:]
     assert {status for status, _, _ in served} == {200}
-    assert len(begun) == threads
+    assert len(started) == threads
     status, headers, body = late
     assert (status, headers["retry-after"]) == (503, "5")
-    assert json.loads(body) == {
-        "success": False,
-        "error": "Too much is asked for at the moment. Try again in a few seconds.",
-    }
-    # A front end of another origin may read it, and it has an id to ask about.
+    assert json.loads(body) == {"success": False, "error": "The service is overloaded. Try again in a few seconds."}
+    # A front end of another origin can read it, and it has a request id.
     assert headers["access-control-allow-origin"] == "http://localhost:3000"
     assert headers["x-request-id"]
     assert (late_page[0], late_page[1]["content-type"]) == (503, "text/plain; charset=utf-8")
-    # A probe waits behind nobody.
-    assert (probe[0], answered[0]) == (200, "/healthz")
+    # Probes do not queue.
+    assert (probe[0], finished[0]) == (200, "/healthz")
     assert (_shed(), _counted("api/slow")) == (before + 2, counted + 1)
 
 
-def test_nobody_is_refused_when_the_limit_is_off(settings: Settings, django_db_blocker: DjangoDbBlocker) -> None:
+def test_no_request_is_refused_without_a_limit(settings: Settings, django_db_blocker: DjangoDbBlocker) -> None:
     settings.ROOT_URLCONF, settings.WEB_WAIT_SECONDS = urls, 0
     with django_db_blocker.unblock():
-        replies = asyncio.run(_many(["/slow"] * (configured.WEB_THREADS + 2)))
+        replies = asyncio.run(_get_all(["/slow"] * (configured.WEB_THREADS + 2)))
     assert {status for status, _, _ in replies} == {200}
 
 
-@pytest.mark.parametrize("server_says", [True, False])
-def test_the_time_a_request_waited_is_part_of_what_is_measured(server_says: bool) -> None:
+@pytest.mark.parametrize("has_arrival_time", [True, False])
+def test_the_wait_for_a_thread_counts_as_response_time(has_arrival_time: bool) -> None:
     request = RequestFactory().get("/")
-    if server_says:
-        request.scope = {"kamioi.arrived": time.perf_counter() - 3}  # type: ignore[attr-defined]
+    if has_arrival_time:
+        request.scope = {"kamioi.arrived_at": time.perf_counter() - 3}  # type: ignore[attr-defined]
     waited = time.perf_counter() - asgi_handler.request_arrival_time(request)
-    assert (3 <= waited < 60) if server_says else waited < 1
+    assert (3 <= waited < 60) if has_arrival_time else waited < 1
 
 
-def test_without_a_server_that_says_when_it_arrived_everything_is_answered() -> None:
+def test_without_an_arrival_time_no_request_is_refused() -> None:
     assert LoadSheddingMiddleware(lambda request: HttpResponse()).process_request(RequestFactory().get("/")) is None

@@ -1,4 +1,4 @@
-"""Streams of a task's events: nothing lost, nothing twice, no thread held, and right without Redis."""
+"""Event streams lose nothing, send nothing twice, hold no thread, and work without Redis."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from pytest_django import Settings
 from redis.asyncio.client import PubSub
 
 from kamioi_site.asgi import application
-from kamioi_site.http import server_sent_events
+from kamioi_site.http import event_hub, event_streams, server_sent_events
 from kamioi_site.local.servers import EmbeddedRedis
 from tests.factories import api_client, make_staff, make_user
 from tests.workers import ROOT, process_environment
@@ -52,44 +52,44 @@ class _Reader:
             "asgi": {"version": "3.0"},
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
         }
-        self._talk = ApplicationCommunicator(application, scope)
+        self._communicator = ApplicationCommunicator(application, scope)
 
     async def open(self) -> int:
-        await self._talk.send_input({"type": "http.request", "body": b"", "more_body": False})
-        start = await self._talk.receive_output(10)
+        await self._communicator.send_input({"type": "http.request", "body": b"", "more_body": False})
+        start = await self._communicator.receive_output(10)
         self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
         return int(start["status"])
 
     async def chunk(self, seconds: float = 10) -> str | None:
-        """The next piece, None at the end."""
-        piece = await self._talk.receive_output(seconds)
-        return piece["body"].decode() if piece.get("more_body") else None
+        """Return the next chunk; None at the end."""
+        chunk = await self._communicator.receive_output(seconds)
+        return chunk["body"].decode() if chunk.get("more_body") else None
 
     async def event(self) -> tuple[int, dict[str, Any]]:
-        """The next event: its id and its data."""
+        """Return the id and data of the next event."""
         while True:
             text = await self.chunk()
             assert text is not None, "the stream ended"
-            if found := re.search(r"^id: (\d+)\ndata: (.*)$", text, re.MULTILINE):
-                return int(found[1]), json.loads(found[2])
+            if match := re.search(r"^id: (\d+)\ndata: (.*)$", text, re.MULTILINE):
+                return int(match[1]), json.loads(match[2])
 
     async def silent(self, seconds: float = 0.3) -> bool:
-        return await self._talk.receive_nothing(seconds)
+        return await self._communicator.receive_nothing(seconds)
 
     async def leave(self) -> None:
-        await self._talk.send_input({"type": "http.disconnect"})
-        await self._talk.wait(5)
+        await self._communicator.send_input({"type": "http.disconnect"})
+        await self._communicator.wait(5)
 
 
-def _hear(story: Callable[[], Awaitable[None]]) -> None:
-    async def told() -> None:
+def _run_story(story: Callable[[], Awaitable[None]]) -> None:
+    async def run() -> None:
         try:
             await story()
         finally:
             await sync_to_async(connections.close_all)()
 
-    asyncio.run(told())
-    assert server_sent_events.open_streams() == 0
+    asyncio.run(run())
+    assert event_hub.open_stream_count() == 0
 
 
 def _task(user: User | None = None, **fields: Any) -> tuple[BackgroundTask, str]:
@@ -112,8 +112,8 @@ def _run(task: BackgroundTask) -> None:
         pass
 
 
-# --- What is told -----------------------------------------------------------------------------------------------
-def test_a_task_is_followed_from_now_to_its_end_with_growing_ids() -> None:
+# --- Events -----------------------------------------------------------------------------------------------------
+def test_a_task_is_followed_to_its_end_with_growing_ids() -> None:
     task, token = _task()
 
     async def story() -> None:
@@ -121,20 +121,20 @@ def test_a_task_is_followed_from_now_to_its_end_with_growing_ids() -> None:
         assert await reader.open() == 200
         assert reader.headers["content-type"] == "text/event-stream"
         assert reader.headers["cache-control"] == "no-store"
-        heard = [await reader.event()]
+        events = [await reader.event()]
         await _progress(task, 3)
-        heard.append(await reader.event())
+        events.append(await reader.event())
         await _run(task)
-        while heard[-1][1]["status"] != "completed":
-            heard.append(await reader.event())
+        while events[-1][1]["status"] != "completed":
+            events.append(await reader.event())
         assert await reader.chunk() is None
         await reader.leave()
-        numbers = [number for number, _ in heard]
+        numbers = [number for number, _ in events]
         assert numbers == sorted(set(numbers))
-        assert [data["progress"] for _, data in heard[:2]] == [0, 3]
-        assert heard[0][1].keys() == (await sync_to_async(_polled)(task, token)).keys()
+        assert [data["progress"] for _, data in events[:2]] == [0, 3]
+        assert events[0][1].keys() == (await sync_to_async(_polled)(task, token)).keys()
 
-    _hear(story)
+    _run_story(story)
 
 
 def _polled(task: BackgroundTask, token: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _polled(task: BackgroundTask, token: str) -> dict[str, Any]:
     return body
 
 
-def test_a_reader_that_was_away_gets_the_newest_state_if_it_is_newer() -> None:
+def test_a_reconnecting_reader_gets_the_newest_state_if_it_is_newer() -> None:
     task, token = _task()
 
     async def story() -> None:
@@ -165,10 +165,10 @@ def test_a_reader_that_was_away_gets_the_newest_state_if_it_is_newer() -> None:
         assert (newest, data["progress"]) == (number + 2, 5)
         await later.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_who_has_seen_the_end_is_told_to_ask_no_more() -> None:
+def test_a_reader_that_has_seen_the_end_gets_204() -> None:
     task, token = _task(status="completed")
 
     async def story() -> None:
@@ -179,20 +179,20 @@ def test_who_has_seen_the_end_is_told_to_ask_no_more() -> None:
         again = _Reader(task, token, last_event_id=str(number))
         assert await again.open() == 204
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_between_the_view_and_the_subscription_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     task, token = _task()
-    ask = server_sent_events._Opener.open
+    get_response = event_streams.EventStreamsMiddleware.get_response
 
-    def asked_and_changed(opener: Any, scope: Any) -> Any:
-        response = ask(opener, scope)
-        BackgroundTask.objects.filter(pk=task.pk).update(progress=9)  # and no message says so
+    def respond_and_change(middleware: Any, scope: Any) -> Any:
+        response = get_response(middleware, scope)
+        BackgroundTask.objects.filter(pk=task.pk).update(progress=9)  # without a message
         connections.close_all()
         return response
 
-    monkeypatch.setattr(server_sent_events._Opener, "open", asked_and_changed)
+    monkeypatch.setattr(event_streams.EventStreamsMiddleware, "get_response", respond_and_change)
 
     async def story() -> None:
         reader = _Reader(task, token)
@@ -201,22 +201,22 @@ def test_a_change_between_the_first_look_and_the_subscription_is_not_lost(monkey
         assert (await reader.event())[1]["progress"] == 9
         await reader.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_many_readers_of_many_tasks_are_told_by_few_looks_and_no_threads_of_their_own(
+def test_many_readers_of_many_tasks_need_few_database_reads(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EVENT_STREAMS_PER_CALLER = 100
     user = make_user()
     tasks = [_task(user)[0] for _ in range(10)]
     token = ApiToken.issue(user=user)[1]
-    looks: list[int] = []
-    look = server_sent_events._sources["task"]
+    reads: list[int] = []
+    load = server_sent_events._sources["task"]
 
     def counted(keys: Any) -> Any:
-        looks.append(len(keys))
-        return look(keys)
+        reads.append(len(keys))
+        return load(keys)
 
     monkeypatch.setitem(server_sent_events._sources, "task", counted)
 
@@ -226,53 +226,53 @@ def test_many_readers_of_many_tasks_are_told_by_few_looks_and_no_threads_of_thei
             await reader.open()
             await reader.event()
         await asyncio.sleep(0.3)
-        assert server_sent_events.open_streams() == 50
-        looks.clear()
+        assert event_hub.open_stream_count() == 50
+        reads.clear()
         for task in tasks:
             await _progress(task, 1)
         for reader in readers:
             assert (await reader.event())[1]["progress"] == 1
-        assert len(looks) <= 10
+        assert len(reads) <= 10
         for reader in readers:
             await reader.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_a_slow_reader_finds_the_newest_state_and_no_queue() -> None:
+def test_a_slow_reader_gets_the_newest_state_and_no_backlog() -> None:
     task, _ = _task()
 
     async def story() -> None:
-        stream = server_sent_events._Stream(
-            server_sent_events.Watch("task", str(task.pk), "1", server_sent_events.Event(0, {}, False), -1)
+        stream = event_hub.EventStream(
+            server_sent_events.Subscription("task", str(task.pk), "1", server_sent_events.Event(0, {}, False), -1)
         )
         for number in range(1, 100):
-            stream.hear(server_sent_events.Event(number, {"progress": number}, False))
-        stream.hear(server_sent_events.Event(50, {"progress": 50}, False))  # late news
+            stream.update(server_sent_events.Event(number, {"progress": number}, False))
+        stream.update(server_sent_events.Event(50, {"progress": 50}, False))  # a late, older state
         assert stream.latest is not None
         assert stream.latest.number == 99
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_there_are_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_sent_events, "HEARTBEAT_SECONDS", 1)
+def test_idle_streams_get_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_hub, "HEARTBEAT_SECONDS", 1)
     task, token = _task()
 
     async def story() -> None:
-        server_sent_events._hubs.pop(asyncio.get_running_loop(), None)
+        event_hub._hubs.pop(asyncio.get_running_loop(), None)
         reader = _Reader(task, token)
         await reader.open()
         await reader.event()
         assert await reader.chunk() == ": still here\n\n"
         await reader.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-# --- Who may ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("who", "status"), [("owner", 200), ("staff", 200), ("stranger", 404), ("nobody", 401)])
-def test_whoever_may_poll_may_listen_and_nobody_else(who: str, status: int) -> None:
+# --- Permissions-------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("who", "status"), [("owner", 200), ("staff", 200), ("stranger", 404), ("anonymous", 401)])
+def test_the_permissions_are_those_of_polling(who: str, status: int) -> None:
     task, token = _task()
     if who != "owner":
         user = {"staff": make_staff, "stranger": make_user}.get(who)
@@ -287,10 +287,10 @@ def test_whoever_may_poll_may_listen_and_nobody_else(who: str, status: int) -> N
         else:
             assert reader.headers["content-type"] == "application/json"
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_the_browsers_session_opens_a_stream(client: Any) -> None:
+def test_a_session_can_open_a_stream(client: Any) -> None:
     user = make_user()
     client.force_login(user)
     task, _ = _task(user)
@@ -301,10 +301,10 @@ def test_the_browsers_session_opens_a_stream(client: Any) -> None:
         await reader.event()
         await reader.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_a_caller_has_a_bounded_number_of_streams(settings: Settings) -> None:
+def test_the_streams_of_a_caller_are_limited(settings: Settings) -> None:
     settings.EVENT_STREAMS_PER_CALLER = 2
     task, token = _task()
     _, others_token = _task(make_staff())
@@ -321,10 +321,10 @@ def test_a_caller_has_a_bounded_number_of_streams(settings: Settings) -> None:
         for reader in (readers[1], other, again):
             await reader.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-def test_a_task_that_is_not_there_is_404_and_a_bad_id_too() -> None:
+def test_an_unknown_task_is_404_and_so_is_a_bad_id() -> None:
     _, token = _task()
 
     async def story() -> None:
@@ -333,15 +333,15 @@ def test_a_task_that_is_not_there_is_404_and_a_bad_id_too() -> None:
             assert await reader.open() == 404
             await reader.leave()
 
-    _hear(story)
+    _run_story(story)
 
 
-# --- Redis away -------------------------------------------------------------------------------------------------
-def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_back(
+# --- Without Redis -------------------------------------------------------------------------------------------------
+def test_without_redis_streams_poll_until_it_is_back(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_sent_events, "LOOK_SECONDS_WITHOUT_REDIS", 0.2)
-    monkeypatch.setattr(server_sent_events, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(event_hub, "POLL_SECONDS_WITHOUT_REDIS", 0.2)
+    monkeypatch.setattr(event_hub, "POLL_SECONDS", 60)
     server = EmbeddedRedis(tmp_path)
     server.start()
     settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": server.url}}
@@ -357,23 +357,21 @@ def test_without_redis_streams_look_for_themselves_and_hear_again_when_it_is_bac
         assert (await reader.event())[1]["progress"] == 1
         await asyncio.to_thread(server.start)
         deadline = time.monotonic() + 30
-        while not server_sent_events.hub().hears_redis:
+        while not event_hub.event_hub().redis_connected:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-        await asyncio.sleep(1.1)  # the pause of the publisher's circuit
+        await asyncio.sleep(1.1)  # the pause of the publisher's circuit breaker
         await _progress(task, 2)
         assert (await reader.event())[1]["progress"] == 2
         await reader.leave()
 
     try:
-        _hear(story)
+        _run_story(story)
     finally:
         os.kill(server.find_pid() or 0, signal.SIGKILL)
 
 
-def test_the_last_reader_leaves_although_the_client_of_redis_swallows_the_cancellation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_last_reader_leaves_although_redis_py_swallows_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
     task, token = _task()
     subscribe = PubSub.subscribe
 
@@ -389,9 +387,9 @@ def test_the_last_reader_leaves_although_the_client_of_redis_swallows_the_cancel
         await reader.open()
         await reader.event()
         await reader.leave()
-        assert not reader._talk.future.cancelled()  # it left by itself
+        assert not reader._communicator.future.cancelled()  # it ended by itself
 
-    _hear(story)
+    _run_story(story)
 
 
 # --- A real server ----------------------------------------------------------------------------------------------
@@ -430,10 +428,10 @@ def test_a_server_that_shuts_down_ends_its_streams_at_once() -> None:
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        asked = urllib.request.Request(
+        request = urllib.request.Request(
             f"{address}/api/tasks/{task.pk}/events", headers={"Authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(asked, timeout=40) as stream:
+        with urllib.request.urlopen(request, timeout=40) as stream:
             assert stream.readline() == b"retry: 3000\n"
             assert stream.readline().startswith(b"id: ")
             began = time.monotonic()

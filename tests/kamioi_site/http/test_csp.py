@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.template.loader import get_template
 
-from kamioi_site.http.csp import _BOUND_TEXT, with_nonces
+from kamioi_site.http.csp import _STYLE_TEXT, with_nonces
 from tests.factories import api_client, make_staff
 
 
@@ -28,7 +28,7 @@ def test_inline_blocks_get_a_nonce(written, served):
 def test_unfold_still_writes_what_we_write_otherwise():
     found: Any = get_template("admin/actions.html")
     with open(found.origin.name) as template:
-        assert _BOUND_TEXT in template.read()
+        assert _STYLE_TEXT in template.read()
 
 
 @pytest.mark.django_db
