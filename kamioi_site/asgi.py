@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import django
 
@@ -9,6 +10,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
 gc.disable()  # importing makes no garbage; `KamioiSiteConfig.ready` turns it on again
 django.setup(set_prefix=False)
+
+# The event loop waits up to this long for a thread that computes, several times a request; the default is 5 ms.
+sys.setswitchinterval(0.001)
 
 # These imports need the apps.
 from kamioi_site.http.asgi_handler import ThreadedASGIHandler  # noqa: E402

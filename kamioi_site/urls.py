@@ -6,13 +6,13 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from kamioi_site.admin import cache_page
-from kamioi_site.auth import two_factor
+from kamioi_site.auth import two_factor_views
 from kamioi_site.http import health
 from kamioi_site.observability.metrics.web import metrics_view
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
-    path("admin/two-factor/", admin.site.admin_view(two_factor.two_factor_view), name="admin-two-factor"),
+    path("admin/two-factor/", admin.site.admin_view(two_factor_views.two_factor_view), name="admin-two-factor"),
     path("admin/cache/", admin.site.admin_view(cache_page.cache_view), name="admin-cache"),
     path("admin/dashboards/", include("analytics.urls")),
     path("admin/", admin.site.urls),

@@ -11,7 +11,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 application = get_asgi_application()
 
 from kamioi_site.http.server_sent_events import Event, load_events  # noqa: E402
-from transactions.api import views  # noqa: E402
+from transactions.api.views import tasks  # noqa: E402
 
 _POLL_SECONDS = 0.5
 
@@ -34,4 +34,4 @@ async def _poll(source: str, key: str, event: Event) -> AsyncIterator[str]:
             yield event.text
 
 
-views.events_response = _events_response  # type: ignore[assignment]
+tasks.events_response = _events_response  # type: ignore[assignment]

@@ -1,10 +1,10 @@
-"""Limits on log-in attempts: against guessing, without letting a stranger lock a user out.
+"""Limits on log-in attempts: against guessing, without letting an attacker lock a user out.
 
 - **E-mail and address** (django-axes, in PostgreSQL): after `LOGIN_FAILURES` wrong passwords for an e-mail from one
   address, this pair is locked for `LOGIN_COOL_OFF_MINUTES`. The user can still log in from other addresses.
 - **Address** (`API_RATES["login"]`, in Redis): limits one address that tries many e-mails.
-- **E-mail** (`API_RATES["login_email"]`, in Redis): limits many addresses that try one e-mail. Because a stranger could
-  use it to block a user, attempts from an address where the user has logged in before do not count.
+- **E-mail** (`API_RATES["login_email"]`, in Redis): limits many addresses that try one e-mail. Because an attacker
+  could use it to block a user, attempts from an address where the user has logged in before do not count.
 
 IPv6 addresses count by their /64 network, because a household or server has a whole network.
 """
@@ -85,7 +85,7 @@ class LoginAttemptCounter(RateLimitThrottle):
     fail_open = False
 
     def allows_login(self, request: HttpRequest, email: str) -> bool:
-        """Count this attempt; False if it exceeds a limit, and then `wait()` says for how long."""
+        """Count this attempt; False if it exceeds a limit; `wait()` then returns for how long."""
         email = email.strip().lower()
         address_allowed = self.count(request, scope="login", key="ip")
         if address_is_known(request, email):

@@ -1,8 +1,8 @@
 """Django under ASGI with one thread hop per request.
 
-Django's own handler switches to a thread and back for every synchronous middleware. All of ours are synchronous, so here
-middleware, view and the end of the request run in one call in a pool thread, which also borrows and returns the database
-connection. A streaming response is then sent from the event loop.
+Django's own handler switches to a thread and back for every synchronous middleware. All of ours are synchronous, so
+here middleware, view and the end of the request run in one call in a pool thread, which also borrows and returns the
+database connection. A streaming response is then sent from the event loop.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from kamioi_site.http.health import HEALTH_CHECK_PATHS
 
 _ARRIVED_AT: Final = "kamioi.arrived_at"  # key of the scope
 
-# Probes have threads of their own: a busy process must not look like a dead one.
+# Probes have their own threads: a busy process must not look like a dead one.
 _PROBE_THREADS: Final = 2
 
 _pools: dict[str, ThreadPoolExecutor] = {}

@@ -63,7 +63,7 @@ def _file_chunks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _content(request: HttpRequest, chunks: Iterator[ChunkT], end: ChunkT) -> Iterator[ChunkT] | AsyncIterator[ChunkT]:
-    """Return the chunks as an asynchronous iterator under ASGI, where Django would read a synchronous one to its end."""
+    """Return an asynchronous iterator under ASGI, where Django would read a synchronous one to its end."""
     return _in_threads(lambda: next(chunks, end)) if isinstance(request, ASGIRequest) else chunks
 
 

@@ -1,8 +1,8 @@
 """ASGI middleware that keeps event streams open, thousands per process.
 
-It asks the view once, in a thread, with the middleware, authentication and permissions of every other request. If the
-view authorizes a stream, the rest needs a coroutine and no thread. A stream lasts at most five minutes: the browser then
-reconnects, unless its user has logged out meanwhile.
+It calls the view once, in a thread, with the middleware, authentication and permissions of every other request. If the
+view authorizes a stream, the rest needs a coroutine and no thread. A stream lasts at most five minutes: then the
+browser reconnects, and a user who has logged out meanwhile is refused.
 """
 
 import asyncio

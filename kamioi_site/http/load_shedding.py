@@ -1,8 +1,8 @@
 """Load shedding: a request that waited too long for a thread is refused at once.
 
-Under overload everyone would otherwise wait longer and longer, for work whose client has given up. A request that waited
-`WEB_WAIT_SECONDS` gets 503 with `Retry-After`. It was not started, so it is safe to repeat. Probes and metrics have
-threads of their own (`kamioi_site.http.asgi_handler`).
+Otherwise an overloaded process works for clients that have given up, and everyone waits longer and longer. A request
+that waited `WEB_WAIT_SECONDS` gets 503 with `Retry-After`. It was not started, so it is safe to repeat. Probes and
+metrics have their own threads (`kamioi_site.http.asgi_handler`).
 """
 
 import contextlib

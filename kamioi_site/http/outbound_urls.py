@@ -54,6 +54,5 @@ def check_outbound_url(url: str, *, name: str, allow_http: bool = False) -> None
         raise OutboundURLError(f"{name} must not be a link-local or other special address.")
     is_local = host == "localhost" or (address is not None and address.is_loopback)
     if parts.scheme == "http" and not (is_local or allow_http):
-        raise OutboundURLError(
-            f"{name} must be https, or http to this machine ({name.split('_', maxsplit=1)[0]}_ALLOW_HTTP allows others)."
-        )
+        setting = f"{name.split('_', maxsplit=1)[0]}_ALLOW_HTTP"
+        raise OutboundURLError(f"{name} must be https, or http to this machine ({setting} allows others).")

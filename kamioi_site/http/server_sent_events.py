@@ -2,8 +2,9 @@
 
 A view authorizes a stream with `events_response`, and code that changes the state calls `publish`.
 
-- The state is in PostgreSQL; a message in Redis only says that it changed. Under ASGI `kamioi_site.http.event_streams`
-  keeps the connection open, and `kamioi_site.http.event_hub` reads a changed state once for all of its readers.
+- The state is in PostgreSQL; a message in Redis is only a notification of a change. Under ASGI
+  `kamioi_site.http.event_streams` keeps the connection open, and `kamioi_site.http.event_hub` reads a changed state
+  once for all of its readers.
 - An event holds the whole state, and its id grows with each change. A reader that reconnects sends `Last-Event-ID` and
   gets the newest state if it is newer: nothing is lost and nothing is sent twice.
 - Without ASGI (tests, WSGI) the response holds one event, and the browser asks again.
@@ -98,7 +99,7 @@ class EventsResponse(HttpResponse):
 
 
 def events_response(request: HttpRequest, *, source: str, key: str, caller: str, event: Event) -> HttpResponse:
-    """Authorize a stream; 204, which tells browsers not to reconnect, if the caller has seen its last event."""
+    """Authorize a stream; 204, after which browsers do not reconnect, if the caller has seen its last event."""
     last_event_id = request.headers.get("Last-Event-ID", "")
     seen = min(int(last_event_id), _MAX_EVENT_ID) if re.fullmatch(r"[0-9]{1,19}", last_event_id) else -1
     if event.done and seen >= event.number:

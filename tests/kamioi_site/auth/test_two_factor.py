@@ -1,4 +1,4 @@
-"""A second factor for staff: asked for everywhere, set up once, and with a way back."""
+"""Two-factor authentication of staff."""
 
 import base64
 import re
@@ -36,28 +36,28 @@ def staff() -> User:
 
 @pytest.fixture
 def device(staff: User) -> TOTPDevice:
-    found: TOTPDevice = TOTPDevice.objects.create(user=staff, name="authenticator")
-    return found
+    created: TOTPDevice = TOTPDevice.objects.create(user=staff, name="authenticator")
+    return created
 
 
 @pytest.fixture
 def browser(staff: User, client: Client) -> Client:
-    """Past the password."""
+    """A browser that has logged in with the password."""
     client.force_login(staff)
     return client
 
 
-# --- Setting it up ----------------------------------------------------------------------------------------------
-def test_staff_set_it_up_with_a_picture_and_get_recovery_codes(browser: Client, staff: User) -> None:
-    reply = browser.get(PAGE)
-    page = reply.content.decode()
+# --- Set-up -----------------------------------------------------------------------------------------------------
+def test_staff_set_it_up_with_a_qr_code_and_get_recovery_codes(browser: Client, staff: User) -> None:
+    response = browser.get(PAGE)
+    page = response.content.decode()
     assert 'src="data:image/svg+xml' in page
-    assert "no-store" in reply["Cache-Control"]
+    assert "no-store" in response["Cache-Control"]
     device = TOTPDevice.objects.get(user=staff, confirmed=False)
     secret = re.search(r"Key: <code>(.*?)</code>", page)
     assert secret
     assert base64.b32decode(secret[1].replace(" ", "")) == device.bin_key
-    assert browser.get("/admin/").status_code == 200  # nothing is asked for before it is set up
+    assert browser.get("/admin/").status_code == 200  # no code is needed before the set-up
     assert "The code is wrong" in browser.post(PAGE, {"code": "000000"}).content.decode()
     device.refresh_from_db()
     device.throttle_reset()
@@ -65,60 +65,60 @@ def test_staff_set_it_up_with_a_picture_and_get_recovery_codes(browser: Client, 
     codes = re.findall(r"<li><code>(\w{8})</code></li>", done)
     assert len(codes) == 10
     assert set(StaticToken.objects.values_list("token", flat=True)) == set(codes)
-    assert browser.get("/admin/").status_code == 200  # this session has shown it
+    assert browser.get("/admin/").status_code == 200  # this session is verified
     assert LogEntry.objects.filter(user=staff, change_message="Two-factor was set up.").exists()
 
 
-def test_the_secret_is_not_compressed_beside_what_a_caller_sends(browser: Client) -> None:
+def test_the_page_with_the_secret_is_not_compressed(browser: Client) -> None:
     assert not browser.get(PAGE, HTTP_ACCEPT_ENCODING="gzip, br").has_header("Content-Encoding")
 
 
-# --- Nothing before the code ------------------------------------------------------------------------------------
+# --- Unverified sessions -----------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("device")
-def test_a_session_without_the_code_may_do_nothing(browser: Client) -> None:
+def test_a_session_without_the_code_is_refused_everywhere(browser: Client) -> None:
     for address in ("/admin/", "/admin/cache/", "/admin/transactions/user/"):
-        reply = browser.get(address)
-        assert reply.status_code == 302
-        assert reply["Location"].startswith(PAGE)
-    reply = browser.get("/api/admin/auth/me")
-    assert reply.status_code == 403
-    assert reply.json()["success"] is False
+        response = browser.get(address)
+        assert response.status_code == 302
+        assert response["Location"].startswith(PAGE)
+    response = browser.get("/api/admin/auth/me")
+    assert response.status_code == 403
+    assert response.json()["success"] is False
     page = browser.get(PAGE).content.decode()
     assert "Two-factor authentication" in page
-    assert "data:image/svg" not in page  # nobody sets up another one instead
+    assert "data:image/svg" not in page  # a second device cannot be set up instead
 
 
 @pytest.mark.usefixtures("device")
-def test_it_holds_under_asgi_too(staff: User) -> None:
+def test_the_middleware_works_under_asgi(staff: User) -> None:
     browser = AsyncClient()
     browser.force_login(staff)
-    reply = async_to_sync(browser.get)("/admin/", headers={"accept-encoding": "br"})
-    assert reply["Location"].startswith(PAGE)
+    response = async_to_sync(browser.get)("/admin/", headers={"accept-encoding": "br"})
+    assert response["Location"].startswith(PAGE)
     TOTPDevice.objects.all().delete()
-    reply = async_to_sync(browser.get)("/admin/", headers={"accept-encoding": "br"})
-    assert (reply.status_code, reply["Content-Encoding"]) == (200, "br")
+    response = async_to_sync(browser.get)("/admin/", headers={"accept-encoding": "br"})
+    assert (response.status_code, response["Content-Encoding"]) == (200, "br")
 
 
-def test_the_code_opens_the_session_and_leads_on(browser: Client, device: TOTPDevice) -> None:
+def test_the_code_verifies_the_session_and_redirects(browser: Client, device: TOTPDevice) -> None:
     before = browser.session.session_key
-    reply = browser.post(PAGE, {"code": _code(device), "next": "/admin/cache/"})
-    assert (reply.status_code, reply["Location"]) == (302, "/admin/cache/")
+    response = browser.post(PAGE, {"code": _code(device), "next": "/admin/cache/"})
+    assert (response.status_code, response["Location"]) == (302, "/admin/cache/")
     assert browser.session.session_key != before
     assert browser.get("/admin/cache/").status_code == 200
     assert browser.get("/api/admin/auth/me").status_code == 200
 
 
-def test_the_way_on_leads_nowhere_else(browser: Client, device: TOTPDevice) -> None:
-    reply = browser.post(PAGE, {"code": _code(device), "next": "https://elsewhere.example/"})
-    assert reply["Location"] == "/admin/"
+def test_the_redirect_stays_on_this_site(browser: Client, device: TOTPDevice) -> None:
+    response = browser.post(PAGE, {"code": _code(device), "next": "https://elsewhere.example/"})
+    assert response["Location"] == "/admin/"
 
 
-def test_a_code_works_once_and_wrong_ones_make_the_next_wait(staff: User, device: TOTPDevice) -> None:
+def test_a_code_works_once_and_a_wrong_one_delays_the_next(staff: User, device: TOTPDevice) -> None:
     code = _code(device)
     verify_otp(user=staff, code=code)
     with pytest.raises(InvalidOtpError):
         verify_otp(user=staff, code=code)
-    with pytest.raises(InvalidOtpError):  # a right one, but too soon after the wrong one
+    with pytest.raises(InvalidOtpError):  # correct, but too soon after a wrong one
         verify_otp(user=staff, code=_code(device, drift=1))
 
 
@@ -131,13 +131,13 @@ def test_a_recovery_code_works_once(browser: Client, staff: User) -> None:
         verify_otp(user=staff, code=code)
 
 
-def test_a_code_of_somebody_else_is_wrong(device: TOTPDevice) -> None:
+def test_a_code_of_another_user_is_wrong(device: TOTPDevice) -> None:
     with pytest.raises(InvalidOtpError):
         verify_otp(user=make_staff(), code=_code(device))
 
 
-# --- Looking after it -------------------------------------------------------------------------------------------
-def test_it_is_turned_off_with_a_code_only(browser: Client, staff: User, device: TOTPDevice) -> None:
+# --- Management -------------------------------------------------------------------------------------------------
+def test_turning_it_off_needs_a_code(browser: Client, staff: User, device: TOTPDevice) -> None:
     recovery = create_recovery_codes(user=staff)
     browser.post(PAGE, {"code": _code(device)})
     browser.post(PAGE, {"action": "off", "code": "zzzzzzzz"})
@@ -148,9 +148,7 @@ def test_it_is_turned_off_with_a_code_only(browser: Client, staff: User, device:
     assert browser.get("/admin/").status_code == 200
 
 
-def test_an_administrator_removes_the_device_of_somebody_who_lost_it(
-    client: Client, staff: User, device: TOTPDevice
-) -> None:
+def test_an_administrator_removes_a_lost_device(client: Client, staff: User, device: TOTPDevice) -> None:
     create_recovery_codes(user=staff)
     client.force_login(make_staff())
     page = client.get(reverse("admin:otp_totp_totpdevice_changelist")).content.decode()
@@ -168,22 +166,22 @@ def _log_in(user: User, area: str = "admin", **body: Any) -> Any:
 
 
 @pytest.mark.parametrize("area", ["admin", "user"])
-def test_the_api_asks_staff_for_the_code_in_every_area(staff: User, device: TOTPDevice, area: str) -> None:
-    reply = _log_in(staff, area)
-    assert reply.status_code == 401
-    assert reply.json()["errors"] == {"otp": ["A code of your authenticator app is needed."]}
+def test_the_api_requires_the_code_of_staff_in_every_area(staff: User, device: TOTPDevice, area: str) -> None:
+    response = _log_in(staff, area)
+    assert response.status_code == 401
+    assert response.json()["errors"] == {"otp": ["Enter the code from your authenticator app."]}
     assert _log_in(staff, area, otp="abcdefgh").status_code == 401
-    reply = _log_in(staff, area, otp=_code(device))
-    assert reply.status_code == 200
+    response = _log_in(staff, area, otp=_code(device))
+    assert response.status_code == 200
     caller = api_client()
-    caller.credentials(HTTP_AUTHORIZATION=f"Bearer {reply.json()['token']}")
+    caller.credentials(HTTP_AUTHORIZATION=f"Bearer {response.json()['token']}")
     assert caller.get("/api/admin/auth/me").status_code == 200
 
 
-def test_a_wrong_password_is_told_nothing_of_a_second_factor(staff: User, device: TOTPDevice) -> None:
-    reply = _log_in(staff, password="wrong", otp=_code(device))
-    assert reply.status_code == 401
-    assert "errors" not in reply.json()
+def test_a_wrong_password_reveals_nothing_about_a_second_factor(staff: User, device: TOTPDevice) -> None:
+    response = _log_in(staff, password="wrong", otp=_code(device))
+    assert response.status_code == 401
+    assert "errors" not in response.json()
 
 
 def test_customers_need_no_code() -> None:
@@ -191,20 +189,22 @@ def test_customers_need_no_code() -> None:
 
 
 # --- Required ---------------------------------------------------------------------------------------------------
-def test_where_it_is_required_staff_can_only_set_it_up(settings: Settings, browser: Client, staff: User) -> None:
+def test_if_required_staff_must_set_it_up_first(settings: Settings, browser: Client, staff: User) -> None:
     settings.STAFF_OTP_REQUIRED = True
     assert browser.get("/admin/")["Location"].startswith(PAGE)
-    assert "Until it is set up" in browser.get(PAGE).content.decode()
-    reply = _log_in(staff)
-    assert reply.status_code == 403
-    assert "set it up" in reply.json()["error"]
+    assert "Set it up to continue" in browser.get(PAGE).content.decode()
+    response = _log_in(staff)
+    assert response.status_code == 403
+    assert "set it up" in response.json()["error"]
     assert _log_in(make_user(), "user").status_code == 200
 
 
-def test_a_check_warns_where_it_is_not_required(settings: Settings) -> None:
-    def warned() -> bool:
-        return "kamioi.W001" in {found.id for found in run_checks(include_deployment_checks=True, tags=["security"])}
+def test_a_check_warns_if_it_is_not_required(settings: Settings) -> None:
+    def has_warning() -> bool:
+        return "kamioi.W001" in {
+            message.id for message in run_checks(include_deployment_checks=True, tags=["security"])
+        }
 
-    assert warned()
+    assert has_warning()
     settings.STAFF_OTP_REQUIRED = True
-    assert not warned()
+    assert not has_warning()

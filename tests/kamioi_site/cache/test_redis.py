@@ -1,4 +1,4 @@
-"""Redis by its URL, and a fail-over under real Sentinels."""
+"""Redis URLs, and a failover with real Sentinels."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,17 +27,17 @@ from transactions.services.ledger_verification import find_ledger_problems
 PASSWORD = "an e@sy/one"
 
 
-def test_a_sentinel_url_names_everything():
-    found = sentinel_address(
+def test_a_sentinel_url_is_parsed():
+    address = sentinel_address(
         f"sentinel://app:{quote(PASSWORD, safe='')}@s1:26380,s2,[::1]:7/main/3?sentinel_password=other"
     )
-    assert found is not None
-    assert found.sentinels == (("s1", 26380), ("s2", 26379), ("::1", 7))
-    assert (found.service, found.database, found.username, found.password) == ("main", 3, "app", PASSWORD)
-    assert found.sentinel_options["password"] == "other"
+    assert address is not None
+    assert address.sentinels == (("s1", 26380), ("s2", 26379), ("::1", 7))
+    assert (address.service, address.database, address.username, address.password) == ("main", 3, "app", PASSWORD)
+    assert address.sentinel_options["password"] == "other"
 
 
-def test_other_urls_stay_as_they_are():
+def test_other_urls_are_unchanged():
     for url in ("redis://:x@h:1/2", "rediss://h/0", "unix:///run/redis.sock?db=1"):
         assert sentinel_address(url) is None
         assert celery_url(url) == url
@@ -47,7 +47,7 @@ def test_other_urls_stay_as_they_are():
 @pytest.mark.parametrize(
     "url", ["sentinel://", "sentinel://h", "sentinel://h:x/m", "sentinel://h/m/n", "sentinel://h/m?a=1"]
 )
-def test_a_sentinel_url_that_lacks_something_stops_the_start_without_telling_the_password(url):
+def test_an_incomplete_sentinel_url_is_an_error_without_the_password(url):
     with pytest.raises(ImproperlyConfigured, match=r"sentinel://:password@host:26379,host:26379/service/0"):
         sentinel_address(url)
 
@@ -56,9 +56,9 @@ class Redises:
     """A primary, its replica and three Sentinels."""
 
     def __init__(self) -> None:
-        self.place = short_directory("sentinel")
-        self.nodes = [RedisServer(self.place / name) for name in ("one", "two")]
-        self.sentinels = [RedisServer(self.place / f"sentinel{n}", sentinel=True) for n in range(3)]
+        self.directory = short_directory("sentinel")
+        self.nodes = [RedisServer(self.directory / name) for name in ("one", "two")]
+        self.sentinels = [RedisServer(self.directory / f"sentinel{n}", sentinel=True) for n in range(3)]
 
     @property
     def url(self) -> str:
@@ -75,9 +75,9 @@ class Redises:
                 sentinel=f"monitor main 127.0.0.1 {one.port} 2\ndown-after-milliseconds main 400\n"
                 f'failover-timeout main 2000\nauth-pass main "{PASSWORD}"'
             )
-        wait_until("the Sentinels know each other and the replica", self.know, seconds=20)
+        wait_until("the Sentinels know each other and the replica", self.are_connected, seconds=20)
 
-    def know(self) -> bool:
+    def are_connected(self) -> bool:
         import redis
 
         for sentinel in self.sentinels:
@@ -91,19 +91,19 @@ class Redises:
 
 @pytest.fixture
 def redises(settings: Any) -> Iterator[Redises]:
-    """Redis behind Sentinels, used by this process for as long as the test lasts."""
-    made, before = Redises(), settings.CACHES
-    with running(*made.nodes, *made.sentinels):
-        made.start()
-        settings.CACHES = {"default": cache_settings(made.url)}
-        yield made
+    """Redis behind Sentinels, used by this process during the test."""
+    servers, before = Redises(), settings.CACHES
+    with running(*servers.nodes, *servers.sentinels):
+        servers.start()
+        settings.CACHES = {"default": cache_settings(servers.url)}
+        yield servers
         settings.CACHES = before
-    shutil.rmtree(made.place, ignore_errors=True)
+    shutil.rmtree(servers.directory, ignore_errors=True)
 
 
 def _refused() -> bool:
     request = Request(RequestFactory().get("/"))
-    return not RateLimitThrottle().count(request, scope="anonymous", key=lambda group, request: "somebody")
+    return not RateLimitThrottle().count(request, scope="anonymous", key=lambda group, request: "caller")
 
 
 def _works_again() -> bool:
@@ -111,7 +111,7 @@ def _works_again() -> bool:
     return bool(cache.get("after") == 2)
 
 
-async def _heard(url: str) -> bytes:
+async def _receive(url: str) -> bytes:
     client = async_redis_client(url)
     async with client, client.pubsub() as subscription:
         await subscription.subscribe("news")
@@ -121,17 +121,17 @@ async def _heard(url: str) -> bytes:
         return bytes(message["data"]) if message else b""
 
 
-def _hears_again(url: str) -> Callable[[], bool]:
-    """Sentinels may still be agreeing on the new primary."""
+def _receives_again(url: str) -> Callable[[], bool]:
+    """Return a check that tolerates Sentinels that are still electing the primary."""
     from asgiref.sync import async_to_sync
 
-    def heard() -> bool:
+    def received() -> bool:
         try:
-            return async_to_sync(_heard)(url) == b"hello"
+            return async_to_sync(_receive)(url) == b"hello"
         except RedisError:
             return False
 
-    return heard
+    return received
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -162,30 +162,30 @@ def test_cache_limits_and_workers_survive_the_loss_of_the_primary(redises, setti
         pending(5)
         sender.send_task("process_transactions", kwargs={"priority": 0}, queue="transactions", priority=0)
         wait_until("the first are booked", lambda: completed() == 5, seconds=30)
-        assert async_to_sync(_heard)(redises.url) == b"hello"
+        assert async_to_sync(_receive)(redises.url) == b"hello"
         cache.set("before", 1, 60)
         assert [_refused(), _refused(), _refused()] == [False, False, True]
 
         redises.nodes[0].kill()
-        assert cache.get("before") in (1, None)  # an answer, whatever it is
+        assert cache.get("before") in (1, None)  # no exception
         assert _refused() in (False, True)
         wait_until("the cache works", _works_again, seconds=20)
         assert redis_client().info()["tcp_port"] == redises.nodes[1].port
         _refused(), _refused()
         assert _refused()
 
-        # A purchase whose message went down with the old primary: beat's sweep finds it.
+        # The messages of these were lost with the old primary; the periodic sweep finds the purchases.
         pending(5)
 
         def sweep() -> bool:
             try:
                 sender.send_task("sweep_stuck", queue="transactions", retry=False)
-            except Exception:  # the sender's own connection is the old one, once
+            except Exception:  # the sender still has a connection to the old primary
                 sender.pool.force_close_all()
             return completed() == 10
 
         wait_until("the rest is booked", sweep, seconds=40)
-        wait_until("a subscription hears", _hears_again(redises.url), seconds=20)
+        wait_until("a subscription hears", _receives_again(redises.url), seconds=20)
     assert list(find_ledger_problems()) == []
     sender.close()
     assert django_settings.REDIS_URL.startswith("redis://")

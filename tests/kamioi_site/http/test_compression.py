@@ -1,4 +1,4 @@
-"""What is compressed, how, and what must not be."""
+"""Which responses are compressed, and how."""
 
 import asyncio
 import gzip
@@ -17,7 +17,7 @@ from tests.factories import PASSWORD, api_client, make_staff, make_transaction, 
 TEXT = "a purchase at the corner shop " * 200
 
 
-def _answer(make: Callable[[], Any], *, accept: str = "gzip, deflate, br, zstd", path: str = "/api/x") -> Any:
+def _respond(make: Callable[[], Any], *, accept: str = "gzip, deflate, br, zstd", path: str = "/api/x") -> Any:
     request = RequestFactory().get(path, HTTP_ACCEPT_ENCODING=accept)
     return CompressionMiddleware(lambda _: make())(request)
 
@@ -35,14 +35,14 @@ def _answer(make: Callable[[], Any], *, accept: str = "gzip, deflate, br, zstd",
         ("snappy", None),
     ],
 )
-def test_the_best_that_the_caller_knows(accept: str, encoding: str | None) -> None:
-    reply = _answer(lambda: HttpResponse(TEXT), accept=accept)
-    assert reply.get("Content-Encoding") == encoding
-    assert "Accept-Encoding" in reply["Vary"]
-    unpack = {"zstd": zstandard.decompress, "br": brotli.decompress, "gzip": gzip.decompress, None: bytes}[encoding]
-    assert unpack(reply.content).decode() == TEXT
+def test_the_best_accepted_encoding_is_used(accept: str, encoding: str | None) -> None:
+    response = _respond(lambda: HttpResponse(TEXT), accept=accept)
+    assert response.get("Content-Encoding") == encoding
+    assert "Accept-Encoding" in response["Vary"]
+    decompress = {"zstd": zstandard.decompress, "br": brotli.decompress, "gzip": gzip.decompress, None: bytes}[encoding]
+    assert decompress(response.content).decode() == TEXT
     if encoding:
-        assert int(reply["Content-Length"]) == len(reply.content) < 500
+        assert int(response["Content-Length"]) == len(response.content) < 500
 
 
 @pytest.mark.parametrize(
@@ -56,41 +56,41 @@ def test_the_best_that_the_caller_knows(accept: str, encoding: str | None) -> No
     ],
     ids=["tiny", "secret", "picture", "events", "encoded"],
 )
-def test_these_go_as_they_are(make: Callable[[], Any]) -> None:
-    assert _answer(make).get("Content-Encoding") in {None, "identity"}
+def test_these_responses_are_not_compressed(make: Callable[[], Any]) -> None:
+    assert _respond(make).get("Content-Encoding") in {None, "identity"}
 
 
-def test_answers_of_log_in_are_never_compressed() -> None:
-    assert not _answer(lambda: HttpResponse(TEXT), path="/api/user/auth/login").has_header("Content-Encoding")
+def test_log_in_responses_are_never_compressed() -> None:
+    assert not _respond(lambda: HttpResponse(TEXT), path="/api/user/auth/login").has_header("Content-Encoding")
 
 
-def test_an_etag_becomes_a_weak_one() -> None:
-    assert _answer(lambda: HttpResponse(TEXT, headers={"ETag": '"abc"'}))["ETag"] == 'W/"abc"'
+def test_an_etag_becomes_weak() -> None:
+    assert _respond(lambda: HttpResponse(TEXT, headers={"ETag": '"abc"'}))["ETag"] == 'W/"abc"'
 
 
-def test_a_long_download_is_compressed_as_it_comes() -> None:
-    reply = _answer(lambda: StreamingHttpResponse(iter([TEXT, TEXT]), content_type="text/csv"), accept="gzip")
-    assert gzip.decompress(reply.getvalue()).decode() == TEXT * 2
+def test_a_stream_is_compressed_in_chunks() -> None:
+    response = _respond(lambda: StreamingHttpResponse(iter([TEXT, TEXT]), content_type="text/csv"), accept="gzip")
+    assert gzip.decompress(response.getvalue()).decode() == TEXT * 2
 
     async def lines() -> AsyncIterator[str]:
         for _ in range(2):
             yield TEXT
 
     async def read() -> bytes:
-        reply = await CompressionMiddleware(_answering(lambda: StreamingHttpResponse(lines())))(
+        response = await CompressionMiddleware(_view(lambda: StreamingHttpResponse(lines())))(
             RequestFactory().get("/x", HTTP_ACCEPT_ENCODING="br, gzip")
         )
-        assert reply["Content-Encoding"] == "gzip"
-        return b"".join([piece async for piece in reply])
+        assert response["Content-Encoding"] == "gzip"
+        return b"".join([chunk async for chunk in response])
 
     assert gzip.decompress(asyncio.run(read())).decode() == TEXT * 2
 
 
-def _answering(make: Callable[[], Any]) -> Any:
-    async def answer(_: HttpRequest) -> Any:
+def _view(make: Callable[[], Any]) -> Any:
+    async def view(_: HttpRequest) -> Any:
         return make()
 
-    return answer
+    return view
 
 
 @pytest.mark.django_db
@@ -98,12 +98,12 @@ def test_lists_and_pages_are_compressed_and_tokens_are_not(client: Client) -> No
     user = make_user()
     for _ in range(20):
         make_transaction(user)
-    reply = api_client(user).get("/api/user/transactions", HTTP_ACCEPT_ENCODING="br")
-    assert reply["Content-Encoding"] == "br"
-    assert brotli.decompress(reply.content).startswith(b'{"success":true')
+    response = api_client(user).get("/api/user/transactions", HTTP_ACCEPT_ENCODING="br")
+    assert response["Content-Encoding"] == "br"
+    assert brotli.decompress(response.content).startswith(b'{"success":true')
     body = {"email": user.email, "password": PASSWORD}
-    reply = api_client().post("/api/user/auth/login", body, format="json", HTTP_ACCEPT_ENCODING="br")
-    assert reply.json()["success"]
-    assert not reply.has_header("Content-Encoding")
+    response = api_client().post("/api/user/auth/login", body, format="json", HTTP_ACCEPT_ENCODING="br")
+    assert response.json()["success"]
+    assert not response.has_header("Content-Encoding")
     client.force_login(make_staff())
     assert client.get("/admin/", HTTP_ACCEPT_ENCODING="gzip")["Content-Encoding"] == "gzip"

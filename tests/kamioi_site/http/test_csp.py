@@ -1,4 +1,4 @@
-"""The Content Security Policy of every answer, and nonces in the templates of packages that know none."""
+"""The Content Security Policy of responses, and nonces in the templates of packages."""
 
 import re
 from typing import Any
@@ -11,28 +11,28 @@ from tests.factories import api_client, make_staff
 
 
 @pytest.mark.parametrize(
-    ("written", "served"),
+    ("source", "expected"),
     [
         ("<script>x</script>", '<script nonce="{{ request.csp_nonce }}">x</script>'),
         ('<style id="a">', '<style nonce="{{ request.csp_nonce }}" id="a">'),
-        ('<script src="a.js"></script>', '<script src="a.js"></script>'),  # by address
+        ('<script src="a.js"></script>', '<script src="a.js"></script>'),  # a file, not inline
         ('<script defer src="a.js">', '<script defer src="a.js">'),
-        ('<style nonce="b">', '<style nonce="b">'),  # has one
+        ('<style nonce="b">', '<style nonce="b">'),  # has a nonce
         ("<scripture>", "<scripture>"),
     ],
 )
-def test_inline_blocks_get_a_nonce(written, served):
-    assert with_nonces(written) == served
+def test_inline_blocks_get_a_nonce(source, expected):
+    assert with_nonces(source) == expected
 
 
-def test_unfold_still_writes_what_we_write_otherwise():
-    found: Any = get_template("admin/actions.html")
-    with open(found.origin.name) as template:
-        assert _STYLE_TEXT in template.read()
+def test_unfold_still_contains_the_style_that_we_replace():
+    template: Any = get_template("admin/actions.html")
+    with open(template.origin.name) as file:
+        assert _STYLE_TEXT in file.read()
 
 
 @pytest.mark.django_db
-def test_no_policy_allows_unsafe_inline_and_each_request_has_a_nonce_of_its_own(client):
+def test_no_policy_allows_unsafe_inline_and_each_request_has_a_new_nonce(client):
     client.force_login(make_staff())
     policies = [client.get("/admin/")["Content-Security-Policy"] for _ in range(2)]
     assert all("unsafe-inline" not in policy and "default-src 'self'" in policy for policy in policies)
@@ -45,6 +45,6 @@ def test_no_policy_allows_unsafe_inline_and_each_request_has_a_nonce_of_its_own(
 @pytest.mark.parametrize(
     ("address", "evaluates"), [("/admin/login/", True), ("/api/docs/", False), ("/api/user/auth/me", False)]
 )
-def test_only_the_admin_may_evaluate_expressions(address, evaluates):
+def test_only_the_admin_may_use_eval(address, evaluates):
     policy = api_client().get(address)["Content-Security-Policy"]
     assert ("'unsafe-eval'" in policy) is evaluates

@@ -271,11 +271,11 @@ def test_idle_streams_get_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- Permissions-------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("who", "status"), [("owner", 200), ("staff", 200), ("stranger", 404), ("anonymous", 401)])
+@pytest.mark.parametrize(("who", "status"), [("owner", 200), ("staff", 200), ("other user", 404), ("anonymous", 401)])
 def test_the_permissions_are_those_of_polling(who: str, status: int) -> None:
     task, token = _task()
     if who != "owner":
-        user = {"staff": make_staff, "stranger": make_user}.get(who)
+        user = {"staff": make_staff, "other user": make_user}.get(who)
         token = ApiToken.issue(user=user())[1] if user else ""
 
     async def story() -> None:
@@ -387,7 +387,7 @@ def test_the_last_reader_leaves_although_redis_py_swallows_the_cancellation(monk
         await reader.open()
         await reader.event()
         await reader.leave()
-        assert not reader._communicator.future.cancelled()  # it ended by itself
+        assert not reader._communicator.future.cancelled()  # it was not cancelled
 
     _run_story(story)
 

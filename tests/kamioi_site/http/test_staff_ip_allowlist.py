@@ -1,4 +1,4 @@
-"""The admin and the API of staff, from networks that may and from others."""
+"""Access to the admin and the staff API by network."""
 
 import ipaddress
 
@@ -10,7 +10,7 @@ NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::
 
 
 @pytest.mark.parametrize(
-    ("address", "within"),
+    ("address", "expected"),
     [
         ("10.1.2.3", True),
         ("11.1.2.3", False),
@@ -20,8 +20,8 @@ NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::
         ("x", False),
     ],
 )
-def test_addresses(address, within):
-    assert address_in(address, NETWORKS) is within
+def test_whether_an_address_is_in_a_network(address, expected):
+    assert address_in(address, NETWORKS) is expected
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_addresses(address, within):
         ("/healthz", "192.0.2.1", None),
     ],
 )
-def test_only_what_is_for_staff_is_closed_and_only_to_strangers(rf, settings, path, address, code):
+def test_only_staff_paths_are_refused_and_only_from_other_networks(rf, settings, path, address, code):
     settings.STAFF_NETWORKS = NETWORKS
-    reply = StaffIPAllowlistMiddleware(lambda request: None).process_request(rf.get(path, REMOTE_ADDR=address))
-    assert (reply.status_code if reply else None) == code
+    response = StaffIPAllowlistMiddleware(lambda request: None).process_request(rf.get(path, REMOTE_ADDR=address))
+    assert (response.status_code if response else None) == code
