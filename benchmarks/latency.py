@@ -1,8 +1,8 @@
-"""From POST to `completed`: 200 transactions a second over the API for a minute.
+"""The time from POST to `completed` at 200 transactions a second over the API for a minute.
 
-The real web server (gunicorn, two uvicorn workers) and a real Celery worker; customers with tokens of their own post
-one purchase a request at a steady pace. A poller looks every 25 ms which transactions are completed, so the figures
-are up to 25 ms too large. `peer` is the limit of one second.
+It uses the real web server (gunicorn, two uvicorn workers) and a real Celery worker. Customers with their own tokens
+post one purchase per request at a steady rate. A poller checks every 25 ms which transactions are completed, so the
+figures are up to 25 ms too large. `peer` is the limit of one second.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def _tokens(count: int) -> list[str]:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, default=200, help="POSTs a second")
     parser.add_argument("--seconds", type=int, default=60)
@@ -94,20 +94,20 @@ def main() -> None:
             body = json.dumps({"merchant": f"M{1 + number % 200}", "amount": 4.5})
             begin = time.monotonic()
             connection.request("POST", "/api/transactions", body, headers)
-            answer = connection.getresponse()
-            reply = json.loads(answer.read())
+            response = connection.getresponse()
+            reply = json.loads(response.read())
             post_seconds.append(time.monotonic() - begin)
-            if answer.status == 201:
+            if response.status == 201:
                 sent[reply["transaction_id"]] = begin
             else:
-                failures.append(f"{answer.status} {reply}")
+                failures.append(f"{response.status} {reply}")
 
     def poll() -> None:
         database = psycopg2.connect(os.environ["DATABASE_URL"])
         database.autocommit = True
         with database.cursor() as cursor:
             while not stop.is_set():
-                # Only what is still open: a look must cost the same after a minute as at the start.
+                # Only what is still open, so that a poll costs the same after a minute as at the start.
                 open_ids = [pk for pk in list(sent) if pk not in completed]
                 cursor.execute("SELECT id FROM transactions WHERE id = ANY (%s) AND status = 'completed'", [open_ids])
                 moment = time.monotonic()
@@ -123,8 +123,8 @@ def main() -> None:
         for thread in clients:
             thread.join()
         achieved = total / (time.monotonic() - started)
-        patience = time.monotonic() + 30
-        while len(completed) < len(sent) and time.monotonic() < patience:
+        deadline = time.monotonic() + 30
+        while len(completed) < len(sent) and time.monotonic() < deadline:
             time.sleep(0.1)
     finally:
         stop.set()

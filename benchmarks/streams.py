@@ -1,8 +1,8 @@
-"""Open event streams of tasks on one web process: memory a stream, time to connect, time from a commit to every reader.
+"""Open event streams of tasks on one web process: memory, time to connect, and time from a commit to every reader.
 
-The real web server (gunicorn, one uvicorn worker); the readers are another process. Each customer follows a task of
-their own with ten streams; then every task makes progress at once. `peer` is the same through Django's
-`StreamingHttpResponse`, with fewer streams (`--peer`): there each stream polls the table and holds a thread now and then.
+The server is the real one (gunicorn, one uvicorn worker); the readers are another process. Each customer follows a task
+with ten streams; then every task makes progress at once. `peer` does the same with Django's `StreamingHttpResponse` and
+fewer streams (`--peer`): there each stream polls the table, and holds a thread meanwhile.
 
     python -m benchmarks.streams                  # 10,000 streams, the peer with 200
     python -m benchmarks.streams --streams 500    # quick
@@ -29,8 +29,8 @@ STREAMS_A_CUSTOMER = 10
 CONNECTING_AT_ONCE = 100
 
 
-def _more_files() -> None:
-    """A stream is a file on both sides."""
+def _raise_file_limit() -> None:
+    """Raise the limit of open files: a stream is one on both sides."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -41,13 +41,13 @@ def _percentile(values: list[float], share: float) -> float:
 
 
 # --- The readers' process -----------------------------------------------------------------------------------------
-async def _read(port: int, asked: list[tuple[str, str]]) -> None:
-    """Open a stream for each (task, token), say so, and then say when everybody heard of the progress."""
+async def _read(port: int, requests: list[tuple[str, str]]) -> None:
+    """Open a stream for each (task, token), report that, and then report when every reader got the progress."""
     gate = asyncio.Semaphore(CONNECTING_AT_ONCE)
     opened: list[float] = []
-    heard: list[float] = []
+    received: list[float] = []
     failed: list[str] = []
-    all_open, all_heard = asyncio.Event(), asyncio.Event()
+    all_open, all_received = asyncio.Event(), asyncio.Event()
 
     async def one(number: int, task: str, token: str) -> None:
         async with gate:
@@ -57,7 +57,10 @@ async def _read(port: int, asked: list[tuple[str, str]]) -> None:
             try:
                 reader, _writer = await asyncio.open_connection("127.0.0.1", port, local_addr=source)
                 _writer.write(
-                    f"GET /api/tasks/{task}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+                    (
+                        f"GET /api/tasks/{task}/events HTTP/1.1\r\nHost: localhost\r\n"
+                        f"Authorization: Bearer {token}\r\n\r\n"
+                    ).encode()
                 )
                 line = await reader.readline()
                 if b" 200 " not in line:
@@ -68,18 +71,18 @@ async def _read(port: int, asked: list[tuple[str, str]]) -> None:
                 failed.append(str(error))
                 return
             finally:
-                if len(opened) + len(failed) + 1 >= len(asked):
+                if len(opened) + len(failed) + 1 >= len(requests):
                     all_open.set()
             opened.append(time.monotonic() - began)
         while line := await reader.readline():
             if line.startswith(b"data: ") and json.loads(line[6:])["progress"]:
-                heard.append(time.monotonic())
-                if len(heard) + len(failed) >= len(asked):
-                    all_heard.set()
+                received.append(time.monotonic())
+                if len(received) + len(failed) >= len(requests):
+                    all_received.set()
                 return
 
     began = time.monotonic()
-    readers = [asyncio.create_task(one(number, *what)) for number, what in enumerate(asked)]
+    readers = [asyncio.create_task(one(number, *what)) for number, what in enumerate(requests)]
     await all_open.wait()
     await asyncio.sleep(0.2)
     took = time.monotonic() - began
@@ -88,16 +91,16 @@ async def _read(port: int, asked: list[tuple[str, str]]) -> None:
     changed_at = float(await loop.run_in_executor(None, sys.stdin.readline))
     try:
         async with asyncio.timeout(60):
-            await all_heard.wait()
+            await all_received.wait()
     except TimeoutError:
         pass
-    print(json.dumps({"heard": [at - changed_at for at in heard]}), flush=True)
+    print(json.dumps({"received": [at - changed_at for at in received]}), flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     for reader in readers:
         reader.cancel()
 
 
-# --- The server and the measuring ---------------------------------------------------------------------------------
+# --- The server --------------------------------------------------------------------------------------------------
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -142,7 +145,7 @@ def _start_web(port: int, application: str) -> subprocess.Popen[bytes]:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What one server did with so many streams. Times in milliseconds unless they say otherwise."""
+    """The figures of one server."""
 
     streams: int
     failed: list[str]
@@ -153,10 +156,10 @@ class _Measured:
     megabytes: float
     threads: int
     idle_cpu_percent: float
-    told: int
-    told_p50_ms: float
-    told_p95_ms: float
-    told_last_ms: float
+    notified: int
+    notified_p50_ms: float
+    notified_p95_ms: float
+    notified_last_ms: float
 
 
 def _measure(streams: int, application: str) -> _Measured:
@@ -166,7 +169,7 @@ def _measure(streams: int, application: str) -> _Measured:
     customers = list(User.objects.order_by("id")[: -(-streams // STREAMS_A_CUSTOMER)])
     tasks = [BackgroundTask.objects.create(name="benchmark", user=customer) for customer in customers]
     tokens = [ApiToken.issue(user=customer)[1] for customer in customers]
-    asked = [
+    requests = [
         (str(tasks[number // STREAMS_A_CUSTOMER].pk), tokens[number // STREAMS_A_CUSTOMER]) for number in range(streams)
     ]
     port = _free_port()
@@ -183,7 +186,7 @@ def _measure(streams: int, application: str) -> _Measured:
     try:
         worker = psutil.Process(web.pid).children()[0]
         before = worker.memory_full_info().uss
-        readers.stdin.write(json.dumps(asked) + "\n")
+        readers.stdin.write(json.dumps(requests) + "\n")
         readers.stdin.flush()
         opened = json.loads(readers.stdout.readline())
         memory = worker.memory_full_info().uss
@@ -196,7 +199,7 @@ def _measure(streams: int, application: str) -> _Measured:
             heartbeat(task=task, progress=1, total=10)
         readers.stdin.write(f"{changed_at}\n")
         readers.stdin.flush()
-        heard = json.loads(readers.stdout.readline())["heard"]
+        received = json.loads(readers.stdout.readline())["received"]
         readers.stdin.write("\n")
         readers.stdin.flush()
         readers.wait(30)
@@ -214,21 +217,21 @@ def _measure(streams: int, application: str) -> _Measured:
         megabytes=round(memory / 1024**2, 1),
         threads=threads,
         idle_cpu_percent=idle,
-        told=len(heard),
-        told_p50_ms=_percentile(heard or [60.0], 0.5),
-        told_p95_ms=_percentile(heard or [60.0], 0.95),
-        told_last_ms=_percentile(heard or [60.0], 1.0),
+        notified=len(received),
+        notified_p50_ms=_percentile(received or [60.0], 0.5),
+        notified_p95_ms=_percentile(received or [60.0], 0.95),
+        notified_last_ms=_percentile(received or [60.0], 1.0),
     )
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=10_000)
     parser.add_argument("--peer", type=int, default=200, help="streams of the peer; 0 leaves it out")
     parser.add_argument("--read", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    _more_files()
+    _raise_file_limit()
     if arguments.read:
         asyncio.run(_read(arguments.read, [tuple(pair) for pair in json.loads(sys.stdin.readline())]))
         return

@@ -1,1 +1,1 @@
-"""Programs that a benchmark stands beside."""
+"""Peers: the applications that the benchmarks compare with."""

@@ -1,6 +1,6 @@
-"""The list of a customer's transactions, served with nothing around it: FastAPI, asyncpg, one query, the same columns.
+"""A customer's list of transactions, as bare as possible: FastAPI, asyncpg, one query, the same columns.
 
-No log-in, no rate limit, no cursor, no cache, no compression: what the same machine can do at best.
+Without authentication, rate limit, cursor, cache and compression, it shows the best that the machine can do.
 """
 
 import os
@@ -33,7 +33,7 @@ app = FastAPI(lifespan=_lifespan)
 
 @app.get("/list/{user_id}")
 async def rows(user_id: int, limit: int = 50) -> JSONResponse:
-    """The newest rows of a customer."""
+    """Return the newest rows of a customer."""
     assert _pool is not None
-    found = await _pool.fetch(_LIST, user_id, limit)
-    return JSONResponse({"data": [dict(row) for row in found]})
+    records = await _pool.fetch(_LIST, user_id, limit)
+    return JSONResponse({"data": [dict(row) for row in records]})
