@@ -81,9 +81,9 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "kamioi_site.urls"
-# Requests that a web process works on at a time; each holds a database connection while it needs one.
+# Requests that a web process handles at the same time; each holds a database connection while it needs one.
 WEB_THREADS = env_int("WEB_THREADS", 8)
-# Who waited longer for a thread is refused, so that the others are answered in time; 0 lets everybody wait.
+# Seconds that a request may wait for a thread before it is refused; 0 is no limit.
 WEB_WAIT_SECONDS = env_int("WEB_WAIT_SECONDS", 5)
 ASGI_APPLICATION = "kamioi_site.asgi.application"
 WSGI_APPLICATION = "kamioi_site.wsgi.application"
