@@ -20,7 +20,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 
 from tests.factories import api_client, make_company, make_merchant, make_transaction, make_user
-from tests.site.test_metrics import value
+from tests.kamioi_site.observability.test_metrics import value
 from tests.workers import celery_worker, wait_until
 from transactions.models import Transaction
 from transactions.services.processing.buckets import BUCKET_LOCK

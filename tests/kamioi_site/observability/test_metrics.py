@@ -22,7 +22,7 @@ from transactions.models import BackgroundTask, Setting
 from transactions.services.ledger_verification import LEDGER_CHECK, request_ledger_check, run_ledger_check
 from transactions.services.processing import process_pending
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 TOKEN = "a-token-for-scrapes"
 
 

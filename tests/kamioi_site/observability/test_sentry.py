@@ -15,7 +15,7 @@ import pytest
 
 from tests.workers import process_environment
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 SECRETS = (
     "jane.doe",
     "example.com",

@@ -1,9 +1,8 @@
-"""Reports: what stands in them agrees with the books, who may have them, and that each is made once."""
+"""Reports: they agree with the ledger, are private, and each is generated once."""
 
 import csv
 import io
 import re
-import shutil
 import subprocess
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -40,8 +39,8 @@ MONTH = (timezone.now().date().replace(day=1) - timedelta(days=1)).replace(day=1
 MIDDLE = datetime(MONTH.year, MONTH.month, 15, 12, tzinfo=UTC)
 
 
-def _months_purchases(user: User, count: int = 3) -> None:
-    """Invested purchases of last month, one merchant nobody knows, one refund; and one purchase of this month."""
+def _create_purchases(user: User, count: int = 3) -> None:
+    """Create invested purchases of last month, one of an unknown merchant, a refund; and one purchase of this month."""
     make_company("SBUX", "95.00")
     make_merchant("STARBUCKS", "SBUX")
     for n in range(count):
@@ -52,21 +51,19 @@ def _months_purchases(user: User, count: int = 3) -> None:
     process_pending()
 
 
-def _made(task: BackgroundTask) -> dict[str, Report]:
+def _generate(task: BackgroundTask) -> dict[str, Report]:
     generate_report(task_id=str(task.pk))
     task.refresh_from_db()
     assert (task.status, task.error) == ("completed", "")
     return {report.format: report for report in Report.objects.filter(task=task)}
 
 
-def _csv_of(report: Report) -> list[list[str]]:
+def _read_csv(report: Report) -> list[list[str]]:
     with report.file.open("rb") as file:
         return list(csv.reader(io.StringIO(file.read().decode("utf-8-sig"))))
 
 
-def _text_of(report: Report) -> str:
-    if shutil.which("pdftotext") is None:
-        pytest.skip("no pdftotext; Debian's poppler-utils")
+def _read_pdf(report: Report) -> str:
     with report.file.open("rb") as file:
         return subprocess.run(
             ["pdftotext", "-layout", "-", "-"], input=file.read(), capture_output=True, check=True
@@ -74,11 +71,11 @@ def _text_of(report: Report) -> str:
 
 
 # --- statements -------------------------------------------------------------------------------------------------------
-def test_a_statement_agrees_with_the_books_to_the_cent():
+def test_a_statement_agrees_with_the_ledger_to_the_cent():
     user = make_user(round_up_amount=2, name="Łucja Ortega", account_number="I100", city="Austin", state="TX")
-    _months_purchases(user)
-    made = _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
-    rows = _csv_of(made["csv"])
+    _create_purchases(user)
+    made = _generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
+    rows = _read_csv(made["csv"])
     header = next(n for n, row in enumerate(rows) if row[:1] == ["Id"])
     listed = rows[header + 1 : header + 6]
     assert [row[11] for row in listed] == ["completed"] * 3 + ["needs_review", "refunded"]
@@ -100,15 +97,15 @@ def test_a_statement_agrees_with_the_books_to_the_cent():
         books["purchase"],
     )
     assert made["csv"].rows == 5
-    text = _text_of(made["pdf"])
-    for said in ("Account statement", "I100", "6.00", "0.75", "SBUX", "Page 1 of 1", f"{MONTH:%B %Y}", "Austin, TX"):
-        assert said in text, said
+    text = _read_pdf(made["pdf"])
+    for text_ in ("Account statement", "I100", "6.00", "0.75", "SBUX", "Page 1 of 1", f"{MONTH:%B %Y}", "Austin, TX"):
+        assert text_ in text, text_
     assert "STARBUCKS" in text
 
 
-def test_what_was_taken_back_is_in_no_total():
+def test_undone_bookings_are_in_no_total():
     user = make_user()
-    _months_purchases(user, 1)
+    _create_purchases(user, 1)
     for row in LedgerTransfer.objects.filter(user_id=user.pk, date__lt=MIDDLE + timedelta(days=1)):
         LedgerTransfer.objects.create(
             user_id=user.pk,
@@ -131,15 +128,15 @@ def test_what_was_taken_back_is_in_no_total():
         price_per_share=None,
         total_debit=4.50,
     )
-    rows = _csv_of(_made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))["csv"])
+    rows = _read_csv(_generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))["csv"])
     total = next(row for row in rows if row[:3] == ["Total", "", "invested"])
     assert total[3:] == ["0", "", "0.00", "0.00", "0.00"]
     assert not any(row[:1] == ["SBUX"] for row in rows)
 
 
-def test_books_that_differ_are_not_printed():
+def test_a_statement_is_refused_if_the_ledger_differs():
     user = make_user()
-    _months_purchases(user)
+    _create_purchases(user)
     LedgerTransfer.objects.filter(user_id=user.pk, kind="fee").first().delete()
     task = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
     generate_report(task_id=str(task.pk))
@@ -151,14 +148,14 @@ def test_books_that_differ_are_not_printed():
         write_account_statement(Files(io.BytesIO(), io.StringIO()), user=user, month=MONTH, on_progress=lambda _: None)
 
 
-def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
+def test_rows_are_read_in_pages(monkeypatch):
     monkeypatch.setattr(account_statement, "PAGE", 2)
     user = make_user()
-    _months_purchases(user, 7)
-    told: list[int] = []
+    _create_purchases(user, 7)
+    progress: list[int] = []
     text = io.StringIO()
-    assert write_account_statement(Files(io.BytesIO(), text), user=user, month=MONTH, on_progress=told.append) == 9
-    assert told == [2, 4, 6, 8, 9]
+    assert write_account_statement(Files(io.BytesIO(), text), user=user, month=MONTH, on_progress=progress.append) == 9
+    assert progress == [2, 4, 6, 8, 9]
     ids = re.findall(r"^(\d+),\d{4}", text.getvalue(), re.M)
     assert [int(pk) for pk in ids] == list(
         Transaction.objects.filter(user=user, date__lt=MIDDLE + timedelta(days=1))
@@ -167,37 +164,36 @@ def test_a_month_of_another_length_reads_its_rows_in_pages(monkeypatch):
     )
 
 
-def test_a_long_table_runs_over_pages_that_know_their_number():
+def test_a_long_table_continues_on_numbered_pages():
     file = io.BytesIO()
     pdf = ReportPdf(file, title="Test", subject="x", footer="footer")
     table = pdf.table((Column("A", 260), Column("B", 260, number=True)), ([f"row {n}", f"{n:,}"] for n in range(500)))
     assert (pdf.build(), table.count) == (12, 500)
     assert file.getvalue().startswith(b"%PDF-")
-    if shutil.which("pdftotext"):
-        text = subprocess.run(
-            ["pdftotext", "-layout", "-", "-"], input=file.getvalue(), capture_output=True, check=True
-        ).stdout.decode()
-        assert re.findall(r"Page (\d+) of (\d+)", text) == [(str(n), "12") for n in range(1, 13)]
-        assert text.count("row 499") == 1
+    text = subprocess.run(
+        ["pdftotext", "-layout", "-", "-"], input=file.getvalue(), capture_output=True, check=True
+    ).stdout.decode()
+    assert re.findall(r"Page (\d+) of (\d+)", text) == [(str(n), "12") for n in range(1, 13)]
+    assert text.count("row 499") == 1
 
 
 # --- the other reports ------------------------------------------------------------------------------------------------
-def test_a_finance_month_adds_up(monkeypatch):
+def test_a_finance_report_adds_up(monkeypatch):
     user = make_user()
-    _months_purchases(user)
+    _create_purchases(user)
     monkeypatch.setattr(finance, "update_ledger_days", _count_now)
-    made = _made(request_report(kind="finance", period=MONTH, requested_by=make_staff()))
-    rows = _csv_of(made["csv"])
+    made = _generate(request_report(kind="finance", period=MONTH, requested_by=make_staff()))
+    rows = _read_csv(made["csv"])
     accounts = {row[0]: row for row in rows if len(row) == 7 and row[0].isdigit()}
     assert [accounts["40100"][n] for n in (3, 4, 5, 6)] == ["0.00", "0.00", "0.75", "0.75"]
     assert sum(Decimal(row[4]) for row in accounts.values()) == sum(Decimal(row[5]) for row in accounts.values()) > 0
     assert ["fee", "10100", "40100", "3", "0.75"] in rows
     assert [str(MIDDLE.date()), "3", "0.75", "3.00"] in rows
-    assert "Finance report" in _text_of(made["pdf"])
+    assert "Finance report" in _read_pdf(made["pdf"])
 
 
 def _count_now(**kwargs: Any) -> None:
-    """Under a test everything is one transaction, which is taken for ended."""
+    """Count everything, treating the transaction of the test as ended."""
     from django.db import connection
 
     from analytics.services.ledger_days import update_ledger_days
@@ -208,42 +204,42 @@ def _count_now(**kwargs: Any) -> None:
             cursor.execute("UPDATE ledger_marks SET drawn_before = 0")
 
 
-def test_a_reconciliation_says_what_differs():
+def test_a_reconciliation_lists_the_differences():
     user = make_user()
-    _months_purchases(user)
+    _create_purchases(user)
     staff = make_staff()
-    made = _made(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
+    made = _generate(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
     assert made["pdf"].rows == 0
-    assert "differs" not in _text_of(made["pdf"])
+    assert "differs" not in _read_pdf(made["pdf"])
     user.holdings.update(cost_basis=Decimal("1.00"))
-    made = _made(request_report(kind="reconciliation", period=MONTH, requested_by=staff, again=True))
+    made = _generate(request_report(kind="reconciliation", period=MONTH, requested_by=staff, again=True))
     assert made["csv"].rows == 1
-    assert [row[:2] for row in _csv_of(made["csv"]) if row[:1] == ["holding"]] == [["holding", str(user.pk)]]
-    assert "differs" in _text_of(made["pdf"])
+    assert [row[:2] for row in _read_csv(made["csv"]) if row[:1] == ["holding"]] == [["holding", str(user.pk)]]
+    assert "differs" in _read_pdf(made["pdf"])
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
-def test_asking_twice_is_one_task():
+# --- requests -----------------------------------------------------------------------------------------------------------
+def test_two_requests_are_one_task():
     user = make_user()
-    _months_purchases(user)
+    _create_purchases(user)
     first = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
     assert request_report(kind="statement", period=MONTH, user=user, requested_by=user).pk == first.pk
-    made = _made(first)
+    made = _generate(first)
     assert request_report(kind="statement", period=MONTH, user=user, requested_by=user).status == "completed"
-    generate_report(task_id=str(first.pk))  # a message that comes twice
+    generate_report(task_id=str(first.pk))  # a message that is delivered twice
     assert Report.objects.count() == 2
     old = made["pdf"].file.name
     again = request_report(kind="statement", period=MONTH, user=user, requested_by=user, again=True)
     assert (again.pk, again.status) == (first.pk, "queued")
-    new = _made(again)["pdf"]
+    new = _generate(again)["pdf"]
     assert (Report.objects.count(), new.pk) == (2, made["pdf"].pk)
     assert new.file.name != old
     assert default_storage.exists(new.file.name)
 
 
-def test_a_failed_report_is_tried_again_when_it_is_asked_for():
+def test_a_request_retries_a_failed_report():
     user = make_user()
-    _months_purchases(user)
+    _create_purchases(user)
     task = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
     BackgroundTask.objects.filter(pk=task.pk).update(status="failed", error="x", attempts=5)
     task = request_report(kind="statement", period=MONTH, user=user, requested_by=user)
@@ -251,7 +247,7 @@ def test_a_failed_report_is_tried_again_when_it_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("kind", "months", "with_user", "said"),
+    ("kind", "months", "with_user", "message"),
     [
         ("statement", 1, True, "is not over yet"),
         ("statement", 0, False, "An account statement needs a customer"),
@@ -260,20 +256,20 @@ def test_a_failed_report_is_tried_again_when_it_is_asked_for():
         ("statement", -300, True, "There are no transactions"),
     ],
 )
-def test_what_cannot_be_made_is_refused(kind, months, with_user, said):
+def test_an_invalid_request_is_refused(kind, months, with_user, message):
     user = make_user()
     make_transaction(user, date=MIDDLE)
-    with pytest.raises(InvalidReportError, match=said):
+    with pytest.raises(InvalidReportError, match=message):
         request_report(
             kind=kind, period=MONTH + relativedelta(months=months), user=user if with_user else None, requested_by=user
         )
     assert not BackgroundTask.objects.exists()
 
 
-def test_a_report_is_told_of_by_a_mail_without_figures(settings):
+def test_the_email_about_a_report_has_no_amounts(settings):
     user = make_user("ann@example.com", name="Ann")
-    _months_purchases(user)
-    _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
+    _create_purchases(user)
+    _generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     (message,) = mail.outbox
     assert message.to == ["ann@example.com"]
     assert f"Your statement for {MONTH:%B %Y} is ready" in message.subject
@@ -283,20 +279,20 @@ def test_a_report_is_told_of_by_a_mail_without_figures(settings):
     assert Notification.objects.filter(user=user, type="statement").count() == 1
 
 
-def test_a_mail_server_that_is_away_takes_no_report_with_it(settings):
+def test_reports_do_not_need_the_mail_server(settings):
     settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = (
         "django.core.mail.backends.smtp.EmailBackend",
         "127.0.0.1",
         1,
     )
     user = make_user()
-    _months_purchases(user)
-    _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
+    _create_purchases(user)
+    _generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     assert Report.objects.filter(mailed_at=None).count() == 2
 
 
 # --- once a month -----------------------------------------------------------------------------------------------------
-def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
+def test_statements_of_all_active_customers_are_generated_in_batches(monkeypatch):
     monkeypatch.setattr(requests, "BATCH_SIZE", 2)
     users = [make_user() for _ in range(5)]
     idle = make_user()
@@ -307,7 +303,7 @@ def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
         CustomerMonth.objects.create(month=MONTH, user=user, rows=1)
     CustomerMonth.objects.create(month=MONTH, user=idle, rows=0)
     process_pending()
-    LedgerTransfer.objects.filter(user_id=users[1].pk, kind="fee").delete()  # one whose books differ
+    LedgerTransfer.objects.filter(user_id=users[1].pk, kind="fee").delete()  # the ledger of this one differs
     tasks = request_account_statements()
     assert {task.pk for task in request_account_statements()} == {task.pk for task in tasks}
     assert 3 <= len(tasks) <= 4
@@ -319,7 +315,7 @@ def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
     assert sorted(set(Report.objects.values_list("user_id", flat=True))) == sorted(u.pk for u in users if u != users[1])
     assert [pk for task in tasks for pk in task.result["books_differ"]] == [users[1].pk]
     assert len(mail.outbox) == 4
-    # Tried again, a set makes what is missing only.
+    # A batch that is retried generates only what is missing.
     made = dict(Report.objects.values_list("pk", "made_at"))
     BackgroundTask.objects.update(status="queued")
     for task in tasks:
@@ -327,16 +323,16 @@ def test_statements_of_all_active_customers_are_made_in_sets(monkeypatch):
     assert dict(Report.objects.values_list("pk", "made_at")) == made
 
 
-def test_the_schedule_makes_them_on_the_second():
+def test_statements_are_scheduled_for_the_second_of_the_month():
     row = PeriodicTask.objects.get(name="make_monthly_statements")
     assert (row.crontab.day_of_month, row.task) == ("2", "make_monthly_statements")
     assert request_account_statements(today=date(2026, 3, 2)) == []
 
 
 # --- the API ----------------------------------------------------------------------------------------------------------
-def test_a_customer_asks_for_a_statement_lists_it_and_keeps_it():
+def test_a_customer_requests_lists_and_downloads_a_statement():
     user = make_user()
-    _months_purchases(user)
+    _create_purchases(user)
     client = api_client(user)
     reply = client.post("/api/user/statements", {"period": f"{MONTH:%Y-%m}"}, format="json")
     assert reply.status_code == 202
@@ -363,11 +359,11 @@ def test_a_customer_asks_for_a_statement_lists_it_and_keeps_it():
     assert len(content) == int(file["Content-Length"])
 
 
-def test_a_statement_is_for_its_owner_alone():
+def test_only_the_owner_can_download_a_statement():
     user, stranger, staff = make_user(), make_user(), make_staff()
-    _months_purchases(user)
-    made = _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
-    books = _made(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
+    _create_purchases(user)
+    made = _generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
+    books = _generate(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
     for report in (*made.values(), *books.values()):
         address = f"/api/user/statements/{report.pk}/download"
         assert api_client().get(address).status_code == 401
@@ -379,17 +375,17 @@ def test_a_statement_is_for_its_owner_alone():
 @pytest.mark.parametrize(
     "period", ["", "2026", "2026-13", "2026-10-01", "next", None, f"{timezone.now():%Y-%m}", "1990-01"]
 )
-def test_a_month_that_is_none_is_refused(period):
+def test_an_invalid_month_is_refused(period):
     user = make_user()
     make_transaction(user, date=MIDDLE)
     assert api_client(user).post("/api/user/statements", {"period": period}, format="json").status_code == 400
     assert not BackgroundTask.objects.exists()
 
 
-def test_a_file_that_is_gone_is_not_found():
+def test_a_missing_file_is_not_found():
     user = make_user()
-    _months_purchases(user, 1)
-    made = _made(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
+    _create_purchases(user, 1)
+    made = _generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     default_storage.delete(made["pdf"].file.name)
     assert api_client(user).get(f"/api/user/statements/{made['pdf'].pk}/download").status_code == 404
 
@@ -403,9 +399,9 @@ def _staff(role: str) -> Client:
     return client
 
 
-def test_staff_ask_for_a_report_and_download_it():
+def test_staff_request_and_download_a_report():
     user = make_user("ann@example.com")
-    _months_purchases(user)
+    _create_purchases(user)
     client = _staff("finance")
     new = reverse("admin:analytics_report_new")
     assert client.get(new).status_code == 200
@@ -418,7 +414,7 @@ def test_staff_ask_for_a_report_and_download_it():
     assert reply.status_code == 302
     task = BackgroundTask.objects.get()
     assert "Queued" in client.get(reply["Location"]).content.decode()
-    made = _made(task)
+    made = _generate(task)
     assert made["pdf"].filename in client.get(reply["Location"]).content.decode()
     assert [message.to for message in mail.outbox] == [["finance@kamioi.test"]]
     page = client.get(reverse("admin:analytics_report_changelist") + "?q=ann@example.com").content.decode()
@@ -438,9 +434,9 @@ def test_reports_are_for_finance_and_admins():
 
 # --- end to end -------------------------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_a_worker_makes_the_statement_that_a_customer_asked_for():
+def test_a_worker_generates_the_requested_statement():
     user = make_user(name="Maya Chen", account_number="I7")
-    _months_purchases(user, 40)
+    _create_purchases(user, 40)
     client = api_client(user)
     with celery_worker(concurrency=1, queues="bulk"):
         reply = client.post("/api/user/statements", {"period": f"{MONTH:%Y-%m}"}, format="json").json()
