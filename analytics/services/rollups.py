@@ -210,7 +210,7 @@ def rollup_state(*, limit: int = 10_000) -> RollupState:
 def refresh_summary() -> None:
     """Refresh the materialized view without blocking its readers, and invalidate the cached reads."""
     with connection.cursor() as cursor:
-        # A dump restored without its data leaves the view unpopulated; then nobody can read it anyway.
+        # A dump restored without its data leaves the view unpopulated; then it has no readers to block.
         cursor.execute("SELECT ispopulated FROM pg_matviews WHERE matviewname = 'llm_analytics_summary'")
         populated = cursor.fetchone()
         if populated is None:

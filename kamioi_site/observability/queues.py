@@ -16,7 +16,7 @@ SENT_HEADER: Final = "kamioi_sent"  # of a message: when it was sent
 
 @dataclass(slots=True)
 class QueueStatus:
-    """Waiting messages by priority, and the age of the oldest one in seconds (None if the broker cannot tell)."""
+    """Waiting messages by priority, and the age of the oldest one in seconds (None if unknown)."""
 
     name: str
     by_priority: dict[str, int] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def is_redis_broker(connection: Any) -> bool:
 
 
 def queue_statuses() -> tuple[list[QueueStatus], int | None]:
-    """Return the status of every queue and the number of unacknowledged messages (None if the broker cannot tell).
+    """Return the status of every queue and the number of unacknowledged messages (None if unknown).
 
     Raises one of `BROKER_ERRORS` if the broker does not respond.
     """

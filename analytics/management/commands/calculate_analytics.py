@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["month"] and not (options["rebuild"] or options["verify"]):
-            raise CommandError("--month needs --rebuild or --verify; a refresh detects changes by itself.")
+            raise CommandError("--month needs --rebuild or --verify; a refresh detects changes automatically.")
         try:
             with self._progress_bars() as on_progress:
                 if options["verify"]:

@@ -33,7 +33,7 @@ def mail_connection() -> Iterator[Any]:
 
 
 def announce_reports(reports: Iterable[Report], *, to: User | None, mail: Any = None) -> None:
-    """Tell the user that the files are ready; an e-mail that cannot be sent is logged."""
+    """Notify the user that the files are ready; an e-mail that cannot be sent is logged."""
     reports = [report for report in reports if report.mailed_at is None]
     if not reports or to is None or not to.is_active:
         return

@@ -77,7 +77,7 @@ class ReportPdf:
         self._story: list[Flowable] = [NextPageTemplate("later")]
 
     def heading(self, text: str) -> None:
-        """Add a heading that never stands alone at the bottom of a page."""
+        """Add a heading that is never the last line of a page."""
         self._story += [CondPageBreak(34 + 3 * ROW), Paragraph(_markup(text, BOLD), _HEADING)]
 
     def paragraph(self, text: str) -> None:

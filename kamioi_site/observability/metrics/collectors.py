@@ -62,7 +62,7 @@ class MetricsDatabase:
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
-        """Open a cursor in a read-only transaction of its own, with a statement timeout."""
+        """Open a cursor in a new read-only transaction with a statement timeout."""
         if self._connection is None or self._connection.closed:
             parameters = connections["default"].get_connection_params()
             parameters = {key: value for key, value in parameters.items() if key not in {"cursor_factory", "context"}}

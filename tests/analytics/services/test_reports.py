@@ -360,16 +360,16 @@ def test_a_customer_requests_lists_and_downloads_a_statement():
 
 
 def test_only_the_owner_can_download_a_statement():
-    user, stranger, staff = make_user(), make_user(), make_staff()
+    user, other, staff = make_user(), make_user(), make_staff()
     _create_purchases(user)
     made = _generate(request_report(kind="statement", period=MONTH, user=user, requested_by=user))
     books = _generate(request_report(kind="reconciliation", period=MONTH, requested_by=staff))
     for report in (*made.values(), *books.values()):
         address = f"/api/user/statements/{report.pk}/download"
         assert api_client().get(address).status_code == 401
-        for person in (stranger, staff):
-            assert api_client(person).get(address).status_code == 404
-    assert api_client(stranger).get("/api/user/statements").json()["data"] == []
+        for reader in (other, staff):
+            assert api_client(reader).get(address).status_code == 404
+    assert api_client(other).get("/api/user/statements").json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -405,12 +405,12 @@ def test_staff_request_and_download_a_report():
     client = _staff("finance")
     new = reverse("admin:analytics_report_new")
     assert client.get(new).status_code == 200
-    asked: dict[str, Any] = {"kind": "statement", "period": f"{MONTH:%Y-%m}", "email": "nobody@example.com"}
-    assert "No customer has this e-mail." in client.post(new, asked).content.decode()
-    assert "Write the month as" in client.post(new, asked | {"period": "x"}).content.decode()
-    over = client.post(new, asked | {"email": "ann@example.com", "period": f"{timezone.now():%Y-%m}"})
+    form: dict[str, Any] = {"kind": "statement", "period": f"{MONTH:%Y-%m}", "email": "unknown@example.com"}
+    assert "No customer has this e-mail." in client.post(new, form).content.decode()
+    assert "Write the month as" in client.post(new, form | {"period": "x"}).content.decode()
+    over = client.post(new, form | {"email": "ann@example.com", "period": f"{timezone.now():%Y-%m}"})
     assert "is not over yet" in over.content.decode()
-    reply = client.post(new, asked | {"email": "ANN@example.com"})
+    reply = client.post(new, form | {"email": "ANN@example.com"})
     assert reply.status_code == 302
     task = BackgroundTask.objects.get()
     assert "Queued" in client.get(reply["Location"]).content.decode()

@@ -1,4 +1,4 @@
-"""Figures against a full recount: whatever was written, by whomever, in whatever order, and whoever was killed meanwhile."""
+"""Rollups against a full recount, after any sequence of writes, by any writer, and after any kill."""
 
 import io
 import signal
@@ -58,7 +58,7 @@ def summary() -> list[tuple[Any, ...]]:
 
 
 def counted_in_full() -> list[tuple[Any, ...]]:
-    """What `llm_analytics_summary` must say, from the rows."""
+    """Return the expected content of `llm_analytics_summary`, from the rows."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT (created_at AT TIME ZONE 'UTC')::date, status, count(*), round(avg(confidence), 4) FROM llm_mappings "
@@ -79,7 +79,7 @@ def a_mapping(**values: Any) -> LlmMapping:
 
 
 def some_of_everything() -> User:
-    """Purchases in every status but `mapped`, of two months, and proposals about them."""
+    """Create purchases of two months in every status but `mapped`, and their proposals."""
     make_company("SBUX", "95.00")
     make_company("DELL", None)
     make_merchant("STARBUCKS", "SBUX")
@@ -115,7 +115,7 @@ def undo(decision: MappingDecision, by: User) -> None:
 
 @contextmanager
 def market(*, is_open: bool) -> Iterator[None]:
-    """The exchange; when it is closed, orders are due at once all the same."""
+    """Open or close the exchange; orders are due at once in either case."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("batch", "orders"):
             patch.setattr(f"transactions.services.processing.{module}.market_is_open", lambda now: is_open)
@@ -124,7 +124,7 @@ def market(*, is_open: bool) -> Iterator[None]:
 
 
 class Books(RuleBasedStateMachine):
-    """Everything that writes the two tables, in any order; after each step the figures with their deltas must be right."""
+    """All writes to the two tables, in any order; after each step the totals with their deltas must be correct."""
 
     days = st.integers(0, 80)
     purchases = st.lists(
@@ -157,7 +157,7 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def what_was_counted_is_right(self) -> None:
-        if not self.uncounted:  # a recount would only hide what is wrong
+        if not self.uncounted:  # a recount would hide errors
             months = {(timezone.now() - timedelta(days=days)).date() for days in range(0, 81, 20)}
             assert [str(difference) for difference in verify_rollups(months=months)] == []
 
@@ -220,7 +220,7 @@ class Books(RuleBasedStateMachine):
         delete_log_row(LlmMapping.objects.filter(source=source))
 
     @rule(days=days, what=st.sampled_from(["insert", "update", "delete", "truncate"]))
-    def somebody_writes_by_hand(self, days: int, what: str) -> None:
+    def write_by_hand(self, days: int, what: str) -> None:
         when = timezone.now() - timedelta(days=days)
         self.uncounted = True
         if what == "insert":
@@ -262,7 +262,7 @@ class Books(RuleBasedStateMachine):
             self.atomic.__exit__(None, None, None)
 
 
-def test_whatever_is_written_the_figures_are_what_a_full_recount_says() -> None:
+def test_rollups_match_a_full_recount_after_any_writes() -> None:
     run_state_machine_as_test(
         Books,
         settings=settings(
@@ -279,7 +279,7 @@ def test_whatever_is_written_the_figures_are_what_a_full_recount_says() -> None:
 
 
 @committed
-def test_counted_writes_are_taken_up_without_counting_any_row_again() -> None:
+def test_counted_writes_are_consumed_without_a_recount() -> None:
     refresh_rollups()
     some_of_everything()
     mapping = a_mapping(created_at=timezone.now() - timedelta(days=40))
@@ -295,7 +295,7 @@ def test_counted_writes_are_taken_up_without_counting_any_row_again() -> None:
 
 
 @committed
-def test_every_way_of_a_transaction_is_counted_where_it_is_written() -> None:
+def test_every_change_of_a_transaction_is_counted_by_its_write() -> None:
     user, reviewer = some_of_everything(), make_staff()
     refresh_rollups()
 
@@ -366,7 +366,7 @@ def test_late_and_changed_rows_are_counted_on_their_own_day() -> None:
 
 
 @committed
-def test_deleting_and_running_again_never_counts_twice() -> None:
+def test_deletions_and_repeated_runs_never_count_twice() -> None:
     some_of_everything()
     for _ in range(3):
         refresh_rollups()
@@ -379,11 +379,11 @@ def test_deleting_and_running_again_never_counts_twice() -> None:
     assert_right()
 
 
-# --- writes that nobody counted -----------------------------------------------------------------------------------
+# --- uncounted writes -----------------------------------------------------------------------------------
 
 
 @committed
-def test_writes_that_nobody_counted_are_noticed_and_only_their_partition_is_counted_anew() -> None:
+def test_uncounted_writes_are_detected_and_only_their_partition_is_recounted() -> None:
     user = some_of_everything()
     refresh_rollups()
     when = timezone.now() - relativedelta(months=2)
@@ -399,7 +399,7 @@ def test_writes_that_nobody_counted_are_noticed_and_only_their_partition_is_coun
 
 
 @committed
-def test_uncounted_writes_beside_counted_ones_are_noticed() -> None:
+def test_uncounted_writes_among_counted_ones_are_detected() -> None:
     user = some_of_everything()
     refresh_rollups()
     for _ in range(3):
@@ -410,7 +410,7 @@ def test_uncounted_writes_beside_counted_ones_are_noticed() -> None:
 
 
 @committed
-def test_a_write_that_is_rolled_back_costs_a_recount_and_changes_nothing() -> None:
+def test_a_rolled_back_write_causes_a_recount_and_changes_nothing() -> None:
     user = some_of_everything()
     refresh_rollups()
     before = summary()
@@ -423,7 +423,7 @@ def test_a_write_that_is_rolled_back_costs_a_recount_and_changes_nothing() -> No
 
 
 @committed
-def test_statistics_that_begin_anew_are_no_reason_to_count_everything_but_to_look_at_night() -> None:
+def test_reset_statistics_cause_no_full_recount_but_a_nightly_recheck() -> None:
     user = some_of_everything()
     refresh_rollups()
     with connection.cursor() as cursor:
@@ -439,7 +439,7 @@ def test_statistics_that_begin_anew_are_no_reason_to_count_everything_but_to_loo
     assert oldest.pk in refresh_rollups(recheck=2).recounted
 
 
-def test_writes_that_were_counted_and_never_show_cover_up_for_no_others() -> None:
+def test_counted_writes_that_are_never_reported_do_not_hide_others() -> None:
     user = some_of_everything()
     refresh_rollups()
     name = f"transactions_y{timezone.now():%Ym%m}"
@@ -454,7 +454,7 @@ def test_writes_that_were_counted_and_never_show_cover_up_for_no_others() -> Non
     assert_right()
 
 
-def test_rows_that_lay_in_the_default_partition_are_counted_before_and_after_they_move() -> None:
+def test_rows_of_the_default_partition_are_counted_before_and_after_they_move() -> None:
     user = some_of_everything()
     refresh_rollups()
     when = datetime(2011, 3, 31, 23, 59, tzinfo=UTC)
@@ -470,7 +470,7 @@ def test_rows_that_lay_in_the_default_partition_are_counted_before_and_after_the
     assert_right()
 
 
-def test_the_figures_of_a_detached_month_stay() -> None:
+def test_the_totals_of_a_detached_month_stay() -> None:
     user = some_of_everything()
     month = MONTH - relativedelta(months=4)
     create_transaction(
@@ -484,21 +484,21 @@ def test_the_figures_of_a_detached_month_stay() -> None:
         assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
     assert list(verify_rollups()) == []
     assert RollupPartition.objects.get(pk=f"transactions_y{month:%Ym%m}").archived
-    # A late row of that month lies in the default partition, and is counted as well.
+    # A late row of that month is in the default partition, and is counted as well.
     create_transaction(
         user=user, amount=Decimal("4.00"), merchant="STARBUCKS", date=datetime(month.year, month.month, 9, tzinfo=UTC)
     )
     refresh_rollups()
     assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 2
-    rebuild_rollups(months=[month])  # who names the month wants what is there
+    rebuild_rollups(months=[month])  # naming the month recounts what is there
     assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
 
 
-# --- two at once, and kill -9 ---------------------------------------------------------------------------------------
+# --- concurrency and kill -9 ---------------------------------------------------------------------------------------
 
 
 @committed
-def test_refreshes_at_once_beside_writers_count_each_change_once() -> None:
+def test_concurrent_refreshes_and_writers_count_each_change_once() -> None:
     user = some_of_everything()
     refresh_rollups()
     stop, problems = threading.Event(), []
@@ -538,7 +538,7 @@ def test_refreshes_at_once_beside_writers_count_each_change_once() -> None:
 
 
 @committed
-def test_a_refresh_killed_at_any_moment_loses_and_doubles_nothing() -> None:
+def test_a_refresh_killed_at_any_moment_loses_and_duplicates_nothing() -> None:
     user = some_of_everything()
     script = (
         "import django; django.setup()\n"
@@ -564,7 +564,7 @@ def test_a_refresh_killed_at_any_moment_loses_and_doubles_nothing() -> None:
     assert_right()
 
 
-def test_a_backlog_is_taken_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backlog_is_consumed_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollups, "BATCH", 4)
     some_of_everything()
     waiting = TransactionDelta.objects.count() + MappingDelta.objects.count()
@@ -585,7 +585,7 @@ def rows_of(view: str, order: str = "1, 2") -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def test_the_summary_is_a_materialized_view_with_a_unique_index_and_is_refreshed_beside_its_readers(
+def test_the_summary_is_a_materialized_view_that_is_refreshed_without_blocking_readers(
     django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connection.cursor() as cursor:
@@ -594,21 +594,21 @@ def test_the_summary_is_a_materialized_view_with_a_unique_index_and_is_refreshed
             "AND attnum = ANY (indkey::int[]) WHERE indrelid = 'llm_analytics_summary'::regclass GROUP BY 1"
         )
         assert cursor.fetchall() == [(True, ["date", "status"])]
-        said: list[str] = []
+        statements: list[str] = []
 
         def listen(execute: Any, sql: str, *rest: Any) -> Any:
-            said.append(sql)
+            statements.append(sql)
             return execute(sql, *rest)
 
         with connection.execute_wrapper(listen):
             refresh_rollups()
-        assert "REFRESH MATERIALIZED VIEW CONCURRENTLY llm_analytics_summary" in said
+        assert "REFRESH MATERIALIZED VIEW CONCURRENTLY llm_analytics_summary" in statements
         cursor.execute("REFRESH MATERIALIZED VIEW llm_analytics_summary WITH NO DATA")
         refresh_rollups()  # a dump restored without its data
         cursor.execute("SELECT count(*) FROM llm_analytics_summary")
 
 
-def test_views_say_volume_tickers_revenue_and_users() -> None:
+def test_views_show_volume_tickers_revenue_and_users() -> None:
     some_of_everything()
     refresh_rollups()
     volume = {(row["date"], row["status"]): row for row in rows_of("analytics_volume")}
@@ -649,12 +649,12 @@ def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
     assert (correct["decisions"], correct["waited"], correct["overturned"], correct["automatic"]) == (3, 3, 0, False)
     assert correct["median_seconds"] == pytest.approx(1200, abs=30)
     assert correct["slow_seconds"] == pytest.approx(1200 + 0.8 * 4200, abs=30)
-    assert review["not_listed"]["waited"] == 0  # it waited for nobody
+    assert review["not_listed"]["waited"] == 0  # no transaction waited for it
     assert review["not_listed"]["median_seconds"] is None
     assert review["not_listed"]["overturned"] == 1
 
 
-def test_a_merchant_that_was_put_back_waits_from_then_on_and_an_undone_decision_does_not_count() -> None:
+def test_a_reopened_merchant_waits_from_then_on_and_an_undone_decision_does_not_count() -> None:
     make_company("SBUX", "95.00")
     reviewer, now = make_staff(), timezone.now()
     merchant = make_merchant("SHOP", "SBUX", "proposed", created_at=now - timedelta(hours=5))
@@ -679,7 +679,7 @@ def test_a_merchant_that_was_put_back_waits_from_then_on_and_an_undone_decision_
     assert DecisionDay.objects.get(action="approve").reversed == 1
 
 
-def test_the_decisions_of_a_machine_say_how_long_merchants_waited_too() -> None:
+def test_automatic_decisions_record_how_long_merchants_waited_too() -> None:
     make_company("SBUX", "95.00", name="Starbucks Corporation")
     make_merchant("STARBUCKS", None, "proposed", source="ingest", created_at=timezone.now() - timedelta(minutes=3))
     propose_merchants()
@@ -687,7 +687,7 @@ def test_the_decisions_of_a_machine_say_how_long_merchants_waited_too() -> None:
     assert decision.waited_seconds == pytest.approx(180, abs=30)
 
 
-def test_cost_is_told_for_each_transaction_and_user_with_the_part_of_the_month_that_has_run() -> None:
+def test_cost_is_per_transaction_and_user_with_a_pro_rata_running_month() -> None:
     some_of_everything()
     last = MONTH - relativedelta(months=1)
     user = make_user()
@@ -755,7 +755,7 @@ def test_the_command_refreshes_verifies_and_rebuilds() -> None:
         run("--month", month)
 
 
-def test_the_schedule_says_hourly_at_the_full_hour_on_the_queue_of_analytics() -> None:
+def test_the_refresh_is_scheduled_hourly_on_the_analytics_queue() -> None:
     task = PeriodicTask.objects.get(name="calculate_analytics")
     assert (task.task, task.enabled, task.queue) == ("calculate_analytics", True, "analytics")
     assert (task.crontab.minute, task.crontab.hour, task.crontab.day_of_month) == ("0", "*", "*")
@@ -766,16 +766,16 @@ def test_the_schedule_says_hourly_at_the_full_hour_on_the_queue_of_analytics() -
 
 
 @committed
-def test_a_worker_brings_the_figures_up_to_date() -> None:
+def test_a_worker_refreshes_the_rollups() -> None:
     some_of_everything()
     with celery_worker(queues="analytics", concurrency=1):
         calculate_analytics.apply_async()
-        # The summary of an earlier test stands until then: emptying tables leaves materialized views alone.
+        # The summary of an earlier test remains until then: truncating tables does not change materialized views.
         wait_until("the figures", lambda: rollup_state().refreshed_at and summary() == counted_in_full())
     assert_right()
 
 
-def test_a_refresh_costs_a_fixed_number_of_statements(django_assert_max_num_queries: Any) -> None:
+def test_a_refresh_uses_a_fixed_number_of_queries(django_assert_max_num_queries: Any) -> None:
     user = some_of_everything()
     refresh_rollups()
     for _ in range(50):
@@ -785,7 +785,7 @@ def test_a_refresh_costs_a_fixed_number_of_statements(django_assert_max_num_quer
         assert refresh_rollups().recounted == []
 
 
-def test_dates_go_by_utc() -> None:
+def test_days_are_utc() -> None:
     late = datetime.combine(date.today() - timedelta(days=3), datetime.max.time(), tzinfo=UTC)  # noqa: DTZ011
     create_transaction(user=make_user(), amount=Decimal("2.00"), merchant="STARBUCKS", date=late)
     a_mapping(created_at=late)

@@ -1,4 +1,4 @@
-"""Log lines: what they carry, and what never stands in one."""
+"""Log lines: what they contain, and what they must never contain."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from tests.factories import PASSWORD, api_client, make_user
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """Everything that this process logs, as production writes it."""
+    """Capture the log of this process in the production format."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonLinesFormatter())
@@ -37,7 +37,7 @@ def read(written: io.StringIO, logger: str) -> list[dict[str, object]]:
     return [line for line in found if line["logger"] == logger]
 
 
-# --- What never stands in one -----------------------------------------------------------------------------------
+# --- Redaction -----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -65,19 +65,19 @@ def read(written: io.StringIO, logger: str) -> list[dict[str, object]]:
         ("transactions@host [hidden]", "transactions@host [hidden]"),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden_and_the_rest_is_not(text: str, shown: str) -> None:
+def test_what_looks_like_a_secret_is_redacted_and_nothing_else(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert redact(shown) == shown
 
 
-def test_secrets_of_the_settings_are_hidden_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_settings_are_redacted_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_secrets", set())
     register_secret("swordfish-swordfish")
     register_secret("redis://:p%40ssw0rd-of-redis@localhost:1/0")
     assert redact("got swordfish-swordfish, p@ssw0rd-of-redis and localhost") == "got [hidden], [hidden] and localhost"
 
 
-def test_settings_hide_what_they_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_register_the_secrets_that_they_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from kamioi_site.settings.env import env_secret
 
     (tmp_path / "secret").write_text("from-a-file-of-docker\n")
@@ -86,7 +86,7 @@ def test_settings_hide_what_they_read(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "from-a-file" not in redact("x from-a-file-of-docker y")
 
 
-def test_a_traceback_is_hidden_too_and_what_libraries_attach_is_not_written() -> None:
+def test_tracebacks_are_redacted_and_attributes_of_libraries_are_left_out() -> None:
     record = logging.LogRecord("django.request", logging.ERROR, "f", 1, "Internal Server Error: %s", ("/x",), None)
     record.request = "<WSGIRequest: GET '/x?token=abc'>"
     record.data = {"args": "('a@example.com',)"}
@@ -102,7 +102,7 @@ def test_a_traceback_is_hidden_too_and_what_libraries_attach_is_not_written() ->
         assert not any(secret in text for secret in ("example.com", "pw1", "abc", "WSGIRequest"))
 
 
-def test_one_line_stays_one_line() -> None:
+def test_a_message_is_always_one_line() -> None:
     record = logging.LogRecord("x", logging.INFO, "f", 1, "a\nfake line\r\n%s", ("b\x1b[31m",), None)
     assert len(JsonLinesFormatter().format(record).splitlines()) == 1
 
@@ -111,14 +111,14 @@ def test_one_line_stays_one_line() -> None:
 @pytest.mark.parametrize(
     "given", ["3f1c0d9e8b7a69584736251403f2e1d0", "0b0f1b9c-6a52-4f6c-9d6e-000000000001", "edge.1234_abc"]
 )
-def test_a_sane_id_of_a_proxy_is_kept(client: Client, given: str) -> None:
+def test_a_valid_request_id_of_a_proxy_is_kept(client: Client, given: str) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"] == given
 
 
 @pytest.mark.parametrize(
     "given", ["", "short", "x" * 65, "abc def ghi", "a\u00e9bcdefgh", "<script>alert(1)", "-leading-dash"]
 )
-def test_any_other_id_is_replaced(client: Client, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(client: Client, given: str) -> None:
     made = client.get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"]
     assert made != given
     assert len(made) == 32
@@ -139,7 +139,7 @@ def test_a_request_is_one_line_with_its_ids_and_without_its_query(lines: io.Stri
 
 
 @pytest.mark.django_db
-def test_a_session_tells_the_user_without_asking_the_database_for_it(client: Client, lines: io.StringIO) -> None:
+def test_the_user_id_comes_from_the_session_without_a_query(client: Client, lines: io.StringIO) -> None:
     user = make_user(is_staff=True)
     client.force_login(user)
     client.get("/healthz")
@@ -151,7 +151,7 @@ def test_a_session_tells_the_user_without_asking_the_database_for_it(client: Cli
 
 
 @pytest.mark.django_db
-def test_log_ins_and_failures_show_nobody(client: Client, lines: io.StringIO, settings: Settings) -> None:
+def test_logins_and_failures_contain_no_personal_data(client: Client, lines: io.StringIO, settings: Settings) -> None:
     user = make_user("jane.doe@example.com", account_number="I7654321", phone="+14155550123")
     address = "/api/user/auth/login"
     for password in (PASSWORD, "wrong-password-1"):

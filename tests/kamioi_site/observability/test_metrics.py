@@ -1,4 +1,4 @@
-"""`/metrics`: who may read it, what it counts, and that one group of figures fails without the others."""
+"""`/metrics`: permissions, counters, and collectors that fail independently."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ def _expire_metrics() -> None:
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every sample of an exposition."""
+    """Return every sample of an exposition."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -44,7 +44,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return samples(text).get((name, frozenset(labels.items())))
 
 
-# --- Who may read it --------------------------------------------------------------------------------------------
+# --- Permissions --------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("headers", "address", "status"),
@@ -54,7 +54,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
         ({}, "::ffff:127.0.0.1", 200),
         ({}, "10.0.0.9", 404),
         ({}, "", 404),
-        # Through a proxy on this machine the peer is the proxy, whoever asks.
+        # Through a proxy on this machine the peer is always the proxy.
         ({"X-Forwarded-For": "203.0.113.9"}, "127.0.0.1", 404),
         ({"X-Real-IP": "203.0.113.9"}, "127.0.0.1", 404),
         ({"Forwarded": "for=203.0.113.9"}, "127.0.0.1", 404),
@@ -64,7 +64,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
         ({"Authorization": "Bearer "}, "10.0.0.9", 403),
     ],
 )
-def test_only_the_token_or_an_allowed_network_reads_it(
+def test_metrics_need_the_token_or_an_allowed_network(
     client: Client, settings: Settings, headers: dict[str, str], address: str, status: int
 ) -> None:
     settings.METRICS_TOKEN = TOKEN
@@ -74,17 +74,17 @@ def test_only_the_token_or_an_allowed_network_reads_it(
         assert b"kamioi" not in reply.content
 
 
-def test_without_a_token_an_empty_one_opens_nothing(client: Client) -> None:
+def test_an_empty_token_is_not_accepted_if_none_is_set(client: Client) -> None:
     assert client.get("/metrics", headers={"Authorization": "Bearer "}, REMOTE_ADDR="10.0.0.9").status_code == 403
 
 
-def test_nothing_is_sent_to_it(client: Client) -> None:
+def test_other_methods_are_not_allowed(client: Client) -> None:
     assert client.post("/metrics").status_code == 405
 
 
-# --- What it counts ---------------------------------------------------------------------------------------------
+# --- Counters ---------------------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_requests_are_counted_by_the_template_of_their_route(client: Client) -> None:
+def test_requests_are_counted_by_their_url_pattern(client: Client) -> None:
     before = client.get("/metrics").content.decode()
     client.get("/api/tasks/0b0f1b9c-6a52-4f6c-9d6e-000000000001")
     client.get("/api/tasks/0b0f1b9c-6a52-4f6c-9d6e-000000000002")
@@ -103,7 +103,7 @@ def test_requests_are_counted_by_the_template_of_their_route(client: Client) -> 
     buckets = value(
         after, "kamioi_http_request_seconds_bucket", method="GET", route="api/tasks/<uuid:task_id>", le="0.2"
     )
-    assert buckets is not None  # the promise is a bucket of its own
+    assert buckets is not None  # the objective has its own bucket
 
 
 @pytest.mark.django_db
@@ -117,7 +117,7 @@ def test_requests_are_counted_under_asgi(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> None:
+def test_every_collector_works_and_counts_waiting_work(client: Client) -> None:
     user = make_user()
     make_company("SBUX", "95.00")
     make_merchant("STARBUCKS", "SBUX")
@@ -147,9 +147,7 @@ def test_every_group_of_figures_is_up_and_tells_what_waits(client: Client) -> No
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 @pytest.mark.parametrize(("amount", "infrastructure"), [("3043.75", 3000.0), ("0", None), ("a lot", None)])
-def test_what_the_last_thirty_days_cost_and_for_how_many(
-    client: Client, amount: str, infrastructure: float | None
-) -> None:
+def test_cost_of_the_last_thirty_days_and_its_users(client: Client, amount: str, infrastructure: float | None) -> None:
     today = timezone.now()
     Setting.objects.update_or_create(key="infrastructure_monthly_cost", defaults={"value": amount})
     for days, cost in ((0, "1.5"), (2, "2"), (40, "100")):
@@ -177,7 +175,7 @@ def test_what_the_last_thirty_days_cost_and_for_how_many(
     assert value(text, "kamioi_cost_active_people") == 5
 
 
-# --- Groups fail alone ------------------------------------------------------------------------------------------
+# --- Collectors fail independently ------------------------------------------------------------------------------------------
 def _collected(collector: MetricsCollector) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -191,7 +189,7 @@ def _up(group: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 @pytest.mark.django_db
-def test_a_group_that_fails_or_hangs_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_fails_or_hangs_does_not_affect_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collectors, "STATEMENT_SECONDS", 0.1)
     collector = MetricsCollector()
 
@@ -216,9 +214,7 @@ def test_a_group_that_fails_or_hangs_takes_no_other_with_it(monkeypatch: pytest.
     assert ("half", frozenset()) not in found
 
 
-def test_an_answer_is_kept_for_its_time_and_no_group_gets_more_time_than_there_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_results_are_reused_and_the_time_budget_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     collector = MetricsCollector()
     collector.register("kept", lambda found, _: asked.append(1), ttl=60)
@@ -234,7 +230,7 @@ def test_an_answer_is_kept_for_its_time_and_no_group_gets_more_time_than_there_i
 
 
 @pytest.mark.django_db
-def test_the_database_away_is_told_and_no_error(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_database_is_reported_without_an_error(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import connection
 
     monkeypatch.setitem(connection.settings_dict, "NAME", "no_such_database")
@@ -275,7 +271,7 @@ with open({directory!r} + "/lock", "a") as handle:
 """
 
 
-def test_what_dead_processes_counted_is_kept_in_one_file_and_what_they_were_doing_is_not(tmp_path: Path) -> None:
+def test_counters_of_dead_processes_are_merged_and_their_gauges_are_dropped(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 
     def run(*arguments: str) -> str:

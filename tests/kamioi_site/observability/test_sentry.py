@@ -1,4 +1,4 @@
-"""What is sent to Sentry: seen by a server that speaks its protocol, and searched for everything that must not leave."""
+"""What is sent to Sentry: received by a server with its protocol, and searched for what must not be sent."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ SECRETS = (
     "llm-key-123456",
     "203.0.113.9",
 )
-# A site of its own: Sentry's hooks stay in a process for ever.
+# A separate process: Sentry's hooks cannot be removed.
 PROGRAM = """
 import asyncio, logging
 import django
@@ -100,7 +100,7 @@ class _Sentry(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def sentry() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def events(received: list[bytes]) -> list[dict[str, Any]]:
-    """The events within the envelopes: a line of header, then pairs of item header and item."""
+    """Return the events in the envelopes: a header line, then pairs of item header and item."""
     found = []
     for envelope in received:
         lines = envelope.split(b"\n")[1:]
@@ -125,7 +125,7 @@ def events(received: list[bytes]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.django_db
-def test_errors_are_sent_and_nothing_of_a_person_with_them(sentry: tuple[str, list[bytes]]) -> None:
+def test_errors_are_sent_without_personal_data(sentry: tuple[str, list[bytes]]) -> None:
     dsn, received = sentry
     environment = process_environment() | {
         "SENTRY_DSN": dsn,
@@ -157,7 +157,7 @@ def test_errors_are_sent_and_nothing_of_a_person_with_them(sentry: tuple[str, li
     assert task["transaction"] == "fails"
 
 
-def test_without_a_dsn_nothing_is_hooked_in() -> None:
+def test_without_a_dsn_sentry_is_not_installed() -> None:
     import sentry_sdk
 
     assert not sentry_sdk.is_initialized()
