@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from llm_center.models import CatalogueBrand
 from llm_center.services.brands import import_brands, refresh_catalogue
@@ -53,7 +54,10 @@ def test_the_matcher_uses_an_edit_without_a_restart():
     brand = CatalogueBrand.objects.get()
     brand.ticker, brand.reason = "", "private"
     brand.save()
-    assert propose_owner("BLUE HERON COFFEE").listed is False  # without an explicit refresh
+    assert refresh_catalogue()
+    assert propose_owner("BLUE HERON COFFEE").listed is False
+    CatalogueBrand.objects.filter(pk=brand.pk).update(reason="unknown", updated_at=timezone.now())
+    assert propose_owner("BLUE HERON COFFEE").listed is None  # proposals refresh the catalogue themselves
 
 
 def test_brands_are_edited_imported_and_exported_in_the_admin(staff_client):
