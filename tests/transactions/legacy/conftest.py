@@ -1,6 +1,8 @@
-"""A target database for the legacy migration, empty and copied into."""
+"""A target database for the legacy migration, empty and copied into, and a legacy file at every phase."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,11 @@ from django.db import connection
 
 from tests.factories import make_company
 from tests.legacy_db import make_legacy
+from transactions.legacy.cutover import cutover
 from transactions.legacy.load.copy import CopyResult, copy_legacy_database
+from transactions.legacy.source.change_log import install_change_log
+from transactions.legacy.sync.outbox import send_outbox
+from transactions.legacy.validate.validation import validate
 from transactions.models import MigrationRun
 
 
@@ -54,3 +60,40 @@ def run_copy(path: Path) -> CopyResult:
     run.status = "done"
     run.save()
     return result
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Write to the file as the legacy system does."""
+    with closing(sqlite3.connect(path, timeout=10)) as source:
+        yield source
+        source.commit()
+
+
+def a_run(command: str = "sync") -> MigrationRun:
+    return MigrationRun.objects.create(command=command)
+
+
+def run_validate(path: Path) -> None:
+    run = MigrationRun.objects.create(command="validate")
+    result = validate(path, samples=0)
+    assert result.clean, list(result.lines())
+    run.status = "done"
+    run.save()
+
+
+@pytest.fixture
+def watched(target: None, legacy: Path) -> Path:
+    """Return a copied legacy file with a change log."""
+    install_change_log(legacy)
+    run_copy(legacy)
+    return legacy
+
+
+@pytest.fixture
+def over(watched: Path) -> Path:
+    """Return a legacy file after the cut-over."""
+    run_validate(watched)
+    cutover(a_run("cutover"), percent=100)
+    send_outbox()
+    return watched
