@@ -128,7 +128,7 @@ def main() -> None:
     from transactions.services.ledger_verification import find_ledger_problems
 
     problems = sum(1 for _ in find_ledger_problems())
-    # Each figure is a median of its own: `ratio` is the median of the rounds' ratios, not ours / peer.
+    # Each figure is a separate median: `ratio` is the median of the rounds' ratios, not ours / peer.
     ratio, ours, peer = map(statistics.median, zip(*pairs, strict=True))
     common.drop_database("kamioi_bench_processing")
     common.report(

@@ -1,6 +1,6 @@
 """The phase of the migration from the legacy SQLite file: all that processing, selectors and views know of it.
 
-`phase` says which system owns the data: 'legacy' from the first copy on, 'kamioi' after the cut-over, 'finished' when
+`phase` is the system that owns the data: 'legacy' from the first copy on, 'kamioi' after the cut-over, 'finished' when
 the legacy file is no longer written, 'rolled back' when Kamioi returned the data. While the legacy system owns the
 data, Kamioi books nothing, and the waffle flag `kamioi_reads` selects the customers whose reads are served from Kamioi.
 

@@ -159,7 +159,7 @@ def finish() -> str:
     drain_outbox(state.path)
     if can_open(state.path):
         remove_change_log(state.path)
-    return "The legacy file is no longer written; keep it with its backups. Kamioi stands alone."
+    return "The legacy file is no longer written; keep it with its backups. Kamioi no longer depends on it."
 
 
 def set_read_percentage(*, percent: int) -> None:

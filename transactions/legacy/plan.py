@@ -44,7 +44,7 @@ class PlannedTable:
 
 @dataclass(slots=True)
 class Plan:
-    """What `copy` would find and need; `disk` in bytes, `dirt` as (kind, rows, rule)."""
+    """What `copy` would find and need; `disk` in bytes, `repairs` as (kind, rows, rule)."""
 
     path: Path
     size: int
@@ -52,7 +52,7 @@ class Plan:
     seconds: float
     tables: list[PlannedTable] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    dirt: list[tuple[str, int, str]] = field(default_factory=list)
+    repairs: list[tuple[str, int, str]] = field(default_factory=list)
     rejects: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -129,5 +129,5 @@ def _apply_rules(snapshot: Snapshot, plan: Plan, on_progress: ProgressCallback |
             rejects.update(f"{name}: {reason}" for reason in batch.rejects.values())
             if on_progress:
                 on_progress(name, high, total)
-    plan.dirt = [(name, count, rules.REPAIRED[name.partition(": ")[2]]) for name, count in sorted(repairs.items())]
+    plan.repairs = [(name, count, rules.REPAIRED[name.partition(": ")[2]]) for name, count in sorted(repairs.items())]
     plan.rejects = sorted(rejects.items())

@@ -33,7 +33,7 @@ def status_lines() -> list[str]:
         case "kamioi":
             return lines + _dual_write_lines()
         case "finished":
-            return [*lines, "The migration is finished: Kamioi stands alone."]
+            return [*lines, "The migration is finished: Kamioi no longer depends on the legacy file."]
         case "rolled back":
             return [*lines, "Rolled back: the legacy system is in charge. To try again, start with an empty database."]
     return lines + _legacy_lines(state, runs)

@@ -134,4 +134,4 @@ def test_finish_prevents_a_rollback(over):
         assert source.execute("SELECT name FROM sqlite_master WHERE name LIKE 'kamioi%'").fetchall() == []
     with pytest.raises(CutoverError, match="closed"):
         rollback()
-    assert "stands alone" in status_lines()[-1]
+    assert "no longer depends" in status_lines()[-1]

@@ -266,7 +266,7 @@ def as_mask(array: Any) -> Mask:
 
 
 def batch_of_rows(table: LegacyTable, layout: Layout, rows: Sequence[tuple[int, dict[str, Any]]]) -> Batch:
-    """Return a batch of (row number, cells by name), each cell converted by itself: for few rows."""
+    """Return a batch of (row number, cells by name), converted cell by cell: for few rows."""
     batch = Batch(table, layout.schema.empty_table(), np.zeros(0, np.int64))
     if rows:
         _append_rows(batch, layout, rows)

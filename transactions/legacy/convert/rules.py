@@ -20,7 +20,7 @@ REPAIRED: Final[dict[str, str]] = {
         "date alone is midnight UTC."
     ),
     "time missing": (
-        "A row without a valid time of its own takes its other one (created_at, or the decision's); the original "
+        "A row without a valid time takes its other one (created_at, or the time of the decision); the original "
         "is kept in legacy_rows."
     ),
     "confidence": (

@@ -27,7 +27,7 @@ Month = tuple[int, int]
 
 
 class BulkLoader:
-    """One connection that writes ranges of rows, each in a transaction of its own; not thread-safe."""
+    """One connection that writes ranges of rows, each in its own transaction; not thread-safe."""
 
     def __init__(self, run_id: int) -> None:
         self._run_id = run_id

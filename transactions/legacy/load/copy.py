@@ -98,7 +98,7 @@ def _claim_target(snapshot: Snapshot) -> bool:
             if row[0] != path:
                 raise LegacyCopyError(
                     f"This database is being filled from {row[0]}. "
-                    "If the file was moved, put it back; another legacy database needs a database of its own."
+                    "If the file was moved, put it back; another legacy database needs a separate target database."
                 )
             earlier = row[1] if isinstance(row[1], dict) else json.loads(row[1])
             return bool(earlier != file_state)

@@ -1,4 +1,4 @@
-"""The lock of the migration, on a connection of its own: one copy, sync or cut-over at a time."""
+"""The lock of the migration, on a dedicated connection: one copy, sync or cut-over at a time."""
 
 import logging
 import threading

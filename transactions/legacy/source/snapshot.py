@@ -119,7 +119,7 @@ class Snapshot:
         return rowid
 
     def ranges(self, table: str, after: int, size: int) -> Iterator[tuple[int, int]]:
-        """Yield (low, high] of row numbers with rows in them, from `after` on; a gap costs one look-up."""
+        """Yield (low, high] of row numbers with rows in them, from `after` on; a gap costs one query."""
         last, low = self.last_rowid(table), after
         while low < last and (first := self.next_rowid(table, low)) is not None:
             # Never beyond the last row: a later run continues from here, and new rows get the next numbers.

@@ -38,7 +38,7 @@ def retry_reject(*, reject_id: int, row: Mapping[str, Any], actor: User) -> Migr
         if reject.resolved_at is not None:
             raise RejectNotRetriableError("The row was migrated already.")
         run = MigrationRun.objects.create(
-            command="mend", source=f"{reject.table_name} {reject.legacy_id}", rows_total=1
+            command="retry", source=f"{reject.table_name} {reject.legacy_id}", rows_total=1
         )
         cells = {**reject.row, **row}  # cells that the form left out do not change
         ChangeApplier(snapshot, run).retry(reject, cells)

@@ -1,4 +1,4 @@
-"""The comparison of a bulk table, in ranges: each in this process or one of its own. Free of Django."""
+"""The comparison of a bulk table, in ranges, in this process or in several. Free of Django."""
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed

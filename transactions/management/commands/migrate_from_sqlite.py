@@ -1,6 +1,6 @@
 """`manage.py migrate_from_sqlite STEP`: the migration from the legacy SQLite file, and back.
 
-The runbook is docs/migration.md. Exit codes: 0 done, 1 refused or failed (one sentence says why), 2 `validate` found
+The runbook is docs/migration.md. Exit codes: 0 done, 1 refused or failed (with the reason in one sentence), 2 `validate` found
 differences.
 """
 
@@ -162,9 +162,9 @@ class Command(BaseCommand):
                 write(f"{'':<40}unknown columns, kept as JSON: {', '.join(table.unknown)}")
             if table.left:
                 write(f"{'':<40}left behind on purpose: {', '.join(table.left)}")
-        if plan.dirt:
+        if plan.repairs:
             write("\ninvalid values, and what is done with them:")
-            for name, count, rule in plan.dirt:
+            for name, count, rule in plan.repairs:
                 write(f"  {count:>10,}  {name}: {rule}")
         if plan.rejects:
             write("\nrows that would be rejected:")

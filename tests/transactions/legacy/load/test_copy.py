@@ -284,7 +284,7 @@ def test_plan_reports_and_writes_nothing(target, legacy):
     unknown = {table.name: table.unknown for table in found.tables}
     assert unknown["llm_mappings"] == ("surprise",)
     assert "mx_data" in unknown["users"]
-    kinds = {name for name, _, _ in found.dirt}
+    kinds = {name for name, _, _ in found.repairs}
     assert {"transactions: timestamp", "transactions: money", "llm_mappings: bulk", "llm_mappings: approval"} <= kinds
     assert dict(found.rejects)["transactions: user gone"] == 1
     assert not Transaction.objects.exists()
