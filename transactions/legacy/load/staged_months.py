@@ -127,5 +127,5 @@ def _build_indexes(cursor: Any, table: str, staged: str) -> None:
         if constraint:
             cursor.execute(f"ALTER TABLE {staged} ADD {constraint}")
             continue
-        index = f"INDEX {staged}_{parent.removeprefix(f'idx_{table}_')}_idx ON {staged} "
-        cursor.execute(re.sub(r"INDEX \S+ ON (ONLY )?\S+ ", lambda _, index=index: index, definition, count=1))  # type: ignore[misc]
+        name = f"{staged}_{parent.removeprefix(f'idx_{table}_')}_idx"
+        cursor.execute(re.sub(r"INDEX \S+ ON (ONLY )?\S+ ", f"INDEX {name} ON {staged} ", definition, count=1))

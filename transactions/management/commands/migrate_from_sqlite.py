@@ -1,7 +1,7 @@
 """`manage.py migrate_from_sqlite STEP`: the migration from the legacy SQLite file, and back.
 
-The runbook is docs/migration.md. Exit codes: 0 done, 1 refused or failed (with the reason in one sentence), 2 `validate` found
-differences.
+The runbook is docs/migration.md. Exit codes: 0 done, 1 refused or failed with the reason in one sentence, 2 `validate`
+found differences.
 """
 
 import sys
