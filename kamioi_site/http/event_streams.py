@@ -35,7 +35,6 @@ Headers = list[tuple[bytes, bytes]]
 
 STREAM_SECONDS = 300.0
 _SEND_TIMEOUT: Final = 60.0  # a reader that accepts nothing for this long is disconnected
-_PATHS: Final = re.compile(r"/api/tasks/[0-9a-fA-F-]{36}/events|/admin/llm_center/reviewmerchant/live/")
 
 
 class EventStreamsMiddleware:
@@ -43,10 +42,11 @@ class EventStreamsMiddleware:
 
     def __init__(self, application: ThreadedASGIHandler) -> None:
         self._application = application
+        self._paths = re.compile(settings.EVENT_STREAM_PATHS)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not _PATHS.fullmatch(scope["path"]):
+        if scope["type"] != "http" or scope["method"] != "GET" or not self._paths.fullmatch(scope["path"]):
             await self._application(scope, receive, send)
             return
         loop = asyncio.get_running_loop()

@@ -362,6 +362,8 @@ SPECTACULAR_SETTINGS = {
         "TaskStatus": "transactions.models.BackgroundTask.Status",
     },
 }
+# Paths whose views may authorize event streams, see kamioi_site/http/event_streams.py.
+EVENT_STREAM_PATHS = r"/api/tasks/[0-9a-fA-F-]{36}/events|/admin/llm_center/reviewmerchant/live/"
 # Open streams of events: of one caller, and of all, in one web process.
 EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
 EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
