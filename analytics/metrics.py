@@ -8,8 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
-from kamioi_site.observability.metrics import Metrics, collector
-from kamioi_site.observability.metrics.collectors import MetricsDatabase
+from kamioi_site.observability.metrics.collectors import Metrics, MetricsDatabase, collector
 from transactions.services.ledger_verification import LEDGER_CHECK
 
 MAX_ROWS: Final = 50_000

@@ -3,32 +3,8 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from analytics.dashboards.framework import (
-    AMBER,
-    GREEN,
-    GREY,
-    PRIMARY,
-    RED,
-    SECONDARY,
-    Chart,
-    Column,
-    Dashboard,
-    PageContext,
-    Panel,
-    Series,
-    SeriesPanel,
-    Stat,
-    change,
-    count,
-    dollars,
-    ledger_counted_at,
-    money,
-    number,
-    percent,
-    plural,
-    ratio,
-    rollups_refreshed_at,
-)
+from analytics.dashboards import framework as ui
+from analytics.dashboards.framework import PageContext, Panel, SeriesPanel, Stat
 from analytics.dashboards.transactions import invested_volume, previous_totals, purchases_link
 from analytics.selectors import finance as selectors
 from analytics.selectors.transactions import VolumeTotals
@@ -36,13 +12,13 @@ from transactions.rules.money import ZERO
 
 LEDGER: Final = "transactions_ledgertransfer"
 KINDS: Final = {
-    "round_up": ("round-ups", PRIMARY),
-    "purchase": ("shares bought", GREEN),
-    "fee": ("fees", SECONDARY),
-    "undone": ("reversals", RED),
-    "opening": ("opening balances", GREY),
+    "round_up": ("round-ups", ui.PRIMARY),
+    "purchase": ("shares bought", ui.GREEN),
+    "fee": ("fees", ui.SECONDARY),
+    "undone": ("reversals", ui.RED),
+    "opening": ("opening balances", ui.GREY),
     "rounding": ("rounding", "#a16207"),
-    "amortization": ("amortization", AMBER),
+    "amortization": ("amortization", ui.AMBER),
     "other": ("other", "#475569"),
 }
 
@@ -50,17 +26,17 @@ KINDS: Final = {
 def _revenue_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     totals = VolumeTotals.of(rows)
     return [
-        Stat("Fees", money(totals.fees), change(totals.fees, previous_totals(page).fees)),
-        Stat("Per day", money(totals.fees / page.period.days), "average"),
-        Stat("Share of the invested amount", percent(ratio(totals.fees, totals.invested))),
+        Stat("Fees", ui.money(totals.fees), ui.change(totals.fees, previous_totals(page).fees)),
+        Stat("Per day", ui.money(totals.fees / page.period.days), "average"),
+        Stat("Share of the invested amount", ui.percent(ui.ratio(totals.fees, totals.invested))),
     ]
 
 
 def _ledger_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     link = page.changelist_url(LEDGER, page.period.first, page.period.last)
     return [
-        Stat("Bookings", number(sum(row.bookings for row in rows)), link=link),
-        Stat("Amount", money(sum((row.amount for row in rows), ZERO))),
+        Stat("Bookings", ui.number(sum(row.bookings for row in rows)), link=link),
+        Stat("Amount", ui.money(sum((row.amount for row in rows), ZERO))),
     ]
 
 
@@ -84,15 +60,15 @@ def _asset_stats(assets: list[Any], page: PageContext) -> list[Stat]:
     charged = sum((month.amount for month in _amortization(page)), ZERO)
     link = page.changelist_url("llm_center_llmdataasset")
     return [
-        Stat("Carrying value", money(carrying_value), f"of {plural(len(assets), 'asset')}", link),
-        Stat("Amortized in 12 months", money(charged), link=page.changelist_url("llm_center_amortizationentry")),
+        Stat("Carrying value", ui.money(carrying_value), f"of {ui.plural(len(assets), 'asset')}", link),
+        Stat("Amortized in 12 months", ui.money(charged), link=page.changelist_url("llm_center_amortizationentry")),
     ]
 
 
-def _asset_chart(assets: list[Any], page: PageContext) -> Chart | None:
+def _asset_chart(assets: list[Any], page: PageContext) -> ui.Chart | None:
     months = _amortization(page)
-    series = Series("amortization", [float(month.amount) for month in months], AMBER)
-    return Chart("bar", [f"{month.month:%b %Y}" for month in months], [series], unit="$") if months else None
+    series = ui.Series("amortization", [float(month.amount) for month in months], ui.AMBER)
+    return ui.Chart("bar", [f"{month.month:%b %Y}" for month in months], [series], unit="$") if months else None
 
 
 # --- Cost -------------------------------------------------------------------------------------------------------------
@@ -106,20 +82,20 @@ def _cost_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     return [
         Stat(
             "Per transaction",
-            money(month.per_transaction, 6),
-            f"target: under {money(transaction_target, 3)}",
+            ui.money(month.per_transaction, 6),
+            f"target: under {ui.money(transaction_target, 3)}",
             tone=tone(month.per_transaction, transaction_target),
         ),
         Stat(
             "Per user",
-            money(month.per_user, 4),
-            f"target: under {money(user_target)} a month",
+            ui.money(month.per_user, 4),
+            f"target: under {ui.money(user_target)} a month",
             tone=tone(month.per_user, user_target),
         ),
-        Stat("Models", money(month.llm_cost, 4), f"in {month.month:%B}", page.changelist_url("llm_center_llmcall")),
+        Stat("Models", ui.money(month.llm_cost, 4), f"in {month.month:%B}", page.changelist_url("llm_center_llmcall")),
         Stat(
             "Infrastructure",
-            money(month.infrastructure_cost),
+            ui.money(month.infrastructure_cost),
             "not set: setting infrastructure_monthly_cost" if unset else "month to date",
             page.changelist_url("transactions_setting"),
             "" if month.infrastructure_cost else "warn",
@@ -127,18 +103,18 @@ def _cost_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     ]
 
 
-def _cost_chart(rows: list[Any], page: PageContext) -> Chart:
+def _cost_chart(rows: list[Any], page: PageContext) -> ui.Chart:
     per_transaction = [None if row.per_transaction is None else float(row.per_transaction) for row in rows]
     series = [
-        Series("models", [float(row.llm_cost) for row in rows], PRIMARY),
-        Series("infrastructure", [float(row.infrastructure_cost or 0) for row in rows], SECONDARY),
-        Series("per transaction", per_transaction, AMBER, line=True),
+        ui.Series("models", [float(row.llm_cost) for row in rows], ui.PRIMARY),
+        ui.Series("infrastructure", [float(row.infrastructure_cost or 0) for row in rows], ui.SECONDARY),
+        ui.Series("per transaction", per_transaction, ui.AMBER, line=True),
     ]
     labels = [f"{row.month:%b %Y}" for row in rows]
-    return Chart("bar", labels, series, unit="$", stacked=True, line_unit="$")
+    return ui.Chart("bar", labels, series, unit="$", stacked=True, line_unit="$")
 
 
-FINANCE: Final = Dashboard(
+FINANCE: Final = ui.Dashboard(
     "finance",
     "Finance",
     (
@@ -150,15 +126,15 @@ FINANCE: Final = Dashboard(
             stats=_revenue_stats,
             group=lambda row: row.status,
             value="fee",
-            groups={"completed": ("fees", GREEN)},
+            groups={"completed": ("fees", ui.GREEN)},
             unit="$",
             columns=(
-                Column("Day", "date", link=purchases_link),
-                Column("Purchases", "transactions", count),
-                Column("Fees ($)", "fee", dollars),
+                ui.Column("Day", "date", link=purchases_link),
+                ui.Column("Purchases", "transactions", ui.count),
+                ui.Column("Fees ($)", "fee", ui.dollars),
             ),
             note="Fees of invested purchases, by purchase date.",
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         SeriesPanel(
             name="ledger",
@@ -172,7 +148,7 @@ FINANCE: Final = Dashboard(
             unit="$",
             model=LEDGER,
             note="By booking date.",
-            counted_at=ledger_counted_at,
+            counted_at=ui.ledger_counted_at,
         ),
         Panel(
             name="accounts",
@@ -181,16 +157,16 @@ FINANCE: Final = Dashboard(
             rows=_booked_accounts,
             empty="No bookings yet.",
             columns=(
-                Column("Account", "number", link=_account_link),
-                Column("Name", "name"),
-                Column("Type", "type"),
-                Column("Debit ($)", "debit", dollars),
-                Column("Credit ($)", "credit", dollars),
-                Column("Balance ($)", "balance", dollars),
+                ui.Column("Account", "number", link=_account_link),
+                ui.Column("Name", "name"),
+                ui.Column("Type", "type"),
+                ui.Column("Debit ($)", "debit", ui.dollars),
+                ui.Column("Credit ($)", "credit", ui.dollars),
+                ui.Column("Balance ($)", "balance", ui.dollars),
             ),
             table_open=True,
             note=lambda _, page: f"Balances at the end of {page.period.last}, on the account's normal side.",
-            counted_at=ledger_counted_at,
+            counted_at=ui.ledger_counted_at,
         ),
         Panel(
             name="cost",
@@ -200,16 +176,16 @@ FINANCE: Final = Dashboard(
             stats=_cost_stats,
             chart=_cost_chart,
             columns=(
-                Column("Month", lambda row: f"{row.month:%Y-%m}"),
-                Column("Transactions", "transactions", count),
-                Column("Active users", "active_users", count),
-                Column("Models ($)", "llm_cost", lambda value: dollars(value, 4)),
-                Column("Infrastructure ($)", "infrastructure_cost", dollars),
-                Column("Per transaction ($)", "per_transaction", lambda value: dollars(value, 6)),
-                Column("Per user ($)", "per_user", lambda value: dollars(value, 4)),
+                ui.Column("Month", lambda row: f"{row.month:%Y-%m}"),
+                ui.Column("Transactions", "transactions", ui.count),
+                ui.Column("Active users", "active_users", ui.count),
+                ui.Column("Models ($)", "llm_cost", lambda value: ui.dollars(value, 4)),
+                ui.Column("Infrastructure ($)", "infrastructure_cost", ui.dollars),
+                ui.Column("Per transaction ($)", "per_transaction", lambda value: ui.dollars(value, 6)),
+                ui.Column("Per user ($)", "per_user", lambda value: ui.dollars(value, 4)),
             ),
             note=lambda rows, _: f"{rows[-1].month:%B %Y}, as far as its days are counted.",
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         Panel(
             name="amortization",
@@ -219,11 +195,11 @@ FINANCE: Final = Dashboard(
             stats=_asset_stats,
             chart=_asset_chart,
             columns=(
-                Column("Asset", "name", link=lambda row, page: page.changelist_url("llm_center_llmdataasset")),
-                Column("Status", "status"),
-                Column("Cost ($)", "cost", dollars),
-                Column("Written off ($)", "written_off", dollars),
-                Column("Carrying value ($)", "carrying_value", dollars),
+                ui.Column("Asset", "name", link=lambda row, page: page.changelist_url("llm_center_llmdataasset")),
+                ui.Column("Status", "status"),
+                ui.Column("Cost ($)", "cost", ui.dollars),
+                ui.Column("Written off ($)", "written_off", ui.dollars),
+                ui.Column("Carrying value ($)", "carrying_value", ui.dollars),
             ),
         ),
     ),

@@ -4,64 +4,35 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from analytics.dashboards.framework import (
-    AMBER,
-    GREEN,
-    GREY,
-    PRIMARY,
-    RED,
-    SECONDARY,
-    Axis,
-    Cell,
-    Chart,
-    Column,
-    Dashboard,
-    PageContext,
-    Panel,
-    PanelContent,
-    Series,
-    SeriesPanel,
-    Stat,
-    Table,
-    change,
-    count,
-    dollars,
-    money,
-    number,
-    percent,
-    plural,
-    ratio,
-    rollups_refreshed_at,
-    share,
-    text,
-)
+from analytics.dashboards import framework as ui
+from analytics.dashboards.framework import PageContext, Panel, SeriesPanel, Stat
 from analytics.selectors import llm_center as selectors
 from transactions.rules.money import ZERO
 
 MAPPING: Final = "llm_center_llmmapping"
-PROPOSAL_COLOURS: Final = {"approved": GREEN, "pending": AMBER, "rejected": RED}
+PROPOSAL_COLOURS: Final = {"approved": ui.GREEN, "pending": ui.AMBER, "rejected": ui.RED}
 
 
 # --- Proposals: by status, with the average confidence as a line ------------------------------------------------------
 def _proposal_stats(page: PageContext) -> list[Stat]:
     totals, before = selectors.proposal_totals(page.period), selectors.proposal_totals(page.period.previous)
-    previous_confidence = f"{percent(before.average_confidence)} in the previous period"
+    previous_confidence = f"{ui.percent(before.average_confidence)} in the previous period"
     return [
-        Stat("Proposals", number(totals.count), change(totals.count, before.count)),
-        Stat("Auto-approved", percent(totals.automatic_rate), f"{totals.automatic:,} of the decided proposals"),
-        Stat("Average confidence", percent(totals.average_confidence), previous_confidence),
-        Stat("Rejected", number(totals.rejected), percent(ratio(totals.rejected, totals.count))),
+        Stat("Proposals", ui.number(totals.count), ui.change(totals.count, before.count)),
+        Stat("Auto-approved", ui.percent(totals.automatic_rate), f"{totals.automatic:,} of the decided proposals"),
+        Stat("Average confidence", ui.percent(totals.average_confidence), previous_confidence),
+        Stat("Rejected", ui.number(totals.rejected), ui.percent(ui.ratio(totals.rejected, totals.count))),
     ]
 
 
 class ProposalsPanel(Panel):
     """Proposals by status and the average confidence of each day."""
 
-    def read(self, page: PageContext) -> PanelContent:
+    def read(self, page: PageContext) -> ui.PanelContent:
         rows, counted_at = self.rows(page), self.counted_at(page)
         if not rows:
-            return PanelContent(empty="No proposals were made in this period.", counted_at=counted_at)
-        axis = Axis(page.period)
+            return ui.PanelContent(empty="No proposals were made in this period.", counted_at=counted_at)
+        axis = ui.Axis(page.period)
         counts = axis.group(rows, lambda row: row.count, lambda row: row.status)
         weights = axis.group(rows, lambda row: row.count * row.average_confidence, lambda row: "all")
         confidence = {key: float(weights[key]["all"]) / sum(counts[key].values()) for key in counts}
@@ -70,25 +41,25 @@ class ProposalsPanel(Panel):
         table = []
         for key, value in zip(axis.keys, line, strict=True):
             if key in counts:
-                cells = [text(axis.name(key))]
+                cells = [ui.text(axis.name(key))]
                 for status in statuses:
                     link = page.changelist_url(MAPPING, *axis.span(key), column="created_at", status=status)
-                    cells.append(Cell(counts[key].get(status, 0), number(counts[key].get(status, 0)), link))
-                table.append([*cells, Cell(value, percent(confidence[key]))])
-        return PanelContent(
+                    cells.append(ui.Cell(counts[key].get(status, 0), ui.number(counts[key].get(status, 0)), link))
+                table.append([*cells, ui.Cell(value, ui.percent(confidence[key]))])
+        return ui.PanelContent(
             stats=_proposal_stats(page),
-            chart=Chart(
+            chart=ui.Chart(
                 "bar",
                 axis.labels,
                 [
                     *axis.stacked(counts, {status: (status, colour) for status, colour in PROPOSAL_COLOURS.items()}),
-                    Series("average confidence", line, PRIMARY, line=True),
+                    ui.Series("average confidence", line, ui.PRIMARY, line=True),
                 ],
                 stacked=True,
                 line_unit="%",
                 links=[page.changelist_url(MAPPING, *axis.span(key), column="created_at") for key in axis.keys],
             ),
-            table=Table([axis.heading, *(s.capitalize() for s in statuses), "Average confidence (%)"], table),
+            table=ui.Table([axis.heading, *(s.capitalize() for s in statuses), "Average confidence (%)"], table),
             counted_at=counted_at,
         )
 
@@ -106,13 +77,15 @@ def _backlog_stats(_: Any, page: PageContext) -> list[Stat]:
     days = (timezone.now().date() - backlog.oldest).days if backlog.oldest else None
     return [
         Stat(
-            "Merchants in the queue", number(backlog.merchants), link=page.changelist_url("llm_center_reviewmerchant")
+            "Merchants in the queue",
+            ui.number(backlog.merchants),
+            link=page.changelist_url("llm_center_reviewmerchant"),
         ),
-        Stat("Waiting transactions", number(backlog.transactions)),
-        Stat("Waiting amount", money(backlog.amount)),
+        Stat("Waiting transactions", ui.number(backlog.transactions)),
+        Stat("Waiting amount", ui.money(backlog.amount)),
         Stat(
             "Oldest proposal",
-            "–" if days is None else plural(days, "day"),
+            "–" if days is None else ui.plural(days, "day"),
             f"since {backlog.oldest}" if backlog.oldest else "",
             tone="warn" if (days or 0) > 7 else "",
         ),
@@ -123,9 +96,9 @@ def _age_link(age: Any, page: PageContext) -> str:
     return page.changelist_url(MAPPING, age.first, age.last, column="created_at", status="pending")
 
 
-def _backlog_chart(ages: list[Any], page: PageContext) -> Chart:
-    series = Series("pending proposals", [age.count for age in ages], AMBER)
-    return Chart("bar", [age.label for age in ages], [series], links=[_age_link(age, page) for age in ages])
+def _backlog_chart(ages: list[Any], page: PageContext) -> ui.Chart:
+    series = ui.Series("pending proposals", [age.count for age in ages], ui.AMBER)
+    return ui.Chart("bar", [age.label for age in ages], [series], links=[_age_link(age, page) for age in ages])
 
 
 # --- Review quality ---------------------------------------------------------------------------------------------------
@@ -140,87 +113,89 @@ def _duration(seconds: float | None) -> str:
 
 def _quality_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     manual, automatic = sum(row.manual for row in rows), sum(row.automatic for row in rows)
-    manual_undone = ratio(sum(row.manual_reversed for row in rows), manual)
-    automatic_undone = ratio(sum(row.automatic_reversed for row in rows), automatic)
+    manual_undone = ui.ratio(sum(row.manual_reversed for row in rows), manual)
+    automatic_undone = ui.ratio(sum(row.automatic_reversed for row in rows), automatic)
     timed = [row for row in rows if row.median_seconds is not None]
     weighted = sum(row.median_seconds * row.manual for row in timed)
     # The mean of the daily medians, weighted by decisions: the median of the period itself is not in the rollups.
     median = weighted / max(1, sum(row.manual for row in timed)) if timed else None
     link = page.changelist_url("llm_center_mappingdecision")
     return [
-        Stat("Manual decisions", number(manual), f"{percent(manual_undone)} undone since", link),
+        Stat("Manual decisions", ui.number(manual), f"{ui.percent(manual_undone)} undone since", link),
         Stat(
             "Automatic decisions",
-            number(automatic),
-            f"{percent(automatic_undone)} undone since",
+            ui.number(automatic),
+            f"{ui.percent(automatic_undone)} undone since",
             link,
             "bad" if (automatic_undone or 0) > 0.05 else "",
         ),
         Stat("Median time in review", _duration(median), "approx."),
-        Stat("Overturned", number(sum(row.overturned for row in rows)), "automatic approvals ended by reviewers"),
-        Stat("Transactions released", number(sum(row.released for row in rows))),
+        Stat("Overturned", ui.number(sum(row.overturned for row in rows)), "automatic approvals ended by reviewers"),
+        Stat("Transactions released", ui.number(sum(row.released for row in rows))),
     ]
 
 
-def _quality_chart(rows: list[Any], page: PageContext) -> Chart:
-    axis = Axis(page.period)
+def _quality_chart(rows: list[Any], page: PageContext) -> ui.Chart:
+    axis = ui.Axis(page.period)
     undone = zip(axis.sums(rows, "manual_reversed"), axis.sums(rows, "automatic_reversed"), strict=True)
     series = [
-        Series("manual", axis.sums(rows, "manual"), PRIMARY),
-        Series("automatic", axis.sums(rows, "automatic"), SECONDARY),
-        Series("undone since", [manual + automatic for manual, automatic in undone], RED),
+        ui.Series("manual", axis.sums(rows, "manual"), ui.PRIMARY),
+        ui.Series("automatic", axis.sums(rows, "automatic"), ui.SECONDARY),
+        ui.Series("undone since", [manual + automatic for manual, automatic in undone], ui.RED),
     ]
-    return Chart("bar", axis.labels, series)
+    return ui.Chart("bar", axis.labels, series)
 
 
 class QualityPanel(Panel):
     """Decisions by day or month, manual and automatic, and how many were undone."""
 
-    def build_table(self, rows: Any, page: PageContext) -> Table:
-        axis = Axis(page.period)
+    def build_table(self, rows: Any, page: PageContext) -> ui.Table:
+        axis = ui.Axis(page.period)
         present = {axis.key(row.date) for row in rows}
         measures = ("manual", "manual_reversed", "automatic", "automatic_reversed")
         points = zip(axis.keys, *(axis.sums(rows, measure) for measure in measures), strict=True)
-        table = [[text(axis.name(key)), *(count(int(n)) for n in sums)] for key, *sums in points if key in present]
-        return Table([axis.heading, "Manual", "Undone", "Automatic", "Undone"], table)
+        table = [
+            [ui.text(axis.name(key)), *(ui.count(int(n)) for n in sums)] for key, *sums in points if key in present
+        ]
+        return ui.Table([axis.heading, "Manual", "Undone", "Automatic", "Undone"], table)
 
 
 # --- Model calls and merchants ----------------------------------------------------------------------------------------
 def _call_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     merchants, cost = sum(row.merchants for row in rows), sum((row.cost for row in rows), ZERO)
-    per_merchant = f"{money(cost / merchants, 6)} per merchant" if merchants else ""
+    per_merchant = f"{ui.money(cost / merchants, 6)} per merchant" if merchants else ""
     return [
-        Stat("Calls", number(sum(row.calls for row in rows)), link=page.changelist_url("llm_center_llmcall")),
-        Stat("Merchants", number(merchants)),
-        Stat("Cost", money(cost, 4), per_merchant),
+        Stat("Calls", ui.number(sum(row.calls for row in rows)), link=page.changelist_url("llm_center_llmcall")),
+        Stat("Merchants", ui.number(merchants)),
+        Stat("Cost", ui.money(cost, 4), per_merchant),
     ]
 
 
 _PALETTE: Final = (
     *("#7c3aed", "#0891b2", "#16a34a", "#d97706", "#dc2626", "#2563eb", "#db2777", "#65a30d", "#0d9488", "#9333ea"),
-    GREY,
+    ui.GREY,
 )
 
 
-def _categories_chart(rows: list[Any], page: PageContext) -> Chart:
+def _categories_chart(rows: list[Any], page: PageContext) -> ui.Chart:
     slices = rows[: len(_PALETTE) - 1]
     if rest := sum(size for _, size in rows[len(slices) :]):
         slices = [*slices, ("other", rest)]
-    series = Series("merchants", [float(size) for _, size in slices], ",".join(_PALETTE[: len(slices)]))
-    return Chart("doughnut", [name.rpartition("/")[2].replace("_", " ") for name, _ in slices], [series])
+    series = ui.Series("merchants", [float(size) for _, size in slices], ",".join(_PALETTE[: len(slices)]))
+    return ui.Chart("doughnut", [name.rpartition("/")[2].replace("_", " ") for name, _ in slices], [series])
 
 
 class CategoriesPanel(Panel):
     """Merchants by category, estimated from a sample where the table is large."""
 
-    def build_table(self, rows: Any, page: PageContext) -> Table:
+    def build_table(self, rows: Any, page: PageContext) -> ui.Table:
         total = sum(size for _, size in rows)
-        table = [[text(name), count(size), share(size / total)] for name, size in rows[:100]]
-        return Table(["Category", "Merchants", "Share"], table)
+        table = [[ui.text(name), ui.count(size), ui.share(size / total)] for name, size in rows[:100]]
+        return ui.Table(["Category", "Merchants", "Share"], table)
 
 
 def _merchants_stat(rows: list[Any], page: PageContext) -> list[Stat]:
-    total = number(sum(size for _, size in rows))
+    total = ui.number(sum(size for _, size in rows))
     return [Stat("Merchants", total, "in the directory, all time", page.changelist_url("transactions_merchant"))]
 
 
@@ -229,7 +204,7 @@ def _sample_note(_: Any, page: PageContext) -> str:
     return f"Estimated from a sample of {sampled:,} merchants." if sampled else ""
 
 
-LLM_CENTER: Final = Dashboard(
+LLM_CENTER: Final = ui.Dashboard(
     "llm-center",
     "LLM Center",
     (
@@ -238,7 +213,7 @@ LLM_CENTER: Final = Dashboard(
             title="Proposals",
             wide=True,
             rows=lambda page: selectors.proposals_by_day(page.period),
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         Panel(
             name="backlog",
@@ -248,7 +223,7 @@ LLM_CENTER: Final = Dashboard(
             empty="The review queue is empty.",
             stats=_backlog_stats,
             chart=_backlog_chart,
-            columns=(Column("Age", "label"), Column("Pending proposals", "count", count, _age_link)),
+            columns=(ui.Column("Age", "label"), ui.Column("Pending proposals", "count", ui.count, _age_link)),
             note="The queue is live; the ages are as of the last refresh of the rollups.",
         ),
         QualityPanel(
@@ -258,7 +233,7 @@ LLM_CENTER: Final = Dashboard(
             empty="Nothing was decided in this period.",
             stats=_quality_stats,
             chart=_quality_chart,
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         SeriesPanel(
             name="cost",
@@ -268,14 +243,14 @@ LLM_CENTER: Final = Dashboard(
             stats=_call_stats,
             group=lambda row: "cost",
             value="cost",
-            groups={"cost": ("cost", PRIMARY)},
+            groups={"cost": ("cost", ui.PRIMARY)},
             unit="$",
-            line=("calls", "calls", SECONDARY),
+            line=("calls", "calls", ui.SECONDARY),
             columns=(
-                Column("Day", "date"),
-                Column("Calls", "calls", count),
-                Column("Merchants", "merchants", count),
-                Column("Cost ($)", "cost", lambda value: dollars(value, 6)),
+                ui.Column("Day", "date"),
+                ui.Column("Calls", "calls", ui.count),
+                ui.Column("Merchants", "merchants", ui.count),
+                ui.Column("Cost ($)", "cost", lambda value: ui.dollars(value, 6)),
             ),
         ),
         CategoriesPanel(

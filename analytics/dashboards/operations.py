@@ -2,22 +2,8 @@
 
 from typing import Any, Final
 
-from analytics.dashboards.framework import (
-    PRIMARY,
-    Chart,
-    Column,
-    Dashboard,
-    PageContext,
-    Panel,
-    Series,
-    Stat,
-    count,
-    decimals,
-    moment,
-    number,
-    percent,
-    share,
-)
+from analytics.dashboards import framework as ui
+from analytics.dashboards.framework import PageContext, Panel, Stat
 from analytics.selectors import operations as selectors
 
 _NO_STATEMENTS: Final = (
@@ -26,15 +12,17 @@ _NO_STATEMENTS: Final = (
 )
 
 
-def _queues_chart(rows: list[Any], page: PageContext) -> Chart:
-    return Chart("hbar", [r.name for r in rows], [Series("waiting", [float(r.waiting) for r in rows], PRIMARY)])
+def _queues_chart(rows: list[Any], page: PageContext) -> ui.Chart:
+    return ui.Chart(
+        "hbar", [r.name for r in rows], [ui.Series("waiting", [float(r.waiting) for r in rows], ui.PRIMARY)]
+    )
 
 
 def _worker_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     return [
-        Stat("Workers", number(len(rows))),
-        Stat("Processes", number(sum(row.processes for row in rows))),
-        Stat("Active", number(sum(row.active for row in rows))),
+        Stat("Workers", ui.number(len(rows))),
+        Stat("Processes", ui.number(sum(row.processes for row in rows))),
+        Stat("Active", ui.number(sum(row.active for row in rows))),
     ]
 
 
@@ -44,20 +32,22 @@ def _connection_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     return [
         Stat(
             "Connections",
-            number(connections.used),
+            ui.number(connections.used),
             f"of {connections.limit:,}",
             tone="bad" if used > 0.9 else "warn" if used > 0.7 else "",
         ),
-        *(Stat(state.capitalize(), number(clients)) for state, (clients, _) in connections.by_state.items()),
-        Stat("Buffer cache hit rate", percent(hit_rate), "of the blocks read"),
+        *(Stat(state.capitalize(), ui.number(clients)) for state, (clients, _) in connections.by_state.items()),
+        Stat("Buffer cache hit rate", ui.percent(hit_rate), "of the blocks read"),
     ]
 
 
 def _cache_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     away = sum(row.away for row in rows)
     return [
-        Stat("Hit rate", percent(selectors.cache_hit_rate(rows)), f"of {sum(row.reads for row in rows):,} reads today"),
-        Stat("Without Redis", number(away), tone="bad" if away else ""),
+        Stat(
+            "Hit rate", ui.percent(selectors.cache_hit_rate(rows)), f"of {sum(row.reads for row in rows):,} reads today"
+        ),
+        Stat("Without Redis", ui.number(away), tone="bad" if away else ""),
     ]
 
 
@@ -65,8 +55,8 @@ def _partition_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     headroom = min((row.headroom_months for row in rows), default=0)
     stray = sum(row.default_rows for row in rows)
     return [
-        Stat("Months ahead", number(headroom), "of the table with the fewest", tone="bad" if headroom < 1 else ""),
-        Stat("Rows in default partitions", number(stray), tone="bad" if stray else ""),
+        Stat("Months ahead", ui.number(headroom), "of the table with the fewest", tone="bad" if headroom < 1 else ""),
+        Stat("Rows in default partitions", ui.number(stray), tone="bad" if stray else ""),
     ]
 
 
@@ -101,7 +91,7 @@ def _migration_runs(page: PageContext) -> list[Any]:
     return status.runs if status else []
 
 
-OPERATIONS: Final = Dashboard(
+OPERATIONS: Final = ui.Dashboard(
     "operations",
     "Operations",
     (
@@ -110,9 +100,9 @@ OPERATIONS: Final = Dashboard(
             title="Queues",
             live=True,
             rows=lambda page: selectors.queue_statuses(),
-            stats=lambda rows, page: [Stat("Waiting messages", number(sum(row.waiting for row in rows)))],
+            stats=lambda rows, page: [Stat("Waiting messages", ui.number(sum(row.waiting for row in rows)))],
             chart=_queues_chart,
-            columns=(Column("Queue", "name"), Column("Waiting", "waiting", count)),
+            columns=(ui.Column("Queue", "name"), ui.Column("Waiting", "waiting", ui.count)),
             table_open=True,
         ),
         Panel(
@@ -124,11 +114,11 @@ OPERATIONS: Final = Dashboard(
             empty="No worker responded. Tasks wait until a worker runs.",
             stats=_worker_stats,
             columns=(
-                Column("Worker", "name"),
-                Column("Queues", lambda row: ", ".join(row.queues)),
-                Column("Processes", "processes", count),
-                Column("Active", "active", count),
-                Column("Completed", "completed", count),
+                ui.Column("Worker", "name"),
+                ui.Column("Queues", lambda row: ", ".join(row.queues)),
+                ui.Column("Processes", "processes", ui.count),
+                ui.Column("Active", "active", ui.count),
+                ui.Column("Completed", "completed", ui.count),
             ),
             table_open=True,
         ),
@@ -140,16 +130,16 @@ OPERATIONS: Final = Dashboard(
             rows=lambda page: selectors.failed_tasks(),
             empty="No background task has failed.",
             columns=(
-                Column("Task", "id"),
-                Column(
+                ui.Column("Task", "id"),
+                ui.Column(
                     "Name",
                     "name",
                     link=lambda row, page: page.changelist_url("transactions_backgroundtask", status="failed"),
                 ),
-                Column("Requested by", "requested_by"),
-                Column("Error", "error"),
-                Column("Attempts", "attempts", count),
-                Column("Failed (UTC)", "failed_at", moment),
+                ui.Column("Requested by", "requested_by"),
+                ui.Column("Error", "error"),
+                ui.Column("Attempts", "attempts", ui.count),
+                ui.Column("Failed (UTC)", "failed_at", ui.moment),
             ),
             table_open=True,
             template="admin/analytics/failed_tasks.html",
@@ -161,10 +151,10 @@ OPERATIONS: Final = Dashboard(
             rows=lambda page: selectors.running_queries(),
             stats=_connection_stats,
             columns=(
-                Column("Query", "sql"),
-                Column("State", "state"),
-                Column("Seconds", "seconds", decimals(1)),
-                Column("Waiting for", "waits_for"),
+                ui.Column("Query", "sql"),
+                ui.Column("State", "state"),
+                ui.Column("Seconds", "seconds", ui.decimals(1)),
+                ui.Column("Waiting for", "waits_for"),
             ),
             table_open=True,
             note=lambda rows, _: "" if rows else "No query has been running for more than five seconds.",
@@ -177,11 +167,11 @@ OPERATIONS: Final = Dashboard(
             empty="No cached reads today, or Redis is unavailable.",
             stats=_cache_stats,
             columns=(
-                Column("Namespace", "family"),
-                Column("Reads", "reads", count),
-                Column("Hit rate", "hit_rate", share),
-                Column("Computed", "computed", count),
-                Column("Average computation (ms)", "compute_ms", decimals(1)),
+                ui.Column("Namespace", "family"),
+                ui.Column("Reads", "reads", ui.count),
+                ui.Column("Hit rate", "hit_rate", ui.share),
+                ui.Column("Computed", "computed", ui.count),
+                ui.Column("Average computation (ms)", "compute_ms", ui.decimals(1)),
             ),
             table_open=True,
         ),
@@ -193,10 +183,10 @@ OPERATIONS: Final = Dashboard(
             rows=lambda page: selectors.partitions(),
             stats=_partition_stats,
             columns=(
-                Column("Table", "table"),
-                Column("Months", lambda row: len(row.partitions) - 1, count),
-                Column("Ahead", "headroom_months", count),
-                Column("Rows in the default partition", "default_rows", count),
+                ui.Column("Table", "table"),
+                ui.Column("Months", lambda row: len(row.partitions) - 1, ui.count),
+                ui.Column("Ahead", "headroom_months", ui.count),
+                ui.Column("Rows in the default partition", "default_rows", ui.count),
             ),
             table_open=True,
         ),
@@ -208,11 +198,11 @@ OPERATIONS: Final = Dashboard(
             rows=lambda page: selectors.slow_statements(),
             empty=lambda rows, _: _NO_STATEMENTS if rows is None else "" if rows else "No statement was timed yet.",
             columns=(
-                Column("Statement", "sql"),
-                Column("Calls", "calls", count),
-                Column("Mean (ms)", "mean_ms", decimals(2)),
-                Column("Total (s)", "seconds", decimals(1)),
-                Column("Rows", "rows", count),
+                ui.Column("Statement", "sql"),
+                ui.Column("Calls", "calls", ui.count),
+                ui.Column("Mean (ms)", "mean_ms", ui.decimals(2)),
+                ui.Column("Total (s)", "seconds", ui.decimals(1)),
+                ui.Column("Rows", "rows", ui.count),
             ),
             table_open=True,
         ),
@@ -224,10 +214,10 @@ OPERATIONS: Final = Dashboard(
             empty=_no_replica,
             stats=_replica_stats,
             columns=(
-                Column("Replica", "name"),
-                Column("State", "state"),
-                Column("Lag (bytes)", lambda row: row.lag_bytes or 0, count),
-                Column("Lag (s)", "lag_seconds", decimals(3)),
+                ui.Column("Replica", "name"),
+                ui.Column("State", "state"),
+                ui.Column("Lag (bytes)", lambda row: row.lag_bytes or 0, ui.count),
+                ui.Column("Lag (s)", "lag_seconds", ui.decimals(3)),
             ),
             table_open=True,
         ),
@@ -241,12 +231,12 @@ OPERATIONS: Final = Dashboard(
             ),
             stats=_migration_stats,
             columns=(
-                Column(
+                ui.Column(
                     "Run", lambda run: run[0], link=lambda run, page: page.changelist_url("transactions_migrationrun")
                 ),
-                Column("Status", lambda run: run[1]),
-                Column("Rows", lambda run: run[2], count),
-                Column("Started (UTC)", lambda run: run[3], moment),
+                ui.Column("Status", lambda run: run[1]),
+                ui.Column("Rows", lambda run: run[2], ui.count),
+                ui.Column("Started (UTC)", lambda run: run[3], ui.moment),
             ),
             table_open=True,
         ),

@@ -2,44 +2,22 @@
 
 from typing import Any, Final
 
-from analytics.dashboards.framework import (
-    AMBER,
-    GREEN,
-    GREY,
-    PRIMARY,
-    RED,
-    SECONDARY,
-    Chart,
-    Column,
-    Dashboard,
-    PageContext,
-    Panel,
-    Series,
-    SeriesPanel,
-    Stat,
-    change,
-    count,
-    dollars,
-    money,
-    number,
-    percent,
-    ratio,
-    rollups_refreshed_at,
-)
+from analytics.dashboards import framework as ui
+from analytics.dashboards.framework import PageContext, Panel, SeriesPanel, Stat
 from analytics.selectors import transactions as selectors
 from analytics.selectors.periods import Period, months_before
 from analytics.selectors.transactions import VolumeDay, VolumeTotals
 
 TRANSACTION: Final = "transactions_transaction"
 STATUSES: Final = {
-    "completed": ("invested", GREEN),
-    "not_listed": ("not listed", GREY),
-    "needs_review": ("in review", AMBER),
+    "completed": ("invested", ui.GREEN),
+    "not_listed": ("not listed", ui.GREY),
+    "needs_review": ("in review", ui.AMBER),
     "pending": ("pending", "#3b82f6"),
     "mapped": ("ordered", "#6366f1"),
     "awaiting_price": ("awaiting price", "#ea580c"),
     "refunded": ("refunded", "#14b8a6"),
-    "failed": ("failed", RED),
+    "failed": ("failed", ui.RED),
 }
 
 
@@ -67,18 +45,22 @@ def _volume_stats(rows: list[VolumeDay], page: PageContext) -> list[Stat]:
     failed = sum(row.transactions for row in rows if row.status == "failed")
     failed_link = page.changelist_url(TRANSACTION, page.period.first, page.period.last, status="failed")
     return [
-        Stat("Transactions", number(totals.transactions), change(totals.transactions, before.transactions)),
-        Stat("Purchases", money(totals.amount), change(totals.amount, before.amount)),
-        Stat("Invested", number(totals.completed), f"{percent(ratio(totals.completed, totals.transactions))} of all"),
-        Stat("Failed", number(failed), link=failed_link, tone="bad" if failed else ""),
+        Stat("Transactions", ui.number(totals.transactions), ui.change(totals.transactions, before.transactions)),
+        Stat("Purchases", ui.money(totals.amount), ui.change(totals.amount, before.amount)),
+        Stat(
+            "Invested",
+            ui.number(totals.completed),
+            f"{ui.percent(ui.ratio(totals.completed, totals.transactions))} of all",
+        ),
+        Stat("Failed", ui.number(failed), link=failed_link, tone="bad" if failed else ""),
     ]
 
 
 def _invested_stats(rows: list[VolumeDay], page: PageContext) -> list[Stat]:
     totals, before = VolumeTotals.of(rows), previous_totals(page)
     return [
-        Stat("Invested", money(totals.invested), change(totals.invested, before.invested)),
-        Stat("Per purchase", money(ratio(totals.invested, totals.completed)), "average"),
+        Stat("Invested", ui.money(totals.invested), ui.change(totals.invested, before.invested)),
+        Stat("Per purchase", ui.money(ui.ratio(totals.invested, totals.completed)), "average"),
     ]
 
 
@@ -86,13 +68,13 @@ def _ticker_link(row: Any, page: PageContext) -> str:
     return page.changelist_url(TRANSACTION, page.period.first, page.period.last, ticker=row.ticker)
 
 
-def _tickers_chart(rows: list[Any], page: PageContext) -> Chart:
-    series = Series("invested", [float(row.invested) for row in rows], PRIMARY)
-    return Chart("hbar", [r.ticker for r in rows], [series], unit="$", links=[_ticker_link(r, page) for r in rows])
+def _tickers_chart(rows: list[Any], page: PageContext) -> ui.Chart:
+    series = ui.Series("invested", [float(row.invested) for row in rows], ui.PRIMARY)
+    return ui.Chart("hbar", [r.ticker for r in rows], [series], unit="$", links=[_ticker_link(r, page) for r in rows])
 
 
 # --- Active users: by calendar month, at least six of them ------------------------------------------------------------
-_ACCOUNT_COLOURS: Final = {"individual": PRIMARY, "family": SECONDARY, "business": AMBER}
+_ACCOUNT_COLOURS: Final = {"individual": ui.PRIMARY, "family": ui.SECONDARY, "business": ui.AMBER}
 
 
 def _active_users(page: PageContext) -> list[Any]:
@@ -106,23 +88,23 @@ def _users_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     users = sum(row.active_users for row in latest)
     per_user = sum(row.transactions for row in latest) / users
     return [
-        Stat(f"Active in {month:%B}", number(users), link=page.changelist_url("transactions_user")),
+        Stat(f"Active in {month:%B}", ui.number(users), link=page.changelist_url("transactions_user")),
         Stat("Transactions per user", f"{per_user:,.1f}", f"in {month:%B} so far"),
     ]
 
 
-def _users_chart(rows: list[Any], page: PageContext) -> Chart:
+def _users_chart(rows: list[Any], page: PageContext) -> ui.Chart:
     months = sorted({row.month for row in rows})
     users = {(row.account_type, row.month): float(row.active_users) for row in rows}
     series = [
-        Series(kind, [users.get((kind, month), 0.0) for month in months], colour)
+        ui.Series(kind, [users.get((kind, month), 0.0) for month in months], colour)
         for kind, colour in _ACCOUNT_COLOURS.items()
         if any((kind, month) in users for month in months)
     ]
-    return Chart("bar", [f"{month:%b %Y}" for month in months], series, stacked=True)
+    return ui.Chart("bar", [f"{month:%b %Y}" for month in months], series, stacked=True)
 
 
-TRANSACTIONS: Final = Dashboard(
+TRANSACTIONS: Final = ui.Dashboard(
     "transactions",
     "Transactions",
     (
@@ -139,7 +121,7 @@ TRANSACTIONS: Final = Dashboard(
             model=TRANSACTION,
             link_group="status",
             note="By purchase date.",
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         SeriesPanel(
             name="invested",
@@ -149,15 +131,15 @@ TRANSACTIONS: Final = Dashboard(
             stats=_invested_stats,
             group=lambda row: row.status,
             value="investable",
-            groups={"completed": ("invested", GREEN)},
+            groups={"completed": ("invested", ui.GREEN)},
             kind="line",
             unit="$",
             columns=(
-                Column("Day", "date", link=purchases_link),
-                Column("Purchases", "transactions", count),
-                Column("Invested ($)", "investable", dollars),
+                ui.Column("Day", "date", link=purchases_link),
+                ui.Column("Purchases", "transactions", ui.count),
+                ui.Column("Invested ($)", "investable", ui.dollars),
             ),
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         Panel(
             name="tickers",
@@ -166,13 +148,13 @@ TRANSACTIONS: Final = Dashboard(
             empty="Nothing was invested in this period.",
             chart=_tickers_chart,
             columns=(
-                Column("Ticker", "ticker", link=_ticker_link),
-                Column("Company", "name"),
-                Column("Purchases", "transactions", count),
-                Column("Invested ($)", "invested", dollars),
-                Column("Fees ($)", "fees", dollars),
+                ui.Column("Ticker", "ticker", link=_ticker_link),
+                ui.Column("Company", "name"),
+                ui.Column("Purchases", "transactions", ui.count),
+                ui.Column("Invested ($)", "invested", ui.dollars),
+                ui.Column("Fees ($)", "fees", ui.dollars),
             ),
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
         Panel(
             name="users",
@@ -183,13 +165,13 @@ TRANSACTIONS: Final = Dashboard(
             stats=_users_stats,
             chart=_users_chart,
             columns=(
-                Column("Month", lambda row: f"{row.month:%Y-%m}"),
-                Column("Account type", "account_type"),
-                Column("Active users", "active_users", count),
-                Column("Transactions", "transactions", count),
+                ui.Column("Month", lambda row: f"{row.month:%Y-%m}"),
+                ui.Column("Account type", "account_type"),
+                ui.Column("Active users", "active_users", ui.count),
+                ui.Column("Transactions", "transactions", ui.count),
             ),
             note="Customers with a purchase in the calendar month; at least the last six months.",
-            counted_at=rollups_refreshed_at,
+            counted_at=ui.rollups_refreshed_at,
         ),
     ),
 )
