@@ -44,3 +44,7 @@ def month_bounds(month: date) -> tuple[datetime, datetime]:
     """Return the first moment of the month, and of the next one, in UTC."""
     start = datetime(month.year, month.month, 1, tzinfo=UTC)
     return start, start + relativedelta(months=1)
+
+
+def month_name(month: date) -> str:
+    return f"{month:%B %Y}"

@@ -13,8 +13,8 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from analytics.errors import BooksOutOfBalanceError
-from analytics.selectors.periods import month_bounds
-from analytics.services.reports.output import Files, ProgressCallback, amount, dollars, long_date, month_name, snapshot
+from analytics.selectors.periods import month_bounds, month_name
+from analytics.services.reports.output import Files, ProgressCallback, amount, dollars, long_date, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
 from transactions.models import Transaction, User

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analytics.models import Report
-from analytics.services.reports.output import month_name
+from analytics.selectors.periods import month_name
 from transactions.models import Notification, User
 
 logger = logging.getLogger(__name__)

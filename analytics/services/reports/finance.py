@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from analytics.errors import BooksOutOfBalanceError
 from analytics.selectors.finance import COST_TARGETS, CostMonth, account_movements, cost_by_month
-from analytics.selectors.periods import Period, month_bounds
+from analytics.selectors.periods import Period, month_bounds, month_name
 from analytics.selectors.queries import ledger_counted_at
 from analytics.services.ledger_days import update_ledger_days
-from analytics.services.reports.output import Files, ProgressCallback, amount, dollars, month_name, snapshot
+from analytics.services.reports.output import Files, ProgressCallback, amount, dollars, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
 from kamioi_site.db.replica import primary_reads

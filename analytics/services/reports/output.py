@@ -33,10 +33,6 @@ class Files:
         self.csv.write(csv_line(cells))
 
 
-def month_name(month: date) -> str:
-    return f"{month:%B %Y}"
-
-
 def long_date(day: date) -> str:
     return f"{day:%B} {day.day}, {day.year}"
 

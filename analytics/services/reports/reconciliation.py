@@ -6,7 +6,8 @@ from typing import Final
 
 from django.utils import timezone
 
-from analytics.services.reports.output import Files, ProgressCallback, dollars, month_name, snapshot
+from analytics.selectors.periods import month_name
+from analytics.services.reports.output import Files, ProgressCallback, dollars, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
 from transactions.services.ledger_verification import find_ledger_problems

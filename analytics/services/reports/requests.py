@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from analytics.errors import InvalidReportError
 from analytics.models import Report
-from analytics.selectors.periods import month_bounds
-from analytics.services.reports.output import month_name
+from analytics.selectors.periods import month_bounds, month_name
 from transactions.models import BackgroundTask, Transaction, User
 from transactions.services.background_tasks import retry_task, send_task
 
