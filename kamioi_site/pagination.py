@@ -95,9 +95,11 @@ def keyset_page(
         time, pk = decode_cursor(cursor, scope)
         rows = rows.filter(keyset.after([datetime.fromisoformat(time), pk]))
     ordered = rows.order_by(*keyset.order)
-    found = list(ordered[: limit + 1]) if residual is None else _filtered_scan(ordered, residual, time_field, limit + 1)
-    page = found[:limit]
-    last = (getattr(page[-1], time_field), page[-1].pk) if len(found) > limit else None
+    scanned = (
+        list(ordered[: limit + 1]) if residual is None else _filtered_scan(ordered, residual, time_field, limit + 1)
+    )
+    page = scanned[:limit]
+    last = (getattr(page[-1], time_field), page[-1].pk) if len(scanned) > limit else None
     if last is None and residual is not None:
         last = _scan_end(ordered, time_field)
     return Page(page, encode_cursor(last, scope) if last else None)

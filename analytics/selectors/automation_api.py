@@ -171,12 +171,12 @@ def merchants() -> AutomationMerchants:
 
 
 def thresholds() -> AutomationThresholds:
-    found = review_stats.thresholds()
+    in_effect = review_stats.thresholds()
     return {
-        "confidenceThreshold": _number(found.configured),
-        "autoApprovalEnabled": found.enabled,
-        "highConfidence": found.high,
-        "mediumConfidence": found.medium,
+        "confidenceThreshold": _number(in_effect.configured),
+        "autoApprovalEnabled": in_effect.enabled,
+        "highConfidence": in_effect.high,
+        "mediumConfidence": in_effect.medium,
     }
 
 

@@ -66,9 +66,10 @@ class ApiSchema(AutoSchema):
 
     def _error_codes(self, operation: dict[str, Any]) -> set[str]:
         places = {parameter["in"] for parameter in operation["parameters"]}
+        names = {parameter["name"] for parameter in operation["parameters"]}
         codes = {"429"}
         codes |= {"400"} if places & {"query", "header"} else set()
-        codes |= {"404"} if "path" in places else set()
+        codes |= {"404"} if "path" in places or "format" in names else set()  # an unknown format is 404 in DRF
         codes |= {"400", "413", "415"} if "requestBody" in operation else set()
         if any(operation.get("security", ())):
             restricted = set(self.view.permission_classes) - {AllowAny, IsAuthenticated}

@@ -97,11 +97,11 @@ def newest_mappings(status: str, *, limit: int) -> list[MappingRow]:
 def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: int) -> NumberedMappings:
     """Return a numbered page, newest first."""
     ordered = rows.order_by("-created_at", "-pk")
-    found = list(ordered[(page - 1) * limit : page * limit])
+    page_rows = list(ordered[(page - 1) * limit : page * limit])
     total = ordered.values("pk")[:NUMBERED_ROWS_MAX].count()
     pages = max(1, -(-total // limit))
     return {
-        "mappings": [mapping_row(row) for row in found],
+        "mappings": [mapping_row(row) for row in page_rows],
         "pagination": {
             "page": page,
             "limit": limit,

@@ -96,12 +96,12 @@ class TransactionsView(StaffView):
         """
         limit = page_limit(request, parameter="per_page" if "per_page" in request.query_params else "limit")
         page = page_number(request, limit)
-        found = selectors.transactions_page(_filters(request), page=page, limit=limit)
+        result = selectors.transactions_page(_filters(request), page=page, limit=limit)
         body = StaffTransactionsOutput(
             success=True,
-            transactions=[_row(row) for row in found.rows],
-            total=found.total,
-            pagination=pagination(page=page, limit=limit, total=found.total, capped=found.capped),
+            transactions=[_row(row) for row in result.rows],
+            total=result.total,
+            pagination=pagination(page=page, limit=limit, total=result.total, capped=result.capped),
             stats=STAFF_STATS_CACHE.get(_stats, name="transactions"),
         )
         return Response(body)

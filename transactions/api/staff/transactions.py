@@ -111,11 +111,11 @@ class WaitingView(StaffView):
             min_amount=dollars(request, "min_amount"),
             max_amount=dollars(request, "max_amount"),
         )
-        found = selectors.transactions_waiting_page(filters, page=page, limit=limit)
+        result = selectors.transactions_waiting_page(filters, page=page, limit=limit)
         body = WaitingOutput(
             success=True,
-            transactions=[_waiting_row(row) for row in found.rows],
-            pagination=pagination(page=page, limit=limit, total=found.total, capped=found.capped),
+            transactions=[_waiting_row(row) for row in result.rows],
+            pagination=pagination(page=page, limit=limit, total=result.total, capped=result.capped),
             trading_limits=_limits(limits()),
         )
         return Response(body)

@@ -81,7 +81,7 @@ class UserListView(StaffView):
             OpenApiParameter("account_type", OpenApiTypes.STR, enum=User.AccountType.values),
         ],
         responses={200: UserPageOutput},
-        tags=["people"],
+        tags=["users"],
     )
     def get(self, request: Request) -> Response:
         """Return a page of users, newest first."""
@@ -110,7 +110,7 @@ class UserView(StaffView):
         """Require another permission to close an account than to change it."""
         return ("transactions.delete_user",) if method == "DELETE" else super().get_required_permissions(method)
 
-    @extend_schema(responses={200: UserOutput}, tags=["people"])
+    @extend_schema(responses={200: UserOutput}, tags=["users"])
     def get(self, request: Request, user_id: int) -> Response:
         """Return the user."""
         user = User.objects.filter(pk=user_id).first()
@@ -118,12 +118,12 @@ class UserView(StaffView):
             raise Http404
         return _response(user)
 
-    @extend_schema(request=UserInput, responses={200: UserOutput}, tags=["people"])
+    @extend_schema(request=UserInput, responses={200: UserOutput}, tags=["users"])
     def put(self, request: Request, user_id: int) -> Response:
         """Change the given fields. Only superusers change accounts of staff. Closing an account revokes its tokens."""
         return _response(_update(request, user_id, validated(UserInput(data=request.data))))
 
-    @extend_schema(responses={200: UserRemovedOutput}, tags=["people"])
+    @extend_schema(responses={200: UserRemovedOutput}, tags=["users"])
     def delete(self, request: Request, user_id: int) -> Response:
         """Delete the user; a user with bookings is deactivated instead and the bookings stay."""
         try:
@@ -137,7 +137,7 @@ class UserView(StaffView):
 class UserStatusView(StaffView):
     required_permissions = ("transactions.change_user",)
 
-    @extend_schema(request=UserStatusInput, responses={200: UserOutput}, tags=["people"])
+    @extend_schema(request=UserStatusInput, responses={200: UserOutput}, tags=["users"])
     def put(self, request: Request, user_id: int) -> Response:
         """Set the status: `active`, or `inactive` (alias `suspended`)."""
         return _response(_update(request, user_id, validated(UserStatusInput(data=request.data))))
