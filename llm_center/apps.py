@@ -8,7 +8,7 @@ class LlmCenterConfig(AppConfig):
     verbose_name = "LLM Center"
 
     def ready(self) -> None:
-        """Declare personal data, register the legacy migration of mappings, and listen for changes of the review queue."""
+        """Register personal data and the migration of mappings, and listen for changes of the review queue."""
         from llm_center import cache, legacy, privacy  # noqa: PLC0415  # they need the models
         from transactions.cache import review_queue_changed  # noqa: PLC0415
 
