@@ -1,4 +1,4 @@
-"""Addresses of the dashboards, inside the admin."""
+"""URLs of the dashboards, below the admin."""
 
 from django.contrib import admin
 from django.urls import path

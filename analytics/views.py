@@ -1,4 +1,4 @@
-"""The pages of the dashboards. Thin: they find out what is asked and who asks, and leave the rest to `analytics.dashboards`."""
+"""The pages of the dashboards: they check permissions, parse the period, and render `analytics.dashboards`."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -26,8 +26,8 @@ MAX_DAYS: Final = 5 * 366
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The period that was asked for. `days` is None for one of one's own; `error` says why another one is shown."""
+class SelectedPeriod:
+    """The period of a request; `days` is None for custom dates, `error` states why the default is shown instead."""
 
     period: Period
     days: int | None
@@ -35,31 +35,30 @@ class Chosen:
 
     @property
     def query(self) -> str:
-        """As it stands in addresses."""
         return f"days={self.days}" if self.days else f"from={self.period.first}&to={self.period.last}"
 
 
-def chosen_period(request: HttpRequest, *, today: date | None = None) -> Chosen:
-    """`?days=7|30|90`, or `?from=…&to=…`; thirty days when nothing (or nothing sensible) is said."""
+def select_period(request: HttpRequest, *, today: date | None = None) -> SelectedPeriod:
+    """Parse `?days=7|30|90` or `?from=…&to=…`; the default is 30 days."""
     today = today or timezone.now().date()
-    asked = request.GET
-    usual = Period.of_days(DEFAULT_DAYS, today=today)
-    if asked.get("from") or asked.get("to"):
+    query = request.GET
+    default = Period.of_days(DEFAULT_DAYS, today=today)
+    if query.get("from") or query.get("to"):
         try:
-            last = min(date.fromisoformat(asked["to"]), today) if asked.get("to") else today
-            first = date.fromisoformat(asked["from"]) if asked.get("from") else last - timedelta(days=DEFAULT_DAYS - 1)
+            last = min(date.fromisoformat(query["to"]), today) if query.get("to") else today
+            first = date.fromisoformat(query["from"]) if query.get("from") else last - timedelta(days=DEFAULT_DAYS - 1)
         except ValueError:
-            return Chosen(usual, DEFAULT_DAYS, "That is no date.")
+            return SelectedPeriod(default, DEFAULT_DAYS, "Invalid date.")
         if first > last:
-            return Chosen(usual, DEFAULT_DAYS, "The period ends before it begins.")
+            return SelectedPeriod(default, DEFAULT_DAYS, "The period ends before it begins.")
         if (last - first).days >= MAX_DAYS:
-            return Chosen(usual, DEFAULT_DAYS, "The period is longer than five years.")
-        return Chosen(Period(first, last), None)
-    days = int(asked["days"]) if asked.get("days") in {str(n) for n in DAYS} else DEFAULT_DAYS
-    return Chosen(Period.of_days(days, today=today), days)
+            return SelectedPeriod(default, DEFAULT_DAYS, "The period is longer than five years.")
+        return SelectedPeriod(Period(first, last), None)
+    days = int(query["days"]) if query.get("days") in {str(n) for n in DAYS} else DEFAULT_DAYS
+    return SelectedPeriod(Period.of_days(days, today=today), days)
 
 
-def _allowed(request: HttpRequest, name: str) -> Dashboard:
+def _get_dashboard(request: HttpRequest, name: str) -> Dashboard:
     dashboard = get_dashboard(name)
     if dashboard is None:
         raise Http404
@@ -71,19 +70,19 @@ def _allowed(request: HttpRequest, name: str) -> Dashboard:
 @never_cache
 @require_safe
 def dashboard(request: HttpRequest, name: str) -> HttpResponse:
-    """A whole dashboard."""
-    shown, chosen = _allowed(request, name), chosen_period(request)
-    page = PageContext(request.user, chosen.period)
-    if chosen.error:
-        messages.error(request, chosen.error)
+    """Show a dashboard; deferred panels load later."""
+    selected, period = _get_dashboard(request, name), select_period(request)
+    page = PageContext(request.user, period.period)
+    if period.error:
+        messages.error(request, period.error)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
-        "title": f"{shown.title} dashboard",
-        "dashboard": shown,
+        "title": f"{selected.title} dashboard",
+        "dashboard": selected,
         "dashboards": [other for other in DASHBOARDS if request.user.has_perm(other.permission)],
-        "panels": [RenderedPanel(panel) if panel.deferred else render_panel(panel, page) for panel in shown.panels],
+        "panels": [RenderedPanel(panel) if panel.deferred else render_panel(panel, page) for panel in selected.panels],
         "may_retry": _may_retry(request),
-        "chosen": chosen,
+        "selected": period,
         "ranges": DAYS,
         "today": timezone.now().date(),
     }
@@ -93,31 +92,31 @@ def dashboard(request: HttpRequest, name: str) -> HttpResponse:
 @never_cache
 @require_safe
 def dashboard_panel(request: HttpRequest, name: str, panel: str) -> HttpResponse | StreamingHttpResponse:
-    """One panel: a piece of the page, or its table as CSV."""
-    dashboard_, chosen = _allowed(request, name), chosen_period(request)
-    found = dashboard_.panel(panel)
-    if found is None:
+    """Return one panel as an HTML fragment, or its table as CSV."""
+    selected, period = _get_dashboard(request, name), select_period(request)
+    definition = selected.panel(panel)
+    if definition is None:
         raise Http404
-    shown = render_panel(found, PageContext(request.user, chosen.period))
+    shown = render_panel(definition, PageContext(request.user, period.period))
     if request.GET.get("format") == "csv":
         if shown.content is None:
             return HttpResponse(shown.error, status=503, content_type="text/plain; charset=utf-8")
-        filename = f"{name}-{panel}-{chosen.period.first}-{chosen.period.last}.csv"
+        filename = f"{name}-{panel}-{period.period.first}-{period.period.last}.csv"
         return csv_download(request, panel_csv(shown.content), filename=filename)
-    context = {"shown": shown, "dashboard": dashboard_, "chosen": chosen, "may_retry": _may_retry(request)}
+    context = {"shown": shown, "dashboard": selected, "selected": period, "may_retry": _may_retry(request)}
     return TemplateResponse(request, "admin/analytics/panel.html", context)
 
 
 @require_POST
 def retry(request: HttpRequest, task_id: UUID) -> HttpResponse:
-    """Send a failed background task again."""
-    _allowed(request, "operations")
+    """Retry a failed background task."""
+    _get_dashboard(request, "operations")
     if not _may_retry(request):
         raise PermissionDenied
     if retry_task(task_id=task_id):
-        messages.success(request, "The task was sent again.")
+        messages.success(request, "The task was queued again.")
     else:
-        messages.info(request, "That task has not failed, or somebody sent it again already.")
+        messages.info(request, "The task has not failed, or it was already retried.")
     return redirect("dashboard", "operations")
 
 

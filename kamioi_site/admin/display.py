@@ -99,7 +99,7 @@ def _column(model: type[models.Model], name: Any) -> Any:
         return text(getattr(row, name))
 
     # Django writes the function's name into the CSS class of the heading and of the cells.
-    column.__name__ = f"{name} num" if is_number else name
+    column.__name__ = f"{name} {'num' if is_number else 'moment'}"
     return column
 
 
@@ -107,6 +107,7 @@ class FormattedListMixin:
     """Formats the date, money and number columns of `list_display` by the type of their fields."""
 
     model: type[models.Model]
+    empty_value_display = EMPTY
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         columns = super().get_list_display(request)  # type: ignore[misc]  # of ModelAdmin

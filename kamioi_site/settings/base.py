@@ -436,6 +436,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SITE_ICON": lambda request: static("kamioi/logo.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("kamioi/logo.svg")}],
+    "STYLES": [lambda request: static("kamioi/kamioi.css")],
     "SCRIPTS": [lambda request: static("kamioi/htmx.js")],
     "LOGIN": {"form": "kamioi_site.auth.login_throttling.StaffLoginForm"},
     "ACCOUNT": {"navigation": [{"title": "Two-factor", "link": reverse_lazy("admin-two-factor")}]},

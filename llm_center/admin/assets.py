@@ -177,7 +177,7 @@ ASSET_EVENTS = {
     ),
     "disposal": (
         "Dispose",
-        "Earlier months are charged first. Then the asset is derecognized; proceeds below the carrying value are a loss. "
+        "Earlier months are charged first. Then the asset is derecognized; a shortfall is a loss. "
         "This cannot be undone.",
     ),
 }

@@ -45,7 +45,7 @@ class MappingImportAdmin(PreviewedUploadAdmin):
     upload_title = "Upload mappings"
     upload_hint = "Nothing is stored until you confirm the preview. The same file is imported once."
     upload_effect = (
-        "Importing this file approves its mappings. Merchants go to the review queue where the catalogue disagrees, the "
+        "Importing this file approves its mappings. Merchants go to the review queue if the catalogue disagrees, the "
         "ticker was rejected before, or a second approval is needed. Decisions of reviewers are kept."
     )
     preview_columns = (

@@ -1,4 +1,4 @@
-"""Debian's Chromium, pages that tolerate no error, and what every look at a page checks."""
+"""A browser (Debian's Chromium), pages that fail on any error, and the accessibility check."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.factories import PASSWORD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# With CI=true the tests never skip: without a browser they fail.
+# With CI=true the tests fail instead of being skipped.
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None and os.environ.get("CI") != "true", reason="no Chromium; as root: apt-get install chromium"
 )
@@ -21,10 +21,10 @@ needs_chromium = pytest.mark.skipif(
 
 @pytest.fixture
 def browser(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
-    """Debian's Chromium, headless.
+    """Run Debian's Chromium, headless.
 
-    Playwright's loop runs in this thread, so Django takes what is done meanwhile for asynchronous and gives it another
-    connection. It is therefore up only between the set-up and the tear-down of the database.
+    Playwright runs its event loop in this thread, so Django treats code that runs meanwhile as asynchronous and gives
+    it another connection. The browser therefore runs only between the set-up and the tear-down of the database.
     """
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     with sync_playwright() as playwright:
@@ -36,7 +36,7 @@ def browser(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that tolerates no error in a script, no failed request, and nothing that the Content Security Policy refuses."""
+    """Open a page; script errors, failed requests and violations of the Content Security Policy fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(30_000)
@@ -46,20 +46,20 @@ def page(browser: Browser) -> Iterator[Page]:
     page.on("response", lambda reply: problems.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
     page.on(
         "console",
-        lambda said: problems.append(f"{page.url}: {said.text}") if "Content Security Policy" in said.text else None,
+        lambda line: problems.append(f"{page.url}: {line.text}") if "Content Security Policy" in line.text else None,
     )
     yield page
     context.close()
     assert problems == []
 
 
-def look(page: Page, name: str) -> None:
-    """Accessible by the rules of WCAG 2.1 AA that a program can check; and a picture where one is wanted."""
-    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
-    assert len(found["passes"]) > 10
-    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
-    if place := os.environ.get("KAMIOI_SCREENSHOTS"):
-        page.screenshot(path=Path(place) / f"{name}.png")
+def check_page(page: Page, name: str) -> None:
+    """Check accessibility (WCAG 2.1 AA, by axe); take a screenshot if `KAMIOI_SCREENSHOTS` is set."""
+    result = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
+    assert len(result["passes"]) > 10
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in result["violations"]] == []
+    if folder := os.environ.get("KAMIOI_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def log_in(page: Page, address: str, email: str) -> None:
@@ -67,4 +67,13 @@ def log_in(page: Page, address: str, email: str) -> None:
     page.fill("[name=username]", email)
     page.fill("[name=password]", PASSWORD)
     page.click("button[type=submit]")
-    expect(page.get_by_role("heading", name="Waiting for a reviewer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Awaiting review")).to_be_visible()
+
+
+def open_menu(page: Page, section: str, entry: str) -> None:
+    """Follow an entry of the sidebar, opening its section first."""
+    details = page.locator("#nav-sidebar-apps details").filter(has=page.locator("summary", has_text=section))
+    link = details.get_by_role("link", name=entry)
+    if not link.is_visible():
+        details.locator("summary").click()
+    link.click()

@@ -1,4 +1,4 @@
-"""The dashboards in a real browser: charts, another period, pictures, errors and the way to the rows; the form of reports."""
+"""The dashboards in a real browser: charts, periods, images, errors, links to the rows; the report form."""
 
 import re
 from datetime import timedelta
@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, expect
 
 from analytics.models import CustomerCount, LedgerDay, MappingDay, TransactionDay
-from tests.browser.conftest import log_in, look, needs_chromium
+from tests.browser.conftest import check_page, log_in, needs_chromium
 from tests.factories import make_company, make_merchant, make_staff, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), needs_chromium]
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True),
 
 @pytest.fixture
 def figures() -> None:
-    """Figures of the last twenty days."""
+    """Totals of the last twenty days."""
     today = timezone.now().date()
     make_company("SBUX")
     make_merchant("STARBUCKS", "SBUX", category="cafe")
@@ -39,17 +39,17 @@ def figures() -> None:
     CustomerCount.objects.create(month=today.replace(day=1), account_type="individual", users=10, transactions=90)
 
 
-def test_every_dashboard_is_readable_and_its_workers_are_asked_later(live_server, page, figures):
+def test_every_dashboard_is_readable_and_deferred_panels_load(live_server, page, figures):
     log_in(page, live_server.url, make_staff().email)
     for name in ("llm-center", "transactions", "finance", "operations"):
         page.goto(f"{live_server.url}/admin/dashboards/{name}/")
         expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=30_000)
         expect(page.locator("[role=alert]")).to_have_count(0)
-        look(page, f"dashboard-{name}")
+        check_page(page, f"dashboard-{name}")
     expect(page.locator("#panel-workers")).to_contain_text("No worker responded")
 
 
-def test_a_period_is_changed_and_a_chart_kept_as_a_picture(live_server, page, figures, tmp_path):
+def test_the_period_changes_and_a_chart_is_saved_as_an_image(live_server, page, figures, tmp_path):
     log_in(page, live_server.url, make_staff().email)
     page.goto(f"{live_server.url}/admin/dashboards/transactions/")
     volume = page.locator("#panel-volume")
@@ -73,14 +73,14 @@ def test_a_period_is_changed_and_a_chart_kept_as_a_picture(live_server, page, fi
     page.wait_for_url(re.compile(r"/admin/transactions/transaction/\?date_from="))
 
 
-def test_a_panel_that_failed_is_read_again(live_server, browser: Browser, figures):
-    page = browser.new_context(viewport={"width": 390, "height": 800}).new_page()  # its errors are wanted
+def test_a_failed_panel_is_reloaded(live_server, browser: Browser, figures):
+    page = browser.new_context(viewport={"width": 390, "height": 800}).new_page()  # without the check for errors
     log_in(page, live_server.url, make_staff().email)
     page.goto(f"{live_server.url}/admin/dashboards/transactions/")
     page.route("**/dashboards/transactions/tickers/**", lambda route: route.fulfill(status=500, body=""))
     page.get_by_role("link", name="7 days").click()
     tickers = page.locator("#panel-tickers")
-    expect(tickers.get_by_role("alert")).to_contain_text("The server answered 500.")
+    expect(tickers.get_by_role("alert")).to_contain_text("The server responded with 500.")
     expect(page.locator("#panel-volume canvas")).to_be_visible()
     page.unroute("**/dashboards/transactions/tickers/**")
     tickers.get_by_role("button", name="Try again").click()
@@ -89,12 +89,12 @@ def test_a_panel_that_failed_is_read_again(live_server, browser: Browser, figure
     page.context.close()
 
 
-def test_a_report_is_asked_for_by_a_form(live_server, page):
+def test_a_report_is_requested(live_server, page):
     make_user("ann@example.com")
     log_in(page, live_server.url, make_staff().email)
     page.goto(f"{live_server.url}/admin/analytics/report/new/")
     page.select_option("[name=kind]", "reconciliation")
     page.fill("[name=period]", f"{timezone.now().replace(day=1) - timedelta(days=1):%Y-%m}")
-    look(page, "report-new")
-    page.get_by_role("button", name="Make it").click()
+    check_page(page, "report-new")
+    page.get_by_role("button", name="Create report").click()
     expect(page.get_by_text("Queued")).to_be_visible()

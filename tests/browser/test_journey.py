@@ -1,6 +1,6 @@
-"""In a real browser: from a bank statement to owned shares, through the pages that people use.
+"""From a bank statement to owned shares, in a real browser.
 
-The screenshots of the README are taken here; `KAMIOI_SCREENSHOTS=docs/images` writes them anew.
+`KAMIOI_SCREENSHOTS=FOLDER` takes screenshots on the way.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from llm_center.services.proposal_queue import propose_merchants
-from tests.browser.conftest import log_in, look, needs_chromium
+from tests.browser.conftest import check_page, log_in, needs_chromium, open_menu
 from tests.factories import make_company, make_staff, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Notification, Transaction
@@ -36,59 +36,59 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
     with celery_worker():
         log_in(page, live_server.url, staff.email)
 
-        # Upload, look at the preview, import.
+        # Upload, preview, import.
         page.get_by_role("link", name="Upload a statement").click()
-        page.get_by_label("Customer's e-mail").fill("nobody@example.com")
+        page.get_by_label("Customer's e-mail").fill("unknown@example.com")
         page.get_by_label("Statement").set_input_files(statement)
         page.get_by_role("button", name="Preview").click()
         expect(page.get_by_text("No customer has this e-mail.")).to_be_visible()
         page.get_by_label("Customer's e-mail").fill("Maya@Example.com")
         page.get_by_label("Statement").set_input_files(statement)
         page.get_by_role("button", name="Preview").click()
-        expect(page.get_by_text("This is how october.csv is understood")).to_be_visible()
+        expect(page.get_by_text("Preview of october.csv")).to_be_visible()
         expect(page.get_by_role("cell", name="WHOLEFDS MKT 10234 AUSTIN TX")).to_be_visible()
-        look(page, "statement-preview")
+        check_page(page, "statement-preview")
         assert not Transaction.objects.exists()
-        page.get_by_role("button", name="Import it").click()
+        page.get_by_role("button", name="Import").click()
         expect(page.locator("[data-task-status]")).to_have_text("Completed")
         expect(page.locator("[data-task-result=added]")).to_have_text("3")
         expect(page.locator("[data-task-result=rejected]")).to_have_text("1")
         with page.expect_download() as download:
-            page.get_by_role("link", name="Download the rows that could not be read").click()
+            page.get_by_role("link", name="Download the rejected rows").click()
         assert "twelve" in Path(download.value.path()).read_text()
-        wait_until("waiting for a review", lambda: Transaction.objects.filter(status="needs_review").count() == 3)
-        propose_merchants()  # what beat does every five minutes
+        wait_until("review", lambda: Transaction.objects.filter(status="needs_review").count() == 3)
+        propose_merchants()  # beat runs it every five minutes
         wait_until("Whole Foods", lambda: Transaction.objects.filter(ticker="AMZN", status="completed").exists())
 
-        # The review queue: the effect is said before it happens.
+        # The review queue shows the effect of a decision first.
         page.get_by_role("link", name="Review queue").first.click()
         row = page.locator("[data-merchant='STARBUKS COFFEE']")
         expect(row).to_contain_text("SBUX")
-        expect(row).to_contain_text("80 % sure")
-        look(page, "review-queue")
+        expect(row).to_contain_text("80%")
+        check_page(page, "review-queue")
         page.keyboard.press("j")
         page.keyboard.press("a")
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
-        look(page, "decision")
+        check_page(page, "decision")
         assert Transaction.objects.filter(status="needs_review").count() == 2
         dialog.get_by_role("button", name="Approve SBUX").click()
-        expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions go to work.")).to_be_visible()
+        expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions released.")).to_be_visible()
         expect(page.locator("[data-task-status]").first).to_have_text("Completed")
-        expect(page.get_by_text("Nothing waits for a decision")).to_be_visible()
+        expect(page.get_by_text("The queue is empty")).to_be_visible()
         wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)
 
-        # A second thought, by keyboard: what was bought is taken back, and the decision is made again.
+        # Undo by keyboard: the purchases are reverted, and the decision is made again.
         page.reload()
         page.keyboard.press("?")
         expect(page.get_by_role("dialog")).to_contain_text("undo your last decision")
         page.keyboard.press("Escape")
         page.keyboard.press("u")
         expect(dialog).to_contain_text("puts 2 transactions back; 2 of them bought shares for $2.00")
-        look(page, "undo")
+        check_page(page, "undo")
         dialog.get_by_role("button", name="Undo the decision").click()
-        expect(page.get_by_text("The decision on STARBUKS COFFEE is undone.")).to_be_visible()
-        wait_until("taken back", lambda: Transaction.objects.filter(status="needs_review").count() == 2)
+        expect(page.get_by_text("The decision on STARBUKS COFFEE was undone.")).to_be_visible()
+        wait_until("reverted", lambda: Transaction.objects.filter(status="needs_review").count() == 2)
         assert Holding.objects.get(user=customer, ticker="SBUX").shares == 0
         page.reload()
         page.keyboard.press("j")
@@ -97,21 +97,21 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.keyboard.press("Enter")
         expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions go to work.")).to_be_visible()
+        expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions released.")).to_be_visible()
         wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)
 
         # The transaction, the holding and the notification, where staff see them.
-        page.get_by_role("link", name="receipt_long Transactions").click()  # the dashboard has the name too
+        open_menu(page, "Customers", "Transactions")
         completed = page.get_by_role("row").filter(has_text="STARBUKS COFFEE").first
         expect(completed).to_contain_text("completed")
-        look(page, "transactions")
-        page.get_by_role("link", name="Holdings").click()
+        check_page(page, "transactions")
+        open_menu(page, "Customers", "Holdings")
         expect(page.get_by_role("row").filter(has_text="SBUX")).to_contain_text("0.02105264")
-        page.get_by_role("link", name="Notifications").click()
+        open_menu(page, "Customers", "Notifications")
         expect(page.get_by_role("row").filter(has_text="You own more SBUX").first).to_be_visible()
         page.get_by_role("link", name="Home").first.click()
-        expect(page.get_by_text("3 (100.0 %)")).to_be_visible()
-        look(page, "home")
+        expect(page.get_by_text("3 (100.0%)")).to_be_visible()
+        check_page(page, "home")
 
     assert Holding.objects.get(user=customer, ticker="SBUX").shares > 0
     titles = Counter(Notification.objects.filter(user=customer).values_list("title", flat=True))

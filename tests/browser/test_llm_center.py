@@ -1,4 +1,4 @@
-"""In a real browser: the review queue by mouse and on a phone, live counts, mapping files, learning, data assets."""
+"""The LLM Center in a real browser: review queue, live totals, mapping files, learning, data assets."""
 
 from datetime import date
 from decimal import Decimal
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from llm_center.models import AmortizationEntry, LlmDataAsset, MappingImport
 from llm_center.services.mapping_imports import run_mapping_import
 from llm_center.services.review.decisions import Action, decide_merchant
-from tests.browser.conftest import log_in, look, needs_chromium
+from tests.browser.conftest import check_page, log_in, needs_chromium, open_menu
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Merchant
 
@@ -18,13 +18,13 @@ pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True),
 
 
 @pytest.fixture
-def waiting() -> list[Merchant]:
-    """Three merchants that wait, with a purchase each."""
+def queue() -> list[Merchant]:
+    """Three merchants in the queue, with a purchase each."""
     make_company("SBUX", "95.00", name="Starbucks Corporation")
     make_company("TGT", "120.00", name="Target Corporation")
-    user, made = make_user(), []
+    user, merchants = make_user(), []
     for n, (key, ticker) in enumerate([("STARBUKS COFFEE", "SBUX"), ("TARGET RANGE", "TGT"), ("CORNER LAUNDRY", None)]):
-        made.append(
+        merchants.append(
             make_merchant(
                 key,
                 ticker,
@@ -38,16 +38,16 @@ def waiting() -> list[Merchant]:
             )
         )
         make_transaction(user, key, status="needs_review", round_up=Decimal(1), total_debit=Decimal("5.50"))
-    return made
+    return merchants
 
 
-def test_the_queue_by_mouse_with_live_counts(live_server, page, waiting):
+def test_the_queue_by_mouse_with_live_totals(live_server, page, queue):
     staff = make_staff()
     log_in(page, live_server.url, staff.email)
     page.get_by_role("link", name="Review queue").first.click()
     expect(page.locator("[data-live=merchants]")).to_have_text("3")
 
-    # Not listed, by mouse: the effect is said first.
+    # Not listed, by mouse: the dialog shows the effect first.
     row = page.locator("[data-merchant='CORNER LAUNDRY']")
     row.get_by_role("link", name="Not listed").click()
     dialog = page.get_by_role("dialog")
@@ -56,25 +56,25 @@ def test_the_queue_by_mouse_with_live_counts(live_server, page, waiting):
     expect(page.locator("[data-live=merchants]")).to_have_text("2")
     assert Merchant.objects.get(merchant_key="CORNER LAUNDRY").status == "not_listed"
 
-    # Rejected with a reason: it is never proposed again.
+    # A rejected ticker is never proposed again.
     page.locator("[data-merchant='TARGET RANGE']").get_by_role("link", name="Reject").click()
     dialog.get_by_label("Reason").fill("a shooting range")
     dialog.get_by_role("button", name="Reject").click()
     expect(page.get_by_text("TARGET RANGE").first).to_be_visible()
     assert Merchant.objects.get(merchant_key="TARGET RANGE").rejected_tickers == ["TGT"]
 
-    # What another reviewer does appears without a reload.
+    # Decisions of other reviewers appear without a reload.
     other = make_staff()
-    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=other, expected_updated_at=None)
+    decide_merchant(merchant_id=queue[0].pk, action=Action.APPROVE, actor=other, expected_updated_at=None)
     expect(page.locator("[data-live=merchants]")).to_have_text("1", timeout=20_000)
-    # And who decides the same merchant is told who did so before.
+    # A decision on the same merchant shows who decided it before.
     page.locator("[data-merchant='STARBUKS COFFEE']").get_by_role("link", name="Approve").click()
-    expect(dialog).to_contain_text(f"{other.email} decided this at")
+    expect(dialog).to_contain_text(f"{other.email} decided this on")
     dialog.get_by_role("link", name="Cancel").click()
     expect(dialog).to_be_hidden()
 
 
-def test_the_queue_on_a_phone(live_server, browser: Browser, waiting):
+def test_the_queue_on_a_phone(live_server, browser: Browser, queue):
     staff = make_staff()
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = context.new_page()
@@ -82,9 +82,9 @@ def test_the_queue_on_a_phone(live_server, browser: Browser, waiting):
     log_in(page, live_server.url, staff.email)
     page.goto(live_server.url + reverse("admin:llm_center_reviewmerchant_changelist"))
     expect(page.locator("[data-merchant='STARBUKS COFFEE']")).to_be_visible()
-    look(page, "review-queue-phone")
+    check_page(page, "review-queue-phone")
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0  # nothing to scroll sideways
+    assert wide <= 0  # no horizontal scrolling
     page.locator("[data-merchant='STARBUKS COFFEE']").get_by_role("link", name="Approve").tap()
     expect(page.get_by_role("dialog")).to_contain_text("releases 1 transaction")
     page.get_by_role("dialog").get_by_role("button", name="Approve SBUX").tap()
@@ -100,37 +100,37 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
         "Merchant Name,Category,Ticker,Company Name,Confidence\nCORNER CAFE,Food,SBUX,,95\nX,,NOT A TICKER,,\n"
     )
     log_in(page, live_server.url, staff.email)
-    page.get_by_role("link", name="Mapping files").click()
+    open_menu(page, "LLM Center", "Mapping files")
     page.get_by_role("link", name="Upload mappings").click()
     page.get_by_label("Mappings").set_input_files(file)
     page.get_by_role("button", name="Preview").click()
-    expect(page.get_by_text("This is how mine.csv is understood")).to_be_visible()
+    expect(page.get_by_text("Preview of mine.csv")).to_be_visible()
     expect(page.get_by_text("is not how a ticker is written")).to_be_visible()
-    look(page, "mapping-preview")
-    page.get_by_role("button", name="Import it").click()
-    expect(page.get_by_text("mine.csv is being imported")).to_be_visible()
+    check_page(page, "mapping-preview")
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("Importing mine.csv.")).to_be_visible()
     run_mapping_import(task_id=MappingImport.objects.get().task_id)
     expect(page.locator("[data-task-result=approved]")).to_have_text("1", timeout=20_000)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download the rows that could not be imported").click()
+        page.get_by_role("link", name="Download the rejected rows").click()
     assert "NOT A TICKER" in download.value.path().read_text()
 
 
-def test_learning_shows_what_another_threshold_would_have_done(live_server, page, waiting):
+def test_learning_simulates_another_threshold(live_server, page, queue):
     staff, reviewer = make_staff(), make_staff()
-    decide_merchant(merchant_id=waiting[0].pk, action=Action.APPROVE, actor=reviewer, expected_updated_at=None)
-    decide_merchant(merchant_id=waiting[1].pk, action=Action.NOT_LISTED, actor=reviewer, expected_updated_at=None)
+    decide_merchant(merchant_id=queue[0].pk, action=Action.APPROVE, actor=reviewer, expected_updated_at=None)
+    decide_merchant(merchant_id=queue[1].pk, action=Action.NOT_LISTED, actor=reviewer, expected_updated_at=None)
     log_in(page, live_server.url, staff.email)
-    page.get_by_role("link", name="Learning").click()
+    open_menu(page, "LLM Center", "Learning")
     expect(page.locator("[data-what-if=automatic]")).to_have_text("0")
     page.locator("#what-if-slider").fill("0.55")
     expect(page.locator("[data-what-if=automatic]")).to_have_text("2")
     expect(page.locator("[data-what-if=wrong]")).to_have_text("1")
     expect(page.get_by_role("cell", name="none")).to_be_visible()
-    look(page, "learning")
+    check_page(page, "learning")
 
 
-def test_amortization_from_what_is_due_to_a_reversal(live_server, page):
+def test_amortization_from_the_preview_to_a_reversal(live_server, page):
     staff = make_staff()
     asset = LlmDataAsset.objects.create(
         asset_name="Merchant model",
@@ -141,22 +141,22 @@ def test_amortization_from_what_is_due_to_a_reversal(live_server, page):
         in_service_on=date(2026, 1, 1),
     )
     log_in(page, live_server.url, staff.email)
-    page.get_by_role("link", name="Data assets").click()
+    open_menu(page, "Books", "Data assets")
     page.get_by_role("link", name="Run amortization").click()
     expect(page.get_by_role("cell", name="Merchant model").first).to_be_visible()
     assert not AmortizationEntry.objects.exists()
-    page.get_by_role("button", name="Book").click()
-    expect(page.get_by_text("booked.")).to_be_visible()
-    booked = AmortizationEntry.objects.count()
-    assert booked >= 1
+    page.get_by_role("button", name="Post").click()
+    expect(page.get_by_text("posted.")).to_be_visible()
+    posted = AmortizationEntry.objects.count()
+    assert posted >= 1
     page.goto(live_server.url + reverse("admin:llm_center_llmdataasset_change", args=[asset.pk]))
     expect(page.locator("canvas.chart")).to_be_visible()
-    look(page, "data-asset")
+    check_page(page, "data-asset")
     newest = AmortizationEntry.objects.latest("period")
     page.goto(live_server.url + reverse("admin:llm_center_amortizationentry_change", args=[newest.pk]))
     page.get_by_role("link", name="Reverse this charge").click()
     page.get_by_label("Reason").fill("a test")
     page.get_by_role("button", name="Reverse the charge").click()
-    expect(page.get_by_text("is reversed")).to_be_visible()
+    expect(page.get_by_text("charge reversed")).to_be_visible()
     newest.refresh_from_db()
     assert newest.reversed_at is not None

@@ -1,4 +1,4 @@
-"""Every page of the admin in a real browser: nothing on it needs what the Content Security Policy refuses."""
+"""Every page of the admin in a real browser complies with the Content Security Policy."""
 
 import pytest
 from django.contrib import admin
@@ -30,7 +30,7 @@ def _addresses(request_user):
             continue
 
 
-def test_every_page_works_under_the_policy(live_server, page):
+def test_every_page_complies_with_the_policy(live_server, page):
     make_company("SBUX", "95.00")
     make_merchant()
     make_transaction(make_user())
@@ -40,10 +40,10 @@ def test_every_page_works_under_the_policy(live_server, page):
         page.goto(live_server.url + address, wait_until="load")
 
 
-def test_a_script_that_got_into_a_page_does_not_run(live_server, page):
+def test_an_injected_script_does_not_run(live_server, page):
     staff = make_staff()
     log_in(page, live_server.url, staff.email)
-    refused = page.evaluate(
+    directive = page.evaluate(
         """() => new Promise(done => {
             document.addEventListener("securitypolicyviolation", event => done(event.violatedDirective))
             const script = document.createElement("script")
@@ -51,6 +51,6 @@ def test_a_script_that_got_into_a_page_does_not_run(live_server, page):
             document.body.append(script)
         })"""
     )
-    assert refused.startswith("script-src")
+    assert directive.startswith("script-src")
     assert page.evaluate("window.ran") is None
     page.problems.clear()

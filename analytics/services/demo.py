@@ -1,0 +1,374 @@
+"""A small demo: staff, customers, two months of card purchases at real brands, and the work that follows from them.
+
+The data takes the way of real data: statements are imported, the matcher makes proposals, confident ones are approved
+and bought, two reviewers decide most of the rest. Everything happens within seconds, so `demo_history.sql` then moves
+proposals and decisions to the days on which they would have happened. The content depends on the date alone. Loading
+the demo twice changes nothing.
+"""
+
+import csv
+import io
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from dateutil.relativedelta import relativedelta
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.files.base import ContentFile
+from django.db import connection, transaction
+from django.utils import timezone
+
+from analytics.models import Report
+from analytics.services.reports import generate_report, request_report
+from analytics.services.rollups import rebuild_rollups
+from analytics.sql import load_sql
+from kamioi_site.db.partitions import ensure_partitions
+from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, PendingDecision
+from llm_center.services.amortization import add_asset_cost, amortize_month
+from llm_center.services.brands import import_brands
+from llm_center.services.calibration import fit_and_store_calibration
+from llm_center.services.companies import import_companies
+from llm_center.services.mapping_imports import run_mapping_import, upload_mapping_file
+from llm_center.services.proposal_queue import propose_merchants
+from llm_center.services.review.decisions import Action, decide_merchant
+from llm_center.services.review.queue import WAITING_STATUSES
+from llm_center.services.review.undo import request_undo
+from llm_center.tasks import undo_decision
+from transactions.market.price_refresh import refresh_stock_prices
+from transactions.models import BackgroundTask, Company, Merchant, StockPrice, User
+from transactions.rules.market_hours import market_is_open
+from transactions.rules.money import ZERO
+from transactions.services.goals import create_goal
+from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.journal import Line, create_entry
+from transactions.services.processing import process_pending, release_waiting_transactions
+
+ADMIN_EMAIL: Final = "admin@kamioi.example"
+REVIEWERS: Final = (("ruth@kamioi.example", "Ruth Adler"), ("omar@kamioi.example", "Omar Haddad"))
+CUSTOMERS: Final = (
+    ("maya@kamioi.example", "Maya Chen", "individual", "flat", 1),
+    ("the-ortegas@kamioi.example", "The Ortega family", "family", "next_dollar", 1),
+    ("harbor-bakery@kamioi.example", "Harbor Bakery", "business", "flat", 2),
+    ("liam@kamioi.example", "Liam Novak", "individual", "next_dollar", 1),
+)
+PURCHASES_PER_STATEMENT: Final = 40
+# Descriptor, lowest and highest amount in dollars.
+BRANDS: Final = (
+    ("STARBUCKS STORE #{n:05d} SEATTLE WA", 4, 12),
+    ("WHOLEFDS MKT {n:05d} AUSTIN TX", 18, 160),
+    ("AMZN Mktp US*{n:05d}K2", 8, 140),
+    ("TRADER JOE'S #{n:03d} OAKLAND CA", 12, 90),
+    ("TACO BELL {n:06d} DENVER CO", 7, 22),
+    ("SHELL OIL {n:08d} MIAMI FL", 25, 70),
+    ("TARGET {n:08d} BOSTON MA", 15, 130),
+    ("NETFLIX.COM", 15, 16),
+    ("SPOTIFY USA", 11, 12),
+    ("UBER TRIP HELP.UBER.COM", 9, 45),
+    ("COSTCO WHSE #{n:04d}", 40, 300),
+    ("CHIPOTLE {n:04d}", 10, 25),
+    ("THE HOME DEPOT #{n:04d}", 12, 240),
+    ("CVS/PHARMACY #{n:05d}", 6, 60),
+    ("SUBWAY {n:05d} DALLAS TX", 8, 18),
+    ("MATTRESS FIRM {n:04d}", 200, 900),
+    ("APPLE.COM/BILL", 1, 15),
+)
+# Misspelled or misleading names: the matcher is not sure, and the reviewers know the ticker ("" is none).
+UNCERTAIN: Final = {
+    "STARBUKS COFFEE": "SBUX", "FORD OF KIRKLAND": "", "PAPA JOHNZ": "PZZA", "APPLE PIE CAFE": "", "BEST BYU": "BBY",
+    "HILTN HOTELS": "HLT", "TEXAS ROADHOSE": "TXRH", "DUTCH BROSS": "BROS", "DELTA TACOS": "", "AUTOZONEE": "AZO",
+    "SHAKE SHAK": "SHAK", "WALMRT SUPERCENTR": "WMT", "FORD THEATER": "", "KROGR": "KR", "TRACTOR SUPLY": "TSCO",
+    "WENDYSS": "WEN", "DOORDASHH": "DASH", "VERIZN WIRELESS": "VZ", "TARGET FITNESS": "", "ULTA BEUTY": "ULTA",
+    "OLIVE GARDN": "DRI", "SAFWAY": "ACI", "CHASE FARM": "", "DISNEY TICKTS": "DIS", "CHIPOTL MEXICAN": "CMG",
+    "MARRIOT HOTELS": "MAR", "WALGRENS": "", "PELOTN": "PTON", "CRACKER BARRL": "CBRL", "ORACLE YOGA": "",
+    "DELTA AIR LINS": "DAL", "AIRBNBB": "ABNB", "BURGR KING": "QSR", "GAP YEAR TRAVEL": "", "WAYFAIRR": "W",
+    "OREILY AUTO PARTS": "ORLY", "EXXONMOBLE": "XOM", "SOUTHWST AIRLINES": "LUV", "DELTA CAR CARE": "",
+    "WILLIAMS SONAMA": "WSM", "URBAN OUTFITERS": "URBN", "HOME DEPO": "HD",
+}  # fmt: skip
+LOCAL_NAMES: Final = "BLUE HERON|OLD TOWN|MAPLE STREET|SUNRISE|GREEN LEAF|LA PALOMA".split("|")
+LOCAL_TRADES: Final = "COFFEE|HARDWARE|BOOKS|YOGA STUDIO|LAUNDRY|TAQUERIA|BARBER".split("|")
+LOCALS: Final = [f"{name} {trade}" for trade in LOCAL_TRADES for name in LOCAL_NAMES]
+# The row that is written last; the demo is complete when it exists.
+FAILED_TASK: Final = UUID("00000000-0000-4000-8000-00000000de30")
+# A statement covers ten days; each brings new merchants, which the reviewers then decide.
+DAYS, STATEMENT_DAYS = 60, 10
+
+
+@dataclass(frozen=True, slots=True)
+class DemoLogin:
+    """The demo's administrator; the random password is stored in a file on this machine only."""
+
+    email: str
+    password: str
+    path: Path
+
+
+def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
+    """Load the demo unless it is complete, and report each step."""
+    login = _login()
+    if BackgroundTask.objects.filter(pk=FAILED_TASK).exists():
+        say("the demo is already loaded")
+        return login
+    if not Company.objects.exists():
+        say(f"companies: {import_companies().read:,}, brands: {import_brands().read:,}")
+    say(f"prices: {refresh_stock_prices().stored} new quotes")
+    now = timezone.now()
+    trading, closed = _last_hour(now, is_open=True), _last_hour(now, is_open=False)
+    if not StockPrice.objects.filter(as_of__lte=trading).exists():
+        StockPrice.objects.update(as_of=trading)  # purchases are booked at the last prices of that hour
+    customers, reviewers = _customers(login.password), _reviewers(login.password)
+    decided = 0
+    for days_ago in range(DAYS, 0, -STATEMENT_DAYS):
+        _import_statements(customers, now.date() - timedelta(days=days_ago - 1))
+        process_pending(now=trading)
+        propose_merchants()
+        decided += _decide_queue(reviewers, trading, is_last=days_ago == STATEMENT_DAYS)
+    _import_statements(customers[:1], now.date())
+    process_pending(now=closed)  # orders for the next market open
+    refresh_stock_prices()
+    say(f"merchants: {Merchant.objects.count():,}, decisions by two reviewers: {decided}")
+    _request_second_approval(reviewers[0])
+    _import_mapping_file(login, say)
+    _move_to_past(now)
+    fit_and_store_calibration()
+    _keep_books(login, now.date())
+    rebuild_rollups()
+    _make_reports(login, now.date())
+    _log_llm_calls(now)
+    BackgroundTask.objects.create(
+        pk=FAILED_TASK,
+        name="refresh_prices",
+        status=BackgroundTask.Status.FAILED,
+        attempts=5,
+        error="The price provider did not respond within 30 seconds.",
+        created_at=now - timedelta(hours=3),
+        finished_at=now - timedelta(hours=2),
+    )
+    return login
+
+
+def _login() -> DemoLogin:
+    """Return the administrator's login; create the user and the password at the first call."""
+    path = settings.KAMIOI_HOME / "demo-login.txt"
+    admin = User.objects.filter(email__iexact=ADMIN_EMAIL).first()
+    if admin is not None and path.exists():
+        return DemoLogin(ADMIN_EMAIL, path.read_text().split()[-1], path)
+    password = secrets.token_urlsafe(9)
+    if admin is None:
+        User.objects.create_superuser(ADMIN_EMAIL, password, name="Demo administrator")
+    else:
+        admin.set_password(password)
+        admin.save(update_fields=["password", "updated_at"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f"{ADMIN_EMAIL}\n{password}\n")
+    return DemoLogin(ADMIN_EMAIL, password, path)
+
+
+def _user(email: str, password: str, **fields: Any) -> tuple[User, bool]:
+    user = User.objects.filter(email__iexact=email).first()
+    return (user, False) if user else (User.objects.create_user(email, password, **fields), True)
+
+
+def _reviewers(password: str) -> list[User]:
+    reviewers = [_user(email, password, name=name, is_staff=True)[0] for email, name in REVIEWERS]
+    for reviewer in reviewers:
+        reviewer.groups.add(Group.objects.get(name="reviewer"))
+    return reviewers
+
+
+def _last_hour(now: datetime, *, is_open: bool) -> datetime:
+    """Return the last full hour with the market open or closed, so that the time of loading does not matter."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    while market_is_open(hour) != is_open:
+        hour -= timedelta(hours=1)
+    return hour
+
+
+def _customers(password: str) -> list[User]:
+    customers = []
+    for email, name, kind, rule, amount in CUSTOMERS:
+        user, created = _user(email, password, name=name, account_type=kind, round_up_rule=rule, round_up_amount=amount)
+        if created:
+            create_goal(user=user, title="Emergency fund", target_amount=Decimal(2500), current_amount=Decimal(640))
+        customers.append(user)
+    return customers
+
+
+def _import_statements(customers: list[User], first: date) -> None:
+    """Import a statement of each customer; a file that was imported before adds nothing."""
+    for user in customers:
+        statement = upload_statement(
+            user=user,
+            filename=f"{user.name.lower().replace(' ', '-')}-{first:%m-%d}.csv",
+            requested_by=user,
+            content=ContentFile(_statement(user.email, first).encode()),
+            send=False,
+        )
+        run_statement_import(task_id=statement.task_id)
+
+
+def _statement(email: str, first: date) -> str:
+    """Write ten days of purchases as a bank does, newest first, with a refund and an invalid row."""
+    age = (timezone.now().date() - first).days
+    period = (DAYS - age) // STATEMENT_DAYS
+    rng = random.Random(f"{email} {period}")
+    periods = DAYS // STATEMENT_DAYS
+    # The merchants of this period appear for the first time.
+    uncertain, locals_ = list(UNCERTAIN)[period::periods], LOCALS[period::periods]
+    merchants = [*BRANDS, *((name, 6, 90) for name in uncertain), *((name, 4, 60) for name in locals_)]
+    weights = [3] * len(BRANDS) + [2] * len(uncertain) + [2] * len(locals_)
+    rows = []
+    for descriptor, low, high in rng.choices(merchants, weights, k=PURCHASES_PER_STATEMENT):
+        day = first + timedelta(days=rng.randrange(min(STATEMENT_DAYS, age + 1)))
+        amount = Decimal(rng.randrange(low * 100, high * 100)) / 100
+        rows.append((day, descriptor.format(n=rng.randrange(1, 9999)), -amount))
+    rows.append((first + timedelta(days=min(6, age)), "TARGET 00001234 BOSTON MA", Decimal("24.99")))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["Posting Date", "Description", "Amount", "Category"])
+    writer.writerows(
+        [f"{day:%m/%d/%Y}", descriptor, f"{amount:.2f}", ""] for day, descriptor, amount in sorted(rows, reverse=True)
+    )
+    writer.writerow([f"{first:%m/%d/%Y}", "INVALID AMOUNT", "twelve", ""])
+    return out.getvalue()
+
+
+def _decide_queue(reviewers: list[User], trading: datetime, *, is_last: bool) -> int:
+    """Let the reviewers decide the queue in turn; at last they leave half of it and undo a decision."""
+    queue = Merchant.objects.filter(status__in=WAITING_STATUSES, source="matcher").order_by("id")
+    decisions = []
+    for number, (merchant, reviewer) in enumerate(zip(queue, cycle(reviewers), strict=False)):
+        if is_last and number % 2:
+            continue
+        action, ticker = _choose_action(merchant, number)
+        result = decide_merchant(
+            merchant_id=merchant.pk,
+            action=action,
+            actor=reviewer if not is_last else reviewers[number // 2 % 2],
+            expected_updated_at=None,
+            ticker=ticker,
+            reason="A different company." if action == Action.REJECT else "",
+            release=False,
+        )
+        if result.decision is not None:
+            decisions.append(result.decision)
+    released = [decision for decision in decisions if decision.action != Action.REJECT]
+    release_waiting_transactions(
+        merchant_keys=[decision.merchant_key for decision in released],
+        decision_ids=[decision.pk for decision in released],
+    )
+    process_pending(now=trading)
+    approved = [decision for decision in decisions if decision.action == Action.APPROVE and decision.decided_by]
+    if is_last and approved and approved[-1].decided_by:
+        undo = request_undo(decision_id=approved[-1].pk, actor=approved[-1].decided_by, reason="Approved by mistake.")
+        if undo.task is not None:
+            undo_decision(str(undo.task.pk))
+    return len(decisions)
+
+
+def _choose_action(merchant: Merchant, number: int) -> tuple[Action, str]:
+    """Return what a reviewer who knows the merchant decides."""
+    ticker = UNCERTAIN.get(merchant.merchant_key, "")
+    if ticker:
+        return (Action.APPROVE, "") if ticker == merchant.ticker else (Action.CORRECT, ticker)
+    return (Action.REJECT if merchant.ticker and number % 3 == 0 else Action.NOT_LISTED), ""
+
+
+def _request_second_approval(reviewer: User) -> None:
+    merchants = Merchant.objects.filter(status=Merchant.Status.PROPOSED, ticker__isnull=False)
+    if merchant := merchants.order_by("-confidence", "id").first():
+        PendingDecision.objects.get_or_create(
+            merchant=merchant, defaults={"action": Action.APPROVE, "ticker": merchant.ticker, "requested_by": reviewer}
+        )
+
+
+def _import_mapping_file(login: DemoLogin, say: Callable[[str], object]) -> None:
+    content = (
+        "Merchant Name,Category,Ticker,Company Name,Confidence\n"
+        "STARBUCKS RESERVE,Coffee,SBUX,Starbucks Corporation,97\n"
+        'AMAZON FRESH,Groceries,AMZN,"Amazon.com, Inc.",95\n'
+        "CORNER DELI,Groceries,NONE AT ALL,,90\n"
+    )
+    imported = upload_mapping_file(
+        filename="partner-mappings.csv",
+        content=ContentFile(content.encode()),
+        actor=User.objects.get(email=login.email),
+        note="Sample file of a partner",
+    )
+    done = run_mapping_import(task_id=imported.task_id)
+    if done:
+        say(f"mapping file: {done.rows_added} mappings, {done.rows_rejected} rejected rows")
+
+
+def _move_to_past(now: datetime) -> None:
+    """Spread proposals and decisions over the last 60 days."""
+    ensure_partitions(LlmMapping, [now - relativedelta(months=months) for months in range(3)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(load_sql("demo_history"), {"now": now, "days": DAYS})
+
+
+def _keep_books(login: DemoLogin, today: date) -> None:
+    """Capitalize a data asset, amortize it up to last month, and post a journal entry."""
+    admin = User.objects.get(email=login.email)
+    in_service = today.replace(day=1) - relativedelta(months=5)
+    asset, created = LlmDataAsset.objects.get_or_create(
+        asset_name="Merchant matcher 2.0",
+        defaults={
+            "asset_type": "model",
+            "status": LlmDataAsset.Status.PRODUCTION,
+            "useful_life_months": 36,
+            "in_service_on": in_service,
+        },
+    )
+    if created:
+        for component, amount in (("staff", 28_000), ("computing", 14_000), ("data", 6_000)):
+            add_asset_cost(
+                asset_id=asset.pk, amount=Decimal(amount), component=component, dated_on=in_service, actor=admin
+            )
+        amortize_month(month=today.replace(day=1) - relativedelta(months=1))
+        create_entry(
+            fields={"entry_date": today - timedelta(days=10), "description": "Capital contribution"},
+            lines=[Line("10100", Decimal(100_000), ZERO), Line("30900", ZERO, Decimal(100_000))],
+            actor=admin,
+            post=True,
+        )
+
+
+def _make_reports(login: DemoLogin, today: date) -> None:
+    admin, customer = User.objects.get(email=login.email), User.objects.get(email=CUSTOMERS[0][0])
+    month = today.replace(day=1) - relativedelta(months=1)
+    for kind, user in ((Report.Kind.FINANCE, None), (Report.Kind.STATEMENT, customer)):
+        task = request_report(kind=kind, period=month, user=user, requested_by=admin)
+        generate_report(task_id=str(task.pk))
+
+
+def _log_llm_calls(now: datetime) -> None:
+    """Log calls to a language model: one on most days, an error now and then."""
+    rng = random.Random(60)
+    calls = []
+    for days in range(DAYS):
+        merchants, failed = rng.randrange(4, 25), days % 17 == 5
+        prompt, completion = 180 + merchants * 60, 0 if failed else merchants * 45
+        calls.append(
+            LlmCall(
+                started_at=now - timedelta(days=days, minutes=rng.randrange(600)),
+                provider="openai",
+                model="demo-model",
+                merchants=merchants,
+                prompt_tokens=prompt,
+                completion_tokens=completion,
+                cost=Decimal(prompt * 3 + completion * 15) / 1_000_000,
+                duration_ms=rng.randrange(900, 4200),
+                retries=3 if failed else 0,
+                error="429: rate limit exceeded" if failed else "",
+            )
+        )
+    LlmCall.objects.bulk_create(calls)
