@@ -27,7 +27,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from analytics.models import Report
-from analytics.services.reports import generate_report, request_report
+from analytics.services.reports.generation import generate_report
+from analytics.services.reports.requests import request_report
 from analytics.services.rollups import rebuild_rollups
 from analytics.sql import load_sql
 from kamioi_site.db.partitions import ensure_partitions
@@ -286,7 +287,8 @@ def _request_second_approval(reviewer: User) -> None:
     merchants = Merchant.objects.filter(status=Merchant.Status.PROPOSED, ticker__isnull=False)
     if merchant := merchants.order_by("-confidence", "id").first():
         PendingDecision.objects.get_or_create(
-            merchant=merchant, defaults={"action": Action.APPROVE, "ticker": merchant.ticker, "requested_by": reviewer}
+            merchant=merchant,
+            defaults={"action": Action.APPROVE, "ticker": merchant.ticker or "", "requested_by": reviewer},
         )
 
 

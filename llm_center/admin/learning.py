@@ -16,7 +16,7 @@ from llm_center.services.proposal_queue import auto_approval_threshold
 
 @admin.register(CalibrationFit)
 class CalibrationFitAdmin(HistoryAdmin):
-    """The accuracy of proposals as reviewers judged them, and the calibrations fitted to it."""
+    """The accuracy of proposals by the decisions of reviewers, and the calibrations fitted to it."""
 
     list_display = ("id", "source", "observations", "brier_before", "brier_after", "fitted_at")
     list_before_template = "admin/llm_center/learning.html"

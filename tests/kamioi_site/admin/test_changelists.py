@@ -1,4 +1,4 @@
-"""Every changelist of the admin: found, cheap, and of the same cost whatever the number of rows."""
+"""Every changelist of the admin opens, at the same cost for any number of rows."""
 
 import re
 from datetime import timedelta
@@ -81,14 +81,14 @@ ROUNDS = 4
 
 @pytest.fixture
 def staff_client() -> Client:
-    """A browser of an administrator."""
+    """Log in as an administrator."""
     client = Client()
     client.force_login(make_staff())
     return client
 
 
 def _fill(number: int) -> None:
-    """Some rows of everything."""
+    """Create a few rows of every model."""
     user, company = make_user(), make_company(f"TICK{number}")
     make_merchant(f"KNOWN {number}", company.ticker)
     make_transaction(user, f"KNOWN {number}")
@@ -193,9 +193,9 @@ def _statements(client: Client, address: str) -> list[str]:
 
 
 def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests):
-    staff_client.get(reverse("admin:index"))  # whether this person has a second factor is remembered
+    staff_client.get(reverse("admin:index"))  # caches whether the user has a second factor
     _fill(0)
-    queue_totals_cached()  # the badge of the menu too
+    queue_totals_cached()  # the menu badge
     addresses = {
         model._meta.label: reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         for model in admin.site._registry
@@ -210,11 +210,11 @@ def test_every_changelist_costs_a_fixed_number_of_queries(staff_client, subtests
             assert len(statements) == len(before[model._meta.label])
             assert not any(" OFFSET " in statement for statement in statements)
             if isinstance(page, KeysetAdmin):
-                # Its rows, and at most the few things around them.
+                # The rows, and a few queries around them.
                 assert len(statements) <= BASE + (6 if model is ReviewMerchant else 4), statements
                 table = model._meta.db_table
                 counts = [text for text in statements if re.search(rf'COUNT\(\*\).*FROM "{table}"', text)]
-                # The review queue's own figures come from the partial index of what waits.
+                # The totals of the review queue come from its partial index.
                 assert all("waiting" in text or "'proposed', 'rejected'" in text for text in counts), counts
 
 
@@ -229,18 +229,18 @@ def test_every_page_of_a_row_opens(staff_client, subtests):
                 assert staff_client.get(reverse(name, args=[row.pk]), follow=True).status_code == 200
 
 
-def test_every_model_of_ours_has_a_page():
+def test_every_model_has_an_admin_page():
     from django.apps import apps
 
     ours = {
         model for app in ("transactions", "llm_center", "analytics") for model in apps.get_app_config(app).get_models()
     }
-    # Its key is two columns, which the admin refuses; the dashboards show it.
+    # The admin does not support its two-column key; the dashboards show it.
     ours.remove(LlmAnalyticsSummary)
     assert ours - set(admin.site._registry) == set()
 
 
-def test_history_cannot_be_written(staff_client, subtests):
+def test_history_is_read_only(staff_client, subtests):
     _fill(0)
     for model, page in admin.site._registry.items():
         if isinstance(page, HistoryAdmin):
@@ -254,7 +254,7 @@ def test_history_cannot_be_written(staff_client, subtests):
                 assert model._default_manager.filter(pk=row.pk).exists()
 
 
-def test_pages_of_transactions_show_each_row_once_though_rows_are_added(staff_client):
+def test_pages_show_each_transaction_once_while_rows_are_added(staff_client):
     user = make_user()
     for number in range(120):
         make_transaction(user, f"SHOP {number}")
@@ -276,7 +276,7 @@ def test_pages_of_transactions_show_each_row_once_though_rows_are_added(staff_cl
         Transaction.objects.filter(merchant="LATE").delete()
 
 
-def test_pages_go_back_to_where_they_came_from(staff_client):
+def test_pages_work_backwards(staff_client):
     for number in range(120):
         make_merchant(
             f"SHOP {number}",
@@ -303,7 +303,7 @@ def test_pages_go_back_to_where_they_came_from(staff_client):
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "[]", "[1,2,3]", '["x"]', "[null]", '{"a":1}', "[[1]]", "[1e400]"])
-def test_a_cursor_of_somebody_elses_is_no_error(staff_client, cursor):
+def test_an_invalid_cursor_is_not_an_error(staff_client, cursor):
     make_transaction(make_user())
     reply = staff_client.get(reverse("admin:transactions_transaction_changelist"), {"after": cursor}, follow=True)
     assert reply.status_code == 200
@@ -325,7 +325,7 @@ def test_a_saved_company_is_marked_as_edited(staff_client):
     assert (company.name, company.edited) == ("Starbucks", True)
 
 
-def test_customers_do_not_see_the_admin():
+def test_customers_cannot_open_the_admin():
     client = Client()
     client.force_login(make_user())
     assert client.get(reverse("admin:index")).status_code == 302

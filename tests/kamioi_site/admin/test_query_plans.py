@@ -1,7 +1,7 @@
-"""Every list of staff with every filter it offers, on a month of rows: what a page shows, an index leads to.
+"""The query plans of every list with every filter it offers, on a month of rows.
 
-No plan may touch more than a small part of the month. The rows lie as badly as they do in life: what waits came last, some
-statuses are a handful, and many purchases have the same moment, as statements have days alone.
+No plan may touch more than a small part of the month. The rows are distributed as in production: pending rows came last,
+some statuses are rare, and many purchases share a timestamp, because statements have days only.
 """
 
 import json
@@ -38,8 +38,8 @@ from transactions.models import (
 pytestmark = pytest.mark.django_db
 
 ROWS = 20_000
-# Rows that all scans of one statement may touch: some fifty for each of eight statuses, and those of a day's tie or a customer.
-MOST = 1_500
+# Rows that all scans of one query may touch: fifty for each of eight statuses, and those of one day or one customer.
+ROW_LIMIT = 1_500
 
 _FILL = """
     INSERT INTO users (id, password, is_superuser, email, name, account_type, user_guid, city, state, zip_code, phone,
@@ -93,7 +93,7 @@ _FILL = """
     INSERT INTO mapping_decisions (decided_at, merchant_key, action, before, after, automatic, released_count, reason)
     SELECT now(), 'M' || n %% 200, 'approve', '{}', '{}', true, 0, '' FROM generate_series(1, %(rows)s) AS n;
 """
-# What is searched for, and filters that dashboards and other pages link to though the list offers none.
+# Searches, and filters that other pages link to although the list does not offer them.
 _LINKED: dict[Any, list[dict[str, str]]] = {
     Transaction: [
         {"q": "person5@example.com"},
@@ -120,8 +120,8 @@ _FILLED = {*_LINKED, AuditEvent, BackgroundTask, Order}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _tables_as_they_were(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A rollback leaves the space of the rows, and what ANALYZE said of them; tests after these would be slow for it."""
+def _vacuum_tables(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Vacuum afterwards: a rollback leaves dead rows and their statistics, which would slow down later tests."""
     yield
     tables = sorted(set(re.findall(r"INSERT INTO (\w+)", _FILL)))
     with django_db_blocker.unblock(), connection.cursor() as cursor:
@@ -130,15 +130,15 @@ def _tables_as_they_were(django_db_setup: None, django_db_blocker: Any) -> Itera
 
 @pytest.fixture
 def staff() -> User:
-    """An administrator, with a month of everything in the database."""
+    """Fill a month of every table and return an administrator."""
     with connection.cursor() as cursor:
         cursor.execute(_FILL, {"rows": ROWS})
         cursor.execute("ANALYZE")
     return make_staff()
 
 
-def _list(page: KeysetAdmin, staff: User, query: str) -> tuple[Any, list[str]]:
-    """The list of this query, and what it asked the database."""
+def _changelist(page: KeysetAdmin, staff: User, query: str) -> tuple[Any, list[str]]:
+    """Return the changelist of a query string and the SQL it ran."""
     request = RequestFactory().get(f"/{query}")
     request.user = staff
     with CaptureQueriesContext(connection) as captured:
@@ -148,60 +148,60 @@ def _list(page: KeysetAdmin, staff: User, query: str) -> tuple[Any, list[str]]:
 
 
 def _filters(page: KeysetAdmin, staff: User) -> list[dict[str, str]]:
-    """Each choice of each filter that the page offers, some days where it has them, searches and links."""
-    changelist, _ = _list(page, staff, "")
-    found = list(_LINKED.get(page.model, []))
+    """Return every choice of every filter that the page offers, and its searches and links."""
+    changelist, _ = _changelist(page, staff, "")
+    filters = list(_LINKED.get(page.model, []))
     for spec in changelist.filter_specs:
         if isinstance(spec, DayRangeFilter):
             month = f"{timezone.now():%Y-%m}"
             for first, last in (("05", "05"), ("01", "28")):
-                found.append(
+                filters.append(
                     {f"{spec.parameter_name}_from": f"{month}-{first}", f"{spec.parameter_name}_to": f"{month}-{last}"}
                 )
         else:
-            found += [dict(parse_qsl(choice["query_string"].lstrip("?"))) for choice in spec.choices(changelist)]
-    return [one for one in found if one]
+            filters += [dict(parse_qsl(choice["query_string"].lstrip("?"))) for choice in spec.choices(changelist)]
+    return [query for query in filters if query]
 
 
-def _touched(plan: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Rows that each scan looked at, and each sort took in."""
-    kind, times = plan["Node Type"], plan["Actual Loops"]
-    below = plan.get("Plans", [])
-    if "Scan" in kind and "Bitmap Index" not in kind and "Subquery" not in kind:
+def _plan_rows(plan: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the rows that each scan read and each sort took."""
+    node, loops = plan["Node Type"], plan["Actual Loops"]
+    children = plan.get("Plans", [])
+    if "Scan" in node and "Bitmap Index" not in node and "Subquery" not in node:
         rows = (
             plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
         )
-        yield f"{kind} on {plan.get('Relation Name')}", rows * times
-    if kind == "Sort":
-        yield "Sort", sum(child["Actual Rows"] * child["Actual Loops"] for child in below)
-    for child in below:
-        yield from _touched(child)
+        yield f"{node} on {plan.get('Relation Name')}", rows * loops
+    if node == "Sort":
+        yield "Sort", sum(child["Actual Rows"] * child["Actual Loops"] for child in children)
+    for child in children:
+        yield from _plan_rows(child)
 
 
-def _rows_touched(statement: str) -> tuple[float, list[tuple[str, float]]]:
+def _rows_touched(sql: str) -> tuple[float, list[tuple[str, float]]]:
     with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) " + statement.replace("%", "%%"), [])
-        found = cursor.fetchone()[0]
-    plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
-    touched = list(_touched(plan))
-    return max((rows for _, rows in touched), default=0), sorted(touched, key=lambda one: -one[1])[:3]
+        cursor.execute("EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) " + sql.replace("%", "%%"), [])
+        result = cursor.fetchone()[0]
+    plan = (json.loads(result) if isinstance(result, str) else result)[0]["Plan"]
+    touched = list(_plan_rows(plan))
+    return max((rows for _, rows in touched), default=0), sorted(touched, key=lambda scan: -scan[1])[:3]
 
 
-def _check(model: Any, statements: list[str]) -> int:
-    """No statement counts or skips, or touches much. Returns how many were looked at."""
-    looked_at = 0
-    for statement in statements:
-        assert " OFFSET " not in statement
-        if f'FROM "{model._meta.db_table}"' in statement and statement.startswith(("SELECT", "(SELECT")):
-            assert not re.search(r"(COUNT|SUM)\(", statement), statement
-            rows, most = _rows_touched(statement)
-            assert rows <= MOST, (most, statement)
-            looked_at += 1
-    return looked_at
+def _check(model: Any, queries: list[str]) -> int:
+    """Check that no query counts, skips or touches many rows, and return the number of plans checked."""
+    checked = 0
+    for sql in queries:
+        assert " OFFSET " not in sql
+        if f'FROM "{model._meta.db_table}"' in sql and sql.startswith(("SELECT", "(SELECT")):
+            assert not re.search(r"(COUNT|SUM)\(", sql), sql
+            rows, largest = _rows_touched(sql)
+            assert rows <= ROW_LIMIT, (largest, sql)
+            checked += 1
+    return checked
 
 
 def test_no_page_of_a_list_touches_more_than_a_small_part_of_its_month(staff, subtests):
-    looked_at = 0
+    checked = 0
     for model, page in admin.site._registry.items():
         if not isinstance(page, KeysetAdmin):
             continue
@@ -209,18 +209,18 @@ def test_no_page_of_a_list_touches_more_than_a_small_part_of_its_month(staff, su
         pairs = [a | b for a, b in combinations(single, 2) if not a.keys() & b.keys()] if model in _FILLED else []
         for query in [{}, *single, *pairs]:
             with subtests.test(model._meta.label, query=query):
-                changelist, statements = _list(page, staff, f"?{urlencode(query)}")
-                looked_at += _check(model, statements)
+                changelist, queries = _changelist(page, staff, f"?{urlencode(query)}")
+                checked += _check(model, queries)
                 if changelist.next_url:
-                    looked_at += _check(model, _list(page, staff, changelist.next_url)[1])
-    assert looked_at > 150
+                    checked += _check(model, _changelist(page, staff, changelist.next_url)[1])
+    assert checked > 150
 
 
-def test_days_are_shown_by_date_through_all_statuses_each_row_once_forward_and_back():
+def test_a_filter_by_days_shows_each_row_once_forwards_and_backwards():
     page, staff = admin.site._registry[Transaction], make_staff()
     assert isinstance(page, KeysetAdmin)
     user, month = make_user(), month_start(timezone.now())
-    moments = [month + timedelta(days=3 + n % 3, hours=n % 2) for n in range(230)]  # many at the same moment
+    moments = [month + timedelta(days=3 + n % 3, hours=n % 2) for n in range(230)]  # many share a timestamp
     for n, moment in enumerate(moments):
         status = Transaction.Status.values[n % 8]
         bought = {"ticker": "T1", "shares": 1, "price_per_share": 1} if status == "completed" else {}
@@ -240,32 +240,32 @@ def test_days_are_shown_by_date_through_all_statuses_each_row_once_forward_and_b
     expected = list(rows.values_list("pk", flat=True))
     seen, query = [], days
     while query:
-        changelist, statements = _list(page, staff, query)
+        changelist, queries = _changelist(page, staff, query)
         seen.append([row.pk for row in changelist.result_list])
         query = changelist.next_url
     assert [pk for part in seen for pk in part] == expected
-    assert sum("UNION ALL" in one for one in statements) == 1
+    assert sum("UNION ALL" in sql for sql in queries) == 1
     back = [seen[-1]]
     while changelist.previous_url:
-        changelist, _ = _list(page, staff, changelist.previous_url)
+        changelist, _ = _changelist(page, staff, changelist.previous_url)
         back.append([row.pk for row in changelist.result_list])
     assert back == seen[::-1]
 
 
-def test_a_page_of_tasks_has_one_after_it():
+def test_the_list_of_tasks_has_a_second_page():
     for _ in range(60):
         BackgroundTask.objects.create(name="ingest_statement")
     page, staff = admin.site._registry[BackgroundTask], make_staff()
     assert isinstance(page, KeysetAdmin)
-    first, _ = _list(page, staff, "")
-    second, _ = _list(page, staff, first.next_url)
+    first, _ = _changelist(page, staff, "")
+    second, _ = _changelist(page, staff, first.next_url)
     assert len({row.pk for row in [*first.result_list, *second.result_list]}) == 60
 
 
-def test_the_bookings_of_a_transaction_are_looked_for_with_its_customer():
+def test_the_transfers_of_a_transaction_are_filtered_with_its_user():
     page, staff = admin.site._registry[LedgerTransfer], make_staff()
     assert isinstance(page, KeysetAdmin)
     with pytest.raises(SuspiciousOperation):
-        _list(page, staff, "?transaction_id__exact=1")
-    changelist, _ = _list(page, staff, "?transaction_id__exact=1&user_id__exact=1")
+        _changelist(page, staff, "?transaction_id__exact=1")
+    changelist, _ = _changelist(page, staff, "?transaction_id__exact=1&user_id__exact=1")
     assert not changelist.result_list

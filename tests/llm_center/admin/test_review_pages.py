@@ -17,7 +17,7 @@ DECIDE = "admin:llm_center_reviewmerchant_decide"
 
 @pytest.fixture
 def client() -> Client:
-    """A client logged in as an administrator."""
+    """Log in as an administrator."""
     client = Client()
     client.force_login(make_staff(name="Ruth"))
     return client
@@ -25,7 +25,7 @@ def client() -> Client:
 
 @pytest.fixture
 def merchant() -> Merchant:
-    """A merchant with three transactions in the queue and a proposal for SBUX."""
+    """Create a merchant with three transactions in the queue and a proposal for SBUX."""
     make_company("SBUX", name="Starbucks")
     return make_merchant(
         "STARBUKS",
