@@ -121,7 +121,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
         say(f"companies: {import_companies().read:,}, brands: {import_brands().read:,}")
     say(f"prices: {refresh_stock_prices().stored} new quotes")
     now = timezone.now()
-    trading, closed = _last_hour(now, is_open=True), _last_hour(now, is_open=False)
+    trading = _last_trading_hour(now)
     if not StockPrice.objects.filter(as_of__lte=trading).exists():
         StockPrice.objects.update(as_of=trading)  # purchases are booked at the last prices of that hour
     customers, reviewers = _customers(login.password), _reviewers(login.password)
@@ -131,8 +131,6 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
         process_pending(now=trading)
         propose_merchants()
         decided += _decide_queue(reviewers, trading, is_last=days_ago == STATEMENT_DAYS)
-    _import_statements(customers[:1], now.date())
-    process_pending(now=closed)  # orders for the next market open
     refresh_stock_prices()
     say(f"merchants: {Merchant.objects.count():,}, decisions by two reviewers: {decided}")
     _request_second_approval(reviewers[0])
@@ -141,7 +139,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
     fit_and_store_calibration()
     _keep_books(login, now.date())
     rebuild_rollups()
-    _make_reports(login, now.date())
+    _make_reports(now.date())
     _log_llm_calls(now)
     BackgroundTask.objects.create(
         pk=FAILED_TASK,
@@ -185,10 +183,10 @@ def _reviewers(password: str) -> list[User]:
     return reviewers
 
 
-def _last_hour(now: datetime, *, is_open: bool) -> datetime:
-    """Return the last full hour with the market open or closed, so that the time of loading does not matter."""
+def _last_trading_hour(now: datetime) -> datetime:
+    """Return the last full hour with the market open, so that purchases do not depend on the time of loading."""
     hour = now.replace(minute=0, second=0, microsecond=0)
-    while market_is_open(hour) != is_open:
+    while not market_is_open(hour):
         hour -= timedelta(hours=1)
     return hour
 
@@ -218,8 +216,7 @@ def _import_statements(customers: list[User], first: date) -> None:
 
 def _statement(email: str, first: date) -> str:
     """Write ten days of purchases as a bank does, newest first, with a refund and an invalid row."""
-    age = (timezone.now().date() - first).days
-    period = (DAYS - age) // STATEMENT_DAYS
+    period = (DAYS - (timezone.now().date() - first).days) // STATEMENT_DAYS
     rng = random.Random(f"{email} {period}")
     periods = DAYS // STATEMENT_DAYS
     # The merchants of this period appear for the first time.
@@ -228,10 +225,10 @@ def _statement(email: str, first: date) -> str:
     weights = [3] * len(BRANDS) + [2] * len(uncertain) + [2] * len(locals_)
     rows = []
     for descriptor, low, high in rng.choices(merchants, weights, k=PURCHASES_PER_STATEMENT):
-        day = first + timedelta(days=rng.randrange(min(STATEMENT_DAYS, age + 1)))
+        day = first + timedelta(days=rng.randrange(STATEMENT_DAYS))
         amount = Decimal(rng.randrange(low * 100, high * 100)) / 100
         rows.append((day, descriptor.format(n=rng.randrange(1, 9999)), -amount))
-    rows.append((first + timedelta(days=min(6, age)), "TARGET 00001234 BOSTON MA", Decimal("24.99")))
+    rows.append((first + timedelta(days=6), "TARGET 00001234 BOSTON MA", Decimal("24.99")))
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["Posting Date", "Description", "Amount", "Category"])
@@ -344,11 +341,11 @@ def _keep_books(login: DemoLogin, today: date) -> None:
         )
 
 
-def _make_reports(login: DemoLogin, today: date) -> None:
-    admin, customer = User.objects.get(email=login.email), User.objects.get(email=CUSTOMERS[0][0])
+def _make_reports(today: date) -> None:
+    customer = User.objects.get(email=CUSTOMERS[0][0])
     month = today.replace(day=1) - relativedelta(months=1)
     for kind, user in ((Report.Kind.FINANCE, None), (Report.Kind.STATEMENT, customer)):
-        task = request_report(kind=kind, period=month, user=user, requested_by=admin)
+        task = request_report(kind=kind, period=month, user=user, requested_by=None)
         generate_report(task_id=str(task.pk))
 
 

@@ -16,7 +16,7 @@ from transactions.services.ledger_verification import find_ledger_problems
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 TABLES = """
-    transactions orders holdings ledger_transfers journal_entries statement_imports statement_rejects notifications
+    transactions holdings ledger_transfers journal_entries statement_imports statement_rejects notifications
     goals merchants llm_mappings mapping_decisions pending_decisions mapping_imports mapping_import_rejects
     calibration_fits llm_calls llm_data_assets llm_asset_events amortization_entries reports background_tasks
 """.split()
