@@ -24,7 +24,7 @@ _RECENT_ROWS = 10
 _RECENT_SCAN_ROWS = 2_000
 
 
-# --- Dashboard and analytics ------------------------------------------------------------------------------------
+# --- Dashboard and analytics ------------------------------------------------------------------------------------------
 class Performance(TypedDict):
     """The performance of the models and of this process."""
 
@@ -130,7 +130,7 @@ def analytics() -> LlmAnalytics:
     }
 
 
-# --- Queue ------------------------------------------------------------------------------------------------------
+# --- Queue ------------------------------------------------------------------------------------------------------------
 class QueueStatus(TypedDict):
     """Counts of the review queue and of the mapping log."""
 
@@ -174,7 +174,7 @@ def review_queue() -> LlmQueue:
     }
 
 
-# --- Transactions -----------------------------------------------------------------------------------------------
+# --- Transactions -----------------------------------------------------------------------------------------------------
 class RecentTransaction(TypedDict):
     id: int
     merchant: str

@@ -163,7 +163,7 @@ def test_an_unavailable_broker_is_an_error_of_two_panels(staff_client, settings,
     assert "The broker did not respond." in staff_client.get("/admin/dashboards/operations/workers/").content.decode()
 
 
-# --- permissions ----------------------------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------------------------
 ALLOWED = {
     "reviewer": {"llm-center", "transactions"},
     "finance": {"finance", "transactions"},
@@ -252,7 +252,7 @@ def test_cost_is_compared_with_its_targets(staff_client):
     assert page.count('class="is-bad"') == 2
 
 
-# --- links to rows ------------------------------------------------------------------------------------------
+# --- links to rows ----------------------------------------------------------------------------------------------------
 def test_a_cell_links_to_its_rows(staff_client):
     user = make_user()
     day = datetime(2026, 10, 5, 23, 59, tzinfo=UTC)
@@ -335,7 +335,7 @@ def test_retry_needs_the_permission_for_tasks():
     assert staff_with_role("finance").post(address).status_code == 403
 
 
-# --- query counts -------------------------------------------------------------------------------------------------------------
+# --- query counts -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dashboard", [d.name for d in DASHBOARDS])
 def test_the_number_of_queries_does_not_grow_with_the_data(staff_client, dashboard):
     def statements() -> list[str]:

@@ -218,7 +218,7 @@ def test_a_reconciliation_lists_the_differences():
     assert "differs" in _read_pdf(made["pdf"])
 
 
-# --- requests -----------------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 def test_two_requests_are_one_task():
     user = make_user()
     _create_purchases(user)

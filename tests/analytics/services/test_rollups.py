@@ -61,8 +61,8 @@ def counted_in_full() -> list[tuple[Any, ...]]:
     """Return the expected content of `llm_analytics_summary`, from the rows."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT (created_at AT TIME ZONE 'UTC')::date, status, count(*), round(avg(confidence), 4) FROM llm_mappings "
-            "GROUP BY 1, 2 ORDER BY 1, 2"
+            "SELECT (created_at AT TIME ZONE 'UTC')::date, status, count(*), round(avg(confidence), 4)"
+            " FROM llm_mappings GROUP BY 1, 2 ORDER BY 1, 2"
         )
         return cursor.fetchall()
 
@@ -275,7 +275,7 @@ def test_rollups_match_a_full_recount_after_any_writes() -> None:
     )
 
 
-# --- counted writes ---------------------------------------------------------------------------------------------
+# --- counted writes ---------------------------------------------------------------------------------------------------
 
 
 @committed
@@ -379,7 +379,7 @@ def test_deletions_and_repeated_runs_never_count_twice() -> None:
     assert_right()
 
 
-# --- uncounted writes -----------------------------------------------------------------------------------
+# --- uncounted writes -------------------------------------------------------------------------------------------------
 
 
 @committed
@@ -494,7 +494,7 @@ def test_the_totals_of_a_detached_month_stay() -> None:
     assert TransactionDay.objects.get(day=month.replace(day=9)).rows == 1
 
 
-# --- concurrency and kill -9 ---------------------------------------------------------------------------------------
+# --- concurrency and kill -9 ------------------------------------------------------------------------------------------
 
 
 @committed
@@ -575,7 +575,7 @@ def test_a_backlog_is_consumed_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
     assert_right()
 
 
-# --- views ------------------------------------------------------------------------------------------------------
+# --- views ------------------------------------------------------------------------------------------------------------
 
 
 def rows_of(view: str, order: str = "1, 2") -> list[dict[str, Any]]:
@@ -590,8 +590,8 @@ def test_the_summary_is_a_materialized_view_that_is_refreshed_without_blocking_r
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT indisunique, array_agg(attname ORDER BY attname) FROM pg_index JOIN pg_attribute ON attrelid = indrelid "
-            "AND attnum = ANY (indkey::int[]) WHERE indrelid = 'llm_analytics_summary'::regclass GROUP BY 1"
+            "SELECT indisunique, array_agg(attname ORDER BY attname) FROM pg_index"
+            " JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey::int[]) WHERE indrelid = 'llm_analytics_summary'::regclass GROUP BY 1"
         )
         assert cursor.fetchall() == [(True, ["date", "status"])]
         statements: list[str] = []
@@ -724,7 +724,7 @@ def test_cost_is_per_transaction_and_user_with_a_pro_rata_running_month() -> Non
     assert rows_of("analytics_cost", "1")[0]["cost"] is None
 
 
-# --- command and task ---------------------------------------------------------------------------------------------
+# --- command and task -------------------------------------------------------------------------------------------------
 
 
 def run(*arguments: str) -> str:

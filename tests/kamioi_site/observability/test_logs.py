@@ -37,7 +37,7 @@ def read(written: io.StringIO, logger: str) -> list[dict[str, object]]:
     return [line for line in found if line["logger"] == logger]
 
 
-# --- Redaction -----------------------------------------------------------------------------------
+# --- Redaction --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -107,7 +107,7 @@ def test_a_message_is_always_one_line() -> None:
     assert len(JsonLinesFormatter().format(record).splitlines()) == 1
 
 
-# --- Ids of a request -------------------------------------------------------------------------------------------
+# --- Ids of a request -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "given", ["3f1c0d9e8b7a69584736251403f2e1d0", "0b0f1b9c-6a52-4f6c-9d6e-000000000001", "edge.1234_abc"]
 )

@@ -44,7 +44,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return samples(text).get((name, frozenset(labels.items())))
 
 
-# --- Permissions --------------------------------------------------------------------------------------------
+# --- Permissions ------------------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("headers", "address", "status"),
@@ -82,7 +82,7 @@ def test_other_methods_are_not_allowed(client: Client) -> None:
     assert client.post("/metrics").status_code == 405
 
 
-# --- Counters ---------------------------------------------------------------------------------------------
+# --- Counters ---------------------------------------------------------------------------------------------------------
 @pytest.mark.django_db
 def test_requests_are_counted_by_their_url_pattern(client: Client) -> None:
     before = client.get("/metrics").content.decode()
@@ -175,7 +175,7 @@ def test_cost_of_the_last_thirty_days_and_its_users(client: Client, amount: str,
     assert value(text, "kamioi_cost_active_people") == 5
 
 
-# --- Collectors fail independently ------------------------------------------------------------------------------------------
+# --- Collectors fail independently ------------------------------------------------------------------------------------
 def _collected(collector: MetricsCollector) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -239,7 +239,7 @@ def test_an_unavailable_database_is_reported_without_an_error(client: Client, mo
     assert value(text, "kamioi_collector_up", group="queues") == 1
 
 
-# --- Processes that share a directory ---------------------------------------------------------------------------
+# --- Processes that share a directory ---------------------------------------------------------------------------------
 _CHILD = """
 import os, sys
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.test")

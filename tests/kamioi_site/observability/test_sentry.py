@@ -54,17 +54,22 @@ def broken(request, number):
     logging.getLogger("kamioi").warning("jane.doe@example.com came with token=t0ken-of-jane")
     with connection.cursor() as cursor:
         cursor.execute("SELECT %s", ["sql-value-secret"])
-    raise ValueError("account 998877665544, I7654321 of jane.doe@example.com, key llm-key-123456, password=hunter2hunter2")
+    raise ValueError(
+        "account 998877665544, I7654321 of jane.doe@example.com, key llm-key-123456, password=hunter2hunter2"
+    )
 
 urls.urlpatterns.append(path("broken/<int:number>", broken))
 
 async def call(application):
     asked = ApplicationCommunicator(application, {
         "type": "http", "http_version": "1.1", "method": "POST", "path": "/broken/7", "raw_path": b"/broken/7",
-        "query_string": b"q=query-secret", "scheme": "http", "client": ("203.0.113.9", 1234), "server": ("testserver", 80),
+        "query_string": b"q=query-secret", "scheme": "http", "client": ("203.0.113.9", 1234),
+        "server": ("testserver", 80),
         "asgi": {"version": "3.0"}, "headers": [
-            (b"host", b"testserver"), (b"authorization", b"Bearer t0ken-of-jane"), (b"cookie", b"sessionid=cookie-secret"),
-            (b"x-request-id", b"request-of-this-test-7"), (b"content-type", b"application/json"), (b"content-length", b"27"),
+            (b"host", b"testserver"), (b"authorization", b"Bearer t0ken-of-jane"),
+            (b"cookie", b"sessionid=cookie-secret"),
+            (b"x-request-id", b"request-of-this-test-7"), (b"content-type", b"application/json"),
+            (b"content-length", b"27"),
         ],
     })
     await asked.send_input({"type": "http.request", "body": b'{"password": "body-secret"}'})
