@@ -591,7 +591,8 @@ def test_the_summary_is_a_materialized_view_that_is_refreshed_without_blocking_r
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indisunique, array_agg(attname ORDER BY attname) FROM pg_index"
-            " JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey::int[]) WHERE indrelid = 'llm_analytics_summary'::regclass GROUP BY 1"
+            " JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey::int[])"
+            " WHERE indrelid = 'llm_analytics_summary'::regclass GROUP BY 1"
         )
         assert cursor.fetchall() == [(True, ["date", "status"])]
         statements: list[str] = []
