@@ -14,6 +14,7 @@ from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
+from kamioi_site.http.request_context import request_id
 from transactions.models import AuditEvent, User
 
 logger = logging.getLogger(__name__)
@@ -71,9 +72,8 @@ def _target(request: HttpRequest) -> str:
 
 def _write(request: HttpRequest | None, **values: Any) -> None:
     address = request.META.get("REMOTE_ADDR") or None if request is not None else None
-    request_id = str(getattr(request, "request_id", ""))[:64]
     try:
-        AuditEvent.objects.create(address=address, request_id=request_id, **values)
+        AuditEvent.objects.create(address=address, request_id=request_id(), **values)
     except (DatabaseError, ValueError):
         logger.exception("an action of staff could not be written to the audit trail: %s", values)
 

@@ -26,6 +26,11 @@ def test_a_change_in_the_admin_is_recorded(client):
     assert f"object_id={setting.pk}" in target
 
 
+def test_a_record_has_the_id_of_its_request():
+    reply = api_client(make_staff()).post("/api/admin/llm-center/approve", {"mapping_id": 5}, format="json")
+    assert AuditEvent.objects.latest("id").request_id == reply["X-Request-ID"]
+
+
 def test_an_action_on_a_list_is_recorded_with_its_rows(client):
     client.force_login(make_staff())
     token, _ = ApiToken.issue(user=make_user())
