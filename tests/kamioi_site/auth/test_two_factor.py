@@ -42,7 +42,7 @@ def device(staff: User) -> TOTPDevice:
 
 @pytest.fixture
 def browser(staff: User, client: Client) -> Client:
-    """A browser that has logged in with the password."""
+    """Return a client that has logged in with the password."""
     client.force_login(staff)
     return client
 
