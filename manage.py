@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Every command of Kamioi. Starts the embedded servers first when no server is given and the command may need one."""
+"""Run a management command. Starts the embedded servers first if no server is given and the command may need one."""
 
 import gc
 import os
 import sys
 
-# What needs settings but no server: help about a command.
+# Help needs settings but no server.
 _SERVERLESS = {"help", "version", "--help", "-h", "--version"}
 
 
 def main() -> int:
-    """Run the command of the command line; returns the exit code when it did not get that far."""
-    gc.disable()  # importing makes no garbage; `KamioiSiteConfig.ready` turns it on again
+    """Run the command line; returns the exit code."""
+    gc.disable()  # imports create no garbage; `KamioiSiteConfig.ready` turns it on again
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.dev")
     try:
         from django.core.management import execute_from_command_line

@@ -48,9 +48,9 @@ def worker(queue: str) -> str:
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from kamioi_site.messaging.broker import broker_of  # noqa: PLC0415  # no Django behind it but names
+    from kamioi_site.messaging.broker import broker_settings  # noqa: PLC0415  # no Django behind it but names
 
-    broker = broker_of(_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), queues=())
+    broker = broker_settings(_secret("CELERY_BROKER_URL") or _secret("REDIS_URL"), queues=())
     app = Celery(broker=broker.url)
     app.conf.broker_transport_options = broker.transport_options | {"socket_timeout": 5, "socket_connect_timeout": 3}
     name = f"{queue}@{socket.gethostname()}"

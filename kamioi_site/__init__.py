@@ -1,1 +1,1 @@
-"""The project: settings, URLs, Celery, embedded servers, database helpers and the conventions of the API."""
+"""The project: settings, URLs, Celery, embedded servers, database helpers and API conventions."""

@@ -1,4 +1,4 @@
-"""Loads the Celery application with Django, so that `shared_task` finds its broker in every process."""
+"""The app of the project itself: it loads Celery, system checks, signal handlers and metrics with Django."""
 
 import gc
 
@@ -13,7 +13,7 @@ class KamioiSiteConfig(AppConfig):
     name = "kamioi_site"
 
     def ready(self) -> None:
-        """Bind the Celery application, register the system checks and the figures for Prometheus."""
+        """Load Celery, system checks, signal handlers, metrics and admin settings; start Sentry."""
         from unfold import fields  # noqa: PLC0415
 
         # Importing these before the apps are ready would fail. Each registers signals, checks or collectors.
@@ -31,6 +31,6 @@ class KamioiSiteConfig(AppConfig):
             from kamioi_site.observability import sentry  # noqa: PLC0415  # the SDK is slow to import
 
             sentry.init_sentry()
-        # What start-up made stays: the collector need not visit it again.
+        # Objects created at start-up are never freed, so the collector can skip them.
         gc.freeze()
         gc.enable()

@@ -8,7 +8,7 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kamioi_site.settings.prod")
 
-gc.disable()  # importing makes no garbage; `KamioiSiteConfig.ready` turns it on again
+gc.disable()  # imports create no garbage; `KamioiSiteConfig.ready` turns it on again
 django.setup(set_prefix=False)
 
 # The event loop waits up to this long for a thread that computes, several times a request; the default is 5 ms.

@@ -1,4 +1,4 @@
-"""What should hold where Kamioi is in production; `manage.py check --deploy` says what does not."""
+"""System checks for production, run by `manage.py check --deploy`."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 
 @register(Tags.security, deploy=True)
 def staff_second_factor(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    """Staff should need more than a password."""
+    """Check that staff must use a second factor."""
     if settings.STAFF_OTP_REQUIRED:
         return []
     return [
         Warning(
-            "Staff may log in with a password alone.",
-            hint="Set STAFF_OTP_REQUIRED=true once everybody has been told to set up two-factor.",
+            "Staff can log in with a password alone.",
+            hint="Set STAFF_OTP_REQUIRED=true after asking all staff to set up two-factor authentication.",
             id="kamioi.W001",
         )
     ]

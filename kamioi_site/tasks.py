@@ -1,4 +1,4 @@
-"""Upkeep of the database itself."""
+"""Tasks that maintain the database."""
 
 import logging
 
@@ -11,8 +11,8 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="maintain_partitions")
 def maintain_partitions() -> dict[str, list[str]]:
-    """Make the months ahead and empty the default partitions."""
+    """Create the partitions of the next months and empty the default partitions."""
     plan = apply_partitions()
     if plan:
-        logger.info("partitions made: %s; stray rows moved: %s", plan.creations, plan.strays)
+        logger.info("partitions created: %s; stray rows moved: %s", plan.creations, plan.strays)
     return {table: [month.isoformat() for month in months] for table, months in plan.creations.items()}

@@ -1,12 +1,12 @@
-"""Which table goes where on Citus, and the statements that take it there.
+"""The placement of every table on a Citus cluster, and the SQL that distributes them.
 
-Each app says so of its own tables in its `distribution.py`. Three places are possible:
-- **reference**: a whole copy on every machine; what every look-up joins with, small beside the rest, written seldom.
-- **distributed**: split over the machines by a column that every unique key contains; tables by the same column lie together.
+Each app declares its own tables in its `distribution.py`, as one of:
+- **reference**: a full copy on every node; joined by most queries, small and rarely written.
+- **distributed**: sharded by a column that every unique key contains; tables with the same column are colocated.
 - **local**: on the coordinator only, with a reason: small, or written by one process.
 
-Rules that Citus makes, and `find_distribution_problems` looks for: no trigger on a distributed table; foreign keys from one only
-to reference tables, or to a table that lies together with it by that column; none to one from elsewhere.
+`find_distribution_problems` checks the rules of Citus: no trigger on a distributed table; foreign keys from it only to
+reference tables or to a table colocated by that column; no foreign key to it from other tables.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,38 +30,41 @@ class DistributionError(KamioiError):
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """Where tables go. `distributed` is table → column, `local` is table → why; reference tables in the order of their keys."""
+    """Placement of tables: `distributed` maps a table to its column, `local` a table to the reason.
+
+    Reference tables are ordered so that a table follows those that it references.
+    """
 
     reference: Sequence[str] = ()
     distributed: Mapping[str, str] = field(default_factory=dict)
     local: Mapping[str, str] = field(default_factory=dict)
-    # SQL functions that statements over distributed tables call: `name(types)`.
+    # SQL functions that queries over distributed tables call: `name(types)`.
     functions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One statement and what it is for."""
+    """One SQL command and its description."""
 
-    what: str
+    description: str
     sql: str
 
 
 def distribution() -> Distribution:
-    """What all the rooms say, together."""
-    found = [import_module(f"{room}.distribution") for room in APPS if find_spec(f"{room}.distribution")]
-    parts: list[Distribution] = [module.DISTRIBUTION for module in found]
+    """Return the placements declared by all apps."""
+    modules = [import_module(f"{app}.distribution") for app in APPS if find_spec(f"{app}.distribution")]
+    parts: list[Distribution] = [module.DISTRIBUTION for module in modules]
     return Distribution(
         reference=[table for part in parts for table in part.reference],
         distributed={table: column for part in parts for table, column in part.distributed.items()},
-        local={table: why for part in parts for table, why in part.local.items()},
+        local={table: reason for part in parts for table, reason in part.local.items()},
         functions=[function for part in parts for function in part.functions],
     )
 
 
-def own_tables() -> list[str]:
-    """Every table and materialized view of the database that no library made, partitions left out."""
-    foreign = {
+def application_tables() -> list[str]:
+    """List the tables and materialized views of our apps, without partitions."""
+    library_tables = {
         model._meta.db_table
         for config in apps.get_app_configs()
         if config.name not in APPS
@@ -72,128 +75,135 @@ def own_tables() -> list[str]:
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'm') "
             "AND NOT relispartition AND relname NOT LIKE 'citus%' AND relname <> 'django_migrations' ORDER BY 1"
         )
-        return [row[0] for row in cursor.fetchall() if row[0] not in foreign]
+        return [row[0] for row in cursor.fetchall() if row[0] not in library_tables]
 
 
 def plan_distribution() -> list[Step]:
-    """The statements that are still missing, in order. Empty when everything is where it belongs."""
-    wanted = distribution()
-    done, functions = _done(), _functions_done()
+    """Return the steps that are still missing, in order."""
+    target = distribution()
+    done, functions = _placed_tables(), _distributed_functions()
     steps = [
-        Step(f"{function} on every machine", f"SELECT create_distributed_function('{function}')")
-        for function in wanted.functions
+        Step(f"create {function} on every node", f"SELECT create_distributed_function('{function}')")
+        for function in target.functions
         if function.split("(")[0] not in functions
     ]
-    waiting = [table for table in wanted.distributed if table not in done]
-    # Citus would turn every local table that refers to a reference table into one of its own kind, for nothing.
+    undistributed = [table for table in target.distributed if table not in done]
+    # Citus would turn every local table that references a reference table into a managed one, without need.
     steps += [
-        Step(f"{table}: its foreign keys wait until it is distributed", f"ALTER TABLE {table} DROP CONSTRAINT {name}")
-        for table, name in _foreign_keys(waiting)
+        Step(
+            f"drop foreign key {name} of {table} until it is distributed", f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+        )
+        for table, name in _foreign_keys(undistributed)
     ]
     steps += [
-        Step(f"{table} whole on every machine", f"SELECT create_reference_table('{table}')")
-        for table in wanted.reference
+        Step(f"copy {table} to every node", f"SELECT create_reference_table('{table}')")
+        for table in target.reference
         if table not in done
     ]
     first: dict[str, str] = {}
-    for table, column in wanted.distributed.items():
-        beside = first.setdefault(column, table)
+    for table, column in target.distributed.items():
+        colocated = first.setdefault(column, table)
         if table in done:
             continue
-        steps += _key_steps(table, column)
-        together = "none" if beside == table else beside
+        steps += _primary_key_steps(table, column)
+        colocate_with = "none" if colocated == table else colocated
         steps.append(
             Step(
-                f"{table} by {column}" + ("" if beside == table else f", beside {beside}"),
-                f"SELECT create_distributed_table('{table}', '{column}', colocate_with => '{together}')",
+                f"distribute {table} by {column}" + ("" if colocated == table else f", colocated with {colocated}"),
+                f"SELECT create_distributed_table('{table}', '{column}', colocate_with => '{colocate_with}')",
             )
         )
         steps.append(
             Step(
-                f"the coordinator's own copy of {table} goes",
+                f"remove the coordinator's copy of {table}",
                 f"SELECT truncate_local_data_after_distributing_table('{table}')",
             )
         )
-    kept = {table for table, _ in _foreign_keys([table for table in wanted.distributed if table in done])}
+    kept = {table for table, _ in _foreign_keys([table for table in target.distributed if table in done])}
     steps += [
         Step(
-            f"{table} refers to {target} again",
-            f"ALTER TABLE {table} ADD CONSTRAINT {table}_{column}_fk_{target} FOREIGN KEY ({column}) REFERENCES {target} ({key})",
+            f"restore the foreign key from {table} to {referenced}",
+            f"ALTER TABLE {table} ADD CONSTRAINT {table}_{column}_fk_{referenced} FOREIGN KEY ({column}) "
+            f"REFERENCES {referenced} ({key})",
         )
-        for table, column, target, key in _declared_keys()
-        if table in wanted.distributed and table not in kept
+        for table, column, referenced, key in _model_foreign_keys()
+        if table in target.distributed and table not in kept
     ]
     return steps
 
 
 def apply_distribution(steps: Sequence[Step]) -> Iterator[Step]:
-    """Run the steps, each on its own: one that was interrupted is found missing by the next plan. Yields what is done.
+    """Run the steps one by one, yielding each when it is done; an interrupted one is in the next plan.
 
     Raises:
-        DistributionError: there is no Citus, or something stands in the way.
+        DistributionError: Citus is not installed, or the schema breaks one of its rules.
     """
-    if not citus_is_there():
+    if not has_citus():
         raise DistributionError(
-            "The extension citus is not in this database. On the coordinator and every worker: "
+            "The extension citus is not installed in this database. On the coordinator and every worker: "
             "shared_preload_libraries = 'citus', then CREATE EXTENSION citus; then citus_add_node for each worker."
         )
     problems = find_distribution_problems()
     if problems:
-        raise DistributionError("It cannot be distributed as it is:\n" + "\n".join(problems))
+        raise DistributionError("The tables cannot be distributed:\n" + "\n".join(problems))
     for step in steps:
         with connection.cursor() as cursor:
             cursor.execute(step.sql)
         yield step
 
 
-def citus_is_there() -> bool:
-    """Whether this database has the extension."""
+def has_citus() -> bool:
+    """Whether this database has the extension citus."""
     return bool(_rows("SELECT 1 FROM pg_extension WHERE extname = 'citus'"))
 
 
 def find_distribution_problems() -> list[str]:
-    """What Citus would refuse, or nobody has decided: one sentence each."""
-    wanted = distribution()
-    placed = [*wanted.reference, *wanted.distributed, *wanted.local]
-    ours = own_tables()
+    """List what Citus would reject and which tables have no placement, one sentence each."""
+    target = distribution()
+    placed = [*target.reference, *target.distributed, *target.local]
+    existing = application_tables()
     problems = [
-        f"{table}: nobody says whether it is a reference table, distributed or local (distribution.py of its app)"
-        for table in ours
+        f"{table}: declared neither reference, distributed nor local in its app's distribution.py"
+        for table in existing
         if table not in placed
     ]
-    problems += [f"{table}: it has a place, and does not exist" for table in placed if table not in ours]
+    problems += [f"{table}: declared, but does not exist" for table in placed if table not in existing]
     if problems:
         return problems
-    problems += [f"{table}: it has two places" for table in {t for t in placed if placed.count(t) > 1}]
+    problems += [f"{table}: declared twice" for table in {t for t in placed if placed.count(t) > 1}]
     for table, trigger in _rows(
         "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgname NOT LIKE 'citus%%' "
         "AND tgrelid = ANY (%s::regclass[])",
-        [*wanted.distributed],
+        [*target.distributed],
     ):
-        problems.append(f"{table}: trigger {trigger}; an outbox of dual-write goes with `migrate_from_sqlite finish`")
-    for name, table, target, own, others in _rows(
+        problems.append(
+            f"{table}: trigger {trigger}; `migrate_from_sqlite finish` removes the outbox triggers of dual writing"
+        )
+    for name, table, referenced, own, others in _rows(
         "SELECT conname, conrelid::regclass::text, confrelid::regclass::text, "
-        " (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey)), "
-        " (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute WHERE attrelid = confrelid AND attnum = ANY (confkey)) "
+        " (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute"
+        "  WHERE attrelid = conrelid AND attnum = ANY (conkey)), "
+        " (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute"
+        "  WHERE attrelid = confrelid AND attnum = ANY (confkey)) "
         "FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 "
         "AND (conrelid = ANY (%s::regclass[]) OR confrelid = ANY (%s::regclass[]))",
-        [*wanted.distributed],
-        [*wanted.distributed],
+        [*target.distributed],
+        [*target.distributed],
     ):
-        column = wanted.distributed.get(table)
-        if target in wanted.reference or (
-            column is not None and wanted.distributed.get(target) == column and column in own and column in others
+        column = target.distributed.get(table)
+        if referenced in target.reference or (
+            column is not None and target.distributed.get(referenced) == column and column in own and column in others
         ):
             continue
-        problems.append(f"{table}: foreign key {name} to {target}")
+        problems.append(f"{table}: foreign key {name} to {referenced}")
     for table, key in _rows(
         "SELECT confrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 "
         "AND conrelid = ANY (%s::regclass[]) AND NOT confrelid = ANY (%s::regclass[])",
-        [*wanted.reference],
-        [*wanted.reference],
+        [*target.reference],
+        [*target.reference],
     ):
-        problems.append(f"{table}: a reference table refers to it by {key}, so it has to be one too")
-    for table, column in wanted.distributed.items():
+        problems.append(f"{table}: referenced by a reference table ({key}), so it must be one too")
+    for table, column in target.distributed.items():
         problems += [
             f"{table}: unique key {name} without {column}"
             for name, primary, columns in _unique_keys(table)
@@ -203,30 +213,27 @@ def find_distribution_problems() -> list[str]:
 
 
 def _foreign_keys(tables: Sequence[str]) -> list[tuple[str, str]]:
-    return [
-        (table, name)
-        for table, name in _rows(
-            "SELECT conrelid::regclass::text, conname FROM pg_constraint "
-            "WHERE contype = 'f' AND conparentid = 0 AND conrelid = ANY (%s::regclass[]) ORDER BY 1, 2",
-            list(tables),
-        )
-    ]
+    sql = (
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint "
+        "WHERE contype = 'f' AND conparentid = 0 AND conrelid = ANY (%s::regclass[]) ORDER BY 1, 2"
+    )
+    return [(table, name) for table, name in _rows(sql, list(tables))]
 
 
-def _declared_keys() -> Iterator[tuple[str, str, str, str]]:
-    """(table, column, target, its column) of every foreign key that a model wants in the database."""
+def _model_foreign_keys() -> Iterator[tuple[str, str, str, str]]:
+    """Yield (table, column, referenced table, its column) for every foreign key of the models."""
     for model in apps.get_models(include_auto_created=True):
         for field_ in model._meta.local_fields:
             if isinstance(field_, ForeignKey) and getattr(field_, "db_constraint", True) and model._meta.managed:
-                target = field_.target_field
-                yield model._meta.db_table, field_.column, target.model._meta.db_table, str(target.column)
+                referenced = field_.target_field
+                yield model._meta.db_table, field_.column, referenced.model._meta.db_table, str(referenced.column)
 
 
-def _key_steps(table: str, column: str) -> list[Step]:
-    """A primary key of `id` alone takes the column in: ids come from one sequence, so they stay as unique as they were."""
+def _primary_key_steps(table: str, column: str) -> list[Step]:
+    """Add the column to a primary key of `id` alone; ids stay unique because they come from one sequence."""
     return [
         Step(
-            f"{table}: its primary key takes {column} in",
+            f"add {column} to the primary key of {table}",
             f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} PRIMARY KEY (id, {column})",
         )
         for name, primary, columns in _unique_keys(table)
@@ -235,40 +242,31 @@ def _key_steps(table: str, column: str) -> list[Step]:
 
 
 def _unique_keys(table: str) -> list[tuple[str, bool, list[str]]]:
-    return [
-        (name, primary, columns)
-        for name, primary, columns in _rows(
-            "SELECT indexrelid::regclass::text, indisprimary, "
-            " (SELECT coalesce(array_agg(attname::text ORDER BY attnum), '{}') FROM pg_attribute "
-            "  WHERE attrelid = indrelid AND attnum = ANY (indkey)) "
-            "FROM pg_index WHERE indisunique AND indrelid = to_regclass(%s) ORDER BY 1",
-            table,
-        )
-    ]
+    sql = (
+        "SELECT indexrelid::regclass::text, indisprimary, "
+        " (SELECT coalesce(array_agg(attname::text ORDER BY attnum), '{}') FROM pg_attribute "
+        "  WHERE attrelid = indrelid AND attnum = ANY (indkey)) "
+        "FROM pg_index WHERE indisunique AND indrelid = to_regclass(%s) ORDER BY 1"
+    )
+    return [(name, primary, columns) for name, primary, columns in _rows(sql, table)]
 
 
-def _done() -> set[str]:
-    if not citus_is_there():
+def _placed_tables() -> set[str]:
+    if not has_citus():
         return set()
-    # A local table that refers to a reference table is in the metadata too, without being distributed.
-    return {
-        row[0]
-        for row in _rows(
-            "SELECT table_name::text FROM citus_tables WHERE citus_table_type IN ('reference', 'distributed')"
-        )
-    }
+    # A local table that references a reference table is in the metadata too, without being distributed.
+    sql = "SELECT table_name::text FROM citus_tables WHERE citus_table_type IN ('reference', 'distributed')"
+    return {table for (table,) in _rows(sql)}
 
 
-def _functions_done() -> set[str]:
-    if not citus_is_there():
+def _distributed_functions() -> set[str]:
+    if not has_citus():
         return set()
-    return {
-        row[0]
-        for row in _rows(
-            "SELECT proname::text FROM pg_catalog.pg_dist_object JOIN pg_proc ON pg_proc.oid = objid "
-            "WHERE classid = 'pg_proc'::regclass"
-        )
-    }
+    sql = (
+        "SELECT proname::text FROM pg_catalog.pg_dist_object JOIN pg_proc ON pg_proc.oid = objid "
+        "WHERE classid = 'pg_proc'::regclass"
+    )
+    return {function for (function,) in _rows(sql)}
 
 
 def _rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Indexes: names as long as PostgreSQL allows, and operations that build them while the tables are in use."""
+"""Indexes with long names, and migration operations that build them while the tables are in use."""
 
 import time
 from hashlib import blake2s
@@ -12,33 +12,33 @@ from django.db.migrations.state import ProjectState
 
 
 class NamedIndex(models.Index):
-    """`models.Index` whose name may have PostgreSQL's 63 characters. Django stops at 30 for the sake of other databases."""
+    """`models.Index` with names of up to 63 characters, as PostgreSQL allows; Django allows 30."""
 
     max_name_length = 63
 
 
 class AddIndexByPartition(AddIndex):
-    """Add an index to a table that is split by month, without keeping anybody from writing to it.
+    """Add an index to a table partitioned by month without blocking writes.
 
-    PostgreSQL builds no index of a partitioned table concurrently. So the parent gets an empty one first, which months made
-    from then on take over by themselves; then each partition's is built concurrently and attached. Run again after an
-    interruption, it goes on where it stopped. The migration must be `atomic = False`; in a transaction, and on Citus, which
-    knows no index of a parent alone, the index is built in one go.
+    PostgreSQL cannot build an index of a partitioned table concurrently. So the parent gets an empty index first, which
+    new partitions inherit; then the index of each partition is built concurrently and attached. Running it again after
+    an interruption continues where it stopped. The migration must be `atomic = False`; in a transaction, and on Citus,
+    which supports no index on the parent only, the whole index is built at once.
     """
 
     def database_forwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Build what is missing."""
+        """Build the missing parts of the index."""
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             _build(schema_editor, model, self.index, self.index.name)
 
 
 class WidenIndexByPartition(Operation):
-    """Give an index of a table that is split by month other columns under its old name: built beside it, then put in its place.
+    """Replace an index of a table partitioned by month by one with other columns and the same name.
 
-    Built as by `AddIndexByPartition`; the exchange locks the table for as long as it takes to drop an index.
+    The new index is built as in `AddIndexByPartition`; the swap locks the table only while it drops the old index.
     """
 
     reversible = True
@@ -48,42 +48,41 @@ class WidenIndexByPartition(Operation):
         self.model_name, self.old, self.new = model_name, old, new
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """The same name, other columns."""
+        """Replace the index in the state."""
         state.remove_index(app_label, self.model_name.lower(), self.old.name)
         state.add_index(app_label, self.model_name.lower(), self.new)
 
     def database_forwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Build the new one, then exchange."""
-        self._exchange(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.new)
+        """Build the new index and swap it in."""
+        self._swap(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.new)
 
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """The other way round."""
-        self._exchange(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.old)
+        """Build the old index and swap it in."""
+        self._swap(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.old)
 
     def describe(self) -> str:
-        """For `migrate`."""
-        return f"Build {self.new.name} of {self.model_name} anew with other columns"
+        """Describe the operation for `migrate`."""
+        return f"Rebuild {self.new.name} of {self.model_name} with other columns"
 
-    def _exchange(self, editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: models.Index) -> None:
+    def _swap(self, editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: models.Index) -> None:
         if not self.allow_migrate_model(editor.connection.alias, model):
             return
-        beside = f"{index.name}_new"
-        _build(editor, model, index, beside)
+        temporary = f"{index.name}_new"
+        _build(editor, model, index, temporary)
         name = editor.quote_name(index.name)
-        _shortly(editor, f"DROP INDEX {name}", f"ALTER INDEX {editor.quote_name(beside)} RENAME TO {name}")
+        _with_lock_timeout(editor, f"DROP INDEX {name}", f"ALTER INDEX {editor.quote_name(temporary)} RENAME TO {name}")
 
 
 _LOCK_WAIT: Final = "2s"
 _LOCK_ATTEMPTS: Final = 100
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 
-
-# Partitions of a table that have no part of an index yet.
-_WITHOUT = """
+# Partitions of a table that do not have their part of an index yet.
+_PARTITIONS_WITHOUT_INDEX = """
     SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
     WHERE inhparent = to_regclass(%s) AND NOT EXISTS (
         SELECT FROM pg_index AS part JOIN pg_inherits AS attached ON attached.inhrelid = part.indexrelid
@@ -94,38 +93,38 @@ _WITHOUT = """
 
 def _build(editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: models.Index, name: str) -> None:
     connection, table, quote = editor.connection, model._meta.db_table, editor.quote_name
-    statement = str(index.create_sql(model, editor))
+    create_sql = str(index.create_sql(model, editor))
     head = f"CREATE INDEX {quote(index.name)} ON {quote(table)} "
-    assert statement.startswith(head), statement  # noqa: S101
-    rest = statement.removeprefix(head)
+    assert create_sql.startswith(head), create_sql  # noqa: S101
+    rest = create_sql.removeprefix(head)
     if editor.collect_sql or connection.in_atomic_block or _on_citus(connection):
         editor.execute(f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(table)} {rest}", params=None)
         return
-    _shortly(editor, f"CREATE INDEX IF NOT EXISTS {quote(name)} ON ONLY {quote(table)} {rest}")
+    _with_lock_timeout(editor, f"CREATE INDEX IF NOT EXISTS {quote(name)} ON ONLY {quote(table)} {rest}")
     with connection.cursor() as cursor:
-        cursor.execute(_WITHOUT, [table, name])
+        cursor.execute(_PARTITIONS_WITHOUT_INDEX, [table, name])
         partitions = [row[0] for row in cursor.fetchall()]
     for partition in partitions:
-        # Named after what it is, for the one that it takes the place of is still there.
+        # Named by a hash of its columns, because the index that it replaces still exists.
         part = quote(f"{partition}_{blake2s(rest.encode(), digest_size=4).hexdigest()}_idx")
-        # What an interruption left is invalid, and in the way.
+        # An interrupted build leaves an invalid index under this name.
         editor.execute(f"DROP INDEX IF EXISTS {part}", params=None)
         editor.execute(f"CREATE INDEX CONCURRENTLY {part} ON {quote(partition)} {rest}", params=None)
-        _shortly(editor, f"ALTER INDEX {quote(name)} ATTACH PARTITION {part}")
+        _with_lock_timeout(editor, f"ALTER INDEX {quote(name)} ATTACH PARTITION {part}")
 
 
-def _shortly(editor: BaseDatabaseSchemaEditor, *statements: str) -> None:
-    """Run statements that lock a whole table for a moment, all or none.
+def _with_lock_timeout(editor: BaseDatabaseSchemaEditor, *commands: str) -> None:
+    """Run SQL that briefly locks a whole table, in one transaction.
 
-    Who waits for such a lock stops everybody who comes after, so it gives up after `_LOCK_WAIT`, lets them pass and tries again.
+    Waiting for such a lock blocks every later query, so each attempt gives up after `_LOCK_WAIT`.
     """
     using = editor.connection.alias
     for attempt in range(1, _LOCK_ATTEMPTS + 1):
         try:
             with transaction.atomic(using=using):
                 editor.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'", params=None)
-                for statement in statements:
-                    editor.execute(statement, params=None)
+                for command in commands:
+                    editor.execute(command, params=None)
             return
         except OperationalError as error:
             if getattr(error.__cause__, "pgcode", None) != _LOCK_NOT_AVAILABLE or attempt == _LOCK_ATTEMPTS:

@@ -1,9 +1,9 @@
-"""Monthly partitions: which should exist, which do, and the way from one to the other.
+"""Monthly partitions: which should exist, which do, and how the missing ones are created.
 
-A partitioned table is declared by `MonthlyPartitionedModel`; its parent table is made in SQL by a migration with
-the key (id, …, partition column), while Django sees the single `id`. Partitions are called `transactions_y2025m01`.
-Each table has a default partition that catches rows of months nobody made; it is watched and kept empty, because a
-row in it would block the making of its month. Old months are detached on request and never dropped.
+`MonthlyPartitionedModel` declares a partitioned table; a migration creates its parent table in SQL with the key
+(id, …, partition column), while Django sees the single `id`. Partitions are named like `transactions_y2025m01`. Each
+table has a default partition for rows of missing months; it is monitored and kept empty, because a row in it would
+block the creation of its month. Old months are detached on request and never dropped.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,16 +30,16 @@ from kamioi_site.errors import KamioiError
 MONTHS_AHEAD = 3
 NAME_FORMAT = "y%Ym%m"
 _MONTH = PostgresTimePartitionSize(months=1)
-# Held while partitions are changed: two workers must not make the same month.
+# Held while partitions are changed: two workers must not create the same month.
 _LOCK_KEY = 7_203_001
 
 
 class PartitionError(KamioiError):
-    """The partitions cannot be changed this way."""
+    """The partition cannot be changed."""
 
 
 class MonthlyPartitionedModel(models.Model):
-    """A table that PostgreSQL splits by month on the column `partition_column`."""
+    """A table that PostgreSQL partitions by month on the column `partition_column`."""
 
     partition_column: ClassVar[str]
     _partitioning_meta: ClassVar[PostgresPartitionedModelOptions]
@@ -48,7 +48,7 @@ class MonthlyPartitionedModel(models.Model):
         abstract = True
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Tell django-postgres-extra how the table is split."""
+        """Declare the partitioning to django-postgres-extra."""
         super().__init_subclass__(**kwargs)
         cls._partitioning_meta = PostgresPartitionedModelOptions(
             method=PostgresPartitioningMethod.RANGE, key=[cls.partition_column]
@@ -56,20 +56,20 @@ class MonthlyPartitionedModel(models.Model):
 
 
 class MonthlyStrategy(PostgresCurrentTimePartitioningStrategy):
-    """This month and the next ones, with bounds at midnight UTC."""
+    """The current and the next months, with bounds at midnight UTC."""
 
     def __init__(self, first: datetime | None = None) -> None:
         super().__init__(size=_MONTH, count=MONTHS_AHEAD + 1, name_format=NAME_FORMAT)
         self._first = first
 
     def get_start_datetime(self) -> datetime:
-        """Midnight: the library would keep the hour of now in the bounds."""
+        """Return midnight; the library would use the current hour in the bounds."""
         return month_start(self._first or datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One table as the catalogue shows it: its partitions in order, and the rows in the default one."""
+    """The partitions of one table in order, and the number of rows in its default partition."""
 
     table: str
     partitions: list[str]
@@ -79,7 +79,7 @@ class PartitionStatus:
 
 @dataclass(slots=True)
 class PartitionPlan:
-    """What `apply` would do: partitions to make, by table, and months whose rows lie in the default partition."""
+    """Missing partitions by table, and months with rows in the default partition."""
 
     creations: dict[str, list[date]] = field(default_factory=dict)
     strays: dict[str, list[date]] = field(default_factory=dict)
@@ -89,12 +89,12 @@ class PartitionPlan:
 
 
 def month_start(moment: date | datetime) -> datetime:
-    """Midnight UTC of the first day of the month."""
+    """Return midnight UTC of the first day of the month."""
     return datetime(moment.year, moment.month, 1, tzinfo=UTC)
 
 
 def partitioned_models() -> list[type[MonthlyPartitionedModel]]:
-    """Every model of the project that is split by month."""
+    """List the models that are partitioned by month."""
     return [model for model in apps.get_models() if issubclass(model, MonthlyPartitionedModel)]
 
 
@@ -105,7 +105,7 @@ def _manager(models_: Iterable[type[MonthlyPartitionedModel]], first: datetime |
 
 
 def plan_partitions(*, now: datetime | None = None) -> PartitionPlan:
-    """What is missing for this month and the next `MONTHS_AHEAD`, and what lies in the default partitions."""
+    """Find missing partitions of this month and the next `MONTHS_AHEAD`, and rows in the default partitions."""
     plan = PartitionPlan()
     for model_plan in _manager(partitioned_models(), now).plan(skip_delete=True).model_plans:
         table = model_plan.config.model._meta.db_table
@@ -122,7 +122,7 @@ def plan_partitions(*, now: datetime | None = None) -> PartitionPlan:
 
 
 def apply_partitions(*, now: datetime | None = None) -> PartitionPlan:
-    """Make what `plan_partitions` names and move stray rows into their months. Returns what was done."""
+    """Create the missing partitions and move stray rows into their months. Returns what was done."""
     plan = plan_partitions(now=now)
     for model in partitioned_models():
         table = model._meta.db_table
@@ -131,20 +131,24 @@ def apply_partitions(*, now: datetime | None = None) -> PartitionPlan:
 
 
 def ensure_partitions(model: type[MonthlyPartitionedModel], months: Iterable[date | datetime]) -> int:
-    """Make the partitions of these months where they are missing; rows of theirs in the default one move over.
+    """Create the missing partitions of these months and move their rows out of the default partition.
 
-    Returns how many were made. Months that exist cost one look at the catalogue and take no lock.
+    Returns the number of partitions created. Existing months cost one catalog query and take no lock.
     """
-    wanted = {month_start(month) for month in months}
+    requested = {month_start(month) for month in months}
     existing = set(_partition_names(model._meta.db_table))
-    missing = sorted(month for month in wanted if _partition_name(model, month) not in existing)
+    missing = sorted(month for month in requested if _partition_name(model, month) not in existing)
     for month in missing:
-        _month_create(model, month)
+        _create_partition(model, month)
     return len(missing)
 
 
-def _month_create(model: type[MonthlyPartitionedModel], month: datetime) -> None:
-    """Make one month. With rows of it in the default partition: detach default, make, move, attach, at once."""
+def _create_partition(model: type[MonthlyPartitionedModel], month: datetime) -> None:
+    """Create one month's partition.
+
+    If the default partition has rows of the month, it is detached, the rows are moved, and it is attached again, in one
+    transaction.
+    """
     table = model._meta.db_table
     column, default = model.partition_column, f"{table}_default"
     name = _partition_name(model, month)
@@ -153,7 +157,7 @@ def _month_create(model: type[MonthlyPartitionedModel], month: datetime) -> None
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
         if cursor.fetchone()[0]:
-            return  # another worker was faster
+            return  # another worker created it
         cursor.execute(
             f"SELECT EXISTS (SELECT 1 FROM {default} WHERE {column} >= %s AND {column} < %s)",  # noqa: S608
             [month, following],
@@ -178,7 +182,7 @@ def _month_create(model: type[MonthlyPartitionedModel], month: datetime) -> None
 
 
 def detach_partition(model: type[MonthlyPartitionedModel], month: date) -> str:
-    """Detach one old month; its table stays and keeps its rows. Returns the table's name."""
+    """Detach one old month and return the name of its table, which keeps its rows."""
     name = _partition_name(model, month_start(month))
     if name not in _partition_names(model._meta.db_table):
         raise PartitionError(f"{name} is not a partition of {model._meta.db_table}")

@@ -1,6 +1,6 @@
-"""Statements of hot paths, planned once a connection: PostgreSQL plans a read of a table of many partitions longer than it runs it.
+"""Prepared statements for hot paths: planning a read of a table with many partitions takes longer than running it.
 
-Behind PgBouncer's transaction pooling (`PGBOUNCER`), where a session is nobody's own, they go as plain text.
+Behind PgBouncer's transaction pooling (`PGBOUNCER`), where sessions are shared, the SQL is sent as plain text.
 """
 
 import weakref
@@ -10,16 +10,14 @@ from typing import Any, Final
 
 from django.db import NotSupportedError, connection
 
-_MOST: Final = 64
-"""Statements that a connection keeps; a text is one of ours, so there are a few."""
-
-# What each connection has prepared: text → name.
+_MAX_STATEMENTS: Final = 64  # per connection
+# Prepared statements of each connection: SQL → name.
 _prepared: "weakref.WeakKeyDictionary[Any, dict[str, str]]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
 def prepared_statement(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
-    """A cursor that has run the statement; `%s` stands for each parameter, and no other percent sign is in the text."""
+    """Run prepared SQL and yield its cursor; `%s` marks each parameter, and no other percent sign is allowed."""
     with connection.cursor() as cursor:
         name = "" if connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] else _name(cursor, sql, len(parameters))
         if not name:
@@ -30,8 +28,8 @@ def prepared_statement(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
         try:
             cursor.execute(f"EXECUTE {name}{marks}", parameters)
         except NotSupportedError:
-            # A migration changed the type of a column since. Inside a transaction this was its end; the next one is right.
-            _known()[sql] = ""
+            # A migration changed a column type since. This aborts a surrounding transaction; the next one works.
+            _prepared_names()[sql] = ""
             if connection.in_atomic_block:
                 raise
             cursor.execute(sql, parameters)
@@ -39,19 +37,19 @@ def prepared_statement(sql: str, parameters: Sequence[Any]) -> Iterator[Any]:
 
 
 def _name(cursor: Any, sql: str, parameters: int) -> str:
-    """What the statement is called on this connection; empty when it is not to be prepared here."""
-    known = _known()
-    name = known.get(sql)
+    """Return the name of the prepared statement, or an empty string once the connection has too many."""
+    names = _prepared_names()
+    name = names.get(sql)
     if name is None:
-        if len(known) >= _MOST:
+        if len(names) >= _MAX_STATEMENTS:
             return ""
-        name = f"kamioi_{len(known)}"
+        name = f"kamioi_{len(names)}"
         cursor.execute(f"PREPARE {name} AS {_numbered(sql, parameters)}")
-        known[sql] = name
+        names[sql] = name
     return name
 
 
-def _known() -> dict[str, str]:
+def _prepared_names() -> dict[str, str]:
     connection.ensure_connection()
     wrapped: Any = connection.connection
     return _prepared.setdefault(wrapped.driver_connection, {})
@@ -60,5 +58,5 @@ def _known() -> dict[str, str]:
 def _numbered(sql: str, parameters: int) -> str:
     pieces = sql.split("%s")
     if len(pieces) != parameters + 1:
-        raise ValueError(f"{parameters} parameters for {len(pieces) - 1} places")
+        raise ValueError(f"{parameters} parameters for {len(pieces) - 1} placeholders")
     return "".join(f"{piece}${number}" for number, piece in enumerate(pieces[:-1], 1)) + pieces[-1]

@@ -1,14 +1,12 @@
-"""Reads of analytics go to a streaming replica (`REPLICA_URL`) when it is alive and close enough to the primary.
+"""Analytics reads go to a streaming replica (`REPLICA_URL`) while it is up and close enough to the primary.
 
-Rules that hold here:
-- Nothing is ever written through the alias `replica`: its sessions are read-only, the router names it for no write, and
-  a server that is not a standby (a replica that was promoted, a wrong URL) is not used at all.
-- It is asked how far it is at most every `REPLICA_WATCH_SECONDS`, and only by processes that read from it. Its lag is
-  the age of the newest position of the primary that it has replayed, by one clock and whatever the traffic: a standby of
-  an idle primary is not behind.
-- One that fails or lags more than `REPLICA_MAX_LAG_SECONDS` costs nobody an answer: the statement goes to the primary,
-  and for `REPLICA_RETRY_SECONDS` so does everything else.
-- Who just wrote reads what they wrote: see `ReadYourWrites`.
+- Nothing is written through the alias `replica`: its sessions are read-only, the router never selects it for writes,
+  and a server that is not a standby (a promoted replica, a wrong URL) is not used at all.
+- Its position is queried at most every `REPLICA_WATCH_SECONDS`, and only by processes that read from it. Its lag is the
+  age of the newest primary position that it has replayed, by one clock: a standby of an idle primary does not lag.
+- If it fails or lags more than `REPLICA_MAX_LAG_SECONDS`, the query runs on the primary, and so do all other reads for
+  `REPLICA_RETRY_SECONDS`.
+- Users read their own writes: see `ReadYourWrites`.
 - Inside a transaction on the primary, reads stay on it.
 """
 
@@ -36,7 +34,7 @@ from kamioi_site.cache.redis import redis_client
 logger = logging.getLogger(__name__)
 
 REPLICA: Final = "replica"
-# Models of these apps are read from the replica by the ORM; raw SQL asks `read_connection`.
+# The ORM reads models of these apps from the replica; raw SQL uses `read_connection`.
 READ_APPS: Final = frozenset({"analytics"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _SAMPLES: Final = 256
@@ -51,57 +49,57 @@ _STATE = """
 
 @dataclass(frozen=True, slots=True)
 class ReplicaState:
-    """What was last seen of the replica. `lag_seconds` is an upper bound, None when nothing is known yet."""
+    """Last known state of the replica. `lag_seconds` is an upper bound, None when unknown."""
 
     used: bool
-    reason: str  # why it is not used; empty when it is
+    reason: str  # why it is not used
     lag_seconds: float | None = None
-    lag_bytes: int | None = None  # None when the primary did not answer
+    lag_bytes: int | None = None  # None if the primary did not answer
     receiving: bool = False  # connected to the primary
     replayed: int = 0
 
 
-class _Watch:
-    """One process's view of the replica."""
+class _ReplicaMonitor:
+    """This process's knowledge of the replica's state."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._state = ReplicaState(used=False, reason="not asked yet")
-        self._seen_at = float("-inf")
-        self._closed_until = float("-inf")
-        # Positions of the primary and when they were read, oldest first.
+        self._state = ReplicaState(used=False, reason="not checked yet")
+        self._checked_at = float("-inf")
+        self._paused_until = float("-inf")
+        # (time, position of the primary), oldest first.
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
 
     def state(self) -> ReplicaState:
-        """The state, asked anew when it is older than `REPLICA_WATCH_SECONDS`. One thread asks; the others use what is known."""
+        """Return the state, refreshed by one thread when it is older than `REPLICA_WATCH_SECONDS`."""
         now = time.monotonic()
-        if now < self._closed_until or now - self._seen_at < settings.REPLICA_WATCH_SECONDS:
+        if now < self._paused_until or now - self._checked_at < settings.REPLICA_WATCH_SECONDS:
             return self._state
         if not self._lock.acquire(blocking=False):
             return self._state
         try:
-            self._state = self._ask()
-            self._seen_at = time.monotonic()
+            self._state = self._check()
+            self._checked_at = time.monotonic()
             if not self._state.used and self._state.lag_seconds is None:
-                self._closed_until = self._seen_at + settings.REPLICA_RETRY_SECONDS
+                self._paused_until = self._checked_at + settings.REPLICA_RETRY_SECONDS
         finally:
             self._lock.release()
         return self._state
 
-    def failed(self, error: BaseException) -> None:
-        """Keep away for `REPLICA_RETRY_SECONDS`: a statement failed."""
+    def mark_failed(self, error: BaseException) -> None:
+        """Stop using the replica for `REPLICA_RETRY_SECONDS`, because a query failed."""
         if self._state.used:
             logger.warning("the replica failed, reads go to the primary: %s", error)
         self._state = ReplicaState(used=False, reason=f"no answer ({type(error).__name__})")
-        self._closed_until = time.monotonic() + settings.REPLICA_RETRY_SECONDS
+        self._paused_until = time.monotonic() + settings.REPLICA_RETRY_SECONDS
 
-    def replayed_now(self) -> int:
-        """The position that the replica has replayed at this moment."""
+    def replayed_position(self) -> int:
+        """Query the position that the replica has replayed by now."""
         with _replica_cursor() as cursor:
             cursor.execute(_STATE)
             return _lsn(cursor.fetchone()[1])
 
-    def _ask(self) -> ReplicaState:
+    def _check(self) -> ReplicaState:
         primary = _primary_position()
         if primary is not None:
             self._samples.append((time.monotonic(), primary))
@@ -118,22 +116,22 @@ class _Watch:
             return ReplicaState(used=False, reason="it is not a standby")
         replayed = _lsn(position)
         lag = self._lag(replayed, since)
-        known = {"lag_bytes": None if primary is None else max(0, primary - replayed), "receiving": receiving}
-        # Without a primary to compare it with, what the replica has is what there is.
-        close = primary is None or (lag is not None and lag <= settings.REPLICA_MAX_LAG_SECONDS)
+        details = {"lag_bytes": None if primary is None else max(0, primary - replayed), "receiving": receiving}
+        # If the primary is down, use the replica whatever its lag.
+        is_close = primary is None or (lag is not None and lag <= settings.REPLICA_MAX_LAG_SECONDS)
         return ReplicaState(
-            used=close,
-            reason="" if close else f"behind by more than {settings.REPLICA_MAX_LAG_SECONDS} s",
+            used=is_close,
+            reason="" if is_close else f"behind by more than {settings.REPLICA_MAX_LAG_SECONDS} s",
             lag_seconds=float("inf") if lag is None else lag,
             replayed=replayed,
-            **known,
+            **details,
         )
 
     def _lag(self, replayed: int, since: float | None) -> float | None:
-        """Seconds since the primary was where the replica is. Two upper bounds, of which the lower one holds.
+        """Compute the seconds since the primary was at the replica's position: the lower of two upper bounds.
 
-        The samples are exact to the distance of two looks. The time of the last transaction replayed bridges the first
-        looks of a process; alone it would call the standby of an idle primary far behind.
+        The samples are as exact as the interval between two checks. The time of the last replayed transaction helps in
+        the first checks of a process; alone it would report a large lag for the standby of an idle primary.
         """
         now, bounds = time.monotonic(), []
         reached = [at for at, position in self._samples if position <= replayed]
@@ -144,79 +142,79 @@ class _Watch:
         return min(bounds, default=None)
 
 
-_watch = _Watch()
-# The request or task that this context works for, when it may have to read its own writes.
-_reader: ContextVar["_Reader | None"] = ContextVar("replica_reader", default=None)
+_monitor = _ReplicaMonitor()
+# Set while a request or task runs that may have to read its own writes.
+_reader: ContextVar["_ReaderContext | None"] = ContextVar("replica_reader", default=None)
 
 
 @dataclass(slots=True)
-class _Reader:
-    """Whose reads these are; the user of a request is known only once the view has found them."""
+class _ReaderContext:
+    """Whose reads these are; the user of a request is only known once the view has authenticated it."""
 
     request: HttpRequest | None = None
     user_id: int | None = None
     primary_only: bool = False
-    pinned: bool | None = None  # decided once, so that one page does not mix the two
+    use_primary: bool | None = None  # decided once, so that a page does not mix the two
 
     def user(self) -> int | None:
-        found = getattr(self.request, "user", None) if self.request is not None else None
-        return found.pk if found is not None and found.is_authenticated else self.user_id
+        user = getattr(self.request, "user", None)
+        return user.pk if user is not None and user.is_authenticated else self.user_id
 
 
 def has_replica() -> bool:
-    """Whether there is a replica at all."""
+    """Whether a replica is configured."""
     return REPLICA in connections.settings
 
 
 def replica_state() -> ReplicaState:
-    """What is known of the replica, for `/readyz` and metrics; asks it when the knowledge is old."""
+    """Return the state of the replica for `/readyz` and metrics, refreshed if it is old."""
     if not has_replica():
         return ReplicaState(used=False, reason="REPLICA_URL is not set")
-    return _watch.state()
+    return _monitor.state()
 
 
 def mark_replica_failed(error: BaseException) -> None:
-    """The engine's news: a statement got no answer from the replica."""
-    _watch.failed(error)
+    """Record that a query on the replica failed; called by the database engine."""
+    _monitor.mark_failed(error)
 
 
 def read_alias() -> str:
-    """The alias that reads of analytics go to now: `replica`, or `default`."""
+    """Return the alias for analytics reads: `replica` or `default`."""
     if not has_replica() or connections[DEFAULT_DB_ALIAS].in_atomic_block:
         return DEFAULT_DB_ALIAS
-    state = _watch.state()
-    return REPLICA if state.used and not _pinned(state) else DEFAULT_DB_ALIAS
+    state = _monitor.state()
+    return REPLICA if state.used and not _must_read_primary(state) else DEFAULT_DB_ALIAS
 
 
 def read_connection() -> BaseDatabaseWrapper:
-    """The connection for reads that may be a little behind: dashboards, reports, metrics. Never for a write.
+    """Return the connection for reads that may lag a little: dashboards, reports, metrics. Never write through it.
 
-    A statement that the replica fails to answer is put to the primary within the same call.
+    A query that fails on the replica runs on the primary within the same call.
     """
     return connections[read_alias()]
 
 
 @contextlib.contextmanager
 def read_cursor(*, milliseconds: int) -> Iterator["TimeoutCursor"]:
-    """A cursor for reads of analytics, each of whose statements is given up after so long.
+    """Yield a cursor for analytics reads with a timeout for each query.
 
-    There is no transaction around them: a statement that the replica drops could not go on elsewhere within one.
+    It opens no transaction: a query that the replica cancels could not continue on the primary within one.
     """
     with read_connection().cursor() as cursor:
         yield TimeoutCursor(cursor, milliseconds)
 
 
 class TimeoutCursor:
-    """A cursor whose statements carry their time-out along, so that it needs neither a session nor a transaction."""
+    """A cursor that sends a timeout with each query, so it needs neither a session nor a transaction."""
 
     def __init__(self, cursor: Any, milliseconds: int) -> None:
         self._cursor = cursor
-        self._bound = f"SET LOCAL statement_timeout = {milliseconds}; "
+        self._set_timeout = f"SET LOCAL statement_timeout = {milliseconds}; "
 
     def execute(self, sql: str, params: Any = None) -> None:
-        """Run one statement; raises OperationalError when it takes too long."""
-        # One message of two statements is one transaction to PostgreSQL: the setting ends with it.
-        self._cursor.execute(self._bound + sql, params)
+        """Run one query; raises OperationalError when it takes too long."""
+        # PostgreSQL runs one message of two commands as one transaction, and the setting ends with it.
+        self._cursor.execute(self._set_timeout + sql, params)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
@@ -227,8 +225,8 @@ class TimeoutCursor:
 
 @contextlib.contextmanager
 def primary_reads() -> Iterator[None]:
-    """Reads inside go to the primary: for figures that a write is going to rest on."""
-    token = _reader.set(_Reader(primary_only=True))
+    """Read from the primary within the block, for values that a write depends on."""
+    token = _reader.set(_ReaderContext(primary_only=True))
     try:
         yield
     finally:
@@ -237,8 +235,8 @@ def primary_reads() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading_as(user_id: int | None) -> Iterator[None]:
-    """Reads inside see what this user wrote before: for tasks that work for somebody."""
-    token = _reader.set(_Reader(user_id=user_id))
+    """Let reads within the block see this user's writes; for tasks that work for a user."""
+    token = _reader.set(_ReaderContext(user_id=user_id))
     try:
         yield
     finally:
@@ -246,33 +244,33 @@ def reading_as(user_id: int | None) -> Iterator[None]:
 
 
 class ReplicaRouter:
-    """Models of analytics are read from the replica; everything else, and every write, belongs to the primary."""
+    """Route reads of analytics models to the replica, and everything else to the primary."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        """The replica for models of analytics, unless their class says `read_from_primary`."""
+        """Choose the replica for analytics models, unless the class sets `read_from_primary`."""
         if model._meta.app_label not in READ_APPS or getattr(model, "read_from_primary", False):
             return None
         return read_alias()
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str:
-        """Always the primary, also for a row that was read from the replica."""
+        """Choose the primary, also for a row that was read from the replica."""
         return DEFAULT_DB_ALIAS
 
     def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
-        """Both aliases are the same data."""
+        """Allow relations: both aliases hold the same data."""
         return True
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        """The replica gets its tables from the primary."""
+        """Never migrate the replica: it gets its tables from the primary."""
         return False if db == REPLICA else None
 
 
 class ReadYourWrites(MiddlewareMixin):
-    """Whoever changed something reads from the primary until the replica has replayed it.
+    """Send a user's reads to the primary until the replica has replayed the user's last write.
 
-    After each request that may write, the primary's position is kept in Redis for the user, for as long as a replica in
-    use can be behind. The user's reads compare it with what the replica has replayed. When Redis does not answer they
-    go to the primary.
+    After each request that may write, the primary's position is stored in Redis for the user, for as long as a replica
+    in use can lag. The user's reads compare it with the replica's position. If Redis does not answer, they go to the
+    primary.
     """
 
     def __init__(self, get_response: Any) -> None:
@@ -281,11 +279,11 @@ class ReadYourWrites(MiddlewareMixin):
             raise MiddlewareNotUsed
 
     def process_request(self, request: HttpRequest) -> None:
-        """Remember whose reads these will be."""
-        _reader.set(_Reader(request=request, primary_only=request.method not in _SAFE))
+        """Record whose reads follow."""
+        _reader.set(_ReaderContext(request=request, primary_only=request.method not in _SAFE))
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Keep the position of what this request may have written."""
+        """Store the primary's position after a request that may have written."""
         user = getattr(request, "user", None)
         if request.method not in _SAFE and user is not None and user.is_authenticated:
             mark_written(user.pk)
@@ -293,7 +291,7 @@ class ReadYourWrites(MiddlewareMixin):
 
 
 def mark_written(user_id: int) -> None:
-    """This user's changes are committed as of now: their reads have to show them."""
+    """Store the primary's position, up to which this user's writes are committed."""
     if not has_replica():
         return
     position = _primary_position()
@@ -303,29 +301,29 @@ def mark_written(user_id: int) -> None:
     try:
         redis_client().set(_key(user_id), position, ex=seconds)
     except RedisError:
-        logger.warning("Redis is away: a write of user %s is not remembered for the replica", user_id)
+        logger.warning("Redis is down: the position of a write by user %s was not stored", user_id)
 
 
-def _pinned(state: ReplicaState) -> bool:
+def _must_read_primary(state: ReplicaState) -> bool:
     reader = _reader.get()
     if reader is None or reader.primary_only:
         return reader is not None
-    if reader.pinned is None and (user_id := reader.user()) is not None:
-        reader.pinned = not _has_what_was_written(user_id, state)
-    return bool(reader.pinned)
+    if reader.use_primary is None and (user_id := reader.user()) is not None:
+        reader.use_primary = not _has_replayed_writes(user_id, state)
+    return bool(reader.use_primary)
 
 
-def _has_what_was_written(user_id: int, state: ReplicaState) -> bool:
+def _has_replayed_writes(user_id: int, state: ReplicaState) -> bool:
     try:
-        found: Any = redis_client().get(_key(user_id))
+        written: Any = redis_client().get(_key(user_id))
     except RedisError:
         return False
-    if found is None or state.replayed >= int(found):
+    if written is None or state.replayed >= int(written):
         return True
     try:
-        return _watch.replayed_now() >= int(found)
+        return _monitor.replayed_position() >= int(written)
     except Error as error:
-        _watch.failed(error)
+        _monitor.mark_failed(error)
         return False
 
 
@@ -342,21 +340,21 @@ def _primary_position() -> int | None:
             cursor.execute(_POSITION)
             return _lsn(cursor.fetchone()[0])
     except Error:
-        logger.warning("the primary does not say where it is", exc_info=True)
+        logger.warning("the primary's position cannot be read", exc_info=True)
         return None
 
 
 def _replica() -> Any:
-    """Its connection: `kamioi_site.db.replica_backend`, which imports this module."""
+    """Return the connection of `kamioi_site.db.replica_backend`, which imports this module."""
     return connections[REPLICA]
 
 
 def _replica_cursor() -> Any:
-    """For the watch itself: a failure is its news, not for the primary to answer."""
-    return _replica().own_cursor()
+    """Return a cursor without fallback: the monitor must see failures."""
+    return _replica().direct_cursor()
 
 
 def _lsn(text: str) -> int:
-    """A position in the log as a number of bytes: `16/B374D848`."""
+    """Convert a WAL position such as `16/B374D848` to bytes."""
     high, low = text.split("/")
     return (int(high, 16) << 32) + int(low, 16)

@@ -1,4 +1,4 @@
-"""Migrations whose SQL stands in a file of its own: forward first, then `-- reverse`, then the way back."""
+"""Migrations with their SQL in a file: the forward SQL, a line `-- reverse`, the reverse SQL."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""The schedule in the database, of a beat that gets over a clock that was wrong.
+"""A database scheduler for beat that recovers from a wrong clock.
 
-A time of the last run that lies ahead (the clock was set back, or another machine's clock ran ahead) would keep a task
-silent until that time has come. Here it counts as "just now".
+A last run in the future (the clock was set back, or another machine's clock was fast) would block a task until that
+time. Here it counts as "just now".
 """
 
 import logging
@@ -15,41 +15,40 @@ from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 logger = logging.getLogger(__name__)
 
-# Clocks of machines that are in order differ by less, and are set back by less.
-_DIFFERENCE = timedelta(seconds=5)
+# Synchronised clocks differ by less.
+_CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
 class Entry(ModelEntry):
-    """A task of the schedule."""
+    """A scheduled task."""
 
     def __init__(self, model: PeriodicTask, app: Any = None) -> None:
-        """Take it from its row."""
-        last = model.last_run_at or model.date_changed  # what stands for it before the first run
+        last = model.last_run_at or model.date_changed  # used instead before the first run
         if _is_ahead(last):
-            logger.warning("%s is said to have run at %s, which has not come yet", model.name, last)
+            logger.warning("%s has a last run in the future: %s", model.name, last)
             model.last_run_at = timezone.now()
         super().__init__(model, app=app)
 
 
 class Scheduler(DatabaseScheduler):
-    """The scheduler of beat."""
+    """Beat's scheduler, set by `CELERY_BEAT_SCHEDULER`."""
 
     Entry = Entry
-    _seen = 0.0
+    _last_tick = 0.0
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due. When the clock has gone back since the last time, the schedule is read anew."""
+        """Send the due tasks; if the clock was set back since the last tick, reload the schedule."""
         now = time.time()
-        if now < self._seen - _DIFFERENCE.total_seconds():
-            logger.warning("the clock has gone back by %.0f seconds", self._seen - now)
+        if now < self._last_tick - _CLOCK_TOLERANCE.total_seconds():
+            logger.warning("the clock was set back by %.0f seconds", self._last_tick - now)
             self.sync()
             self._schedule = self.all_as_schedule()
             self._heap: list[Any] = []
             self._heap_invalidated = True
-            self._last_full_sync = datetime.now()  # noqa: DTZ005  # compared with such a one
-        self._seen = now
+            self._last_full_sync = datetime.now()  # noqa: DTZ005  # django-celery-beat compares naive times
+        self._last_tick = now
         return float(super().tick(*args, **kwargs))
 
 
 def _is_ahead(moment: datetime | None) -> bool:
-    return moment is not None and moment > timezone.now() + _DIFFERENCE
+    return moment is not None and moment > timezone.now() + _CLOCK_TOLERANCE

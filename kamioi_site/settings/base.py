@@ -1,7 +1,7 @@
-"""Settings that hold everywhere; `dev`, `test` and `prod` override a few.
+"""Settings of every environment; `dev`, `test` and `prod` override a few.
 
-`DATABASE_URL` and `REDIS_URL` come from the environment. Where nobody sets them, `kamioi_site.local.embedded_servers` starts
-servers of its own and sets them before Django reads this file.
+`DATABASE_URL` and `REDIS_URL` come from the environment. If they are not set, manage.py starts embedded servers
+(`kamioi_site.local.embedded_servers`) and sets them before Django reads this file.
 """
 
 from datetime import timedelta
@@ -16,7 +16,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from kamioi_site.cache.redis import cache_settings, celery_options, celery_url
-from kamioi_site.messaging.broker import broker_of
+from kamioi_site.messaging.broker import broker_settings
 from kamioi_site.observability.logs import logging_config
 from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
 
@@ -109,18 +109,18 @@ TEMPLATES = [
     }
 ]
 
-# --- Database ---------------------------------------------------------------------------------------------------
+# --- Database ---------------------------------------------------------------------------------------------------------
 DATABASE_URL = env_secret("DATABASE_URL")
 if not DATABASE_URL:
     raise ImproperlyConfigured(
         "DATABASE_URL is not set. Start through manage.py or `make run` (they start embedded servers), or set it."
     )
-# Behind PgBouncer's transaction pooling, where nothing of a session outlives its transaction.
+# Behind PgBouncer's transaction pooling, session state does not outlive its transaction.
 PGBOUNCER = env_bool("PGBOUNCER")
 _connection: dict[str, Any] = {
     "ENGINE": "psqlextra.backend",  # on top of POSTGRES_EXTRA_DB_BACKEND_BASE, our pool
     "CONN_MAX_AGE": 0,  # the pool keeps the connections
-    "DISABLE_SERVER_SIDE_CURSORS": PGBOUNCER,  # they would be gone with their transaction
+    "DISABLE_SERVER_SIDE_CURSORS": PGBOUNCER,  # they end with their transaction
     "POOL_OPTIONS": {
         "POOL_SIZE": env_int("DATABASE_POOL_SIZE", 20),
         "MAX_OVERFLOW": env_int("DATABASE_POOL_OVERFLOW", 40),
@@ -130,7 +130,7 @@ _connection: dict[str, Any] = {
     },
 }
 DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL) | _connection}
-# A streaming standby for reads of analytics, see kamioi_site/db/replica.py.
+# A streaming standby for analytics reads, see kamioi_site/db/replica.py.
 if REPLICA_URL := env_secret("REPLICA_URL"):
     _replica: dict[str, Any] = dict(dj_database_url.parse(REPLICA_URL))
     DATABASES["replica"] = (
@@ -138,16 +138,16 @@ if REPLICA_URL := env_secret("REPLICA_URL"):
         | _connection
         | {
             "ENGINE": "kamioi_site.db.replica_backend",
-            # A result that came as a whole cannot break off. The tables that are read here have a row a day, not a purchase.
+            # A complete result cannot break off halfway. The tables read here have a row per day, not per purchase.
             "DISABLE_SERVER_SIDE_CURSORS": True,
-            # One that vanished without a word is noticed in seconds.
+            # Notice within seconds that the server vanished.
             "OPTIONS": {
                 "connect_timeout": 2,
                 "keepalives_idle": 5,
                 "keepalives_interval": 2,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 10_000,
-                # PgBouncer passes no options on; behind it the standby itself is what refuses writes.
+                # PgBouncer does not forward options; behind it the standby itself refuses writes.
                 **({} if PGBOUNCER else {"options": "-c default_transaction_read_only=on"}),
                 **_replica.get("OPTIONS", {}),
             },
@@ -156,23 +156,22 @@ if REPLICA_URL := env_secret("REPLICA_URL"):
     )
 DATABASE_ROUTERS = ["kamioi_site.db.replica.ReplicaRouter"]
 REPLICA_MAX_LAG_SECONDS = env_int("REPLICA_MAX_LAG_SECONDS", 10)
-REPLICA_WATCH_SECONDS = env_int("REPLICA_WATCH_SECONDS", 2)  # how old the knowledge of its lag may be
-REPLICA_RETRY_SECONDS = env_int("REPLICA_RETRY_SECONDS", 10)  # how long one that failed is left alone
+REPLICA_WATCH_SECONDS = env_int("REPLICA_WATCH_SECONDS", 2)  # maximum age of the measured lag
+REPLICA_RETRY_SECONDS = env_int("REPLICA_RETRY_SECONDS", 10)  # pause after a failure
 POSTGRES_EXTRA_AUTO_EXTENSION_SET_UP = False  # the embedded server ships no hstore, and nothing needs it
 POSTGRES_EXTRA_DB_BACKEND_BASE = "kamioi_site.db.backend"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Redis and Celery -------------------------------------------------------------------------------------------
+# --- Redis and Celery -------------------------------------------------------------------------------------------------
 REDIS_URL = env_secret("REDIS_URL")
 if not REDIS_URL:
     raise ImproperlyConfigured("REDIS_URL is not set. Start through manage.py or `make run`, or set it.")
 
 CACHES: dict[str, Any] = {"default": cache_settings(REDIS_URL)}
 
-BROKER_URL = (
-    env_secret("CELERY_BROKER_URL") or REDIS_URL
-)  # redis, sentinel or amqp, see kamioi_site/messaging/broker.py
-_broker = broker_of(
+# redis, sentinel or amqp, see kamioi_site/messaging/broker.py
+BROKER_URL = env_secret("CELERY_BROKER_URL") or REDIS_URL
+_broker = broker_settings(
     BROKER_URL,
     queues=("ai", "transactions", "analytics", "notifications", "bulk"),
     quorum=env_bool("CELERY_QUORUM_QUEUES"),
@@ -184,7 +183,7 @@ CELERY_TASK_DEFAULT_PRIORITY = _broker.priority(6)
 CELERY_RESULT_BACKEND = celery_url(REDIS_URL)
 CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = celery_options(REDIS_URL)
 CELERY_RESULT_EXPIRES = timedelta(days=1)
-CELERY_TASK_IGNORE_RESULT = True  # outcomes that people ask for stand in the table `background_tasks`
+CELERY_TASK_IGNORE_RESULT = True  # results that users see are in the table `background_tasks`
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
@@ -192,8 +191,8 @@ CELERY_ENABLE_UTC = True
 CELERY_TASK_TRACK_STARTED = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-# A message whose task takes its process down goes to another one three times and is then dropped: handed back for ever, it
-# would take one process after the other. The sweeps know what is left to do.
+# A message whose task kills its process is redelivered three times and then dropped; otherwise it would kill one
+# process after another. The sweeps find the work that is left.
 CELERY_TASK_RETRY_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 270
@@ -203,72 +202,61 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "transactions"
 CELERY_TASK_ROUTES = {
-    "process_llm_queue": {"queue": "ai"},
-    "decide_merchants": {"queue": "ai"},
-    "run_llm_queue": {"queue": "ai"},
-    "recheck_directory": {"queue": "ai"},
-    "undo_decision": {"queue": "transactions"},
-    "release_merchants": {"queue": "transactions"},
-    "process_transaction": {"queue": "transactions"},
-    "process_transactions": {"queue": "transactions"},
-    "process_selected": {"queue": "transactions"},
-    "process_backlog": {"queue": "transactions"},
-    "sweep_stuck": {"queue": "transactions"},
-    "check_ledger": {"queue": "analytics"},
-    "verify_ledger": {"queue": "analytics"},
-    "execute_queued_orders": {"queue": "transactions"},
-    "refresh_prices": {"queue": "analytics"},
-    "send_password_reset": {"queue": "notifications"},
-    "expire_idempotency_keys": {"queue": "analytics"},
-    "calculate_analytics": {"queue": "analytics"},
-    "count_ledger": {"queue": "analytics"},
-    "make_report": {"queue": "bulk"},
-    "make_statements": {"queue": "bulk"},
-    "make_monthly_statements": {"queue": "bulk"},
-    "monthly_llm_amortization": {"queue": "analytics"},
-    "maintain_partitions": {"queue": "analytics"},
-    "ingest_statement": {"queue": "bulk"},
-    "export_person": {"queue": "bulk"},
-    "erase_person": {"queue": "bulk"},
-    "legacy_dual_write": {"queue": "analytics"},
-    "import_mappings": {"queue": "bulk"},
-    "refit_calibration": {"queue": "ai"},
-    "remove_duplicates": {"queue": "bulk"},
-    "rebuild_indexes": {"queue": "bulk"},
+    task: {"queue": queue}
+    for queue, tasks in {
+        "transactions": (
+            "execute_queued_orders process_backlog process_selected process_transaction "
+            "process_transactions release_merchants sweep_stuck undo_decision"
+        ),
+        "ai": ("decide_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue"),
+        "analytics": (
+            "calculate_analytics check_ledger count_ledger expire_idempotency_keys "
+            "legacy_dual_write maintain_partitions monthly_llm_amortization refresh_prices "
+            "verify_ledger"
+        ),
+        "notifications": "send_password_reset",
+        "bulk": (
+            "erase_person export_person import_mappings ingest_statement "
+            "make_monthly_statements make_report make_statements rebuild_indexes "
+            "remove_duplicates"
+        ),
+    }.items()
+    for task in tasks.split()
 }
-# A background task that says nothing for so long is taken for dead; one whose message was lost is sent again after so long.
+# A background task without a heartbeat for TASK_SILENCE counts as dead; one that no worker started within
+# TASK_UNANSWERED is sent again.
 TASK_SILENCE = timedelta(seconds=env_int("TASK_SILENCE_SECONDS", 120))
 TASK_UNANSWERED = timedelta(seconds=env_int("TASK_UNANSWERED_SECONDS", 60))
 CELERY_BEAT_SCHEDULER = "kamioi_site.messaging.beat:Scheduler"
-# The times stand in django-celery-beat's tables: made by a migration, then owned by the admin.
+# A migration creates the schedule in django-celery-beat's tables; staff change it in the admin.
 
-# --- People -----------------------------------------------------------------------------------------------------
+# --- Users ------------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "transactions.User"
 AUTHENTICATION_BACKENDS = [
     "kamioi_site.auth.login_throttling.LockoutBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
-# Wrong passwords for one e-mail from one address; what else is counted stands in kamioi_site.auth.login_throttling.
+# Wrong passwords per e-mail and address; the other limits are in kamioi_site.auth.login_throttling.
 AXES_FAILURE_LIMIT = env_int("LOGIN_FAILURES", 5)
 AXES_COOLOFF_TIME = timedelta(minutes=env_int("LOGIN_COOL_OFF_MINUTES", 15))
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # whoever keeps trying does not prolong it
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # further attempts do not extend it
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
-AXES_ENABLE_ADMIN = False  # ours is in our style
+AXES_ENABLE_ADMIN = False  # replaced by our own admin
 AXES_VERBOSE = False
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code", "otp"]
 AXES_USERNAME_CALLABLE = "kamioi_site.auth.login_throttling.login_name"
 AXES_CLIENT_IP_CALLABLE = "kamioi_site.auth.login_throttling.client_address"
 AXES_LOCKOUT_CALLABLE = "kamioi_site.auth.login_throttling.lockout_response"
-# Staff can do nothing before they have set up a second factor.
+# Staff must set up a second factor before they can use the admin.
 STAFF_OTP_REQUIRED = env_bool("STAFF_OTP_REQUIRED")
 OTP_TOTP_ISSUER = "Kamioi"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-    # Passwords of the legacy system; replaced by the first of the list at the next log-in.
+    # Passwords of the legacy system; rehashed with the first hasher at the next login.
     "transactions.password_hashers.WerkzeugPasswordHasher",
     "transactions.password_hashers.Sha256InScryptPasswordHasher",
 ]
@@ -277,20 +265,20 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-# A flag that was never made is on: flags hold back, they do not add.
+# A flag that does not exist is on: flags switch features off.
 WAFFLE_FLAG_DEFAULT = True
-WAFFLE_ENABLE_ADMIN_PAGES = False  # ours are in our style
+WAFFLE_ENABLE_ADMIN_PAGES = False  # replaced by our own admin
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
-# Where the link in the mail leads: the front end's page, which sends the token back. Without one the mail has the token alone.
+# The front end's page that the e-mail links to; it sends the token back. If empty, the e-mail contains only the token.
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL")
-# Where links in other mails lead: the front end's page of statements, and this site.
+# Targets of the links in other e-mails: the front end's statements page, and this site.
 STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
 SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
 
-# --- Mail -------------------------------------------------------------------------------------------------------
+# --- E-mail -----------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env_str("EMAIL_HOST")
-# Without a mail server, mail is printed.
+# Without a mail server, e-mails are printed.
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
 EMAIL_PORT = env_int("EMAIL_PORT", 587)
 EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
@@ -299,7 +287,7 @@ EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Kamioi <no-reply@localhost>")
 
-# Networks from where the admin and the API of staff can be reached; empty: from anywhere.
+# Networks that may access the admin and the staff API; empty allows all.
 STAFF_NETWORKS = env_networks("STAFF_NETWORKS")
 
 CONTENT_SECURITY_POLICY = {
@@ -323,17 +311,17 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
-MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served
+MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served directly
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
-# A statement up to this size is read while the customer waits (about a second); a larger one in the background.
+# Statements up to this size are imported during the request (about a second); larger ones in the background.
 STATEMENT_SYNC_BYTES = env_int("STATEMENT_SYNC_BYTES", 256 * 1024)
 
-# --- API --------------------------------------------------------------------------------------------------------
+# --- API --------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "transactions.api.authentication.BearerTokenAuthentication",
@@ -352,7 +340,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Round-up investing: own what you buy.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    # The docs page works without the internet.
+    # The docs page works without internet access.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
@@ -367,7 +355,7 @@ EVENT_STREAM_PATHS = r"/api/tasks/[0-9a-fA-F-]{36}/events|/admin/llm_center/revi
 # Open streams of events: of one caller, and of all, in one web process.
 EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
 EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
-# Scope → rates as `count/period`, all of them hold; an empty variable lifts the limit (benchmarks).
+# Scope → rates as `count/period`, which all apply; an empty variable disables the limit (benchmarks).
 API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
     "authenticated": env_list("API_RATE_AUTHENTICATED", "6000/m"),
@@ -380,7 +368,7 @@ API_RATES = {
 }
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 
-# Front ends on other hosts: their origins, as `https://app.example.com`. Tokens and cookies are allowed to come along.
+# Origins of front ends on other hosts, such as `https://app.example.com`. Tokens and cookies are allowed.
 CORS_ALLOWED_ORIGINS = env_list("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_CREDENTIALS = True
 CORS_URLS_REGEX = r"^/api/"
@@ -394,40 +382,40 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition", "X-Request-ID"]
 
-# --- Watching it ------------------------------------------------------------------------------------------------
-# Who may read /metrics: whoever knows the token, or comes straight (through no proxy) from one of these networks.
+# --- Monitoring -------------------------------------------------------------------------------------------------------
+# /metrics requires the token, or a direct connection (not through a proxy) from one of these networks.
 METRICS_TOKEN = env_secret("METRICS_TOKEN")
 METRICS_ALLOWED_NETWORKS = env_networks("METRICS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
-SENTRY_DSN = env_secret("SENTRY_DSN")  # errors go there, without anything of a person; empty is nowhere
+SENTRY_DSN = env_secret("SENTRY_DSN")  # receives errors, without personal data; empty disables it
 SENTRY_ENVIRONMENT = env_str("SENTRY_ENVIRONMENT", "production")
 SENTRY_RELEASE = env_str("SENTRY_RELEASE")
-SENTRY_TRACES_SAMPLE_RATE = env_decimal("SENTRY_TRACES_SAMPLE_RATE", "0")  # the part of requests that is timed there
-SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower ones are logged, without values; 0 is never
+SENTRY_TRACES_SAMPLE_RATE = env_decimal("SENTRY_TRACES_SAMPLE_RATE", "0")  # share of requests that are traced
+SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower SQL is logged, without values; 0 disables it
 
-# --- Kamioi -----------------------------------------------------------------------------------------------------
-PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend old at most
+# --- Kamioi -----------------------------------------------------------------------------------------------------------
+PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
 PRICE_API_URL = env_str("PRICE_API_URL")
 PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
-# A quote this many times the one before, or this part of it, is taken for an error; 0 takes any.
+# A quote that changes by more than this factor is rejected; 0 accepts any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
 PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
-PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # until the admin setting `platform_fee` says otherwise
+PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # unless the admin setting `platform_fee` overrides it
 
 LLM_PROVIDER = env_str("LLM_PROVIDER", "matcher")  # matcher | openai, see docs/llm.md
 LLM_BASE_URL = env_str("LLM_BASE_URL", "https://api.openai.com/v1")
 LLM_ALLOW_HTTP = env_bool("LLM_ALLOW_HTTP")  # http to other machines, such as a model server in the same cluster
 LLM_API_KEY = env_secret("LLM_API_KEY")
 LLM_MODEL = env_str("LLM_MODEL")
-LLM_TIMEOUT = env_int("LLM_TIMEOUT", 60)  # seconds a request
-LLM_CONCURRENCY = env_int("LLM_CONCURRENCY", 4)  # requests at the same time, a process
-LLM_BATCH_SIZE = env_int("LLM_BATCH_SIZE", 25)  # merchants a request, 100 at most
+LLM_TIMEOUT = env_int("LLM_TIMEOUT", 60)  # seconds per request
+LLM_CONCURRENCY = env_int("LLM_CONCURRENCY", 4)  # concurrent requests per process
+LLM_BATCH_SIZE = env_int("LLM_BATCH_SIZE", 25)  # merchants per request, at most 100
 LLM_PRICE_INPUT = env_decimal("LLM_PRICE_INPUT", "0")  # dollars per million tokens
 LLM_PRICE_OUTPUT = env_decimal("LLM_PRICE_OUTPUT", "0")
-LLM_MONTHLY_BUDGET = env_decimal("LLM_MONTHLY_BUDGET", "0")  # dollars a calendar month; 0 is no limit
+LLM_MONTHLY_BUDGET = env_decimal("LLM_MONTHLY_BUDGET", "0")  # dollars per calendar month; 0 disables the limit
 
 UNFOLD = {
     "SITE_TITLE": "Kamioi",

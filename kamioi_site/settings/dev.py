@@ -1,4 +1,4 @@
-"""A developer's machine and the demo: debug off by default, a secret made once per machine, any local host."""
+"""Settings of a developer's machine and the demo: debug off by default, a generated secret key, local hosts only."""
 
 import secrets
 
@@ -10,14 +10,14 @@ DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
-# Where the front ends' development servers listen.
+# Development servers of the front ends.
 CORS_ALLOWED_ORIGINS = env_list(
     "CORS_ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173,http://127.0.0.1:3000,http://127.0.0.1:5173"
 )
 
 
 def _machine_secret() -> str:
-    """The secret key of this machine's demo: random, kept beside the demo's data, never in the repository."""
+    """Return this machine's random secret key, stored beside the demo's data and never in the repository."""
     path = KAMIOI_HOME / "secret-key"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

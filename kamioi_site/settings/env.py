@@ -1,7 +1,7 @@
-"""Read settings from the environment: typed, loud on a bad value, secrets from files when asked.
+"""Read typed settings from the environment; an invalid value raises ImproperlyConfigured.
 
 Every helper takes the variable's name and a default. A secret may be given as `NAME_FILE`, the path of a file
-that holds it (Docker and Kubernetes secrets), so that it never stands in a process list.
+that holds it (Docker and Kubernetes secrets), so that it never appears in a process list.
 """
 
 import ipaddress
@@ -17,12 +17,11 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
 def env_str(name: str, default: str = "") -> str:
-    """Text of the variable, or the default."""
     return os.environ.get(name, default)
 
 
 def env_secret(name: str, default: str = "") -> str:
-    """A secret from `NAME`, or from the file that `NAME_FILE` names. No log will show it."""
+    """Read a secret from `NAME` or from the file `NAME_FILE`; logs redact it."""
     path = os.environ.get(f"{name}_FILE")
     if not path:
         return register_secret(os.environ.get(name, default))
@@ -33,7 +32,7 @@ def env_secret(name: str, default: str = "") -> str:
 
 
 def env_bool(name: str, default: bool = False) -> bool:
-    """`1/true/yes/on` or `0/false/no/off`, in any case."""
+    """Read `1/true/yes/on` or `0/false/no/off`, in any case."""
     value = os.environ.get(name)
     if value is None:
         return default
@@ -45,7 +44,6 @@ def env_bool(name: str, default: bool = False) -> bool:
 
 
 def env_int(name: str, default: int) -> int:
-    """A whole number."""
     value = os.environ.get(name)
     if value is None:
         return default
@@ -56,7 +54,6 @@ def env_int(name: str, default: int) -> int:
 
 
 def env_decimal(name: str, default: str) -> Decimal:
-    """An exact decimal number."""
     value = os.environ.get(name, default)
     try:
         return Decimal(value)
@@ -65,12 +62,12 @@ def env_decimal(name: str, default: str) -> Decimal:
 
 
 def env_list(name: str, default: str = "") -> list[str]:
-    """Comma-separated values, blanks dropped."""
+    """Read comma-separated values; blank ones are dropped."""
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
 def env_networks(name: str, default: str = "") -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """Comma-separated networks such as `10.0.0.0/8`; a plain address is a network of one."""
+    """Read comma-separated networks such as `10.0.0.0/8`, or single addresses."""
     try:
         return [ipaddress.ip_network(part) for part in env_list(name, default)]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Production: nothing has a working default that should be a decision or a secret."""
+"""Settings of production: secrets and deployment decisions have no default."""
 
 from kamioi_site.observability.logs import logging_config
 from kamioi_site.settings.base import *  # noqa: F403
@@ -18,19 +18,19 @@ if not SECRET_KEY:
 if not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must be set in production")
 if "*" in ALLOWED_HOSTS:
-    raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts in production; * would take any")
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts in production; * would allow any")
 
 SECURE_SSL_REDIRECT = env_bool("SECURE_SSL_REDIRECT", True)
-# Orchestrators and Prometheus ask the process itself, without TLS.
+# Orchestrators and Prometheus connect to the process directly, without TLS.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
-# gunicorn's uvicorn workers take scheme and address from the proxies of FORWARDED_ALLOW_IPS, and from nobody else.
-# Only under another server, behind a proxy that always sets it, is a header to be named here: X-Forwarded-Proto.
+# gunicorn's uvicorn workers take scheme and address only from the proxies in FORWARDED_ALLOW_IPS. Set this header
+# (X-Forwarded-Proto) only for another server behind a proxy that always sets it.
 if _header := env_str("SECURE_PROXY_SSL_HEADER"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_" + _header.upper().replace("-", "_"), "https")
 SECURE_HSTS_SECONDS = env_int("SECURE_HSTS_SECONDS", 31_536_000)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env_bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", True)
 SECURE_HSTS_PRELOAD = env_bool("SECURE_HSTS_PRELOAD", True)
-# __Host-: a browser takes such a cookie only over TLS and from this very host, never from a sibling domain.
+# __Host-: browsers accept such a cookie only over TLS and from this exact host, not from a sibling domain.
 SESSION_COOKIE_NAME = "__Host-sessionid"
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_NAME = "__Host-csrftoken"

@@ -1,4 +1,4 @@
-"""Tests: real PostgreSQL and Redis, a cheap password hasher, no manifest for static files."""
+"""Settings of tests: real PostgreSQL and Redis, a fast password hasher, no manifest for static files."""
 
 import os
 from pathlib import Path
@@ -13,6 +13,6 @@ STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.st
 MARKET_ALWAYS_OPEN = True
 CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
 PASSWORD_RESET_URL = f"{CORS_ALLOWED_ORIGINS[0]}/reset-password"
-# A worker of a test shares the files of the test.
+# A worker started by a test shares the files of the test.
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "test-media" / str(os.getpid()))
-WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True  # nothing is collected for tests
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True  # tests do not run collectstatic

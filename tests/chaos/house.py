@@ -35,7 +35,7 @@ from celery import Celery
 from django.conf import settings
 
 from docker.local.topology import Cluster
-from kamioi_site.messaging.broker import broker_of
+from kamioi_site.messaging.broker import broker_settings
 from tests import cluster as local
 from tests.chaos.model import ModelServer
 from transactions.sql import load_sql
@@ -129,7 +129,7 @@ class House:
 
     def sender(self) -> Celery:
         """An application that can put messages on the cluster's broker."""
-        broker = broker_of(self.cluster.environment["REDIS_URL"], queues=QUEUES)
+        broker = broker_settings(self.cluster.environment["REDIS_URL"], queues=QUEUES)
         app = Celery("chaos", broker=broker.url, set_as_current=False)
         app.conf.update(
             broker_transport_options=broker.transport_options,

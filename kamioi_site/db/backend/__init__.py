@@ -1,1 +1,1 @@
-"""The base of the database engine (`POSTGRES_EXTRA_DB_BACKEND_BASE`): a connection pool that survives forks."""
+"""The base of the database engine (`POSTGRES_EXTRA_DB_BACKEND_BASE`): a fork-safe connection pool."""

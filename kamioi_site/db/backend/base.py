@@ -1,14 +1,13 @@
-"""The base of the database engine: a connection pool that survives forks. django-postgres-extra goes on top of it.
+"""The base of the database engine: a fork-safe connection pool, which django-postgres-extra extends.
 
-Rules that hold here:
-- One pool a process and database alias (django-db-connection-pool on SQLAlchemy's QueuePool); its sizes come from
-  `POOL_OPTIONS`. Every connection is tried before it is handed out, so a restarted server costs nobody a request. One that
-  answered within `_TRUSTED_SECONDS` is only looked at: a server that ended it said so, and its socket has something to read.
+- One pool per process and database alias (django-db-connection-pool on SQLAlchemy's QueuePool), sized by
+  `POOL_OPTIONS`. Every connection is pinged before use, so a restarted server does not fail a request. If it answered
+  less than `_TRUSTED_SECONDS` ago, only its socket is checked: a server that closed it has sent something.
 - A forked child never writes to a socket of its parent: two processes would read each other's results without an
-  error. The child swaps each inherited socket for /dev/null, forgets the pools and opens connections of its own.
-- A pool belongs to one set of connection parameters. When they change (a test database takes the place of the real
-  one) the pool is made anew.
-- What a session set with SET or took with `pg_advisory_lock` outlives its return to the pool: use `SET LOCAL` and
+  error. The child replaces each inherited socket by /dev/null, drops the pools and opens its own connections.
+- A pool belongs to one set of connection parameters. When they change (a test database replaces the real one), the
+  pool is recreated.
+- Session state from SET or `pg_advisory_lock` outlives the return to the pool: use `SET LOCAL` and
   `pg_advisory_xact_lock`.
 """
 
@@ -29,11 +28,10 @@ from kamioi_site.observability.metrics.database import time_connection_wait
 
 # Every open connection of this process, in a pool or in use.
 _sockets: "weakref.WeakSet[Any]" = weakref.WeakSet()
-# What a child inherited. Were it collected, the pool would try to roll it back and put it into the pool again.
+# Inherited from the parent. If it were collected, the pool would roll it back and reuse it.
 _inherited: list[Any] = []
-# The parameters that each alias's pool was made with.
+# The parameters of each alias's pool.
 _parameters: dict[str, dict[str, Any]] = {}
-
 
 _TRUSTED_SECONDS: Final = 2.0
 # When each connection last answered.
@@ -41,10 +39,10 @@ _answered_at: "weakref.WeakKeyDictionary[Any, float]" = weakref.WeakKeyDictionar
 
 
 class _Dialect(pooled.DatabaseWrapper.SQLAlchemyDialect):
-    """Tries connections by a look at the socket where that is enough."""
+    """Ping a connection only if checking its socket is not enough."""
 
     def do_ping(self, dbapi_connection: Any) -> bool:
-        """Whether it can be handed out."""
+        """Whether the connection is usable."""
         now = time.monotonic()
         if now - _answered_at.get(dbapi_connection, 0.0) < _TRUSTED_SECONDS and _is_quiet(dbapi_connection):
             return True
@@ -54,7 +52,7 @@ class _Dialect(pooled.DatabaseWrapper.SQLAlchemyDialect):
 
 
 def _is_quiet(connection: Any) -> bool:
-    """Whether it is open and nothing has come for it since its last answer."""
+    """Whether the connection is open and has received nothing since its last answer."""
     if connection.closed:
         return False
     poll = select.poll()
@@ -63,16 +61,16 @@ def _is_quiet(connection: Any) -> bool:
 
 
 class PoolExhausted(OperationalError):
-    """Every connection of this process is in use, and none came free in time."""
+    """Every connection of this process is in use, and none was released in time."""
 
 
 class DatabaseWrapper(pooled.DatabaseWrapper):
-    """A Django connection that is lent by the process's pool from the first query to the end of the request."""
+    """A Django connection, borrowed from the process's pool from the first query to the end of the request."""
 
     SQLAlchemyDialect = _Dialect
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Borrow a connection; raises PoolExhausted when none comes free within the pool's `TIMEOUT` seconds."""
+        """Borrow a connection; raises PoolExhausted when none is released within the pool's `TIMEOUT`."""
         if _parameters.setdefault(self.alias, conn_params) != conn_params:
             drop_pool(self.alias)
             _parameters[self.alias] = conn_params
@@ -83,7 +81,7 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
         except PoolWaitOver as error:
             limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
             raise PoolExhausted(
-                f"All {limit} database connections of this process are in use and none came free in "
+                f"All {limit} database connections of this process are in use and none was released in "
                 f"{options.get('TIMEOUT')} s (DATABASE_POOL_SIZE, DATABASE_POOL_OVERFLOW, DATABASE_POOL_WAIT)."
             ) from error
 
@@ -94,20 +92,20 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
 
 
 def drop_pool(alias: str) -> None:
-    """Close the idle connections of an alias's pool and forget it; those in use close when they come back."""
+    """Close an alias's pool; connections in use are closed when they are returned."""
     with pool_container.lock:
         pool = pool_container.pop(alias, None)
     if pool is not None:
         pool.dispose()
 
 
-def _leave_the_parents_connections() -> None:
-    """In a forked child: cut every inherited connection off its socket, then start without any."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
+def _drop_inherited_connections() -> None:
+    """In a forked child, detach every inherited connection from its socket and start without connections."""
+    devnull = os.open(os.devnull, os.O_RDWR)
     for connection in list(_sockets):
         if not connection.closed:
-            os.dup2(nowhere, connection.fileno(), inheritable=False)
-    os.close(nowhere)
+            os.dup2(devnull, connection.fileno(), inheritable=False)
+    os.close(devnull)
     _inherited.append((dict(pool_container), list(_sockets)))
     _sockets.clear()
     _answered_at.clear()
@@ -117,8 +115,8 @@ def _leave_the_parents_connections() -> None:
     for wrapper in connections.all(initialized_only=True):
         _inherited.append(wrapper.connection)
         wrapper.connection = None
-        # The next use makes a new wrapper: one outside whatever transaction the parent was in.
+        # The next use creates a new wrapper, outside the parent's transaction.
         del connections[wrapper.alias]
 
 
-os.register_at_fork(after_in_child=_leave_the_parents_connections)
+os.register_at_fork(after_in_child=_drop_inherited_connections)

@@ -1,1 +1,1 @@
-"""The engine of the alias `replica`: the primary's engine, whose statements fall back on the primary."""
+"""The database engine of the alias `replica`, which falls back to the primary."""

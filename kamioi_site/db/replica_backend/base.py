@@ -1,8 +1,8 @@
-"""The engine of the alias `replica`: what the replica cannot answer, the primary does.
+"""The database engine of the alias `replica`: queries that the replica cannot answer run on the primary.
 
-A result is with the client when `execute` returns, so a statement that fails has given nothing away and can be put to
-the primary instead. Not so within a transaction on the replica, whose snapshot the primary cannot continue, and not in
-the middle of a named cursor: there the error is raised.
+The whole result has arrived when `execute` returns, so a failed query has returned nothing and can run on the primary
+instead. Within a transaction on the replica, whose snapshot the primary cannot continue, and within a named cursor the
+error is raised.
 """
 
 import contextlib
@@ -16,57 +16,57 @@ from psqlextra.backend import base as psqlextra
 from kamioi_site.db import replica
 from kamioi_site.db.backend.base import PoolExhausted
 
-# SQLSTATEs (by their beginning) of a server that is away, going away, or out of something. Not among them: a statement
-# that was cancelled for taking too long, which would take as long on the primary.
-_AWAY = ("08", "53", "57P", "58")
-# What replay needed was in the statement's way. The replica is well.
-_IN_THE_WAY = ("40001", "40P01")
+# SQLSTATE prefixes of a server that is down, shutting down, or out of resources. A query that was cancelled for taking
+# too long is not included: it would take as long on the primary.
+_UNAVAILABLE = ("08", "53", "57P", "58")
+# The query conflicted with replay; the replica itself is fine.
+_RECOVERY_CONFLICT = ("40001", "40P01")
 
 
 class DatabaseWrapper(psqlextra.DatabaseWrapper):
     """The connection to the replica."""
 
-    _alone = False
+    _fallback_disabled = False
 
-    def own_cursor(self) -> Any:
-        """A cursor that does not fall back: its failures are raised."""
-        self._alone = True
+    def direct_cursor(self) -> Any:
+        """Return a cursor that does not fall back: its failures are raised."""
+        self._fallback_disabled = True
         try:
-            return super()._cursor()  # type: ignore[misc]  # the stubs leave it out
+            return super()._cursor()  # type: ignore[misc]  # missing in the stubs
         finally:
-            self._alone = False
+            self._fallback_disabled = False
 
     def _cursor(self, name: str | None = None) -> Any:
         try:
             return super()._cursor(name)  # type: ignore[misc]
         except (OperationalError, InterfaceError) as error:
-            if not self.give_up(error):
+            if not self.should_fall_back(error):
                 raise
             return connections[DEFAULT_DB_ALIAS]._cursor(name)  # type: ignore[attr-defined]
 
     def make_cursor(self, cursor: Any) -> Any:
-        """The usual cursor, with a way back."""
-        return super().make_cursor(cursor) if self._alone else _Cursor(cursor, self)
+        """Return a cursor that falls back to the primary."""
+        return super().make_cursor(cursor) if self._fallback_disabled else _Cursor(cursor, self)
 
     def make_debug_cursor(self, cursor: Any) -> Any:
-        """The cursor that keeps what it was asked, with a way back."""
-        return super().make_debug_cursor(cursor) if self._alone else _DebugCursor(cursor, self)
+        """Return a cursor that logs queries and falls back to the primary."""
+        return super().make_debug_cursor(cursor) if self._fallback_disabled else _DebugCursor(cursor, self)
 
-    def give_up(self, error: BaseException) -> bool:
-        """Whether the primary should answer instead of this error; then the connection goes and the watch is told."""
+    def should_fall_back(self, error: BaseException) -> bool:
+        """Whether to run the query on the primary; if the replica is down, record it and drop the connection."""
         code = getattr(error.__cause__, "pgcode", None) or ""
         if self.in_atomic_block or isinstance(error, PoolExhausted):
             return False
-        if code.startswith(_IN_THE_WAY):
+        if code.startswith(_RECOVERY_CONFLICT):
             return True
-        if code and not code.startswith(_AWAY):
+        if code and not code.startswith(_UNAVAILABLE):
             return False
         replica.mark_replica_failed(error)
         self.discard()
         return True
 
     def discard(self) -> None:
-        """Part with a connection that failed: the pool gets it back as one not to be lent again."""
+        """Return a failed connection to the pool, marked as invalid."""
         with contextlib.suppress(Error):
             if self.connection is not None:
                 self.connection.invalidate()
@@ -78,7 +78,7 @@ class _FallbackCursor(CursorWrapper):
         try:
             return super()._execute(sql, params, *ignored)  # type: ignore[misc]
         except (OperationalError, InterfaceError) as error:
-            if not isinstance(self.db, DatabaseWrapper) or not self.db.give_up(error):
+            if not isinstance(self.db, DatabaseWrapper) or not self.db.should_fall_back(error):
                 raise
         name = self.cursor.name
         with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""Spread the tables over the machines of a Citus cluster."""
+"""Distribute the tables over the nodes of a Citus cluster."""
 
 from typing import Any
 
@@ -13,26 +13,26 @@ from kamioi_site.db.distribution import (
 
 
 class Command(BaseCommand):
-    """`manage.py distribute [--dry-run]`: can be run again, goes on where it was."""
+    """`manage.py distribute [--dry-run]`; running it again continues after an interruption."""
 
-    help = "Distribute the tables over a Citus cluster by user; --dry-run prints the statements and changes nothing."
+    help = "Distribute the tables over a Citus cluster by user; --dry-run prints the SQL and changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Flags of the command."""
-        parser.add_argument("--dry-run", action="store_true", help="print the statements, change nothing")
+        """Add the flags."""
+        parser.add_argument("--dry-run", action="store_true", help="print the SQL and change nothing")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
-        """Print the plan or carry it out."""
+        """Print or apply the plan."""
         steps = plan_distribution()
         if dry_run:
             for step in steps:
-                self.stdout.write(f"-- {step.what}\n{step.sql};")
+                self.stdout.write(f"-- {step.description}\n{step.sql};")
             for problem in find_distribution_problems():
-                self.stderr.write(f"-- in the way: {problem}")
+                self.stderr.write(f"-- problem: {problem}")
             return
         try:
             for step in apply_distribution(steps):
-                self.stdout.write(step.what)
+                self.stdout.write(step.description)
         except DistributionError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write("Everything is where it belongs." if not steps else f"{len(steps)} steps done.")
+        self.stdout.write("Every table is distributed already." if not steps else f"{len(steps)} steps done.")

@@ -1,4 +1,4 @@
-"""`manage.py metrics [PREFIX]`: what Prometheus would read, here and now, for people at a terminal."""
+"""`manage.py metrics [PREFIX]`: print the metrics that Prometheus would read."""
 
 import os
 from typing import Any
@@ -10,22 +10,23 @@ from kamioi_site.observability import metrics
 
 
 class Command(BaseCommand):
-    """Print metrics whose names begin with a prefix."""
+    """Print metrics whose names start with a prefix."""
 
     help = (
-        "Print the metrics of this installation, as Prometheus reads them: all, or those whose names begin with PREFIX."
+        "Print the metrics of this installation, as Prometheus reads them: all, or those whose names start with PREFIX."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which ones."""
+        """Add the prefix."""
         parser.add_argument("prefix", nargs="?", default="", help="for example kamioi_queue")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print them, one sample a line, buckets left out."""
-        run = settings.KAMIOI_HOME / "metrics"
-        # Without a directory of our own: that of the `make run` of this home.
-        directory = run if "PROMETHEUS_MULTIPROC_DIR" not in os.environ and run.is_dir() else None
-        found = False
+        """Print one sample per line, without buckets."""
+        run_directory = settings.KAMIOI_HOME / "metrics"
+        # Without a directory of our own, use that of this home's `make run`.
+        use_run = "PROMETHEUS_MULTIPROC_DIR" not in os.environ and run_directory.is_dir()
+        directory = run_directory if use_run else None
+        printed = False
         for family in metrics.registry(directory=directory).collect():
             for sample in family.samples:
                 if sample.name.startswith(options["prefix"]) and not sample.name.endswith(("_bucket", "_created")):
@@ -33,6 +34,6 @@ class Command(BaseCommand):
                     self.stdout.write(
                         f"{sample.name}{{{labels}}} {sample.value:g}" if labels else f"{sample.name} {sample.value:g}"
                     )
-                    found = True
-        if not found:
-            self.stdout.write(f"Nothing counted yet under {options['prefix']}.")
+                    printed = True
+        if not printed:
+            self.stdout.write(f"No metric starts with {options['prefix']!r} yet.")

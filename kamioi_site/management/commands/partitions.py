@@ -9,36 +9,38 @@ from kamioi_site.db import partitions
 
 
 class Command(BaseCommand):
-    """Show, make and detach monthly partitions."""
+    """Show, create and detach monthly partitions."""
 
     help = "Monthly partitions: plan what is missing, apply it, show the status, or detach an old month."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The four verbs."""
+        """Add the four subcommands."""
         verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("plan", help="show the partitions to make and the stray rows to move; changes nothing")
-        verbs.add_parser("apply", help="make the missing partitions and empty the default ones")
-        verbs.add_parser("status", help="list partitions, stray rows and months made ahead; exit 1 on an alarm")
+        verbs.add_parser("plan", help="show the partitions to create and the stray rows to move; changes nothing")
+        verbs.add_parser("apply", help="create the missing partitions and empty the default ones")
+        verbs.add_parser(
+            "status", help="list partitions, stray rows and months created ahead; exit code 1 if a table needs `apply`"
+        )
         detach = verbs.add_parser("detach", help="detach an old month; its table and rows stay")
         detach.add_argument("table")
         detach.add_argument("month", help="YYYY-MM")
         detach.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the verb."""
+        """Run the subcommand."""
         getattr(self, f"_{options['verb']}")(options)
 
     def _plan(self, options: dict[str, Any]) -> None:
-        self._show(partitions.plan_partitions(), "to make", "stray rows to move")
+        self._show(partitions.plan_partitions(), "to create", "stray rows to move")
 
     def _apply(self, options: dict[str, Any]) -> None:
-        self._show(partitions.apply_partitions(), "made", "stray rows moved")
+        self._show(partitions.apply_partitions(), "created", "stray rows moved")
 
-    def _show(self, plan: partitions.PartitionPlan, made: str, moved: str) -> None:
+    def _show(self, plan: partitions.PartitionPlan, created: str, moved: str) -> None:
         if not plan:
-            self.stdout.write("Nothing to do: every month is there and the default partitions are empty.")
+            self.stdout.write("Nothing to do: every month exists and the default partitions are empty.")
         for table, months in plan.creations.items():
-            self.stdout.write(f"{table}: {made}: {', '.join(month.strftime('%Y-%m') for month in months)}")
+            self.stdout.write(f"{table}: {created}: {', '.join(month.strftime('%Y-%m') for month in months)}")
         for table, months in plan.strays.items():
             self.stdout.write(f"{table}: {moved}: {', '.join(month.strftime('%Y-%m') for month in months)}")
 
@@ -50,7 +52,7 @@ class Command(BaseCommand):
             alarms += alarm
             self.stdout.write(
                 f"{status.table}: {len(months)} months ({months[0] if months else '-'} … "
-                f"{months[-1] if months else '-'}), {status.headroom_months} made ahead, "
+                f"{months[-1] if months else '-'}), {status.headroom_months} created ahead, "
                 f"{status.default_rows} rows in the default partition{'  <-- run: partitions apply' if alarm else ''}"
             )
         if alarms:
@@ -63,16 +65,17 @@ class Command(BaseCommand):
         try:
             month = datetime.strptime(options["month"], "%Y-%m").replace(tzinfo=UTC).date()
         except ValueError as error:
-            raise CommandError("the month is written YYYY-MM") from error
+            raise CommandError("the month must be YYYY-MM") from error
         if not options["yes"]:
             answer = input(
-                f"Detach {options['month']} from {options['table']}? Its rows leave every list; the figures of its days stay. [y/N] "
+                f"Detach {options['month']} from {options['table']}? "
+                "Its rows disappear from every list; the daily figures stay. [y/N] "
             )
             if answer.strip().lower() != "y":
-                self.stdout.write("Nothing was changed.")
+                self.stdout.write("Nothing changed.")
                 return
         try:
             name = partitions.detach_partition(models[options["table"]], month)
         except partitions.PartitionError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{name} is detached; the table is kept.")
+        self.stdout.write(f"{name} was detached; its table is kept.")

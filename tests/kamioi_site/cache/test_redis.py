@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from kamioi_site.api.throttling import RateLimitThrottle
 from kamioi_site.cache.redis import async_redis_client, cache_settings, celery_url, redis_client, sentinel_address
-from kamioi_site.messaging.broker import broker_of
+from kamioi_site.messaging.broker import broker_settings
 from tests.factories import make_company, make_merchant, make_user
 from tests.servers import RedisServer, running, short_directory
 from tests.workers import celery_worker, wait_until
@@ -142,7 +142,7 @@ def test_cache_limits_and_workers_survive_the_loss_of_the_primary(redises, setti
     user = make_user()
     make_company("SBUX", "95.00")
     make_merchant("STARBUCKS", "SBUX")
-    broker = broker_of(redises.url, queues=["transactions"])
+    broker = broker_settings(redises.url, queues=["transactions"])
     sender = Celery("sender", broker=broker.url, set_as_current=False)
     sender.conf.broker_transport_options = broker.transport_options
 

@@ -33,9 +33,9 @@ def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
     [
         (
             "CREATE TABLE newcomer (id int)",
-            "newcomer: nobody says whether it is a reference table, distributed or local",
+            "newcomer: declared neither reference, distributed nor local in its app's distribution.py",
         ),
-        ("DROP TABLE goals", "goals: it has a place, and does not exist"),
+        ("DROP TABLE goals", "goals: declared, but does not exist"),
         ("CREATE UNIQUE INDEX only_ticker ON holdings (ticker)", "holdings: unique key only_ticker without user_id"),
         ("ALTER TABLE goals ADD FOREIGN KEY (id) REFERENCES holdings", "goals: foreign key goals_id_fkey to holdings"),
         (
@@ -44,12 +44,12 @@ def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
         ),
         (
             "ALTER TABLE companies ADD g int REFERENCES auth_group",
-            "auth_group: a reference table refers to it by companies_g_fkey, so it has to be one too",
+            "auth_group: referenced by a reference table (companies_g_fkey), so it must be one too",
         ),
         (
             "CREATE TRIGGER note AFTER INSERT ON orders REFERENCING NEW TABLE AS changed FOR EACH STATEMENT "
             "EXECUTE FUNCTION legacy_outbox_note('id')",
-            "orders: trigger note; an outbox of dual-write goes with `migrate_from_sqlite finish`",
+            "orders: trigger note; `migrate_from_sqlite finish` removes the outbox triggers of dual writing",
         ),
     ],
 )
@@ -88,5 +88,5 @@ def test_the_statements_are_printed_in_order_and_nothing_changes():
 
 
 def test_without_the_extension_it_says_what_to_do():
-    with pytest.raises(CommandError, match="The extension citus is not in this database"):
+    with pytest.raises(CommandError, match="The extension citus is not installed in this database"):
         call_command("distribute", stdout=StringIO())

@@ -14,22 +14,22 @@ from django.conf import settings
 from django.utils import timezone
 from kombu import Queue
 
-from kamioi_site.messaging.broker import BROKER_ERRORS, broker_of, message_priority
+from kamioi_site.messaging.broker import BROKER_ERRORS, broker_settings, message_priority
 from tests.factories import make_company, make_merchant, make_user
 from tests.servers import RabbitMQ, running, short_directory
 from tests.workers import celery_worker, process_environment, wait_until
 from transactions.models import BackgroundTask, Transaction
 from transactions.services.ledger_verification import find_ledger_problems
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
 
 
 def test_settings_follow_the_url():
     redis, rabbit, quorum = (
-        broker_of("redis://h/0", queues=QUEUES),
-        broker_of("amqps://u:p@h//", queues=QUEUES),
-        broker_of("amqp://h//", queues=QUEUES, quorum=True),
+        broker_settings("redis://h/0", queues=QUEUES),
+        broker_settings("amqps://u:p@h//", queues=QUEUES),
+        broker_settings("amqp://h//", queues=QUEUES, quorum=True),
     )
     assert [queue.name for queue in rabbit.queues] == list(QUEUES)
     assert redis.queues[0].queue_arguments is None
@@ -64,7 +64,7 @@ def rabbit() -> Iterator[RabbitMQ]:
 
 
 def _sender(url: str, **options: Any) -> Celery:
-    broker = broker_of(url, queues=QUEUES, **options)
+    broker = broker_settings(url, queues=QUEUES, **options)
     app = Celery("sender", broker=broker.url, set_as_current=False)
     app.conf.update(
         broker_transport_options=broker.transport_options,
@@ -146,9 +146,9 @@ def test_a_message_of_a_customer_overtakes_bulk_work(rabbit):
         rabbit.start()
     sender = _sender(rabbit.url)
     sender.conf.task_queues = [
-        Queue("order", queue_arguments=broker_of(rabbit.url, queues=["x"]).queues[0].queue_arguments)
+        Queue("order", queue_arguments=broker_settings(rabbit.url, queues=["x"]).queues[0].queue_arguments)
     ]
-    broker = broker_of(rabbit.url, queues=[])
+    broker = broker_settings(rabbit.url, queues=[])
     with sender.connection_for_write() as connection:
         queue = sender.conf.task_queues[0](connection.default_channel)
         queue.declare()
@@ -169,7 +169,8 @@ def test_replicated_queues_work_as_well(rabbit):
     sender = _sender(rabbit.url, quorum=True)
     with sender.connection_for_write() as connection:
         queue = Queue(
-            "replicated", queue_arguments=broker_of(rabbit.url, queues=["x"], quorum=True).queues[0].queue_arguments
+            "replicated",
+            queue_arguments=broker_settings(rabbit.url, queues=["x"], quorum=True).queues[0].queue_arguments,
         )
         bound = queue(connection.default_channel)
         bound.declare()

@@ -29,8 +29,8 @@ def test_behind_pgbouncer_nothing_is_left_in_a_session(monkeypatch: pytest.Monke
     assert [query["sql"] for query in queries] == ["SELECT 5::int + 6::int"]
 
 
-def test_the_places_and_the_values_must_agree() -> None:
-    with pytest.raises(ValueError, match="places"), prepared_statement("SELECT %s::text", [1, 2]):
+def test_the_number_of_parameters_must_match_the_placeholders() -> None:
+    with pytest.raises(ValueError, match="placeholders"), prepared_statement("SELECT %s::text", [1, 2]):
         pass
 
 

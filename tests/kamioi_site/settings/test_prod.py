@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 GIVEN = {
     "SECRET_KEY": "p" * 30 + "r0duct1on-" + "abcdefghijklmnopqrstuvwxyz",
     "ALLOWED_HOSTS": "kamioi.example",
@@ -53,7 +53,7 @@ call_command("check", deploy=True, fail_level="WARNING")
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
-        ({"ALLOWED_HOSTS": "*"}, "* would take any"),
+        ({"ALLOWED_HOSTS": "*"}, "* would allow any"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"REDIS_URL": ""}, "REDIS_URL"),
         ({"SECRET_KEY_FILE": "/nowhere/secret_key"}, "SECRET_KEY_FILE cannot be read"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("kamioi_site", "transactions", "llm_center", "analytics")
 # What outlives its transaction, or has to.
 SESSION_STATE = {

@@ -107,7 +107,7 @@ def test_an_old_month_is_detached_and_its_rows_are_kept() -> None:
     )
     out = StringIO()
     call_command("partitions", "detach", "llm_mappings", "2019-05", "--yes", stdout=out)
-    assert "llm_mappings_y2019m05 is detached" in out.getvalue()
+    assert "llm_mappings_y2019m05 was detached" in out.getvalue()
     assert not LlmMapping.objects.exists()
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM llm_mappings_y2019m05")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 PRELUDE = """
 import gc, os, sys, threading, time
@@ -96,7 +96,7 @@ def test_a_full_pool_makes_wait_and_then_says_what_is_wrong():
         DATABASE_POOL_WAIT="1",
     )
     refused = (
-        "1 s: All 3 database connections of this process are in use and none came free in 1 s "
+        "1 s: All 3 database connections of this process are in use and none was released in 1 s "
         "(DATABASE_POOL_SIZE, DATABASE_POOL_OVERFLOW, DATABASE_POOL_WAIT)."
     )
     assert lines == [refused, refused, "served", "served", "served"]
@@ -196,8 +196,8 @@ def test_concurrent_asgi_requests_are_served_and_give_every_connection_back():
 def test_a_restarted_server_costs_nobody_a_request(tmp_path):
     lines = _program(
         """
-        from kamioi_site import embedded
-        os.environ.pop("DATABASE_URL")  # the settings have it; from here on the servers are looked after
+        from kamioi_site.local import embedded_servers
+        os.environ.pop("DATABASE_URL")  # Django has read it; now the embedded servers are found by KAMIOI_HOME
         def requests():
             served, gate = [], threading.Barrier(8)
             def one():
@@ -209,11 +209,11 @@ def test_a_restarted_server_costs_nobody_a_request(tmp_path):
             [thread.join() for thread in threads]
             return served
         before = requests()
-        embedded.stop_servers(["postgres"])
-        embedded.ensure_servers()
+        embedded_servers.stop_servers(["postgres"])
+        embedded_servers.ensure_servers()
         after = requests()
         print(len(before), len(after), len(set(before) & set(after)))
-        embedded.stop_servers(["postgres"])
+        embedded_servers.stop_servers(["postgres"])
         """,
         KAMIOI_HOME=str(tmp_path),
         DATABASE_URL=_own_server(tmp_path),

@@ -74,7 +74,7 @@ def standby(
     )
     monkeypatch.setitem(connections.settings, "default", session | place)
     monkeypatch.setitem(connections.settings, "replica", of_replica)
-    monkeypatch.setattr(replica, "_watch", replica._Watch())
+    monkeypatch.setattr(replica, "_monitor", replica._ReplicaMonitor())
     settings.REPLICA_WATCH_SECONDS, settings.REPLICA_RETRY_SECONDS = 0, 0.2
     before = connections["default"]
     before.close()  # back to the pool that is about to go
