@@ -43,7 +43,7 @@ def web() -> str:
 
 
 def worker(queue: str) -> str:
-    """Why the pool is not well, or nothing. While the broker is away nobody can tell, and that is not its fault."""
+    """Return why the pool is unhealthy, or nothing. Healthy while the broker is down, because then its state is unknown."""
     from celery import Celery  # noqa: PLC0415  # the other roles do without
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 

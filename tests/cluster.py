@@ -1,4 +1,4 @@
-"""The local cluster beside a test: `docker/local-cluster` in a home of its own, by its command line."""
+"""Run `docker/local-cluster` for a test, by its command line and in a temporary home."""
 
 import contextlib
 import os
@@ -25,15 +25,15 @@ def command(here: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 
 def running(here: Path) -> local.Cluster:
-    """What runs in that home now: pids change with every restart."""
-    found = local.read_cluster(here / "cluster")
-    assert found is not None
-    return found
+    """Return the running cluster of that home; pids change with every restart."""
+    cluster = local.read_cluster(here / "cluster")
+    assert cluster is not None
+    return cluster
 
 
 @contextlib.contextmanager
 def local_cluster(here: Path, *arguments: str, **environment: str) -> Iterator[local.Cluster]:
-    """A whole cluster on ports of its own, until the end of the block."""
+    """Run a cluster on free ports until the end of the block."""
     try:
         started = command(here, "--port", "0", *arguments, "start", **environment)
         assert started.returncode == 0, started.stdout + started.stderr

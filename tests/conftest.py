@@ -1,11 +1,12 @@
 """Tests run on real servers: the embedded ones under `.kamioi/test`, or those of DATABASE_URL and REDIS_URL.
 
-This file is read before Django's settings, so that they find the servers. Rules that hold here:
-- The home is not the one of `make run`: both may run at once. `KAMIOI_TEST_HOME` moves it.
-- Sessions that share a home take a slot each: a test database and Redis databases of its own. So does every process
-  of a parallel run (`-n 2`). The last session out stops the servers that a session started.
-- On a Redis that was given, tests use one database (`REDIS_TEST_DB`, default 15; parallel processes count down from
-  it) and refuse to run when it holds keys that no test put there.
+This file is imported before Django's settings, so that they find the servers.
+
+- The home differs from that of `make run`, so both can run at once. `KAMIOI_TEST_HOME` changes it.
+- Each session of a home takes a slot with its own test database and Redis databases, and so does every process of a
+  parallel run (`-n 2`). The last session to end stops the servers that a session started.
+- On a given Redis, tests use one database (`REDIS_TEST_DB`, default 15; parallel processes count down from it) and
+  refuse to run if it contains keys that no test created.
 """
 
 import fcntl
@@ -27,9 +28,9 @@ sys.path.insert(0, str(ROOT))
 from kamioi_site.local import embedded_servers, system  # noqa: E402
 
 SLOTS = 6
-# Redis databases a slot: one for a session's first process and one for each parallel process.
+# Redis databases per slot: one for a session's first process and one for each parallel process.
 SLOT_DATABASES = 20
-# In a database where this key stands, every other key was put there by tests as well.
+# A database with this key contains only keys of tests.
 MARKER = "kamioi-tests-own-this-database"
 
 _in_worker = "PYTEST_XDIST_WORKER" in os.environ
@@ -37,7 +38,7 @@ _slot: IO[str] | None = None
 
 
 def _take_slot(here: Path) -> tuple[int, IO[str]]:
-    """The lowest number that no other session of this home holds. The kernel frees it with this process."""
+    """Lock the lowest free slot of this home; the kernel releases it when this process ends."""
     here.mkdir(parents=True, exist_ok=True)
     for number in range(SLOTS):
         handle = (here / f"session-{number}.lock").open("a")
@@ -47,11 +48,11 @@ def _take_slot(here: Path) -> tuple[int, IO[str]]:
             handle.close()
         else:
             return number, handle
-    pytest.exit(f"{SLOTS} test sessions run in {here} already.", returncode=3)
+    pytest.exit(f"{SLOTS} test sessions are running in {here} already.", returncode=3)
 
 
 def _redis_url(process: int) -> str:
-    """The address for one process of the session: 0 is the first one, 1 and up are the parallel ones."""
+    """Return the URL for one process of the session: 0 is the first, 1 and up are parallel ones."""
     parts = urlsplit(os.environ["KAMIOI_TEST_REDIS_URL"])
     number = int(os.environ["KAMIOI_TEST_REDIS_DB"]) + process * int(os.environ["KAMIOI_TEST_REDIS_STEP"])
     if number < 0:
@@ -60,12 +61,12 @@ def _redis_url(process: int) -> str:
 
 
 def _claim_redis(url: str) -> None:
-    """Empty the database when it is the tests' own; stop everything when it is not."""
+    """Empty the database if it belongs to the tests; abort if it does not."""
     client = redis.Redis.from_url(url)
     try:
         if client.dbsize() and not client.exists(MARKER):
             pytest.exit(
-                f"Redis database {urlsplit(url).path.lstrip('/')} holds keys of somebody else. "
+                f"Redis database {urlsplit(url).path.lstrip('/')} contains keys that no test created. "
                 "Set REDIS_TEST_DB to the number of an empty one.",
                 returncode=3,
             )
@@ -81,7 +82,7 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     os.environ.pop("REPLICA_URL", None)  # a standby has no test database; tests of replicas start their own
     _number, _slot = _take_slot(here)
     for _name in ("DATABASE_URL", "REDIS_URL"):
-        if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would win over what is set below
+        if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would override what is set below
             os.environ[_name] = Path(_file).read_text().strip()
     _redis_given = embedded_servers.redis_is_given()
     try:
@@ -90,7 +91,7 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     except system.EmbeddedServerError as error:
         pytest.exit(str(error), returncode=3)
     if _number:
-        # The test database is called after the configured one.
+        # The test database is named after the configured one.
         _parts = urlsplit(os.environ["DATABASE_URL"])
         os.environ["DATABASE_URL"] = urlunsplit(_parts._replace(path=f"{_parts.path}_{_number}"))
     os.environ["KAMIOI_TEST_REDIS_URL"] = os.environ["REDIS_URL"]
@@ -109,10 +110,10 @@ from django.conf import settings  # noqa: E402
 
 if settings.configured and settings.SETTINGS_MODULE != "kamioi_site.settings.test":
     pytest.exit("Unset DJANGO_SETTINGS_MODULE: tests bring their own settings.", returncode=3)
-# A busy machine is no failure, and the first example may import a library.
+# A busy machine is not a failure, and the first example may import a library.
 hypothesis.settings.register_profile("kamioi", deadline=None)
 hypothesis.settings.load_profile("kamioi")
-django.setup()  # pytest-django looks for settings before it reads this file, and not again
+django.setup()  # pytest-django looks for settings only before it imports this file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -123,7 +124,7 @@ def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Leave Redis as it was found; the last session out stops the servers that a session started."""
+    """Empty the Redis database; the last session to end stops the servers that a session started."""
     client = redis.Redis.from_url(_REDIS_URL)
     client.flushdb()
     client.close()
@@ -141,7 +142,7 @@ def pytest_unconfigure() -> None:
             embedded_servers.stop_servers()
             (here / "started-by-tests").unlink()
     except BlockingIOError:
-        pass  # another session still works with them
+        pass  # another session still uses them
     finally:
         for handle in others:
             handle.close()
@@ -149,7 +150,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    """Counters and cached values of one test are none of the next one's business."""
+    """Remove counters and cached values after each test."""
     yield
     client = redis.Redis.from_url(_REDIS_URL)
     client.flushdb()
@@ -159,7 +160,7 @@ def _empty_cache() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _shipped_catalogue() -> Iterator[None]:
-    """A process matches with the catalogue it last read: one test's edits are none of the next one's business."""
+    """Restore the shipped catalogue after a test that edited it."""
     yield
     from llm_center import catalogue, matcher
     from llm_center.services import brands

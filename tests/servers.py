@@ -1,7 +1,7 @@
-"""Servers of a test's own beside the session's: PostgreSQL with a standby, Redis with Sentinels.
+"""Additional servers for one test: PostgreSQL with a standby, Redis with Sentinels, RabbitMQ.
 
-They use the programs of the installed packages, run as the user of the embedded servers, and end with the test. Nothing
-waits for the disk: what they hold is worth nothing.
+They use the programs of the installed packages, run as the user of the embedded servers, and end with the test. They do
+not sync to disk, because their data is temporary.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ def _sentinel_binary() -> str:
 
 
 class Server:
-    """A process that the test may kill and start again."""
+    """A process that the test may kill and restart."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -57,7 +57,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str) -> None:
-        """Run a program to its end as the servers' user."""
+        """Run a program as the servers' user and wait for its end."""
         done = subprocess.run(
             arguments,
             cwd=self.directory,
@@ -70,7 +70,7 @@ class Server:
         assert done.returncode == 0, done.stderr
 
     def launch(self, *arguments: str) -> None:
-        """Start the server itself."""
+        """Start the server process."""
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 arguments,
@@ -83,11 +83,11 @@ class Server:
             )
 
     def log(self) -> str:
-        """The end of what it said."""
+        """Return the end of its log."""
         return (self.directory / "log").read_text(errors="replace")[-2000:]
 
     def kill(self) -> None:
-        """kill -9, with its children: as when the machine goes."""
+        """Kill it and its children with SIGKILL, like a machine failure."""
         if self.process is None:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -96,7 +96,7 @@ class Server:
             for child in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
-            # Orphans stay as zombies until init looks after them; what they held is free.
+            # Orphans stay zombies until init reaps them, but their resources are free.
             wait_until("its children are gone", lambda: all(map(_is_gone, family)), seconds=10)
         self.process.wait(10)
         self.process = None
@@ -119,11 +119,11 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        """The URL of its database `postgres`."""
+        """Return the URL of its database `postgres`."""
         return f"postgresql://postgres@{quote(str(self.directory), safe='')}/postgres"
 
     def initialise(self) -> None:
-        """An empty primary."""
+        """Initialise an empty primary."""
         self.run(
             str(self.binaries / "initdb"),
             "-D",
@@ -137,7 +137,7 @@ class Postgres(Server):
         )
 
     def standby_of(self, primary: "Postgres") -> None:
-        """A copy of the primary that follows it."""
+        """Initialise a standby of the primary."""
         self.run(
             str(self.binaries / "pg_basebackup"),
             "-D",
@@ -155,7 +155,7 @@ class Postgres(Server):
         )
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start it and wait until it accepts connections."""
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
         settings = _FAST | {"unix_socket_directories": str(self.directory)}
         self.launch(
@@ -164,10 +164,10 @@ class Postgres(Server):
             str(self.data),
             *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
         )
-        wait_until("PostgreSQL answers", self.answers, seconds=30)
+        wait_until("PostgreSQL answers", self.answers, seconds=90)
 
     def answers(self) -> bool:
-        """Whether it takes a connection."""
+        """Whether it accepts a connection."""
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         with contextlib.suppress(psycopg2.OperationalError):
@@ -176,7 +176,7 @@ class Postgres(Server):
         return False
 
     def ask(self, sql: str) -> Any:
-        """The first value of the answer, None when there is none."""
+        """Run SQL and return the first value of the result, or None."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         try:
@@ -195,7 +195,7 @@ class RedisServer(Server):
         self.port, self.sentinel = free_port(), sentinel
 
     def start(self, **settings: str) -> None:
-        """Start with these settings (`save: 300 1` is `save="300 1"`), and wait until it answers."""
+        """Start it with these settings (`save: 300 1` is `save="300 1"`) and wait until it accepts connections."""
         config = self.directory / "redis.conf"
         if not config.exists():  # a Sentinel writes what it learns into its own
             lines = {"bind": "127.0.0.1", "port": str(self.port), "dir": f'"{self.directory}"'}
@@ -204,10 +204,10 @@ class RedisServer(Server):
             if self.owner is not None:
                 os.chown(config, self.owner.pw_uid, self.owner.pw_gid)
         self.launch(_sentinel_binary(), str(config), *(["--sentinel"] if self.sentinel else []))
-        wait_until("Redis answers", self.answers, seconds=20)
+        wait_until("Redis answers", self.answers, seconds=60)
 
     def answers(self) -> bool:
-        """Whether it takes a connection, with a password or without."""
+        """Whether it accepts a connection, with or without a password."""
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         client = redis.Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1)
@@ -224,7 +224,7 @@ class RedisServer(Server):
 
 @contextlib.contextmanager
 def running(*servers: Server) -> Iterator[None]:
-    """Kill them afterwards, whatever happened."""
+    """Kill the servers at the end of the block."""
     try:
         yield
     finally:
@@ -233,14 +233,14 @@ def running(*servers: Server) -> Iterator[None]:
 
 
 def short_directory(name: str) -> Path:
-    """A directory whose path leaves room for a socket's name."""
+    """Create a directory with a path short enough for a socket."""
     place = Path("/tmp") / f"kamioi-{name}-{os.getpid()}-{time.monotonic_ns() % 1_000_000_000}"
     place.mkdir(mode=0o711)
     return place
 
 
 class RabbitMQ(Server):
-    """Debian's rabbitmq-server, a node of its own on 127.0.0.1."""
+    """A separate node of Debian's rabbitmq-server on 127.0.0.1."""
 
     programs = Path("/usr/lib/rabbitmq/bin")
 
@@ -251,11 +251,11 @@ class RabbitMQ(Server):
 
     @property
     def url(self) -> str:
-        """For Celery; the user that a fresh node has."""
+        """Return the URL for Celery, with the default user of a new node."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def environment(self) -> dict[str, str]:
-        """What keeps it apart from every other node of this machine."""
+        """Return variables that separate it from other nodes of this machine."""
         here = str(self.directory)
         return (
             plain_environment()
@@ -275,7 +275,7 @@ class RabbitMQ(Server):
         )
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start it and wait until it accepts connections."""
         config = self.directory / "rabbitmq.conf"
         config.write_text("disk_free_limit.absolute = 1MB\nvm_memory_high_watermark.relative = 0.9\n")
         config.chmod(0o644)
@@ -289,10 +289,10 @@ class RabbitMQ(Server):
                 stderr=log,
                 **as_user(self.owner),
             )
-        wait_until("RabbitMQ answers", self.answers, seconds=60)
+        wait_until("RabbitMQ answers", self.answers, seconds=150)
 
     def answers(self) -> bool:
-        """Whether it takes a connection."""
+        """Whether it accepts a connection."""
         import amqp
 
         assert self.process is not None
@@ -304,7 +304,7 @@ class RabbitMQ(Server):
             return False
 
     def stop(self) -> None:
-        """kill -9, with the port mapper that it started."""
+        """Kill it and the port mapper that it started with SIGKILL."""
         self.kill()
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):

@@ -1,11 +1,11 @@
-"""A real Celery worker beside a test: a process of its own on the test's database and Redis."""
+"""Run a real Celery worker for a test, in a separate process on the test's database and Redis."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,7 +19,7 @@ START_SECONDS = 90
 
 
 def process_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a process of the same installation as this test needs to know; what is `given` goes before."""
+    """Return the environment of a process of the same installation as this test, updated with `given`."""
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return {
         **os.environ,
@@ -31,7 +31,7 @@ def process_environment(given: Mapping[str, str] | None = None) -> dict[str, str
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def celery_worker(
     *,
     concurrency: int = 2,
@@ -39,9 +39,9 @@ def celery_worker(
     environment: Mapping[str, str] | None = None,
     app: Celery = current_app,
 ) -> Iterator[psutil.Process]:
-    """A prefork worker for these queues, ready to take tasks; killed with its children afterwards.
+    """Run a prefork worker for these queues; it and its children are killed at the end of the block.
 
-    One on another broker gets the `environment` that names it, and an `app` that can ask it whether it is ready.
+    For another broker, pass the `environment` that names it and an `app` that can ping the worker.
     """
     log = Path(settings.MEDIA_ROOT) / "worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -77,20 +77,18 @@ def celery_worker(
             deadline = time.monotonic() + START_SECONDS
             while not app.control.ping(timeout=0.5):
                 if started.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the worker did not come up:\n{log.read_text()[-3000:]}")
+                    raise RuntimeError(f"the worker did not start:\n{log.read_text()[-3000:]}")
             yield worker
         finally:
-            for process in [*worker.children(recursive=True), worker] if worker.is_running() else []:
-                process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in [*worker.children(recursive=True), worker]:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
             started.wait(timeout=30)
 
 
 def wait_until(what: str, happens: object, *, seconds: float = 60) -> None:
-    """Ask until it happens.
-
-    Raises:
-        AssertionError: it did not in time.
-    """
+    """Poll until `happens` returns true; raises AssertionError when it does not in time."""
     deadline = time.monotonic() + seconds
     while not happens():  # type: ignore[operator]
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds} seconds"

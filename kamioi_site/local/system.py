@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import stat
@@ -120,10 +121,13 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free port of 127.0.0.1, below the range from which outgoing connections take theirs.
+
+    A port of that range could be taken by any connection before the server binds it.
+    """
+    while not port_is_free(port := random.randrange(20_000, 32_000)):
+        pass
+    return port
 
 
 def has_small_shared_memory() -> bool:

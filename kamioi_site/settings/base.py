@@ -352,7 +352,7 @@ SPECTACULAR_SETTINGS = {
 }
 # Paths whose views may authorize event streams, see kamioi_site/http/event_streams.py.
 EVENT_STREAM_PATHS = r"/api/tasks/[0-9a-fA-F-]{36}/events|/admin/llm_center/reviewmerchant/live/"
-# Open streams of events: of one caller, and of all, in one web process.
+# Limits of open event streams in one web process: per client, and in total.
 EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
 EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
 # Scope → rates as `count/period`, which all apply; an empty variable disables the limit (benchmarks).

@@ -1,4 +1,4 @@
-"""The table of faults, at the end of a run; with RECORD=1 also in docs/faults.md."""
+"""Print the table of faults at the end of a run; RECORD=1 also writes it to docs/faults.md."""
 
 import datetime
 import os
@@ -12,37 +12,37 @@ _PAGE = ROOT / "docs" / "faults.md"
 _BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
 
 
-def _table(found: list[dict[str, Any]]) -> str:
+def _table(results: list[dict[str, Any]]) -> str:
     lines = [
-        "| fault | struck | accepted | lost | doubled | books wrong | requests tried again | failed tasks | recovery |",
+        "| fault | injected | accepted | lost | doubled | ledger errors | retried requests | failed tasks | recovery |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row['fault']} | {row['struck']} | {row['accepted']:,} | {len(row['lost'])} | {len(row['doubled'])} "
+        f"| {row['fault']} | {row['injections']} | {row['accepted']:,} | {len(row['lost'])} | {len(row['doubled'])} "
         f"| {len(row['books'])} | {row['failures']:,} | {row['failed_tasks']} | {row['recovery']:.1f} s |"
-        for row in found
+        for row in results
     ]
     return "\n".join(lines)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what every strike came to."""
+    """Print the result of every fault."""
     reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
-    found = [
+    results = [
         value
         for report in reports
         if report.when == "call"
         for name, value in report.user_properties
         if name == "chaos"
     ]
-    if not found:
+    if not results:
         return
     terminalreporter.section("faults")
-    terminalreporter.write_line(_table(found))
+    terminalreporter.write_line(_table(results))
     if os.environ.get("RECORD"):
         text = _PAGE.read_text()
         head, rest = text.split(_BEGIN)
         tail = rest.split(_END)[1]
         today = datetime.datetime.now(datetime.UTC).date()
-        _PAGE.write_text(f"{head}{_BEGIN}\nRecorded {today}.\n\n{_table(found)}\n{_END}{tail}")
+        _PAGE.write_text(f"{head}{_BEGIN}\nRecorded {today}.\n\n{_table(results)}\n{_END}{tail}")

@@ -1,4 +1,4 @@
-"""The faults: what is done to a cluster under load. Each strike may end what it began in `heal`, some seconds later."""
+"""The faults that are injected into a cluster under load; `heal` ends a lasting one."""
 
 import contextlib
 import os
@@ -16,101 +16,103 @@ from typing import Any
 import pytest
 
 from docker.local.process_manager import TOKEN
-from tests.chaos.house import House, Verdict
+from tests.chaos.cluster import SystemUnderTest, Verdict
 from tests.cluster import ROOT
 from tests.workers import wait_until
 
-Strike = Callable[[House], Any]
-# A sweep every two seconds and short patience with the dead, where a test cannot wait for minutes.
-HURRIED = {"TASK_SILENCE_SECONDS": "10", "TASK_UNANSWERED_SECONDS": "4"}
+Injection = Callable[[SystemUnderTest], Any]
+# Short task timeouts, because a test cannot wait for minutes.
+SHORT_TIMEOUTS = {"TASK_SILENCE_SECONDS": "10", "TASK_UNANSWERED_SECONDS": "4"}
 
 
 @dataclass(frozen=True)
 class Fault:
     """One fault.
 
-    `hold` is how long (seconds) before `heal` gets what `strike` returned; the recovery time counts from the end of it.
-    `quick` ones run with every `make test`, on the small cluster.
+    After `hold` seconds `heal` gets what `inject` returned; the recovery time starts when it returns. `quick` faults run
+    in `make test`, on the small cluster.
     """
 
     name: str
-    strike: Strike
-    heal: Callable[[House, Any], object] | None = None
+    inject: Injection
+    heal: Callable[[SystemUnderTest, Any], object] | None = None
     hold: float = 0.0
     rounds: int = 3
     quick: bool = False
     seconds: float = 120.0
 
 
-def strike(house: House, fault: Fault, *, rounds: int, at_least: float, calm: float) -> Verdict:
-    """Strike so many times, each time until the cluster is well again; then judge."""
-    before = house.judge(fault.name, struck=0, recovery=0)
+def inject(system: SystemUnderTest, fault: Fault, *, rounds: int, at_least: float, calm: float) -> Verdict:
+    """Inject the fault repeatedly, each time until the cluster is healthy again; then verify."""
+    before = system.verify(fault.name, injections=0, recovery=0)
     recovery = 0.0
     for _ in range(rounds):
         began = time.monotonic()
-        held = fault.strike(house)
+        injected = fault.inject(system)
         if fault.heal is not None:
             time.sleep(fault.hold)
-            fault.heal(house, held)
+            fault.heal(system, injected)
             began = time.monotonic()
-        recovery = max(recovery, house.watch(began, at_least=at_least, calm=calm, seconds=fault.seconds))
-    with house.pause():
-        house.drain(seconds=fault.seconds)
-        verdict = house.judge(fault.name, struck=rounds, recovery=recovery)
+        recovery = max(recovery, system.watch(began, at_least=at_least, calm=calm, seconds=fault.seconds))
+    with system.pause():
+        system.drain(seconds=fault.seconds)
+        verdict = system.verify(fault.name, injections=rounds, recovery=recovery)
     fields = asdict(verdict)
     for name in ("accepted", "tasks", "failed_tasks", "failures"):
         fields[name] -= getattr(before, name)
     return Verdict(**fields)
 
 
-def _kill(name: str) -> Strike:
-    return lambda house: house.kill(name)
+def _kill(name: str) -> Injection:
+    return lambda system: system.kill(name)
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------
-def _redis_loses_everything(house: House) -> None:
+def _redis_loses_everything(system: SystemUnderTest) -> None:
     """kill -9, and nothing on the disk to start from: messages, flags, counters and cached values are gone."""
-    house.kill("redis")
-    for path in (house.home / "cluster" / "redis").glob("*.rdb"):
+    system.kill("redis")
+    for path in (system.home / "cluster" / "redis").glob("*.rdb"):
         path.unlink()
 
 
-def _redis_flushed(house: House) -> None:
+def _redis_flushed(system: SystemUnderTest) -> None:
     """The server lives on, and everybody's connections with it; only the data is gone, queues' bindings included."""
-    house.redis().flushall()
+    system.redis().flushall()
 
 
-def _broker_full(house: House) -> None:
+def _broker_full(system: SystemUnderTest) -> None:
     """Every write is refused, as with maxmemory reached and noeviction."""
-    client = house.redis()
+    client = system.redis()
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)
 
 
-def _broker_empty(house: House, _: Any) -> None:
-    house.redis().config_set("maxmemory", 0)
+def _broker_empty(system: SystemUnderTest, _: Any) -> None:
+    system.redis().config_set("maxmemory", 0)
 
 
 # --- Messages ---------------------------------------------------------------------------------------------------
-def duplicated_and_reordered(house: House) -> None:
+def duplicated_and_reordered(system: SystemUnderTest) -> None:
     """Everything that was ever sent for the newest work, three times, in any order and at any priority."""
-    newest = [pk for (pk,) in house.sql("SELECT id FROM transactions ORDER BY id DESC LIMIT 30")]
-    tasks = [str(pk) for (pk,) in house.sql("SELECT id FROM background_tasks WHERE name = 'ingest_statement' LIMIT 20")]
+    newest = [pk for (pk,) in system.sql("SELECT id FROM transactions ORDER BY id DESC LIMIT 30")]
+    tasks = [
+        str(pk) for (pk,) in system.sql("SELECT id FROM background_tasks WHERE name = 'ingest_statement' LIMIT 20")
+    ]
     messages: list[tuple[str, list[Any]]] = [("process_transaction", [pk]) for pk in newest]
     messages += [("ingest_statement", [pk]) for pk in tasks]
     messages += [("process_transactions", [])] * 5 + [("sweep_stuck", []), ("execute_queued_orders", [])]
     messages *= 3
     random.shuffle(messages)
-    with contextlib.closing(house.sender()) as app, app.connection_for_write() as connection:
+    with contextlib.closing(system.sender()) as app, app.connection_for_write() as connection:
         for name, arguments in messages:
             app.send_task(
                 name, args=arguments, connection=connection, priority=random.choice([0, 3, 6, 9]), ignore_result=True
             )
 
 
-def poisoned_messages(house: House) -> None:
-    """Messages that no worker can read, or that name what nobody knows; in every queue, ahead of everything else."""
-    with contextlib.closing(house.sender()) as app, app.connection_for_write() as connection:
+def poisoned_messages(system: SystemUnderTest) -> None:
+    """Put messages that are unreadable or name unknown tasks at the head of every queue."""
+    with contextlib.closing(system.sender()) as app, app.connection_for_write() as connection:
         for queue in ("transactions", "bulk", "ai"):
             producer = app.amqp.Producer(connection.default_channel)
             for body, kind, coding in (
@@ -126,29 +128,29 @@ def poisoned_messages(house: House) -> None:
                     content_type=kind,
                     content_encoding=coding,
                     priority=0,
-                    headers={"task": "chaos.nobody", "id": os.urandom(8).hex()} if body == b"[[], {}]" else {},
+                    headers={"task": "chaos.unknown", "id": os.urandom(8).hex()} if body == b"[[], {}]" else {},
                 )
             app.send_task("process_transaction", args=["what", "ever"], queue=queue, connection=connection)
             app.send_task("process_transaction", args=[{"id": None}], queue=queue, connection=connection)
             app.send_task("ingest_statement", args=["not-a-task"], queue=queue, connection=connection)
 
 
-def _garbage(house: House) -> None:
-    """Not even an envelope, written past Celery into the broker's own list: it costs the worker that takes it a start."""
-    house.redis().rpush("transactions", b"\x00 no message at all")
+def _garbage(system: SystemUnderTest) -> None:
+    """Write bytes that are not a message into the broker's list; the worker that reads them must be restarted."""
+    system.redis().rpush("transactions", b"\x00 no message at all")
 
 
-def _poisoned_row(house: House) -> None:
-    """A purchase that the database refuses to book, whoever tries: its neighbours must not wait for it."""
-    if not house.sql("SELECT 1 FROM pg_constraint WHERE conname = 'chaos_poison'"):
-        house.sql("ALTER TABLE notifications ADD CONSTRAINT chaos_poison CHECK (message NOT LIKE '%#6666%') NOT VALID")
+def _poisoned_row(system: SystemUnderTest) -> None:
+    """Create a purchase that the database always rejects; others must not wait for it."""
+    if not system.sql("SELECT 1 FROM pg_constraint WHERE conname = 'chaos_poison'"):
+        system.sql("ALTER TABLE notifications ADD CONSTRAINT chaos_poison CHECK (message NOT LIKE '%#6666%') NOT VALID")
     for _ in range(3):
-        house.purchase(2 + random.randrange(60), f"purchase-{os.urandom(4).hex()}", shop="SHOPA #6666")
+        system.purchase(2 + random.randrange(60), f"purchase-{os.urandom(4).hex()}", shop="SHOPA #6666")
 
 
-def _poisoned_row_failed(house: House) -> None:
+def _poisoned_row_failed(system: SystemUnderTest) -> None:
     def ended() -> bool:
-        found = house.sql(
+        found = system.sql(
             "SELECT DISTINCT status, failure_reason <> '' FROM transactions WHERE merchant = 'SHOPA #6666'"
         )
         return found == [("failed", True)]
@@ -156,10 +158,10 @@ def _poisoned_row_failed(house: House) -> None:
     wait_until("the purchases have failed and say why", ended, seconds=60)
 
 
-def process_of_cluster(house: House, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
+def process_of_cluster(system: SystemUnderTest, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
     """One more process of the cluster, which ends with it at the latest."""
-    cluster = house.cluster
-    with open(house.home / f"extra-{os.urandom(3).hex()}.log", "wb") as log:
+    cluster = system.cluster
+    with open(system.home / f"extra-{os.urandom(3).hex()}.log", "wb") as log:
         return subprocess.Popen(
             command,
             cwd=ROOT,
@@ -167,17 +169,17 @@ def process_of_cluster(house: House, *command: str, **environment: str) -> "subp
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **cluster.environment, TOKEN: _token(house), **environment},
+            env={**os.environ, **cluster.environment, TOKEN: _token(system), **environment},
         )
 
 
-def _token(house: House) -> str:
+def _token(system: SystemUnderTest) -> str:
     import json
 
-    return str(json.loads((house.home / "cluster" / "run.json").read_text())["token"])
+    return str(json.loads((system.home / "cluster" / "run.json").read_text())["token"])
 
 
-def end(_house: House, process: "subprocess.Popen[bytes]") -> None:
+def end(_house: SystemUnderTest, process: "subprocess.Popen[bytes]") -> None:
     """kill -9 of such a process."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -188,78 +190,87 @@ def _celery(*arguments: str, application: str = "kamioi_site") -> list[str]:
     return [sys.executable, "-m", "celery", "-A", application, *arguments]
 
 
-def a_second_beat(house: House) -> "subprocess.Popen[bytes]":
+def a_second_beat(system: SystemUnderTest) -> "subprocess.Popen[bytes]":
     """Two of what there must be one of: every scheduled task is sent twice."""
-    return process_of_cluster(house, *_celery("beat", "-l", "warning", "--pidfile="))
+    return process_of_cluster(system, *_celery("beat", "-l", "warning", "--pidfile="))
 
 
-def a_task_that_kills_its_worker(house: House) -> "subprocess.Popen[bytes]":
-    """A message whose task takes its process down each time, and one that raises, before a worker that has other work too."""
-    deaths = house.home / "deaths"
+def a_task_that_kills_its_worker(system: SystemUnderTest) -> "subprocess.Popen[bytes]":
+    """Send a task that kills its process each time, and one that raises, to a worker with other work."""
+    deaths = system.home / "deaths"
     deaths.unlink(missing_ok=True)
     worker = process_of_cluster(
-        house,
+        system,
         *_celery(
-            "worker", "-l", "info", "-c", "1", "-n", "poison@%h", "-Q", "poison", application="tests.chaos.poison"
+            "worker",
+            "-l",
+            "info",
+            "-c",
+            "1",
+            "-n",
+            "poison@%h",
+            "-Q",
+            "poison",
+            application="tests.chaos.fault_injection",
         ),
     )
-    with contextlib.closing(house.sender()) as app:
+    with contextlib.closing(system.sender()) as app:
         app.conf.task_queues = None
         app.send_task("chaos.dies", args=[str(deaths)], queue="poison")
         app.send_task("chaos.raises", queue="poison")
     return worker
 
 
-def at_most_four_died(house: House, worker: "subprocess.Popen[bytes]") -> None:
+def at_most_four_died(system: SystemUnderTest, worker: "subprocess.Popen[bytes]") -> None:
     """The message went to another process three times, and was dropped then."""
-    died = (house.home / "deaths").read_text()
-    end(house, worker)
+    died = (system.home / "deaths").read_text()
+    end(system, worker)
     assert 1 <= len(died) <= 4, f"{len(died)} processes died of one message"
 
 
-def _statement_that_kills(house: House) -> str:
+def _statement_that_kills(system: SystemUnderTest) -> str:
     """A statement whose worker dies each time it is read (here by our hand): it must be given up at last."""
-    pool = "worker-bulk" if house.cluster.kind("replica") else "worker-all"
+    pool = "worker-bulk" if system.cluster.kind("replica") else "worker-all"
     key = f"upload-{os.urandom(4).hex()}-big"
-    task = house.upload(5, key, rows=60_000)
+    task = system.upload(5, key, rows=60_000)
     assert task
     deadline = time.monotonic() + (1200 if os.environ.get("CHAOS_SHIPPED") else 240)
-    with house.pause():  # the others' statements would die with it
+    with system.pause():  # the others' statements would die with it
         while time.monotonic() < deadline:
-            ((status, is_read),) = house.sql(
+            ((status, is_read),) = system.sql(
                 "SELECT status, heartbeat_at > now() - interval '3 s' FROM background_tasks WHERE id = %s", (task,)
             )
             if status in {"completed", "failed"}:
                 break
             if status == "running" and is_read:
-                for child in house.children(pool):
+                for child in system.children(pool):
                     with contextlib.suppress(Exception):
                         child.kill()
             time.sleep(0.05)
-    ((status, error),) = house.sql("SELECT status, error FROM background_tasks WHERE id = %s", (task,))
+    ((status, error),) = system.sql("SELECT status, error FROM background_tasks WHERE id = %s", (task,))
     assert status in {"completed", "failed"}, f"it is {status}"
     assert status == "completed" or "given up" in error
     return task
 
 
 # --- The model --------------------------------------------------------------------------------------------------
-def _model_hangs(house: House) -> None:
-    """The question is taken and never answered, while staff run the queue and merchants that nobody knows come in."""
-    assert house.model is not None
-    house.model.answers.clear()
-    house.slow_tasks = ["run_llm_queue"]
+def _model_hangs(system: SystemUnderTest) -> None:
+    """Let the model accept requests and never answer, while staff run the queue and unknown merchants arrive."""
+    assert system.model is not None
+    system.model.answers.clear()
+    system.slow_tasks = ["run_llm_queue"]
     for number in range(20):
-        house.purchase(
+        system.purchase(
             2 + number, f"purchase-{os.urandom(4).hex()}", shop=f"QWXY {chr(65 + number)}{chr(70 + number)}OLVE GUILD"
         )
-    house.run_queue(f"queue-{os.urandom(4).hex()}")
+    system.run_queue(f"queue-{os.urandom(4).hex()}")
 
 
-def _model_answers(house: House, _: Any) -> None:
-    assert house.model is not None
-    assert house.model.asked, "nobody asked the model"
-    house.model.answers.set()
-    house.slow_tasks = []
+def _model_answers(system: SystemUnderTest, _: Any) -> None:
+    assert system.model is not None
+    assert system.model.asked, "the model got no request"
+    system.model.answers.set()
+    system.slow_tasks = []
 
 
 # --- Clocks -----------------------------------------------------------------------------------------------------
@@ -270,10 +281,10 @@ def _faketime() -> str:
     return program
 
 
-def _worker_of_another_time(house: House) -> "subprocess.Popen[bytes]":
-    """A worker whose clock is two hours ahead takes part in everything."""
+def _worker_of_another_time(system: SystemUnderTest) -> "subprocess.Popen[bytes]":
+    """Start a worker whose clock is two hours ahead."""
     return process_of_cluster(
-        house,
+        system,
         _faketime(),
         "-f",
         "+2h",
@@ -283,21 +294,21 @@ def _worker_of_another_time(house: House) -> "subprocess.Popen[bytes]":
     )
 
 
-def _beat_of_another_time(house: House) -> "subprocess.Popen[bytes]":
+def _beat_of_another_time(system: SystemUnderTest) -> "subprocess.Popen[bytes]":
     """Beat's clock was six hours ahead, it wrote that down, and beat starts again with the right time."""
-    return process_of_cluster(house, _faketime(), "-f", "+6h", *_celery("beat", "-l", "info", "--pidfile="))
+    return process_of_cluster(system, _faketime(), "-f", "+6h", *_celery("beat", "-l", "info", "--pidfile="))
 
 
-def _right_time_again(house: House, beat: "subprocess.Popen[bytes]") -> None:
+def _right_time_again(system: SystemUnderTest, beat: "subprocess.Popen[bytes]") -> None:
     beat.terminate()  # it writes the times of its last runs
     beat.wait(30)
-    house.kill("beat")
-    house.lose_a_message()
+    system.kill("beat")
+    system.lose_a_message()
 
 
-def _sent_again_by_beat(house: House) -> None:
-    house.kill("beat")
-    house.lose_a_message()
+def _sent_again_by_beat(system: SystemUnderTest) -> None:
+    system.kill("beat")
+    system.lose_a_message()
 
 
 FAULTS = [
@@ -306,7 +317,7 @@ FAULTS = [
         for queue in ("transactions", "bulk", "ai", "analytics", "notifications")
     ),
     *(Fault(f"kill -9 of web-{number}", _kill(f"web-{number}"), rounds=2) for number in (1, 2, 3)),
-    Fault("kill -9 of beat, and a message lost", _sent_again_by_beat),
+    Fault("kill -9 of beat, and a lost message", _sent_again_by_beat),
     Fault("kill -9 of Redis, its data lost", _redis_loses_everything),
     Fault("FLUSHALL", _redis_flushed),
     Fault("a full broker for 8 s (maxmemory, noeviction)", _broker_full, heal=_broker_empty, hold=8),
@@ -315,17 +326,11 @@ FAULTS = [
     Fault("kill -9 of PgBouncer", _kill("pgbouncer")),
     Fault("kill -9 of nginx", _kill("nginx")),
     Fault("two beats for 20 s", a_second_beat, heal=end, hold=20, rounds=1),
-    Fault("messages three times and out of order", duplicated_and_reordered),
+    Fault("messages delivered three times and out of order", duplicated_and_reordered),
     Fault("messages that cannot be read", poisoned_messages),
     Fault("garbage in the broker's list", _garbage),
-    Fault("a row that cannot be booked", _poisoned_row, heal=lambda house, _: _poisoned_row_failed(house), hold=6),
-    Fault(
-        "a model that takes the question and says nothing, for 25 s",
-        _model_hangs,
-        heal=_model_answers,
-        hold=25,
-        rounds=1,
-    ),
+    Fault("a row that cannot be posted", _poisoned_row, heal=lambda system, _: _poisoned_row_failed(system), hold=6),
+    Fault("a model that does not answer, for 25 s", _model_hangs, heal=_model_answers, hold=25, rounds=1),
     Fault("a task that kills its worker", a_task_that_kills_its_worker, heal=at_most_four_died, hold=30, rounds=1),
     Fault("a statement whose worker dies each time", _statement_that_kills, rounds=1, seconds=300),
     Fault("a worker two hours ahead, for 30 s", _worker_of_another_time, heal=end, hold=30, rounds=1),
@@ -333,39 +338,39 @@ FAULTS = [
 ]
 
 
-def _worker_of_all(house: House) -> None:
-    house.kill("worker-all")
-    house.lose_a_message()
+def _worker_of_all(system: SystemUnderTest) -> None:
+    system.kill("worker-all")
+    system.lose_a_message()
 
 
-def _webs_one_by_one(house: House) -> None:
-    house.kill("web-1")
+def _webs_one_by_one(system: SystemUnderTest) -> None:
+    system.kill("web-1")
 
 
-def _gentle_ones(house: House) -> "subprocess.Popen[bytes]":
-    """What costs no process its life, together: doubled, reordered and unreadable messages, a row that cannot be booked."""
-    beat = a_second_beat(house)
-    _poisoned_row(house)
-    duplicated_and_reordered(house)
-    poisoned_messages(house)
+def _gentle_ones(system: SystemUnderTest) -> "subprocess.Popen[bytes]":
+    """Inject all faults that kill no process: duplicate, reordered and unreadable messages, a rejected row."""
+    beat = a_second_beat(system)
+    _poisoned_row(system)
+    duplicated_and_reordered(system)
+    poisoned_messages(system)
     return beat
 
 
-def _gentle_ones_over(house: House, beat: "subprocess.Popen[bytes]") -> None:
-    _poisoned_row_failed(house)
-    end(house, beat)
+def _gentle_ones_over(system: SystemUnderTest, beat: "subprocess.Popen[bytes]") -> None:
+    _poisoned_row_failed(system)
+    end(system, beat)
 
 
-# The bounded part: on the small cluster, where one pool has every queue.
+# The part in `make test`: on the small cluster, where one pool has every queue.
 QUICK = [
     Fault(
-        "two beats; doubled, reordered, unreadable messages; an unbookable row",
+        "two beats; duplicate, reordered, unreadable messages; a row that cannot be posted",
         _gentle_ones,
         heal=_gentle_ones_over,
         hold=5,
         rounds=1,
     ),
-    Fault("kill -9 of the worker pool, and a message lost", _worker_of_all, rounds=1),
+    Fault("kill -9 of the worker pool, and a lost message", _worker_of_all, rounds=1),
     Fault("kill -9 of a web", _webs_one_by_one, rounds=1),
     Fault("kill -9 of Redis, its data lost", _redis_loses_everything, rounds=1),
     Fault("kill -9 of PostgreSQL", _kill("postgres"), rounds=1),
@@ -374,7 +379,7 @@ QUICK = [
 
 @contextlib.contextmanager
 def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of its own size; skipped where we may not mount."""
+    """Mount a small disk; the test is skipped without permission to mount."""
     place.mkdir(exist_ok=True)
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(place)],
@@ -389,15 +394,15 @@ def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def disk_full(house: House) -> Path:
-    """Fill the disk of PostgreSQL to the last byte."""
-    filler = house.home / "filler"
+def disk_full(system: SystemUnderTest) -> Path:
+    """Fill PostgreSQL's disk completely."""
+    filler = system.home / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(b"\0" * (1 << 20))
     return filler
 
 
-def disk_freed(_house: House, filler: Path) -> None:
-    """Room again."""
+def disk_freed(_house: SystemUnderTest, filler: Path) -> None:
+    """Free the space again."""
     filler.unlink()

@@ -1,4 +1,4 @@
-"""A model server that speaks chat completions: it answers, or takes the question and never says a word."""
+"""A model server for chat completions that answers, or accepts requests and never answers."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ class ModelServer:
 
 @contextlib.contextmanager
 def model_server() -> Iterator[ModelServer]:
-    """One on a port of its own. It knows no owner of anybody, so everything goes to review."""
+    """Run a server on a free port. It names no owner, so every merchant goes to review."""
     state = ModelServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -28,7 +28,7 @@ def model_server() -> Iterator[ModelServer]:
             state.asked += 1
             state.answers.wait(120)
             merchants = json.loads(body["messages"][1]["content"])["untrusted_merchants"]
-            said = [
+            answers = [
                 {
                     "id": merchant["id"],
                     "owner": "unknown",
@@ -48,13 +48,13 @@ def model_server() -> Iterator[ModelServer]:
                         {
                             "index": 0,
                             "finish_reason": "stop",
-                            "message": {"role": "assistant", "content": json.dumps({"merchants": said})},
+                            "message": {"role": "assistant", "content": json.dumps({"merchants": answers})},
                         }
                     ],
                     "usage": {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20},
                 }
             ).encode()
-            with contextlib.suppress(OSError):  # whoever asked has gone
+            with contextlib.suppress(OSError):  # the client has disconnected
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()

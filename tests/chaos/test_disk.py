@@ -1,4 +1,4 @@
-"""PostgreSQL on a disk that is full for a while: what was taken is kept, and work goes on when there is room again."""
+"""PostgreSQL on a full disk: accepted work is kept and continues when there is space again."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import HURRIED, Fault, disk_freed, disk_full, small_disk, strike
-from tests.chaos.house import furnished_house
+from tests.chaos.cluster import system_under_test
+from tests.chaos.faults import SHORT_TIMEOUTS, Fault, disk_freed, disk_full, inject, small_disk
 
 
 @pytest.mark.chaos
-def test_a_disk_that_is_full(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_a_full_disk_loses_no_accepted_work(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     fault = Fault("a full disk of PostgreSQL for 10 s", disk_full, heal=disk_freed, hold=10, seconds=240)
     with (
         small_disk(tmp_path / "disk", 1200) as disk,
-        furnished_house(disk, "--small", "--without=replica", sweep_seconds=2, **HURRIED) as house,
+        system_under_test(disk, "--small", "--without=replica", sweep_seconds=2, **SHORT_TIMEOUTS) as system,
     ):
-        verdict = strike(house, fault, rounds=2, at_least=4, calm=3)
+        verdict = inject(system, fault, rounds=2, at_least=4, calm=3)
     record_property("chaos", asdict(verdict))
     assert verdict.problems == []

@@ -1,6 +1,6 @@
-"""Faults under a running load: nothing is lost, nothing is there twice, every 202 has an outcome, the books are right.
+"""Faults under load: nothing is lost or duplicated, every 202 has an outcome, the books are correct.
 
-A bounded part runs with every `make test`, on a small cluster; the whole by `make chaos`, which prints a table of it.
+`make test` runs a small part on a small cluster; `make chaos` runs all faults and prints a table.
 """
 
 import os
@@ -9,65 +9,65 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.chaos.faults import FAULTS, HURRIED, QUICK, Fault, strike
-from tests.chaos.house import House, furnished_house
+from tests.chaos.cluster import SystemUnderTest, system_under_test
+from tests.chaos.faults import FAULTS, QUICK, SHORT_TIMEOUTS, Fault, inject
 from tests.chaos.model import model_server
 from tests.docker.servers import program
 
 Record = Callable[[str, object], None]
 
 
-# --- The bounded part -------------------------------------------------------------------------------------------
+# --- The part in `make test` ----------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def small_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def small_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemUnderTest]:
     """Two web processes and one pool, PostgreSQL and Redis."""
     home = tmp_path_factory.mktemp("chaos")
     without = ("--small", "--without=replica", "--without=nginx", "--without=pgbouncer")
-    with furnished_house(home, *without, sweep_seconds=2, **HURRIED) as house:
-        yield house
+    with system_under_test(home, *without, sweep_seconds=2, **SHORT_TIMEOUTS) as system:
+        yield system
 
 
 @pytest.mark.xdist_group("chaos")
 @pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.name)
-def test_a_small_cluster_gets_over(small_house: House, fault: Fault, record_property: Record) -> None:
-    verdict = strike(small_house, fault, rounds=fault.rounds, at_least=1.5, calm=1.0)
+def test_a_small_cluster_recovers_from(small_system: SystemUnderTest, fault: Fault, record_property: Record) -> None:
+    verdict = inject(small_system, fault, rounds=fault.rounds, at_least=1.5, calm=1.0)
     record_property("chaos", asdict(verdict))
     assert verdict.problems == []
     assert verdict.accepted > 0
 
 
-# --- The whole ---------------------------------------------------------------------------------------------------
+# --- All faults ---------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The topology of production; with CHAOS_SHIPPED also with the times that are shipped."""
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemUnderTest]:
+    """Yield the production topology; with CHAOS_SHIPPED also with the production timeouts."""
     program("nginx", "nginx-light")
     program("pgbouncer", "pgbouncer")
-    hurry = not os.environ.get("CHAOS_SHIPPED")
+    fast = not os.environ.get("CHAOS_SHIPPED")
     home = tmp_path_factory.mktemp("chaos-whole")
     with (
         model_server() as model,
-        furnished_house(
+        system_under_test(
             home,
-            sweep_seconds=2 if hurry else None,
-            **(HURRIED if hurry else {}),
+            sweep_seconds=2 if fast else None,
+            **(SHORT_TIMEOUTS if fast else {}),
             LLM_PROVIDER="openai",
             LLM_BASE_URL=model.url,
             LLM_API_KEY="none",
             LLM_MODEL="local",
             LLM_TIMEOUT="5",
             NO_PROXY="127.0.0.1",
-        ) as found,
+        ) as cluster,
     ):
-        found.model = model
-        yield found
+        cluster.model = model
+        yield cluster
 
 
 @pytest.mark.chaos
 @pytest.mark.xdist_group("chaos-whole")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_the_cluster_gets_over(house: House, fault: Fault, record_property: Record) -> None:
+def test_the_cluster_recovers_from(system: SystemUnderTest, fault: Fault, record_property: Record) -> None:
     rounds = int(os.environ.get("CHAOS_ROUNDS") or fault.rounds)
-    verdict = strike(house, fault, rounds=min(rounds, fault.rounds), at_least=4, calm=3)
+    verdict = inject(system, fault, rounds=min(rounds, fault.rounds), at_least=4, calm=3)
     record_property("chaos", asdict(verdict))
     assert verdict.problems == []
     assert verdict.accepted > 0

@@ -17,7 +17,7 @@ BIN = Path(sys.prefix) / "bin"
 
 @cache
 def compose() -> dict[str, Any]:
-    """The whole of compose.yml, every profile, checked against the schema and resolved by docker-compose."""
+    """Return compose.yml with every profile, checked against the schema and resolved by docker-compose."""
     done = subprocess.run(
         [
             str(BIN / "docker-compose"),

@@ -144,10 +144,10 @@ def pgbouncer(
 @contextlib.contextmanager
 def django_through_pgbouncer(*, pool_size: int) -> Iterator[dict[str, str]]:
     """Django's connections go through PgBouncer; how it is reached."""
-    told = connection.settings_dict
-    kept = {name: told[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
+    values = connection.settings_dict
+    kept = {name: values[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "DISABLE_SERVER_SIDE_CURSORS")}
     with pgbouncer(
-        told["NAME"],
+        values["NAME"],
         host=kept["HOST"],
         port=str(kept["PORT"]),
         user=kept["USER"],
@@ -156,13 +156,13 @@ def django_through_pgbouncer(*, pool_size: int) -> Iterator[dict[str, str]]:
     ) as reached:
         connections.close_all()
         drop_pool("default")
-        told.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)
+        values.update(reached, DISABLE_SERVER_SIDE_CURSORS=True)
         try:
             yield reached
         finally:
             connections.close_all()
             drop_pool("default")
-            told.update(kept)
+            values.update(kept)
 
 
 def answers(url: str) -> bool:

@@ -62,17 +62,17 @@ def _file(path: Path, text: str) -> str:
 
 # --- As files ---------------------------------------------------------------------------------------------------
 @needs_alertmanager
-@pytest.mark.parametrize("told", ["nobody", "mail", "webhook", "everything"])
-def test_whatever_is_set_the_configuration_is_valid(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("configured", ["none", "mail", "webhook", "everything"])
+def test_the_configuration_is_valid_for_every_combination(tmp_path: Path, configured: str) -> None:
     environment: dict[str, str] = {}
-    if told in {"mail", "everything"}:
+    if configured in {"mail", "everything"}:
         environment |= {
             "ALERT_PAGE_EMAIL": "on-call@kamioi.example,boss@kamioi.example",
             "EMAIL_HOST": "mail.example",
             "EMAIL_HOST_USER": "o'neill",
             "EMAIL_HOST_PASSWORD_FILE": _file(tmp_path / "password", "it's: \\ a # secret\n"),
         }
-    if told in {"webhook", "everything"}:
+    if configured in {"webhook", "everything"}:
         for name in ("PAGE", "TICKET", "HEARTBEAT"):
             environment[f"ALERT_{name}_WEBHOOK_FILE"] = _file(tmp_path / name, f"https://hooks.example/{name}?a=b#c\n")
     config = rendered(tmp_path, **environment)
@@ -80,14 +80,14 @@ def test_whatever_is_set_the_configuration_is_valid(tmp_path: Path, told: str) -
     assert done.returncode == 0, done.stdout + done.stderr
     assert config.stat().st_mode & 0o077 == 0  # it holds secrets
     receivers = {receiver["name"]: receiver for receiver in yaml.safe_load(config.read_text())["receivers"]}
-    assert bool(receivers["page"].get("email_configs")) == (told in {"mail", "everything"})
-    assert bool(receivers["page"].get("webhook_configs")) == (told in {"webhook", "everything"})
-    if told == "everything":
+    assert bool(receivers["page"].get("email_configs")) == (configured in {"mail", "everything"})
+    assert bool(receivers["page"].get("webhook_configs")) == (configured in {"webhook", "everything"})
+    if configured == "everything":
         assert receivers["ticket"]["webhook_configs"][0]["url"] == "https://hooks.example/TICKET?a=b#c"
         assert yaml.safe_load(config.read_text())["global"]["smtp_auth_password"] == "it's: \\ a # secret"
 
 
-def test_tickets_go_where_pages_go_unless_told_otherwise(tmp_path: Path) -> None:
+def test_tickets_go_where_pages_go_unless_configured_otherwise(tmp_path: Path) -> None:
     config = rendered(
         tmp_path,
         ALERT_PAGE_EMAIL="on-call@kamioi.example",
@@ -140,12 +140,12 @@ def test_compose_and_the_cluster_start_it_alike() -> None:
         assert given - {"ALERTMANAGER_URL"} == set(service["environment"])
     script = (ALERTMANAGER / "render.sh").read_text()
     assert {name for name in service["environment"] if name not in script} == set()
-    told = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
-    assert told == [{"dns_sd_configs": [{"names": ["alertmanager"], "type": "A", "port": 9093}]}]
+    configured = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    assert configured == [{"dns_sd_configs": [{"names": ["alertmanager"], "type": "A", "port": 9093}]}]
 
 
 @needs_alertmanager
-def test_every_alert_goes_where_its_severity_says(tmp_path: Path) -> None:
+def test_every_alert_is_routed_by_its_severity(tmp_path: Path) -> None:
     config = rendered(tmp_path)
     receivers = {"page": "page", "ticket": "ticket", "none": "heartbeat"}
 
@@ -174,7 +174,7 @@ class _Mailbox(socketserver.StreamRequestHandler):
         while line := self.rfile.readline():
             word = line[:4].upper()
             if word == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
+                self.wfile.write(b"354 continue\r\n")
                 lines = []
                 while (text := self.rfile.readline()) not in {b".\r\n", b""}:
                     lines.append(text.decode())
@@ -296,22 +296,24 @@ def test_what_fires_arrives_and_what_follows_from_it_is_held_back(tmp_path: Path
         }
         with _alertmanager(tmp_path, **environment) as port, _prometheus(tmp_path, port, free_port()):
 
-            def told(path: str) -> set[str]:
+            def alerts_sent(path: str) -> set[str]:
                 return {body["groupLabels"]["alertname"] for where, body in posts if where == path}
 
             wait_until(
                 "the alerts",
                 lambda: (
-                    told("/page") >= {"WebDown", "TargetDown"} and "Watchdog" in told("/heartbeat") and len(mails) > 1
+                    alerts_sent("/page") >= {"WebDown", "TargetDown"}
+                    and "Watchdog" in alerts_sent("/heartbeat")
+                    and len(mails) > 1
                 ),
             )
-            # The rules that ask for figures which nobody tells: the web is why.
+            # Rules whose metrics are missing because the web is down.
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/alerts", timeout=30) as reply:
                 held = {alert["labels"]["alertname"] for alert in json.load(reply) if alert["status"]["inhibitedBy"]}
     assert held >= {"ScheduleSilent", "LedgerNotChecked", "TargetDown"}
-    assert told("/page") == {"WebDown", "TargetDown"}
-    assert told("/ticket") == set()
-    assert told("/heartbeat") == {"Watchdog"}
+    assert alerts_sent("/page") == {"WebDown", "TargetDown"}
+    assert alerts_sent("/ticket") == set()
+    assert alerts_sent("/heartbeat") == {"Watchdog"}
     (down,) = [body for where, body in posts if where == "/page" and body["groupLabels"] == {"alertname": "TargetDown"}]
     assert [alert["labels"]["job"] for alert in down["alerts"]] == ["kamioi-worker"]
     assert down["commonAnnotations"]["runbook_url"] == "docs/runbooks/TargetDown.md"

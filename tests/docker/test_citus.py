@@ -1,6 +1,6 @@
 """The processing tests once more, on a Citus cluster that `CITUS_URL` names.
 
-There is no Debian package of Citus, so this runs only where somebody has a cluster: an empty database called `test_<name>`
+There is no Debian package of Citus, so this only runs with an existing cluster: an empty database called `test_<name>`
 on the coordinator, with the extension there and on the workers, and the workers added (`citus_add_node`).
 """
 

@@ -93,7 +93,7 @@ def sql(url: str, query: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def everything_of_production_runs_and_says_where(cluster, home):
+def every_production_process_runs_and_reports_its_address(cluster, home):
     kinds = [process.kind for process in cluster.processes]
     assert sorted(kinds) == sorted(
         ["postgres", "replica", "redis", "pgbouncer", "nginx", "beat", *["web"] * 3, *["worker"] * len(QUEUES)]
@@ -137,7 +137,7 @@ def the_replica_follows_and_takes_no_write(cluster):
     ]
 
 
-def the_health_checks_of_the_containers_tell_the_well_from_the_ill(cluster, tmp_path):
+def the_container_health_checks_detect_failed_processes(cluster, tmp_path):
     def health(*role: str, **environment: str) -> int:
         return subprocess.run(
             [sys.executable, str(ROOT / "docker" / "health.py"), *role],
@@ -169,7 +169,7 @@ def the_health_checks_of_the_containers_tell_the_well_from_the_ill(cluster, tmp_
 
 
 def limits_go_by_the_real_address_and_no_header_buys_another(cluster):
-    def as_stranger(source: str, number: int) -> int:
+    def as_anonymous(source: str, number: int) -> int:
         spoofed = f"10.1.1.{number}"
         return ask(
             cluster,
@@ -180,9 +180,9 @@ def limits_go_by_the_real_address_and_no_header_buys_another(cluster):
             Forwarded=f"for={spoofed}",
         ).status
 
-    assert [as_stranger("127.0.0.41", number) for number in range(8)] == [401] * 6 + [429] * 2
-    # Another address is another stranger, although nginx speaks for both.
-    assert as_stranger("127.0.0.42", 1) == 401
+    assert [as_anonymous("127.0.0.41", number) for number in range(8)] == [401] * 6 + [429] * 2
+    # Another address has its own limit, although nginx forwards both.
+    assert as_anonymous("127.0.0.42", 1) == 401
 
 
 def all_three_webs_work(cluster, home):
@@ -293,9 +293,9 @@ def _wait(happens, seconds: float = 60) -> None:
 
 
 STEPS: list[Callable[..., None]] = [
-    everything_of_production_runs_and_says_where,
+    every_production_process_runs_and_reports_its_address,
     the_replica_follows_and_takes_no_write,
-    the_health_checks_of_the_containers_tell_the_well_from_the_ill,
+    the_container_health_checks_detect_failed_processes,
     limits_go_by_the_real_address_and_no_header_buys_another,
     all_three_webs_work,
     progress_of_a_task_is_seen_as_it_happens,

@@ -20,7 +20,7 @@ def _services() -> dict[str, Any]:
     return services
 
 
-def test_every_queue_has_a_pool_of_its_own_and_there_is_one_beat():
+def test_every_queue_has_its_own_pool_and_there_is_one_beat():
     commands = {name: _services()[name]["command"] for name in APP}
     assert {name: command for name, command in commands.items() if name.startswith("worker-")} == {
         f"worker-{queue}": ["worker", queue] for queue in QUEUES
@@ -153,10 +153,10 @@ def test_every_mounted_file_exists_or_is_made(tmp_path):
 
 
 def test_prometheus_asks_services_that_exist_at_ports_that_answer():
-    told = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+    config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
     ports = {"web": 8000, **{f"worker-{queue}": 9808 for queue in QUEUES}}
     asked: dict[str, Any] = {}
-    for job in told["scrape_configs"]:
+    for job in config["scrape_configs"]:
         for source in job.get("dns_sd_configs", []):
             asked |= dict.fromkeys(source["names"], source["port"])
             if "authorization" in job:
@@ -200,7 +200,7 @@ def test_the_repository_holds_no_secret():
 
 
 def test_filebeat_reads_what_containers_write():
-    told = yaml.safe_load((DOCKER / "logs" / "filebeat.yml").read_text())
+    config = yaml.safe_load((DOCKER / "logs" / "filebeat.yml").read_text())
     mounted = {volume["target"] for volume in _services()["filebeat"]["volumes"]}
-    assert told["filebeat.inputs"][0]["paths"][0].startswith("/var/lib/docker/containers")
+    assert config["filebeat.inputs"][0]["paths"][0].startswith("/var/lib/docker/containers")
     assert "/var/lib/docker/containers" in mounted

@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kamioi_site.local.system import free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = 300.0  # seconds, including the demo
 
@@ -65,12 +67,6 @@ def _wait(condition: Callable[[], bool], seconds: float, describe: Callable[[], 
         time.sleep(0.1)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _alive(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -114,7 +110,7 @@ def test_a_port_in_use_is_reported_in_one_line(home):
 
 
 def test_a_run_starts_restarts_children_recovers_from_a_kill_and_stops_cleanly(home):
-    first = Run(home, _free_port())
+    first = Run(home, free_port())
     try:
         first.wait_for("Demo login (shown once")
         assert f"Kamioi runs at http://localhost:{first.port}/admin/" in first.text()
@@ -133,7 +129,7 @@ def test_a_run_starts_restarts_children_recovers_from_a_kill_and_stops_cleanly(h
         assert set(queues.split(",")) == {"ai", "transactions", "analytics", "notifications", "bulk"}
 
         # A second run in the same home is refused.
-        rival = Run(home, _free_port(), number=2)
+        rival = Run(home, free_port(), number=2)
         assert rival.process.wait(30) == 1
         assert "already runs from" in rival.text()
         assert "make stop" in rival.text()
@@ -173,7 +169,7 @@ def test_a_run_starts_restarts_children_recovers_from_a_kill_and_stops_cleanly(h
 
 
 def test_a_signal_during_the_start_leaves_no_process_behind(home):
-    run = Run(home, _free_port())
+    run = Run(home, free_port())
     run.wait_for("Migrating the database", 60)
     time.sleep(0.5)
     processes = run.processes()

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from tests.docker.manifests import DOCKER, ROOT
 
-ROOMS = ("kamioi_site", "transactions", "llm_center", "analytics")
+APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
 
 
 def _stages() -> dict[str, list[tuple[str, str]]]:
@@ -113,8 +113,8 @@ def test_the_image_has_every_package_that_the_application_imports():
     provided = _closure({Requirement(line).name for line in _runtime_requirements()})
     # Only looked at as files, and only by the embedded servers.
     missing = {}
-    for room in ROOMS:
-        for path in (ROOT / room).rglob("*.py"):
+    for app in APPS:
+        for path in (ROOT / app).rglob("*.py"):
             for module in _imports(path.read_text()):
                 distributions = {name.lower().replace("_", "-") for name in top_of.get(module, [])}
                 if module not in sys.stdlib_module_names and distributions and not distributions & provided:
@@ -129,7 +129,7 @@ def _imports(source: str) -> set[str]:
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
-    return found - {*ROOMS}
+    return found - {*APPS}
 
 
 def _closure(names: set[str]) -> set[str]:
@@ -174,12 +174,12 @@ def test_a_container_takes_one_role(tmp_path):
     assert _entrypoint("cook", tmp_path=tmp_path).returncode == 2
 
 
-def test_a_pool_serves_the_one_queue_it_is_told(tmp_path):
+def test_a_pool_serves_only_its_queue(tmp_path):
     from django.conf import settings
 
     for queue in settings.CELERY_TASK_QUEUES:
-        told = _entrypoint("worker", queue.name, tmp_path=tmp_path)
-        assert f"-Q {queue.name} -n {queue.name}@%h" in told.stdout
+        result = _entrypoint("worker", queue.name, tmp_path=tmp_path)
+        assert f"-Q {queue.name} -n {queue.name}@%h" in result.stdout
         # The health check asks for what this container is.
         assert _entrypoint("health", tmp_path=tmp_path).stdout.startswith(
             f"python docker/health.py worker {queue.name}"

@@ -105,7 +105,7 @@ def test_pods_may_do_nothing_they_do_not_need(overlay):
             }, name
             assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
             assert "memory" in container["resources"]["limits"], name
-            # What changes by itself is not what was tested.
+            # A tag that changes is not the image that was tested.
             assert re.search(r":(local|[\w.-]*\d+\.\d+[\w.-]*)$", container["image"]), name
     labels = of_kind(overlay, "Namespace")["kamioi"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -156,7 +156,7 @@ def test_pools_follow_every_list_of_their_queue(overlay):
         assert lists == [queue if step == 0 else f"{queue}{Channel.sep}{step}" for step in steps]
         assert all(trigger["authenticationRef"] == {"name": "redis"} for trigger in spec["triggers"])
         assert 0 < spec["minReplicaCount"] <= spec["maxReplicaCount"]
-        # Whoever scales a pool alone decides: no fixed number beside it.
+        # An autoscaled pool has no fixed number of replicas.
         assert "replicas" not in of_kind(overlay, "Deployment")[f"worker-{queue}"]["spec"]
     web = of_kind(overlay, "HorizontalPodAutoscaler")["web"]["spec"]
     assert web["scaleTargetRef"]["name"] == "web"
@@ -202,8 +202,8 @@ def test_the_network_is_shut_but_for_what_is_needed(overlay):
 
 
 def _selects(selector, name):
-    if name_wanted := selector.get("matchLabels", {}).get("app.kubernetes.io/name"):
-        return name_wanted == name
+    if app_name := selector.get("matchLabels", {}).get("app.kubernetes.io/name"):
+        return app_name == name
     return all(name in row["values"] for row in selector.get("matchExpressions", []))
 
 
@@ -221,7 +221,7 @@ def test_rules_of_the_way_in_are_those_of_nginx():
 def test_sources_are_all_used():
     for folder in ("base", "overlays/dev", "overlays/prod"):
         here = DOCKER / "k8s" / folder
-        told = yaml.safe_load((here / "kustomization.yaml").read_text())
-        named = {*told["resources"], *(patch["path"] for patch in told.get("patches", []) if "path" in patch)}
+        config = yaml.safe_load((here / "kustomization.yaml").read_text())
+        named = {*config["resources"], *(patch["path"] for patch in config.get("patches", []) if "path" in patch)}
         files = {path.name for path in here.glob("*.yaml")} - {"kustomization.yaml"}
         assert files == {name for name in named if not name.startswith("..")}

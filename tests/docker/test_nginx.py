@@ -1,4 +1,4 @@
-"""docker/nginx for real, before small web processes that tell what reaches them."""
+"""docker/nginx for real, before small web processes that report what reaches them."""
 
 import contextlib
 import gzip
@@ -28,7 +28,7 @@ class Web(ThreadingHTTPServer):
         self.seen: list[tuple[str, str]] = []
         self.hold = threading.Event()
         self.hold.set()
-        self.go_on = threading.Event()
+        self.proceed = threading.Event()
         self.breaks = False
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -56,8 +56,8 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _tell(self, length: int) -> None:
         self.server.hold.wait(10)
-        told = {"headers": dict(self.headers), "bytes": length, "port": self.server.port, "filler": "x" * 4000}
-        self._send(json.dumps(told).encode(), "application/json")
+        received = {"headers": dict(self.headers), "bytes": length, "port": self.server.port, "filler": "x" * 4000}
+        self._send(json.dumps(received).encode(), "application/json")
 
     do_GET = do_POST = _answer  # noqa: N815  # names of the base class
 
@@ -76,7 +76,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.close_connection = True
         self.wfile.write(b"data: first\n\n")
         self.wfile.flush()
-        self.server.go_on.wait(20)
+        self.server.proceed.wait(20)
         with contextlib.suppress(OSError):
             self.wfile.write(b"data: second\n\n")
 
@@ -133,7 +133,7 @@ def reached(port: int, **asked: Any) -> dict[str, str]:
     return json.loads(ask(port, **asked)[2])["headers"]
 
 
-def test_the_web_is_told_the_real_address_whatever_the_client_claims(proxy):
+def test_the_web_gets_the_real_address_whatever_the_client_claims(proxy):
     lies = {
         "X-Forwarded-For": "8.8.8.8, 9.9.9.9",
         "X-Real-IP": "8.8.8.8",
@@ -145,24 +145,24 @@ def test_the_web_is_told_the_real_address_whatever_the_client_claims(proxy):
         "X-Request-ID": "made-up",
     }
     for source in ("127.0.0.1", "127.0.0.2"):
-        told = reached(proxy, headers=lies, source=source)
-        assert told["X-Forwarded-For"] == told["X-Real-IP"] == source
-        assert told["X-Forwarded-Proto"] == "http"
-        assert re.fullmatch(r"[0-9a-f]{32}", told["X-Request-ID"])
-        assert not {"Forwarded", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix"} & set(told)
-        assert not any("8.8.8.8" in value or "evil" in value for value in told.values())
+        received = reached(proxy, headers=lies, source=source)
+        assert received["X-Forwarded-For"] == received["X-Real-IP"] == source
+        assert received["X-Forwarded-Proto"] == "http"
+        assert re.fullmatch(r"[0-9a-f]{32}", received["X-Request-ID"])
+        assert not {"Forwarded", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix"} & set(received)
+        assert not any("8.8.8.8" in value or "evil" in value for value in received.values())
 
 
-def test_a_named_balancer_is_believed_and_nobody_else_is(webs):
+def test_a_named_balancer_is_trusted_and_no_other_address_is(webs):
     with nginx([webs[0].port], NGINX_TRUSTED_PROXIES="127.0.0.2 10.9.0.0/16") as (port, _place):
-        # What the client wrote before the balancer's own entry is still nobody's word.
+        # Entries by the client before the balancer's own are still not trusted.
         claims = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7, 10.9.1.1", "X-Forwarded-Proto": "https"}
-        told = reached(port, headers=claims, source="127.0.0.2")
-        assert told["X-Forwarded-For"] == "203.0.113.7"
-        assert told["X-Forwarded-Proto"] == "https"
-        told = reached(port, headers=claims, source="127.0.0.3")
-        assert told["X-Forwarded-For"] == "127.0.0.3"
-        assert told["X-Forwarded-Proto"] == "http"
+        received = reached(port, headers=claims, source="127.0.0.2")
+        assert received["X-Forwarded-For"] == "203.0.113.7"
+        assert received["X-Forwarded-Proto"] == "https"
+        received = reached(port, headers=claims, source="127.0.0.3")
+        assert received["X-Forwarded-For"] == "127.0.0.3"
+        assert received["X-Forwarded-Proto"] == "http"
 
 
 def test_requests_go_to_the_web_with_the_fewest(webs, proxy):
@@ -197,7 +197,7 @@ def test_answers_are_compressed_for_those_who_take_it(proxy):
 
 def test_events_come_as_they_are_sent(webs, proxy):
     for web in webs:
-        web.go_on.clear()
+        web.proceed.clear()
     connection = http.client.HTTPConnection("127.0.0.1", proxy, timeout=10)
     connection.request(
         "GET", "/api/tasks/7f8f/events", headers={"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
@@ -207,7 +207,7 @@ def test_events_come_as_they_are_sent(webs, proxy):
     assert reply.readline() == b"data: first\n"
     assert "Content-Encoding" not in reply.headers
     for web in webs:
-        web.go_on.set()
+        web.proceed.set()
     assert reply.read() == b"\ndata: second\n\n"
     connection.close()
 
@@ -260,10 +260,10 @@ def test_a_web_that_dies_costs_no_reader_anything_and_nothing_is_sent_twice(webs
         assert json.loads(body)["success"] is False
 
 
-def test_no_web_at_all_is_said_in_the_shape_of_the_api():
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with nginx([nobody.getsockname()[1]]) as (port, _place):
+def test_without_a_web_process_the_error_has_the_format_of_the_api():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with nginx([unused.getsockname()[1]]) as (port, _place):
             status, headers, body = ask(port, "/api/user/portfolio")
             assert (status, headers["content-type"]) == (503, "application/json")
             assert set(json.loads(body)) == {"success", "error"}
@@ -287,7 +287,7 @@ def test_static_files_come_from_the_disk_and_metrics_from_nowhere(webs):
         assert not any(path == "/metrics" for web in webs for _, path in web.seen)
 
 
-def test_the_log_says_what_happened_and_not_what_somebody_looked_for(webs):
+def test_the_log_records_requests_without_search_terms(webs):
     with nginx([web.port for web in webs]) as (port, place):
         ask(port, "/api/lookup/ticker?company=Secret%20Clinic", headers={"Authorization": "Bearer very-secret"})
         deadline = time.monotonic() + 10

@@ -1,6 +1,6 @@
 """The application through a real PgBouncer in transaction pooling, with two servers for ten threads at once.
 
-Whatever kept state in a session would find somebody else's, or lose its own.
+Session state would leak to other clients, or get lost.
 """
 
 import io
@@ -135,7 +135,7 @@ def _nothing_is_left_in_the_sessions() -> None:
         from django.db import transaction
 
         with transaction.atomic(), connection.cursor() as cursor:
-            gate.wait(20)  # as many transactions at once as there are servers: each is on one of its own
+            gate.wait(20)  # as many transactions at once as there are servers: each uses another one
             cursor.execute("SELECT pg_backend_pid()")
             (pid,) = cursor.fetchone()
             cursor.execute(

@@ -45,7 +45,7 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = [rule for rule in RULES if "alert" in rule]
-# Figures that need what is not there in a test: a replica, an extension, somebody who waits for a lock.
+# Metrics that need something missing in tests: a replica, an extension, a session waiting for a lock.
 CONDITIONAL = {
     "kamioi_replica_lag_seconds",
     "kamioi_replica_lag_bytes",
@@ -60,7 +60,7 @@ needs_prometheus = pytest.mark.skipif(
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Every query of every dashboard, with where it stands."""
+    """Return every query of every dashboard, with its location."""
     for path in DASHBOARDS:
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel.get("targets", []):
@@ -144,7 +144,7 @@ def test_what_runbooks_say_to_look_at_can_be_looked_at(subtests: Any) -> None:
             output = StringIO()
             try:
                 call_command(*arguments[1:], stdout=output)
-            except SystemExit:  # `partitions` says with its exit code what it found
+            except SystemExit:  # the exit code of `partitions` reports problems
                 assert arguments[1] == "partitions"
             if arguments[1] == "metrics" and arguments[2] not in {
                 "kamioi_tasks",

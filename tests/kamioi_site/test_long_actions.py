@@ -35,7 +35,7 @@ ACTIONS: dict[str, tuple[str, Any, bool]] = {
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_long_action_only_notes_what_is_to_be_done(name: str) -> None:
+def test_a_long_action_only_queues_the_work(name: str) -> None:
     path, body, for_staff = ACTIONS[name]
     user = make_staff() if for_staff else make_user()
     for number in range(20):

@@ -53,16 +53,16 @@ def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
         ),
     ],
 )
-def test_what_citus_would_refuse_is_said(change, problem):
+def test_every_violation_of_a_citus_rule_is_reported(change, problem):
     _sql(change)
     assert [found[: len(problem)] for found in find_distribution_problems()] == [problem]
 
 
 def test_the_statements_are_printed_in_order_and_nothing_changes():
-    said, refused = StringIO(), StringIO()
-    call_command("distribute", "--dry-run", stdout=said, stderr=refused)
-    statements = [line for line in said.getvalue().splitlines() if not line.startswith("--")]
-    assert refused.getvalue() == ""
+    output, errors = StringIO(), StringIO()
+    call_command("distribute", "--dry-run", stdout=output, stderr=errors)
+    statements = [line for line in output.getvalue().splitlines() if not line.startswith("--")]
+    assert errors.getvalue() == ""
     assert len(statements) == len(plan_distribution())
 
     def position(start: str) -> int:
@@ -87,6 +87,6 @@ def test_the_statements_are_printed_in_order_and_nothing_changes():
     }
 
 
-def test_without_the_extension_it_says_what_to_do():
+def test_without_the_extension_the_error_explains_the_setup():
     with pytest.raises(CommandError, match="The extension citus is not installed in this database"):
         call_command("distribute", stdout=StringIO())

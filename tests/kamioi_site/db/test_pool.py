@@ -1,6 +1,6 @@
 """The connection pool under threads, forks, a prefork pool, ASGI and a restarted server.
 
-Each case is a small program in a process of its own, because forks and pool sizes concern the whole process.
+Each case is a small program in a separate process, because forks and pool sizes concern the whole process.
 """
 
 import os
@@ -71,7 +71,7 @@ def test_forty_threads_at_once_each_have_a_connection_and_the_next_forty_use_the
     assert kept == 20  # the size of the pool; what went over it was closed
 
 
-def test_a_full_pool_makes_wait_and_then_says_what_is_wrong():
+def test_a_full_pool_waits_and_then_raises_a_clear_error():
     lines = _program(
         """
         from django.db.utils import OperationalError
@@ -103,7 +103,7 @@ def test_a_full_pool_makes_wait_and_then_says_what_is_wrong():
 
 
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "os._exit(0)"])
-def test_a_forked_child_has_connections_of_its_own_and_leaves_the_parents_transaction_alone(leave):
+def test_a_forked_child_opens_its_own_connections_and_leaves_the_parents_transaction_alone(leave):
     parent, child, after = _program(
         f"""
         def idle():
@@ -193,7 +193,7 @@ def test_concurrent_asgi_requests_are_served_and_give_every_connection_back():
     assert line == "100 {200} 0"
 
 
-def test_a_restarted_server_costs_nobody_a_request(tmp_path):
+def test_a_restarted_server_fails_no_request(tmp_path):
     lines = _program(
         """
         from kamioi_site.local import embedded_servers
@@ -236,7 +236,7 @@ def _own_server(here: Path) -> str:
     return done.stdout.strip()
 
 
-def test_a_connection_that_the_server_ended_a_moment_ago_is_not_handed_out():
+def test_a_connection_that_the_server_has_just_closed_is_not_reused():
     """Within the seconds in which connections are only looked at."""
     lines = _program(
         """

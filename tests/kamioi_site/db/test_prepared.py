@@ -35,7 +35,7 @@ def test_the_number_of_parameters_must_match_the_placeholders() -> None:
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_a_column_whose_type_changed_costs_nobody_an_error() -> None:
+def test_a_column_whose_type_changed_causes_no_error() -> None:
     def read() -> object:
         with prepared_statement("SELECT value FROM prepared_probe WHERE value::int = %s", [7]) as cursor:
             return cursor.fetchone()[0]

@@ -317,7 +317,7 @@ def test_a_server_that_is_no_standby_is_not_read_from(primary, standby, monkeypa
     assert replica_state().reason == "it is not a standby"
 
 
-def test_readyz_says_whether_the_replica_is_used_and_never_fails_for_it(standby, monkeypatch):
+def test_readyz_reports_whether_the_replica_is_used_and_never_fails_because_of_it(standby, monkeypatch):
     from kamioi_site.http import health
 
     monkeypatch.setattr(health, "_migrations_seen_applied", True)
@@ -342,7 +342,7 @@ def test_a_replica_killed_under_reads_costs_no_answer_and_is_used_again_when_it_
                 list(TransactionDay.objects.all())
                 list(TransactionDay.objects.iterator())
                 time.sleep(0.002)
-        except BaseException as error:  # told by the main thread
+        except BaseException as error:  # raised again by the main thread
             errors.append(error)
         finally:
             for alias in ("default", "replica"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-ROOMS = ("kamioi_site", "transactions", "llm_center", "analytics")
+APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
 # What outlives its transaction, or has to.
 SESSION_STATE = {
     "a lock of the session": r"pg_(try_)?advisory_(un)?lock(_shared|_all)?\s*\(",
@@ -36,7 +36,7 @@ def _found(text: str) -> list[str]:
 
 
 def test_no_source_file_keeps_state_in_a_session():
-    files = [path for room in ROOMS for kind in ("*.py", "*.sql") for path in (ROOT / room).rglob(kind)]
+    files = [path for app in APPS for kind in ("*.py", "*.sql") for path in (ROOT / app).rglob(kind)]
     assert len(files) > 100
     found = {str(path.relative_to(ROOT)): _found(path.read_text()) for path in files if "/migrations/" not in str(path)}
     assert {path: what for path, what in found.items() if what} == ELSEWHERE

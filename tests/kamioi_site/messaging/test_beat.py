@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 3, 12, 0, 30, tzinfo=UTC)
 def _scheduler(monkeypatch: pytest.MonkeyPatch) -> tuple[Scheduler, list[str]]:
     sent: list[str] = []
     scheduler = Scheduler(app=app, lazy=True)
-    scheduler._finalize.cancel()  # nothing is to be written when Python ends
+    scheduler._finalize.cancel()  # nothing must be written at exit
     monkeypatch.setattr(scheduler, "apply_async", lambda entry, **_: sent.append(entry.task))
     return scheduler, sent
 

@@ -125,8 +125,8 @@ def test_an_uploaded_statement_is_imported_and_processed_and_a_lost_broker_costs
             "from kamioi_site.observability.queues import queue_statuses; "
             "print({queue.name: queue.waiting for queue in queue_statuses()[0]})"
         )
-        said = _shell(f"import django; django.setup(); {lengths}", environment)
-        assert eval(said) == dict.fromkeys(QUEUES, 0)
+        output = _shell(f"import django; django.setup(); {lengths}", environment)
+        assert eval(output) == dict.fromkeys(QUEUES, 0)
         inspected = sender.control.inspect(timeout=5).active_queues()
         assert inspected is not None
         (queues,) = inspected.values()

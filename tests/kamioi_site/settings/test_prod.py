@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 GIVEN = {
     "SECRET_KEY": "p" * 30 + "r0duct1on-" + "abcdefghijklmnopqrstuvwxyz",
     "ALLOWED_HOSTS": "kamioi.example",
-    # Nobody listens there: these checks ask no server.
+    # No server listens there: these checks connect to none.
     "DATABASE_URL": "postgresql://kamioi:from-the-environment@127.0.0.1:1/kamioi",
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
@@ -49,7 +49,7 @@ call_command("check", deploy=True, fail_level="WARNING")
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
@@ -59,10 +59,10 @@ call_command("check", deploy=True, fail_level="WARNING")
         ({"SECRET_KEY_FILE": "/nowhere/secret_key"}, "SECRET_KEY_FILE cannot be read"),
     ],
 )
-def test_what_must_be_decided_stops_the_start(changed, said):
+def test_a_missing_decision_prevents_the_start(changed, message):
     done = _python("from django.conf import settings; settings.DEBUG", **GIVEN | changed)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_secrets_come_from_files_before_the_environment(tmp_path):
@@ -103,15 +103,15 @@ def test_cookies_and_transport_are_strict():
         "SESSION_COOKIE_NAME": "__Host-sessionid",
         "CSRF_COOKIE_NAME": "__Host-csrftoken",
         "DEBUG": False,
-        # A header of a client says nothing about TLS, unless somebody decided that it does.
+        # A client's header is not trusted for TLS unless configured.
         "SECURE_PROXY_SSL_HEADER": None,
         "USE_X_FORWARDED_HOST": False,
     }
-    told = _settings("SECURE_PROXY_SSL_HEADER", **GIVEN, SECURE_PROXY_SSL_HEADER="X-Forwarded-Proto")
-    assert told["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
+    values = _settings("SECURE_PROXY_SSL_HEADER", **GIVEN, SECURE_PROXY_SSL_HEADER="X-Forwarded-Proto")
+    assert values["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
 
 
-def test_probes_may_ask_by_address_and_nobody_else_may():
+def test_only_probes_may_connect_by_address():
     code = """
 import django; django.setup()
 from django.test import Client

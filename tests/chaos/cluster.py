@@ -1,15 +1,15 @@
-"""A cluster under load that is struck, watched while it recovers, and judged afterwards.
+"""A cluster under load into which faults are injected, observed until it recovers, and verified afterwards.
 
-What is promised is looked at from outside: the load remembers every answer of the API (a purchase that was taken, a task
-that was queued), asks again with the same `Idempotency-Key` until it has an answer, and the judge reads PostgreSQL:
-- every purchase that was taken is there once and has an end: at a shop of the directory it is completed, with one booking and
-  one change of the holding; at one that nobody knows it waits for a reviewer;
-- every row of a statement that was taken likewise; every task has an outcome, and one that failed says why;
-- nothing that was sent twice is there twice, whether it was answered or not;
-- the books are right (`verify_ledger`'s own statement).
+The guarantees are checked from outside: the load records every answer of the API (an accepted purchase, a queued task)
+and retries with the same `Idempotency-Key` until it has an answer; then PostgreSQL is read:
+- every accepted purchase exists once in its final state: at a known merchant it is completed, with one posting and one
+  change of the holding; at an unknown merchant it waits for a reviewer;
+- the same holds for every row of an accepted statement; every task has an outcome, a failed one with a reason;
+- nothing that was sent twice exists twice, whether it was answered or not;
+- the books are correct (the SQL of `verify_ledger`).
 
-A cluster is *well* when no request has just failed and nothing has waited longer than `PATIENCE`. The recovery time is
-the time from the strike to the last moment it was not.
+A cluster is *healthy* when no request has just failed and nothing has waited longer than `PATIENCE`. The recovery time
+is the time from the injection to the last moment it was not healthy.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,19 +44,19 @@ QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
 USERS = 64
 MERCHANTS = 20
 STATEMENT_ROWS = 150
-# Seconds. What waits longer is not the usual wait; noise of a busy machine is shorter.
+# Seconds. A busy machine alone causes shorter waits.
 PATIENCE = 5.0
 _ANSWER = 12.0
 
 
 def digest(token: str) -> str:
-    """What the database keeps of a token."""
+    """Return the hash of a token, as the database stores it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass
 class Sent:
-    """What the load sent and heard. Purchases and uploads by their key, tasks by their id."""
+    """What the load sent and received: purchases and uploads by key, tasks by id."""
 
     purchases: set[str] = field(default_factory=set)
     uploads: set[str] = field(default_factory=set)
@@ -71,10 +71,10 @@ class Sent:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge found after a strike. Times in seconds."""
+    """Result of the verification after an injection. Times in seconds."""
 
     fault: str
-    struck: int
+    injections: int
     accepted: int
     tasks: int
     failed_tasks: int
@@ -91,7 +91,7 @@ class Verdict:
         return [*self.lost, *self.doubled, *self.books, *self.refused]
 
 
-class House:
+class SystemUnderTest:
     """One cluster, its customers and its load."""
 
     def __init__(self, home: Path) -> None:
@@ -141,7 +141,7 @@ class House:
         return app
 
     def kill(self, name: str) -> None:
-        """kill -9 of the process, its children left to whoever looks after them (servers end theirs by themselves)."""
+        """Kill the process with SIGKILL; its children are left to init (servers end their own)."""
         process = self.cluster.process(name)
         if process.pid is None:
             return
@@ -159,7 +159,7 @@ class House:
 
     # --- Customers ---------------------------------------------------------------------------------------------
     def furnish(self, *, sweep_seconds: int | None) -> None:
-        """Customers with tokens, a member of staff, a directory with prices; the sweep more often than each minute if asked."""
+        """Create customers with tokens, a staff user and a directory with prices; set the interval of the sweep."""
         self.tokens = {number: f"chaos-{number}-{os.urandom(12).hex()}" for number in range(1, USERS + 1)}
         tokens = [(number, digest(token)) for number, token in self.tokens.items()]
         self.sql(
@@ -182,7 +182,8 @@ class House:
         )
         for user, hashed in tokens:
             self.sql(
-                "INSERT INTO api_tokens (user_id, digest, created_at, expires_at) VALUES (%s, %s, now(), now() + interval '1 day')",
+                "INSERT INTO api_tokens (user_id, digest, created_at, expires_at) "
+                "VALUES (%s, %s, now(), now() + interval '1 day')",
                 (user, hashed),
             )
         # It would stop the approvals of our shops, which no catalogue knows.
@@ -245,7 +246,7 @@ class House:
             time.sleep(pause * dice.random() * 2)
 
     def purchase(self, user: int, key: str, *, known: bool = True, shop: str = "") -> None:
-        """One purchase, at this shop, at one of the directory or at one that nobody knows."""
+        """Make one purchase at this merchant, at a known one or at an unknown one."""
         with self._lock:
             self.sent.purchases.add(key)
         shop = shop or (
@@ -282,7 +283,7 @@ class House:
     def _ask(
         self, user: int, path: str, key: str, body: Any, *, kind: str = "application/json"
     ) -> dict[str, Any] | None:
-        """Until there is an answer. None: the request was refused, or nobody answered all the while."""
+        """Retry until there is an answer; None if the request was rejected or never answered."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.tokens[user]}", "Content-Type": kind, "Idempotency-Key": key}
         deadline = time.monotonic() + 90
@@ -332,7 +333,8 @@ class House:
     def lose_a_message(self) -> str:
         """A task whose message is gone: only beat and the sweep bring it to its end. Returns its id."""
         ((task,),) = self.sql(
-            "INSERT INTO background_tasks (id, name, user_id, arguments, status, progress, result, error, attempts, created_at)"
+            "INSERT INTO background_tasks "
+            "(id, name, user_id, arguments, status, progress, result, error, attempts, created_at)"
             " VALUES (gen_random_uuid(), 'run_llm_queue', 1, '{}', 'queued', 0, '{}', '', 0, now() - interval '1 hour')"
             " RETURNING id::text"
         )
@@ -348,7 +350,10 @@ class House:
         try:
             ((waits,),) = self.sql(
                 """
-                SELECT EXISTS (SELECT FROM transactions WHERE status = 'pending' AND updated_at < now() - %(patience)s * interval '1 s')
+                SELECT EXISTS (
+                    SELECT FROM transactions
+                    WHERE status = 'pending' AND updated_at < now() - %(patience)s * interval '1 s'
+                )
                     OR EXISTS (SELECT FROM background_tasks WHERE finished_at IS NULL
                                AND name <> ALL (%(slow)s) AND created_at < now() - %(patience)s * interval '1 s')
                 """,
@@ -371,7 +376,7 @@ class House:
                 ill_at = time.monotonic()
             elif now - since >= at_least and now - ill_at >= calm:
                 return round(ill_at - since, 1)
-            assert now - since < seconds, f"not well {seconds:.0f} s after the strike: {self.complaint()}"
+            assert now - since < seconds, f"not healthy {seconds:.0f} s after the injection: {self.complaint()}"
             time.sleep(0.2)
 
     def drain(self, *, seconds: float) -> None:
@@ -405,10 +410,10 @@ class House:
             )
         return f"PostgreSQL does not answer; {self.sent.failures} requests failed"
 
-    # --- Judging ---------------------------------------------------------------------------------------------------
-    def judge(self, fault: str, *, struck: int, recovery: float) -> Verdict:
+    # --- Verification -------------------------------------------------------------------------------------------------
+    def verify(self, fault: str, *, injections: int, recovery: float) -> Verdict:
         """Look at everything since the cluster was started."""
-        with self._lock:  # the load goes on
+        with self._lock:  # the load continues
             sent = copy.deepcopy(self.sent)
         stored = dict(self.sql("SELECT id, status FROM transactions WHERE source = 'api'"))
         bookings = dict(
@@ -420,7 +425,8 @@ class House:
         lost += [
             f"{count} purchases at a shop of the directory are {status}"
             for status, count in self.sql(
-                "SELECT status, count(*) FROM transactions WHERE starts_with(merchant_key, 'SHOP') AND status <> 'completed'"
+                "SELECT status, count(*) FROM transactions "
+                "WHERE starts_with(merchant_key, 'SHOP') AND status <> 'completed'"
                 " AND merchant <> 'SHOPA #6666' GROUP BY 1"
             )
         ]
@@ -455,7 +461,7 @@ class House:
         books = [" ".join(map(str, row)) for row in self.sql(load_sql("verify_ledger"), {})]
         return Verdict(
             fault=fault,
-            struck=struck,
+            injections=injections,
             accepted=len(sent.accepted) + sum(rows.get(key, 0) for key in sent.statements),
             tasks=len(sent.tasks),
             failed_tasks=sum(outcomes.get(task, ("",))[0] == "failed" for task in sent.tasks),
@@ -469,17 +475,16 @@ class House:
 
 
 @contextlib.contextmanager
-def furnished_house(home: Path, *arguments: str, sweep_seconds: int | None, **environment: str) -> Iterator[House]:
+def system_under_test(
+    home: Path, *arguments: str, sweep_seconds: int | None, **environment: str
+) -> Iterator[SystemUnderTest]:
     """A cluster with customers and a running load, until the end of the block."""
     environment |= {"API_RATE_AUTHENTICATED": "", "API_RATE_ANONYMOUS": ""}
     with local.local_cluster(home, *arguments, **environment):
-        house = House(home)
-        house.furnish(sweep_seconds=sweep_seconds)
-        house.start_load()
+        system = SystemUnderTest(home)
+        system.furnish(sweep_seconds=sweep_seconds)
+        system.start_load()
         try:
-            yield house
+            yield system
         finally:
-            house.end_load()
-
-
-Strike = Callable[[House], object]
+            system.end_load()
