@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -32,7 +31,7 @@ from analytics.services.reports.requests import request_report
 from analytics.services.rollups import rebuild_rollups
 from analytics.sql import load_sql
 from kamioi_site.db.partitions import ensure_partitions
-from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, PendingDecision
+from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.amortization import add_asset_cost, amortize_month
 from llm_center.services.brands import import_brands
 from llm_center.services.calibration import fit_and_store_calibration
@@ -95,7 +94,7 @@ UNCERTAIN: Final = {
 }  # fmt: skip
 LOCAL_NAMES: Final = "BLUE HERON|OLD TOWN|MAPLE STREET|SUNRISE|GREEN LEAF|LA PALOMA".split("|")
 LOCAL_TRADES: Final = "COFFEE|HARDWARE|BOOKS|YOGA STUDIO|LAUNDRY|TAQUERIA|BARBER".split("|")
-LOCALS: Final = [f"{name} {trade}" for trade in LOCAL_TRADES for name in LOCAL_NAMES]
+LOCALS: Final = [f"{name} {trade}" for name in LOCAL_NAMES for trade in LOCAL_TRADES]
 # The row that is written last; the demo is complete when it exists.
 FAILED_TASK: Final = UUID("00000000-0000-4000-8000-00000000de30")
 # A statement covers ten days; each brings new merchants, which the reviewers then decide.
@@ -219,10 +218,11 @@ def _statement(email: str, first: date) -> str:
     period = (DAYS - (timezone.now().date() - first).days) // STATEMENT_DAYS
     rng = random.Random(f"{email} {period}")
     periods = DAYS // STATEMENT_DAYS
-    # The merchants of this period appear for the first time.
+    # Most merchants of a period appear for the first time.
+    brands = BRANDS[: 7 + 2 * period]
     uncertain, locals_ = list(UNCERTAIN)[period::periods], LOCALS[period::periods]
-    merchants = [*BRANDS, *((name, 6, 90) for name in uncertain), *((name, 4, 60) for name in locals_)]
-    weights = [3] * len(BRANDS) + [2] * len(uncertain) + [2] * len(locals_)
+    merchants = [*brands, *((name, 6, 90) for name in uncertain), *((name, 4, 60) for name in locals_)]
+    weights = [3] * len(brands) + [2] * len(uncertain) + [2] * len(locals_)
     rows = []
     for descriptor, low, high in rng.choices(merchants, weights, k=PURCHASES_PER_STATEMENT):
         day = first + timedelta(days=rng.randrange(STATEMENT_DAYS))
@@ -240,17 +240,18 @@ def _statement(email: str, first: date) -> str:
 
 
 def _decide_queue(reviewers: list[User], trading: datetime, *, is_last: bool) -> int:
-    """Let the reviewers decide the queue in turn; at last they leave half of it and undo a decision."""
+    """Let the reviewers decide the queue in turn; in the last period they leave a part of it and undo a decision."""
     queue = Merchant.objects.filter(status__in=WAITING_STATUSES, source="matcher").order_by("id")
-    decisions = []
-    for number, (merchant, reviewer) in enumerate(zip(queue, cycle(reviewers), strict=False)):
-        if is_last and number % 2:
+    decisions: list[MappingDecision] = []
+    approved: list[MappingDecision] = []
+    for number, merchant in enumerate(queue):
+        if is_last and (number % 3 == 0 if merchant.ticker is None else approved):
             continue
         action, ticker = _choose_action(merchant, number)
         result = decide_merchant(
             merchant_id=merchant.pk,
             action=action,
-            actor=reviewer if not is_last else reviewers[number // 2 % 2],
+            actor=reviewers[number % 2],
             expected_updated_at=None,
             ticker=ticker,
             reason="A different company." if action == Action.REJECT else "",
@@ -258,15 +259,15 @@ def _decide_queue(reviewers: list[User], trading: datetime, *, is_last: bool) ->
         )
         if result.decision is not None:
             decisions.append(result.decision)
+            approved += [result.decision] if action == Action.APPROVE else []
     released = [decision for decision in decisions if decision.action != Action.REJECT]
     release_waiting_transactions(
         merchant_keys=[decision.merchant_key for decision in released],
         decision_ids=[decision.pk for decision in released],
     )
     process_pending(now=trading)
-    approved = [decision for decision in decisions if decision.action == Action.APPROVE and decision.decided_by]
-    if is_last and approved and approved[-1].decided_by:
-        undo = request_undo(decision_id=approved[-1].pk, actor=approved[-1].decided_by, reason="Approved by mistake.")
+    if is_last:
+        undo = request_undo(decision_id=approved[-1].pk, actor=reviewers[0], reason="Approved by mistake.")
         if undo.task is not None:
             undo_decision(str(undo.task.pk))
     return len(decisions)
@@ -334,7 +335,7 @@ def _keep_books(login: DemoLogin, today: date) -> None:
             )
         amortize_month(month=today.replace(day=1) - relativedelta(months=1))
         create_entry(
-            fields={"entry_date": today - timedelta(days=10), "description": "Capital contribution"},
+            fields={"entry_date": today - timedelta(days=50), "description": "Capital contribution"},
             lines=[Line("10100", Decimal(100_000), ZERO), Line("30900", ZERO, Decimal(100_000))],
             actor=admin,
             post=True,
@@ -353,7 +354,7 @@ def _log_llm_calls(now: datetime) -> None:
     """Log calls to a language model: one on most days, an error now and then."""
     rng = random.Random(60)
     calls = []
-    for days in range(DAYS):
+    for days in range(DAYS, 0, -1):
         merchants, failed = rng.randrange(4, 25), days % 17 == 5
         prompt, completion = 180 + merchants * 60, 0 if failed else merchants * 45
         calls.append(
