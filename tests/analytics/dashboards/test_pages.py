@@ -211,13 +211,13 @@ def test_links_need_the_permission_for_their_target():
         ("?days=12", 30, ""),
         ("?from=2026-01-01&to=2026-01-10", 10, ""),
         ("?from=2026-01-10&to=2026-01-01", 30, "The period ends before it begins."),
-        ("?from=yesterday", 30, "That is no date."),
+        ("?from=yesterday", 30, "Invalid date."),
         ("?from=1999-01-01&to=2026-01-01", 30, "The period is longer than five years."),
     ],
 )
 def test_the_period_comes_from_the_query(staff_client, query, days, error):
     reply = staff_client.get(f"/admin/dashboards/transactions/{query}")
-    assert reply.context_data["chosen"].period.days == days
+    assert reply.context_data["selected"].period.days == days
     assert [str(message) for message in reply.context["messages"]] == ([error] if error else [])
 
 
