@@ -9,7 +9,6 @@ from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import DatabaseError
-from django.db.models.functions import Lower
 from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
@@ -90,8 +89,7 @@ def _logged_out(sender: Any, request: HttpRequest | None, user: User | None, **_
 
 def _log_in_failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     """Record failures for staff accounts only; other input is not stored."""
-    email = str(credentials.get("username") or "").strip().lower()
-    user = User.objects.annotate(lower=Lower("email")).filter(lower=email, is_staff=True).first() if email else None
+    user = User.objects.with_email(str(credentials.get("username") or "")).filter(is_staff=True).first()
     if user is not None:
         _write(request, kind=AuditEvent.Kind.LOG_IN_FAILED, user=user, action="log in")
 

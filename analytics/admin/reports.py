@@ -52,7 +52,7 @@ class ReportForm(forms.Form):
         data = super().clean() or {}
         data["user"] = None
         if data.get("kind") == Report.Kind.STATEMENT:
-            data["user"] = User.objects.filter(email__iexact=data.get("email") or "").first()
+            data["user"] = User.objects.with_email(data.get("email") or "").first()
             if data["user"] is None and "email" not in self.errors:
                 self.add_error("email", "No customer has this e-mail.")
         return data
@@ -87,7 +87,7 @@ class ReportAdmin(HistoryAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        user = User.objects.filter(email__iexact=term).values_list("pk", flat=True).first()
+        user = User.objects.with_email(term).values_list("pk", flat=True).first()
         return (queryset.filter(user_id=user) if user is not None else queryset.none()), False
 
     @display(description="Month", ordering="period")

@@ -32,7 +32,7 @@ class StatementForm(forms.Form):
     )
 
     def clean_email(self) -> User:
-        user = User.objects.filter(email__iexact=self.cleaned_data["email"]).first()
+        user = User.objects.with_email(self.cleaned_data["email"]).first()
         if user is None:
             raise forms.ValidationError("No customer has this e-mail.")
         return user

@@ -68,7 +68,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        user = User.objects.filter(email__iexact=term).values_list("pk", flat=True).first()
+        user = User.objects.with_email(term).values_list("pk", flat=True).first()
         if user is not None:
             return queryset.filter(user_id=user), False
         if term.isdigit():

@@ -10,15 +10,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
-from transactions.cache import invalidate_customers
 from transactions.errors import PriceProviderError
 from transactions.market.price_providers import PriceProvider, Quote, QuoteError, price_provider
-from transactions.models import Transaction
-from transactions.services.processing import notify_workers
-from transactions.services.processing.buckets import RELEASE_BATCH
+from transactions.services.processing.buckets import move_to_pending
 from transactions.sql import load_sql
 
 # Quotes stored by one statement.
@@ -124,15 +121,5 @@ def release_priced_transactions(*, now: datetime | None = None) -> int:
             [now, now - settings.PRICE_MAX_AGE],
         )
         priced = [row[0] for row in cursor.fetchall()]
-    released = 0
-    while True:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(load_sql("release_priced"), {"now": now, "limit": RELEASE_BATCH, "priced": priced})
-            moved, user_ids = cursor.fetchone()
-        invalidate_customers(user_ids)
-        released += moved
-        if moved < RELEASE_BATCH:
-            break
-    if released:
-        notify_workers(priority=Transaction.Priority.RELEASE)
+    released, *_ = move_to_pending("release_priced", {"now": now, "priced": priced}, in_buckets=False)
     return released

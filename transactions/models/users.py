@@ -20,8 +20,12 @@ from django.utils import timezone
 class UserManager(BaseUserManager["User"]):
     """Create users, and find them by e-mail regardless of case."""
 
+    def with_email(self, email: str) -> "models.QuerySet[User, User]":
+        """Filter by e-mail regardless of case, through the unique index on lower(email)."""
+        return self.annotate(email_lower=Lower("email")).filter(email_lower=email.strip().lower())
+
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.annotate(email_lower=Lower("email")).get(email_lower=(username or "").strip().lower())
+        return self.with_email(username or "").get()
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Create a user; without a password they cannot log in."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.models.functions import Lower
 
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
 from transactions.models import User
@@ -97,7 +96,7 @@ def transactions_page(filters: StaffTransactionFilter, *, page: int, limit: int)
     if filters.until:
         indexed.add("rows.date < %(until)s", until=filters.until)
     if "@" in filters.search:
-        users = User.objects.annotate(lower=Lower("email")).filter(lower=filters.search.lower())
+        users = User.objects.with_email(filters.search)
         indexed.add("rows.user_id = ANY (%(users)s)", users=list(users.values_list("pk", flat=True)[:1]))
     elif filters.search:
         residual.add("rows.merchant ILIKE %(search)s", search=f"%{_escape_like(filters.search)}%")
@@ -156,13 +155,11 @@ def _escape_like(text: str) -> str:
 
 def search_users(*, search: str = "", account_type: str = "") -> QuerySet[User, User]:
     """Return users, unordered; `search` is a whole e-mail, an account number, or an id."""
-    users = User.objects.all()
+    users = User.objects.with_email(search) if "@" in search else User.objects.all()
     if account_type:
         users = users.filter(account_type=account_type)
-    if not search:
+    if not search or "@" in search:
         return users
-    if "@" in search:
-        return users.annotate(lower=Lower("email")).filter(lower=search.lower())
     if search.isascii() and search.isdigit() and len(search) < 19:
         return users.filter(pk=int(search))
     return users.filter(account_number=search)

@@ -21,7 +21,6 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from kombu.exceptions import OperationalError as BrokerError
@@ -53,7 +52,7 @@ def register_user(*, email: str, password: str, account_type: str, now: datetime
     user = User(email=User.objects.normalize_email(email.strip()), account_type=account_type, created_at=now, **profile)
     user.name = user.name or " ".join(filter(None, (user.first_name, user.last_name)))
     _check_password(password, user)
-    if _by_email(user.email) is not None:
+    if User.objects.with_email(user.email).first() is not None:
         raise EmailTakenError
     user.set_password(password)
     for _ in range(_NUMBER_ATTEMPTS):
@@ -70,10 +69,6 @@ def register_user(*, email: str, password: str, account_type: str, now: datetime
         else:
             return user
     raise RuntimeError(f"no free account number of {account_type} found")
-
-
-def _by_email(email: str) -> User | None:
-    return User.objects.annotate(email_lower=Lower("email")).filter(email_lower=email.strip().lower()).first()
 
 
 def _constraint(error: IntegrityError) -> str:
@@ -98,7 +93,7 @@ def request_password_reset(*, email: str) -> None:
 
 def send_password_reset_email(*, email: str) -> bool:
     """Send the e-mail if the address belongs to an active user. Returns whether it was sent."""
-    user = _by_email(email)
+    user = User.objects.with_email(email).first()
     if user is None or not user.is_active:
         return False
     minutes, token = settings.PASSWORD_RESET_TIMEOUT // 60, make_password_reset_token(user)
@@ -184,7 +179,7 @@ def update_profile(*, user: User, changes: Mapping[str, Any], current_password: 
             del fields["email"]
         elif not locked.check_password(current_password):
             raise WrongPasswordError("Changing the e-mail address requires your current password.")
-        elif (other := _by_email(fields["email"])) is not None and other.pk != locked.pk:
+        elif (other := User.objects.with_email(fields["email"]).first()) is not None and other.pk != locked.pk:
             raise EmailTakenError
     if "name" not in fields and {"first_name", "last_name"} & fields.keys():
         names = (fields.get("first_name", locked.first_name), fields.get("last_name", locked.last_name))

@@ -176,7 +176,7 @@ def _finish(task: BackgroundTask, status: str, *, error: str = "") -> None:
 
 
 def _requeue(task: BackgroundTask, error: Exception) -> None:
-    """Leave the task to the sweep. If the database is still unavailable, its old heartbeat has the same effect later."""
+    """Leave the task to the sweep. If the database stays unavailable, its old heartbeat has the same effect later."""
     try:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()

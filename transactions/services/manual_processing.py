@@ -45,18 +45,18 @@ class SelectionResult:
     """The status of each transaction, and the task that processes them; None if a limit or lack of work prevents it."""
 
     limits: Limits
-    looks: list[SelectionStatus] = field(default_factory=list)
+    statuses: list[SelectionStatus] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     exceeded: bool = False
     task: BackgroundTask | None = None
 
     def count(self, outcome: str) -> int:
-        return sum(look.outcome == outcome for look in self.looks)
+        return sum(status.outcome == outcome for status in self.statuses)
 
     @property
     def amount(self) -> Decimal:
         """Return the dollars of round-ups that go to the market."""
-        return sum((look.amount for look in self.looks if look.outcome == "mapped"), ZERO)
+        return sum((status.amount for status in self.statuses if status.outcome == "mapped"), ZERO)
 
 
 def limits() -> Limits:
@@ -70,8 +70,8 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: Use
     Raises SettingError.
     """
     result = SelectionResult(limits=limits())
-    result.looks = _check_transactions(list(dict.fromkeys(transaction_ids)))
-    ready = [look for look in result.looks if look.outcome == "mapped"]
+    result.statuses = _check_transactions(list(dict.fromkeys(transaction_ids)))
+    ready = [status for status in result.statuses if status.outcome == "mapped"]
     if len(ready) > result.limits.max_orders:
         result.exceeded = True
         result.warnings.append(f"{len(ready)} orders; at most {result.limits.max_orders} at once.")
@@ -83,7 +83,7 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: Use
             result.task = create_task(
                 name="process_selected",
                 user=actor,
-                arguments={"transaction_ids": [look.transaction_id for look in ready]},
+                arguments={"transaction_ids": [status.transaction_id for status in ready]},
             )
             result.task.total = len(ready)
             result.task.save(update_fields=["total"])

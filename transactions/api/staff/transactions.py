@@ -195,19 +195,19 @@ def _response(result: SelectionResult) -> Response:
         return Response(refused, status=status.HTTP_400_BAD_REQUEST)
     body = SelectedOutput(
         success=True,
-        message=f"{mapped} of {len(result.looks)} transactions are being processed.",
-        processed=len(result.looks),
+        message=f"{mapped} of {len(result.statuses)} transactions are being processed.",
+        processed=len(result.statuses),
         mapped=mapped,
         no_match=result.count("no_match"),
         results=[
             SelectedTransaction(
-                transaction_id=look.transaction_id,
-                merchant=look.merchant,
-                ticker=look.ticker,
-                status=look.outcome,
-                reason=look.reason,
+                transaction_id=status.transaction_id,
+                merchant=status.merchant,
+                ticker=status.ticker,
+                status=status.outcome,
+                reason=status.reason,
             )
-            for look in result.looks
+            for status in result.statuses
         ],
         amount_processed=result.amount,
         warnings=result.warnings,

@@ -17,7 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(email__iexact=options["email"]).first()
+        user = User.objects.with_email(options["email"]).first()
         if user is None:
             raise CommandError(f"no user has the e-mail {options['email']}")
         if obstacle := erasure_obstacle(user):

@@ -28,7 +28,7 @@ class Command(BaseCommand):
         path: Path = options["file"]
         if not path.is_file():
             raise CommandError(f"there is no file {path}")
-        user = User.objects.filter(email__iexact=options["user"]).first()
+        user = User.objects.with_email(options["user"]).first()
         if user is None:
             raise CommandError(f"no user has the e-mail {options['user']}")
         try:

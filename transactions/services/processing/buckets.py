@@ -1,10 +1,16 @@
 """Locks on user buckets, by which workers share out the pending rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
 
+from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
 
-from transactions.models import USER_BUCKETS
+from transactions.cache import invalidate_customers
+from transactions.models import USER_BUCKETS, Transaction
+from transactions.services.processing.wake import notify_workers
 from transactions.sql import load_sql
 
 # The first key of the advisory lock of a user bucket; the second is the bucket.
@@ -12,8 +18,8 @@ BUCKET_LOCK = 7203
 ALL_BUCKETS = list(range(USER_BUCKETS))
 # A batch takes rows from this many buckets: enough to fill it when each holds few, and some are left for other workers.
 BUCKETS_PER_BATCH = 16
-# Rows that one statement of a release, an undo or the execution of orders moves.
-RELEASE_BATCH = 5000
+# Rows that one statement of `move_to_pending` moves.
+MOVE_BATCH = 5000
 
 
 def lock_buckets(cursor: CursorWrapper, buckets: Sequence[int]) -> None:
@@ -46,3 +52,35 @@ def claim_buckets_on_citus(cursor: CursorWrapper, candidates: Sequence[int], *, 
             if pending >= size or len(buckets) == BUCKETS_PER_BATCH:
                 break
     return buckets
+
+
+def move_to_pending(
+    statement: str, parameters: Mapping[str, Any], *, in_buckets: bool, on_progress: Callable[[int], None] | None = None
+) -> list[int]:
+    """Run `sql/<statement>.sql` until it finds no more rows, committing each batch, and wake the workers.
+
+    The statement makes up to %(limit)s transactions pending and returns one or more counts, the moved rows first, and the
+    users. Returns the sums of the counts.
+
+    Args:
+        in_buckets: whether the statement requires locks on the user buckets %(buckets)s.
+        on_progress: called after each batch with the number of rows moved so far.
+    """
+    totals = [0]
+    starts = range(0, USER_BUCKETS, BUCKETS_PER_BATCH)
+    for buckets in [ALL_BUCKETS[start : start + BUCKETS_PER_BATCH] for start in starts] if in_buckets else [[]]:
+        while True:
+            with transaction.atomic(), connection.cursor() as cursor:
+                lock_buckets(cursor, buckets)
+                values = {"now": timezone.now(), **parameters, "buckets": buckets, "limit": MOVE_BATCH}
+                cursor.execute(load_sql(statement), values)
+                *counts, user_ids = cursor.fetchone()
+            invalidate_customers(user_ids)
+            totals = [total + count for total, count in zip_longest(totals, counts, fillvalue=0)]
+            if on_progress and counts[0]:
+                on_progress(totals[0])
+            if counts[0] < MOVE_BATCH:
+                break
+    if totals[0]:
+        notify_workers(priority=Transaction.Priority.RELEASE)
+    return totals

@@ -2,15 +2,10 @@
 
 from datetime import datetime
 
-from django.db import connection, transaction
 from django.utils import timezone
 
-from transactions.cache import invalidate_customers
-from transactions.models import Transaction
 from transactions.rules.market_hours import market_is_open
-from transactions.services.processing.buckets import RELEASE_BATCH
-from transactions.services.processing.wake import notify_workers
-from transactions.sql import load_sql
+from transactions.services.processing.buckets import move_to_pending
 
 
 def execute_orders(*, now: datetime | None = None) -> int:
@@ -21,15 +16,5 @@ def execute_orders(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     if not market_is_open(now):
         return 0
-    moved = 0
-    while True:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(load_sql("release_orders"), {"now": now, "limit": RELEASE_BATCH})
-            count, user_ids = cursor.fetchone()
-        invalidate_customers(user_ids)
-        moved += count
-        if count < RELEASE_BATCH:
-            break
-    if moved:
-        notify_workers(priority=Transaction.Priority.RELEASE)
+    moved, *_ = move_to_pending("release_orders", {"now": now}, in_buckets=False)
     return moved

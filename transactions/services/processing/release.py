@@ -1,15 +1,11 @@
 """Releases: transactions that waited for a decision on their merchant become pending again."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from django.db import connection, transaction
-from django.utils import timezone
 
-from transactions.cache import invalidate_customers, review_queue_changed
-from transactions.models import USER_BUCKETS, Transaction
-from transactions.services.processing.buckets import ALL_BUCKETS, BUCKETS_PER_BATCH, RELEASE_BATCH, lock_buckets
-from transactions.services.processing.wake import notify_workers
+from transactions.cache import review_queue_changed
+from transactions.services.processing.buckets import move_to_pending
 from transactions.sql import load_sql
 
 
@@ -25,28 +21,12 @@ def release_waiting_transactions(
         decision_ids: the decision on each key; it records what it released, so that it can be undone.
         on_progress: called after each batch with the number released so far.
     """
-    released, keys = 0, list(merchant_keys)
-    parameters: dict[str, Any] = {
-        "merchant_keys": keys,
-        "decisions": list(decision_ids) or [None] * len(keys),
-        "limit": RELEASE_BATCH,
-    }
-    for start in range(0, USER_BUCKETS, BUCKETS_PER_BATCH):
-        buckets = ALL_BUCKETS[start : start + BUCKETS_PER_BATCH]
-        while True:
-            with transaction.atomic(), connection.cursor() as cursor:
-                lock_buckets(cursor, buckets)
-                cursor.execute(load_sql("release_merchants"), {**parameters, "buckets": buckets, "now": timezone.now()})
-                moved, user_ids = cursor.fetchone()
-            invalidate_customers(user_ids)
-            released += moved
-            if on_progress and moved:
-                on_progress(released)
-            if moved < RELEASE_BATCH:
-                break
+    keys = list(merchant_keys)
+    decisions = list(decision_ids) or [None] * len(keys)
+    released, *_ = move_to_pending(
+        "release_merchants", {"merchant_keys": keys, "decisions": decisions}, in_buckets=True, on_progress=on_progress
+    )
     _recount_waiting(keys)
-    if released:
-        notify_workers(priority=Transaction.Priority.RELEASE)
     return released
 
 

@@ -3,16 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.db import connection, transaction
-from django.utils import timezone
-
-from transactions.cache import invalidate_customers
-from transactions.models import USER_BUCKETS, Transaction
-from transactions.services.processing.buckets import ALL_BUCKETS, BUCKETS_PER_BATCH, RELEASE_BATCH, lock_buckets
-from transactions.services.processing.wake import notify_workers
-from transactions.sql import load_sql
+from transactions.services.processing.buckets import move_to_pending
 
 
 @dataclass(slots=True)
@@ -41,29 +33,16 @@ def undo_release(
         ticker: the ticker decided on; None for "not listed". Transactions with another outcome are left alone.
         since: when the decision was made.
     """
-    result = UndoReleaseResult()
-    parameters: dict[str, Any] = {
-        "decision": decision_id,
-        "merchant_key": merchant_key,
-        "ticker": ticker,
-        "since": since,
-        "limit": RELEASE_BATCH,
-        "reference": f"undo of decision {decision_id}",
-    }
-    for start in range(0, USER_BUCKETS, BUCKETS_PER_BATCH):
-        buckets = ALL_BUCKETS[start : start + BUCKETS_PER_BATCH]
-        while True:
-            with transaction.atomic(), connection.cursor() as cursor:
-                lock_buckets(cursor, buckets)
-                cursor.execute(load_sql("undo_release"), {**parameters, "buckets": buckets, "now": timezone.now()})
-                moved, bought, user_ids = cursor.fetchone()
-            invalidate_customers(user_ids)
-            result.moved += moved
-            result.bought += bought
-            if on_progress and moved:
-                on_progress(result.moved)
-            if moved < RELEASE_BATCH:
-                break
-    if result.moved:
-        notify_workers(priority=Transaction.Priority.RELEASE)
-    return result
+    moved, bought = move_to_pending(
+        "undo_release",
+        {
+            "decision": decision_id,
+            "merchant_key": merchant_key,
+            "ticker": ticker,
+            "since": since,
+            "reference": f"undo of decision {decision_id}",
+        },
+        in_buckets=True,
+        on_progress=on_progress,
+    )
+    return UndoReleaseResult(moved, bought)
