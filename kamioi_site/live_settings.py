@@ -57,7 +57,7 @@ class LiveSetting(Generic[T]):
             raise SettingError(f"the setting {self.key} is {text!r}; it must be {self.requirement}") from None
 
     def clean(self, text: str) -> str:
-        """Return the text as it is to be stored. Raises SettingError when it is invalid."""
+        """Return the text in its stored form. Raises SettingError when it is invalid."""
         text = text.strip()
         if not text:
             if self.blank:

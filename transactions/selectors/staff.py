@@ -1,7 +1,7 @@
 """Reads for staff: all users' transactions, and users. Every list is bounded, whatever the size of its table.
 
 A list of transactions takes at most `NUMBERED_ROWS_MAX` rows that match what an index can filter by (status, user,
-time), and filters those by the rest; `capped` says that there may be more.
+time), and filters those by the rest; `capped` marks that there may be more.
 """
 
 from collections.abc import Sequence

@@ -179,7 +179,7 @@ _CSV_COLUMNS: Final = (
 def transactions_csv(user: User, filters: TransactionFilter) -> Iterator[str]:
     """Yield the filtered transactions as CSV lines, newest first.
 
-    Each page is a query of its own: no connection or cursor stays open in between, and memory is that of one page.
+    Each page is a separate query: no connection or cursor stays open in between, and memory is that of one page.
     """
     yield csv_line(_CSV_COLUMNS)
     cursor: str | None = None

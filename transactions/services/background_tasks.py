@@ -1,6 +1,6 @@
 """Long-running actions in the background: claimed once, with progress, and always with an outcome.
 
-The row in `background_tasks` is the truth; a message only tells a worker to look at it. A worker that dies leaves the
+The row in `background_tasks` is the truth; a message only wakes a worker. A worker that dies leaves the
 task `running` with an old heartbeat. The sweep then sends it again, and the work resumes from its own state; so does a
 task whose database connection was lost.
 

@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SelectionStatus:
-    """What the directory says about one transaction. `outcome` is mapped, no_match, closed or not_found."""
+    """The state of one transaction in the directory. `outcome` is mapped, no_match, closed or not_found."""
 
     transaction_id: int
     merchant: str

@@ -133,7 +133,7 @@ class CsvStatement:
         if self._spending.by == "columns":
             return "the debit column is money spent, the credit column money in"
         if self._spending.by == "type":
-            return f"“{self.headings[self.positions['type']]}” says what is money spent"
+            return f"“{self.headings[self.positions['type']]}” shows what is money spent"
         return f"{'positive' if self._spending.debit > 0 else 'negative'} amounts are money spent"
 
     # Understanding the file.

@@ -3,7 +3,7 @@
 - Cells become what Excel displays: whole dates without a time, numbers with the fifteen digits that Excel keeps
   (0.1 + 0.2 is 0.3), an amount of dollars with its cents. The results of formulas are read; formulas are not run.
 - Row numbers are those of the sheet: blank rows stay.
-- A workbook is read whole, in a process of its own with limits on memory and time: a few bytes can describe a cell a
+- A workbook is read whole, in a separate process with limits on memory and time: a few bytes can describe a cell a
   million rows down, or crash the parser. A hostile file ends that process and nothing else.
 """
 

@@ -49,7 +49,7 @@ def process_pending(*, deadline: float | None = None, now: datetime | None = Non
 
     Args:
         deadline: `time.monotonic()` after which no further batch is started; the first one always is.
-        now: the time at which prices are judged; the current time of each batch when not given.
+        now: the time at which prices must be current; the current time of each batch when not given.
     """
     result = ProcessingResult()
     if legacy_owns_data():  # during the migration, before the cut-over

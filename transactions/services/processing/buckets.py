@@ -59,8 +59,8 @@ def move_to_pending(
 ) -> list[int]:
     """Run `sql/<statement>.sql` until it finds no more rows, committing each batch, and wake the workers.
 
-    The statement makes up to %(limit)s transactions pending and returns one or more counts, the moved rows first, and the
-    users. Returns the sums of the counts.
+    The statement makes up to %(limit)s transactions pending and returns one or more counts, the moved rows first, and
+    the user ids. Returns the sums of the counts.
 
     Args:
         in_buckets: whether the statement requires locks on the user buckets %(buckets)s.

@@ -48,7 +48,7 @@ def clear_notification(*, priority: int) -> None:
     try:
         redis_client().delete(_flag_key(priority))
     except RedisError:
-        logger.warning("Redis is unavailable: the flag expires by itself")
+        logger.warning("Redis is unavailable: the flag expires in a few seconds")
 
 
 def _flag_key(priority: int) -> str:
