@@ -38,10 +38,10 @@ def next_open(now: datetime) -> datetime:
     return opens[bisect_right(opens, now)]
 
 
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
+def _utc(now: datetime) -> datetime:
+    if now.tzinfo is None:
         raise ValueError("the market needs a time with a time zone")
-    return moment.astimezone(UTC)
+    return now.astimezone(UTC)
 
 
 @lru_cache(maxsize=4)
@@ -56,6 +56,6 @@ def _sessions(year: int) -> tuple[list[datetime], list[datetime]]:
 
     calendar = get_calendar("XNYS", start=f"{year - 1}-01-01", end=f"{year + 1}-12-31")
     return (
-        [moment.to_pydatetime().astimezone(UTC) for moment in calendar.opens],
-        [moment.to_pydatetime().astimezone(UTC) for moment in calendar.closes],
+        [time.to_pydatetime().astimezone(UTC) for time in calendar.opens],
+        [time.to_pydatetime().astimezone(UTC) for time in calendar.closes],
     )

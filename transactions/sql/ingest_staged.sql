@@ -1,9 +1,9 @@
 -- Insert the staged batch into transaction_keys and transactions. The key is the row's fingerprint and its occurrence
 -- in the file: the same file adds nothing, an overlapping file adds the new rows, and equal purchases stay separate.
 WITH counted AS (
-    INSERT INTO statement_fingerprints AS known (statement_id, fingerprint, seen)
+    INSERT INTO statement_fingerprints AS stored (statement_id, fingerprint, seen)
     SELECT %(statement)s, fingerprint, count(*) FROM staged GROUP BY fingerprint
-    ON CONFLICT (statement_id, fingerprint) DO UPDATE SET seen = known.seen + excluded.seen
+    ON CONFLICT (statement_id, fingerprint) DO UPDATE SET seen = stored.seen + excluded.seen
     RETURNING fingerprint, seen
 ),
 numbered AS MATERIALIZED (

@@ -6,10 +6,10 @@ WITH counted AS MATERIALIZED (
     WHERE merchant_key = ANY (%(merchant_keys)s::text[]) AND status = 'needs_review'
     GROUP BY merchant_key
 )
-UPDATE merchants SET waiting_count = coalesce(found.rows, 0), waiting_amount = coalesce(found.amount, 0)
+UPDATE merchants SET waiting_count = coalesce(counts.rows, 0), waiting_amount = coalesce(counts.amount, 0)
 FROM (
     SELECT keys.merchant_key, counted.rows, counted.amount
     FROM unnest(%(merchant_keys)s::text[]) AS keys (merchant_key)
     LEFT JOIN counted ON counted.merchant_key = keys.merchant_key
-) AS found
-WHERE merchants.merchant_key = found.merchant_key
+) AS counts
+WHERE merchants.merchant_key = counts.merchant_key

@@ -39,12 +39,12 @@ Reply = tuple[int, dict[str, str], bytes]
 def api() -> Iterator[tuple[str, list[Callable[[list[str]], Reply]], list[dict[str, str]]]]:
     """A local quote API: its URL, the responses it sends (the last one repeatedly), and the symbols it received."""
     replies: list[Callable[[list[str]], Reply]] = []
-    asked: list[dict[str, str]] = []
+    received: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             symbols = parse_qs(urlsplit(self.path).query)["symbols"][0]
-            asked.append({"symbols": symbols, "key": self.headers.get("Authorization", "")})
+            received.append({"symbols": symbols, "key": self.headers.get("Authorization", "")})
             answer = replies.pop(0) if len(replies) > 1 else replies[0]
             status, headers, body = answer(symbols.split(","))
             self.send_response(status)
@@ -60,7 +60,7 @@ def api() -> Iterator[tuple[str, list[Callable[[list[str]], Reply]], list[dict[s
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/quotes", replies, asked
+    yield f"http://127.0.0.1:{server.server_port}/quotes", replies, received
     server.shutdown()
     server.server_close()
 
@@ -84,12 +84,12 @@ def _provider(url: str) -> HttpPrices:
 
 
 def test_a_request_has_a_hundred_symbols_and_the_key(api):
-    url, replies, asked = api
+    url, replies, received = api
     replies.append(_good())
-    found = list(_provider(url).quotes([f"T{n}" for n in range(150)]))
-    assert len(found) == 150
-    assert [len(request["symbols"].split(",")) for request in asked] == [100, 50]
-    assert asked[0]["key"] == "Bearer secret"
+    quotes = list(_provider(url).quotes([f"T{n}" for n in range(150)]))
+    assert len(quotes) == 150
+    assert [len(request["symbols"].split(",")) for request in received] == [100, 50]
+    assert received[0]["key"] == "Bearer secret"
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,12 @@ def test_prices_are_parsed_exactly(api, text, price):
     assert list(_provider(url).quotes(["SBUX"])) == [Quote("SBUX", Decimal(price), NOW)]
 
 
-@pytest.mark.parametrize("trouble", [_bad(429, Retry_After="0"), _bad(500), _bad(503), _bad(502)])
-def test_transient_errors_are_retried(api, trouble):
-    url, replies, asked = api
-    replies += [trouble, trouble, _good()]
+@pytest.mark.parametrize("error", [_bad(429, Retry_After="0"), _bad(500), _bad(503), _bad(502)])
+def test_transient_errors_are_retried(api, error):
+    url, replies, received = api
+    replies += [error, error, _good()]
     assert len(list(_provider(url).quotes(["SBUX"]))) == 1
-    assert len(asked) == 3
+    assert len(received) == 3
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_bad_entries_are_reported_and_good_ones_are_returned(api):
         {"symbol": "I", "price": 1},
     ]
     replies.append(_bad(200, json.dumps({"quotes": entries}).encode()))
-    found = list(_provider(url).quotes(["SBUX", "A", "B", "C", "D", "E", "F", "G", "I", "J"]))
-    assert [row for row in found if isinstance(row, Quote)] == [Quote("SBUX", Decimal("95.1200"), NOW)]
-    reasons = {row.ticker: row.reason for row in found if isinstance(row, QuoteError)}
+    quotes = list(_provider(url).quotes(["SBUX", "A", "B", "C", "D", "E", "F", "G", "I", "J"]))
+    assert [row for row in quotes if isinstance(row, Quote)] == [Quote("SBUX", Decimal("95.1200"), NOW)]
+    reasons = {row.ticker: row.reason for row in quotes if isinstance(row, QuoteError)}
     assert {reasons[ticker] for ticker in "ABCDG"} == {
         "'-1' is not a price",
         "'NaN' is not a price",
@@ -182,9 +182,9 @@ def test_bad_entries_are_reported_and_good_ones_are_returned(api):
 def test_a_bad_quote_in_a_file_is_reported_with_its_row(tmp_path):
     path = tmp_path / "quotes.csv"
     path.write_text("\ufeffSymbol, Price ,as_of\nsbux,95.12,2026-11-23T20:00:00Z\nA,nothing,\nB,1,2026-11-23\n,3,\n")
-    found = list(CsvPrices(path).quotes([]))
-    assert found[0] == Quote("SBUX", Decimal("95.1200"), NOW)
-    assert [row.reason for row in found[1:]] == [
+    quotes = list(CsvPrices(path).quotes([]))
+    assert quotes[0] == Quote("SBUX", Decimal("95.1200"), NOW)
+    assert [row.reason for row in quotes[1:]] == [
         "row 3: 'nothing' is not a price",
         "row 4: the time of the quote is missing or has no time zone",
         "row 5: '' is not a ticker",

@@ -203,12 +203,12 @@ def test_the_export_contains_all_data_of_the_user_and_none_of_others(person, tmp
 
 def test_a_customer_requests_and_downloads_their_data(person):
     client = api_client(person)
-    asked = client.post("/api/user/data-export")
-    assert asked.status_code == 202
-    assert client.post("/api/user/data-export").json()["task_id"] == asked.json()["task_id"]
-    address = f"/api/user/data-export/{asked.json()['task_id']}"
+    response = client.post("/api/user/data-export")
+    assert response.status_code == 202
+    assert client.post("/api/user/data-export").json()["task_id"] == response.json()["task_id"]
+    address = f"/api/user/data-export/{response.json()['task_id']}"
     assert client.get(address).status_code == 404
-    run_export(task_id=asked.json()["task_id"])
+    run_export(task_id=response.json()["task_id"])
     reply = client.get(address)
     assert (reply.status_code, reply["Content-Type"]) == (200, "application/zip")
     assert zipfile.ZipFile(io.BytesIO(b"".join(reply))).testzip() is None
@@ -292,7 +292,7 @@ def test_erasing_in_the_admin_requires_the_e_mail_and_shows_the_effect(person, c
     address = reverse("admin:transactions_user_erase", args=[person.pk])
     assert b"cannot be undone" in client.get(address).content
     assert b"not the e-mail" in client.post(address, {"email": "wrong@example.com", "reason": "r"}).content
-    client.post(address, {"email": person.email.upper(), "reason": "asked by letter"})
+    client.post(address, {"email": person.email.upper(), "reason": "requested by letter"})
     person.refresh_from_db()
     assert not person.is_active
     task = BackgroundTask.objects.get(name="erase_person")

@@ -22,12 +22,12 @@ def read_file(name: str) -> list[StatementRow | RowError]:
         return list(parse_statement(file, filename=name, today=TODAY))
 
 
-def rows(found):
-    return [row for row in found if isinstance(row, StatementRow)]
+def rows(items):
+    return [row for row in items if isinstance(row, StatementRow)]
 
 
-def errors(found):
-    return [row for row in found if isinstance(row, RowError)]
+def errors(items):
+    return [row for row in items if isinstance(row, RowError)]
 
 
 def amounts(text: str) -> list[str]:

@@ -17,14 +17,14 @@ def test_encodings_and_line_ends_are_recognised(encoding, line_end):
 
 
 def test_one_byte_in_the_last_row_of_a_large_file_decides_the_encoding():
-    found = read(b"Date,Merchant,Amount\n" + b"01/15/2025,Shop,-5.00\n" * 30_000 + b"01/15/2025,Caf\xe9,-5.00\n")
-    assert len(found) == 30_001
-    assert found[-1].merchant == "Café"
+    items = read(b"Date,Merchant,Amount\n" + b"01/15/2025,Shop,-5.00\n" * 30_000 + b"01/15/2025,Caf\xe9,-5.00\n")
+    assert len(items) == 30_001
+    assert items[-1].merchant == "Café"
 
 
 def test_a_character_across_two_chunks_is_read():
-    found = read("Date,Merchant,Amount\n" + "01/15/2025,Éé€é,-5.00\n" * 40_000)
-    assert {row.merchant for row in found} == {"Éé€é"}
+    items = read("Date,Merchant,Amount\n" + "01/15/2025,Éé€é,-5.00\n" * 40_000)
+    assert {row.merchant for row in items} == {"Éé€é"}
 
 
 def test_nul_characters_are_dropped():
@@ -33,8 +33,8 @@ def test_nul_characters_are_dropped():
 
 
 def test_a_quoted_field_may_hold_delimiters_quotes_and_line_breaks():
-    found = read('Date,Merchant,Amount\n01/15/2025,"Joe""s, Bar\r\n& Grill",-5.00\n01/16/2025,Next,-6.00\n')
-    assert [(row.row_number, row.merchant) for row in found] == [(2, 'Joe"s, Bar & Grill'), (3, "Next")]
+    items = read('Date,Merchant,Amount\n01/15/2025,"Joe""s, Bar\r\n& Grill",-5.00\n01/16/2025,Next,-6.00\n')
+    assert [(row.row_number, row.merchant) for row in items] == [(2, 'Joe"s, Bar & Grill'), (3, "Next")]
 
 
 def test_a_line_separator_inside_text_does_not_end_the_row():
@@ -48,19 +48,19 @@ def test_an_unclosed_quote_costs_one_row_wherever_the_next_quote_is():
     lines[13] = '01/15/2025,-5.00,Shop 13,memo"'
     lines[40] = '01/15/2025,-5.00,"Shop 40,memo'
     lines[99] = '01/15/2025,-5.00,Shop 99,"memo'
-    found = read("\n".join(["Date,Amount,Merchant,Memo", *lines]))
-    assert [(row.row_number, row.field) for row in errors(found)] == [(12, "row"), (42, "row")]
-    assert [row.row_number for row in rows(found)] == [number for number in range(2, 102) if number not in (12, 42)]
+    items = read("\n".join(["Date,Amount,Merchant,Memo", *lines]))
+    assert [(row.row_number, row.field) for row in errors(items)] == [(12, "row"), (42, "row")]
+    assert [row.row_number for row in rows(items)] == [number for number in range(2, 102) if number not in (12, 42)]
 
 
 def test_every_row_with_an_unclosed_quote_is_reported_and_none_is_lost():
-    found = read("Date,Merchant,Amount\n" + '01/15/2025,"Shop,-5.00\n' * 500)
-    assert [row.row_number for row in errors(found)] == list(range(2, 502))
+    items = read("Date,Merchant,Amount\n" + '01/15/2025,"Shop,-5.00\n' * 500)
+    assert [row.row_number for row in errors(items)] == list(range(2, 502))
 
 
 def test_a_huge_field_costs_one_row():
-    found = read(f"Date,Merchant,Amount\n01/15/2025,{'x' * 200_000},-5.00\n01/16/2025,Next,-6.00\n")
-    assert [(row.row_number, getattr(row, "field", "")) for row in found] == [(2, "row"), (3, "")]
+    items = read(f"Date,Merchant,Amount\n01/15/2025,{'x' * 200_000},-5.00\n01/16/2025,Next,-6.00\n")
+    assert [(row.row_number, getattr(row, "field", "")) for row in items] == [(2, "row"), (3, "")]
 
 
 def test_fields_are_trimmed_and_cut_to_their_columns():
@@ -70,19 +70,19 @@ def test_fields_are_trimmed_and_cut_to_their_columns():
 
 
 def test_the_description_replaces_an_empty_merchant():
-    found = read("Date,Merchant,Amount,Description\n01/15/2025, ,-5.00,Corner Shop\n")
-    assert found[0].merchant == "Corner Shop"
+    items = read("Date,Merchant,Amount,Description\n01/15/2025, ,-5.00,Corner Shop\n")
+    assert items[0].merchant == "Corner Shop"
 
 
 def test_the_header_may_follow_other_lines():
-    found = read("sep=;\nAccount;1234\n\n" + "note\n" * 10 + "Date;Merchant;Amount\n01/15/2025;Shop;-5.00\n")
-    assert found[0].row_number == 15
+    items = read("sep=;\nAccount;1234\n\n" + "note\n" * 10 + "Date;Merchant;Amount\n01/15/2025;Shop;-5.00\n")
+    assert items[0].row_number == 15
 
 
 def test_a_file_without_a_header_may_start_with_a_bad_row():
-    found = read("soon,-5.00,*,,Shop\n" + "01/15/2025,-5.00,*,,Shop\n" * 6)
-    assert [(row.row_number, row.field) for row in errors(found)] == [(1, "date")]
-    assert len(rows(found)) == 6
+    items = read("soon,-5.00,*,,Shop\n" + "01/15/2025,-5.00,*,,Shop\n" * 6)
+    assert [(row.row_number, row.field) for row in errors(items)] == [(1, "date")]
+    assert len(rows(items)) == 6
 
 
 # each header has a date, an amount and a merchant

@@ -213,9 +213,9 @@ BANKS = [
 
 @pytest.mark.parametrize(("name", "good", "bad"), BANKS, ids=[name for name, _, _ in BANKS])
 def test_a_sample_file_of_a_bank_is_read(name, good, bad):
-    found = read_file(name)
-    assert [(str(row.date.date()), row.merchant, str(row.amount)) for row in rows(found)] == good
-    assert [(row.row_number, row.field) for row in errors(found)] == bad
+    items = read_file(name)
+    assert [(str(row.date.date()), row.merchant, str(row.amount)) for row in rows(items)] == good
+    assert [(row.row_number, row.field) for row in errors(items)] == bad
 
 
 def test_every_sample_file_is_in_the_table():
@@ -347,9 +347,9 @@ def test_an_ofx_file_over_the_limit_is_rejected(monkeypatch):
 
 def test_an_unreadable_ofx_record_costs_one_row():
     text = (FILES / "quicken.qfx").read_text().replace("<MEMO>Wireless", "<MEMO>Wireless</NAME>stray")
-    found = read(text)
-    assert [row.row_number for row in rows(found)] == [3, 5]
-    assert errors(found)[0].reason == "the record is not well-formed OFX"
+    items = read(text)
+    assert [row.row_number for row in rows(items)] == [3, 5]
+    assert errors(items)[0].reason == "the record is not well-formed OFX"
 
 
 def test_the_file_stays_open():
@@ -409,11 +409,11 @@ TOKENS = st.sampled_from(
 
 def reads_or_refuses(data: bytes) -> None:
     try:
-        found = read(data)
+        items = read(data)
     except StatementError:
         return
-    assert all(isinstance(row, StatementRow | RowError) for row in found)
-    assert all(row.amount and row.merchant and row.date.tzinfo is UTC for row in rows(found))
+    assert all(isinstance(row, StatementRow | RowError) for row in items)
+    assert all(row.amount and row.merchant and row.date.tzinfo is UTC for row in rows(items))
 
 
 @given(st.binary(max_size=600))

@@ -36,8 +36,8 @@ def spelled(spelling: str, value: Decimal) -> str:
 @given(CENTS, st.booleans(), st.sampled_from(SPELLINGS))
 def test_an_amount_survives_every_spelling(cents, negative, spelling):
     value = Decimal(cents) / 100 * (-1 if negative else 1)
-    found, marker = parse_amount(spelled(spelling, value), european=False)
-    assert (found, found.as_tuple().exponent, marker) == (value, -2, "")
+    amount, marker = parse_amount(spelled(spelling, value), european=False)
+    assert (amount, amount.as_tuple().exponent, marker) == (value, -2, "")
 
 
 @given(CENTS, st.sampled_from(NEGATIVE_SPELLINGS))
@@ -66,8 +66,8 @@ def test_a_european_amount_survives(cents, negative):
 def test_amounts_survive_a_whole_file(cents, negative, delimiter):
     sign = "-" if negative else ""
     lines = [f'01/15/2025{delimiter}Shop{delimiter}"{sign}{Decimal(each) / 100:,.2f}"' for each in cents]
-    found = read("\n".join([delimiter.join(["Date", "Merchant", "Amount"]), *lines]))
-    assert [row.amount for row in found] == [Decimal(each) / 100 for each in cents]
+    items = read("\n".join([delimiter.join(["Date", "Merchant", "Amount"]), *lines]))
+    assert [row.amount for row in items] == [Decimal(each) / 100 for each in cents]
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_the_file_decides_what_is_money_spent(header, cells, spent):
 def test_the_first_rows_decide_the_sign_for_the_whole_file():
     purchases = ["01/15/2025,Shop,-5.00"] * 200
     deposits = ["01/15/2025,Payroll,5.00"] * 900
-    found = read("\n".join(["Date,Merchant,Amount", *purchases, *deposits]))
-    assert sum(row.amount > 0 for row in found) == 200
+    items = read("\n".join(["Date,Merchant,Amount", *purchases, *deposits]))
+    assert sum(row.amount > 0 for row in items) == 200
 
 
 def test_a_row_with_both_debit_and_credit_is_an_error():
@@ -232,8 +232,8 @@ def test_a_date_is_read(text, moment):
     ],
 )
 def test_an_unreadable_date_is_a_row_error_and_never_today(text):
-    found = read(f'Date,Merchant,Amount\n01/15/2025,Shop,-5.00\n"{text}",Shop,-5.00\n')
-    assert [(row.row_number, row.field) for row in errors(found)] == [(3, "date")]
+    items = read(f'Date,Merchant,Amount\n01/15/2025,Shop,-5.00\n"{text}",Shop,-5.00\n')
+    assert [(row.row_number, row.field) for row in errors(items)] == [(3, "date")]
 
 
 @given(st.dates(min_value=date(1990, 1, 1), max_value=TODAY))
@@ -254,6 +254,6 @@ ORDERS = [
 
 @pytest.mark.parametrize(("written", "months", "bad"), ORDERS)
 def test_the_day_comes_first_only_when_the_column_proves_it(written, months, bad):
-    found = read("\n".join(["Date,Merchant,Amount", *(f"{text},Shop,-5.00" for text in written)]))
-    assert [row.date.month for row in rows(found)] == months
-    assert len(errors(found)) == bad
+    items = read("\n".join(["Date,Merchant,Amount", *(f"{text},Shop,-5.00" for text in written)]))
+    assert [row.date.month for row in rows(items)] == months
+    assert len(errors(items)) == bad
