@@ -49,7 +49,7 @@ BANK = "Date,Description,Amount\n2026-11-01,STARBUCKS 1234 ATHENS,4.50\nnever,Xa
 
 @pytest.fixture
 def person() -> User:
-    """A customer with rows in every table with personal data."""
+    """Create a customer with rows in every table with personal data."""
     make_company("SBUX", "95.00")
     make_merchant("STARBUCKS", "SBUX")
     user = make_user(

@@ -295,7 +295,8 @@ def test_urgent_transactions_are_processed_first(starbucks: Merchant, settings) 
         ("UPDATE merchants SET confidence = 1.5", "merchants_confidence_0_to_1"),
         ("UPDATE users SET round_up_amount = 101", "users_round_up_amount_1_to_100"),
         (
-            "INSERT INTO users SELECT (jsonb_populate_record(users, jsonb_build_object('id', id + 1, 'email', upper(email)))).* "
+            "INSERT INTO users"
+            " SELECT (jsonb_populate_record(users, jsonb_build_object('id', id + 1, 'email', upper(email)))).* "
             "FROM users",
             "users_email_unique_any_case",
         ),
@@ -426,7 +427,8 @@ def test_a_row_that_cannot_be_booked_fails_alone_with_the_reason(starbucks: Merc
     more = [make_transaction(user, amount="5.50") for user in customers]
     with connection.cursor() as cursor:
         cursor.execute(
-            "ALTER TABLE transactions ADD CONSTRAINT no_such_amount CHECK (amount <> 66.66 OR status IN ('pending', 'failed'))"
+            "ALTER TABLE transactions ADD CONSTRAINT no_such_amount"
+            " CHECK (amount <> 66.66 OR status IN ('pending', 'failed'))"
         )
     try:
         done = process_pending()

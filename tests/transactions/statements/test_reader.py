@@ -278,7 +278,7 @@ def test_the_reason_for_an_unreadable_file_is_reported(data, message):
 
 
 def _workbook(cells: str) -> io.BytesIO:
-    """The smallest workbook of one sheet."""
+    """Build the smallest workbook with one sheet."""
     xml, office = '<?xml version="1.0"?>', "http://schemas.openxmlformats.org"
     main, relations = f"{office}/spreadsheetml/2006/main", f"{office}/package/2006/relationships"
     kind = f"{office}/officeDocument/2006/relationships"
@@ -286,7 +286,8 @@ def _workbook(cells: str) -> io.BytesIO:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(
             "xl/workbook.xml",
-            f'{xml}<workbook xmlns="{main}" xmlns:r="{kind}"><sheets><sheet name="A" sheetId="1" r:id="rId1"/></sheets></workbook>',
+            f'{xml}<workbook xmlns="{main}" xmlns:r="{kind}">'
+            '<sheets><sheet name="A" sheetId="1" r:id="rId1"/></sheets></workbook>',
         )
         archive.writestr(
             "_rels/.rels",
