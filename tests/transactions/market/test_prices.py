@@ -37,7 +37,7 @@ Reply = tuple[int, dict[str, str], bytes]
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, list[Callable[[list[str]], Reply]], list[dict[str, str]]]]:
-    """Serve a local quote API: its URL, the responses it sends (the last one repeatedly), and the symbols it received."""
+    """Serve a local quote API: its URL, its responses (the last one repeats), and the requests it received."""
     replies: list[Callable[[list[str]], Reply]] = []
     received: list[dict[str, str]] = []
 
