@@ -22,7 +22,7 @@ def release_waiting_transactions(
         on_progress: called after each batch with the number released so far.
     """
     keys = list(merchant_keys)
-    decisions = list(decision_ids) or [None] * len(keys)
+    decisions: list[int | None] = [*decision_ids] or [None] * len(keys)
     released, *_ = move_to_pending(
         "release_merchants", {"merchant_keys": keys, "decisions": decisions}, in_buckets=True, on_progress=on_progress
     )
