@@ -752,7 +752,7 @@ def test_the_command_refreshes_verifies_and_rebuilds() -> None:
     assert "the rollups have nothing, the table has" in out.getvalue()
     assert "Recounted" in run("--rebuild")
     assert "The rollups match the rows" in run("--verify")
-    with pytest.raises(CommandError, match="--month goes with"):
+    with pytest.raises(CommandError, match="--month needs"):
         run("--month", month)
 
 
