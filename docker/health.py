@@ -1,4 +1,4 @@
-"""Whether the process of this container is well: exit code 0, or 1 with a reason. Usage: health.py web|worker QUEUE|beat.
+"""Check the process of this container: exit code 0, or 1 with a reason. Usage: health.py web|worker QUEUE|beat.
 
 It answers for the process alone: a database or broker that is away is no reason to kill what waits for it. It does not
 load the application, so that asking often costs little.
@@ -43,7 +43,7 @@ def web() -> str:
 
 
 def worker(queue: str) -> str:
-    """Return why the pool is unhealthy, or nothing. Healthy while the broker is down, because then its state is unknown."""
+    """Return why the pool is unhealthy, or nothing. Without the broker the state is unknown: healthy."""
     from celery import Celery  # noqa: PLC0415  # the other roles do without
     from kombu.exceptions import OperationalError  # noqa: PLC0415
 

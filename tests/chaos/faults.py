@@ -29,8 +29,8 @@ SHORT_TIMEOUTS = {"TASK_SILENCE_SECONDS": "10", "TASK_UNANSWERED_SECONDS": "4"}
 class Fault:
     """One fault.
 
-    After `hold` seconds `heal` gets what `inject` returned; the recovery time starts when it returns. `quick` faults run
-    in `make test`, on the small cluster.
+    After `hold` seconds `heal` gets what `inject` returned; the recovery time starts when it returns. `quick` faults
+    run in `make test`, on the small cluster.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The files of `docker/` as data: compose as Docker's own client reads it, Kubernetes as kubectl's kustomize builds it."""
+"""The files of `docker/` as data: compose as parsed by Docker's client, Kubernetes as built by kustomize."""
 
 import json
 import os

@@ -76,7 +76,7 @@ def render(name: str, **values: str) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def nginx(upstreams: list[int], *, site: str = "plain", **values: str) -> Iterator[tuple[int, Path]]:
-    """nginx before these ports of this machine; its own port and its directory. The access log is `access.log` there."""
+    """Start nginx in front of local ports; yield its port and its directory, which holds `access.log`."""
     binary = program("nginx", "nginx-light")
     with private_place("nginx") as place:
         port = system.free_port()

@@ -1,5 +1,5 @@
-"""Alertmanager as it is shipped: where every alert goes, what holds what back, and a real Prometheus whose alert arrives
-by webhook and by mail. Debian's package `prometheus-alertmanager` has both programs.
+"""Alertmanager as shipped: the route of every alert, inhibitions, and a real Prometheus whose alert arrives by webhook
+and by mail. Both programs come with Debian's package `prometheus-alertmanager`.
 """
 
 import json
@@ -224,8 +224,8 @@ def _running(command: list[str], log: Path, ready: str) -> Iterator[None]:
 
 @contextmanager
 def _alertmanager(here: Path, **environment: str) -> Iterator[int]:
-    """Alertmanager on the shipped configuration, but for the times that a group waits: longer than the five seconds that
-    Prometheus needs to know of it, or what was sent first would not be held back.
+    """Start Alertmanager with the shipped configuration, except for the group wait. It exceeds the five seconds after
+    which Prometheus evaluates the inhibiting alert, or an inhibited one would be sent first.
     """
     config = rendered(here, **environment)
     config.write_text(re.sub(r"group_wait: [1-9]\w*", "group_wait: 8s", config.read_text()))

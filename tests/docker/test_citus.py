@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 URL = os.environ.get("CITUS_URL", "")
-# Two break a key by an INSERT of many shards: it is refused, without the code of the error. One asks for names of partitions,
-# which are those of shards there.
+# Two violate a key with an INSERT over many shards: Citus refuses it without the error code. One expects the names of
+# partitions, which are shard names on Citus.
 OTHERWISE_THERE = "not sql10 and not sql12 and not the_months_of_an_old_statement_are_made"
 
 

@@ -1,4 +1,4 @@
-"""docker/k8s: built by kustomize, held against the schemas of Kubernetes, against the settings and against each other."""
+"""docker/k8s: built by kustomize, validated against the Kubernetes schemas, the settings and each other."""
 
 import re
 

@@ -1,5 +1,5 @@
-"""Prometheus and Grafana as they are shipped: rules by promtool, and every query of every dashboard by a real Prometheus
-that scrapes a real web and a real worker. Debian's package `prometheus` has both programs.
+"""Prometheus and Grafana as shipped: rules checked by promtool, and every dashboard query run by a real Prometheus that
+scrapes a real web process and a real worker. Both programs come with Debian's package `prometheus`.
 """
 
 import json

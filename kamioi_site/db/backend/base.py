@@ -60,7 +60,7 @@ def _is_quiet(connection: Any) -> bool:
     return not poll.poll(0)
 
 
-class PoolExhausted(OperationalError):
+class PoolExhaustedError(OperationalError):
     """Every connection of this process is in use, and none was released in time."""
 
 
@@ -70,7 +70,7 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
     SQLAlchemyDialect = _Dialect
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Borrow a connection; raises PoolExhausted when none is released within the pool's `TIMEOUT`."""
+        """Borrow a connection; raises PoolExhaustedError when none is released within the pool's `TIMEOUT`."""
         if _parameters.setdefault(self.alias, conn_params) != conn_params:
             drop_pool(self.alias)
             _parameters[self.alias] = conn_params
@@ -80,7 +80,7 @@ class DatabaseWrapper(pooled.DatabaseWrapper):
                 return super().get_new_connection(conn_params)
         except PoolWaitOver as error:
             limit = options.get("POOL_SIZE", 0) + options.get("MAX_OVERFLOW", 0)
-            raise PoolExhausted(
+            raise PoolExhaustedError(
                 f"All {limit} database connections of this process are in use and none was released in "
                 f"{options.get('TIMEOUT')} s (DATABASE_POOL_SIZE, DATABASE_POOL_OVERFLOW, DATABASE_POOL_WAIT)."
             ) from error

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from psqlextra.backend import base as psqlextra
 
 from kamioi_site.db import replica
-from kamioi_site.db.backend.base import PoolExhausted
+from kamioi_site.db.backend.base import PoolExhaustedError
 
 # SQLSTATE prefixes of a server that is down, shutting down, or out of resources. A query that was cancelled for taking
 # too long is not included: it would take as long on the primary.
@@ -55,7 +55,7 @@ class DatabaseWrapper(psqlextra.DatabaseWrapper):
     def should_fall_back(self, error: BaseException) -> bool:
         """Whether to run the query on the primary; if the replica is down, record it and drop the connection."""
         code = getattr(error.__cause__, "pgcode", None) or ""
-        if self.in_atomic_block or isinstance(error, PoolExhausted):
+        if self.in_atomic_block or isinstance(error, PoolExhaustedError):
             return False
         if code.startswith(_RECOVERY_CONFLICT):
             return True

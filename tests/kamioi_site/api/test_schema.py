@@ -77,7 +77,7 @@ def _one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-class _TakenBack(Exception):
+class _RollbackError(Exception):
     pass
 
 
@@ -104,8 +104,8 @@ def _tried(operation: Any, token: str | None, mode: GenerationMode, number: int,
                 # An event stream is documented as text, without its events.
                 streams = "text/event-stream" in response.headers.get("content-type", [""])[0]
                 case.validate_response(response, checks=CHECKS[:-1] if streams else CHECKS)
-                raise _TakenBack
-        except _TakenBack:
+                raise _RollbackError
+        except _RollbackError:
             pass  # every request starts from the same data
 
     send()

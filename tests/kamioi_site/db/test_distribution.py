@@ -78,7 +78,8 @@ def test_the_statements_are_printed_in_order_and_nothing_changes():
         "ALTER TABLE holdings DROP CONSTRAINT holdings_pkey, ADD CONSTRAINT holdings_pkey PRIMARY KEY (id, user_id);",
         "SELECT create_distributed_table('holdings', 'user_id', colocate_with => 'transactions');",
         "SELECT create_distributed_table('llm_mappings', 'id', colocate_with => 'none');",
-        "ALTER TABLE transactions ADD CONSTRAINT transactions_user_id_fk_users FOREIGN KEY (user_id) REFERENCES users (id);",
+        "ALTER TABLE transactions ADD CONSTRAINT transactions_user_id_fk_users "
+        "FOREIGN KEY (user_id) REFERENCES users (id);",
     ]
     found = [position(start) for start in order]
     assert found == sorted(found)

@@ -13,7 +13,9 @@ APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
 # What outlives its transaction, or has to.
 SESSION_STATE = {
     "a lock of the session": r"pg_(try_)?advisory_(un)?lock(_shared|_all)?\s*\(",
-    "a setting of the session": r"""["'\s]SET\s+(?!LOCAL\b|CONSTRAINTS\b|TRANSACTION\b)(SESSION\s+)?[a-z_.]+\s*(=|\bTO\b)""",
+    "a setting of the session": (
+        r"""["'\s]SET\s+(?!LOCAL\b|CONSTRAINTS\b|TRANSACTION\b)(SESSION\s+)?[a-z_.]+\s*(=|\bTO\b)"""
+    ),
     "set_config for the session": r"set_config\([^)]*false\s*\)",
     "a table of the session": r"CREATE\s+TEMP(ORARY)?\s+TABLE(?![^;]*ON COMMIT DROP)",
     "notifications": r"\b(UNLISTEN|LISTEN|NOTIFY)\s+[a-z_]+\s*[;\"']",

@@ -25,10 +25,9 @@ def pending() -> int:
     make_merchant("STARBUCKS", "SBUX")
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, investable, round_up, fee,"
-            " category, description, failure_reason, status, transaction_type, source, priority, created_at, updated_at)"
-            " SELECT (%s::bigint[])[1 + n %% %s], now() - interval '1 day', 'STARBUCKS', 'STARBUCKS', 4.50, 4.50, 0, 0, 0,"
-            " '', '', '', 'pending', 'bank', 'test', 9, now(), now() FROM generate_series(1, %s) AS n",
+            "INSERT INTO transactions (user_id, date, merchant, merchant_key, amount, total_debit, source, priority)"
+            " SELECT (%s::bigint[])[1 + n %% %s], now() - interval '1 day', 'STARBUCKS', 'STARBUCKS', 4.50, 4.50,"
+            " 'test', 9 FROM generate_series(1, %s) AS n",
             [users, USERS, ROWS],
         )
     return ROWS

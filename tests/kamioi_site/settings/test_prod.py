@@ -31,7 +31,10 @@ def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def _settings(*names: str, **environment: str):
-    code = "import json; from django.conf import settings; print(json.dumps({{n: getattr(settings, n, None) for n in {} }}))"
+    code = (
+        "import json; from django.conf import settings; "
+        "print(json.dumps({{name: getattr(settings, name, None) for name in {}}}))"
+    )
     done = _python(code.format(list(names)), **environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

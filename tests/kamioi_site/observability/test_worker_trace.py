@@ -1,7 +1,7 @@
-"""One real worker, seen from outside: its log and its metrics, through imports, failures, a provider's error and a kill.
+"""The log and metrics of a real worker through imports, failures, a provider error and a kill.
 
-What a request started is found again by the request's id; nothing secret stands in any line; every end of a task is
-counted, that of a killed process too.
+The request id leads from a request to its tasks, no line contains a secret, and every end of a task is counted, even
+that of a killed process.
 """
 
 import json
