@@ -51,6 +51,16 @@ committed = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 MONTH = datetime.now(UTC).date().replace(day=1)
 
 
+@pytest.fixture(autouse=True)
+def _flush_statistics(db: None) -> Iterator[None]:
+    """Report the writes of earlier tests at once; PostgreSQL delays them by up to a second."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+
+
 def summary() -> list[tuple[Any, ...]]:
     return list(
         LlmAnalyticsSummary.objects.order_by("date", "status").values_list("date", "status", "count", "avg_confidence")

@@ -37,7 +37,7 @@ def run_command(*arguments: str) -> str:
 
 def test_the_rollups_are_correct_from_the_copy_to_the_cutover(target: None, legacy: Path) -> None:
     install_change_log(legacy)
-    assert "the figures are up to date" in run_command("copy", str(legacy))
+    assert "the rollups are up to date" in run_command("copy", str(legacy))
     assert differences() == []
     assert sum(day.rows for day in TransactionDay.objects.all()) == Transaction.objects.count()
     assert sum(row.count for row in LlmAnalyticsSummary.objects.all()) == LlmMapping.objects.count() > 0
