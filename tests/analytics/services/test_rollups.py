@@ -245,7 +245,8 @@ class Books(RuleBasedStateMachine):
             Transaction.objects.filter(date__gt=when, status__in=["pending", "refunded"]).delete()
             LlmMapping.objects.filter(created_at__gt=when).delete()
         else:
-            with connection.cursor() as cursor:
+            # Within one (sub)transaction, a second TRUNCATE would keep the file and be invisible.
+            with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("TRUNCATE llm_mappings")
 
     @rule()
