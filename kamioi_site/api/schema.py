@@ -28,7 +28,7 @@ _ERRORS: Final = {
     "409": "The idempotency key belongs to another request, or the first request is still running.",
     "413": "The request is too large.",
     "415": "Unsupported media type.",
-    "429": "Too many requests; `Retry-After` says when to try again.",
+    "429": "Too many requests; `Retry-After` gives the wait in seconds.",
 }
 
 
