@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import Json, execute_values
 
+from kamioi_site.live_settings import stored_values
 from llm_center import matcher
 from llm_center.live_settings import AUTO_APPROVAL_ENABLED, BATCH_SIZE, CONFIDENCE_THRESHOLD, MONTHLY_BUDGET, PROVIDER
 from llm_center.matcher import Proposal
@@ -60,7 +61,8 @@ def auto_approval_threshold() -> Decimal | None:
     Raises:
         SettingError: a setting is invalid.
     """
-    return CONFIDENCE_THRESHOLD.get() if AUTO_APPROVAL_ENABLED.get() else None
+    enabled, threshold = stored_values(AUTO_APPROVAL_ENABLED, CONFIDENCE_THRESHOLD)
+    return CONFIDENCE_THRESHOLD.value_of(threshold) if AUTO_APPROVAL_ENABLED.value_of(enabled) else None
 
 
 def get_queue_provider(*, threshold: Decimal | None) -> Provider:

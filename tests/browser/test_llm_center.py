@@ -105,7 +105,7 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
     page.get_by_label("Mappings").set_input_files(file)
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_text("Preview of mine.csv")).to_be_visible()
-    expect(page.get_by_text("is not how a ticker is written")).to_be_visible()
+    expect(page.get_by_text("is not a valid ticker")).to_be_visible()
     check_page(page, "mapping-preview")
     page.get_by_role("button", name="Import").click()
     expect(page.get_by_text("Importing mine.csv.")).to_be_visible()

@@ -277,7 +277,7 @@ def a_second_cluster_of_the_home_is_refused_and_the_end_leaves_nothing(cluster, 
     assert not [pid for pid in family if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
     assert not (home / "cluster" / "cluster.json").exists()
     assert command(home, "status").returncode == 1
-    assert "No cluster runs" in command(home, "exec", "manage.py", "check").stderr
+    assert "No cluster is running" in command(home, "exec", "manage.py", "check").stderr
 
 
 def _wait(happens, seconds: float = 60) -> None:
