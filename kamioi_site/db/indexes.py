@@ -7,7 +7,6 @@ from typing import Any, Final
 from django.db import OperationalError, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import AddIndex
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 
@@ -32,49 +31,7 @@ class AddIndexByPartition(AddIndex):
         """Build the missing parts of the index."""
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
-            _build(schema_editor, model, self.index, self.index.name)
-
-
-class WidenIndexByPartition(Operation):
-    """Replace an index of a table partitioned by month by one with other columns and the same name.
-
-    The new index is built as in `AddIndexByPartition`; the swap locks the table only while it drops the old index.
-    """
-
-    reversible = True
-
-    def __init__(self, model_name: str, old: models.Index, new: models.Index) -> None:
-        assert old.name == new.name  # noqa: S101
-        self.model_name, self.old, self.new = model_name, old, new
-
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Replace the index in the state."""
-        state.remove_index(app_label, self.model_name.lower(), self.old.name)
-        state.add_index(app_label, self.model_name.lower(), self.new)
-
-    def database_forwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
-    ) -> None:
-        """Build the new index and swap it in."""
-        self._swap(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.new)
-
-    def database_backwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
-    ) -> None:
-        """Build the old index and swap it in."""
-        self._swap(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.old)
-
-    def describe(self) -> str:
-        """Describe the operation for `migrate`."""
-        return f"Rebuild {self.new.name} of {self.model_name} with other columns"
-
-    def _swap(self, editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: models.Index) -> None:
-        if not self.allow_migrate_model(editor.connection.alias, model):
-            return
-        temporary = f"{index.name}_new"
-        _build(editor, model, index, temporary)
-        name = editor.quote_name(index.name)
-        _with_lock_timeout(editor, f"DROP INDEX {name}", f"ALTER INDEX {editor.quote_name(temporary)} RENAME TO {name}")
+            _build(schema_editor, model, self.index)
 
 
 _LOCK_WAIT: Final = "2s"
@@ -91,10 +48,10 @@ _PARTITIONS_WITHOUT_INDEX = """
 """
 
 
-def _build(editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: models.Index, name: str) -> None:
-    connection, table, quote = editor.connection, model._meta.db_table, editor.quote_name
+def _build(editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: models.Index) -> None:
+    connection, table, name, quote = editor.connection, model._meta.db_table, index.name, editor.quote_name
     create_sql = str(index.create_sql(model, editor))
-    head = f"CREATE INDEX {quote(index.name)} ON {quote(table)} "
+    head = f"CREATE INDEX {quote(name)} ON {quote(table)} "
     assert create_sql.startswith(head), create_sql  # noqa: S101
     rest = create_sql.removeprefix(head)
     if editor.collect_sql or connection.in_atomic_block or _on_citus(connection):
@@ -105,7 +62,7 @@ def _build(editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: m
         cursor.execute(_PARTITIONS_WITHOUT_INDEX, [table, name])
         partitions = [row[0] for row in cursor.fetchall()]
     for partition in partitions:
-        # Named by a hash of its columns, because the index that it replaces still exists.
+        # Named by a hash of its columns, so that a partition's indexes never collide.
         part = quote(f"{partition}_{blake2s(rest.encode(), digest_size=4).hexdigest()}_idx")
         # An interrupted build leaves an invalid index under this name.
         editor.execute(f"DROP INDEX IF EXISTS {part}", params=None)
@@ -113,8 +70,8 @@ def _build(editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: m
         _with_lock_timeout(editor, f"ALTER INDEX {quote(name)} ATTACH PARTITION {part}")
 
 
-def _with_lock_timeout(editor: BaseDatabaseSchemaEditor, *commands: str) -> None:
-    """Run SQL that briefly locks a whole table, in one transaction.
+def _with_lock_timeout(editor: BaseDatabaseSchemaEditor, command: str) -> None:
+    """Run SQL that briefly locks a whole table.
 
     Waiting for such a lock blocks every later query, so each attempt gives up after `_LOCK_WAIT`.
     """
@@ -123,8 +80,7 @@ def _with_lock_timeout(editor: BaseDatabaseSchemaEditor, *commands: str) -> None
         try:
             with transaction.atomic(using=using):
                 editor.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'", params=None)
-                for command in commands:
-                    editor.execute(command, params=None)
+                editor.execute(command, params=None)
             return
         except OperationalError as error:
             if getattr(error.__cause__, "pgcode", None) != _LOCK_NOT_AVAILABLE or attempt == _LOCK_ATTEMPTS:
