@@ -1,10 +1,5 @@
-"""Longer SQL statements, one file each; the first lines of a file say what it does."""
+"""Longer SQL statements; the first lines of a file describe it."""
 
-from functools import cache
-from pathlib import Path
+from kamioi_site.db.sql_files import sql_loader
 
-
-@cache
-def load_sql(name: str) -> str:
-    """Return the text of `<name>.sql` in this folder."""
-    return (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")
+load_sql = sql_loader(__file__)

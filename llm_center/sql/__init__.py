@@ -1,9 +1,5 @@
-"""SQL of the LLM Center, one statement per file."""
+"""Longer SQL statements; the first lines of a file describe it."""
 
-from functools import cache
-from pathlib import Path
+from kamioi_site.db.sql_files import sql_loader
 
-
-@cache
-def load_sql(name: str) -> str:
-    return (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")
+load_sql = sql_loader(__file__)

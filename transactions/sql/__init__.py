@@ -1,10 +1,5 @@
-"""The SQL of hot paths and of statements longer than a few lines, one file each; its first lines say what it does."""
+"""The SQL of hot paths and of statements longer than a few lines; the first lines of a file describe it."""
 
-from functools import cache
-from pathlib import Path
+from kamioi_site.db.sql_files import sql_loader
 
-
-@cache
-def load_sql(name: str) -> str:
-    """Return the text of `<name>.sql` in this package."""
-    return (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")
+load_sql = sql_loader(__file__)
