@@ -153,7 +153,7 @@ def learning() -> AutomationLearning:
     accuracy = review_stats.proposal_accuracy()
     return {
         "enabled": True,
-        "trainingDataPoints": accuracy.judged,
+        "trainingDataPoints": accuracy.reviewed,
         "lastTrainingTime": accuracy.last_fit,
         "modelVersion": review_stats.models_in_use()[-1],
         "accuracy": accuracy.accuracy,

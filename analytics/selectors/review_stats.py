@@ -11,10 +11,10 @@ from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.live_settings import SettingError
 from llm_center import matcher
 from llm_center.cache import LLM
+from llm_center.live_settings import CONFIDENCE_THRESHOLD, PROVIDER
 from llm_center.models import CalibrationFit
 from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.proposal_queue import auto_approval_threshold
-from transactions.models import Setting
 
 DASHBOARD_CACHE: Final = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation=LLM)
 ANALYTICS_CACHE: Final = CacheNamespace("llm:analytics:{date}", ttl=3600, generation=LLM)
@@ -26,7 +26,7 @@ ACCOUNT_TYPES_CACHE: Final = CacheNamespace("staff:account_types", ttl=3600)
 class ProposalAccuracy:
     """Reviewers' verdicts on proposals among the newest fifty thousand decisions; accuracy in percent."""
 
-    judged: int
+    reviewed: int
     accuracy: float | None
     last_fit: datetime | None
 
@@ -51,7 +51,7 @@ class Thresholds:
 
 def thresholds() -> Thresholds:
     """Return the thresholds in force; `auto_approve` is None if the setting is invalid."""
-    configured = Setting.objects.filter(key="confidence_threshold").values_list("value", flat=True).first() or "0.90"
+    configured = CONFIDENCE_THRESHOLD.stored() or str(CONFIDENCE_THRESHOLD.default())
     try:
         limit = auto_approval_threshold()
     except SettingError:
@@ -61,5 +61,5 @@ def thresholds() -> Thresholds:
 
 def models_in_use() -> list[str]:
     """Return the sources of proposals in the order in which they are asked."""
-    name = Setting.objects.filter(key="llm_provider").values_list("value", flat=True).first() or settings.LLM_PROVIDER
+    name = PROVIDER.stored() or PROVIDER.default()
     return ["matcher"] if name == "matcher" else ["matcher", settings.LLM_MODEL or name]

@@ -158,7 +158,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
 def _login() -> DemoLogin:
     """Return the administrator's login; create the user and the password at the first call."""
     path = settings.KAMIOI_HOME / "demo-login.txt"
-    admin = User.objects.filter(email__iexact=ADMIN_EMAIL).first()
+    admin = User.objects.with_email(ADMIN_EMAIL).first()
     if admin is not None and path.exists():
         return DemoLogin(ADMIN_EMAIL, path.read_text().split()[-1], path)
     password = secrets.token_urlsafe(9)
@@ -174,7 +174,7 @@ def _login() -> DemoLogin:
 
 
 def _user(email: str, password: str, **fields: Any) -> tuple[User, bool]:
-    user = User.objects.filter(email__iexact=email).first()
+    user = User.objects.with_email(email).first()
     return (user, False) if user else (User.objects.create_user(email, password, **fields), True)
 
 
