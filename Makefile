@@ -75,8 +75,9 @@ servers:
 		echo "Missing for some tests. As root: apt-get install$$missing" >&2; \
 	fi
 
-test: install browser servers lint types migrations-check ## run all checks and tests
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 2 $(ARGS)
+# Many tests wait for other processes, so four run at once on two cores.
+test: install browser servers lint types migrations-check ## run all checks and tests; without ARGS, coverage must reach its floor
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 4 --dist worksteal $(if $(ARGS),--no-cov,--cov) $(ARGS)
 
 # Sweeps run every two seconds so that all faults fit into 15 minutes; CHAOS_SHIPPED=1 keeps the shipped intervals.
 chaos: install servers ## inject every fault into the whole cluster and print a table of outcomes; RECORD=1 writes docs/faults.md

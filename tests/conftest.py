@@ -4,7 +4,7 @@ This file is imported before Django's settings, so that they find the servers.
 
 - The home differs from that of `make run`, so both can run at once. `KAMIOI_TEST_HOME` changes it.
 - Each session of a home takes a slot with its own test database and Redis databases, and so does every process of a
-  parallel run (`-n 2`). The last session to end stops the servers that a session started.
+  parallel run (`-n 4`). The last session to end stops the servers that a session started.
 - On a given Redis, tests use one database (`REDIS_TEST_DB`, default 15; parallel processes count down from it) and
   refuse to run if it contains keys that no test created.
 """

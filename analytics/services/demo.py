@@ -140,7 +140,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
     _keep_books(login, now.date())
     rebuild_rollups()
     for _ in range(2):  # the first round sets the mark, the second counts up to it; no other writer is active
-        update_ledger_days(settle=timedelta(0))
+        update_ledger_days(settle=None)
     _make_reports(now.date())
     _log_llm_calls(now)
     BackgroundTask.objects.create(

@@ -53,10 +53,11 @@ class LedgerCountResult:
 
 
 @primary_reads()
-def update_ledger_days(*, deadline: float | None = None, settle: timedelta = SETTLE) -> LedgerCountResult:
+def update_ledger_days(*, deadline: float | None = None, settle: timedelta | None = SETTLE) -> LedgerCountResult:
     """Count what was booked before the last mark, in steps, until `deadline` (of `time.monotonic`); set a new mark.
 
-    The next round counts what was booked after the last mark.
+    The next round counts what was booked after the last mark. With `settle=None` the caller guarantees that nothing
+    else writes to the ledger, and open transactions are ignored.
     """
     while True:
         result = _count_step(settle)
@@ -64,14 +65,14 @@ def update_ledger_days(*, deadline: float | None = None, settle: timedelta = SET
             return result
 
 
-def _count_step(settle: timedelta) -> LedgerCountResult:
+def _count_step(settle: timedelta | None) -> LedgerCountResult:
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CREATE_MARK)
         cursor.execute(_LOCK_MARK)
         counted_to, high_water_mark, open_before, marked_at, oldest_open = cursor.fetchone()
         # Every transaction that was open when the mark was set has ended: no smaller id can appear any more.
-        settled = marked_at is None or (oldest_open >= open_before and marked_at <= now - settle)
+        settled = settle is None or marked_at is None or (oldest_open >= open_before and marked_at <= now - settle)
         if settled and counted_to < high_water_mark:
             last = min(counted_to + STEP, high_water_mark)
             cursor.execute(_COUNT, {"first": counted_to, "last": last})

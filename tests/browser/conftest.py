@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.db import connections
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.factories import PASSWORD
 
@@ -66,7 +66,7 @@ def log_in(page: Page, address: str, email: str) -> None:
     page.goto(f"{address}/admin/")
     page.fill("[name=username]", email)
     page.fill("[name=password]", PASSWORD)
-    page.click("button[type=submit]")
+    follow(page, page.locator("button[type=submit]"))
     expect(page.get_by_role("heading", name="Awaiting review")).to_be_visible()
 
 
@@ -76,4 +76,10 @@ def open_menu(page: Page, section: str, entry: str) -> None:
     link = details.get_by_role("link", name=entry)
     if not link.is_visible():
         details.locator("summary").click()
-    link.click()
+    follow(page, link)
+
+
+def follow(page: Page, link: Locator) -> None:
+    """Click a link and wait until the next page has loaded: before, its scripts do not handle a click."""
+    with page.expect_navigation():
+        link.click()

@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, expect
 
 from analytics.models import CustomerCount, LedgerDay, MappingDay, TransactionDay
-from tests.browser.conftest import check_page, log_in, needs_chromium
+from tests.browser.conftest import check_page, follow, log_in, needs_chromium
 from tests.factories import make_company, make_merchant, make_staff, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), needs_chromium]
@@ -96,5 +96,5 @@ def test_a_report_is_requested(live_server, page):
     page.select_option("[name=kind]", "reconciliation")
     page.fill("[name=period]", f"{timezone.now().replace(day=1) - timedelta(days=1):%Y-%m}")
     check_page(page, "report-new")
-    page.get_by_role("button", name="Create report").click()
+    follow(page, page.get_by_role("button", name="Create report"))
     expect(page.get_by_text("Queued")).to_be_visible()

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from llm_center.services.proposal_queue import propose_merchants
-from tests.browser.conftest import check_page, log_in, needs_chromium, open_menu
+from tests.browser.conftest import check_page, follow, log_in, needs_chromium, open_menu
 from tests.factories import make_company, make_staff, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Notification, Transaction
@@ -37,19 +37,19 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         log_in(page, live_server.url, staff.email)
 
         # Upload, preview, import.
-        page.get_by_role("link", name="Upload a statement").click()
+        follow(page, page.get_by_role("link", name="Upload a statement"))
         page.get_by_label("Customer's e-mail").fill("unknown@example.com")
         page.get_by_label("Statement").set_input_files(statement)
-        page.get_by_role("button", name="Preview").click()
+        follow(page, page.get_by_role("button", name="Preview"))
         expect(page.get_by_text("No customer has this e-mail.")).to_be_visible()
         page.get_by_label("Customer's e-mail").fill("Maya@Example.com")
         page.get_by_label("Statement").set_input_files(statement)
-        page.get_by_role("button", name="Preview").click()
+        follow(page, page.get_by_role("button", name="Preview"))
         expect(page.get_by_text("Preview of october.csv")).to_be_visible()
         expect(page.get_by_role("cell", name="WHOLEFDS MKT 10234 AUSTIN TX")).to_be_visible()
         check_page(page, "statement-preview")
         assert not Transaction.objects.exists()
-        page.get_by_role("button", name="Import").click()
+        follow(page, page.get_by_role("button", name="Import"))
         expect(page.locator("[data-task-status]")).to_have_text("Completed")
         expect(page.locator("[data-task-result=added]")).to_have_text("3")
         expect(page.locator("[data-task-result=rejected]")).to_have_text("1")
@@ -61,7 +61,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         wait_until("Whole Foods", lambda: Transaction.objects.filter(ticker="AMZN", status="completed").exists())
 
         # The review queue shows the effect of a decision first.
-        page.get_by_role("link", name="Review queue").first.click()
+        follow(page, page.get_by_role("link", name="Review queue").first)
         row = page.locator("[data-merchant='STARBUKS COFFEE']")
         expect(row).to_contain_text("SBUX")
         expect(row).to_contain_text("80%")
@@ -72,7 +72,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
         check_page(page, "decision")
         assert Transaction.objects.filter(status="needs_review").count() == 2
-        dialog.get_by_role("button", name="Approve SBUX").click()
+        follow(page, dialog.get_by_role("button", name="Approve SBUX"))
         expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions released.")).to_be_visible()
         expect(page.locator("[data-task-status]").first).to_have_text("Completed")
         expect(page.get_by_text("The queue is empty")).to_be_visible()
@@ -86,7 +86,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.keyboard.press("u")
         expect(dialog).to_contain_text("puts 2 transactions back; 2 of them bought shares for $2.00")
         check_page(page, "undo")
-        dialog.get_by_role("button", name="Undo the decision").click()
+        follow(page, dialog.get_by_role("button", name="Undo the decision"))
         expect(page.get_by_text("The decision on STARBUKS COFFEE was undone.")).to_be_visible()
         wait_until("reverted", lambda: Transaction.objects.filter(status="needs_review").count() == 2)
         assert Holding.objects.get(user=customer, ticker="SBUX").shares == 0
@@ -109,7 +109,7 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         expect(page.get_by_role("row").filter(has_text="SBUX")).to_contain_text("0.02105264")
         open_menu(page, "Customers", "Notifications")
         expect(page.get_by_role("row").filter(has_text="You own more SBUX").first).to_be_visible()
-        page.get_by_role("link", name="Home").first.click()
+        follow(page, page.get_by_role("link", name="Home").first)
         expect(page.get_by_text("3 (100.0%)")).to_be_visible()
         check_page(page, "home")
 

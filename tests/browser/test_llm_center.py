@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from llm_center.models import AmortizationEntry, LlmDataAsset, MappingImport
 from llm_center.services.mapping_imports import run_mapping_import
 from llm_center.services.review.decisions import Action, decide_merchant
-from tests.browser.conftest import check_page, log_in, needs_chromium, open_menu
+from tests.browser.conftest import check_page, follow, log_in, needs_chromium, open_menu
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import Merchant
 
@@ -44,7 +44,7 @@ def queue() -> list[Merchant]:
 def test_the_queue_by_mouse_with_live_totals(live_server, page, queue):
     staff = make_staff()
     log_in(page, live_server.url, staff.email)
-    page.get_by_role("link", name="Review queue").first.click()
+    follow(page, page.get_by_role("link", name="Review queue").first)
     expect(page.locator("[data-live=merchants]")).to_have_text("3")
 
     # Not listed, by mouse: the dialog shows the effect first.
@@ -52,14 +52,14 @@ def test_the_queue_by_mouse_with_live_totals(live_server, page, queue):
     row.get_by_role("link", name="Not listed").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("closes 1 transaction")
-    dialog.get_by_role("button").first.click()
+    follow(page, dialog.get_by_role("button").first)
     expect(page.locator("[data-live=merchants]")).to_have_text("2")
     assert Merchant.objects.get(merchant_key="CORNER LAUNDRY").status == "not_listed"
 
     # A rejected ticker is never proposed again.
     page.locator("[data-merchant='TARGET RANGE']").get_by_role("link", name="Reject").click()
     dialog.get_by_label("Reason").fill("a shooting range")
-    dialog.get_by_role("button", name="Reject").click()
+    follow(page, dialog.get_by_role("button", name="Reject"))
     expect(page.get_by_text("TARGET RANGE").first).to_be_visible()
     assert Merchant.objects.get(merchant_key="TARGET RANGE").rejected_tickers == ["TGT"]
 
@@ -101,13 +101,13 @@ def test_a_mapping_file_from_preview_to_the_directory(live_server, page, tmp_pat
     )
     log_in(page, live_server.url, staff.email)
     open_menu(page, "LLM Center", "Mapping files")
-    page.get_by_role("link", name="Upload mappings").click()
+    follow(page, page.get_by_role("link", name="Upload mappings"))
     page.get_by_label("Mappings").set_input_files(file)
-    page.get_by_role("button", name="Preview").click()
+    follow(page, page.get_by_role("button", name="Preview"))
     expect(page.get_by_text("Preview of mine.csv")).to_be_visible()
     expect(page.get_by_text("is not a valid ticker")).to_be_visible()
     check_page(page, "mapping-preview")
-    page.get_by_role("button", name="Import").click()
+    follow(page, page.get_by_role("button", name="Import"))
     expect(page.get_by_text("Importing mine.csv.")).to_be_visible()
     run_mapping_import(task_id=MappingImport.objects.get().task_id)
     expect(page.locator("[data-task-result=approved]")).to_have_text("1", timeout=20_000)
@@ -142,10 +142,10 @@ def test_amortization_from_the_preview_to_a_reversal(live_server, page):
     )
     log_in(page, live_server.url, staff.email)
     open_menu(page, "Books", "Data assets")
-    page.get_by_role("link", name="Run amortization").click()
+    follow(page, page.get_by_role("link", name="Run amortization"))
     expect(page.get_by_role("cell", name="Merchant model").first).to_be_visible()
     assert not AmortizationEntry.objects.exists()
-    page.get_by_role("button", name="Post").click()
+    follow(page, page.get_by_role("button", name="Post"))
     expect(page.get_by_text("posted.")).to_be_visible()
     posted = AmortizationEntry.objects.count()
     assert posted >= 1
@@ -154,9 +154,9 @@ def test_amortization_from_the_preview_to_a_reversal(live_server, page):
     check_page(page, "data-asset")
     newest = AmortizationEntry.objects.latest("period")
     page.goto(live_server.url + reverse("admin:llm_center_amortizationentry_change", args=[newest.pk]))
-    page.get_by_role("link", name="Reverse this charge").click()
+    follow(page, page.get_by_role("link", name="Reverse this charge"))
     page.get_by_label("Reason").fill("a test")
-    page.get_by_role("button", name="Reverse the charge").click()
+    follow(page, page.get_by_role("button", name="Reverse the charge"))
     expect(page.get_by_text("charge reversed")).to_be_visible()
     newest.refresh_from_db()
     assert newest.reversed_at is not None
