@@ -18,7 +18,8 @@ from llm_center.services.review.decisions import Action
 from llm_center.services.review.queue import QueueFilter
 from llm_center.services.review.undo import run_undo
 from llm_center.services.staff_maintenance import is_queue_enabled, rebuild_mapping_indexes, remove_duplicate_mappings
-from transactions.services.background_tasks import heartbeat, run_task
+from transactions.models import BackgroundTask
+from transactions.services.background_tasks import claim_first, heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -40,54 +41,48 @@ def process_llm_queue() -> dict[str, int]:
 
 
 @shared_task(name="run_llm_queue", time_limit=3600, soft_time_limit=3540)
-def run_llm_queue(task_id: str) -> None:
+@claim_first
+def run_llm_queue(task: BackgroundTask) -> None:
     """Run the queue once on request, with progress."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        run = propose_merchants(
-            deadline=time.monotonic() + RUN_SECONDS,
-            on_progress=lambda so_far: heartbeat(task=task, progress=so_far.processed),
-        )
-        task.progress = task.total = run.processed
-        task.result = {
-            "processed_count": run.processed,
-            "auto_approved": run.decided,
-            "review_required": run.processed - run.decided,
-            "rejected": 0,
-            "released": run.released,
-            "problems": run.problems,
-        }
+    run = propose_merchants(
+        deadline=time.monotonic() + RUN_SECONDS,
+        on_progress=lambda so_far: heartbeat(task=task, progress=so_far.processed),
+    )
+    task.progress = task.total = run.processed
+    task.result = {
+        "processed_count": run.processed,
+        "auto_approved": run.decided,
+        "review_required": run.processed - run.decided,
+        "rejected": 0,
+        "released": run.released,
+        "problems": run.problems,
+    }
 
 
 @shared_task(name="decide_merchants", time_limit=3600, soft_time_limit=3540)
-def decide_merchants(task_id: str) -> None:
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        arguments = task.arguments
-        assert task.user is not None  # noqa: S101  # bulk decisions are requested by a reviewer
-        decided, released, skipped = run_bulk_decision(
-            queue_filter=QueueFilter(arguments["starts"], arguments["ticker"], Decimal(arguments["confidence"])),
-            action=Action(arguments["action"]),
-            actor=task.user,
-            until=datetime.fromisoformat(arguments["until"]),
-            on_progress=lambda count: heartbeat(task=task, progress=count, total=task.total),
-        )
-        task.progress = decided + len(skipped)
-        task.result = {"decided": decided, "released": released, "refused": skipped}
+@claim_first
+def decide_merchants(task: BackgroundTask) -> None:
+    arguments = task.arguments
+    assert task.user is not None  # noqa: S101  # bulk decisions are requested by a reviewer
+    decided, released, skipped = run_bulk_decision(
+        queue_filter=QueueFilter(arguments["starts"], arguments["ticker"], Decimal(arguments["confidence"])),
+        action=Action(arguments["action"]),
+        actor=task.user,
+        until=datetime.fromisoformat(arguments["until"]),
+        on_progress=lambda count: heartbeat(task=task, progress=count, total=task.total),
+    )
+    task.progress = decided + len(skipped)
+    task.result = {"decided": decided, "released": released, "refused": skipped}
 
 
 @shared_task(name="undo_decision", time_limit=3600, soft_time_limit=3540)
-def undo_decision(task_id: str) -> None:
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        result = run_undo(
-            decision_id=task.arguments["decision_id"], on_progress=lambda moved: heartbeat(task=task, progress=moved)
-        )
-        task.progress = task.total = result.moved
-        task.result = {"put_back": result.moved, "taken_back": result.bought}
+@claim_first
+def undo_decision(task: BackgroundTask) -> None:
+    result = run_undo(
+        decision_id=task.arguments["decision_id"], on_progress=lambda moved: heartbeat(task=task, progress=moved)
+    )
+    task.progress = task.total = result.moved
+    task.result = {"put_back": result.moved, "taken_back": result.bought}
 
 
 # A large file takes longer than five minutes; its batches are short, and the sweep detects a dead worker.
@@ -97,26 +92,22 @@ def import_mappings(task_id: str) -> None:
 
 
 @shared_task(name="remove_duplicates", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
-def remove_duplicates(task_id: str) -> None:
+@claim_first
+def remove_duplicates(task: BackgroundTask) -> None:
     """Remove exact duplicates of uploaded rows from the log."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        result = remove_duplicate_mappings(on_progress=lambda rows: heartbeat(task=task, progress=rows))
-        task.progress = task.total = result.rows
-        task.result = {
-            "duplicates_removed": result.removed,
-            "total_mappings": result.rows - result.removed,
-            "unique_merchants": result.merchants,
-        }
+    result = remove_duplicate_mappings(on_progress=lambda rows: heartbeat(task=task, progress=rows))
+    task.progress = task.total = result.rows
+    task.result = {
+        "duplicates_removed": result.removed,
+        "total_mappings": result.rows - result.removed,
+        "unique_merchants": result.merchants,
+    }
 
 
 @shared_task(name="rebuild_indexes", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
-def rebuild_indexes(task_id: str) -> None:
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        task.result = rebuild_mapping_indexes(on_progress=lambda count: heartbeat(task=task, progress=count))
+@claim_first
+def rebuild_indexes(task: BackgroundTask) -> None:
+    task.result = rebuild_mapping_indexes(on_progress=lambda count: heartbeat(task=task, progress=count))
 
 
 @shared_task(name="refit_calibration")

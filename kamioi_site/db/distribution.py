@@ -17,6 +17,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey
 
 from kamioi_site.errors import KamioiError
@@ -152,9 +153,11 @@ def apply_distribution(steps: Sequence[Step]) -> Iterator[Step]:
         yield step
 
 
-def has_citus() -> bool:
+def has_citus(connection: BaseDatabaseWrapper = connection) -> bool:
     """Whether this database has the extension citus."""
-    return bool(_rows("SELECT 1 FROM pg_extension WHERE extname = 'citus'"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_extension WHERE extname = 'citus'")
+        return cursor.fetchone() is not None
 
 
 def find_distribution_problems() -> list[str]:

@@ -2,12 +2,14 @@
 
 import time
 from hashlib import blake2s
-from typing import Any, Final
+from typing import Final
 
 from django.db import OperationalError, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import AddIndex
 from django.db.migrations.state import ProjectState
+
+from kamioi_site.db.distribution import has_citus
 
 
 class NamedIndex(models.Index):
@@ -54,7 +56,7 @@ def _build(editor: BaseDatabaseSchemaEditor, model: type[models.Model], index: m
     head = f"CREATE INDEX {quote(name)} ON {quote(table)} "
     assert create_sql.startswith(head), create_sql  # noqa: S101
     rest = create_sql.removeprefix(head)
-    if editor.collect_sql or connection.in_atomic_block or _on_citus(connection):
+    if editor.collect_sql or connection.in_atomic_block or has_citus(connection):
         editor.execute(f"CREATE INDEX IF NOT EXISTS {quote(name)} ON {quote(table)} {rest}", params=None)
         return
     _with_lock_timeout(editor, f"CREATE INDEX IF NOT EXISTS {quote(name)} ON ONLY {quote(table)} {rest}")
@@ -86,9 +88,3 @@ def _with_lock_timeout(editor: BaseDatabaseSchemaEditor, command: str) -> None:
             if getattr(error.__cause__, "pgcode", None) != _LOCK_NOT_AVAILABLE or attempt == _LOCK_ATTEMPTS:
                 raise
         time.sleep(1)
-
-
-def _on_citus(connection: Any) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_extension WHERE extname = 'citus'")
-        return cursor.fetchone() is not None

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
+from functools import partial, wraps
 from threading import Event, Thread
 from typing import Any, Final
 from uuid import UUID
@@ -111,6 +111,18 @@ def run_task(*, task_id: UUID | str) -> Iterator[BackgroundTask | None]:
         raise
     else:
         _finish(task, BackgroundTask.Status.COMPLETED)
+
+
+def claim_first(run: Callable[[BackgroundTask], None]) -> Callable[..., None]:
+    """Call the function with the claimed task of a given `task_id`, or not at all; see `run_task`."""
+
+    @wraps(run)
+    def claim_and_run(task_id: UUID | str) -> None:
+        with run_task(task_id=task_id) as task:
+            if task is not None:
+                run(task)
+
+    return claim_and_run
 
 
 def _claim(task_id: UUID | str) -> BackgroundTask | None:

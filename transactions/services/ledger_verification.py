@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from django.db import connection, transaction
 
 from transactions.models import BackgroundTask, User
-from transactions.services.background_tasks import get_or_create_task, heartbeat_thread, run_task
+from transactions.services.background_tasks import claim_first, get_or_create_task, heartbeat_thread
 from transactions.sql import load_sql
 
 _FETCH = 1000
@@ -55,24 +54,22 @@ def request_ledger_check(*, actor: User | None) -> BackgroundTask:
     return get_or_create_task(name=LEDGER_CHECK, actor=actor)
 
 
-def run_ledger_check(*, task_id: UUID | str) -> None:
+@claim_first
+def run_ledger_check(task: BackgroundTask) -> None:
     """Verify the books as this background task and store the outcome in its result."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        started, count, examples = time.monotonic(), 0, list[str]()
-        with heartbeat_thread(task=task, every=_HEARTBEAT):
-            for problem in find_ledger_problems():
-                count += 1
-                if len(examples) < MAX_EXAMPLES:
-                    examples.append(str(problem))
-        task.progress = task.total = count
-        task.result = {
-            "is_consistent": count == 0,
-            "problems": count,
-            "examples": examples,
-            "seconds": round(time.monotonic() - started, 3),
-        }
+    started, count, examples = time.monotonic(), 0, list[str]()
+    with heartbeat_thread(task=task, every=_HEARTBEAT):
+        for problem in find_ledger_problems():
+            count += 1
+            if len(examples) < MAX_EXAMPLES:
+                examples.append(str(problem))
+    task.progress = task.total = count
+    task.result = {
+        "is_consistent": count == 0,
+        "problems": count,
+        "examples": examples,
+        "seconds": round(time.monotonic() - started, 3),
+    }
 
 
 def last_ledger_check() -> BackgroundTask | None:

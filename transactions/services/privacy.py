@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, Literal
-from uuid import UUID
 
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
@@ -51,7 +50,7 @@ from transactions.models import (
     User,
     UserSetting,
 )
-from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
+from transactions.services.background_tasks import claim_first, create_task, heartbeat, send_task
 from transactions.sql import load_sql
 
 EXPORT_DAYS: Final = 7
@@ -293,23 +292,21 @@ def request_export(*, user: User, actor: User) -> BackgroundTask:
     return task
 
 
-def run_export(*, task_id: UUID | str) -> None:
+@claim_first
+def run_export(task: BackgroundTask) -> None:
     """Write the export of this background task."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        delete_expired_exports()
-        path = export_path(task)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        rows = write_user_export(
-            user=User.objects.get(pk=task.arguments["user_id"]),
-            path=part,
-            on_progress=lambda written: heartbeat(task=task, progress=written),
-        )
-        part.replace(path)
-        task.progress = task.total = rows
-        task.result = {"rows": rows, "bytes": path.stat().st_size}
+    delete_expired_exports()
+    path = export_path(task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    rows = write_user_export(
+        user=User.objects.get(pk=task.arguments["user_id"]),
+        path=part,
+        on_progress=lambda written: heartbeat(task=task, progress=written),
+    )
+    part.replace(path)
+    task.progress = task.total = rows
+    task.result = {"rows": rows, "bytes": path.stat().st_size}
 
 
 def export_path(task: BackgroundTask) -> Path:
@@ -358,16 +355,14 @@ def request_own_erasure(*, user: User, password: str) -> BackgroundTask:
     return request_erasure(user=user, actor=user, reason="requested by the user")
 
 
-def run_erasure(*, task_id: UUID | str) -> None:
+@claim_first
+def run_erasure(task: BackgroundTask) -> None:
     """Erase the user of this background task."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        try:
-            result = erase_user_data(user_id=task.arguments["user_id"])
-        except ErasureNotAllowedError:
-            if User.objects.filter(pk=task.arguments["user_id"], erased_at=None).exists():
-                raise
-            return  # an earlier worker erased the user and died before it could finish the task
-        task.progress = task.total = sum(result.rows.values())
-        task.result = {"rows": result.rows}
+    try:
+        result = erase_user_data(user_id=task.arguments["user_id"])
+    except ErasureNotAllowedError:
+        if User.objects.filter(pk=task.arguments["user_id"], erased_at=None).exists():
+            raise
+        return  # an earlier worker erased the user and died before it could finish the task
+    task.progress = task.total = sum(result.rows.values())
+    task.result = {"rows": result.rows}

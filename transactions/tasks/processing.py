@@ -5,9 +5,9 @@ import time
 
 from celery import shared_task
 
-from transactions.models import Transaction
+from transactions.models import BackgroundTask, Transaction
 from transactions.services import processing
-from transactions.services.background_tasks import heartbeat, run_task
+from transactions.services.background_tasks import claim_first, heartbeat
 from transactions.services.manual_processing import run_selection
 
 logger = logging.getLogger(__name__)
@@ -41,18 +41,16 @@ def process_transaction(transaction_id: int) -> dict[str, int]:
 
 # A merchant may have millions of waiting rows. Each batch is short, and `sweep_stuck` resumes after a killed worker.
 @shared_task(name="release_merchants", time_limit=3600, soft_time_limit=3540)
-def release_merchants(task_id: str) -> None:
+@claim_first
+def release_merchants(task: BackgroundTask) -> None:
     """Release the transactions that wait for the merchants decided on in this background task."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        released = processing.release_waiting_transactions(
-            merchant_keys=task.arguments["merchant_keys"],
-            decision_ids=task.arguments.get("decision_ids", ()),
-            on_progress=lambda rows: heartbeat(task=task, progress=rows, total=task.total),
-        )
-        task.progress = task.total = released
-        task.result = {"released": released}
+    released = processing.release_waiting_transactions(
+        merchant_keys=task.arguments["merchant_keys"],
+        decision_ids=task.arguments.get("decision_ids", ()),
+        on_progress=lambda rows: heartbeat(task=task, progress=rows, total=task.total),
+    )
+    task.progress = task.total = released
+    task.result = {"released": released}
 
 
 @shared_task(name="execute_queued_orders")
@@ -67,32 +65,28 @@ def sweep_stuck() -> None:
 
 
 @shared_task(name="process_selected", time_limit=3600, soft_time_limit=3540)
-def process_selected(task_id: str) -> None:
+@claim_first
+def process_selected(task: BackgroundTask) -> None:
     """Process the transactions that staff selected."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        ids = task.arguments["transaction_ids"]
-        statuses = run_selection(
-            transaction_ids=ids, on_progress=lambda done: heartbeat(task=task, progress=done, total=task.total)
-        )
-        task.progress, task.result = len(ids), {"processed": len(ids), "statuses": statuses}
+    ids = task.arguments["transaction_ids"]
+    statuses = run_selection(
+        transaction_ids=ids, on_progress=lambda done: heartbeat(task=task, progress=done, total=task.total)
+    )
+    task.progress, task.result = len(ids), {"processed": len(ids), "statuses": statuses}
 
 
 @shared_task(name="process_backlog")
-def process_backlog(task_id: str) -> None:
+@claim_first
+def process_backlog(task: BackgroundTask) -> None:
     """Process the backlog on request; what remains after this run is processed by the next ones."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        result, status = _process_for_one_run(), Transaction.Status
-        count = result.statuses
-        task.progress = task.total = result.total
-        task.result = {
-            "processed": result.total,
-            "mapped": count[status.COMPLETED] + count[status.MAPPED] + count[status.AWAITING_PRICE],
-            "queued": count[status.MAPPED],
-            "review": count[status.NEEDS_REVIEW],
-            "errors": count[status.FAILED],
-            "invested": str(result.invested),
-        }
+    result, status = _process_for_one_run(), Transaction.Status
+    count = result.statuses
+    task.progress = task.total = result.total
+    task.result = {
+        "processed": result.total,
+        "mapped": count[status.COMPLETED] + count[status.MAPPED] + count[status.AWAITING_PRICE],
+        "queued": count[status.MAPPED],
+        "review": count[status.NEEDS_REVIEW],
+        "errors": count[status.FAILED],
+        "invested": str(result.invested),
+    }

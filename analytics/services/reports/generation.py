@@ -27,7 +27,7 @@ from analytics.services.reports.delivery import announce_reports, mail_connectio
 from analytics.services.reports.output import Files, ProgressCallback
 from analytics.sql import load_sql
 from transactions.models import BackgroundTask, User
-from transactions.services.background_tasks import heartbeat_thread, run_task
+from transactions.services.background_tasks import claim_first, heartbeat_thread, run_task
 
 logger = logging.getLogger(__name__)
 Kind = Report.Kind
@@ -59,29 +59,27 @@ def generate_report(*, task_id: str) -> None:
         announce_reports(reports, to=task.user)
 
 
-def generate_account_statements(*, task_id: str) -> None:
+@claim_first
+def generate_account_statements(task: BackgroundTask) -> None:
     """Generate the missing statements of this task's customers; one whose books differ is skipped and reported."""
-    with run_task(task_id=task_id) as task:
-        if task is None:
-            return
-        period = date.fromisoformat(task.arguments["period"])
-        user_ids = _users_without_statement(period, task.arguments["first"], task.arguments["last"])
-        out_of_balance: list[int] = []
-        generated = 0
-        with heartbeat_thread(task=task) as on_progress, mail_connection() as mail:
-            for number, pk in enumerate(user_ids, start=1):
-                on_progress(number)
-                spec = _ReportSpec(Kind.STATEMENT, period, User.objects.get(pk=pk), task)
-                try:
-                    reports = _generate(spec, on_progress=lambda _: None)
-                except BooksOutOfBalanceError:
-                    logger.error("statement of %s: the books of customer %d are out of balance", period, pk)
-                    out_of_balance.append(pk)
-                    continue
-                generated += 1
-                announce_reports(reports, to=reports[0].user, mail=mail)
-        task.progress = task.total = len(user_ids)
-        task.result = {"made": generated, "books_differ": out_of_balance[:100]}
+    period = date.fromisoformat(task.arguments["period"])
+    user_ids = _users_without_statement(period, task.arguments["first"], task.arguments["last"])
+    out_of_balance: list[int] = []
+    generated = 0
+    with heartbeat_thread(task=task) as on_progress, mail_connection() as mail:
+        for number, pk in enumerate(user_ids, start=1):
+            on_progress(number)
+            spec = _ReportSpec(Kind.STATEMENT, period, User.objects.get(pk=pk), task)
+            try:
+                reports = _generate(spec, on_progress=lambda _: None)
+            except BooksOutOfBalanceError:
+                logger.error("statement of %s: the books of customer %d are out of balance", period, pk)
+                out_of_balance.append(pk)
+                continue
+            generated += 1
+            announce_reports(reports, to=reports[0].user, mail=mail)
+    task.progress = task.total = len(user_ids)
+    task.result = {"made": generated, "books_differ": out_of_balance[:100]}
 
 
 def _users_without_statement(period: date, first: int, last: int) -> list[int]:
