@@ -8,6 +8,7 @@ from analytics.dashboards.framework import PageContext, Panel, SeriesPanel, Stat
 from analytics.dashboards.transactions import invested_volume, previous_totals, purchases_link
 from analytics.selectors import finance as selectors
 from analytics.selectors.transactions import VolumeTotals
+from kamioi_site.formatting import money, number, percent, plural
 from transactions.rules.money import ZERO
 
 LEDGER: Final = "transactions_ledgertransfer"
@@ -26,17 +27,17 @@ KINDS: Final = {
 def _revenue_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     totals = VolumeTotals.of(rows)
     return [
-        Stat("Fees", ui.money(totals.fees), ui.change(totals.fees, previous_totals(page).fees)),
-        Stat("Per day", ui.money(totals.fees / page.period.days), "average"),
-        Stat("Share of the invested amount", ui.percent(ui.ratio(totals.fees, totals.invested))),
+        Stat("Fees", money(totals.fees), ui.change(totals.fees, previous_totals(page).fees)),
+        Stat("Per day", money(totals.fees / page.period.days, 2), "average"),
+        Stat("Share of the invested amount", percent(ui.ratio(totals.fees, totals.invested))),
     ]
 
 
 def _ledger_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     link = page.changelist_url(LEDGER, page.period.first, page.period.last)
     return [
-        Stat("Bookings", ui.number(sum(row.bookings for row in rows)), link=link),
-        Stat("Amount", ui.money(sum((row.amount for row in rows), ZERO))),
+        Stat("Bookings", number(sum(row.bookings for row in rows)), link=link),
+        Stat("Amount", money(sum((row.amount for row in rows), ZERO))),
     ]
 
 
@@ -60,8 +61,8 @@ def _asset_stats(assets: list[Any], page: PageContext) -> list[Stat]:
     charged = sum((month.amount for month in _amortization(page)), ZERO)
     link = page.changelist_url("llm_center_llmdataasset")
     return [
-        Stat("Carrying value", ui.money(carrying_value), f"of {ui.plural(len(assets), 'asset')}", link),
-        Stat("Amortized in 12 months", ui.money(charged), link=page.changelist_url("llm_center_amortizationentry")),
+        Stat("Carrying value", money(carrying_value), f"of {plural(len(assets), 'asset')}", link),
+        Stat("Amortized in 12 months", money(charged), link=page.changelist_url("llm_center_amortizationentry")),
     ]
 
 
@@ -82,20 +83,20 @@ def _cost_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     return [
         Stat(
             "Per transaction",
-            ui.money(month.per_transaction, 6),
-            f"target: under {ui.money(transaction_target, 3)}",
+            money(month.per_transaction, 6),
+            f"target: under {money(transaction_target, 3)}",
             tone=tone(month.per_transaction, transaction_target),
         ),
         Stat(
             "Per user",
-            ui.money(month.per_user, 4),
-            f"target: under {ui.money(user_target)} a month",
+            money(month.per_user, 4),
+            f"target: under {money(user_target)} a month",
             tone=tone(month.per_user, user_target),
         ),
-        Stat("Models", ui.money(month.llm_cost, 4), f"in {month.month:%B}", page.changelist_url("llm_center_llmcall")),
+        Stat("Models", money(month.llm_cost, 4), f"in {month.month:%B}", page.changelist_url("llm_center_llmcall")),
         Stat(
             "Infrastructure",
-            ui.money(month.infrastructure_cost),
+            money(month.infrastructure_cost),
             "not set: setting infrastructure_monthly_cost" if unset else "month to date",
             page.changelist_url("transactions_setting"),
             "" if month.infrastructure_cost else "warn",

@@ -23,6 +23,7 @@ from redis import RedisError
 
 from analytics.selectors import queries
 from analytics.selectors.periods import Period
+from kamioi_site.formatting import money, number, percent
 from kamioi_site.http.downloads import csv_line
 from transactions.models import User
 from transactions.rules.money import ZERO
@@ -156,25 +157,6 @@ class PageContext:
 
 
 # --- Formats ----------------------------------------------------------------------------------------------------------
-def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-def money(value: Decimal | None, places: int = 2) -> str:
-    if value is None:
-        return "–"
-    return f"{'−' if value < 0 else ''}${abs(value):,.{places}f}"
-
-
-def percent(share: Decimal | float | None, places: int = 1) -> str:
-    """Format a share of 1: 0.123 → 12.3 %."""
-    return "–" if share is None else f"{float(share) * 100:.{places}f} %"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def ratio(part: Decimal | int, whole: Decimal | int) -> Decimal | None:
     return Decimal(part) / whole if whole else None
 
@@ -183,7 +165,7 @@ def change(now: Decimal | int, before: Decimal | int) -> str:
     """Compare with the previous period."""
     if not before:
         return "no data in the previous period"
-    return f"{(float(now) / float(before) - 1) * 100:+.1f} % vs. previous period"
+    return f"{float(now) / float(before) - 1:+.1%} vs. previous period"
 
 
 def text(value: Any) -> Cell:
@@ -200,7 +182,7 @@ def dollars(value: Decimal | None, places: int = 2) -> Cell:
 
 def decimals(places: int) -> Callable[[float | None], Cell]:
     """Return a format with this many decimal places; None becomes 0 in the CSV."""
-    return lambda value: Cell(round(value or 0, places), "–" if value is None else f"{value:,.{places}f}")
+    return lambda value: Cell(round(value or 0, places), number(value, places))
 
 
 def share(value: Decimal | float | None) -> Cell:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from analytics.dashboards import framework as ui
 from analytics.dashboards.framework import PageContext, Panel, SeriesPanel, Stat
 from analytics.selectors import llm_center as selectors
+from kamioi_site.formatting import money, number, percent, plural
 from transactions.rules.money import ZERO
 
 MAPPING: Final = "llm_center_llmmapping"
@@ -16,12 +17,12 @@ PROPOSAL_COLOURS: Final = {"approved": ui.GREEN, "pending": ui.AMBER, "rejected"
 # --- Proposals: by status, with the average confidence as a line ------------------------------------------------------
 def _proposal_stats(page: PageContext) -> list[Stat]:
     totals, before = selectors.proposal_totals(page.period), selectors.proposal_totals(page.period.previous)
-    previous_confidence = f"{ui.percent(before.average_confidence)} in the previous period"
+    previous_confidence = f"{percent(before.average_confidence)} in the previous period"
     return [
-        Stat("Proposals", ui.number(totals.count), ui.change(totals.count, before.count)),
-        Stat("Auto-approved", ui.percent(totals.automatic_rate), f"{totals.automatic:,} of the decided proposals"),
-        Stat("Average confidence", ui.percent(totals.average_confidence), previous_confidence),
-        Stat("Rejected", ui.number(totals.rejected), ui.percent(ui.ratio(totals.rejected, totals.count))),
+        Stat("Proposals", number(totals.count), ui.change(totals.count, before.count)),
+        Stat("Auto-approved", percent(totals.automatic_rate), f"{totals.automatic:,} of the decided proposals"),
+        Stat("Average confidence", percent(totals.average_confidence), previous_confidence),
+        Stat("Rejected", number(totals.rejected), percent(ui.ratio(totals.rejected, totals.count))),
     ]
 
 
@@ -44,8 +45,8 @@ class ProposalsPanel(Panel):
                 cells = [ui.text(axis.name(key))]
                 for status in statuses:
                     link = page.changelist_url(MAPPING, *axis.span(key), column="created_at", status=status)
-                    cells.append(ui.Cell(counts[key].get(status, 0), ui.number(counts[key].get(status, 0)), link))
-                table.append([*cells, ui.Cell(value, ui.percent(confidence[key]))])
+                    cells.append(ui.Cell(counts[key].get(status, 0), number(counts[key].get(status, 0)), link))
+                table.append([*cells, ui.Cell(value, percent(confidence[key]))])
         return ui.PanelContent(
             stats=_proposal_stats(page),
             chart=ui.Chart(
@@ -77,15 +78,13 @@ def _backlog_stats(_: Any, page: PageContext) -> list[Stat]:
     days = (timezone.now().date() - backlog.oldest).days if backlog.oldest else None
     return [
         Stat(
-            "Merchants in the queue",
-            ui.number(backlog.merchants),
-            link=page.changelist_url("llm_center_reviewmerchant"),
+            "Merchants in the queue", number(backlog.merchants), link=page.changelist_url("llm_center_reviewmerchant")
         ),
-        Stat("Waiting transactions", ui.number(backlog.transactions)),
-        Stat("Waiting amount", ui.money(backlog.amount)),
+        Stat("Waiting transactions", number(backlog.transactions)),
+        Stat("Waiting amount", money(backlog.amount, 2)),
         Stat(
             "Oldest proposal",
-            "–" if days is None else ui.plural(days, "day"),
+            "–" if days is None else plural(days, "day"),
             f"since {backlog.oldest}" if backlog.oldest else "",
             tone="warn" if (days or 0) > 7 else "",
         ),
@@ -121,17 +120,17 @@ def _quality_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     median = weighted / max(1, sum(row.manual for row in timed)) if timed else None
     link = page.changelist_url("llm_center_mappingdecision")
     return [
-        Stat("Manual decisions", ui.number(manual), f"{ui.percent(manual_undone)} undone since", link),
+        Stat("Manual decisions", number(manual), f"{percent(manual_undone)} undone since", link),
         Stat(
             "Automatic decisions",
-            ui.number(automatic),
-            f"{ui.percent(automatic_undone)} undone since",
+            number(automatic),
+            f"{percent(automatic_undone)} undone since",
             link,
             "bad" if (automatic_undone or 0) > 0.05 else "",
         ),
         Stat("Median time in review", _duration(median), "approx."),
-        Stat("Overturned", ui.number(sum(row.overturned for row in rows)), "automatic approvals ended by reviewers"),
-        Stat("Transactions released", ui.number(sum(row.released for row in rows))),
+        Stat("Overturned", number(sum(row.overturned for row in rows)), "automatic approvals ended by reviewers"),
+        Stat("Transactions released", number(sum(row.released for row in rows))),
     ]
 
 
@@ -163,11 +162,11 @@ class QualityPanel(Panel):
 # --- Model calls and merchants ----------------------------------------------------------------------------------------
 def _call_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     merchants, cost = sum(row.merchants for row in rows), sum((row.cost for row in rows), ZERO)
-    per_merchant = f"{ui.money(cost / merchants, 6)} per merchant" if merchants else ""
+    per_merchant = f"{money(cost / merchants, 6)} per merchant" if merchants else ""
     return [
-        Stat("Calls", ui.number(sum(row.calls for row in rows)), link=page.changelist_url("llm_center_llmcall")),
-        Stat("Merchants", ui.number(merchants)),
-        Stat("Cost", ui.money(cost, 4), per_merchant),
+        Stat("Calls", number(sum(row.calls for row in rows)), link=page.changelist_url("llm_center_llmcall")),
+        Stat("Merchants", number(merchants)),
+        Stat("Cost", money(cost, 4), per_merchant),
     ]
 
 
@@ -195,7 +194,7 @@ class CategoriesPanel(Panel):
 
 
 def _merchants_stat(rows: list[Any], page: PageContext) -> list[Stat]:
-    total = ui.number(sum(size for _, size in rows))
+    total = number(sum(size for _, size in rows))
     return [Stat("Merchants", total, "in the directory, all time", page.changelist_url("transactions_merchant"))]
 
 

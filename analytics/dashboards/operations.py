@@ -5,6 +5,7 @@ from typing import Any, Final
 from analytics.dashboards import framework as ui
 from analytics.dashboards.framework import PageContext, Panel, Stat
 from analytics.selectors import operations as selectors
+from kamioi_site.formatting import EMPTY, number, percent
 
 _NO_STATEMENTS: Final = (
     "pg_stat_statements is not loaded, so statements are not timed. To load it, set "
@@ -20,9 +21,9 @@ def _queues_chart(rows: list[Any], page: PageContext) -> ui.Chart:
 
 def _worker_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     return [
-        Stat("Workers", ui.number(len(rows))),
-        Stat("Processes", ui.number(sum(row.processes for row in rows))),
-        Stat("Active", ui.number(sum(row.active for row in rows))),
+        Stat("Workers", number(len(rows))),
+        Stat("Processes", number(sum(row.processes for row in rows))),
+        Stat("Active", number(sum(row.active for row in rows))),
     ]
 
 
@@ -32,22 +33,20 @@ def _connection_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     return [
         Stat(
             "Connections",
-            ui.number(connections.used),
+            number(connections.used),
             f"of {connections.limit:,}",
             tone="bad" if used > 0.9 else "warn" if used > 0.7 else "",
         ),
-        *(Stat(state.capitalize(), ui.number(clients)) for state, (clients, _) in connections.by_state.items()),
-        Stat("Buffer cache hit rate", ui.percent(hit_rate), "of the blocks read"),
+        *(Stat(state.capitalize(), number(clients)) for state, (clients, _) in connections.by_state.items()),
+        Stat("Buffer cache hit rate", percent(hit_rate), "of the blocks read"),
     ]
 
 
 def _cache_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     away = sum(row.away for row in rows)
     return [
-        Stat(
-            "Hit rate", ui.percent(selectors.cache_hit_rate(rows)), f"of {sum(row.reads for row in rows):,} reads today"
-        ),
-        Stat("Without Redis", ui.number(away), tone="bad" if away else ""),
+        Stat("Hit rate", percent(selectors.cache_hit_rate(rows)), f"of {sum(row.reads for row in rows):,} reads today"),
+        Stat("Without Redis", number(away), tone="bad" if away else ""),
     ]
 
 
@@ -55,8 +54,8 @@ def _partition_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     headroom = min((row.headroom_months for row in rows), default=0)
     stray = sum(row.default_rows for row in rows)
     return [
-        Stat("Months ahead", ui.number(headroom), "of the table with the fewest", tone="bad" if headroom < 1 else ""),
-        Stat("Rows in default partitions", ui.number(stray), tone="bad" if stray else ""),
+        Stat("Months ahead", number(headroom), "of the table with the fewest", tone="bad" if headroom < 1 else ""),
+        Stat("Rows in default partitions", number(stray), tone="bad" if stray else ""),
     ]
 
 
@@ -70,7 +69,7 @@ def _replica_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     if replica is None:
         return []
     used_by = "on the replica" if replica.used else "on the primary"
-    lag = "–" if replica.lag_seconds is None else f"{replica.lag_seconds:,.1f} s"
+    lag = EMPTY if replica.lag_seconds is None else f"{replica.lag_seconds:,.1f} s"
     return [
         Stat("Reads of analytics", used_by, replica.reason, tone="" if replica.used else "bad"),
         Stat("Lag", lag, "" if replica.lag_bytes is None else f"{replica.lag_bytes:,} bytes"),
@@ -100,7 +99,7 @@ OPERATIONS: Final = ui.Dashboard(
             title="Queues",
             live=True,
             rows=lambda page: selectors.queue_statuses(),
-            stats=lambda rows, page: [Stat("Waiting messages", ui.number(sum(row.waiting for row in rows)))],
+            stats=lambda rows, page: [Stat("Waiting messages", number(sum(row.waiting for row in rows)))],
             chart=_queues_chart,
             columns=(ui.Column("Queue", "name"), ui.Column("Waiting", "waiting", ui.count)),
             table_open=True,

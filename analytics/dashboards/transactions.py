@@ -7,6 +7,7 @@ from analytics.dashboards.framework import PageContext, Panel, SeriesPanel, Stat
 from analytics.selectors import transactions as selectors
 from analytics.selectors.periods import Period, months_before
 from analytics.selectors.transactions import VolumeDay, VolumeTotals
+from kamioi_site.formatting import money, number, percent
 
 TRANSACTION: Final = "transactions_transaction"
 STATUSES: Final = {
@@ -45,22 +46,20 @@ def _volume_stats(rows: list[VolumeDay], page: PageContext) -> list[Stat]:
     failed = sum(row.transactions for row in rows if row.status == "failed")
     failed_link = page.changelist_url(TRANSACTION, page.period.first, page.period.last, status="failed")
     return [
-        Stat("Transactions", ui.number(totals.transactions), ui.change(totals.transactions, before.transactions)),
-        Stat("Purchases", ui.money(totals.amount), ui.change(totals.amount, before.amount)),
+        Stat("Transactions", number(totals.transactions), ui.change(totals.transactions, before.transactions)),
+        Stat("Purchases", money(totals.amount), ui.change(totals.amount, before.amount)),
         Stat(
-            "Invested",
-            ui.number(totals.completed),
-            f"{ui.percent(ui.ratio(totals.completed, totals.transactions))} of all",
+            "Invested", number(totals.completed), f"{percent(ui.ratio(totals.completed, totals.transactions))} of all"
         ),
-        Stat("Failed", ui.number(failed), link=failed_link, tone="bad" if failed else ""),
+        Stat("Failed", number(failed), link=failed_link, tone="bad" if failed else ""),
     ]
 
 
 def _invested_stats(rows: list[VolumeDay], page: PageContext) -> list[Stat]:
     totals, before = VolumeTotals.of(rows), previous_totals(page)
     return [
-        Stat("Invested", ui.money(totals.invested), ui.change(totals.invested, before.invested)),
-        Stat("Per purchase", ui.money(ui.ratio(totals.invested, totals.completed)), "average"),
+        Stat("Invested", money(totals.invested), ui.change(totals.invested, before.invested)),
+        Stat("Per purchase", money(ui.ratio(totals.invested, totals.completed), 2), "average"),
     ]
 
 
@@ -88,8 +87,8 @@ def _users_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     users = sum(row.active_users for row in latest)
     per_user = sum(row.transactions for row in latest) / users
     return [
-        Stat(f"Active in {month:%B}", ui.number(users), link=page.changelist_url("transactions_user")),
-        Stat("Transactions per user", f"{per_user:,.1f}", f"in {month:%B} so far"),
+        Stat(f"Active in {month:%B}", number(users), link=page.changelist_url("transactions_user")),
+        Stat("Transactions per user", number(per_user, 1), f"in {month:%B} so far"),
     ]
 
 

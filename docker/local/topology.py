@@ -195,19 +195,13 @@ class _Fleet:
                 stop_timeout=30,
             )
             self._add(child, "worker")
+        gunicorn = [sys.executable, "-m", "gunicorn"]
         for number in self.web_numbers:
             name = f"web-{number}"
             child = Child(
                 name=name,
                 group="web",
-                command=[
-                    sys.executable,
-                    "-m",
-                    "gunicorn",
-                    "-c",
-                    str(DOCKER / "gunicorn.conf.py"),
-                    "kamioi_site.asgi:application",
-                ],
+                command=[*gunicorn, "-c", str(DOCKER / "gunicorn.conf.py"), "kamioi_site.asgi:application"],
                 environment=environment
                 | {
                     "WEB_BIND": f"127.0.0.1:{self.ports[name]}",
@@ -222,15 +216,7 @@ class _Fleet:
         if self.nginx:
             child = Child(
                 name="nginx",
-                command=[
-                    self.nginx,
-                    "-e",
-                    "stderr",
-                    "-c",
-                    str(self.here / "nginx" / "nginx.conf"),
-                    "-g",
-                    "daemon off;",
-                ],
+                command=[self.nginx, "-e", "stderr", "-c", f"{self.here}/nginx/nginx.conf", "-g", "daemon off;"],
                 prepare=self._write_nginx,
                 owner=self.owner,
                 environment=system.plain_environment(),

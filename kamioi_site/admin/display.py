@@ -1,17 +1,15 @@
-"""How lists show values: money with sign and separators, days without midnight, numbers aligned to the right."""
+"""The lists of the admin: columns formatted by the type of their fields, statuses as coloured labels."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
 from typing import Any, Final
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.http import HttpRequest
-from django.utils.formats import date_format
 from unfold.decorators import display
 
-EMPTY: Final = "–"
+from kamioi_site.formatting import EMPTY, moment, money, number, percent
+
 # Decimal columns in dollars that have more places than cents.
 MONEY_COLUMNS: Final = {"price", "price_per_share", "cost", "review_priority"}
 # Decimal columns between 0 and 1.
@@ -35,37 +33,6 @@ STATUS_LABELS: Final = {
     "not_listed": "default",
     "refunded": "default",
 }
-
-
-def money(value: Decimal | int | None) -> str:
-    """Format dollars, as in `−$1,234.50`; places beyond cents are shown only where they are not zero."""
-    if value is None:
-        return EMPTY
-    text = f"{abs(value):,.2f}" if value == round(value, 2) else f"{abs(value):,f}".rstrip("0")
-    return f"{'−' if value < 0 else ''}${text}"
-
-
-def number(value: Decimal | float | None) -> str:
-    """Format a number with thousands separators and without trailing zeros."""
-    if value is None:
-        return EMPTY
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.8f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def percent(share: Decimal | float | None) -> str:
-    """Format a share of one as percent."""
-    return EMPTY if share is None else f"{share:.0%}"
-
-
-def moment(value: datetime | date | None) -> str:
-    """Format a day, with the time (UTC) unless it is midnight: banks write days, not times."""
-    if value is None:
-        return EMPTY
-    if isinstance(value, datetime):
-        value = value.astimezone(UTC)
-        return date_format(value, "M j, Y" if value.time() == time() else "M j, Y, H:i")
-    return date_format(value, "M j, Y")
 
 
 def _formatter(field: Any) -> tuple[Callable[[Any], str], bool] | None:

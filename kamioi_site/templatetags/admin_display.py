@@ -2,10 +2,10 @@
 
 from django import template
 
-from kamioi_site.admin import display
+from kamioi_site.formatting import moment, money, number, percent
 
 register = template.Library()
-register.filter("money", display.money)
-register.filter("number", display.number)
-register.filter("moment", display.moment)
-register.filter("percent", display.percent)
+register.filter("money", money)
+register.filter("number", number)
+register.filter("moment", moment)
+register.filter("percent", percent)

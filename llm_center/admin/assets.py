@@ -17,10 +17,11 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from kamioi_site.admin.display import FormattedListMixin, money
+from kamioi_site.admin.display import FormattedListMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.pages import CHART_OPTIONS, line_chart, page_context, staff_user
 from kamioi_site.errors import KamioiError
+from kamioi_site.formatting import money
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
 from llm_center.services.amortization import (
     add_asset_cost,

@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from kamioi_site.admin.display import percent
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.pages import staff_user
 from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
+from kamioi_site.formatting import percent
 from llm_center.mapping_file import MappingPreview, preview_mappings
 from llm_center.models import MappingImport, MappingImportKey, MappingImportReject
 from llm_center.services.mapping_imports import upload_mapping_file

@@ -15,11 +15,11 @@ from django.utils import timezone
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from kamioi_site.admin.display import EMPTY, moment
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import KeysetChangeList
 from kamioi_site.admin.pages import page_context, staff_user
 from kamioi_site.errors import KamioiError
+from kamioi_site.formatting import EMPTY, moment, plural
 from kamioi_site.http.server_sent_events import events_response
 from llm_center.cache import QUEUE_EVENTS, QUEUE_TOTALS
 from llm_center.errors import MerchantChangedError
@@ -251,7 +251,7 @@ def _timestamp(text: str) -> datetime:
 
 def _decision_message(decision: MappingDecision) -> str:
     key, count = decision.merchant_key, decision.released_count
-    transactions = f"{count:,} transaction{'' if count == 1 else 's'}"
+    transactions = plural(count, "transaction")
     match Action(decision.action):
         case Action.NOT_LISTED:
             return f"{key} is not listed: {transactions} closed."

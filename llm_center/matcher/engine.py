@@ -160,6 +160,6 @@ def _best_guess(index: Index, key: str, tokens: list[str]) -> Proposal:
             spelling = index.spellings[match[0]]
             confidence = DOUBTFUL if len(key) >= 9 and match[1] >= 92 else WEAK
             return brand_proposal(
-                spelling.brand, confidence, "fuzzy", f"Similar to “{spelling.key}” ({match[1]:.0f} %)."
+                spelling.brand, confidence, "fuzzy", f"Similar to “{spelling.key}” ({match[1]:.0f}%)."
             )
     return NO_MATCH

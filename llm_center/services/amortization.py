@@ -23,6 +23,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from kamioi_site.db.partitions import ensure_partitions
+from kamioi_site.formatting import money
 from llm_center.errors import AssetOperationError
 from llm_center.live_settings import AMORTIZATION_CREDIT_ACCOUNT
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
@@ -270,7 +271,7 @@ def impair_asset(*, asset_id: int, amount: Decimal, dated_on: date, actor: User,
     value = carrying_value(asset)
     if not 0 < amount <= value:
         raise AssetOperationError(
-            f"The carrying amount is ${value:,}: an impairment must be greater than 0 and at most that."
+            f"The carrying amount is {money(value)}: an impairment must be greater than 0 and at most that."
         )
     accounts = (Account.IMPAIRMENT, Account.ACCUMULATED_AMORTIZATION)
     _post("impairment", dated_on, accounts, amount, f"{asset.asset_name}: impairment")

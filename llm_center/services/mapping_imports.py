@@ -23,6 +23,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
+from kamioi_site.formatting import money, percent
 from kamioi_site.imports.rows import RowError
 from llm_center.cache import invalidate_mappings
 from llm_center.live_settings import FOUR_EYES_LIMIT
@@ -254,9 +255,11 @@ def _review_reason(
     if first.ticker in (merchant.rejected_tickers or []):
         return f"The file has {first.ticker}, which was rejected for this merchant before."
     if first.confidence < threshold:
-        return f"The file has {first.ticker} with a confidence of only {first.confidence:.0%}."
+        return f"The file has {first.ticker} with a confidence of only {percent(first.confidence)}."
     if limit and merchant.waiting_amount >= limit:
-        return f"The file has {first.ticker}; ${merchant.waiting_amount:,} are waiting, so two reviewers must agree."
+        return (
+            f"The file has {first.ticker}; {money(merchant.waiting_amount)} are waiting, so two reviewers must agree."
+        )
     if proposal.confidence >= threshold and proposal.listed is not None and proposal.ticker != first.ticker:
         catalogue = proposal.ticker or "no listed company"
         return f"The file has {first.ticker}; the catalogue has {catalogue}. {proposal.reason}"

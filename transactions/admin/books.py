@@ -8,9 +8,10 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from kamioi_site.admin.display import EMPTY, StatusMixin
+from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
+from kamioi_site.formatting import EMPTY
 from transactions.models import Holding, JournalEntry, LedgerAccount, LedgerTransfer, User
 from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
 

@@ -12,10 +12,10 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from kamioi_site.admin.display import moment, money
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.pages import staff_user
 from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
+from kamioi_site.formatting import moment, money
 from transactions.models import StatementImport, StatementReject, User
 from transactions.services.ingest import upload_statement
 from transactions.statements.reader import StatementPreview, preview

@@ -69,7 +69,7 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
         raise CutoverError(" ".join(obstacles))
     if percent < 100:
         set_read_percentage(percent=percent)
-        return f"Kamioi serves {percent} % of the customers; the legacy system is in charge of the data."
+        return f"Kamioi serves {percent}% of the customers; the legacy system is in charge of the data."
     with migration_lock(wait=_WAIT_SECONDS):
         _catch_up(state, run)
         build_merchant_directory()
@@ -150,7 +150,7 @@ def finish() -> str:
     """End dual-write and remove the change log from the legacy file; there is no rollback after this."""
     state = get_migration_state()
     if state is None or state.phase != "kamioi":
-        raise CutoverError("`finish` is only possible after a cut-over of 100 %.")
+        raise CutoverError("`finish` is only possible after a cut-over of 100%.")
     drain_outbox(state.path)
     with transaction.atomic():
         disable_dual_write()

@@ -74,4 +74,4 @@ def _legacy_lines(state: MigrationState, runs: dict[str, MigrationRun]) -> list[
 
 def _read_percentage() -> str:
     flag = get_waffle_flag_model().objects.filter(name=READS_FLAG).first()
-    return "all" if flag is None or flag.everyone else f"{(flag.percent or 0) if flag.everyone is None else 0:g} %"
+    return "all" if flag is None or flag.everyone else f"{(flag.percent or 0) if flag.everyone is None else 0:g}%"

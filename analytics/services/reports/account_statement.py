@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from analytics.errors import BooksOutOfBalanceError
 from analytics.selectors.periods import month_bounds, month_name
-from analytics.services.reports.output import Files, ProgressCallback, amount, dollars, long_date, snapshot
+from analytics.services.reports.output import Files, ProgressCallback, long_date, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
+from kamioi_site.formatting import money, number
 from transactions.models import Transaction, User
 from transactions.rules.money import CENT, ZERO, rounded
 
@@ -136,7 +137,7 @@ def write_account_statement(files: Files, *, user: User, month: date, on_progres
         table = pdf.table(
             _TRANSACTION_COLUMNS,
             _transaction_rows(cursor, files, bounds, on_progress),
-            total=["Total", "invested", "", amount(round_ups), amount(fees), "", "", ""],
+            total=["Total", "invested", "", number(round_ups, 2), number(fees, 2), "", "", ""],
         )
         pdf.heading("Ledger summary")
         pdf.table((Column("Entry", 420), Column("Dollars", 100, number=True)), _ledger_rows(totals, ledger))
@@ -172,14 +173,14 @@ def _add_summary(
     )
     pdf.stats(
         [
-            ("Spent", dollars(totals.spent)),
-            ("Round-ups", dollars(totals.round_ups + totals.legacy_round_ups)),
-            ("Fees", dollars(totals.fees + totals.legacy_fees)),
-            ("Invested", dollars(totals.invested + totals.legacy_invested)),
+            ("Spent", money(totals.spent)),
+            ("Round-ups", money(totals.round_ups + totals.legacy_round_ups)),
+            ("Fees", money(totals.fees + totals.legacy_fees)),
+            ("Invested", money(totals.invested + totals.legacy_invested)),
             ("Purchases", f"{totals.purchases:,}"),
-            ("Refunds", f"{totals.refunds:,} ({dollars(-totals.refunded)})"),
-            ("Waiting", f"{totals.waiting:,} ({dollars(totals.waiting_round_ups)})"),
-            ("Value of holdings", dollars(_total_value(holdings))),
+            ("Refunds", f"{totals.refunds:,} ({money(-totals.refunded)})"),
+            ("Waiting", f"{totals.waiting:,} ({money(totals.waiting_round_ups)})"),
+            ("Value of holdings", money(_total_value(holdings), 2)),
         ]
     )
 
@@ -194,10 +195,10 @@ def _add_holdings(pdf: ReportPdf, holdings: Sequence[StatementHolding], last_day
     pdf.table(
         _HOLDING_COLUMNS,
         [
-            [h.ticker, h.name, amount(h.shares, 8), amount(h.cost), amount(h.price, 4), amount(h.value)]
+            [h.ticker, h.name, number(h.shares, 8), number(h.cost, 2), number(h.price, 4), number(h.value, 2)]
             for h in holdings
         ],
-        total=["Total", "", "", amount(cost), "", amount(_total_value(holdings))],
+        total=["Total", "", "", number(cost, 2), "", number(_total_value(holdings), 2)],
     )
 
 
@@ -244,11 +245,11 @@ def _transaction_rows(
             yield [
                 f"{at:%b} {at.day}",
                 merchant,
-                amount(spent),
-                amount(round_up) if is_invested else "",
-                amount(fee) if is_invested else "",
+                number(spent, 2),
+                number(round_up, 2) if is_invested else "",
+                number(fee, 2) if is_invested else "",
                 ticker or "",
-                amount(shares, 8) if shares else "",
+                number(shares, 8) if shares else "",
                 _STATUS_LABELS.get(status, status),
             ]
         written += len(rows)
@@ -261,14 +262,14 @@ def _transaction_rows(
 def _ledger_rows(totals: StatementTotals, ledger: LedgerTotals) -> list[list[str]]:
     invested = f" ({totals.invested_count:,} purchases invested)" if totals.invested_count else ""
     rows = [
-        ["Round-ups", amount(ledger.round_ups)],
-        ["Shares bought, at cost", amount(ledger.purchases)],
-        ["Remainder from rounding shares", amount(ledger.rounding)],
-        [f"Platform fees{invested}", amount(ledger.fees)],
+        ["Round-ups", number(ledger.round_ups, 2)],
+        ["Shares bought, at cost", number(ledger.purchases, 2)],
+        ["Remainder from rounding shares", number(ledger.rounding, 2)],
+        [f"Platform fees{invested}", number(ledger.fees, 2)],
     ]
     if totals.legacy_invested or totals.legacy_fees:
-        rows.append(["Invested by the legacy system", amount(totals.legacy_invested)])
-        rows.append(["Fees of the legacy system", amount(totals.legacy_fees)])
+        rows.append(["Invested by the legacy system", number(totals.legacy_invested, 2)])
+        rows.append(["Fees of the legacy system", number(totals.legacy_fees, 2)])
     return rows
 
 

@@ -12,10 +12,11 @@ from analytics.selectors.finance import COST_TARGETS, CostMonth, account_movemen
 from analytics.selectors.periods import Period, month_bounds, month_name
 from analytics.selectors.queries import ledger_counted_at
 from analytics.services.ledger_days import update_ledger_days
-from analytics.services.reports.output import Files, ProgressCallback, amount, dollars, snapshot
+from analytics.services.reports.output import Files, ProgressCallback, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
 from kamioi_site.db.replica import primary_reads
+from kamioi_site.formatting import money, number
 from transactions.rules.money import ZERO
 
 COUNT_SECONDS: Final = 1800.0
@@ -83,9 +84,9 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     pdf.stats(
         [
             ("Bookings", f"{bookings:,}"),
-            ("Amount booked", dollars(debit)),
-            ("Fees earned", dollars(fees)),
-            ("Amortization", dollars(amortization)),
+            ("Amount booked", money(debit)),
+            ("Fees earned", money(fees)),
+            ("Amortization", money(amortization)),
         ]
     )
     pdf.paragraph(
@@ -97,28 +98,28 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     pdf.table(
         _ACCOUNT_COLUMNS,
         [
-            [a.number, a.name, *map(amount, (opening.get(a.number, ZERO), a.debit, a.credit, a.balance))]
+            [a.number, a.name, *(number(v, 2) for v in (opening.get(a.number, ZERO), a.debit, a.credit, a.balance))]
             for a in accounts
         ],
-        total=["Total", "", "", amount(debit), amount(credit), ""],
+        total=["Total", "", "", number(debit, 2), number(credit, 2), ""],
     )
     pdf.heading("Entries")
     pdf.table(
         _ENTRY_COLUMNS,
-        [[kind, debit_, credit_, f"{rows:,}", amount(moved)] for kind, debit_, credit_, rows, moved in kinds],
-        total=["Total", "", "", f"{bookings:,}", amount(debit)],
+        [[kind, debit_, credit_, f"{rows:,}", number(moved, 2)] for kind, debit_, credit_, rows, moved in kinds],
+        total=["Total", "", "", f"{bookings:,}", number(debit, 2)],
     )
     pdf.heading("Fees by day")
     pdf.table(
         _FEE_COLUMNS,
-        [[f"{day}", f"{count:,}", amount(cost), amount(fee)] for day, count, fee, cost in days],
-        total=["Total", f"{sum(row[1] for row in days):,}", amount(shares_cost), amount(fees)],
+        [[f"{day}", f"{count:,}", number(cost, 2), number(fee, 2)] for day, count, fee, cost in days],
+        total=["Total", f"{sum(row[1] for row in days):,}", number(shares_cost, 2), number(fees, 2)],
     )
     pdf.heading("Amortization of data assets")
     pdf.table(
         _CHARGE_COLUMNS,
-        [[asset, account, amount(charge)] for asset, charge, account in charges],
-        total=["Total", "", amount(amortization)],
+        [[asset, account, number(charge, 2)] for asset, charge, account in charges],
+        total=["Total", "", number(amortization, 2)],
     )
     pdf.heading("Cost")
     pdf.table(_COST_COLUMNS, [row for cost in costs for row in _cost_rows(cost)])
@@ -147,13 +148,13 @@ def _cost_rows(cost: CostMonth) -> list[list[str]]:
     transaction_target, user_target = COST_TARGETS
 
     def infrastructure(value: Decimal | None) -> str:
-        return "not set" if value is None else amount(value)
+        return "not set" if value is None else number(value, 2)
 
     return [
-        ["Language models", amount(cost.llm_cost, 4), ""],
+        ["Language models", number(cost.llm_cost, 4), ""],
         ["Infrastructure", infrastructure(cost.infrastructure_cost), ""],
-        ["Per transaction", amount(cost.per_transaction, 6), f"< {transaction_target}"],
-        ["Per active user", amount(cost.per_user, 4), f"< {user_target}"],
+        ["Per transaction", number(cost.per_transaction, 6), f"< {transaction_target}"],
+        ["Per active user", number(cost.per_user, 4), f"< {user_target}"],
     ]
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import IO, Any
 
 from django.db import connection, transaction
@@ -35,15 +34,6 @@ class Files:
 
 def long_date(day: date) -> str:
     return f"{day:%B} {day.day}, {day.year}"
-
-
-def dollars(value: Decimal) -> str:
-    """Format an amount with a hyphen as minus, as the PDF fonts have no other."""
-    return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
-
-
-def amount(value: Decimal | None, places: int = 2) -> str:
-    return "–" if value is None else f"{value:,.{places}f}"
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import Final
 from django.utils import timezone
 
 from analytics.selectors.periods import month_name
-from analytics.services.reports.output import Files, ProgressCallback, dollars, snapshot
+from analytics.services.reports.output import Files, ProgressCallback, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
+from kamioi_site.formatting import money
 from transactions.services.ledger_verification import find_ledger_problems
 
 MAX_PDF_PROBLEMS: Final = 500  # the CSV lists all
@@ -66,7 +67,7 @@ def write_reconciliation_report(files: Files, *, month: date, on_progress: Progr
             ("Differences", f"{total:,}"),
             ("Ledger entries", f"{entries:,}"),
             ("Holdings", f"{holdings:,}"),
-            ("Cost of holdings", dollars(cost)),
+            ("Cost of holdings", money(cost)),
         ]
     )
     pdf.paragraph(f"Checked at {checked_at:%Y-%m-%d %H:%M} UTC against every holding, transaction and ledger entry.")
@@ -80,11 +81,11 @@ def write_reconciliation_report(files: Files, *, month: date, on_progress: Progr
     pdf.table(
         _TOTAL_COLUMNS,
         [
-            ["Ledger: entries and amount booked", f"{entries:,}", dollars(moved)],
-            ["Ledger: share purchases, less contra entries", f"{purchases:,}", dollars(bought)],
-            ["Holdings at cost", f"{holdings:,}", dollars(cost)],
-            ["Completed transactions: invested (as last counted)", f"{completed:,}", dollars(invested)],
-            ["Completed transactions: fees (as last counted)", "", dollars(fees)],
+            ["Ledger: entries and amount booked", f"{entries:,}", money(moved)],
+            ["Ledger: share purchases, less contra entries", f"{purchases:,}", money(bought)],
+            ["Holdings at cost", f"{holdings:,}", money(cost)],
+            ["Completed transactions: invested (as last counted)", f"{completed:,}", money(invested)],
+            ["Completed transactions: fees (as last counted)", "", money(fees)],
         ],
     )
     pdf.heading("Differences")

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.payloads import Data
+from kamioi_site.formatting import money
 from llm_center.api.rows import asset_rows, assets_summary, schedule_row
 from llm_center.api.serializers import AmortizeInput
 from llm_center.models import AssetEvent, LlmDataAsset
@@ -77,7 +78,7 @@ class AmortizeView(StaffView):
                 f"{amortization_reference(charge.period)}-{charge.asset.pk}" for charge in result.charges
             ],
             "entry_date": day,
-            "message": f"{len(result.charges)} charges booked, ${result.total:,} in total.",
+            "message": f"{len(result.charges)} charges booked, {money(result.total)} in total.",
         }
         return Response({"success": True, "data": data})
 

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.payloads import ErrorOutput, MessageOutput
+from kamioi_site.formatting import percent
 from llm_center.api.serializers import ApprovePendingInput, DecideInput, ManyInput, NotesInput
 from llm_center.models import LlmMapping
 from llm_center.services.mapping_decisions import (
@@ -119,7 +120,7 @@ class ApprovePendingView(StaffView):
         """Approve in the background by the rules of a single approval; the task's `result` has counts and refusals."""
         confidence = validated(ApprovePendingInput(data=request.data))["min_confidence"]
         task = request_pending_approval(min_confidence=confidence, actor=current_user(request))
-        message = f"Proposals with a confidence of at least {confidence:.0%} are being approved."
+        message = f"Proposals with a confidence of at least {percent(confidence)} are being approved."
         return accepted(task, message=message, approved_count=None)
 
 

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
+from kamioi_site.formatting import money
 from llm_center.services.amortization import amortization_reference, amortize_month
 
 
@@ -36,4 +37,4 @@ class Command(BaseCommand):
         for asset, reason in result.idle:
             self.stdout.write(f"{'':<16}  {asset.asset_name:<40} {reason}")
         verb = "would be posted" if options["dry_run"] else "posted"
-        self.stdout.write(f"{len(result.charges)} charges, ${result.total:,} {verb}.")
+        self.stdout.write(f"{len(result.charges)} charges, {money(result.total)} {verb}.")

@@ -66,4 +66,4 @@ class Command(BaseCommand):
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{part / whole:.1%}" if whole else "–"

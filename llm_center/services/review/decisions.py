@@ -16,6 +16,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from kamioi_site.formatting import money, plural
 from llm_center.cache import invalidate_mappings
 from llm_center.errors import DecisionNotAllowedError, InvalidTickerError, MerchantChangedError
 from llm_center.live_settings import FOUR_EYES_LIMIT
@@ -81,15 +82,15 @@ def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> 
     """
     company = _company(merchant, action, ticker)
     count, amount = merchant.waiting_count, merchant.waiting_amount
-    transactions = f"{count:,} transaction{'' if count == 1 else 's'}"
+    transactions = plural(count, "transaction")
     if company is not None:
         name = f"{company.ticker} ({company.name})"
-        text = f"releases {transactions}: ${amount:,.2f} of round-ups buys {name}, as will every later purchase"
+        text = f"releases {transactions}: {money(amount)} of round-ups buys {name}, as will every later purchase"
     elif action == Action.NOT_LISTED:
-        text = f"closes {transactions}: the ${amount:,.2f} of round-ups is not invested, nor is any later one"
+        text = f"closes {transactions}: the {money(amount)} of round-ups is not invested, nor is any later one"
     else:
         rejected = merchant.ticker or "the proposal"
-        text = f"rejects {rejected} permanently; {transactions} with ${amount:,.2f} of round-ups keep waiting"
+        text = f"rejects {rejected} permanently; {transactions} with {money(amount)} of round-ups keep waiting"
     return DecisionEffect(
         action=action,
         count=count,

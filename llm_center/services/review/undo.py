@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from kamioi_site.formatting import money, plural
 from llm_center.cache import invalidate_mappings
 from llm_center.errors import UndoNotAllowedError
 from llm_center.models import LlmMapping, MappingDecision
@@ -38,12 +39,11 @@ class UndoEffect:
 
     @property
     def text(self) -> str:
-        text = f"puts {self.transactions:,} transaction{'' if self.transactions == 1 else 's'} back"
+        text = f"puts {plural(self.transactions, 'transaction')} back"
         if self.bought:
-            customers = f"{self.customers:,} customer{'' if self.customers == 1 else 's'}"
             text += (
-                f"; {self.bought:,} of them bought shares for ${self.amount:,.2f} (and ${self.fees:,.2f} of fees) for"
-                f" {customers}, which contra entries reverse"
+                f"; {self.bought:,} of them bought shares for {money(self.amount)} (and {money(self.fees)} of fees)"
+                f" for {plural(self.customers, 'customer')}, which contra entries reverse"
             )
         return text
 

@@ -50,8 +50,8 @@ def test_an_evaluation_prints_coverage_precision_and_errors(tmp_path: Path) -> N
     out = StringIO()
     call_command("evaluate_mapping", labelled, stdout=out)
     text = out.getvalue()
-    assert "4 rows, 3 with a ticker (75.0 %)" in text
-    assert "0.90         2    50.0 %     50.0 %      1 = 25.0 %  <- approved without a reviewer" in text
+    assert "4 rows, 3 with a ticker (75.0%)" in text
+    assert "0.90         2     50.0%      50.0%      1 = 25.0%  <- approved without a reviewer" in text
     assert "1 rows with a ticker got none" in text
     assert "STARBUCKS #9 -> SBUX, should be GME" in text
 

@@ -28,7 +28,7 @@ def test_the_command_runs_every_step(target, legacy, tmp_path):
     assert "Both sides agree." in run_step("validate", file)
     assert "The cut-over is possible" in run_step("cutover", "--dry-run")
     assert "0 changes applied" in run_step("sync", file)
-    assert "10 %" in run_step("cutover", "--percent", "10")
+    assert "10%" in run_step("cutover", "--percent", "10")
     assert "in charge" in run_step("cutover")
     assert "dual-write is on" in run_step("dual-write", "status")
     run_step("dual-write", "send")
