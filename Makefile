@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install browser servers run cluster stop test chaos lint format types audit migrations-check bench worker beat shell clean
+.PHONY: help install requirements browser servers run cluster stop test chaos lint format types audit migrations-check bench worker beat shell clean
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -33,7 +33,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 			}; \
 		fi; \
 		echo "Installing requirements ..."; \
-		$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
 		cat requirements.txt requirements-dev.txt >$(STAMP); \
 	fi; touch $(STAMP)
 
@@ -94,6 +94,14 @@ format: install ## format the code and sort imports
 
 types: install ## mypy
 	@KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python -m kamioi_site.local.embedded_servers with-names $(BIN)/python -m mypy .
+
+# Pins that are in the files stay; UPGRADE="-P django" or UPGRADE=-U raises them within pyproject.toml.
+COMPILE = .kamioi/uv/bin/uv pip compile -q --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" $(UPGRADE)
+
+requirements: ## resolve the direct dependencies of pyproject.toml into requirements.txt and requirements-dev.txt, with hashes
+	@[ -x .kamioi/uv/bin/uv ] || { $(PYTHON) -m venv .kamioi/uv && .kamioi/uv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9; }
+	@$(COMPILE) --group app -o requirements.txt
+	@$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
 
 # Installed into a separate environment. It queries PyPI for advisories.
 audit: ## list known vulnerabilities of the pinned packages

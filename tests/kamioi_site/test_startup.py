@@ -15,7 +15,6 @@ HEAVY = {
     "exchange_calendars",
     "httpx2",
     "numpy",
-    "ofxtools",
     "openai",
     "openpyxl",
     "pandas",

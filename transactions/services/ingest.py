@@ -272,6 +272,8 @@ def _copy_line(row: StatementRow) -> str:
     else:
         merchant, category, description = row.merchant, row.category, row.description
     identity = f"{date}\x1f{row.amount}\x1f{row.merchant}\x1f{row.description}\x1f{row.reference}"
+    if row.account:
+        identity += f"\x1f{row.account}"
     # The day comes first: a statement is ordered by day, so its rows are neighbours in the indexes too.
     fingerprint = f"{row.date.toordinal():08x}{blake2b(identity.encode(), digest_size=12).hexdigest()}"
     return (

@@ -1,12 +1,19 @@
-"""OFX and QFX statements, version 1 (SGML) and 2 (XML)."""
+"""OFX and QFX statements, version 1 (SGML) and 2 (XML).
 
+- Tags are found by name, in any case. SGML leaves out the end tags of fields; banks do so in XML too.
+- The content decides the encoding; the charset in the header is often wrong. Declarations are skipped: no DTD is read,
+  and only the standard entities and character references are replaced.
+- `DTPOSTED` is converted to UTC unless that changes the day: the day that the bank wrote counts.
+- A hold or a correction of an earlier record is rejected with its reason: the purchase itself is another record.
+"""
+
+import html
 import io
-import logging
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, BinaryIO, Final
-from xml.sax.saxutils import unescape  # replaces entities in a string, parses nothing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
@@ -23,20 +30,36 @@ from transactions.statements.values import (
     shorten,
 )
 
-if TYPE_CHECKING:
-    from xml.etree import ElementTree as ET
-
-# One line per STMTTRN at INFO is noise.
-logging.getLogger("ofxtools.Parser").setLevel(logging.WARNING)
-
 OFX_MAX_BYTES: Final = 50_000_000
 _MAX_RECORD: Final = 20_000  # characters of one STMTTRN
-_START = re.compile(
-    r"\s*(?:<\?xml\b[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:OFXHEADER\b|<\?OFX\b|<OFX>)", re.DOTALL | re.IGNORECASE
+_MAX_DEPTH: Final = 50  # empty fields without an end tag count
+_MALFORMED: Final = "the record is not well-formed OFX"
+_START = re.compile(r"\s*(?:OFXHEADER\b|<OFX>|<[?!].{0,4000}?<(?:\?OFX\b|OFX>))", re.DOTALL | re.IGNORECASE)
+# What divides a file into statements and their records.
+_MARK = re.compile(
+    r"<(?P<close>/?)(?P<tag>STMTTRN|BANKTRANLIST|(?:CC)?STMTRS|CURDEF|ACCTID|OFX)\s*>(?P<text>[^<\r\n]*)", re.IGNORECASE
 )
-_RECORD = re.compile(r"<STMTTRN>(.*?)(?=</STMTTRN>|<STMTTRN>|</BANKTRANLIST>|</OFX>|\Z)", re.DOTALL)
-_CURRENCY = re.compile(r"<CURDEF>\s*([A-Za-z]{3})")
-_ENTITIES: Final = {"&nbsp;": " ", "&apos;": "'", "&quot;": '"'}
+# A CDATA section ends before the next one, so that unclosed ones are not searched again and again.
+_TAG = re.compile(
+    r"<(?:(?P<close>/?)(?P<tag>[A-Za-z][A-Za-z0-9_.:-]*)\s*(?P<empty>/?)>|"
+    r"!\[CDATA\[(?P<cdata>(?:[^\]<]|\](?!\]>)|<(?!!\[CDATA\[))*+)\]\]>)"
+)
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
+_DATE = re.compile(
+    r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})(?:([0-9]{2})(?:\.[0-9]*)?)?)?\s*"
+    r"(?:\[(?P<hours>[-+]?[0-9]{1,2})?(?:\.(?P<minutes>[0-9]{2}))?[^\]]*\]?)?"
+)
+# Parts of a record that repeat its field names for something else.
+_OTHER_PARTS: Final = {"ORIGCURRENCY", "BANKACCTTO", "CCACCTTO", "IMAGEDATA"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The text of one STMTTRN and the statement it belongs to."""
+
+    text: str
+    account: str
+    currency: str
 
 
 def is_ofx(text: str) -> bool:
@@ -63,24 +86,49 @@ class OfxStatement:
         if file.seek(0, io.SEEK_END) > OFX_MAX_BYTES:
             raise StatementError(f"An OFX file may have at most {OFX_MAX_BYTES // 1_000_000} MB; use CSV for more.")
         self.text = "".join(text_chunks(file, encoding))
-        currency = _CURRENCY.search(self.text)
-        if currency and currency[1].upper() != "USD":
-            raise StatementError(f"The statement is in {currency[1].upper()}, not US dollars.")
-        if "<STMTTRN>" not in self.text and "<BANKTRANLIST" not in self.text:
+        marks = [(mark["tag"].upper(), mark["text"]) for mark in _MARK.finditer(self.text) if not mark["close"]]
+        currencies = [_clean(text).upper() for tag, text in marks if tag == "CURDEF"]
+        if currencies and "USD" not in currencies:
+            raise StatementError(f"The statement is in {shorten(currencies[0])}, not US dollars.")
+        if not any(tag in ("STMTTRN", "BANKTRANLIST") for tag, _ in marks):
             raise StatementError("The OFX file has no list of transactions.")
 
     def rows(self) -> Iterator[StatementRow | RowError]:
         """Yield every STMTTRN of the file."""
-        for row_number, record in enumerate(_RECORD.finditer(self.text), start=1):
+        for row_number, record in enumerate(self._records(), start=1):
             fields: dict[str, str] = {}
             try:
-                fields = _parse_record(record[1])
-                yield self._row(row_number, fields)
+                fields = _fields(record.text)
+                yield self._row(row_number, record, fields)
             except UnreadableFieldError as error:
-                raw = [fields.get(name, "") for name in self.columns.values()] if fields else [record[1].strip()]
+                raw = [fields.get(name, "") for name in self.columns.values()] if fields else [record.text.strip()]
                 yield RowError(row_number, error.field, error.reason, as_csv(raw))
 
-    def _row(self, row_number: int, fields: dict[str, str]) -> StatementRow:
+    def _records(self) -> Iterator[_Record]:
+        account, currency, start = "", "USD", -1
+        for mark in _MARK.finditer(self.text):
+            tag, text = mark["tag"].upper(), _clean(mark["text"])
+            if tag in ("CURDEF", "ACCTID"):
+                if start < 0 and not mark["close"]:
+                    account, currency = (account, text.upper()) if tag == "CURDEF" else (text, currency)
+                continue
+            if start >= 0:
+                yield _Record(self.text[start : mark.start()], account, currency)
+                start = -1
+            if tag == "STMTTRN" and not mark["close"]:
+                start = mark.start("text")
+            elif tag.endswith("STMTRS"):
+                account, currency = "", "USD"
+        if start >= 0:
+            yield _Record(self.text[start:], account, currency)
+
+    def _row(self, row_number: int, record: _Record, fields: dict[str, str]) -> StatementRow:
+        if record.currency != "USD":
+            raise UnreadableFieldError("currency", f"the statement is in {shorten(record.currency)}, not US dollars")
+        if fields.get("TRNTYPE", "").upper() == "HOLD":
+            raise UnreadableFieldError("type", "the purchase is only on hold; it is listed again when it is posted")
+        if "CORRECTFITID" in fields:
+            raise UnreadableFieldError("reference", f"corrects the record “{shorten(fields['CORRECTFITID'])}”")
         name, memo = fields.get("NAME", ""), fields.get("MEMO", "")
         if not fields.get("TRNAMT"):
             raise UnreadableFieldError("amount", "the amount is missing")
@@ -101,36 +149,70 @@ class OfxStatement:
             "",
             (memo or name)[:DESCRIPTION_LENGTH],
             fields.get("FITID", "")[:REFERENCE_LENGTH],
+            record.account[:REFERENCE_LENGTH],
         )
 
     def _date(self, text: str) -> datetime:
-        from ofxtools.Types import DateTime  # noqa: PLC0415  # only few processes read OFX
-
         if not text:
             raise UnreadableFieldError("date", "the date is missing")
+        match = _DATE.fullmatch(text)
         try:
-            parsed = DateTime().convert(text)
-        except (ValueError, OverflowError) as error:  # OFXSpecError is a ValueError
+            if match is None:
+                raise ValueError(text)
+            year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+            written = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+            offset = timedelta(hours=int(match["hours"] or 0), minutes=int(match["minutes"] or 0))
+            in_utc = written - offset
+        except (ValueError, OverflowError) as error:  # February 30th; an offset that leaves the calendar
             raise UnreadableFieldError("date", f"“{shorten(text)}” is not a date") from error
-        return check_date_range(datetime.combine(parsed.date(), parsed.time(), UTC), self.today)
+        return check_date_range(in_utc if in_utc.date() == written.date() else written, self.today)
 
 
-def _parse_record(record: str) -> dict[str, str]:
-    """Return tag → text of one STMTTRN. PAYEE's NAME counts as NAME; ORIGCURRENCY is informational only."""
-    from ofxtools.Parser import TreeBuilder  # noqa: PLC0415  # only few processes read OFX
+def _fields(record: str) -> dict[str, str]:
+    """Return tag → text of one STMTTRN, the first of each. PAYEE's NAME counts as NAME.
 
+    Raises UnreadableFieldError for an end tag that closes nothing and for text outside of a field.
+    """
     if len(record) > _MAX_RECORD:
         raise UnreadableFieldError("row", f"the record has more than {_MAX_RECORD:,} characters")
-    builder = TreeBuilder()
-    try:
-        builder.feed(f"<STMTTRN>{record}</STMTTRN>")
-        root: ET.Element = builder.close()
-    except (SyntaxError, ValueError, AssertionError, IndexError, TypeError) as error:
-        raise UnreadableFieldError("row", "the record is not well-formed OFX") from error
     fields: dict[str, str] = {}
-    for element in root.iter():
-        if element.tag == "CURSYM" and root.find(".//ORIGCURRENCY/CURSYM") is element:
+    open_tags: list[str] = []  # tags without text so far: parts of the record, or empty fields
+    field, text, start = "", "", 0
+
+    def end_field() -> None:
+        if value := _clean(text):
+            if not field:
+                raise UnreadableFieldError("row", _MALFORMED)
+            open_tags.pop()
+            if not _OTHER_PARTS.intersection(open_tags):
+                fields.setdefault(field, value)
+
+    for match in _TAG.finditer(record):
+        text += record[start : match.start()]
+        start = match.end()
+        if match["cdata"] is not None:
+            text += html.escape(match["cdata"])
             continue
-        if element.text:
-            fields.setdefault(element.tag, " ".join(unescape(element.text, _ENTITIES).split()))
+        tag, has_text = match["tag"].upper(), bool(_clean(text))
+        end_field()
+        if match["close"]:
+            if not (has_text and tag == field):
+                if tag not in open_tags:
+                    raise UnreadableFieldError("row", _MALFORMED)
+                del open_tags[open_tags.index(tag) :]
+            field = ""
+        elif match["empty"]:
+            field = ""
+        else:
+            open_tags.append(tag)
+            field = tag
+            if len(open_tags) > _MAX_DEPTH:
+                raise UnreadableFieldError("row", _MALFORMED)
+        text = ""
+    text += record[start:]
+    end_field()
     return fields
+
+
+def _clean(text: str) -> str:
+    return " ".join(_ENTITY.sub(lambda match: html.unescape(match[0]), text).split())

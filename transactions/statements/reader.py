@@ -13,7 +13,7 @@ This package uses neither the database nor Django. Its rules:
   most of the first `SAMPLE_ROWS` rows is spending (checking accounts write purchases negative, card issuers such as
   Amex positive; on a tie, negative is spending). In OFX a negative TRNAMT is spending.
 - **Dates** without a time are midnight UTC, times without a zone are UTC. 03/04/2025 is American, March 4th, unless the
-  first rows prove that the day comes first.
+  first rows prove that the day comes first. In OFX the day that the bank wrote counts.
 - **Text** is trimmed (a reference also of the apostrophes that keep Excel from reading it as a number), NUL characters
   are dropped, a line break within a field becomes a blank, and text longer than the database column is cut: merchant
   255, description 500, category 100, reference 100 characters.

@@ -18,7 +18,10 @@ AMOUNT_DIGITS: Final = 12  # cents included: amount + round-up + fee still fits 
 
 @dataclass(frozen=True, slots=True)
 class StatementRow:
-    """One line of a statement. `amount` in US dollars to the cent: positive is money spent, negative money in."""
+    """One line of a statement. `amount` in US dollars to the cent: positive is money spent, negative money in.
+
+    `account` is the bank's number of the account, where one file may hold several.
+    """
 
     row_number: int
     date: datetime
@@ -27,6 +30,7 @@ class StatementRow:
     category: str
     description: str
     reference: str
+    account: str = ""
 
 
 class UnreadableFieldError(Exception):
