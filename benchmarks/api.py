@@ -265,6 +265,7 @@ def _session() -> str:
     user = User.objects.get(email=_STAFF)
     store = SessionStore()
     store[SESSION_KEY], store[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+    store["staff_session_started"] = store["staff_session_seen"] = time.time()
     store[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     store.create()
     return f"sessionid={store.session_key}"

@@ -9,9 +9,10 @@ class TransactionsConfig(AppConfig):
     name = "transactions"
 
     def ready(self) -> None:
-        """Connect the audit trail to log-ins, and legacy reads to their flag."""
+        """Connect the audit trail to log-ins, the end of access to second factors, and legacy reads to their flag."""
         from transactions import audit  # noqa: PLC0415  # needs the models
         from transactions.legacy import legacy_reads  # noqa: PLC0415
+        from transactions.services import access  # noqa: F401, PLC0415  # its receiver
 
         audit.connect()
         legacy_reads.install()

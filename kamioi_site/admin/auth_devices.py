@@ -4,12 +4,14 @@ from typing import Any
 
 from axes.models import AccessAttempt
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.admin.history import GeneratedRowsAdmin
+from kamioi_site.admin.pages import staff_user
+from kamioi_site.auth.two_factor import remove_devices
 
 for model in (TOTPDevice, StaticDevice):
     if admin.site.is_registered(model):  # django-otp's own pages show the secret keys
@@ -20,7 +22,7 @@ for model in (TOTPDevice, StaticDevice):
 class TwoFactorDeviceAdmin(GeneratedRowsAdmin):
     """Authenticator apps of staff.
 
-    Deleting one lets a user who lost the phone and the recovery codes set up another.
+    A superuser deletes one so that a user who lost the phone and the recovery codes can set up another.
     """
 
     list_display = ("user", "name", "confirmed", "created_at", "last_used_at", "throttling_failure_count")
@@ -30,14 +32,16 @@ class TwoFactorDeviceAdmin(GeneratedRowsAdmin):
     search_help_text = "The full e-mail"
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        # Administrators turn off their own device with a code.
-        allowed: bool = super().has_delete_permission(request, obj)
-        return allowed and getattr(obj, "user_id", None) != request.user.pk
+        # Users turn off their own device with a code.
+        return staff_user(request).is_superuser and getattr(obj, "user_id", None) != request.user.pk
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete the device together with the user's recovery codes."""
-        StaticDevice.objects.filter(user_id=obj.user_id).delete()
-        super().delete_model(request, obj)
+        """Turn off the user's second factor, including the recovery codes."""
+        remove_devices(user=obj.user, actor=request.user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for device in queryset.select_related("user"):
+            self.delete_model(request, device)
 
 
 @admin.register(AccessAttempt)

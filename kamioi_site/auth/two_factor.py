@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.admin.models import ADDITION, DELETION
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
-from django.dispatch import receiver
+from django.dispatch import Signal, receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -30,6 +30,8 @@ from kamioi_site.errors import KamioiError, error_body
 RECOVERY_CODES: Final = 10
 NEXT: Final = "next"  # parameter of the page: where to go after the code
 _HAS_DEVICE = CacheNamespace("staff:two-factor:{user_id}", ttl=300, stale=0)
+# Sent with `user`, in the transaction of the change. Whatever authenticated without the new factor must end.
+second_factor_changed = Signal()
 
 
 class OtpRequiredError(KamioiError):
@@ -109,7 +111,7 @@ def confirm_device(*, user: Any, code: str) -> tuple[Any, list[str]]:
             device.confirmed = True
             device.save(update_fields=["confirmed"])
             TOTPDevice.objects.filter(user=user, confirmed=False).delete()
-            codes = create_recovery_codes(user=user)
+            codes = create_recovery_codes(user=user)  # ends all other access
             audit_log(user, "Two-factor was set up.", target=f"two-factor of {user}", action=ADDITION)
     if not is_valid:  # outside the transaction, which stores the failed attempt
         raise InvalidOtpError
@@ -123,16 +125,18 @@ def create_recovery_codes(*, user: Any) -> list[str]:
         device = StaticDevice.objects.create(user=user, name="recovery codes")
         codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
         StaticToken.objects.bulk_create(StaticToken(device=device, token=code) for code in codes)
+        second_factor_changed.send(sender=None, user=user)
     return codes
 
 
-def remove_devices(*, user: Any) -> None:
+def remove_devices(*, user: Any, actor: Any) -> None:
     """Turn the second factor off."""
     with transaction.atomic():
         for model in (TOTPDevice, StaticDevice):
             for device in model.objects.filter(user=user):
                 device.delete()
-        audit_log(user, "Two-factor was turned off.", target=f"two-factor of {user}", action=DELETION)
+        second_factor_changed.send(sender=None, user=user)
+        audit_log(actor, "Two-factor was turned off.", target=f"two-factor of {user}", action=DELETION)
 
 
 # --- Middleware -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import django_otp
 import segno
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -44,8 +45,9 @@ def _page(request: HttpRequest, template: str, title: str, **context: Any) -> Ht
 
 
 def _log_in(request: HttpRequest, device: Any) -> None:
+    user: Any = request.user
     django_otp.login(request, device)
-    request.session.cycle_key()  # because the session gained privileges
+    update_session_auth_hash(request, user)  # with a new key, because the session gained privileges
 
 
 def _enter_code(request: HttpRequest) -> HttpResponse:
@@ -87,6 +89,7 @@ def _manage(request: HttpRequest) -> HttpResponse:
         action = request.POST.get("action")
         if action == "codes":
             codes = create_recovery_codes(user=user)
+            update_session_auth_hash(request, user)
             audit_log(user, "New recovery codes were generated.", target=f"two-factor of {user}")
             return _page(request, "codes", "Your recovery codes", codes=codes)
         if action == "off" and not settings.STAFF_OTP_REQUIRED:
@@ -95,7 +98,8 @@ def _manage(request: HttpRequest) -> HttpResponse:
             except InvalidOtpError as invalid:
                 messages.error(request, str(invalid))
             else:
-                remove_devices(user=user)
+                remove_devices(user=user, actor=user)
+                update_session_auth_hash(request, user)
                 messages.success(request, "Two-factor is off.")
         return redirect("admin-two-factor")
     left = StaticToken.objects.filter(device__user=user).count()

@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "kamioi_site.auth.staff_sessions.StaffSessionMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "kamioi_site.auth.two_factor.TwoFactorMiddleware",
     "kamioi_site.db.replica.ReadYourWrites",
@@ -252,6 +253,9 @@ AXES_CLIENT_IP_CALLABLE = "kamioi_site.auth.login_throttling.client_address"
 AXES_LOCKOUT_CALLABLE = "kamioi_site.auth.login_throttling.lockout_response"
 # Staff must set up a second factor before they can use the admin.
 STAFF_OTP_REQUIRED = env_bool("STAFF_OTP_REQUIRED")
+STAFF_SESSION_IDLE = timedelta(minutes=env_int("STAFF_SESSION_IDLE_MINUTES", 60))
+# Since the log-in; also the lifetime of API tokens of staff.
+STAFF_SESSION_LIFETIME = timedelta(hours=env_int("STAFF_SESSION_HOURS", 12))
 OTP_TOTP_ISSUER = "Kamioi"
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",

@@ -27,6 +27,7 @@ from kamioi_site.admin.pages import page_context, staff_user
 from transactions.errors import ErasureNotAllowedError
 from transactions.models import ApiToken, BackgroundTask, Goal, Holding, Notification, User, UserSetting
 from transactions.services.privacy import erasure_obstacle, export_path, request_erasure, request_export
+from transactions.services.user_admin import RIGHTS, may_change, update_user
 
 
 class UserByEmailCreationForm(UserCreationForm):
@@ -79,6 +80,25 @@ class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
     filter_horizontal = ("groups",)
     change_form_outer_before_template = "admin/transactions/user_actions.html"
 
+    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_view_permission(request, obj) and (obj is None or may_change(obj, staff_user(request)))
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or may_change(obj, staff_user(request)))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        actor = staff_user(request)
+        if obj == actor:
+            return (*self.readonly_fields, *RIGHTS, "is_active")
+        return self.readonly_fields if actor.is_superuser else (*self.readonly_fields, *RIGHTS)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        update_user(user_id=obj.pk, changes=changes, actor=staff_user(request))
+
     def get_urls(self) -> list[URLPattern]:
         view, name = self.admin_site.admin_view, "transactions_user"
         return [
@@ -124,9 +144,8 @@ class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
         return TemplateResponse(request, "admin/transactions/erase.html", context)
 
     def _get_user(self, request: HttpRequest, pk: int) -> User:
-        """Return the user; only administrators may act on staff."""
         user = get_object_or_404(User, pk=pk)
-        if not self.has_change_permission(request, user) or (user.is_staff and not staff_user(request).is_superuser):
+        if not self.has_change_permission(request, user):
             raise PermissionDenied
         return user
 

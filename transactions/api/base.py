@@ -18,7 +18,7 @@ from kamioi_site.api.payloads import SuccessOutput
 from kamioi_site.cache.namespaces import CacheLookup
 from transactions.cache import READS_GENERATION, TRANSACTIONS
 from transactions.migration_phase import KAMIOI, ReadSource, get_read_source
-from transactions.models import BackgroundTask, User
+from transactions.models import ApiToken, BackgroundTask, User
 
 
 class QueuedOutput(SuccessOutput):
@@ -38,6 +38,11 @@ class QueuedMessageOutput(QueuedOutput):
 def current_user(request: Request) -> User:
     """Return the caller of a view that requires authentication."""
     return cast("User", request.user)
+
+
+def current_token(request: Request) -> ApiToken | None:
+    """Return the token of the request; None for a session."""
+    return request.auth if isinstance(request.auth, ApiToken) else None
 
 
 def validated(serializer: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 
 class UserManager(BaseUserManager["User"]):
@@ -85,6 +86,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     )
     is_staff = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
+    # Part of the hash in every session: `end_all_access` ends them all by counting up.
+    session_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     erased_at = models.DateTimeField(null=True, editable=False, help_text="When the personal data was erased.")
@@ -114,6 +117,15 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def set_unusable_password(self) -> None:
+        super().set_unusable_password()
+        self._password = ""  # as `set_password` does: `save` recognises a new password by it
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        # The method behind both `get_session_auth_hash` and the hashes of retired secret keys.
+        value = f"{self.password}:{self.session_generation}"
+        return salted_hmac("transactions.User.session", value, secret=secret, algorithm="sha256").hexdigest()
 
 
 class UserSetting(models.Model):
@@ -165,10 +177,11 @@ class ApiToken(models.Model):
 
     @classmethod
     def issue(cls, *, user: User, now: datetime | None = None) -> tuple["ApiToken", str]:
-        """Create a token; return its row and the secret, which is not stored."""
+        """Create a token; return its row and the secret, which is not stored. Staff get the lifetime of a session."""
         token = secrets.token_urlsafe(32)
         now = now or timezone.now()
-        row = cls.objects.create(
-            user=user, digest=cls.digest_of(token), created_at=now, expires_at=now + settings.API_TOKEN_LIFETIME
-        )
+        lifetime = settings.API_TOKEN_LIFETIME
+        if user.is_staff:
+            lifetime = min(lifetime, settings.STAFF_SESSION_LIFETIME)
+        row = cls.objects.create(user=user, digest=cls.digest_of(token), created_at=now, expires_at=now + lifetime)
         return row, token

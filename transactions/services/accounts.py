@@ -2,7 +2,7 @@
 
 A reset token is Django's: signed, bound to the current password and last login, so it works once, within
 `PASSWORD_RESET_TIMEOUT` seconds, and is not stored. A reset request does not reveal who is registered: the user is
-looked up in the task that sends the e-mail. A changed password revokes all other tokens.
+looked up in the task that sends the e-mail. A changed password or e-mail ends all other sessions and tokens.
 """
 
 import logging
@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from axes.utils import reset as lockout_reset
 from celery import current_app
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
@@ -28,6 +29,7 @@ from redis import RedisError
 
 from transactions.errors import EmailTakenError, InvalidResetTokenError, TooManySettingsError, WrongPasswordError
 from transactions.models import ApiToken, User, UserSetting
+from transactions.services.access import end_all_access
 
 logger = logging.getLogger(__name__)
 
@@ -133,40 +135,35 @@ def check_password_reset_token(token: str, *, lock: bool = False) -> User:
 
 @transaction.atomic
 def reset_password(*, token: str, password: str) -> User:
-    """Set the new password and revoke every token. Raises InvalidResetTokenError, ValidationError."""
+    """Set the new password, which ends all access. Raises InvalidResetTokenError, ValidationError."""
     user = check_password_reset_token(token, lock=True)
     _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password", "updated_at"])
-    revoke_tokens(user=user)
     lockout_reset(username=user.email.lower())  # the user has probably tried old passwords
     return user
 
 
 @transaction.atomic
 def change_password(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
-    """Change the password and revoke every token but `keep`. Raises WrongPasswordError, ValidationError."""
+    """Change the password and end all access but `keep`. Raises WrongPasswordError, ValidationError."""
     locked = User.objects.select_for_update().get(pk=user.pk)
     if not locked.check_password(current):
         raise WrongPasswordError
     _check_password(new, locked, "new_password")
-    locked.set_password(new)
+    locked.password = make_password(new)  # `set_password` would end the access of `keep` too
     locked.save(update_fields=["password", "updated_at"])
-    revoke_tokens(user=locked, keep=keep)
-
-
-def revoke_tokens(*, user: User, keep: ApiToken | None = None) -> int:
-    """Revoke the user's tokens but `keep`. Returns how many."""
-    tokens = ApiToken.objects.filter(user=user, revoked_at=None)
-    if keep is not None:
-        tokens = tokens.exclude(pk=keep.pk)
-    return tokens.revoke()
+    end_all_access(locked, keep=keep)
 
 
 # --- Profile and preferences ------------------------------------------------------------------------------------------
 @transaction.atomic
-def update_profile(*, user: User, changes: Mapping[str, Any], current_password: str = "") -> User:
+def update_profile(
+    *, user: User, changes: Mapping[str, Any], current_password: str = "", keep: ApiToken | None = None
+) -> User:
     """Change the profile. A new e-mail address, which is the login name, requires the current password.
+
+    It ends all access but `keep`.
 
     Raises:
         WrongPasswordError, EmailTakenError: the e-mail cannot be changed.
@@ -193,6 +190,8 @@ def update_profile(*, user: User, changes: Mapping[str, Any], current_password: 
         if not _constraint(error).startswith("users_email"):
             raise
         raise EmailTakenError from error
+    if "email" in fields:
+        end_all_access(locked, keep=keep)
     return locked
 
 

@@ -50,6 +50,7 @@ from transactions.models import (
     User,
     UserSetting,
 )
+from transactions.services.access import end_all_access
 from transactions.services.background_tasks import claim_first, create_task, heartbeat, send_task
 from transactions.sql import load_sql
 
@@ -337,7 +338,7 @@ def request_erasure(*, user: User, actor: User, reason: str) -> BackgroundTask:
             raise ErasureNotAllowedError(obstacle)
         # Nothing new may arrive meanwhile.
         User.objects.filter(pk=user.pk).update(is_active=False)
-        ApiToken.objects.filter(user=user).revoke()
+        end_all_access(user)
         task = create_task(name=_ERASE_TASK, user=actor, arguments={"user_id": user.pk, "reason": reason[:500]})
         send_task(task=task)
     return task

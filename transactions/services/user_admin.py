@@ -1,12 +1,18 @@
-"""Changes that staff make to users. An account with bookings is closed, not deleted; only superusers change staff."""
+"""Changes that staff make to users, in the admin and over the API.
 
-from collections.abc import Mapping
-from typing import Any
+Only superusers change staff accounts and rights, and nobody their own rights. An account with bookings is closed, not
+deleted.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
 
 from django.contrib.admin.models import DELETION
 from django.db import IntegrityError, connection, transaction
 
 from kamioi_site.admin.audit_log import audit_log
+from kamioi_site.observability.metrics import RIGHTS_CHANGES
 from transactions.errors import UserChangeNotAllowedError
 from transactions.models import (
     ApiToken,
@@ -22,35 +28,72 @@ from transactions.models import (
     User,
     UserSetting,
 )
+from transactions.services.access import end_all_access
 
+logger = logging.getLogger(__name__)
+
+RIGHTS: Final = frozenset({"is_staff", "is_superuser", "groups", "user_permissions"})
+_RELATIONS: Final = frozenset({"groups", "user_permissions"})
+_ENDS_ACCESS: Final = RIGHTS | {"email", "is_active"}
 # Tables with rows of a user that no foreign key constraint protects; each is queried through an index.
 _BOOKKEEPING_MODELS = (Transaction, TransactionKey, Holding, Order, Notification, StatementImport)
 
 
 @transaction.atomic
 def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User) -> User:
-    """Change fields of a user; closing an account revokes its tokens at once.
+    """Change fields of a user, rights included. A new e-mail, new rights or a closed account end all access.
 
     Raises User.DoesNotExist, UserChangeNotAllowedError, ValidationError (from `full_clean`).
     """
     user = User.objects.select_for_update().get(pk=user_id)
-    _check_permission(user, actor)
-    if changes.get("is_active") is False and user.pk == actor.pk:
+    before = {name: _value(user, name) for name in changes}
+    changed = {name for name, value in changes.items() if _comparable(value) != before[name]}
+    _check(user, actor, fields=changed)
+    if "is_active" in changed and user.pk == actor.pk:
         raise UserChangeNotAllowedError("You cannot close your own account.")
-    changed = [
-        f"{name}: {getattr(user, name)!r} → {value!r}"
-        for name, value in changes.items()
-        if getattr(user, name) != value
-    ]
-    for name, value in changes.items():
+    columns = {name: value for name, value in changes.items() if name not in _RELATIONS}
+    for name, value in columns.items():
         setattr(user, name, value)
     user.full_clean(exclude=["password"])
-    user.save(update_fields=[*changes, "updated_at"])
-    if not user.is_active:
-        ApiToken.objects.filter(user=user).revoke()
+    user.save(update_fields=[*columns, "updated_at"])
+    for name in changed & _RELATIONS:
+        getattr(user, name).set(changes[name])
+    if changed & _ENDS_ACCESS:
+        end_all_access(user)
     if changed:
-        audit_log(actor, "; ".join(changed), target=user)
+        audit_log(
+            actor,
+            "; ".join(f"{name}: {before[name]!r} → {_value(user, name)!r}" for name in changes if name in changed),
+            target=user,
+        )
+    if changed & RIGHTS:
+        RIGHTS_CHANGES.inc()
+        logger.warning("user %s changed %s of user %s", actor.pk, ", ".join(sorted(changed & RIGHTS)), user.pk)
     return user
+
+
+def may_change(user: User, actor: User) -> bool:
+    """Whether the actor may change this user at all; `update_user` checks the fields."""
+    return actor.is_superuser or not (user.is_staff or user.is_superuser)
+
+
+def _check(user: User, actor: User, *, fields: Collection[str] = ()) -> None:
+    if not may_change(user, actor):
+        raise UserChangeNotAllowedError("Only superusers can change staff accounts.")
+    if RIGHTS.isdisjoint(fields):
+        return
+    if not actor.is_superuser:
+        raise UserChangeNotAllowedError("Only superusers can change rights.")
+    if user.pk == actor.pk:
+        raise UserChangeNotAllowedError("You cannot change your own rights.")
+
+
+def _value(user: User, name: str) -> Any:
+    return _comparable(getattr(user, name).all() if name in _RELATIONS else getattr(user, name))
+
+
+def _comparable(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def remove_user(*, user_id: int, actor: User) -> bool:
@@ -59,7 +102,7 @@ def remove_user(*, user_id: int, actor: User) -> bool:
     Raises User.DoesNotExist, UserChangeNotAllowedError.
     """
     user = User.objects.get(pk=user_id)
-    _check_permission(user, actor)
+    _check(user, actor)
     if user.pk == actor.pk:
         raise UserChangeNotAllowedError("You cannot close your own account.")
     if not _has_bookings(user):
@@ -71,11 +114,6 @@ def remove_user(*, user_id: int, actor: User) -> bool:
             return True
     update_user(user_id=user_id, changes={"is_active": False}, actor=actor)
     return False
-
-
-def _check_permission(user: User, actor: User) -> None:
-    if (user.is_staff or user.is_superuser) and not actor.is_superuser and user.pk != actor.pk:
-        raise UserChangeNotAllowedError("Only superusers can change staff accounts, in the admin.")
 
 
 def _has_bookings(user: User) -> bool:

@@ -86,6 +86,7 @@ QUERY_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120),
 )
 
+RIGHTS_CHANGES = Counter("kamioi_rights_changes", "Changes of a user's or a role's rights.")
 TRANSACTIONS = Counter("kamioi_transactions_processed", "Transactions processed, by their new status.", ["status"])
 
 

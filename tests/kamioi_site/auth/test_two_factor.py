@@ -125,6 +125,7 @@ def test_a_code_works_once_and_a_wrong_one_delays_the_next(staff: User, device: 
 @pytest.mark.usefixtures("device")
 def test_a_recovery_code_works_once(browser: Client, staff: User) -> None:
     code = create_recovery_codes(user=staff)[0]
+    browser.force_login(staff)  # new codes end sessions
     assert browser.post(PAGE, {"code": code.upper()}).status_code == 302
     assert browser.get("/admin/").status_code == 200
     with pytest.raises(InvalidOtpError):
@@ -139,6 +140,7 @@ def test_a_code_of_another_user_is_wrong(device: TOTPDevice) -> None:
 # --- Management -------------------------------------------------------------------------------------------------
 def test_turning_it_off_needs_a_code(browser: Client, staff: User, device: TOTPDevice) -> None:
     recovery = create_recovery_codes(user=staff)
+    browser.force_login(staff)  # new codes end sessions
     browser.post(PAGE, {"code": _code(device)})
     browser.post(PAGE, {"action": "off", "code": "zzzzzzzz"})
     assert TOTPDevice.objects.filter(user=staff).exists()

@@ -222,14 +222,15 @@ def _with_password(person: User) -> dict[str, str]:
 
 
 def test_a_customer_requests_their_own_erasure_and_is_logged_out_everywhere(person):
+    body = _with_password(person)
     client, other = api_client(person), api_client(person)
-    reply = client.post("/api/user/erasure", _with_password(person), format="json")
+    reply = client.post("/api/user/erasure", body, format="json")
     assert reply.status_code == 202, reply.content
     task = BackgroundTask.objects.get(pk=reply.json()["task_id"])
     assert (task.name, task.user, task.status) == ("erase_person", person, "queued")
     for logged_in in (client, other):
         assert logged_in.get("/api/user/auth/me").status_code == 401
-    assert client.post("/api/user/erasure", _with_password(person), format="json").status_code == 401
+    assert client.post("/api/user/erasure", body, format="json").status_code == 401
     run_erasure(task_id=task.pk)
     person.refresh_from_db()
     task.refresh_from_db()
@@ -270,8 +271,9 @@ def test_the_customer_gets_the_reason_why_they_cannot_be_erased_now(person, what
         api_client(person).post("/api/user/data-export")
     else:
         person = make_staff()
+    body = _with_password(person)
     client = api_client(person)
-    reply = client.post("/api/family/erasure", _with_password(person), format="json")
+    reply = client.post("/api/family/erasure", body, format="json")
     assert reply.status_code == 409
     reasons = {"pending": "Transactions are being processed", "export": "an export", "staff": "Staff accounts"}
     assert reasons[what] in reply.json()["error"]

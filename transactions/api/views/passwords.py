@@ -8,10 +8,9 @@ from rest_framework.response import Response
 
 from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.api.views import ApiView
-from transactions.api.base import current_user, validated
+from transactions.api.base import current_token, current_user, validated
 from transactions.api.serializers import ChangePasswordInput, ForgotInput, ResetInput, ResetTokenInput
 from transactions.api.throttling import GuardedRateLimit
-from transactions.models import ApiToken
 from transactions.services.accounts import (
     change_password,
     check_password_reset_token,
@@ -55,7 +54,7 @@ class VerifyResetTokenView(_ResetView):
 class ResetPasswordView(_ResetView):
     @extend_schema(request=ResetInput, responses={200: MessageOutput}, auth=[], tags=["accounts"])
     def post(self, request: Request) -> Response:
-        """Set the password and revoke all tokens of the account. A reset token works once."""
+        """Set the password and end all sessions and tokens of the account. A reset token works once."""
         reset_password(**validated(ResetInput(data=request.data)))
         return Response({"success": True, "message": "Password changed. Please log in."})
 
@@ -67,10 +66,12 @@ class ChangePasswordView(ApiView):
 
     @extend_schema(request=ChangePasswordInput, responses={200: MessageOutput}, tags=["accounts"])
     def post(self, request: Request) -> Response:
-        """Set the password and revoke the other tokens of the account."""
+        """Set the password and end the other sessions and tokens of the account."""
         data = validated(ChangePasswordInput(data=request.data))
-        keep = request.auth if isinstance(request.auth, ApiToken) else None
         change_password(
-            user=current_user(request), current=data["current_password"], new=data["new_password"], keep=keep
+            user=current_user(request),
+            current=data["current_password"],
+            new=data["new_password"],
+            keep=current_token(request),
         )
         return Response({"success": True, "message": "Password changed."})

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
-from transactions.api.base import QueuedOutput, accepted, current_user, validated
+from transactions.api.base import QueuedOutput, accepted, current_token, current_user, validated
 from transactions.api.idempotency import idempotent
 from transactions.api.serializers import ErasureInput, ProfileInput, RoundUpInput, SettingsInput
 from transactions.api.throttling import GuardedRateLimit
@@ -52,10 +52,12 @@ class ProfileView(ETagView):
 
     @extend_schema(request=ProfileInput, responses={200: ProfileOutput, 409: ErrorOutput}, tags=["accounts"])
     def put(self, request: Request) -> Response:
-        """Change the given fields."""
+        """Change the given fields. A new e-mail ends the other sessions and tokens of the account."""
         changes = validated(ProfileInput(data=request.data))
         password = changes.pop("current_password", "")
-        user = update_profile(user=current_user(request), changes=changes, current_password=password)
+        user = update_profile(
+            user=current_user(request), changes=changes, current_password=password, keep=current_token(request)
+        )
         return Response({"success": True, "profile": customer.profile(user)})
 
 
