@@ -32,7 +32,7 @@ _TODAY: Final = """
 _PENDING: Final = """
     SELECT status, (SELECT count(*) FROM (
         SELECT FROM transactions WHERE transactions.status = pending.status LIMIT %(limit)s
-    ) AS rows) FROM unnest(ARRAY['pending', 'awaiting_price', 'failed']) AS pending (status)
+    ) AS rows) FROM unnest(ARRAY['pending', 'awaiting_price', 'on_hold', 'failed']) AS pending (status)
     UNION ALL
     SELECT 'orders', count(*) FROM (SELECT FROM orders WHERE status = 'queued' LIMIT %(limit)s) AS rows
 """
@@ -43,6 +43,7 @@ _OUTCOMES: Final = {
     "pending": "Processing",
     "mapped": "Ordered for the next market open",
     "awaiting_price": "Awaiting a price",
+    "on_hold": "On hold",
     "refunded": "Refunds",
     "failed": "Failed",
 }
@@ -98,6 +99,7 @@ def home(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "pending": [
             ("Processing", pending["pending"], transactions + Transaction.Status.PENDING),
             ("Awaiting a price", pending["awaiting_price"], transactions + Transaction.Status.AWAITING_PRICE),
+            ("On hold", pending["on_hold"], transactions + Transaction.Status.ON_HOLD),
             ("Ordered for the next market open", pending["orders"], orders),
             ("Failed", pending["failed"], transactions + Transaction.Status.FAILED),
         ],

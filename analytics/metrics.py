@@ -14,7 +14,7 @@ from transactions.services.ledger_verification import LEDGER_CHECK
 MAX_ROWS: Final = 50_000
 RECENT_DAYS: Final = 7
 COST_DAYS: Final = 30
-_WAITING = ("pending", "mapped", "awaiting_price")
+_WAITING = ("pending", "mapped", "awaiting_price", "on_hold")
 _BUDGET_KEY = "llm_monthly_budget"
 # A setting that is an amount, as in the view `analytics_cost`.
 _AMOUNT = r"^\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?$"

@@ -59,6 +59,10 @@ class InvalidResetTokenError(KamioiError):
     """This link is invalid or has expired. Request a new one."""
 
 
+class InvalidEmailLinkError(KamioiError):
+    """This link is invalid or has expired."""
+
+
 class WrongPasswordError(KamioiError):
     """The current password is wrong."""
 

@@ -17,6 +17,7 @@ STATUSES: Final = {
     "pending": ("pending", "#3b82f6"),
     "mapped": ("ordered", "#6366f1"),
     "awaiting_price": ("awaiting price", "#ea580c"),
+    "on_hold": ("on hold", "#a855f7"),
     "refunded": ("refunded", "#14b8a6"),
     "failed": ("failed", ui.RED),
 }

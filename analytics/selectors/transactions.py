@@ -149,7 +149,7 @@ _TRANSACTION_TOTALS = """
         SELECT day, status, rows, round_up, investable, fee FROM transaction_deltas
     ) AS days GROUP BY status
 """
-_OPEN_STATUSES: Final = {Status.PENDING, Status.NEEDS_REVIEW, Status.MAPPED, Status.AWAITING_PRICE}
+_OPEN_STATUSES: Final = {Status.PENDING, Status.NEEDS_REVIEW, Status.MAPPED, Status.AWAITING_PRICE, Status.ON_HOLD}
 
 
 def transaction_totals() -> TransactionTotals:

@@ -11,6 +11,6 @@ SELECT count(*) FILTER (WHERE amount > 0), coalesce(sum(amount) FILTER (WHERE am
 FROM (
     SELECT *, status = 'completed' AND source <> 'legacy' AND investable > 0 AS booked,
            status = 'completed' AND source = 'legacy' AS legacy,
-           status IN ('pending', 'mapped', 'needs_review', 'awaiting_price') AS waiting
+           status IN ('pending', 'mapped', 'needs_review', 'awaiting_price', 'on_hold') AS waiting
     FROM transactions WHERE user_id = %(user)s AND date >= %(start)s AND date < %(end)s
 ) AS month

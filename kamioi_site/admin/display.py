@@ -26,6 +26,7 @@ STATUS_LABELS: Final = {
     "proposed": "info",
     "needs_review": "warning",
     "awaiting_price": "warning",
+    "on_hold": "warning",
     "rejected": "warning",
     "differs": "warning",
     "failed": "danger",

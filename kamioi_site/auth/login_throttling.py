@@ -1,10 +1,13 @@
-"""Limits on log-in attempts: against guessing, without letting an attacker lock a user out.
+"""Limits on guessing passwords, at the log-in and where a user confirms the password. No attacker can lock a user out.
 
 - **E-mail and address** (django-axes, in PostgreSQL): after `LOGIN_FAILURES` wrong passwords for an e-mail from one
   address, this pair is locked for `LOGIN_COOL_OFF_MINUTES`. The user can still log in from other addresses.
-- **Address** (`API_RATES["login"]`, in Redis): limits one address that tries many e-mails.
-- **E-mail** (`API_RATES["login_email"]`, in Redis): limits many addresses that try one e-mail. Because an attacker
-  could use it to block a user, attempts from an address where the user has logged in before do not count.
+- **Address** (`API_RATES["login"]`, in Redis): limits one address that tries many e-mails. It is large, because many
+  customers may share an address.
+- **E-mail** (`API_RATES["login_email"]`, in Redis): limits many addresses that try one e-mail.
+
+Because an attacker could use the last two to block others, attempts from an address where the user has logged in before
+do not count there.
 
 IPv6 addresses count by their /64 network, because a household or server has a whole network.
 """
@@ -15,14 +18,20 @@ import logging
 from typing import Any, Final
 
 from axes.backends import AxesStandaloneBackend
+from axes.utils import reset
 from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.views import PasswordChangeView
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from unfold.forms import AuthenticationForm
+from django.urls import reverse_lazy
+from rest_framework.exceptions import Throttled
+from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from kamioi_site.api.throttling import RateLimitThrottle
 from kamioi_site.errors import error_body
@@ -87,10 +96,61 @@ class LoginAttemptCounter(RateLimitThrottle):
     def allows_login(self, request: HttpRequest, email: str) -> bool:
         """Count this attempt; False if it exceeds a limit; `wait()` then returns for how long."""
         email = email.strip().lower()
-        address_allowed = self.count(request, scope="login", key="ip")
         if address_is_known(request, email):
-            return address_allowed
+            return True
+        address_allowed = self.count(request, scope="login", key="ip")
         return self.count(request, scope="login_email", key=lambda *_: email) and address_allowed
+
+
+def confirm_password(request: HttpRequest, user: Any, password: str) -> bool:
+    """Return whether this is the password of the logged-in user. Every attempt counts like a log-in.
+
+    Do not call it in a transaction that a wrong password rolls back: the failure is a row. When the pair is locked,
+    `AxesMiddleware` replaces the response.
+
+    Raises:
+        Throttled: too many attempts.
+    """
+    counter = LoginAttemptCounter()
+    if not counter.allows_login(request, user.get_username()):
+        raise Throttled(counter.wait())
+    if authenticate(request, username=user.get_username(), password=password) is None:
+        return False
+    reset(ip=client_address(request), username=user.get_username().lower())
+    return True
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):
+    """The admin's form to change one's own password."""
+
+    def __init__(self, user: Any, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self._request = request
+
+    def clean_old_password(self) -> str:
+        """Check the current password by the rules of a log-in."""
+        password: str = self.cleaned_data["old_password"]
+        try:
+            confirmed = confirm_password(self._request, self.user, password)
+        except Throttled as error:
+            raise ValidationError(str(error.detail), code="rate") from error
+        if not confirmed:
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return password
+
+
+class OwnPasswordView(PasswordChangeView):
+    """The admin's page to change one's own password."""
+
+    form_class = OwnPasswordForm
+    template_name = "registration/password_change_form.html"
+    success_url = reverse_lazy("admin:password_change_done")
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return super().get_form_kwargs() | {"request": self.request}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**admin.site.each_context(self.request), **kwargs)
 
 
 def address_is_known(request: HttpRequest, email: str) -> bool:

@@ -207,7 +207,7 @@ CELERY_TASK_ROUTES = {
     for queue, tasks in {
         "transactions": (
             "execute_queued_orders process_backlog process_selected process_transaction "
-            "process_transactions release_merchants sweep_stuck undo_decision"
+            "process_transactions release_merchants settle_held_purchases sweep_stuck undo_decision"
         ),
         "ai": ("decide_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue"),
         "analytics": (
@@ -215,7 +215,7 @@ CELERY_TASK_ROUTES = {
             "legacy_dual_write maintain_partitions monthly_llm_amortization refresh_prices "
             "verify_ledger"
         ),
-        "notifications": "send_password_reset",
+        "notifications": "apply_due_email_changes send_account_email send_password_reset",
         "bulk": (
             "erase_person export_person import_mappings ingest_statement "
             "make_monthly_statements make_report make_statements rebuild_indexes "
@@ -276,6 +276,12 @@ API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
 # The front end's page that the e-mail links to; it sends the token back. If empty, the e-mail contains only the token.
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL")
+# The front end's page that verification and cancellation e-mails link to; if empty, this site's own page.
+EMAIL_LINK_URL = env_str("EMAIL_LINK_URL")
+EMAIL_LINK_LIFETIME = timedelta(hours=env_int("EMAIL_LINK_HOURS", 72))
+# How long the old address can cancel a change of the e-mail address.
+EMAIL_CHANGE_DELAY = timedelta(hours=env_int("EMAIL_CHANGE_DELAY_HOURS", 24))
+TERMS_VERSION = env_str("TERMS_VERSION", "1")  # stored with each customer who agrees
 # Targets of the links in other e-mails: the front end's statements page, and this site.
 STATEMENTS_URL = env_str("STATEMENTS_URL", "http://localhost:3000/statements")
 SITE_URL = env_str("SITE_URL", "http://localhost:8000").rstrip("/")
@@ -359,16 +365,17 @@ EVENT_STREAM_PATHS = r"/api/tasks/[0-9a-fA-F-]{36}/events|/admin/llm_center/revi
 # Limits of open event streams in one web process: per client, and in total.
 EVENT_STREAMS_PER_CALLER = env_int("EVENT_STREAMS_PER_CALLER", 20)
 EVENT_STREAMS_MAX = env_int("EVENT_STREAMS_MAX", 20_000)
-# Scope → rates as `count/period`, which all apply; an empty variable disables the limit (benchmarks).
+# Scope → rates as `count/period`, which all apply; an empty variable disables the limit (benchmarks). Limits by address
+# are large, because many customers may share one; limits by account protect it from many addresses.
 API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
     "authenticated": env_list("API_RATE_AUTHENTICATED", "6000/m"),
     "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
-    "login": env_list("API_RATE_LOGIN", "30/h"),  # by address
-    "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),
-    "register": env_list("API_RATE_REGISTER", "20/h"),  # by address
-    "reset": env_list("API_RATE_RESET", "20/h"),  # by address
-    "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),
+    "login": env_list("API_RATE_LOGIN", "300/h"),  # by address
+    "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),  # by account
+    "register": env_list("API_RATE_REGISTER", "60/h"),  # by address
+    "reset": env_list("API_RATE_RESET", "300/h"),  # by address
+    "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),  # by account
 }
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 

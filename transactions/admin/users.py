@@ -19,7 +19,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import KeysetAdmin
@@ -35,6 +35,15 @@ class UserByEmailCreationForm(UserCreationForm):
         model = User
         fields = ("email",)
         field_classes: dict[str, Any] = {}
+
+
+class UserForm(UserChangeForm):
+    held_purchases = forms.ChoiceField(
+        choices=[("release", "Release them"), ("cancel", "Cancel them")],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="What happens to purchases on hold when you activate the account again.",
+    )
 
 
 class EraseForm(forms.Form):
@@ -58,7 +67,7 @@ class EraseForm(forms.Form):
 class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
     """Customers and staff; accounts are deactivated or erased, because the books refer to them."""
 
-    form = UserChangeForm
+    form = UserForm
     add_form = UserByEmailCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "name", "account_type", "is_staff", "is_active", "created_at")
@@ -66,14 +75,25 @@ class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
     search_fields = ("email", "account_number")
     search_help_text = "The full e-mail or the account number"
     ordering = ("-id",)
-    readonly_fields = ("created_at", "updated_at", "last_login", "terms_agreed_at", "privacy_agreed_at", "erased_at")
+    readonly_fields = (
+        *("created_at", "updated_at", "last_login", "erased_at", "terms_agreed_at", "terms_version"),
+        *("privacy_agreed_at", "email_verified_at", "pending_email", "email_change_at"),
+    )
     fieldsets = (
         (None, {"fields": ("email", "password", "name", "account_type", "account_number")}),
+        (
+            "E-mail",
+            {
+                "fields": ("email_verified_at", "pending_email", "email_change_at"),
+                "description": "A new address takes effect once it is verified and the old one has had time to cancel.",
+            },
+        ),
         ("Round-up", {"fields": ("round_up_enabled", "round_up_rule", "round_up_amount")}),
         ("Profile", {"fields": ("first_name", "last_name", "company_name", "risk_tolerance", "investment_goals")}),
         ("Address", {"fields": ("address", "city", "state", "zip_code", "country", "time_zone", "phone")}),
-        ("Consent", {"fields": ("terms_agreed_at", "privacy_agreed_at", "marketing_agreed")}),
-        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Consent", {"fields": ("terms_agreed_at", "terms_version", "privacy_agreed_at", "marketing_agreed")}),
+        ("Status", {"fields": ("is_active", "held_purchases")}),
+        ("Permissions", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
         ("History", {"fields": ("created_at", "updated_at", "last_login", "erased_at")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "password1", "password2")}),)
@@ -97,7 +117,8 @@ class UserAdmin(NoDeleteMixin, KeysetAdmin, BaseUserAdmin):
             super().save_model(request, obj, form, change)
             return
         changes = {name: form.cleaned_data[name] for name in form.changed_data}
-        update_user(user_id=obj.pk, changes=changes, actor=staff_user(request))
+        cancel = changes.pop("held_purchases", "release") == "cancel"
+        update_user(user_id=obj.pk, changes=changes, actor=staff_user(request), cancel_held_purchases=cancel)
 
     def get_urls(self) -> list[URLPattern]:
         view, name = self.admin_site.admin_view, "transactions_user"

@@ -15,8 +15,10 @@ from rest_framework.response import Response
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.json_renderer import json_bytes
 from kamioi_site.api.payloads import SuccessOutput
+from kamioi_site.auth.login_throttling import confirm_password
 from kamioi_site.cache.namespaces import CacheLookup
 from transactions.cache import READS_GENERATION, TRANSACTIONS
+from transactions.errors import WrongPasswordError
 from transactions.migration_phase import KAMIOI, ReadSource, get_read_source
 from transactions.models import ApiToken, BackgroundTask, User
 
@@ -43,6 +45,12 @@ def current_user(request: Request) -> User:
 def current_token(request: Request) -> ApiToken | None:
     """Return the token of the request; None for a session."""
     return request.auth if isinstance(request.auth, ApiToken) else None
+
+
+def require_password(request: Request, password: str, message: str | None = None) -> None:
+    """Check that the caller knows their password. Raises WrongPasswordError, Throttled."""
+    if not password or not confirm_password(request._request, request.user, password):
+        raise WrongPasswordError(message)
 
 
 def validated(serializer: Any) -> dict[str, Any]:

@@ -124,8 +124,14 @@ class RegisterInput(_ProfileFields):
     accountType = serializers.ChoiceField(  # noqa: N815
         choices=User.AccountType.choices, source="account_type", required=False
     )
-    termsAgreed = serializers.BooleanField(source="terms_agreed", required=False, default=False)  # noqa: N815
+    termsAgreed = serializers.BooleanField(source="terms_agreed")  # noqa: N815
     privacyAgreed = serializers.BooleanField(source="privacy_agreed", required=False, default=False)  # noqa: N815
+
+    def validate_termsAgreed(self, value: bool) -> bool:  # noqa: N802
+        """Require the consent."""
+        if not value:
+            raise serializers.ValidationError("You must accept the terms.")
+        return value
 
 
 class ProfileInput(_ProfileFields):

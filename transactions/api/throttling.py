@@ -18,7 +18,7 @@ class LogInRateLimit(LoginAttemptCounter):
 
 
 class GuardedRateLimit(RateLimitThrottle):
-    """Counts by address, and by e-mail where the view sets `email_scope`."""
+    """Counts by address; if the view sets `email_scope`, also by the caller's e-mail or that of the body."""
 
     fail_open = False
 
@@ -26,7 +26,9 @@ class GuardedRateLimit(RateLimitThrottle):
         """Count the attempt."""
         allowed = self.count(request, scope=view.rate_scope, key="ip")
         if scope := getattr(view, "email_scope", None):
-            body = request.data
-            email = str(body.get("email", "")).strip().lower() if isinstance(body, dict) else ""
+            email = getattr(request.user, "email", "")
+            if not email and isinstance(request.data, dict):
+                email = str(request.data.get("email", ""))
+            email = email.strip().lower()
             allowed = self.count(request, scope=scope, key=lambda *_: email) and allowed
         return allowed

@@ -6,6 +6,7 @@ from transactions.api import schema  # noqa: F401  # registers itself with drf-s
 from transactions.api.views import (
     accounts,
     bank_files,
+    emails,
     goals,
     notifications,
     passwords,
@@ -37,6 +38,9 @@ _EVERYWHERE = {
     "forgot-password": ("forgot-password", passwords.ForgotPasswordView),
     "verify-reset-token": ("verify-reset-token", passwords.VerifyResetTokenView),
     "reset-password": ("reset-password", passwords.ResetPasswordView),
+    "verify-email": ("auth/verify-email", emails.VerifyEmailView),
+    "cancel-email-change": ("auth/cancel-email-change", emails.CancelEmailChangeView),
+    "resend-verification": ("auth/resend-verification", emails.ResendVerificationView),
     "change-password": ("auth/change-password", passwords.ChangePasswordView),
 }
 _CUSTOMER = {

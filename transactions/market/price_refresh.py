@@ -121,5 +121,5 @@ def release_priced_transactions(*, now: datetime | None = None) -> int:
             [now, now - settings.PRICE_MAX_AGE],
         )
         priced = [row[0] for row in cursor.fetchall()]
-    released, *_ = move_to_pending("release_priced", {"now": now, "priced": priced}, in_buckets=False)
+    released, *_ = move_to_pending("release_priced", {"now": now, "priced": priced})
     return released

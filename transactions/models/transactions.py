@@ -3,8 +3,8 @@
 `transactions` is partitioned by month on `date`. Its database key is (id, user_id, date); Django sees `id`. A reference
 to a transaction is therefore its id together with the user and the date, never a foreign key.
 
-A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`), or ends as `not_listed`,
-`failed` or `refunded`. Only the statements in `transactions.services.processing` move it.
+A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`, `on_hold`), or ends as
+`not_listed`, `failed` or `refunded`. Only the statements in `transactions.services.processing` move it.
 """
 
 from decimal import Decimal
@@ -35,8 +35,15 @@ class Transaction(MonthlyPartitionedModel):
         NEEDS_REVIEW = "needs_review", "awaiting review"
         NOT_LISTED = "not_listed", "no listed company"
         AWAITING_PRICE = "awaiting_price", "awaiting price"
+        ON_HOLD = "on_hold", "on hold"
         FAILED = "failed"
         REFUNDED = "refunded", "refund, nothing invested"
+
+    class HoldReason(models.TextChoices):
+        """Why a purchase is on hold, stored as its `failure_reason`."""
+
+        SUSPENDED = "The account is suspended."
+        UNVERIFIED = "The e-mail address is not verified."
 
     class Priority(models.IntegerChoices):
         """Lower values are processed first."""
@@ -109,6 +116,7 @@ class Transaction(MonthlyPartitionedModel):
                         "needs_review",
                         "not_listed",
                         "awaiting_price",
+                        "on_hold",
                         "failed",
                         "refunded",
                     ]
@@ -138,6 +146,9 @@ class Transaction(MonthlyPartitionedModel):
             models.CheckConstraint(
                 condition=~Q(status="failed") | ~Q(failure_reason="") | Q(source="legacy"),
                 name="transactions_failed_has_reason",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="on_hold") | ~Q(failure_reason=""), name="transactions_on_hold_has_reason"
             ),
         ]
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -75,8 +75,15 @@ class User(AbstractBaseUser, PermissionsMixin):
     time_zone = models.CharField(max_length=60, blank=True, default="", db_default="")
     risk_tolerance = models.CharField(max_length=30, blank=True, default="moderate", db_default="moderate")
     investment_goals = models.CharField(max_length=500, blank=True, default="", db_default="")
-    # When the customer agreed to the terms, as evidence.
+    # Verified unless the customer registered: staff and the legacy migration create known addresses.
+    email_verified_at = models.DateTimeField("e-mail verified at", null=True, default=timezone.now, db_default=Now())
+    # The address that replaces `email` at `email_change_at`, if it is verified by then.
+    pending_email = models.EmailField("new e-mail", max_length=254, blank=True, default="", db_default="")
+    pending_email_verified_at = models.DateTimeField("new e-mail verified at", null=True, editable=False)
+    email_change_at = models.DateTimeField("e-mail changes at", null=True, editable=False)
+    # When the customer agreed to which version of the terms, as evidence.
     terms_agreed_at = models.DateTimeField(null=True, blank=True)
+    terms_version = models.CharField(max_length=20, blank=True, default="", db_default="")
     privacy_agreed_at = models.DateTimeField(null=True, blank=True)
     marketing_agreed = models.BooleanField(default=False, db_default=False)
     round_up_enabled = models.BooleanField(default=True)
@@ -104,6 +111,12 @@ class User(AbstractBaseUser, PermissionsMixin):
             models.Index(fields=["account_type", "-id"], name="idx_users_account_type"),
             models.Index(fields=["-id"], name="idx_users_staff", condition=Q(is_staff=True)),
             models.Index(fields=["-id"], name="idx_users_inactive", condition=Q(is_active=False)),
+            # `apply_email_changes`.
+            models.Index(
+                fields=["email_change_at"],
+                name="idx_users_email_change",
+                condition=Q(pending_email_verified_at__isnull=False),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(Lower("email"), name="users_email_unique_any_case"),

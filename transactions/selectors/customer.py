@@ -79,6 +79,8 @@ class Profile(TypedDict):
     roundUpRule: str
     riskTolerance: str
     investmentGoals: str
+    emailVerified: bool
+    pendingEmail: Annotated[str, "The address that replaces `email` once verified; empty if none."]
     termsAgreed: bool
     privacyAgreed: bool
     marketingAgreed: bool
@@ -112,6 +114,8 @@ def profile(user: User) -> Profile:
         "roundUpRule": user.round_up_rule,
         "riskTolerance": user.risk_tolerance,
         "investmentGoals": user.investment_goals,
+        "emailVerified": user.email_verified_at is not None,
+        "pendingEmail": user.pending_email,
         "termsAgreed": user.terms_agreed_at is not None,
         "privacyAgreed": user.privacy_agreed_at is not None,
         "marketingAgreed": user.marketing_agreed,

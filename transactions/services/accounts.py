@@ -27,9 +27,10 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
-from transactions.errors import EmailTakenError, InvalidResetTokenError, TooManySettingsError, WrongPasswordError
+from transactions.errors import EmailTakenError, InvalidResetTokenError, TooManySettingsError
 from transactions.models import ApiToken, User, UserSetting
 from transactions.services.access import end_all_access
+from transactions.services.email_addresses import queue_account_email, request_email_change
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +45,20 @@ OWN_SETTINGS: Final = ("round_up_enabled", "round_up_amount", "round_up_rule")
 
 # --- Registration -----------------------------------------------------------------------------------------------------
 def register_user(*, email: str, password: str, account_type: str, now: datetime | None = None, **profile: Any) -> User:
-    """Create a customer with a unique account number (I, F or B and seven digits).
+    """Create a customer with a unique account number (I, F or B and seven digits); send the verification e-mail.
 
     Raises:
         EmailTakenError: a user has this e-mail, in any case.
         ValidationError: the password is too weak.
     """
     now = now or timezone.now()
-    user = User(email=User.objects.normalize_email(email.strip()), account_type=account_type, created_at=now, **profile)
+    user = User(
+        email=User.objects.normalize_email(email.strip()),
+        email_verified_at=None,
+        account_type=account_type,
+        created_at=now,
+        **profile,
+    )
     user.name = user.name or " ".join(filter(None, (user.first_name, user.last_name)))
     _check_password(password, user)
     if User.objects.with_email(user.email).first() is not None:
@@ -63,6 +70,7 @@ def register_user(*, email: str, password: str, account_type: str, now: datetime
         try:
             with transaction.atomic():
                 user.save()
+                queue_account_email("verify", user)
         except IntegrityError as error:
             if _constraint(error) in {"users_email_unique_any_case", "users_email_key"}:
                 raise EmailTakenError from error
@@ -145,53 +153,34 @@ def reset_password(*, token: str, password: str) -> User:
 
 
 @transaction.atomic
-def change_password(*, user: User, current: str, new: str, keep: ApiToken | None) -> None:
-    """Change the password and end all access but `keep`. Raises WrongPasswordError, ValidationError."""
+def change_password(*, user: User, new: str, keep: ApiToken | None) -> None:
+    """Change the password and end all access but `keep`. Raises ValidationError."""
     locked = User.objects.select_for_update().get(pk=user.pk)
-    if not locked.check_password(current):
-        raise WrongPasswordError
     _check_password(new, locked, "new_password")
     locked.password = make_password(new)  # `set_password` would end the access of `keep` too
     locked.save(update_fields=["password", "updated_at"])
     end_all_access(locked, keep=keep)
+    queue_account_email("password_changed", locked)
 
 
 # --- Profile and preferences ------------------------------------------------------------------------------------------
 @transaction.atomic
-def update_profile(
-    *, user: User, changes: Mapping[str, Any], current_password: str = "", keep: ApiToken | None = None
-) -> User:
-    """Change the profile. A new e-mail address, which is the login name, requires the current password.
-
-    It ends all access but `keep`.
+def update_profile(*, user: User, changes: Mapping[str, Any]) -> User:
+    """Change the profile. A new e-mail address takes effect later, see `transactions.services.email_addresses`.
 
     Raises:
-        WrongPasswordError, EmailTakenError: the e-mail cannot be changed.
+        EmailTakenError: another user has the new address.
     """
     locked = User.objects.select_for_update().get(pk=user.pk)
     fields = dict(changes)
-    if "email" in fields:
-        fields["email"] = User.objects.normalize_email(fields["email"].strip())
-        if fields["email"] == locked.email:
-            del fields["email"]
-        elif not locked.check_password(current_password):
-            raise WrongPasswordError("Changing the e-mail address requires your current password.")
-        elif (other := User.objects.with_email(fields["email"]).first()) is not None and other.pk != locked.pk:
-            raise EmailTakenError
+    if email := fields.pop("email", ""):
+        request_email_change(user=locked, email=email)
     if "name" not in fields and {"first_name", "last_name"} & fields.keys():
         names = (fields.get("first_name", locked.first_name), fields.get("last_name", locked.last_name))
         fields["name"] = " ".join(filter(None, names)) or locked.name
     for field, value in fields.items():
         setattr(locked, field, value)
-    try:
-        with transaction.atomic():
-            locked.save(update_fields=[*fields, "updated_at"])
-    except IntegrityError as error:
-        if not _constraint(error).startswith("users_email"):
-            raise
-        raise EmailTakenError from error
-    if "email" in fields:
-        end_all_access(locked, keep=keep)
+    locked.save(update_fields=[*fields, "updated_at"])
     return locked
 
 

@@ -27,7 +27,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache.namespaces import clear_caches
 from kamioi_site.http.downloads import csv_line, rows_in_pages
-from transactions.errors import ErasureNotAllowedError, WrongPasswordError
+from transactions.errors import ErasureNotAllowedError
 from transactions.models import (
     ApiToken,
     AuditEvent,
@@ -52,6 +52,7 @@ from transactions.models import (
 )
 from transactions.services.access import end_all_access
 from transactions.services.background_tasks import claim_first, create_task, heartbeat, send_task
+from transactions.services.processing import settle_held_purchases
 from transactions.sql import load_sql
 
 EXPORT_DAYS: Final = 7
@@ -184,6 +185,7 @@ def erase_user_data(*, user_id: int) -> ErasureResult:
         user = User.objects.select_for_update().get(pk=user_id)
         if obstacle := erasure_obstacle(user):
             raise ErasureNotAllowedError(obstacle)
+        settle_held_purchases(user_id=user_id, cancel=True)
         _erase_legacy(user, rows)
         for table in _tables:
             if table.policy in ("kept", "staff"):
@@ -342,18 +344,6 @@ def request_erasure(*, user: User, actor: User, reason: str) -> BackgroundTask:
         task = create_task(name=_ERASE_TASK, user=actor, arguments={"user_id": user.pk, "reason": reason[:500]})
         send_task(task=task)
     return task
-
-
-def request_own_erasure(*, user: User, password: str) -> BackgroundTask:
-    """Erase the calling user, who confirms with the password. All their sessions and tokens end.
-
-    Raises:
-        WrongPasswordError: the password is wrong.
-        ErasureNotAllowedError: with the reason.
-    """
-    if not user.check_password(password):
-        raise WrongPasswordError
-    return request_erasure(user=user, actor=user, reason="requested by the user")
 
 
 @claim_first

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from django.contrib.admin.models import DELETION
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
 from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.observability.metrics import RIGHTS_CHANGES
-from transactions.errors import UserChangeNotAllowedError
+from transactions.errors import EmailTakenError, UserChangeNotAllowedError
 from transactions.models import (
     ApiToken,
     Goal,
@@ -29,19 +30,24 @@ from transactions.models import (
     UserSetting,
 )
 from transactions.services.access import end_all_access
+from transactions.services.email_addresses import request_email_change
+from transactions.services.processing import request_hold_settlement
 
 logger = logging.getLogger(__name__)
 
 RIGHTS: Final = frozenset({"is_staff", "is_superuser", "groups", "user_permissions"})
 _RELATIONS: Final = frozenset({"groups", "user_permissions"})
-_ENDS_ACCESS: Final = RIGHTS | {"email", "is_active"}
+_ENDS_ACCESS: Final = RIGHTS | {"is_active"}
 # Tables with rows of a user that no foreign key constraint protects; each is queried through an index.
 _BOOKKEEPING_MODELS = (Transaction, TransactionKey, Holding, Order, Notification, StatementImport)
 
 
 @transaction.atomic
-def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User) -> User:
-    """Change fields of a user, rights included. A new e-mail, new rights or a closed account end all access.
+def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User, cancel_held_purchases: bool = False) -> User:
+    """Change fields of a user, rights included. New rights or a closed account end all access.
+
+    Opening it again releases the purchases that were on hold, or cancels them. A new e-mail address must be verified
+    and takes effect later.
 
     Raises User.DoesNotExist, UserChangeNotAllowedError, ValidationError (from `full_clean`).
     """
@@ -51,20 +57,27 @@ def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User) -> Use
     _check(user, actor, fields=changed)
     if "is_active" in changed and user.pk == actor.pk:
         raise UserChangeNotAllowedError("You cannot close your own account.")
-    columns = {name: value for name, value in changes.items() if name not in _RELATIONS}
+    reopened = "is_active" in changed and not user.is_active
+    columns = {name: value for name, value in changes.items() if name not in _RELATIONS | {"email"}}
     for name, value in columns.items():
         setattr(user, name, value)
     user.full_clean(exclude=["password"])
     user.save(update_fields=[*columns, "updated_at"])
     for name in changed & _RELATIONS:
         getattr(user, name).set(changes[name])
+    if "email" in changed:
+        try:
+            request_email_change(user=user, email=changes["email"])
+        except EmailTakenError as error:
+            raise ValidationError({"email": [str(error)]}) from error
     if changed & _ENDS_ACCESS:
         end_all_access(user)
+    if reopened:
+        request_hold_settlement(user=user, cancel=cancel_held_purchases)
     if changed:
+        after = {name: _comparable(value) for name, value in changes.items() if name in changed}
         audit_log(
-            actor,
-            "; ".join(f"{name}: {before[name]!r} → {_value(user, name)!r}" for name in changes if name in changed),
-            target=user,
+            actor, "; ".join(f"{name}: {before[name]!r} → {value!r}" for name, value in after.items()), target=user
         )
     if changed & RIGHTS:
         RIGHTS_CHANGES.inc()

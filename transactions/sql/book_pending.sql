@@ -6,7 +6,9 @@ WITH claimed AS MATERIALIZED (
 looked_up AS MATERIALIZED (
     SELECT claimed.*, merchants.status AS merchant_status, companies.ticker,
            kamioi_round_up(claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount)
-               AS round_up
+               AS round_up,
+           CASE WHEN NOT users.is_active THEN %(suspended)s
+                WHEN users.email_verified_at IS NULL THEN %(unverified)s END AS hold_reason
     FROM claimed
     JOIN users ON users.id = claimed.user_id
     LEFT JOIN merchants ON merchants.merchant_key = claimed.merchant_key
@@ -29,11 +31,12 @@ decided AS MATERIALIZED (
            CASE WHEN outcome = 'completed' AND round_up > 0 THEN kamioi_shares(round_up, price) END AS shares,
            CASE WHEN outcome IN ('completed', 'mapped', 'awaiting_price') AND round_up > 0
                 THEN %(platform_fee)s::numeric(14, 2) ELSE 0 END AS fee,
-           CASE WHEN outcome IN ('not_listed', 'refunded') THEN 0 ELSE round_up END AS set_aside
+           CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE round_up END AS set_aside
     FROM (
         SELECT looked_up.*, prices.price,
                CASE
                    WHEN amount < 0 THEN 'refunded'
+                   WHEN hold_reason IS NOT NULL THEN 'on_hold'
                    WHEN merchant_status = 'not_listed' THEN 'not_listed'
                    WHEN looked_up.ticker IS NULL THEN 'needs_review'
                    WHEN round_up = 0 THEN 'completed'
@@ -47,7 +50,9 @@ decided AS MATERIALIZED (
 moved AS (
     UPDATE transactions SET
         status = decided.outcome,
-        ticker = decided.ticker,
+        failure_reason = CASE WHEN decided.outcome = 'on_hold' THEN decided.hold_reason
+                              ELSE transactions.failure_reason END,
+        ticker = CASE WHEN decided.outcome <> 'on_hold' THEN decided.ticker END,
         round_up = decided.set_aside,
         investable = decided.set_aside,
         fee = decided.fee,
@@ -118,7 +123,8 @@ queued AS (
     SELECT user_id, id, date, ticker, investable, 'queued', %(next_open)s, %(now)s
     FROM moved WHERE status = 'mapped'
     ON CONFLICT (user_id, transaction_id) DO UPDATE SET
-        ticker = excluded.ticker, amount = excluded.amount, execute_after = excluded.execute_after
+        ticker = excluded.ticker, amount = excluded.amount, execute_after = excluded.execute_after, status = 'queued',
+        shares = NULL, price = NULL, executed_at = NULL
 ),
 -- Only if any order is queued (a constant, so that PostgreSQL skips the lookups otherwise).
 closed_orders AS (
@@ -128,7 +134,7 @@ closed_orders AS (
         shares = moved.shares, price = moved.price, executed_at = %(now)s
     FROM moved
     WHERE %(any_orders)s AND orders.user_id = moved.user_id AND orders.transaction_id = moved.id
-      AND orders.status = 'queued' AND moved.status IN ('completed', 'not_listed', 'needs_review')
+      AND orders.status = 'queued' AND moved.status IN ('completed', 'not_listed', 'needs_review', 'on_hold')
 ),
 -- Ordered by key, so that two workers that park rows for the same merchants do not deadlock.
 waiting AS (

@@ -1,6 +1,11 @@
 """The Celery tasks of the app; each calls a service."""
 
-from transactions.tasks.accounts import expire_idempotency_keys, send_password_reset
+from transactions.tasks.accounts import (
+    apply_due_email_changes,
+    expire_idempotency_keys,
+    send_account_email,
+    send_password_reset,
+)
 from transactions.tasks.ingest import ingest_statement
 from transactions.tasks.ledger import check_ledger, verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
@@ -13,10 +18,12 @@ from transactions.tasks.processing import (
     process_transaction,
     process_transactions,
     release_merchants,
+    settle_held_purchases,
     sweep_stuck,
 )
 
 __all__ = [
+    "apply_due_email_changes",
     "check_ledger",
     "erase_person",
     "execute_queued_orders",
@@ -30,7 +37,9 @@ __all__ = [
     "process_transactions",
     "refresh_prices",
     "release_merchants",
+    "send_account_email",
     "send_password_reset",
+    "settle_held_purchases",
     "sweep_stuck",
     "verify_ledger",
 ]

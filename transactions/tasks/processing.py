@@ -53,6 +53,14 @@ def release_merchants(task: BackgroundTask) -> None:
     task.result = {"released": released}
 
 
+@shared_task(name="settle_held_purchases")
+@claim_first
+def settle_held_purchases(task: BackgroundTask) -> None:
+    """Release or cancel a customer's purchases on hold."""
+    task.progress = task.total = processing.settle_held_purchases(**task.arguments)
+    task.result = {"settled": task.total}
+
+
 @shared_task(name="execute_queued_orders")
 def execute_queued_orders() -> int:
     return processing.execute_orders()

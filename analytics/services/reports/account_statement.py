@@ -86,6 +86,7 @@ _STATUS_LABELS: Final = {
     "pending": "pending",
     "mapped": "ordered",
     "awaiting_price": "awaiting price",
+    "on_hold": "on hold",
     "refunded": "refund",
     "failed": "failed",
 }

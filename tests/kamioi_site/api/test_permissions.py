@@ -31,8 +31,10 @@ from transactions.services.privacy import export_path
 pytestmark = pytest.mark.django_db
 
 _RESET = ("forgot-password", "verify-reset-token", "reset-password")
+_LINKS = ("verify-email", "cancel-email-change")
 PUBLIC = {
     *(f"/api/{area}/auth/login" for area in ("user", "family", "business", "admin")),
+    *(f"/api/{area}/auth/{name}" for area in ("user", "family", "business", "admin") for name in _LINKS),
     *(f"/api/{area}/auth/register" for area in ("user", "family", "business")),
     *(
         f"/api/{area}/{way}{name}"
@@ -46,7 +48,7 @@ PUBLIC = {
 # Prefixes of the endpoints for staff.
 STAFF = ("/api/admin/", "/api/llm-data/")
 # Under /api/admin/, but for all users: these endpoints concern only the caller.
-FOR_ANYBODY_LOGGED_IN = {"/api/admin/auth/logout", "/api/admin/auth/change-password"}
+FOR_ANYBODY_LOGGED_IN = {f"/api/admin/auth/{name}" for name in ("logout", "change-password", "resend-verification")}
 # Objects of all users that staff see: background tasks.
 STAFF_SEES = re.compile(r"^/api/tasks/\{task_id\}")
 # Requires the password and destroys the caller's data: tested separately.

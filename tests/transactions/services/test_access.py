@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
@@ -17,6 +18,7 @@ from tests.factories import PASSWORD, api_client, make_staff, make_user
 from transactions.models import ApiToken, User
 from transactions.services.access import end_all_access
 from transactions.services.accounts import change_password, make_password_reset_token, reset_password, update_profile
+from transactions.services.email_addresses import apply_due_email_changes, make_email_token, use_email_token
 from transactions.services.privacy import request_erasure
 from transactions.services.user_admin import update_user
 
@@ -54,8 +56,14 @@ def _changepassword(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("changepassword", user.email, stdout=StringIO())
 
 
+def _change_e_mail(user: User, request: Callable[..., Any]) -> None:
+    request(email="new@example.com")
+    use_email_token(token=make_email_token("verify", user, "new@example.com"), purpose="verify")
+    assert apply_due_email_changes(now=timezone.now() + timedelta(days=2)) == 1
+
+
 CHANGES: dict[str, Callable[[User], Any]] = {
-    "password": lambda user: change_password(user=user, current=PASSWORD, new=NEW_PASSWORD, keep=None),
+    "password": lambda user: change_password(user=user, new=NEW_PASSWORD, keep=None),
     "password reset": lambda user: reset_password(token=make_password_reset_token(user), password=NEW_PASSWORD),
     "password by an administrator": lambda user: _set_password_in_admin(
         user, password1=NEW_PASSWORD, password2=NEW_PASSWORD, **{"set-password": "1"}
@@ -63,8 +71,8 @@ CHANGES: dict[str, Callable[[User], Any]] = {
     "no password by an administrator": lambda user: _set_password_in_admin(
         user, usable_password="false", **{"unset-password": "1"}
     ),
-    "e-mail": lambda user: update_profile(user=user, changes={"email": "new@example.com"}, current_password=PASSWORD),
-    "e-mail by an administrator": lambda user: _change_in_admin(user, email="new@example.com"),
+    "e-mail": lambda user: _change_e_mail(user, lambda **new: update_profile(user=user, changes=new)),
+    "e-mail by an administrator": lambda user: _change_e_mail(user, lambda **new: _change_in_admin(user, **new)),
     "closed and opened": lambda user: [
         update_user(user_id=user.pk, changes={"is_active": is_open}, actor=make_staff()) for is_open in (False, True)
     ],

@@ -23,6 +23,15 @@ class OneTransactionInput(serializers.Serializer[Any]):
     transaction_id = IdField()
 
 
+def held_purchases_field() -> serializers.ChoiceField:
+    """Return a field that tells what happens to purchases on hold."""
+    return serializers.ChoiceField(
+        choices=["release", "cancel"],
+        required=False,
+        help_text="What happens to purchases on hold when the account is opened again; `release` by default.",
+    )
+
+
 class UserInput(serializers.Serializer[Any]):
     """The fields of a user to change."""
 
@@ -36,6 +45,7 @@ class UserInput(serializers.Serializer[Any]):
     round_up_amount = serializers.IntegerField(min_value=1, max_value=100, required=False)
     round_up_enabled = serializers.BooleanField(required=False)
     is_active = serializers.BooleanField(required=False)
+    held_purchases = held_purchases_field()
 
 
 class UserStatusInput(serializers.Serializer[Any]):
@@ -43,12 +53,14 @@ class UserStatusInput(serializers.Serializer[Any]):
 
     status = serializers.ChoiceField(choices=["active", "inactive", "suspended"], required=False)
     is_active = serializers.BooleanField(required=False)
+    held_purchases = held_purchases_field()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require one of the two."""
-        if not attrs:
+        if not {"status", "is_active"} & attrs.keys():
             raise serializers.ValidationError({"status": ["Send “active” or “inactive”."]})
-        return {"is_active": attrs.get("is_active", attrs.get("status") == "active")}
+        attrs.setdefault("is_active", attrs.pop("status", "") == "active")
+        return attrs
 
 
 class LineInput(serializers.Serializer[Any]):

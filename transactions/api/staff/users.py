@@ -145,7 +145,8 @@ class UserStatusView(StaffView):
 
 def _update(request: Request, user_id: int, changes: dict[str, Any]) -> User:
     try:
-        return update_user(user_id=user_id, changes=changes, actor=current_user(request))
+        cancel = changes.pop("held_purchases", "release") == "cancel"
+        return update_user(user_id=user_id, changes=changes, actor=current_user(request), cancel_held_purchases=cancel)
     except User.DoesNotExist as error:
         raise Http404 from error
     except DjangoValidationError as error:

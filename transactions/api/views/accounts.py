@@ -2,6 +2,7 @@
 
 from typing import NotRequired, TypedDict
 
+from django.conf import settings
 from django.contrib.auth import logout
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -73,6 +74,7 @@ class RegisterView(ApiView):
         for document in ("terms", "privacy"):
             if data.pop(f"{document}_agreed"):
                 data[f"{document}_agreed_at"] = now
+        data["terms_version"] = settings.TERMS_VERSION
         user = register_user(now=now, **data)
         _, token = ApiToken.issue(user=user)
         return Response(

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.api.views import ApiView
-from transactions.api.base import current_token, current_user, validated
+from transactions.api.base import current_token, current_user, require_password, validated
 from transactions.api.serializers import ChangePasswordInput, ForgotInput, ResetInput, ResetTokenInput
 from transactions.api.throttling import GuardedRateLimit
 from transactions.services.accounts import (
@@ -60,18 +60,12 @@ class ResetPasswordView(_ResetView):
 
 
 class ChangePasswordView(ApiView):
-    throttle_classes = [GuardedRateLimit]
-    rate_scope = "reset"
     parser_classes = [JSONParser]
 
     @extend_schema(request=ChangePasswordInput, responses={200: MessageOutput}, tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Set the password and end the other sessions and tokens of the account."""
         data = validated(ChangePasswordInput(data=request.data))
-        change_password(
-            user=current_user(request),
-            current=data["current_password"],
-            new=data["new_password"],
-            keep=current_token(request),
-        )
+        require_password(request, data["current_password"])
+        change_password(user=current_user(request), new=data["new_password"], keep=current_token(request))
         return Response({"success": True, "message": "Password changed."})

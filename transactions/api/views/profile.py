@@ -15,14 +15,13 @@ from rest_framework.response import Response
 from kamioi_site.api.etags import ETagView
 from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
-from transactions.api.base import QueuedOutput, accepted, current_token, current_user, validated
+from transactions.api.base import QueuedOutput, accepted, current_user, require_password, validated
 from transactions.api.idempotency import idempotent
 from transactions.api.serializers import ErasureInput, ProfileInput, RoundUpInput, SettingsInput
-from transactions.api.throttling import GuardedRateLimit
 from transactions.models import BackgroundTask, User
 from transactions.selectors import customer
 from transactions.services.accounts import get_user_settings, update_profile, update_user_settings
-from transactions.services.privacy import export_path, request_export, request_own_erasure
+from transactions.services.privacy import export_path, request_erasure, request_export
 
 
 class ProfileOutput(SuccessOutput):
@@ -52,12 +51,12 @@ class ProfileView(ETagView):
 
     @extend_schema(request=ProfileInput, responses={200: ProfileOutput, 409: ErrorOutput}, tags=["accounts"])
     def put(self, request: Request) -> Response:
-        """Change the given fields. A new e-mail ends the other sessions and tokens of the account."""
-        changes = validated(ProfileInput(data=request.data))
+        """Change the given fields. A new e-mail takes effect once it is verified and a day has passed."""
+        user, changes = current_user(request), validated(ProfileInput(data=request.data))
         password = changes.pop("current_password", "")
-        user = update_profile(
-            user=current_user(request), changes=changes, current_password=password, keep=current_token(request)
-        )
+        if User.objects.normalize_email(changes.get("email", user.email).strip()) != user.email:
+            require_password(request, password, "Changing the e-mail address requires your current password.")
+        user = update_profile(user=user, changes=changes)
         return Response({"success": True, "profile": customer.profile(user)})
 
 
@@ -127,8 +126,6 @@ class DataExportFileView(FileView):
 
 
 class ErasureView(ApiView):
-    throttle_classes = [GuardedRateLimit]
-    rate_scope = "reset"
     parser_classes = [JSONParser]
 
     @extend_schema(request=ErasureInput, responses={202: ErasureOutput, 409: ErrorOutput}, tags=["accounts"])
@@ -137,8 +134,9 @@ class ErasureView(ApiView):
 
         409 while orders are waiting, or transactions or files are being processed.
         """
-        password = validated(ErasureInput(data=request.data))["current_password"]
-        task = request_own_erasure(user=current_user(request), password=password)
+        user = current_user(request)
+        require_password(request, validated(ErasureInput(data=request.data))["current_password"])
+        task = request_erasure(user=user, actor=user, reason="requested by the user")
         body = ErasureOutput(
             success=True,
             message="Your account is closed. Your personal data is being erased; bookings remain under a number.",

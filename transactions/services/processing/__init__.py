@@ -8,6 +8,7 @@ workers; `sweep_stuck` makes up for a lost one. A row that the database rejects 
 """
 
 from transactions.services.processing.batch import ProcessingResult, process_pending, process_transaction_now
+from transactions.services.processing.holds import request_hold_settlement, settle_held_purchases
 from transactions.services.processing.orders import execute_orders
 from transactions.services.processing.recovery import recover_stuck
 from transactions.services.processing.release import release_waiting_transactions
@@ -24,5 +25,7 @@ __all__ = [
     "process_transaction_now",
     "recover_stuck",
     "release_waiting_transactions",
+    "request_hold_settlement",
+    "settle_held_purchases",
     "undo_release",
 ]

@@ -187,6 +187,8 @@ def _process_batch(
                     "market_open": market_open,
                     "next_open": now if market_open else next_open(now),
                     "any_orders": any_orders,
+                    "suspended": Transaction.HoldReason.SUSPENDED,
+                    "unverified": Transaction.HoldReason.UNVERIFIED,
                 },
             )
         except InternalError as error:

@@ -55,7 +55,11 @@ def claim_buckets_on_citus(cursor: CursorWrapper, candidates: Sequence[int], *, 
 
 
 def move_to_pending(
-    statement: str, parameters: Mapping[str, Any], *, in_buckets: bool, on_progress: Callable[[int], None] | None = None
+    statement: str,
+    parameters: Mapping[str, Any],
+    *,
+    buckets: Sequence[int] = (),
+    on_progress: Callable[[int], None] | None = None,
 ) -> list[int]:
     """Run `sql/<statement>.sql` until it finds no more rows, committing each batch, and wake the workers.
 
@@ -63,16 +67,16 @@ def move_to_pending(
     the user ids. Returns the sums of the counts.
 
     Args:
-        in_buckets: whether the statement requires locks on the user buckets %(buckets)s.
+        buckets: the user buckets that the statement requires locks on, as %(buckets)s.
         on_progress: called after each batch with the number of rows moved so far.
     """
     totals = [0]
-    starts = range(0, USER_BUCKETS, BUCKETS_PER_BATCH)
-    for buckets in [ALL_BUCKETS[start : start + BUCKETS_PER_BATCH] for start in starts] if in_buckets else [[]]:
+    starts = range(0, len(buckets), BUCKETS_PER_BATCH)
+    for locked in [[*buckets[start : start + BUCKETS_PER_BATCH]] for start in starts] or [[]]:
         while True:
             with transaction.atomic(), connection.cursor() as cursor:
-                lock_buckets(cursor, buckets)
-                values = {"now": timezone.now(), **parameters, "buckets": buckets, "limit": MOVE_BATCH}
+                lock_buckets(cursor, locked)
+                values = {"now": timezone.now(), **parameters, "buckets": locked, "limit": MOVE_BATCH}
                 cursor.execute(load_sql(statement), values)
                 *counts, user_ids = cursor.fetchone()
             invalidate_customers(user_ids)

@@ -16,5 +16,5 @@ def execute_orders(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     if not market_is_open(now):
         return 0
-    moved, *_ = move_to_pending("release_orders", {"now": now}, in_buckets=False)
+    moved, *_ = move_to_pending("release_orders", {"now": now})
     return moved

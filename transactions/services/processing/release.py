@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from django.db import connection, transaction
 
 from transactions.cache import review_queue_changed
-from transactions.services.processing.buckets import move_to_pending
+from transactions.services.processing.buckets import ALL_BUCKETS, move_to_pending
 from transactions.sql import load_sql
 
 
@@ -24,7 +24,10 @@ def release_waiting_transactions(
     keys = list(merchant_keys)
     decisions: list[int | None] = [*decision_ids] or [None] * len(keys)
     released, *_ = move_to_pending(
-        "release_merchants", {"merchant_keys": keys, "decisions": decisions}, in_buckets=True, on_progress=on_progress
+        "release_merchants",
+        {"merchant_keys": keys, "decisions": decisions},
+        buckets=ALL_BUCKETS,
+        on_progress=on_progress,
     )
     _recount_waiting(keys)
     return released

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from transactions.services.processing.buckets import move_to_pending
+from transactions.services.processing.buckets import ALL_BUCKETS, move_to_pending
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ def undo_release(
             "since": since,
             "reference": f"undo of decision {decision_id}",
         },
-        in_buckets=True,
+        buckets=ALL_BUCKETS,
         on_progress=on_progress,
     )
     return UndoReleaseResult(moved, bought)

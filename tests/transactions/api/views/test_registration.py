@@ -20,7 +20,13 @@ from transactions.tasks import send_password_reset
 
 pytestmark = pytest.mark.django_db
 
-NEW = {"email": "New@Example.com", "password": "correct horse battery", "firstName": "Nell", "lastName": "New"}
+NEW = {
+    "email": "New@Example.com",
+    "password": "correct horse battery",
+    "firstName": "Nell",
+    "lastName": "New",
+    "termsAgreed": True,
+}
 
 
 def _register(body: dict[str, Any], area: str = "user") -> Any:
@@ -90,7 +96,7 @@ def test_profile_fields_are_stored_in_either_spelling_and_nothing_else() -> None
         False,
         False,
     )
-    assert user.terms_agreed_at is not None
+    assert (user.terms_agreed_at, user.terms_version) == (user.created_at, "1")
     assert user.privacy_agreed_at is None
     assert "1234" not in str(User.objects.values().get())
 
@@ -107,12 +113,21 @@ def test_profile_fields_are_stored_in_either_spelling_and_nothing_else() -> None
         ({"accountType": "admin"}, "accountType"),
         ({"roundUpAmount": 0}, "roundUpAmount"),
         ({"zipCode": "x" * 21}, "zipCode"),
+        ({"termsAgreed": False}, "termsAgreed"),
+        ({"termsAgreed": None}, "termsAgreed"),
+        ({"termsAgreed": "maybe"}, "termsAgreed"),
     ],
 )
 def test_an_invalid_registration_is_refused_by_field(change: dict[str, Any], field: str) -> None:
     reply = _register(NEW | change)
     assert reply.status_code == 400
     assert list(reply.json()["errors"]) == [field]
+    assert not User.objects.exists()
+
+
+def test_registering_without_the_terms_is_refused() -> None:
+    reply = _register({name: value for name, value in NEW.items() if name != "termsAgreed"})
+    assert (reply.status_code, list(reply.json()["errors"])) == (400, ["termsAgreed"])
     assert not User.objects.exists()
 
 
@@ -318,7 +333,7 @@ def test_a_new_e_mail_requires_the_password_and_must_be_unused() -> None:
     ]:
         assert client.put("/api/user/profile", body, format="json").status_code == code, body
     user.refresh_from_db()
-    assert user.email == "new@example.com"
+    assert (user.email, user.pending_email) == ("ann@example.com", "new@example.com")
 
 
 # --- Settings ------------------------------------------------------------------------------------------------

@@ -1,0 +1,7 @@
+"""Pages for customers without a front end."""
+
+from django.urls import path
+
+from transactions.views import email_link_view
+
+urlpatterns = [path("email/", email_link_view, name="account-email-link")]
