@@ -17,6 +17,16 @@ class StatementTooLargeError(StatementError):
     status_code = 413
 
 
+class UploadQuotaError(KamioiError):
+    """The limit of uploads is reached."""
+
+    status_code = 429
+
+    def __init__(self, message: str, *, wait: int = 3600) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class InvalidTransactionError(KamioiError):
     """The purchase is invalid."""
 

@@ -12,3 +12,10 @@ PLATFORM_FEE: Final = DecimalSetting("platform_fee", 0, 100, default=lambda: set
 # What staff may send to the market at once: orders, and dollars.
 MAX_ORDERS: Final = IntegerSetting("process_selected_max_orders", 1, 500, default=lambda: 500, blank=True)
 MAX_AMOUNT: Final = DecimalSetting("process_selected_max_amount", 0, 10**9, default=lambda: Decimal(10_000), blank=True)
+# What a customer may upload: imports that run at the same time, and files and megabytes within 24 hours.
+UPLOADS_RUNNING: Final = IntegerSetting("uploads_running", 1, 1_000, default=lambda: 5)
+UPLOADS_PER_DAY: Final = IntegerSetting("uploads_per_day", 1, 100_000, default=lambda: 500)
+UPLOAD_MEGABYTES_PER_DAY: Final = IntegerSetting("upload_megabytes_per_day", 1, 100_000, default=lambda: 1_000)
+# Days until the files and rejected rows of finished imports, and exports of personal data, are deleted.
+UPLOAD_EXPIRY_DAYS: Final = IntegerSetting("upload_expiry_days", 1, 3_650, default=lambda: 90)
+EXPORT_EXPIRY_DAYS: Final = IntegerSetting("export_expiry_days", 1, 365, default=lambda: 7)

@@ -212,6 +212,7 @@ def _import_statements(customers: list[User], first: date) -> None:
             requested_by=user,
             content=ContentFile(_statement(user.email, first).encode()),
             send=False,
+            limited=False,
         )
         run_statement_import(task_id=statement.task_id)
 

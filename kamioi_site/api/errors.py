@@ -44,8 +44,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             code, message = exc.status_code, str(exc.detail)
             if header := getattr(exc, "auth_header", None):
                 headers["WWW-Authenticate"] = header
-            if (wait := getattr(exc, "wait", None)) is not None:
-                headers["Retry-After"] = str(int(wait))
         case Http404():
             code, message = status.HTTP_404_NOT_FOUND, "Not found."
         case PermissionDenied():
@@ -60,6 +58,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             code, message = status.HTTP_400_BAD_REQUEST, "A value of the request is out of range."
         case _:
             return None
+    if (wait := getattr(exc, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
     set_rollback()
     return Response(error_body(message, errors), status=code, headers=headers)
 

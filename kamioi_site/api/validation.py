@@ -1,4 +1,7 @@
-"""Input that PostgreSQL cannot store is refused before a view sees it: NUL, lone surrogates, ids out of range."""
+"""Input is refused before a view sees it: more items than a request may have, and what PostgreSQL cannot store.
+
+That is NUL, lone surrogates, and ids out of range.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,7 +11,10 @@ from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
+from kamioi_site.api.errors import PayloadTooLargeError
+
 ID_MAX: Final = 2**63 - 1  # the largest bigint
+MAX_ITEMS: Final = 10_000  # in all lists of a body
 
 
 class IdField(serializers.IntegerField):
@@ -33,8 +39,23 @@ def contains_invalid_text(value: Any) -> bool:
     return False
 
 
+def contains_too_many_items(body: Any) -> bool:
+    """Whether the lists of a body, nested ones too, have more than `MAX_ITEMS` items."""
+    stack, items = [body], 0
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list):
+            items += len(value)
+            if items > MAX_ITEMS:
+                return True
+            stack += value
+        elif isinstance(value, Mapping):
+            stack += value.values()
+    return False
+
+
 class ValidatedRequest(Request):
-    """A request whose body contains only text that can be stored.
+    """A request whose body has no more items than allowed, and only text that can be stored.
 
     A list is left to its view, which reports invalid items one by one.
     """
@@ -43,6 +64,8 @@ class ValidatedRequest(Request):
         try:
             data, files = super()._parse()  # type: ignore[misc]  # missing in the stubs
             body = dict(data.lists()) if isinstance(data, QueryDict) else data
+            if contains_too_many_items(body):
+                raise PayloadTooLargeError(f"A request may have at most {MAX_ITEMS:,} items. Send several.")
             if isinstance(body, Mapping) and contains_invalid_text(body):
                 raise exceptions.ParseError("The body contains NUL or invalid characters.")
             for file in files.values() if files else ():

@@ -1,8 +1,7 @@
-"""Base classes of the API's views: limits of body size and rate, validated input, one error format."""
+"""Base classes of the API's views: rate limits, validated input, one error format."""
 
 from typing import Any, NoReturn
 
-from django.conf import settings
 from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -10,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from kamioi_site.api.errors import PayloadTooLargeError
 from kamioi_site.api.throttling import RateLimitThrottle
 from kamioi_site.api.validation import ID_MAX, ValidatedRequest, contains_invalid_text
 
@@ -31,10 +29,6 @@ class ApiView(APIView):
             parser_context=self.get_parser_context(request),
         )
 
-    def max_body_bytes(self, request: Request) -> int | None:
-        """Return the largest accepted body in bytes, None for no limit."""
-        return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         """Leave the parsed body for the audit trail, which reads the ids of the accessed rows from it."""
         inner = getattr(request, "_request", None)
@@ -43,11 +37,7 @@ class ApiView(APIView):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse a body that is too large before parsing it, and invalid text in the URL."""
-        # DRF's parsers bypass Django's own limit. Without a Content-Length DRF reads nothing.
-        limit = self.max_body_bytes(request)
-        if limit is not None and int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-            raise PayloadTooLargeError(f"The request is larger than the limit of {limit:,} bytes.")
+        """Refuse invalid text in the URL."""
         super().initial(request, *args, **kwargs)
         for value in kwargs.values():
             if (isinstance(value, int) and value > ID_MAX) or contains_invalid_text(value):

@@ -7,6 +7,7 @@ database connection. A streaming response is then sent from the event loop.
 
 import asyncio
 import contextvars
+import io
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from kamioi_site.http.body_limits import is_refused, limited_receive
 from kamioi_site.http.health import HEALTH_CHECK_PATHS
 
 _ARRIVED_AT: Final = "kamioi.arrived_at"  # key of the scope
@@ -68,9 +70,11 @@ class ThreadedASGIHandler(ASGIHandler):
     async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Handle one request."""
         try:
-            body = await self.read_body(receive)
+            body = await self.read_body(limited_receive(scope, receive))
         except RequestAborted:
-            return
+            if not is_refused(scope):
+                return
+            body = io.BytesIO()  # the middleware answers
         scope[_ARRIVED_AT] = time.perf_counter()
         try:
             pool = _pool("probe" if scope["path"] in HEALTH_CHECK_PATHS else "web")

@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "kamioi_site.http.load_shedding.LoadSheddingMiddleware",
+    "kamioi_site.http.body_limits.BodyLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "kamioi_site.http.compression.CompressionMiddleware",
     "kamioi_site.http.staff_ip_allowlist.StaffIPAllowlistMiddleware",
@@ -217,7 +218,7 @@ CELERY_TASK_ROUTES = {
         ),
         "notifications": "apply_due_email_changes send_account_email send_password_reset",
         "bulk": (
-            "erase_person export_person import_mappings ingest_statement "
+            "erase_person expire_uploads export_person import_mappings ingest_statement "
             "make_monthly_statements make_report make_statements rebuild_indexes "
             "remove_duplicates"
         ),
@@ -326,7 +327,9 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+# Largest bodies; the addresses of the others are in kamioi_site/http/body_limits.py.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+JSON_LIST_MAX_BYTES = 2 * 1024 * 1024
 STATEMENT_MAX_BYTES = env_int("STATEMENT_MAX_BYTES", 512 * 1024 * 1024)
 # Statements up to this size are imported during the request (about a second); larger ones in the background.
 STATEMENT_SYNC_BYTES = env_int("STATEMENT_SYNC_BYTES", 256 * 1024)

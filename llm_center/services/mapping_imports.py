@@ -109,6 +109,8 @@ def run_mapping_import(
             "review": imported.merchants_review,
             "released": released,
         }
+        if imported.rejects_omitted:
+            task.result["rejects_omitted"] = imported.rejects_omitted
     return MappingImport.objects.get(pk=imported.pk)
 
 

@@ -225,7 +225,7 @@ def test_a_body_is_as_large_as_its_address_allows(webs, proxy):
         return found
 
     for path, megabytes in (
-        ("/api/transactions", 13),
+        ("/api/transactions", 2),
         ("/api/transactions/bulk", 514),
         ("/api/user/upload-bank-file", 514),
     ):
@@ -370,23 +370,29 @@ def test_upload_addresses_are_those_of_the_application():
     from django.conf import settings
     from django.urls import get_resolver
 
-    from kamioi_site.api.views import ApiView
+    from kamioi_site.http.body_limits import BODY_LIMITS, FORM_BYTES, body_limit
     from tests.docker.manifests import DOCKER, of_kind
 
-    large = set()
-    for pattern in get_resolver().url_patterns:
-        for inner in getattr(pattern, "url_patterns", []):
-            view = getattr(getattr(inner, "callback", None), "view_class", None)
-            if view is not None and issubclass(view, ApiView) and view.max_body_bytes is not ApiView.max_body_bytes:
-                large.add(f"/{pattern.pattern}{inner.pattern}")
-    assert large
+    usual = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+    def addresses_of(patterns, start="/"):
+        for pattern in patterns:
+            address = f"{start}{pattern.pattern}"
+            yield from addresses_of(pattern.url_patterns, address) if hasattr(pattern, "url_patterns") else [address]
+
+    addresses = set(addresses_of(get_resolver().url_patterns))
+    large = {address for address in addresses if body_limit(address, "") > usual}
+    for rule, _, _ in BODY_LIMITS:
+        assert any(rule.fullmatch(address) for address in addresses), f"no address is {rule.pattern}"
     template = (DOCKER / "nginx" / "locations.conf.template").read_text()
     rules = [re.compile(rule) for rule in re.findall(r"location ~ (\S+) \{\n    client_max_body_size", template)]
     for address in large:
         assert any(rule.fullmatch(address) for rule in rules), f"{address} takes large bodies and nginx does not know"
     ways = {path["path"] for path in of_kind("prod", "Ingress")["web-uploads"]["spec"]["rules"][0]["http"]["paths"]}
-    assert large <= ways
-    assert settings.STATEMENT_MAX_BYTES <= 513 * 1024**2
+    assert {address for address in large if address.startswith("/api/")} <= ways
+    assert f"client_max_body_size {usual // 1024**2}m;" in template
+    assert usual % 1024**2 == 0
+    assert settings.STATEMENT_MAX_BYTES + FORM_BYTES <= 513 * 1024**2
 
 
 def test_a_value_that_could_write_configuration_is_refused(tmp_path):

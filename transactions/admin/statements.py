@@ -90,7 +90,9 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         self, request: HttpRequest, *, filename: str, content: File, fields: dict[str, Any]
     ) -> StatementImport:
         user = get_object_or_404(User, pk=fields["user"])
-        return upload_statement(user=user, filename=filename, content=content, requested_by=staff_user(request))
+        return upload_statement(
+            user=user, filename=filename, content=content, requested_by=staff_user(request), limited=False
+        )
 
     def related_link(self, obj: StatementImport) -> tuple[str, str]:
         address = reverse("admin:transactions_transaction_changelist")

@@ -1,6 +1,7 @@
 """Uploaded bank statements and the rows that could not be read."""
 
 from django.db import models
+from django.db.models import Q
 
 from kamioi_site.imports.models import ImportReject, ResumableImport
 from transactions.models.background_tasks import BackgroundTask
@@ -16,7 +17,12 @@ class StatementImport(ResumableImport):
 
     class Meta:
         db_table = "statement_imports"
-        indexes = [models.Index(fields=["user", "-id"], name="idx_statement_imports_user")]
+        indexes = [
+            models.Index(fields=["user", "-id"], name="idx_statement_imports_user"),
+            # The quota of a customer, and files that expire.
+            models.Index(fields=["user", "created_at"], name="idx_statement_imports_quota"),
+            models.Index(fields=["created_at"], name="idx_statement_imports_files", condition=~Q(file="")),
+        ]
 
 
 class StatementReject(ImportReject):

@@ -33,6 +33,7 @@ from transactions.models import BackgroundTask, StatementImport, Transaction, Tr
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
 from transactions.services.processing import notify_workers
+from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
 from transactions.statements.reader import parse_statement
 from transactions.statements.values import StatementRow
@@ -127,15 +128,17 @@ def _existing_transaction(values: dict[str, Any]) -> CreatedTransaction:
 
 
 def upload_statement(
-    *, user: User, filename: str, content: "File[bytes]", requested_by: User, send: bool = True
+    *, user: User, filename: str, content: "File[bytes]", requested_by: User, send: bool = True, limited: bool = True
 ) -> StatementImport:
     """Store the file and request its import in the background, without reading it.
 
     Args:
         send: false for a caller that runs the import itself.
+        limited: whether the customer's quota applies; not for staff.
 
     Raises:
         StatementTooLargeError: more than `STATEMENT_MAX_BYTES`.
+        UploadQuotaError: the customer uploaded too much.
     """
     size = content.size or 0
     if size > settings.STATEMENT_MAX_BYTES:
@@ -144,6 +147,8 @@ def upload_statement(
             "Split the file: rows in more than one part are stored once."
         )
     with transaction.atomic():
+        if limited:
+            check_upload_quota(user=user, size=size)
         task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
         imported = StatementImport(task=task, user=user, filename=filename[:255], size=size)
         imported.file.save(f"{task.pk}.statement", content, save=False)
@@ -180,6 +185,8 @@ def run_statement_import(
             "duplicates": done.rows_duplicate,
             "rejected": done.rows_rejected,
         }
+        if done.rejects_omitted:
+            task.result["rejects_omitted"] = done.rejects_omitted
     return StatementImport.objects.select_related("task").get(task=task)
 
 

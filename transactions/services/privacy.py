@@ -28,6 +28,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from kamioi_site.cache.namespaces import clear_caches
 from kamioi_site.http.downloads import csv_line, rows_in_pages
 from transactions.errors import ErasureNotAllowedError
+from transactions.live_settings import EXPORT_EXPIRY_DAYS
 from transactions.models import (
     ApiToken,
     AuditEvent,
@@ -55,7 +56,6 @@ from transactions.services.background_tasks import claim_first, create_task, hea
 from transactions.services.processing import settle_held_purchases
 from transactions.sql import load_sql
 
-EXPORT_DAYS: Final = 7
 _PAGE_ROWS: Final = 2_000
 _SECRETS: Final = {"password", "digest"}
 _ERASE_TASK: Final = "erase_person"
@@ -318,8 +318,8 @@ def export_path(task: BackgroundTask) -> Path:
 
 
 def delete_expired_exports() -> None:
-    """Delete exports older than `EXPORT_DAYS`."""
-    oldest = time.time() - EXPORT_DAYS * 86_400
+    """Delete exports that are older than the setting allows."""
+    oldest = time.time() - EXPORT_EXPIRY_DAYS.get() * 86_400
     for path in (Path(settings.MEDIA_ROOT) / "exports").glob("*"):
         if path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)

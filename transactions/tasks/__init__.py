@@ -6,7 +6,7 @@ from transactions.tasks.accounts import (
     send_account_email,
     send_password_reset,
 )
-from transactions.tasks.ingest import ingest_statement
+from transactions.tasks.ingest import expire_uploads, ingest_statement
 from transactions.tasks.ledger import check_ledger, verify_ledger
 from transactions.tasks.legacy import legacy_dual_write
 from transactions.tasks.prices import refresh_prices
@@ -28,6 +28,7 @@ __all__ = [
     "erase_person",
     "execute_queued_orders",
     "expire_idempotency_keys",
+    "expire_uploads",
     "export_person",
     "ingest_statement",
     "legacy_dual_write",

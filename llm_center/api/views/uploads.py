@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Annotated, Literal, TypedDict
 from uuid import UUID
 
-from django.conf import settings
 from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -29,7 +28,6 @@ from transactions.models import BackgroundTask
 # Some hundred rows: imported in a few tenths of a second.
 SYNC_BYTES = 32 * 1024
 _SHOWN_ERRORS = 50
-_MULTIPART_BYTES = 64 * 1024
 _IN_BACKGROUND = "The file is being imported in the background."
 
 
@@ -86,10 +84,6 @@ class UploadProgress(TypedDict):
 class _UploadView(StaffView):
     required_permissions = ("llm_center.add_mappingimport",)
     parser_classes = [MultiPartParser]
-
-    def max_body_bytes(self, request: Request) -> int | None:
-        """Allow the largest file and the form around it."""
-        return settings.STATEMENT_MAX_BYTES + _MULTIPART_BYTES
 
     def store(self, request: Request, *, sync_bytes: int = 0) -> tuple[MappingImport, bool]:
         """Store the uploaded file, and send one over `sync_bytes` to a worker. Raises MappingFileError."""

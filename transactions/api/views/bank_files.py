@@ -1,6 +1,6 @@
 """Uploading a bank's file, in the format of the legacy front ends."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, BinaryIO, TypedDict, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from transactions.api.parsers import uploaded_file
 from transactions.api.serializers import BulkFileInput
 from transactions.models import BackgroundTask, StatementImport
 from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.statements.excel import is_workbook
 
 SHOWN_ERRORS = 100
 
@@ -49,10 +50,6 @@ class BankFileOutput(MessageOutput):
 class BankFileView(ApiView):
     parser_classes = [MultiPartParser]
 
-    def max_body_bytes(self, request: Request) -> int | None:
-        """Allow as much as a statement may have."""
-        return settings.STATEMENT_MAX_BYTES
-
     @extend_schema(
         request={"multipart/form-data": BulkFileInput},
         responses={200: BankFileOutput, 202: BankFileOutput},
@@ -60,9 +57,12 @@ class BankFileView(ApiView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Read a CSV, Excel, OFX or QFX file: a small one at once, a larger one in the background (202)."""
+        """Read a CSV, Excel, OFX or QFX file: a small one at once; a larger one or a workbook later (202)."""
         file = uploaded_file(request, missing="Send a CSV, Excel, OFX or QFX file in the form field “file”.")
-        user, synchronous = current_user(request), (file.size or 0) <= settings.STATEMENT_SYNC_BYTES
+        # A workbook is parsed by the workers only.
+        user, small = current_user(request), (file.size or 0) <= settings.STATEMENT_SYNC_BYTES
+        synchronous = small and not is_workbook(cast("BinaryIO", file))
+        file.seek(0)
         statement = upload_statement(
             user=user, filename=file.name or "statement.csv", content=file, requested_by=user, send=not synchronous
         )

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Annotated, TypedDict
 
-from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -85,11 +84,6 @@ class TransactionCreateView(ApiView):
 
 class TransactionBulkView(ApiView):
     parser_classes = [JSONParser, MultiPartParser, StatementParser, OfxParser, QfxParser]
-
-    def max_body_bytes(self, request: Request) -> int | None:
-        """Limit a JSON list, which is held in memory, like any body; a file may be as large as a statement."""
-        is_list = "json" in (request.content_type or "")
-        return super().max_body_bytes(request) if is_list else settings.STATEMENT_MAX_BYTES
 
     @extend_schema(
         request={

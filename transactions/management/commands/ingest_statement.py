@@ -52,7 +52,7 @@ class Command(BaseCommand):
     def _import(self, path: Path, user: User, rejects: Path | None) -> None:
         with path.open("rb") as file:
             statement = upload_statement(
-                user=user, filename=path.name, content=File(file), requested_by=user, send=False
+                user=user, filename=path.name, content=File(file), requested_by=user, send=False, limited=False
             )
         with tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar:
 

@@ -153,7 +153,7 @@ def test_an_unsupported_media_type_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["form", "raw", "list"])
 def test_a_body_that_is_too_large_is_refused(settings: Settings, kind: str) -> None:
-    settings.STATEMENT_MAX_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 50
+    settings.STATEMENT_MAX_BYTES = settings.JSON_LIST_MAX_BYTES = 50
     client = api_client(make_user())
     reply = {
         "form": lambda: client.post("/api/transactions/bulk", {"file": SimpleUploadedFile("a.csv", CSV)}),

@@ -432,28 +432,40 @@ def test_statements_are_the_months_since_the_first_purchase() -> None:
 
 # --- Bank files -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["business.xlsx", "business.xls"])
-def test_an_excel_file_is_read_at_once_and_invalid_rows_are_listed(name: str) -> None:
+def test_an_excel_file_is_read_by_a_worker_and_invalid_rows_are_listed(name: str) -> None:
     user = make_user()
     client = api_client(user)
     for added, duplicates in ((4, 0), (0, 4)):
         file = SimpleUploadedFile(name, (FILES / name).read_bytes())
         reply = client.post("/api/business/upload-bank-file", {"file": file})
-        assert reply.status_code == 200, reply.json()
         body = reply.json()
+        assert (reply.status_code, body["status"], body["data"]["processed"]) == (202, "queued", 0)
+        run_statement_import(task_id=body["task_id"])
+        task = client.get(body["status_url"]).json()
+        assert task["result"] == {"rows": 5, "added": added, "duplicates": duplicates, "rejected": 1}
         row = 8 if name.endswith("x") else 5
+        assert f"{row},amount,“lots” is not an amount" in client.get(body["rejects_url"]).getvalue().decode()
+    assert Transaction.objects.filter(user=user).count() == 4
+
+
+def test_a_small_file_is_read_at_once_and_invalid_rows_are_listed() -> None:
+    client = api_client(make_user())
+    for added, duplicates in ((1, 0), (0, 1)):
+        content = b"Date,Merchant,Amount\n2026-11-03,SHOP,-1.00\n2026-11-03,SHOP,lots\n"
+        reply = client.post("/api/business/upload-bank-file", {"file": SimpleUploadedFile("may.csv", content)})
+        body = reply.json()
+        assert (reply.status_code, body["status"]) == (200, "completed")
         assert body["data"] == {
-            "processed": 4,
-            "processed_rows": 4,
-            "total_rows": 5,
+            "processed": 1,
+            "processed_rows": 1,
+            "total_rows": 2,
             "added": added,
             "duplicates": duplicates,
             "error_count": 1,
-            "errors": [f"Row {row}: amount: “lots” is not an amount"],
+            "errors": ["Row 3: amount: “lots” is not an amount"],
         }
-        assert body["status"] == "completed"
         assert client.get(body["status_url"]).json()["result"]["rejected"] == 1
         assert "lots" in client.get(body["rejects_url"]).getvalue().decode()
-    assert Transaction.objects.filter(user=user).count() == 4
 
 
 def test_a_larger_file_is_read_in_the_background(settings: Settings) -> None:
