@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from transactions.cache import invalidate_customers
-from transactions.models import ApiToken, Company, Merchant, StockPrice, Transaction, User
+from transactions.models import ApiToken, Company, Merchant, StockPrice, Transaction, TransactionKey, User
 
 _numbers = itertools.count(1)
 PASSWORD = "correct horse battery"
@@ -53,6 +53,9 @@ def make_transaction(user: User, merchant: str = "STARBUCKS", amount: str = "4.5
         "total_debit": Decimal(amount),
     } | fields
     transaction = Transaction.objects.create(user=user, merchant=merchant, amount=Decimal(amount), **values)
+    TransactionKey.objects.create(
+        transaction_id=transaction.pk, user=user, date=transaction.date, idempotency_key=f"test:{transaction.pk}"
+    )
     invalidate_customers([user.pk])
     return transaction
 

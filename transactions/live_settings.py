@@ -9,6 +9,10 @@ from kamioi_site.live_settings import DecimalSetting, IntegerSetting
 
 # Dollars; charged for each purchase that invests.
 PLATFORM_FEE: Final = DecimalSetting("platform_fee", 0, 100, default=lambda: settings.PLATFORM_FEE, places=2)
+# Purchases that a customer sends must not be older than this number of days before the account was opened.
+PURCHASE_HISTORY_DAYS: Final = IntegerSetting(
+    "purchase_history_days", 0, 36_500, default=lambda: settings.PURCHASE_HISTORY_DAYS, blank=True
+)
 # What staff may send to the market at once: orders, and dollars.
 MAX_ORDERS: Final = IntegerSetting("process_selected_max_orders", 1, 500, default=lambda: 500, blank=True)
 MAX_AMOUNT: Final = DecimalSetting("process_selected_max_amount", 0, 10**9, default=lambda: Decimal(10_000), blank=True)

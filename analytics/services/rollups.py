@@ -417,8 +417,13 @@ def _months_of(table: _Table, partition: _Partition, partitions: list[_Partition
 def _archived(table: _Table) -> set[date]:
     """Return the months whose partitions were detached."""
     archived = RollupPartition.objects.filter(archived=True, name__startswith=f"{table.name}_y")
-    matches = [re.fullmatch(r".*_y(\d{4})m(\d{2})", name) for name in archived.values_list("pk", flat=True)]
-    return {date(int(match[1]), int(match[2]), 1) for match in matches if match}
+    matches = [re.fullmatch(r".*_y(\d{4})(?:m(\d{2}))?", name) for name in archived.values_list("pk", flat=True)]
+    return {
+        date(int(match[1]), month, 1)
+        for match in matches
+        if match
+        for month in ([int(match[2])] if match[2] else range(1, 13))
+    }
 
 
 def _ignore_progress(step: str, done: int, total: int) -> None:

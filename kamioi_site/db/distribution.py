@@ -210,7 +210,7 @@ def find_distribution_problems() -> list[str]:
         problems += [
             f"{table}: unique key {name} without {column}"
             for name, primary, columns in _unique_keys(table)
-            if column not in columns and not (primary and columns == ["id"])
+            if column not in columns and not (primary and len(columns) == 1)
         ]
     return problems
 
@@ -233,11 +233,11 @@ def _model_foreign_keys() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _primary_key_steps(table: str, column: str) -> list[Step]:
-    """Add the column to a primary key of `id` alone; ids stay unique because they come from one sequence."""
+    """Add the column to a primary key of one id; ids stay unique because they come from one sequence."""
     return [
         Step(
             f"add {column} to the primary key of {table}",
-            f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} PRIMARY KEY (id, {column})",
+            f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} PRIMARY KEY ({columns[0]}, {column})",
         )
         for name, primary, columns in _unique_keys(table)
         if primary and column not in columns

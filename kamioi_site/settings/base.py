@@ -417,6 +417,7 @@ PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote that changes by more than this factor is rejected; 0 accepts any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
 PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
+PURCHASE_HISTORY_DAYS = env_int("PURCHASE_HISTORY_DAYS", 120)  # unless the setting `purchase_history_days` overrides it
 PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # unless the admin setting `platform_fee` overrides it
 
 LLM_PROVIDER = env_str("LLM_PROVIDER", "matcher")  # matcher | openai, see docs/llm.md

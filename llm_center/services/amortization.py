@@ -22,7 +22,6 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from kamioi_site.db.partitions import ensure_partitions
 from kamioi_site.formatting import money
 from llm_center.errors import AssetOperationError
 from llm_center.live_settings import AMORTIZATION_CREDIT_ACCOUNT
@@ -198,7 +197,6 @@ def _idle_reason(asset: LlmDataAsset, last: date) -> str:
 
 def _post_charge(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
     at = datetime(charge.period.year, charge.period.month, 1, tzinfo=UTC)
-    ensure_partitions(LedgerTransfer, [at])
     with connection.cursor() as cursor:
         cursor.execute(
             load_sql("post_amortization"),
@@ -328,7 +326,6 @@ def _lock_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
 def _post(kind: str, day: date, accounts: tuple[str, str], amount: Decimal, reference: str) -> None:
     """Post a transfer between the accounts (debit, credit)."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    ensure_partitions(LedgerTransfer, [at])
     debit, credit = map(str, accounts)
     LedgerTransfer.objects.create(
         user_id=0,

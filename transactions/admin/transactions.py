@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 
 from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from transactions.models import Order, ReleasedTransaction, Transaction, TransactionKey, User
+from transactions.models.transactions import TransactionQuerySet
 
 
 @admin.register(Transaction)
@@ -32,12 +33,17 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     search_fields = ("user__email__iexact", "merchant_key__exact")
     search_help_text = "The customer's full e-mail, a transaction number, or a merchant in the review queue"
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Transaction]:
+    def get_queryset(self, request: HttpRequest) -> TransactionQuerySet:
         rows = super().get_queryset(request)
         if "merchant_key__exact" in active_filters(request):
             # The index on the merchant covers only transactions that await its review.
             rows = rows.filter(status=Transaction.Status.NEEDS_REVIEW)
         return rows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Transaction | None:
+        """Return the transaction, read from its partition."""
+        known = object_id.isdigit() and int(object_id) < 2**63
+        return self.get_queryset(request).with_ids(int(object_id)).first() if known else None
 
     def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
         """Order by date where the index of the filter is by date, otherwise by id."""
@@ -72,7 +78,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         if user is not None:
             return queryset.filter(user_id=user), False
         if term.isdigit():
-            return queryset.filter(pk=int(term)) if int(term) < 2**63 else queryset.none(), False
+            return queryset.with_ids(int(term)) if int(term) < 2**63 else queryset.none(), False
         return queryset.filter(merchant_key=term.upper(), status=Transaction.Status.NEEDS_REVIEW), False
 
 
@@ -80,7 +86,8 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
 class TransactionKeyAdmin(HistoryAdmin):
     """Keys that make the ingest of purchases idempotent."""
 
-    list_display = ("id", "user", "idempotency_key", "transaction_id", "date")
+    list_display = ("transaction_id", "user", "idempotency_key", "date")
+    keyset = ("-transaction_id",)
     list_select_related = ("user",)
 
 

@@ -8,7 +8,7 @@ A transaction goes `pending → mapped → completed`, or waits (`needs_review`,
 """
 
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -21,6 +21,15 @@ from transactions.models.ledger import MAX_BOOKINGS
 
 # Workers claim user buckets, so two workers never process the same user.
 USER_BUCKETS = 64
+
+
+class TransactionQuerySet(models.QuerySet["Transaction"]):
+    """Transactions, found by id."""
+
+    def with_ids(self, *ids: int) -> Self:
+        """Filter by id in the partitions of these transactions; `filter(pk=…)` would plan a scan of every partition."""
+        dates = TransactionKey.objects.using(self.db).filter(pk__in=ids).values_list("date", flat=True)
+        return self.filter(pk__in=ids, date__in=list(dates))
 
 
 class Transaction(MonthlyPartitionedModel):
@@ -76,6 +85,8 @@ class Transaction(MonthlyPartitionedModel):
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.CUSTOMER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = TransactionQuerySet.as_manager()
 
     class Meta:
         db_table = "transactions"
@@ -190,11 +201,14 @@ class TransactionDelta(models.Model):
 
 
 class TransactionKey(models.Model):
-    """(user, idempotency key) → transaction: a purchase that is sent twice is stored once, in any month."""
+    """(user, idempotency key) → transaction: a purchase that is sent twice is stored once, in any month.
 
+    Each transaction has a row, which knows the date of an id, and so its partition.
+    """
+
+    transaction_id = models.BigIntegerField(primary_key=True)
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
-    idempotency_key = models.CharField(max_length=128)
-    transaction_id = models.BigIntegerField()
+    idempotency_key = models.CharField(max_length=128, null=True, help_text="None for a row of the legacy system.")
     date = models.DateTimeField()
 
     class Meta:
@@ -204,4 +218,4 @@ class TransactionKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.idempotency_key
+        return self.idempotency_key or str(self.transaction_id)

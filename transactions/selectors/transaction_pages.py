@@ -20,6 +20,7 @@ from kamioi_site.http.downloads import csv_line
 from kamioi_site.pagination import Keyset, Page, ResidualFilter, decode_cursor, encode_cursor, keyset_page
 from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import Transaction, User
+from transactions.models.transactions import TransactionQuerySet
 
 NEWEST = 100  # rows in the lists of the legacy front end
 _CSV_PAGE_ROWS: Final = 2_000
@@ -75,7 +76,7 @@ def transaction_rows(transactions: Iterable[Transaction]) -> list[TransactionRow
     return [transaction_row(transaction) for transaction in transactions]
 
 
-def transactions_of(user: User) -> QuerySet[Transaction, Transaction]:
+def transactions_of(user: User) -> TransactionQuerySet:
     """Return the customer's transactions, unordered."""
     return Transaction.objects.filter(user=user)
 

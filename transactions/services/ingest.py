@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, BinaryIO, cast
@@ -25,10 +25,10 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from kamioi_site.db.partitions import ensure_partitions
 from kamioi_site.imports.rows import RowError
 from transactions.cache import invalidate_customers
 from transactions.errors import IdempotencyConflictError, InvalidTransactionError, StatementTooLargeError
+from transactions.live_settings import PURCHASE_HISTORY_DAYS
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
@@ -36,7 +36,7 @@ from transactions.services.processing import notify_workers
 from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
 from transactions.statements.reader import parse_statement
-from transactions.statements.values import StatementRow
+from transactions.statements.values import FIRST_DATE, StatementRow, as_csv
 
 BATCH_ROWS = 20_000
 # Batches that may wait between the reader and the database: enough to keep both busy.
@@ -61,10 +61,9 @@ class CreatedTransaction:
 
 @dataclass(slots=True)
 class _Batch:
-    """Rows ready for COPY, their months, and the rejected rows; `items` counts both."""
+    """Rows ready for COPY, and the rejected rows; `items` counts both."""
 
     lines: list[str] = field(default_factory=list)
-    months: set[tuple[int, int]] = field(default_factory=set)
     errors: list[RowError] = field(default_factory=list)
     items: int = 0
 
@@ -95,8 +94,11 @@ def create_transaction(
         raise InvalidTransactionError("merchant: must not be empty")
     if amount == 0 or abs(amount) > _MAX_AMOUNT or amount != amount.quantize(Decimal("0.01")):
         raise InvalidTransactionError("amount: must be dollars and cents, not zero, at most 9,999,999,999.99")
-    if not datetime(1990, 1, 1, tzinfo=UTC) <= date <= now + timedelta(days=7):
-        raise InvalidTransactionError("date: must lie between 1990 and a week from now")
+    if date > now + timedelta(days=7):
+        raise InvalidTransactionError("date: must not be more than a week from now")
+    # The limit is read only for a purchase that may be too old.
+    if date < user.created_at and date < (earliest := earliest_purchase_date(user)):
+        raise InvalidTransactionError(f"date: must not be before {earliest.date()}, the first day of this account")
     values: dict[str, Any] = {
         "user": user.pk,
         "key": f"api:{idempotency_key or uuid4().hex}",
@@ -117,6 +119,12 @@ def create_transaction(
     invalidate_customers([user.pk])
     notify_workers(priority=Transaction.Priority.CUSTOMER)
     return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
+
+
+def earliest_purchase_date(user: User) -> datetime:
+    """Return the first day whose purchases are accepted: a limit in days before the account was opened."""
+    day = user.created_at.astimezone(UTC).date() - timedelta(days=PURCHASE_HISTORY_DAYS.get())
+    return datetime.combine(max(day, FIRST_DATE), time(), UTC)
 
 
 def _existing_transaction(values: dict[str, Any]) -> CreatedTransaction:
@@ -203,7 +211,9 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
     imported = StatementImport.objects.select_related("user").get(pk=statement_id)
     _delete_fingerprints(imported)
     with imported.file.open("rb") as file:
-        items = parse_statement(cast("BinaryIO", file), filename=imported.filename)
+        items = _reject_old_rows(
+            parse_statement(cast("BinaryIO", file), filename=imported.filename), earliest_purchase_date(imported.user)
+        )
         for batch in _read_ahead(itertools.islice(items, imported.rows_done)):
             _count_stored_batch(imported, batch)
         for batch in _read_ahead(items):
@@ -212,6 +222,16 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
                 on_progress(imported.rows_done)
     _delete_fingerprints(imported)
     return imported
+
+
+def _reject_old_rows(items: Iterable[StatementRow | RowError], earliest: datetime) -> Iterator[StatementRow | RowError]:
+    reason = f"before {earliest.date()}, the first day of this account"
+    for item in items:
+        if isinstance(item, RowError) or item.date >= earliest:
+            yield item
+        else:
+            raw = as_csv([str(item.date.date()), item.merchant, str(item.amount), item.description])
+            yield RowError(item.row_number, "date", reason, raw)
 
 
 def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
@@ -260,7 +280,6 @@ def _batches(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
             batch.errors.append(item)
         else:
             batch.lines.append(_copy_line(item))
-            batch.months.add((item.date.year, item.date.month))
         if batch.items >= BATCH_ROWS:
             yield batch
             batch = _Batch()
@@ -298,7 +317,6 @@ def _count_stored_batch(imported: StatementImport, batch: _Batch) -> None:
 
 def _store_batch(imported: StatementImport, batch: _Batch) -> None:
     """Store the rows, rejected rows and counters of one batch in one database transaction."""
-    ensure_partitions(Transaction, [datetime(year, month, 1, tzinfo=UTC) for year, month in batch.months])
     with transaction.atomic(), connection.cursor() as cursor:
         imported.lock_for_batch()
         _stage(cursor, batch)

@@ -16,7 +16,6 @@ from typing import Any, Final
 from django.db import transaction
 from django.utils import timezone
 
-from kamioi_site.db.partitions import ensure_partitions
 from transactions.errors import EntryAlreadyBookedError, InvalidEntryError
 from transactions.models import Account, JournalEntry, LedgerAccount, LedgerTransfer, User
 from transactions.models.journal import POSTED_KIND, REVERSED_KIND
@@ -164,7 +163,6 @@ def _post(entry: JournalEntry) -> JournalEntry:
 
 def _post_transfers(entry: JournalEntry, pairs: Sequence[TransferPair], *, kind: str, day: date) -> None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    ensure_partitions(LedgerTransfer, [at])
     LedgerTransfer.objects.bulk_create(
         LedgerTransfer(
             user_id=0,

@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.db import connection, transaction
 
 from transactions import live_settings
-from transactions.models import BackgroundTask, Merchant, Transaction, User
+from transactions.models import BackgroundTask, Merchant, Transaction, TransactionKey, User
 from transactions.rules.money import ZERO, round_up_of
 from transactions.services.background_tasks import create_task, send_task
 from transactions.services.processing import process_transaction_now, release_waiting_transactions
@@ -95,7 +95,7 @@ def run_selection(
     *, transaction_ids: Sequence[int], on_progress: Callable[[int], None] | None = None
 ) -> dict[str, int]:
     """Release and process these transactions, one user bucket after the other. Returns the count per final status."""
-    parked = Transaction.objects.filter(pk__in=transaction_ids, status=Status.NEEDS_REVIEW)
+    parked = Transaction.objects.with_ids(*transaction_ids).filter(status=Status.NEEDS_REVIEW)
     keys = list(parked.values_list("merchant_key", flat=True).distinct())
     decided = Merchant.objects.filter(
         merchant_key__in=keys, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
@@ -106,7 +106,7 @@ def run_selection(
         process_transaction_now(transaction_id=transaction_id)
         if on_progress and number % 20 == 0:
             on_progress(number)
-    return Counter(Transaction.objects.filter(pk__in=transaction_ids).values_list("status", flat=True))
+    return Counter(Transaction.objects.with_ids(*transaction_ids).values_list("status", flat=True))
 
 
 _CHECK = """
@@ -116,7 +116,7 @@ _CHECK = """
     JOIN users ON users.id = rows.user_id
     LEFT JOIN merchants ON merchants.merchant_key = rows.merchant_key
     LEFT JOIN companies ON companies.ticker = merchants.ticker
-    WHERE rows.id = ANY (%s)
+    WHERE rows.id = ANY (%s) AND rows.date = ANY (%s)
 """
 _CLOSED = {
     Status.COMPLETED: "Already invested.",
@@ -129,8 +129,9 @@ _CLOSED = {
 
 
 def _check_transactions(transaction_ids: Sequence[int]) -> list[SelectionStatus]:
+    dates = TransactionKey.objects.filter(pk__in=transaction_ids).values_list("date", flat=True)
     with connection.cursor() as cursor:
-        cursor.execute(_CHECK, [list(transaction_ids)])
+        cursor.execute(_CHECK, [list(transaction_ids), list(dates)])
         statuses = {row[0]: _status_of(*row) for row in cursor.fetchall()}
     return [
         statuses.get(pk) or SelectionStatus(pk, "", "not_found", None, "There is no such transaction.", ZERO)

@@ -1,6 +1,6 @@
 """`manage.py partitions plan|apply|status|detach`."""
 
-from datetime import UTC, datetime
+import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,9 +9,9 @@ from kamioi_site.db import partitions
 
 
 class Command(BaseCommand):
-    """Show, create and detach monthly partitions."""
+    """Show, create and detach partitions."""
 
-    help = "Monthly partitions: plan what is missing, apply it, show the status, or detach an old month."
+    help = "Partitions by month: plan what is missing, apply it, show the status, or detach an old one."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the four subcommands."""
@@ -21,9 +21,9 @@ class Command(BaseCommand):
         verbs.add_parser(
             "status", help="list partitions, stray rows and months created ahead; exit code 1 if a table needs `apply`"
         )
-        detach = verbs.add_parser("detach", help="detach an old month; its table and rows stay")
+        detach = verbs.add_parser("detach", help="detach an old month or year; its table and rows stay")
         detach.add_argument("table")
-        detach.add_argument("month", help="YYYY-MM")
+        detach.add_argument("period", help="YYYY-MM, or YYYY for a year in one partition")
         detach.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             alarm = status.default_rows > 0 or status.headroom_months < 1
             alarms += alarm
             self.stdout.write(
-                f"{status.table}: {len(months)} months ({months[0] if months else '-'} … "
+                f"{status.table}: {len(months)} partitions ({months[0] if months else '-'} … "
                 f"{months[-1] if months else '-'}), {status.headroom_months} created ahead, "
                 f"{status.default_rows} rows in the default partition{'  <-- run: partitions apply' if alarm else ''}"
             )
@@ -62,20 +62,18 @@ class Command(BaseCommand):
         models = {model._meta.db_table: model for model in partitions.partitioned_models()}
         if options["table"] not in models:
             raise CommandError(f"unknown table {options['table']}; one of {', '.join(sorted(models))}")
-        try:
-            month = datetime.strptime(options["month"], "%Y-%m").replace(tzinfo=UTC).date()
-        except ValueError as error:
-            raise CommandError("the month must be YYYY-MM") from error
+        if not re.fullmatch(r"\d{4}(-(0[1-9]|1[0-2]))?", options["period"]):
+            raise CommandError("the period must be YYYY-MM or YYYY")
         if not options["yes"]:
             answer = input(
-                f"Detach {options['month']} from {options['table']}? "
+                f"Detach {options['period']} from {options['table']}? "
                 "Its rows disappear from every list; the daily figures stay. [y/N] "
             )
             if answer.strip().lower() != "y":
                 self.stdout.write("Nothing changed.")
                 return
         try:
-            name = partitions.detach_partition(models[options["table"]], month)
+            name = partitions.detach_partition(models[options["table"]], options["period"])
         except partitions.PartitionError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{name} was detached; its table is kept.")

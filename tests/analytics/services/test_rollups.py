@@ -488,7 +488,7 @@ def test_the_totals_of_a_detached_month_stay() -> None:
         user=user, amount=Decimal("3.00"), merchant="STARBUCKS", date=datetime(month.year, month.month, 9, tzinfo=UTC)
     )
     refresh_rollups()
-    detach_partition(Transaction, month)
+    detach_partition(Transaction, f"{month:%Y-%m}")
     for _ in range(2):
         refresh_rollups(recheck=1)
         rebuild_rollups()

@@ -67,7 +67,6 @@ from transactions.models import (
     StatementReject,
     Transaction,
     TransactionDelta,
-    TransactionKey,
     UserSetting,
 )
 from transactions.services.processing import process_pending
@@ -101,7 +100,6 @@ def _fill(number: int) -> None:
     statement = StatementImport.objects.create(task=task, user=user, filename=f"{number}.csv")
     StatementReject.objects.create(statement=statement, row_number=1, field="date", reason="none")
     ApiToken.issue(user=user)
-    TransactionKey.objects.create(user=user, idempotency_key=str(number), transaction_id=1, date=timezone.now())
     Order.objects.create(
         user=user,
         transaction_id=number + 1000,

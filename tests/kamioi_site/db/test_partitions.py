@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from django.apps import apps
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import DataError, connection
 
 from kamioi_site.db import partitions
 from llm_center.models import LlmMapping
@@ -76,14 +76,38 @@ def test_next_month_only_the_missing_partition_is_planned_and_made() -> None:
     assert not partitions.plan_partitions(now=later)
 
 
-def test_bounds_are_midnight_utc() -> None:
-    partitions.ensure_partitions(Transaction, [date(2019, 5, 17)])
+def _bounds(name: str) -> str:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'transactions_y2019m05'")
-        assert cursor.fetchone()[0] == ("FOR VALUES FROM ('2019-05-01 00:00:00+00') TO ('2019-06-01 00:00:00+00')")
+        cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = %s", [name])
+        return str(cursor.fetchone()[0])
 
 
-def test_rows_in_the_default_partition_move_into_their_month() -> None:
+def test_bounds_are_midnight_utc() -> None:
+    assert partitions.ensure_partitions(Transaction, [date(2019, 5, 17), date(2019, 8, 1)]) == 1
+    assert _bounds("transactions_y2019") == "FOR VALUES FROM ('2019-01-01 00:00:00+00') TO ('2020-01-01 00:00:00+00')"
+    last = datetime.now(UTC).date().replace(day=1) - relativedelta(months=1)
+    assert _bounds(f"transactions_y{last:%Ym%m}").startswith(f"FOR VALUES FROM ('{last} 00:00:00+00')")
+
+
+def test_a_year_that_has_months_gets_further_months() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE transactions_y2019m06 PARTITION OF transactions "
+            "FOR VALUES FROM ('2019-06-01') TO ('2019-07-01')"
+        )
+    partitions.ensure_partitions(Transaction, [date(2019, 5, 17)])
+    assert _bounds("transactions_y2019m05")
+
+
+@pytest.mark.parametrize(
+    ("table", "day"), [("users", "2026-01-01"), ("transactions; --", "2026-01-01"), ("transactions", "1066-01-01")]
+)
+def test_the_owners_function_creates_partitions_of_partitioned_tables_only(table: str, day: str) -> None:
+    with pytest.raises(DataError, match="no partition of"), connection.cursor() as cursor:
+        cursor.execute("SELECT kamioi_create_partition(%s, %s)", [table, day])
+
+
+def test_rows_in_the_default_partition_move_into_their_year() -> None:
     user = make_user()
     old = make_transaction(user, date=datetime(2018, 2, 3, tzinfo=UTC))
     other = make_transaction(user, date=datetime(2018, 3, 3, tzinfo=UTC))
@@ -95,22 +119,22 @@ def test_rows_in_the_default_partition_move_into_their_month() -> None:
     assert plan.strays == {"transactions": [date(2018, 2, 1), date(2018, 3, 1)]}
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text, id FROM transactions ORDER BY date")
-        assert cursor.fetchall() == [("transactions_y2018m02", old.pk), ("transactions_y2018m03", other.pk)]
+        assert cursor.fetchall() == [("transactions_y2018", old.pk), ("transactions_y2018", other.pk)]
         cursor.execute("SELECT count(*) FROM transactions_default")
         assert cursor.fetchone()[0] == 0
 
 
-def test_an_old_month_is_detached_and_its_rows_are_kept() -> None:
+def test_an_old_year_is_detached_and_its_rows_are_kept() -> None:
     partitions.ensure_partitions(LlmMapping, [date(2019, 5, 1)])
     LlmMapping.objects.create(
         merchant_name="X", merchant_key="X", source="matcher", created_at=datetime(2019, 5, 2, tzinfo=UTC)
     )
     out = StringIO()
-    call_command("partitions", "detach", "llm_mappings", "2019-05", "--yes", stdout=out)
-    assert "llm_mappings_y2019m05 was detached" in out.getvalue()
+    call_command("partitions", "detach", "llm_mappings", "2019", "--yes", stdout=out)
+    assert "llm_mappings_y2019 was detached" in out.getvalue()
     assert not LlmMapping.objects.exists()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM llm_mappings_y2019m05")
+        cursor.execute("SELECT count(*) FROM llm_mappings_y2019")
         assert cursor.fetchone()[0] == 1
 
 

@@ -6,10 +6,10 @@ from decimal import Decimal
 import psycopg2
 import pytest
 
+from kamioi_site.db.locks import connection_string
 from tests.legacy_db import insert
 from tests.transactions.legacy.conftest import a_run, run_copy, run_validate, writing
 from transactions.legacy.cutover import CutoverError, cutover, finish, move_profiles, rollback
-from transactions.legacy.load.migration_lock import connection_string
 from transactions.legacy.source.change_log import CHANGE_LOG, SyncError, install_change_log
 from transactions.legacy.status import status_lines
 from transactions.legacy.sync.change_sync import sync_changes

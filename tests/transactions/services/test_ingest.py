@@ -1,5 +1,6 @@
 """Ingestion of statements and single purchases: idempotent, resumable, without losses."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -16,7 +17,8 @@ from transactions.errors import (
     StatementError,
     StatementTooLargeError,
 )
-from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
+from transactions.live_settings import PURCHASE_HISTORY_DAYS
+from transactions.models import BackgroundTask, Setting, StatementImport, Transaction, TransactionKey, User
 from transactions.services import ingest
 from transactions.services.background_tasks import MAX_ATTEMPTS, create_task, recover_stuck_tasks, run_task
 from transactions.services.ingest import create_transaction, ingest_statement_file, upload_statement
@@ -59,11 +61,32 @@ def test_a_statement_becomes_pending_transactions() -> None:
     assert _fingerprints() == 0
 
 
-def test_partitions_are_created_for_an_old_statement() -> None:
-    _ingest(make_user(), HEADER + "2019-05-04,X SHOP,-1.00\n2019-06-04,X SHOP,-1.00\n")
+def _tables() -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM transactions ORDER BY 1")
-        assert cursor.fetchall() == [("transactions_y2019m05",), ("transactions_y2019m06",)]
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("history_days", ["", "120"])
+def test_no_statement_of_a_customer_creates_a_table(history_days: str) -> None:
+    Setting.objects.filter(key=PURCHASE_HISTORY_DAYS.key).update(value=history_days)
+    months = [f"{1990 + month // 12}-{month % 12 + 1:02d}-15" for month in range(12 * 36)]
+    before = _tables()
+    done = _ingest(make_user(), HEADER + "".join(f"{month},X SHOP,-1.00\n" for month in months))
+    assert (done.rows_added, done.rows_rejected) == ((0, 432) if history_days else (432, 0))
+    assert _tables() == before
+
+
+def test_purchases_long_before_the_account_was_opened_are_rejected_with_the_reason() -> None:
+    Setting.objects.filter(key=PURCHASE_HISTORY_DAYS.key).update(value="120")
+    user = make_user(created_at=datetime(2025, 5, 1, 15, tzinfo=UTC))
+    done = _ingest(user, HEADER + "2024-12-31,X SHOP,-1.00\n2025-01-01,X SHOP,-1.00\n2025-06-01,X SHOP,-1.00\n")
+    assert (done.rows_done, done.rows_added, done.rows_rejected) == (3, 2, 1)
+    reject = done.rejects.get()
+    assert (reject.row_number, reject.field) == (2, "date")
+    assert reject.reason == "before 2025-01-01, the first day of this account"
+    with pytest.raises(InvalidTransactionError, match="must not be before 2025-01-01"):
+        create_transaction(user=user, amount=Decimal(1), merchant="X SHOP", date=datetime(2024, 12, 31, 23, tzinfo=UTC))
 
 
 def test_the_same_file_twice_adds_nothing() -> None:

@@ -155,7 +155,7 @@ class TransactionDetailView(ETagView):
     @extend_schema(responses={200: Data[TransactionRow]}, tags=["transactions"])
     def get(self, request: Request, transaction_id: int) -> Response:
         """Return one of the caller's transactions."""
-        row = transaction_pages.transactions_of(current_user(request)).filter(pk=transaction_id).first()
+        row = transaction_pages.transactions_of(current_user(request)).with_ids(transaction_id).first()
         if row is None:
             raise Http404
         return Response({"success": True, "data": transaction_pages.transaction_row(row)})

@@ -4,8 +4,8 @@ A converter is pure: a `Batch` in, an Arrow table with the columns of the Postgr
 to keep are noted in the batch.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
 
@@ -97,7 +97,8 @@ class BulkTable:
     """A table that is loaded by columns into monthly partitions of the table with the same name.
 
     `delete_sql` removes rows that were copied before (parameter: their ids) and returns them; `count_sql` counts the
-    rows of the CTE `written` in the rollup's deltas, with `{sign}` before each number.
+    rows of the CTE `written` in the rollup's deltas, with `{sign}` before each number. `keys_sql` adds ("+") or removes
+    ("-") the keys of these rows.
     """
 
     layout: Layout
@@ -106,6 +107,7 @@ class BulkTable:
     delete_sql: str
     count_sql: str
     becomes: str
+    keys_sql: Mapping[str, str] = field(default_factory=dict)
     links: str = ""  # the column that holds the id of a transaction
 
     @property

@@ -162,5 +162,9 @@ TRANSACTIONS: Final = BulkTable(
         SELECT (date AT TIME ZONE 'UTC')::date, status, ticker, user_id, {sign} count(*), {sign} sum(amount),
                {sign} sum(round_up), {sign} sum(fee), {sign} sum(investable), count(*)
         FROM written GROUP BY 1, 2, 3, 4""",
+    keys_sql={
+        "+": "INSERT INTO transaction_keys (transaction_id, user_id, date) SELECT id, user_id, date FROM written",
+        "-": "DELETE FROM transaction_keys WHERE transaction_id IN (SELECT id FROM written)",
+    },
     becomes="transactions; finished ones as history, open ones to be processed",
 )

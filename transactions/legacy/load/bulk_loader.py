@@ -11,8 +11,8 @@ from typing import Any, Self
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
+from kamioi_site.db.locks import connection_string
 from kamioi_site.db.partitions import MonthlyPartitionedModel
-from transactions.legacy.load.migration_lock import connection_string
 from transactions.legacy.load.progress import (
     SAVE_PROGRESS,
     KeptRow,
@@ -139,10 +139,16 @@ class BulkLoader:
             )
             self._months[stage] = set()
         for year, month in set(months) - self._months[stage]:
-            next_year, next_month = (year + 1, 1) if month == 12 else (year, month + 1)
+            with self._connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT right(name, -length($1::text)), low::text, high::text "
+                    "FROM kamioi_partition_of($1::text, make_date($2::int, $3::int, 1))",
+                    (table, year, month),
+                )
+                suffix, low, high = cursor.fetchone()
             self._execute(
-                f"CREATE TABLE IF NOT EXISTS {stage}_y{year}m{month:02d} PARTITION OF {stage} "
-                f"FOR VALUES FROM ('{year}-{month:02d}-01+00') TO ('{next_year}-{next_month:02d}-01+00')"
+                f"CREATE TABLE IF NOT EXISTS {stage}{suffix} PARTITION OF {stage} "
+                f"FOR VALUES FROM ('{low}') TO ('{high}')"
             )
             self._months[stage].add((year, month))
 

@@ -1,83 +1,29 @@
-"""The lock of the migration, on a dedicated connection: one copy, sync or cut-over at a time."""
+"""The lock of the legacy migration: one copy, sync or cut-over at a time."""
 
-import logging
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final
+from contextlib import ExitStack, contextmanager
+from typing import Final
 
-import psycopg2
-import psycopg2.extensions
-from django.db import connection
-
+from kamioi_site.db.locks import LockBusyError, advisory_lock
 from kamioi_site.errors import KamioiError
 
-logger = logging.getLogger(__name__)
-
 MIGRATION_LOCK: Final = 7_203_002
-# How often the holder of the lock sends a query, so that PgBouncer does not end its idle transaction.
-KEEPALIVE_SECONDS = 60.0
 
 
 class LegacyCopyError(KamioiError):
     """The legacy database cannot be copied in the present state."""
 
 
-def connection_string() -> str:
-    return psycopg2.extensions.make_dsn(
-        **{
-            name: value
-            for name, value in connection.get_connection_params().items()
-            if name not in ("cursor_factory", "context", "connection_factory") and value not in (None, "")
-        }
-    )
-
-
 @contextmanager
 def migration_lock(*, wait: float = 0) -> Iterator[None]:
     """Hold the lock while the block runs; waits `wait` seconds for another holder.
 
-    The lock belongs to a transaction that stays open, so that PgBouncer's transaction pooling reserves its connection,
-    and ends with the process, however that ends. The transaction has no snapshot and does not hold up VACUUM.
-
     Raises:
         LegacyCopyError: another process still holds the lock.
     """
-    done = threading.Event()
-    lock = psycopg2.connect(connection_string())
-    try:
-        with lock.cursor() as cursor:
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            deadline = time.monotonic() + wait
-            while True:
-                cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [MIGRATION_LOCK])
-                if cursor.fetchone()[0]:
-                    break
-                if time.monotonic() >= deadline:
-                    raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.")
-                time.sleep(0.05)
-        keepalive = threading.Thread(target=_keep_alive, args=(lock, done), daemon=True)
-        keepalive.start()
+    with ExitStack() as held:
         try:
-            yield
-        finally:
-            done.set()
-            keepalive.join()
-            # The server ends a closed connection, and releases its locks, some time later; it answers a rollback
-            # only when they are released.
-            with suppress(psycopg2.Error):  # the connection was lost, and the lock with it
-                lock.rollback()
-    finally:
-        lock.close()
-
-
-def _keep_alive(lock: Any, done: threading.Event) -> None:
-    """Send a query on the lock's connection every `KEEPALIVE_SECONDS` until the lock is released."""
-    while not done.wait(KEEPALIVE_SECONDS):
-        try:
-            with lock.cursor() as cursor:
-                cursor.execute("SELECT 1 AS migration_lock_keepalive")
-        except psycopg2.Error as error:
-            logger.error("lost the lock of the legacy migration: %s", str(error).strip())
-            return
+            held.enter_context(advisory_lock(MIGRATION_LOCK, wait=wait))
+        except LockBusyError as error:
+            raise LegacyCopyError("Another copy or sync is running; see `migrate_from_sqlite status`.") from error
+        yield

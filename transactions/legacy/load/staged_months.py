@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import psycopg2
 from django.db import connection
-from psqlextra.partitioning.constants import AUTO_PARTITIONED_COMMENT
 
+from kamioi_site.db.locks import connection_string
 from kamioi_site.db.partitions import MonthlyPartitionedModel
-from transactions.legacy.load.migration_lock import MIGRATION_LOCK, connection_string
+from transactions.legacy.load.migration_lock import MIGRATION_LOCK
+from transactions.models import Transaction
 
 _INDEX_WORKERS: Final = 2
 _ATTACH_LOCK: Final = MIGRATION_LOCK + 1
@@ -78,6 +79,15 @@ def _attach_month(target: Any, model: type[MonthlyPartitionedModel], staged: str
         cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = %s::regclass", [staged])
         bounds = cursor.fetchone()[0]
         cursor.execute(f"ALTER TABLE {stage_name(model)} DETACH PARTITION {staged}")
+        if model is Transaction:
+            cursor.execute(
+                f"INSERT INTO transaction_keys (transaction_id, user_id, date) SELECT id, user_id, date FROM {staged}"
+            )
+        if not _is_empty(cursor, f"{table}_default"):
+            # Rows of the month may be in it, which would prevent attaching the month.
+            cursor.execute(
+                "SELECT kamioi_create_partition(%s, split_part(%s, '''', 2)::timestamptz::date)", [table, bounds]
+            )
         if _exists(cursor, name):
             cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
             if not _is_empty(cursor, name):
@@ -89,7 +99,6 @@ def _attach_month(target: Any, model: type[MonthlyPartitionedModel], staged: str
         _rename_indexes(cursor, staged, name)
         cursor.execute(f"ALTER TABLE {staged} RENAME TO {name}")
         cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} {bounds}")
-        cursor.execute(f"COMMENT ON TABLE {name} IS %s", [AUTO_PARTITIONED_COMMENT])
 
 
 def _exists(cursor: Any, table: str) -> bool:

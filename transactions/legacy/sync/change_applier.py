@@ -169,8 +169,7 @@ class ChangeApplier:
         bulk_table = registry.bulk_tables().get(table.name)
         with connection.cursor() as cursor:
             if bulk_table:
-                count_sql = bulk_table.count_sql.format(sign="-")
-                cursor.execute(f"WITH written AS ({bulk_table.delete_sql}) {count_sql}", [list(ids)])
+                cursor.execute(_counted(bulk_table, bulk_table.delete_sql, "-"), [list(ids)])
             for sql in registry.row_converters().get(table.name, RowConverter).undo_sql:
                 cursor.execute(sql, {"table": table.name, "ids": list(ids)})
             cleared = [("legacy_rows", "source_table")]
@@ -203,10 +202,13 @@ class ChangeApplier:
         ensure_partitions(bulk_table.model, months)
         columns = ", ".join(converted.column_names)
         cursor.execute(
-            f"WITH written AS (INSERT INTO {table.name} ({columns}) SELECT {columns} "
-            f"FROM jsonb_populate_recordset(NULL::{table.name}, %s::jsonb) AS item "
-            f"WHERE NOT EXISTS (SELECT FROM {table.name} AS existing WHERE existing.id = item.id) RETURNING *) "
-            + bulk_table.count_sql.format(sign="+"),
+            _counted(
+                bulk_table,
+                f"INSERT INTO {table.name} ({columns}) SELECT {columns} "
+                f"FROM jsonb_populate_recordset(NULL::{table.name}, %s::jsonb) AS item "
+                f"WHERE NOT EXISTS (SELECT FROM {table.name} AS existing WHERE existing.id = item.id) RETURNING *",
+                "+",
+            ),
             [json.dumps(converted.to_pylist(), default=_as_text)],
         )
         rejected, kept = side_rows(batch, dict(enumerate(row for _, row in rows)))
@@ -222,6 +224,13 @@ class ChangeApplier:
             [json.dumps(sorted(set(links[~null].tolist())))],
         )
         return IdMap.identity(np.array([row[0] for row in rows], np.int64))
+
+
+def _counted(bulk_table: BulkTable, write_sql: str, sign: str) -> str:
+    """Return the statement with the keys and the rollup's deltas of the rows that it writes."""
+    keys_sql = bulk_table.keys_sql.get(sign)
+    keys = f", keys AS ({keys_sql})" if keys_sql else ""
+    return f"WITH written AS ({write_sql}){keys} {bulk_table.count_sql.format(sign=sign)}"
 
 
 def _as_text(value: Any) -> str:

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import psycopg2
 
+from kamioi_site.db.locks import connection_string
 from transactions.legacy import registry
 from transactions.legacy.convert import rules
-from transactions.legacy.load.migration_lock import connection_string
 from transactions.legacy.source.change_log import pending_changes
 from transactions.legacy.source.sqlite_file import check_file, open_read_only, quoted, source_errors
 from transactions.legacy.validate.bulk_comparison import Task, compare_ranges, migrated_users, rows_outside

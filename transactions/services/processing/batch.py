@@ -63,10 +63,11 @@ def process_pending(*, deadline: float | None = None, now: datetime | None = Non
 def process_transaction_now(*, transaction_id: int) -> ProcessingResult:
     """Process one transaction, and whatever else is pending in its user's bucket. Waits for the bucket."""
     result = ProcessingResult()
-    user_id = Transaction.objects.filter(pk=transaction_id).values_list("user_id", flat=True).first()
+    row = Transaction.objects.with_ids(transaction_id)
+    user_id = row.values_list("user_id", flat=True).first()
     if user_id is None or legacy_owns_data():
         return result
-    while Transaction.objects.filter(pk=transaction_id, user_id=user_id, status=Transaction.Status.PENDING).exists():
+    while row.filter(user_id=user_id, status=Transaction.Status.PENDING).exists():
         _process_batch_with_fallback([user_id % USER_BUCKETS], result, wait=True)
     return result
 

@@ -133,7 +133,7 @@ def test_an_invalid_key_is_refused(key: str) -> None:
 
 
 def test_storing_a_purchase_takes_the_token_lookup_and_one_query() -> None:
-    client = api_client(make_user())
+    client = api_client(make_user(created_at=datetime(2020, 1, 1, tzinfo=UTC)))
     client.post("/api/transactions", COFFEE, format="json")
     with CaptureQueriesContext(connection) as queries:
         assert client.post("/api/transactions", COFFEE, format="json").status_code == 201

@@ -85,7 +85,7 @@ class ConnectionOfABusyServer(psycopg2.extensions.connection):
 
 def test_the_lock_is_free_when_its_holder_returns(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = partial(psycopg2.connect, connection_factory=ConnectionOfABusyServer)
-    monkeypatch.setattr("transactions.legacy.load.migration_lock.psycopg2.connect", connect)
+    monkeypatch.setattr("kamioi_site.db.locks.psycopg2.connect", connect)
     try:
         with migration_lock():
             pass
@@ -99,10 +99,10 @@ def test_the_lock_is_free_when_its_holder_returns(target: None, monkeypatch: pyt
 
 
 def test_the_lock_sends_queries_while_it_is_held(target: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transactions.legacy.load.migration_lock.KEEPALIVE_SECONDS", 0.01)
+    monkeypatch.setattr("kamioi_site.db.locks.KEEPALIVE_SECONDS", 0.01)
     with migration_lock(), connection.cursor() as cursor:
         for _ in range(500):
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1 AS migration_lock_keepalive'")
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1 AS advisory_lock_keepalive'")
             if cursor.fetchone()[0] == 1:
                 break
             time.sleep(0.01)
