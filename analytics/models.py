@@ -15,7 +15,7 @@ class TransactionDay(models.Model):
     ticker = models.CharField(max_length=12, blank=True, help_text="Empty if there is none.")
     rows = models.BigIntegerField()
     amount = models.DecimalField(max_digits=18, decimal_places=2)
-    round_up = models.DecimalField(max_digits=18, decimal_places=2)
+    round_up = models.DecimalField("round-up", max_digits=18, decimal_places=2)
     fee = models.DecimalField(max_digits=18, decimal_places=2)
     investable = models.DecimalField(max_digits=18, decimal_places=2)
 
@@ -41,7 +41,7 @@ class CustomerMonth(models.Model):
         constraints = [models.UniqueConstraint(fields=["month", "user"], name="customer_months_key")]
 
     def __str__(self) -> str:
-        return f"{self.month} {self.user_id}"
+        return f"{self.month:%B %Y}, user {self.user_id}"
 
 
 class CustomerCount(models.Model):
@@ -57,7 +57,7 @@ class CustomerCount(models.Model):
         constraints = [models.UniqueConstraint(fields=["month", "account_type"], name="customer_counts_key")]
 
     def __str__(self) -> str:
-        return f"{self.month} {self.account_type}: {self.users}"
+        return f"{self.month:%B %Y}, {self.account_type}"
 
 
 class DecisionDay(models.Model):
@@ -71,15 +71,15 @@ class DecisionDay(models.Model):
     overturned = models.BigIntegerField(help_text="Decisions of reviewers that ended an automatic approval.")
     released = models.BigIntegerField(help_text="Transactions that waited for these decisions.")
     waited = models.BigIntegerField(help_text="Decisions on merchants that had waited.")
-    median_seconds = models.FloatField(null=True)
-    slow_seconds = models.FloatField(null=True, help_text="90th percentile.")
+    median_seconds = models.FloatField("median wait (s)", null=True)
+    slow_seconds = models.FloatField("90th percentile (s)", null=True)
 
     class Meta:
         db_table = "decision_days"
         constraints = [models.UniqueConstraint(fields=["day", "automatic", "action"], name="decision_days_key")]
 
     def __str__(self) -> str:
-        return f"{self.day} {self.action}: {self.decisions}"
+        return f"{self.day} {self.action}"
 
 
 class MappingDay(models.Model):
@@ -113,7 +113,7 @@ class RollupPartition(models.Model):
     unreported_writes = models.BigIntegerField(
         db_column="ahead", help_text="Counted writes that the statistics do not report yet."
     )
-    looked_at = models.DateTimeField(null=True, blank=True)
+    looked_at = models.DateTimeField("inspected at", null=True, blank=True)
     stale = models.BooleanField(
         default=False, db_default=False, help_text="Has uncounted writes and must be recounted."
     )
@@ -169,7 +169,7 @@ class LedgerDay(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day} {self.kind} {self.debit_account} {self.credit_account}"
+        return f"{self.day} {self.kind} {self.debit_account} → {self.credit_account}"
 
 
 class LedgerMark(models.Model):
@@ -220,7 +220,7 @@ class Report(models.Model):
     file = models.FileField(max_length=200)
     size = models.BigIntegerField(help_text="Bytes.")
     sha256 = models.CharField("SHA-256", max_length=64)
-    rows = models.BigIntegerField(help_text="Transactions, bookings or differences in it.")
+    rows = models.BigIntegerField(help_text="Transactions, postings or differences.")
     made_at = models.DateTimeField(default=timezone.now, editable=False)
     mailed_at = models.DateTimeField(null=True, blank=True)
 

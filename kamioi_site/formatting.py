@@ -48,3 +48,13 @@ def moment(value: datetime | date | None) -> str:
         value = value.astimezone(UTC)
         return date_format(value, "M j, Y" if value.time() == time() else "M j, Y, H:i")
     return date_format(value, "M j, Y")
+
+
+def month(value: date | None) -> str:
+    """Format a month, given by its first day."""
+    return EMPTY if value is None else date_format(value, "M Y")
+
+
+def code(value: str) -> str:
+    """Format a code: `undo_round_up` as undo round up, `shop/books` as books."""
+    return value.rpartition("/")[2].replace("_", " ") or EMPTY

@@ -36,7 +36,7 @@ def _revenue_stats(rows: list[Any], page: PageContext) -> list[Stat]:
 def _ledger_stats(rows: list[Any], page: PageContext) -> list[Stat]:
     link = page.changelist_url(LEDGER, page.period.first, page.period.last)
     return [
-        Stat("Bookings", number(sum(row.bookings for row in rows)), link=link),
+        Stat("Postings", number(sum(row.bookings for row in rows)), link=link),
         Stat("Amount", money(sum((row.amount for row in rows), ZERO))),
     ]
 
@@ -141,14 +141,14 @@ FINANCE: Final = ui.Dashboard(
             name="ledger",
             title="Ledger",
             rows=lambda page: selectors.ledger_by_day(page.period),
-            empty="No bookings in this period.",
+            empty="No postings in this period.",
             stats=_ledger_stats,
             group=lambda row: row.kind if row.kind in KINDS else "other",
             value="amount",
             groups=KINDS,
             unit="$",
             model=LEDGER,
-            note="By booking date.",
+            note="By posting date.",
             counted_at=ui.ledger_counted_at,
         ),
         Panel(
@@ -156,7 +156,7 @@ FINANCE: Final = ui.Dashboard(
             title="Accounts",
             wide=True,
             rows=_booked_accounts,
-            empty="No bookings yet.",
+            empty="No postings yet.",
             columns=(
                 ui.Column("Account", "number", link=_account_link),
                 ui.Column("Name", "name"),

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                         db_column="ahead", help_text="Counted writes that the statistics do not report yet."
                     ),
                 ),
-                ("looked_at", models.DateTimeField(blank=True, null=True)),
+                ("looked_at", models.DateTimeField(verbose_name="inspected at", blank=True, null=True)),
                 (
                     "stale",
                     models.BooleanField(
@@ -147,8 +147,8 @@ class Migration(migrations.Migration):
                 ),
                 ("released", models.BigIntegerField(help_text="Transactions that waited for these decisions.")),
                 ("waited", models.BigIntegerField(help_text="Decisions on merchants that had waited.")),
-                ("median_seconds", models.FloatField(null=True)),
-                ("slow_seconds", models.FloatField(help_text="90th percentile.", null=True)),
+                ("median_seconds", models.FloatField(verbose_name="median wait (s)", null=True)),
+                ("slow_seconds", models.FloatField(verbose_name="90th percentile (s)", null=True)),
             ],
             options={
                 "db_table": "decision_days",
@@ -210,7 +210,7 @@ class Migration(migrations.Migration):
                 ("ticker", models.CharField(blank=True, help_text="Empty if there is none.", max_length=12)),
                 ("rows", models.BigIntegerField()),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=18)),
-                ("round_up", models.DecimalField(decimal_places=2, max_digits=18)),
+                ("round_up", models.DecimalField(verbose_name="round-up", decimal_places=2, max_digits=18)),
                 ("fee", models.DecimalField(decimal_places=2, max_digits=18)),
                 ("investable", models.DecimalField(decimal_places=2, max_digits=18)),
             ],
@@ -263,7 +263,7 @@ class Migration(migrations.Migration):
                 ("file", models.FileField(max_length=200, upload_to="")),
                 ("size", models.BigIntegerField(help_text="Bytes.")),
                 ("sha256", models.CharField(max_length=64, verbose_name="SHA-256")),
-                ("rows", models.BigIntegerField(help_text="Transactions, bookings or differences in it.")),
+                ("rows", models.BigIntegerField(help_text="Transactions, postings or differences.")),
                 ("made_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("mailed_at", models.DateTimeField(blank=True, null=True)),
                 (

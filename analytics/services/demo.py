@@ -23,6 +23,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.files.base import ContentFile
 from django.db import connection, transaction
+from django.test import override_settings
 from django.utils import timezone
 
 from analytics.models import Report
@@ -48,7 +49,7 @@ from transactions.models import BackgroundTask, Company, Merchant, StockPrice, U
 from transactions.rules.market_hours import market_is_open
 from transactions.rules.money import ZERO
 from transactions.services.goals import create_goal
-from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.ingest import create_transaction, run_statement_import, upload_statement
 from transactions.services.journal import Line, create_entry
 from transactions.services.processing import process_pending, release_waiting_transactions
 
@@ -133,6 +134,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
         decided += _decide_queue(reviewers, trading, is_last=days_ago == STATEMENT_DAYS)
     refresh_stock_prices()
     say(f"merchants: {Merchant.objects.count():,}, decisions by two reviewers: {decided}")
+    _queue_order(customers[0], now)
     _request_second_approval(reviewers[0])
     _import_mapping_file(login, say)
     _move_to_past(now)
@@ -274,6 +276,7 @@ def _decide_queue(reviewers: list[User], trading: datetime, *, is_last: bool) ->
         undo = request_undo(decision_id=approved[-1].pk, actor=reviewers[0], reason="Approved by mistake.")
         if undo.task is not None:
             undo_decision(str(undo.task.pk))
+            process_pending(now=trading)
     return len(decisions)
 
 
@@ -283,6 +286,15 @@ def _choose_action(merchant: Merchant, number: int) -> tuple[Action, str]:
     if ticker:
         return (Action.APPROVE, "") if ticker == merchant.ticker else (Action.CORRECT, ticker)
     return (Action.REJECT if merchant.ticker and number % 3 == 0 else Action.NOT_LISTED), ""
+
+
+def _queue_order(customer: User, now: datetime) -> None:
+    """Store a purchase that waits for the market: the demo's market never closes, so the trading hours apply here."""
+    create_transaction(user=customer, amount=Decimal("15.49"), merchant="NETFLIX.COM", idempotency_key="demo-order")
+    with override_settings(MARKET_ALWAYS_OPEN=False):
+        while market_is_open(now):
+            now += timedelta(hours=1)
+        process_pending(now=now)
 
 
 def _request_second_approval(reviewer: User) -> None:

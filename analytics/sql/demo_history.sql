@@ -17,7 +17,8 @@ FROM (
 ) AS dated;
 
 UPDATE mapping_decisions AS decision
-SET decided_at = history.decided_at + CASE decision.action WHEN 'undo' THEN interval '4 minutes' ELSE interval '0' END,
+SET decided_at = CASE decision.action WHEN 'undo' THEN %(now)s::timestamptz - interval '4 hours'
+        ELSE history.decided_at END,
     waited_seconds = CASE WHEN decision.waited_seconds IS NOT NULL
         THEN extract(epoch FROM history.decided_at - history.seen_at)::int END
 FROM demo_history AS history

@@ -1,4 +1,4 @@
-"""The lists of the admin: columns formatted by the type of their fields, statuses as coloured labels."""
+"""How the admin shows rows: columns formatted by the type of their fields, statuses as coloured labels."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -8,12 +8,15 @@ from django.db import models
 from django.http import HttpRequest
 from unfold.decorators import display
 
-from kamioi_site.formatting import EMPTY, moment, money, number, percent
+from kamioi_site.formatting import EMPTY, code, moment, money, month, number, percent
 
 # Decimal columns in dollars that have more places than cents.
 MONEY_COLUMNS: Final = {"price", "price_per_share", "cost", "review_priority"}
 # Decimal columns between 0 and 1.
 SHARE_COLUMNS: Final = {"confidence", "stated_confidence"}
+# Columns with the first day of a month, and columns with a code such as `undo_round_up`.
+MONTH_COLUMNS: Final = {"month", "period"}
+CODE_COLUMNS: Final = {"kind", "status", "type"}
 STATUS_LABELS: Final = {
     "completed": "success",
     "approved": "success",
@@ -41,6 +44,10 @@ def _formatter(field: Any) -> tuple[Callable[[Any], str], bool] | None:
     if field.primary_key or field.is_relation or field.choices:
         return None
     match field:
+        case models.DateField(name=name) if name in MONTH_COLUMNS:
+            return month, False
+        case models.CharField(name=name) if name in CODE_COLUMNS:
+            return code, False
         case models.DateField():
             return moment, False
         case models.DecimalField(name=name, max_digits=5) if name in SHARE_COLUMNS:
@@ -69,6 +76,14 @@ def _column(model: type[models.Model], name: Any) -> Any:
     # Django writes the function's name into the CSS class of the heading and of the cells.
     column.__name__ = f"{name} {'num' if is_number else 'moment'}"
     return column
+
+
+def readonly_text(field: Any) -> str:
+    """Format the value of a form's read-only field as the lists do."""
+    column, _, value = field.resolved_field or (None, None, None)
+    formatter = _formatter(column) if isinstance(column, models.Field) else None
+    text: str = formatter[0](value) if formatter else field.contents()
+    return text
 
 
 class FormattedListMixin:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.text import capfirst
 
 # Icon (Material Symbols), label, and model or view name. Views that are no changelist name their permission.
 TOP: Final = (("home", "Home", "admin:index", ""), ("rule", "Review queue", "llm_center_reviewmerchant"))
@@ -75,6 +76,29 @@ SECTIONS: Final = {
         ("toggle_on", "Feature flags", "waffle_flag"),
     ),
 }
+
+
+# Changelist → section, and label.
+_PLACES: Final = {TOP[1][2]: ("", TOP[1][1])} | {
+    entry[2]: (section, entry[1]) for section, entries in SECTIONS.items() for entry in entries
+}
+
+
+def page_path(context: Any) -> list[tuple[str, str]]:
+    """Return (title, link) of each level of a page, as the menu names them; a level without a link is not clickable."""
+    opts, title = context.get("opts"), str(context.get("title") or "")
+    if not opts:
+        return [(title, "")]
+    name = f"{opts.app_label}_{opts.model_name}"
+    section, label = _PLACES.get(name, ("", capfirst(opts.verbose_name_plural)))
+    levels = [(section, "")] if section else []
+    if context.get("cl"):
+        return [*levels, (label, "")]
+    levels.append((label, reverse(f"admin:{name}_changelist")))
+    row = context.get("original") or context.get("object")
+    if row is None or isinstance(row, str):
+        return [*levels, (title, "")]
+    return [*levels, (str(row), reverse(f"admin:{name}_change", args=[row.pk]))]
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:

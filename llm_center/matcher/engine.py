@@ -90,7 +90,7 @@ def _prefix(index: Index, tokens: list[str]) -> Proposal | None:
         confidence, remark = GUESS, "several owners use the name"
     shorter, _ = index.longest_prefix(tokens[: size - 1])
     others = [shorter.brand] if shorter else []
-    proposal = brand_proposal(spelling.brand, confidence, "prefix", f"Starts with “{spelling.key}”; {remark}.")
+    proposal = brand_proposal(spelling.brand, confidence, "prefix", f"Starts with “{spelling.key}”, {remark}.")
     return replace(proposal, alternatives=brand_alternatives(others, proposal.ticker))
 
 

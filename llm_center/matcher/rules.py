@@ -43,7 +43,7 @@ def score_suffix(spelling: Spelling, size: int, suffix: list[str]) -> tuple[Deci
         unfit = []
     if ambiguous:
         if unfit:
-            return GUESS, f"but it is also a common word, and “{' '.join(unfit)}” does not fit"
+            return GUESS, f"which is also a common word, and “{' '.join(unfit)}” does not fit"
         strong = spelling.kind == "known" or (suffix and suffix[0] in fitting and suffix[0] in _ANCHORS)
         return (IN_CONTEXT if strong else DOUBTFUL), "and the following words fit"
     foreign = [token for token in unfit if token in _FOREIGN]

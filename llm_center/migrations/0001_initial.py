@@ -300,11 +300,16 @@ class Migration(migrations.Migration):
                 ("rows_done", models.BigIntegerField(default=0)),
                 ("rows_added", models.BigIntegerField(default=0)),
                 ("rows_rejected", models.BigIntegerField(default=0)),
-                ("merchants_approved", models.BigIntegerField(default=0)),
-                ("merchants_kept", models.BigIntegerField(default=0, help_text="Kept as a reviewer decided.")),
+                ("merchants_approved", models.BigIntegerField(verbose_name="approved", default=0)),
+                (
+                    "merchants_kept",
+                    models.BigIntegerField(verbose_name="kept", default=0, help_text="Kept as a reviewer decided."),
+                ),
                 (
                     "merchants_review",
-                    models.BigIntegerField(default=0, help_text="Contradicted or ambiguous: sent to review."),
+                    models.BigIntegerField(
+                        verbose_name="to review", default=0, help_text="Contradicted or ambiguous: sent to review."
+                    ),
                 ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
@@ -395,8 +400,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "event of an asset",
-                "verbose_name_plural": "events of assets",
+                "verbose_name": "asset event",
+                "verbose_name_plural": "asset events",
                 "db_table": "llm_asset_events",
                 "constraints": [
                     models.CheckConstraint(
@@ -487,7 +492,7 @@ class Migration(migrations.Migration):
                             ),
                         ),
                         ("admin_approved", models.BooleanField(default=False)),
-                        ("ai_processed", models.BooleanField(default=False)),
+                        ("ai_processed", models.BooleanField(verbose_name="AI processed", default=False)),
                         ("company_name", models.CharField(blank=True, default="", max_length=200)),
                         (
                             "source",
@@ -504,11 +509,17 @@ class Migration(migrations.Migration):
                             ),
                         ),
                         ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                        ("ai_model_version", models.CharField(blank=True, default="", max_length=100)),
-                        ("ai_reasoning", models.TextField(blank=True, default="")),
-                        ("ai_auto_approved", models.BooleanField(default=False)),
-                        ("ai_processing_ms", models.PositiveIntegerField(blank=True, null=True)),
-                        ("ai_decided_at", models.DateTimeField(blank=True, null=True)),
+                        (
+                            "ai_model_version",
+                            models.CharField(verbose_name="model version", blank=True, default="", max_length=100),
+                        ),
+                        ("ai_reasoning", models.TextField(verbose_name="AI reasoning", blank=True, default="")),
+                        ("ai_auto_approved", models.BooleanField(verbose_name="auto-approved", default=False)),
+                        (
+                            "ai_processing_ms",
+                            models.PositiveIntegerField(verbose_name="AI processing (ms)", blank=True, null=True),
+                        ),
+                        ("ai_decided_at", models.DateTimeField(verbose_name="AI decided at", blank=True, null=True)),
                         (
                             "decided_by",
                             models.ForeignKey(
@@ -572,7 +583,7 @@ class Migration(migrations.Migration):
                 ("after", models.JSONField()),
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("automatic", models.BooleanField(default=False)),
-                ("released_count", models.PositiveIntegerField(default=0)),
+                ("released_count", models.PositiveIntegerField(verbose_name="released", default=0)),
                 (
                     "waited_seconds",
                     models.PositiveIntegerField(

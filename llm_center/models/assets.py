@@ -77,8 +77,8 @@ class AssetEvent(models.Model):
 
     class Meta:
         db_table = "llm_asset_events"
-        verbose_name = "event of an asset"
-        verbose_name_plural = "events of assets"
+        verbose_name = "asset event"
+        verbose_name_plural = "asset events"
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind="disposal", amount__gte=0) | Q(kind__in=["cost", "impairment"], amount__gt=0),
@@ -90,7 +90,7 @@ class AssetEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.amount}"
+        return f"{self.kind} ${self.amount:,}"
 
 
 class AmortizationEntry(models.Model):
@@ -118,4 +118,4 @@ class AmortizationEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.asset_id} {self.period:%Y-%m}"
+        return f"{self.period:%B %Y}, asset {self.asset_id}"

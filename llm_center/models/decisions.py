@@ -45,7 +45,7 @@ class MappingDecision(models.Model):
     )
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     automatic = models.BooleanField(default=False)
-    released_count = models.PositiveIntegerField(default=0)
+    released_count = models.PositiveIntegerField("released", default=0)
     waited_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -96,4 +96,4 @@ class PendingDecision(models.Model):
         db_table = "pending_decisions"
 
     def __str__(self) -> str:
-        return f"{self.action} {self.merchant_id}"
+        return f"{self.get_action_display()} {self.ticker}".strip()

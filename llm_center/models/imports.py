@@ -12,9 +12,11 @@ class MappingImport(ResumableImport):
     note = models.CharField(max_length=200, blank=True, help_text="Source of the file.")
     file = models.FileField(upload_to="mappings/%Y/%m/")
     sha256 = models.CharField(max_length=64, unique=True, help_text="Prevents importing the same file twice.")
-    merchants_approved = models.BigIntegerField(default=0)
-    merchants_kept = models.BigIntegerField(default=0, help_text="Kept as a reviewer decided.")
-    merchants_review = models.BigIntegerField(default=0, help_text="Contradicted or ambiguous: sent to review.")
+    merchants_approved = models.BigIntegerField("approved", default=0)
+    merchants_kept = models.BigIntegerField("kept", default=0, help_text="Kept as a reviewer decided.")
+    merchants_review = models.BigIntegerField(
+        "to review", default=0, help_text="Contradicted or ambiguous: sent to review."
+    )
 
     class Meta:
         db_table = "mapping_imports"

@@ -40,7 +40,7 @@ class LlmMapping(MonthlyPartitionedModel):
     confidence = models.DecimalField(max_digits=5, decimal_places=4, default=Decimal(0))
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     admin_approved = models.BooleanField(default=False)
-    ai_processed = models.BooleanField(default=False)
+    ai_processed = models.BooleanField("AI processed", default=False)
     company_name = models.CharField(max_length=200, blank=True, default="")
     user = models.ForeignKey(
         "transactions.User",
@@ -53,11 +53,11 @@ class LlmMapping(MonthlyPartitionedModel):
     )
     source = models.CharField(max_length=10, choices=Source)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    ai_model_version = models.CharField(max_length=100, blank=True, default="")
-    ai_reasoning = models.TextField(blank=True, default="")
-    ai_auto_approved = models.BooleanField(default=False)
-    ai_processing_ms = models.PositiveIntegerField(null=True, blank=True)
-    ai_decided_at = models.DateTimeField(null=True, blank=True)
+    ai_model_version = models.CharField("model version", max_length=100, blank=True, default="")
+    ai_reasoning = models.TextField("AI reasoning", blank=True, default="")
+    ai_auto_approved = models.BooleanField("auto-approved", default=False)
+    ai_processing_ms = models.PositiveIntegerField("AI processing (ms)", null=True, blank=True)
+    ai_decided_at = models.DateTimeField("AI decided at", null=True, blank=True)
     decided_by = models.ForeignKey(
         "transactions.User",
         null=True,

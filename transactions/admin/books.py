@@ -63,6 +63,9 @@ class LedgerTransferAdmin(HistoryAdmin):
     list_filter = (AccountFilter, ("date", DayRangeFilter))
     list_filter_submit = True
 
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return ("customer", *(name for name in super().get_fields(request, obj) if name != "user_id"))
+
     def prepare_page(self, rows: list[Any]) -> None:
         # The ledger outlives users, so it has no foreign key to them.
         emails = dict(User.objects.filter(pk__in={row.user_id for row in rows}).values_list("pk", "email"))
@@ -71,6 +74,8 @@ class LedgerTransferAdmin(HistoryAdmin):
 
     @display(description="Customer")
     def customer(self, row: Any) -> str:
+        if not hasattr(row, "customer_email"):  # the page of one transfer
+            self.prepare_page([row])
         return row.customer_email or (f"#{row.user_id}" if row.user_id else EMPTY)
 
     def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:

@@ -138,10 +138,11 @@ class Migration(migrations.Migration):
                 ("terms_agreed_at", models.DateTimeField(blank=True, null=True)),
                 ("privacy_agreed_at", models.DateTimeField(blank=True, null=True)),
                 ("marketing_agreed", models.BooleanField(db_default=False, default=False)),
-                ("round_up_enabled", models.BooleanField(default=True)),
+                ("round_up_enabled", models.BooleanField(verbose_name="round-up enabled", default=True)),
                 (
                     "round_up_rule",
                     models.CharField(
+                        verbose_name="round-up rule",
                         choices=[("flat", "whole dollars per purchase"), ("next_dollar", "to the next dollar")],
                         default="flat",
                         max_length=12,
@@ -150,12 +151,13 @@ class Migration(migrations.Migration):
                 (
                     "round_up_amount",
                     models.PositiveSmallIntegerField(
+                        verbose_name="round-up amount",
                         default=1,
                         help_text="Whole dollars (1 to 100) set aside for each purchase under the rule “flat”.",
                     ),
                 ),
-                ("is_staff", models.BooleanField(default=False)),
-                ("is_active", models.BooleanField(default=True)),
+                ("is_staff", models.BooleanField(verbose_name="staff", default=False)),
+                ("is_active", models.BooleanField(verbose_name="active", default=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
                 (
@@ -525,7 +527,7 @@ class Migration(migrations.Migration):
                     models.JSONField(blank=True, default=list, help_text="Never proposed again for this merchant."),
                 ),
                 ("decided_at", models.DateTimeField(blank=True, null=True)),
-                ("waiting_count", models.PositiveIntegerField(default=0)),
+                ("waiting_count", models.PositiveIntegerField(verbose_name="waiting", default=0)),
                 ("waiting_amount", models.DecimalField(decimal_places=2, default=Decimal("0"), max_digits=14)),
                 (
                     "review_priority",
@@ -668,7 +670,7 @@ class Migration(migrations.Migration):
                 ("size", models.BigIntegerField(default=0)),
                 ("rows_done", models.BigIntegerField(default=0)),
                 ("rows_added", models.BigIntegerField(default=0)),
-                ("rows_duplicate", models.BigIntegerField(default=0)),
+                ("rows_duplicate", models.BigIntegerField(verbose_name="duplicates", default=0)),
                 ("rows_rejected", models.BigIntegerField(default=0)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
@@ -747,7 +749,12 @@ class Migration(migrations.Migration):
                         ("category", models.CharField(blank=True, default="", max_length=100)),
                         ("description", models.CharField(blank=True, default="", max_length=500)),
                         ("investable", models.DecimalField(decimal_places=2, default=Decimal("0"), max_digits=14)),
-                        ("round_up", models.DecimalField(decimal_places=2, default=Decimal("0"), max_digits=14)),
+                        (
+                            "round_up",
+                            models.DecimalField(
+                                verbose_name="round-up", decimal_places=2, default=Decimal("0"), max_digits=14
+                            ),
+                        ),
                         ("fee", models.DecimalField(decimal_places=2, default=Decimal("0"), max_digits=14)),
                         ("total_debit", models.DecimalField(decimal_places=2, max_digits=14)),
                         ("ticker", models.CharField(blank=True, max_length=12, null=True)),
@@ -816,7 +823,7 @@ class Migration(migrations.Migration):
                 ("ticker", models.CharField(max_length=12, null=True)),
                 ("rows", models.IntegerField()),
                 ("amount", models.DecimalField(decimal_places=2, max_digits=18)),
-                ("round_up", models.DecimalField(decimal_places=2, max_digits=18)),
+                ("round_up", models.DecimalField(verbose_name="round-up", decimal_places=2, max_digits=18)),
                 ("fee", models.DecimalField(decimal_places=2, max_digits=18)),
                 ("investable", models.DecimalField(decimal_places=2, max_digits=18)),
                 ("writes", models.IntegerField()),

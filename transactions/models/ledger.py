@@ -173,7 +173,7 @@ class LedgerTransfer(MonthlyPartitionedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.amount}"
+        return f"{self.kind.replace('_', ' ')} ${self.amount:,}"
 
 
 class Holding(models.Model):

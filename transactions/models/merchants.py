@@ -54,7 +54,7 @@ class Merchant(models.Model):
     rejected_tickers = models.JSONField(default=list, blank=True, help_text="Never proposed again for this merchant.")
     decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
     decided_at = models.DateTimeField(null=True, blank=True)
-    waiting_count = models.PositiveIntegerField(default=0)
+    waiting_count = models.PositiveIntegerField("waiting", default=0)
     waiting_amount = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
     review_priority = models.GeneratedField(
         expression=F("waiting_amount") * (Value(Decimal(1)) - Coalesce(F("confidence"), Value(Decimal(0)))),

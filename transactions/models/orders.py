@@ -48,4 +48,4 @@ class Order(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.ticker} {self.amount}"
+        return f"${self.amount:,} of {self.ticker}"

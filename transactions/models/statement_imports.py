@@ -13,7 +13,7 @@ class StatementImport(ResumableImport):
     task = models.OneToOneField(BackgroundTask, on_delete=models.PROTECT, related_name="statement")
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="statements")
     file = models.FileField(upload_to="statements/%Y/%m/")
-    rows_duplicate = models.BigIntegerField(default=0)
+    rows_duplicate = models.BigIntegerField("duplicates", default=0)
 
     class Meta:
         db_table = "statement_imports"

@@ -69,7 +69,7 @@ class Transaction(MonthlyPartitionedModel):
     category = models.CharField(max_length=100, blank=True, default="")
     description = models.CharField(max_length=500, blank=True, default="")
     investable = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
-    round_up = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
+    round_up = models.DecimalField("round-up", max_digits=14, decimal_places=2, default=Decimal(0))
     fee = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
     total_debit = models.DecimalField(max_digits=14, decimal_places=2)
     ticker = models.CharField(max_length=12, null=True, blank=True)
@@ -164,7 +164,7 @@ class Transaction(MonthlyPartitionedModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.merchant} {self.amount}"
+        return f"{self.merchant} ${self.amount:,}"
 
 
 class TransactionDelta(models.Model):
@@ -179,7 +179,7 @@ class TransactionDelta(models.Model):
     ticker = models.CharField(max_length=12, null=True)
     rows = models.IntegerField()
     amount = models.DecimalField(max_digits=18, decimal_places=2)
-    round_up = models.DecimalField(max_digits=18, decimal_places=2)
+    round_up = models.DecimalField("round-up", max_digits=18, decimal_places=2)
     fee = models.DecimalField(max_digits=18, decimal_places=2)
     investable = models.DecimalField(max_digits=18, decimal_places=2)
     user = models.ForeignKey(

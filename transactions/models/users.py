@@ -86,13 +86,15 @@ class User(AbstractBaseUser, PermissionsMixin):
     terms_version = models.CharField(max_length=20, blank=True, default="", db_default="")
     privacy_agreed_at = models.DateTimeField(null=True, blank=True)
     marketing_agreed = models.BooleanField(default=False, db_default=False)
-    round_up_enabled = models.BooleanField(default=True)
-    round_up_rule = models.CharField(max_length=12, choices=RoundUpRule, default=RoundUpRule.FLAT)
+    round_up_enabled = models.BooleanField("round-up enabled", default=True)
+    round_up_rule = models.CharField("round-up rule", max_length=12, choices=RoundUpRule, default=RoundUpRule.FLAT)
     round_up_amount = models.PositiveSmallIntegerField(
-        default=1, help_text="Whole dollars (1 to 100) set aside for each purchase under the rule “flat”."
+        "round-up amount",
+        default=1,
+        help_text="Whole dollars (1 to 100) set aside for each purchase under the rule “flat”.",
     )
-    is_staff = models.BooleanField(default=False)
-    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField("staff", default=False)
+    is_active = models.BooleanField("active", default=True)
     # Part of the hash in every session: `end_all_access` ends them all by counting up.
     session_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -139,6 +141,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         # The method behind both `get_session_auth_hash` and the hashes of retired secret keys.
         value = f"{self.password}:{self.session_generation}"
         return salted_hmac("transactions.User.session", value, secret=secret, algorithm="sha256").hexdigest()
+
+    def get_full_name(self) -> str:
+        """Return the name; Django's admin shows it."""
+        return self.name
 
 
 class UserSetting(models.Model):

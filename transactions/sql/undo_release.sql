@@ -51,8 +51,8 @@ cancelled AS (
 ),
 notified AS (
     INSERT INTO notifications (user_id, title, message, type, read, created_at)
-    SELECT user_id, 'A purchase of ' || ticker || ' was taken back',
-           merchant || ' had been matched to the wrong company. The round-up is with you again until that is clear.',
+    SELECT user_id, 'Your purchase of ' || ticker || ' was reversed',
+           merchant || ' was matched to the wrong company. Your round-up is set aside until the match is corrected.',
            'info', false, %(now)s
     FROM wrong WHERE booked
 ),

@@ -83,16 +83,14 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     pdf = ReportPdf(files.pdf, title="Finance report", subject=name, footer=f"Kamioi · finance report {name}")
     pdf.stats(
         [
-            ("Bookings", f"{bookings:,}"),
-            ("Amount booked", money(debit)),
+            ("Postings", f"{bookings:,}"),
+            ("Amount posted", money(debit)),
             ("Fees earned", money(fees)),
             ("Amortization", money(amortization)),
         ]
     )
     pdf.paragraph(
-        f"Complete for bookings made before {counted:%Y-%m-%d %H:%M} UTC."
-        if counted
-        else "The ledger is not counted yet."
+        f"Includes postings made before {counted:%Y-%m-%d %H:%M} UTC." if counted else "No postings are included yet."
     )
     pdf.heading("Accounts")
     pdf.table(

@@ -21,10 +21,10 @@ _COMPLETED = """
 """
 _CHECKS: Final = {
     "holding": "Holdings are the sum of the ledger",
-    "transaction": "Transactions agree with their bookings",
-    "account": "Bookings use accounts of the chart",
+    "transaction": "Transactions agree with their postings",
+    "account": "Postings use accounts of the chart",
     "order": "Executed orders have a completed transaction",
-    "contra": "Contra entries reverse an existing booking",
+    "contra": "Contra entries reverse an existing posting",
     "amortization": "Amortization charges have their transfer",
 }
 _CHECK_COLUMNS: Final = (Column("Check", 330), Column("Result", 95), Column("Differences", 95, number=True))

@@ -116,7 +116,7 @@ def test_panels_of_a_new_installation_say_that_they_are_empty(staff_client, dash
     messages = {
         "llm-center": "No proposals were made in this period.",
         "transactions": "No transactions in this period.",
-        "finance": "No bookings yet.",
+        "finance": "No postings yet.",
         "operations": "No background task has failed.",
     }
     assert messages[dashboard] in page

@@ -77,7 +77,7 @@ def test_undoing_reverses_only_the_purchases_of_the_decision_by_contra_entries(r
     assert after["STARBUKS"] == {"merchant_key": "STARBUKS", "status": "proposed", "ticker": None, "waiting_count": 7}
     assert after["KNOWN"] == before[2][0]
     assert Transaction.objects.filter(merchant="STARBUKS", status="needs_review", ticker=None).count() == 7
-    assert Notification.objects.filter(title="A purchase of DNUT was taken back").count() == 7
+    assert Notification.objects.filter(title="Your purchase of DNUT was reversed").count() == 7
     assert list(find_ledger_problems()) == []
 
 
