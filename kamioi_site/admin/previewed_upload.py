@@ -149,6 +149,8 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
 
     def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """Download the rejected rows with their reasons."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         obj = get_object_or_404(self.get_queryset(request), pk=pk)
         return csv_download(request, self.rejected_rows(obj), filename=f"{self.opts.model_name}-rejects-{pk}.csv")
 

@@ -171,14 +171,14 @@ class LlmDataAssetAdmin(NoDeleteMixin, FormattedListMixin, ModelAdmin):
 
 
 ASSET_EVENTS = {
-    "cost": ("Add a cost", "The cost is posted 15200 / 10100 and amortized over the remaining months."),
+    "cost": ("Add a cost", "The cost is debited to 15200, credited to 10100 and amortized over the remaining months."),
     "impairment": (
         "Impair",
-        "The loss is posted 67020 / 15100 at once; the rest is amortized over the remaining months.",
+        "The loss is debited to 67020 and credited to 15100; the rest is amortized over the remaining months.",
     ),
     "disposal": (
         "Dispose",
-        "Earlier months are charged first. Then the asset is derecognized; a shortfall is a loss. "
+        "Earlier months are charged first, then the asset is derecognized. A shortfall is a loss. "
         "This cannot be undone.",
     ),
 }
@@ -190,7 +190,7 @@ class AssetEventForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
     amount = forms.DecimalField(
-        label="Amount, $", max_digits=14, decimal_places=2, min_value=Decimal(0), widget=UnfoldAdminTextInputWidget
+        label="Amount ($)", max_digits=14, decimal_places=2, min_value=Decimal(0), widget=UnfoldAdminTextInputWidget
     )
     dated_on = forms.DateField(label="Date", initial=lambda: timezone.now().date(), widget=UnfoldAdminTextInputWidget)
     in_books = forms.BooleanField(label="Already posted in the ledger", required=False)
@@ -201,7 +201,7 @@ class AssetEventForm(forms.Form):
         if what != "cost":
             del self.fields["component"], self.fields["in_books"]
         if what == "disposal":
-            self.fields["amount"].label = "Proceeds, $"
+            self.fields["amount"].label = "Proceeds ($)"
 
     def post(self, *, asset: LlmDataAsset, what: str, by: Any) -> AssetEvent:
         """Post the event. Raises AssetOperationError."""
@@ -264,8 +264,8 @@ class AmortizationEntryAdmin(HistoryAdmin):
             form=form,
             button="Reverse the charge",
             back=reverse("admin:llm_center_amortizationentry_changelist"),
-            effect=f"A contra entry of {money(entry.amount)} is posted ({entry.credit_account} / 67010). The next run "
-            "charges the month again, with the data of the asset at that time.",
+            effect=f"{money(entry.amount)} is debited to {entry.credit_account} and credited to 67010. The next run charges "
+            "the month again, based on the asset at that time.",
         )
         return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
 

@@ -30,7 +30,10 @@ class MappingFileForm(forms.Form):
     )
     # Unfold's script expects a text field beside every file field.
     note = forms.CharField(
-        required=False, max_length=200, help_text="Optional: the origin of the file.", widget=UnfoldAdminTextInputWidget
+        required=False,
+        max_length=200,
+        help_text="Optional: where the file came from.",
+        widget=UnfoldAdminTextInputWidget,
     )
 
 
@@ -43,7 +46,7 @@ class MappingImportAdmin(PreviewedUploadAdmin):
     fields = ("filename", "note", "size", *COUNTS, "created_at")
     upload_form = MappingFileForm
     upload_title = "Upload mappings"
-    upload_hint = "Nothing is stored until you confirm the preview. The same file is imported once."
+    upload_hint = "Nothing is stored until you confirm the preview. Importing the same file twice adds nothing."
     upload_effect = (
         "Importing this file approves its mappings. Merchants go to the review queue if the catalogue disagrees, the "
         "ticker was rejected before, or a second approval is needed. Decisions of reviewers are kept."

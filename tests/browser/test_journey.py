@@ -69,7 +69,9 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.keyboard.press("j")
         page.keyboard.press("a")
         dialog = page.get_by_role("dialog")
-        expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
+        expect(dialog).to_contain_text(
+            "releases 2 transactions and invests $2.00 of round-ups in SBUX (Starbucks Corporation)"
+        )
         check_page(page, "decision")
         assert Transaction.objects.filter(status="needs_review").count() == 2
         follow(page, dialog.get_by_role("button", name="Approve SBUX"))
@@ -95,7 +97,9 @@ def test_a_statement_becomes_owned_shares_after_a_reviewer_approves_the_merchant
         page.keyboard.press("e")
         dialog.get_by_label("Ticker or company").fill("sbux")
         page.keyboard.press("Enter")
-        expect(dialog).to_contain_text("releases 2 transactions: $2.00 of round-ups buys SBUX (Starbucks Corporation)")
+        expect(dialog).to_contain_text(
+            "releases 2 transactions and invests $2.00 of round-ups in SBUX (Starbucks Corporation)"
+        )
         page.keyboard.press("Enter")
         expect(page.get_by_text("STARBUKS COFFEE is SBUX: 2 transactions released.")).to_be_visible()
         wait_until("completed", lambda: Transaction.objects.filter(ticker="SBUX", status="completed").count() == 2)

@@ -20,4 +20,4 @@ class StockPrice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.ticker} at ${self.price:,}"
+        return f"{self.ticker} at ${self.price:,.2f}"

@@ -85,9 +85,11 @@ def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> 
     transactions = plural(count, "transaction")
     if company is not None:
         name = f"{company.ticker} ({company.name})"
-        text = f"releases {transactions}: {money(amount)} of round-ups buys {name}, as will every later purchase"
+        text = (
+            f"releases {transactions} and invests {money(amount)} of round-ups in {name}, now and for future purchases"
+        )
     elif action == Action.NOT_LISTED:
-        text = f"closes {transactions}: the {money(amount)} of round-ups is not invested, nor is any later one"
+        text = f"closes {transactions} without investing {money(amount)} of round-ups, now and for future purchases"
     else:
         rejected = merchant.ticker or "the proposal"
         text = f"rejects {rejected} permanently; {transactions} with {money(amount)} of round-ups keep waiting"

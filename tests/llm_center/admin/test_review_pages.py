@@ -67,9 +67,9 @@ def test_an_empty_queue_shows_a_message(client):
 @pytest.mark.parametrize(
     ("action", "ticker", "effect"),
     [
-        ("approve", "", "releases 3 transactions: $3.00 of round-ups buys SBUX (Starbucks)"),
-        ("correct", "dnut", "releases 3 transactions: $3.00 of round-ups buys DNUT"),
-        ("not_listed", "", "closes 3 transactions: the $3.00 of round-ups is not invested"),
+        ("approve", "", "releases 3 transactions and invests $3.00 of round-ups in SBUX (Starbucks)"),
+        ("correct", "dnut", "releases 3 transactions and invests $3.00 of round-ups in DNUT"),
+        ("not_listed", "", "closes 3 transactions without investing $3.00 of round-ups"),
         ("reject", "", "rejects SBUX permanently; 3 transactions with $3.00 of round-ups keep waiting"),
     ],
 )
