@@ -264,8 +264,8 @@ class AmortizationEntryAdmin(HistoryAdmin):
             form=form,
             button="Reverse the charge",
             back=reverse("admin:llm_center_amortizationentry_changelist"),
-            effect=f"{money(entry.amount)} is debited to {entry.credit_account} and credited to 67010. The next run charges "
-            "the month again, based on the asset at that time.",
+            effect=f"{money(entry.amount)} is debited to {entry.credit_account} and credited to 67010. The next run "
+            "charges the month again, based on the asset at that time.",
         )
         return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
 

@@ -1,10 +1,11 @@
 """Values as pages, lists and reports show them."""
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 
-from kamioi_site.formatting import money, number, percent, plural
+from kamioi_site.formatting import code, moment, money, month, number, percent, plural
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,15 @@ from kamioi_site.formatting import money, number, percent, plural
         (percent(0.9475), "94.8%"),
         (plural(1, "day"), "1 day"),
         (plural(1200, "day"), "1,200 days"),
-        *((format_(None), "–") for format_ in (money, number, percent)),
+        (moment(datetime(2026, 11, 27, tzinfo=UTC)), "Nov 27, 2026"),
+        (moment(datetime(2026, 11, 27, 14, 30, tzinfo=UTC)), "Nov 27, 2026, 14:30"),
+        (moment(datetime(2026, 11, 26, 19, tzinfo=timezone(timedelta(hours=-5)))), "Nov 27, 2026"),
+        (moment(date(2026, 11, 27)), "Nov 27, 2026"),
+        (month(date(2026, 11, 1)), "Nov 2026"),
+        (code("undo_round_up"), "undo round up"),
+        (code("shop/department_store"), "department store"),
+        (code(""), "–"),
+        *((format_(None), "–") for format_ in (money, number, percent, moment, month)),
     ],
 )
 def test_a_value_has_one_text_everywhere(text: str, expected: str) -> None:

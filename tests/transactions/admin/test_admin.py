@@ -35,7 +35,7 @@ def _viewer(*permissions: str) -> Client:
 
 def _found(client: Client, model: str, **query: str) -> list[str]:
     page = client.get(reverse(f"admin:transactions_{model}_changelist"), query)
-    return [str(row) for row in page.context_data["cl"].result_list]
+    return [str(row) for row in page.context["cl"].result_list]
 
 
 def test_transactions_are_found_by_customer_number_or_waiting_merchant(client):
