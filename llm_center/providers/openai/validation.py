@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from llm_center.matcher import DOUBTFUL, IN_CONTEXT, MAX_ALTERNATIVES, NOTHING, Alternative, Proposal
+from llm_center.matcher import DOUBTFUL, MAX_ALTERNATIVES, NOTHING, Alternative, Proposal
 from llm_center.providers import Answer
 from llm_center.providers.openai.parsing import ModelEntry
 from transactions.models import Company
@@ -28,43 +28,41 @@ def validate_entry(entry: ModelEntry, own: Proposal, listed: Mapping[str, str], 
     """Return the answer for a model's entry, given the matcher's own proposal and the listed companies.
 
     The two agree when they name the same ticker, or both know that there is none, and the matcher recognized the name
-    itself. The model may then raise a doubtful proposal up to `IN_CONTEXT`, and never lowers one. Everything else is
-    left to a reviewer, because text in a descriptor can manipulate a model.
+    itself. The matcher's proposal then stays as it is, with its own confidence. Everything else is left to a reviewer.
+    So a model never causes an approval: customers write the descriptors, and the text in one of them can manipulate the
+    answers to all merchants of a request.
     """
     if entry.listed is None:
-        return Answer(
-            replace(own, reason=f"{own.reason} {model} knows no owner."),
-            corroborated=True,
-            stated_confidence=entry.confidence,
-        )
+        return _own_answer(entry, own, f"{model} knows no owner.")
     if entry.ticker is not None and entry.ticker not in listed:
         reason = f"{model} proposed {entry.ticker}, which the company table does not list. {own.reason}"
         alternatives = _alternatives(entry, own, listed, selected=None)
         proposal = Proposal(None, None, "", own.category, NOTHING, "llm", reason, alternatives)
         return Answer(proposal, corroborated=False, stated_confidence=entry.confidence)
-    corroborated = (
+    if (
         own.listed is entry.listed
         and own.ticker == entry.ticker
         and own.confidence >= DOUBTFUL
         and own.method in _STRONG_METHODS
-    )
-    if corroborated:
-        confidence = max(own.confidence, min(entry.confidence, IN_CONTEXT))
-        remark = f"The catalogue agrees: {own.reason}"
-    else:
-        confidence = min(entry.confidence, UNCORROBORATED)
-        remark = f"Only the model supports this (stated confidence {entry.confidence:.2f}). The catalogue: {own.reason}"
+    ):
+        return _own_answer(entry, own, f"{model} agrees.")
+    remark = f"Only the model supports this (stated confidence {entry.confidence:.2f}). The catalogue: {own.reason}"
     proposal = Proposal(
         ticker=entry.ticker,
         listed=entry.listed,
         company_name=listed[entry.ticker] if entry.ticker else entry.company,
         category=own.category,
-        confidence=confidence,
+        confidence=min(entry.confidence, UNCORROBORATED),
         method="llm",
         reason=f"{model}: {entry.reason or 'no reason given'} — {remark}",
         alternatives=_alternatives(entry, own, listed, selected=entry.ticker),
     )
-    return Answer(proposal, corroborated=corroborated, stated_confidence=entry.confidence)
+    return Answer(proposal, corroborated=False, stated_confidence=entry.confidence)
+
+
+def _own_answer(entry: ModelEntry, own: Proposal, remark: str) -> Answer:
+    """Return the matcher's proposal with a remark about the model."""
+    return Answer(replace(own, reason=f"{own.reason} {remark}"), corroborated=True, stated_confidence=entry.confidence)
 
 
 def _alternatives(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -141,6 +142,44 @@ def test_the_sweep_releases_transactions_after_a_lost_message() -> None:
     Merchant.objects.update(status="approved", ticker="SBUX")
     recover_stuck()
     assert Transaction.objects.get().status == "pending"
+
+
+def _row_writes() -> int:
+    """Return the rows of all tables that this transaction has written so far."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda: Company.objects.filter(ticker="SBUX").update(is_listed=True),
+        lambda: Merchant.objects.update(ticker="GME"),
+        lambda: Merchant.objects.update(ticker=None, status="not_listed"),
+    ],
+    ids=["listed again", "mapped to another company", "not listed"],
+)
+def test_purchases_of_a_delisted_company_rest_until_the_listing_or_the_mapping_changes(
+    starbucks: Merchant, event: Callable[[], int]
+) -> None:
+    make_company("GME")
+    Company.objects.filter(ticker="SBUX").update(is_listed=False)
+    user = make_user()
+    for _ in range(5):
+        make_transaction(user)
+    process_pending()
+    assert Merchant.objects.get().waiting_count == 5
+    before = _row_writes()
+    for _ in range(3):
+        recover_stuck()
+        process_pending()
+    assert _row_writes() == before
+    event()
+    recover_stuck()
+    process_pending()
+    assert not Transaction.objects.filter(status="needs_review").exists()
+    assert Merchant.objects.get().waiting_count == 0
 
 
 @pytest.mark.parametrize("age", [None, timedelta(days=30)])

@@ -1,6 +1,8 @@
 """Recovery from lost messages and killed workers."""
 
-from transactions.models import Merchant, Transaction
+from django.db.models import Exists, OuterRef, Q
+
+from transactions.models import Company, Merchant, Transaction
 from transactions.services.background_tasks import recover_stuck_tasks
 from transactions.services.processing.release import release_waiting_transactions
 from transactions.services.processing.wake import notify_workers
@@ -12,8 +14,10 @@ def recover_stuck() -> None:
         notify_workers(priority=Transaction.Priority.BULK)
     recover_stuck_tasks()
     # Last, because it moves rows itself: an error here must not keep the messages above from being sent.
+    # Purchases of a company that was delisted would come back at once; they rest until it is listed or mapped again.
+    listed = Company.objects.filter(ticker=OuterRef("ticker"), is_listed=True)
     decided = Merchant.objects.filter(
-        waiting_count__gt=0, status__in=[Merchant.Status.APPROVED, Merchant.Status.NOT_LISTED]
+        Q(status=Merchant.Status.NOT_LISTED) | Q(Exists(listed), status=Merchant.Status.APPROVED), waiting_count__gt=0
     )
     if keys := list(decided.values_list("merchant_key", flat=True)[:1000]):
         release_waiting_transactions(merchant_keys=keys)

@@ -33,16 +33,16 @@ def test_a_brand_inside_a_text_corroborates_nothing(server: ModelServer) -> None
     assert answer.proposal.confidence <= UNCORROBORATED < Decimal("0.5")
 
 
-def test_a_model_that_agrees_with_the_matcher_raises_a_doubtful_proposal(server: ModelServer) -> None:
+def test_a_model_that_agrees_with_the_matcher_does_not_raise_a_doubtful_proposal(server: ModelServer) -> None:
     make_company("ASAN")
     server.script = [reply_to_all("ASAN", confidence=0.99)]
     doubtful = MatcherProvider().propose_batch([MerchantQuestion("ASANA")]).proposals[0]
     assert (doubtful.ticker, doubtful.confidence) == ("ASAN", Decimal("0.80"))
     (answer,) = propose(server, "ASANA").answers
     assert answer.corroborated
-    assert answer.proposal.method == "llm"
-    assert answer.proposal.confidence == Decimal("0.93")
-    assert answer.proposal.company_name == "ASAN Inc."
+    assert (answer.proposal.method, answer.proposal.confidence) == (doubtful.method, doubtful.confidence)
+    assert answer.proposal.reason.endswith("test-model agrees.")
+    assert answer.stated_confidence == Decimal("0.99")
 
 
 def test_an_unsure_model_does_not_lower_a_confident_proposal(server: ModelServer) -> None:
