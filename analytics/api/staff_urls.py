@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from analytics.api.views import automation, llm_center, llm_data, maintenance, transactions
+from analytics.api.views import figures, llm_center, llm_data, maintenance, transactions
+from analytics.api.views.figures import figures_view, llm_data_view
+from analytics.selectors import automation_api, llm_center_api, llm_data_api
 
 _CENTER, _AUTO, _DATA = "admin/llm-center", "admin/llm-center/automation", "llm-data"
 
@@ -12,8 +14,26 @@ urlpatterns = [
     path(f"{_CENTER}/dashboard", llm_center.DashboardView.as_view(), name="api-dashboard"),
     path(f"{_CENTER}/analytics", llm_center.AnalyticsView.as_view(), name="api-analytics"),
     path(f"{_CENTER}/queue", llm_center.QueueView.as_view(), name="api-queue"),
-    path(f"{_CENTER}/transaction-stats", llm_center.TransactionStatsView.as_view(), name="api-transaction-stats"),
-    path(f"{_CENTER}/processing-stats", llm_center.ProcessingStatsView.as_view(), name="api-processing-stats"),
+    path(
+        f"{_CENTER}/transaction-stats",
+        figures_view(
+            llm_center_api.transaction_stats,
+            "transaction-stats",
+            tag="llm center",
+            permissions=("llm_center.view_llmmapping", "transactions.view_transaction"),
+        ),
+        name="api-transaction-stats",
+    ),
+    path(
+        f"{_CENTER}/processing-stats",
+        figures_view(
+            llm_center_api.processing_stats,
+            "processing-stats",
+            output=figures.ProcessingStatsOutput,
+            arrange=lambda stats: stats,
+        ),
+        name="api-processing-stats",
+    ),
     path(f"{_CENTER}/start-processing", maintenance.SwitchView.as_view(on=True), name="api-start-processing"),
     path(f"{_CENTER}/stop-processing", maintenance.SwitchView.as_view(on=False), name="api-stop-processing"),
     path(f"{_CENTER}/process-batch", maintenance.ProcessBacklogView.as_view(), name="api-process-batch"),
@@ -22,17 +42,42 @@ urlpatterns = [
     ),
     path(f"{_CENTER}/clear-cache", maintenance.ClearCacheView.as_view(), name="api-clear-cache"),
     path(f"{_CENTER}/rebuild-indexes", maintenance.RebuildView.as_view(), name="api-rebuild-indexes"),
-    path(f"{_AUTO}/status", automation.AutomationView.as_view(), name="api-automation"),
-    path(f"{_AUTO}/realtime", automation.RealtimeView.as_view(), name="api-automation-realtime"),
-    path(f"{_AUTO}/batch", automation.BatchView.as_view(), name="api-automation-batch"),
-    path(f"{_AUTO}/learning", automation.LearningView.as_view(), name="api-automation-learning"),
-    path(f"{_AUTO}/merchants", automation.MerchantsView.as_view(), name="api-automation-merchants"),
-    path(f"{_AUTO}/thresholds", automation.ThresholdsView.as_view(), name="api-automation-thresholds"),
-    path(f"{_AUTO}/multi-model", automation.MultiModelView.as_view(), name="api-automation-models"),
-    path(f"{_DATA}/system-status", llm_data.SystemStatusView.as_view(), name="api-llm-data-status"),
-    path(f"{_DATA}/event-stats", llm_data.EventStatsView.as_view(), name="api-llm-data-events"),
-    path(f"{_DATA}/vector-embeddings", llm_data.VectorEmbeddingsView.as_view(), name="api-llm-data-vectors"),
-    path(f"{_DATA}/feature-store", llm_data.FeatureStoreView.as_view(), name="api-llm-data-features"),
+    path(f"{_AUTO}/status", figures_view(automation_api.automation, "automation"), name="api-automation"),
+    path(
+        f"{_AUTO}/realtime",
+        figures_view(
+            automation_api.realtime,
+            "realtime",
+            output=figures.RealtimeOutput,
+            arrange=lambda state: {"data": state, "status": state},
+        ),
+        name="api-automation-realtime",
+    ),
+    path(f"{_AUTO}/batch", figures_view(automation_api.batch, "batch"), name="api-automation-batch"),
+    path(f"{_AUTO}/learning", figures_view(automation_api.learning, "learning"), name="api-automation-learning"),
+    path(f"{_AUTO}/merchants", figures_view(automation_api.merchants, "merchants"), name="api-automation-merchants"),
+    path(f"{_AUTO}/thresholds", figures_view(automation_api.thresholds), name="api-automation-thresholds"),
+    path(f"{_AUTO}/multi-model", figures_view(automation_api.multi_model), name="api-automation-models"),
+    path(
+        f"{_DATA}/system-status",
+        llm_data_view(llm_data_api.system_status, "llm-data-system-status", figures.SystemStatusOutput),
+        name="api-llm-data-status",
+    ),
+    path(
+        f"{_DATA}/event-stats",
+        llm_data_view(llm_data_api.event_stats, "llm-data-event-stats", figures.EventStatsOutput),
+        name="api-llm-data-events",
+    ),
+    path(
+        f"{_DATA}/vector-embeddings",
+        llm_data_view(llm_data_api.vector_embeddings, "llm-data-vector-embeddings", figures.VectorEmbeddingsOutput),
+        name="api-llm-data-vectors",
+    ),
+    path(
+        f"{_DATA}/feature-store",
+        llm_data_view(llm_data_api.feature_store, "llm-data-feature-store", figures.FeatureStoreOutput),
+        name="api-llm-data-features",
+    ),
     path(f"{_DATA}/search", llm_data.SearchView.as_view(), name="api-llm-data-search"),
     path(f"{_DATA}/initialize-system", maintenance.InitializeView.as_view(), name="api-llm-data-initialize"),
     path(f"{_DATA}/refresh-features", maintenance.RefreshFeaturesView.as_view(), name="api-llm-data-refresh"),

@@ -123,6 +123,7 @@ class Automation(TypedDict):
 
 
 def realtime() -> AutomationRealtime:
+    """Return the state; nothing is processed by it."""
     totals, system = transaction_totals(), operations.system_status()
     return {
         "isConnected": system.redis,
@@ -139,6 +140,7 @@ def realtime() -> AutomationRealtime:
 
 
 def batch() -> AutomationBatch:
+    """Return the state of the queue."""
     system = operations.system_status()
     return {
         "enabled": system.queue_enabled,
@@ -150,6 +152,7 @@ def batch() -> AutomationBatch:
 
 
 def learning() -> AutomationLearning:
+    """Return how often reviewers agreed with proposals, in percent."""
     accuracy = review_stats.proposal_accuracy()
     return {
         "enabled": True,
@@ -161,6 +164,7 @@ def learning() -> AutomationLearning:
 
 
 def merchants() -> AutomationMerchants:
+    """Return the number of merchants, `estimated` for a large table."""
     counts = llm_center.merchant_counts()
     return {
         "totalMerchants": counts.total,
@@ -171,6 +175,7 @@ def merchants() -> AutomationMerchants:
 
 
 def thresholds() -> AutomationThresholds:
+    """Return the thresholds, 0 to 1; they are changed in the settings."""
     in_effect = review_stats.thresholds()
     return {
         "confidenceThreshold": _number(in_effect.configured),
@@ -188,11 +193,13 @@ def _number(text: str) -> float | None:
 
 
 def multi_model() -> AutomationMultiModel:
+    """Return the models in the order in which they are asked."""
     models = review_stats.models_in_use()
     return {"enabled": len(models) > 1, "activeModels": models, "consensusMethod": CONSENSUS, "agreementRate": None}
 
 
 def automation() -> Automation:
+    """Return all parts, at most half a minute old. What is not measured is null."""
     now, queue, proposals = realtime(), batch(), learning()
     counts, models = llm_center.merchant_counts(), review_stats.models_in_use()
     return {

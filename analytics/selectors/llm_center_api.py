@@ -266,6 +266,7 @@ def _recent(*statuses: Status) -> list[RecentTransaction]:
 
 
 def processing_stats() -> ProcessingStats:
+    """Return the two formats of the front ends."""
     totals = transaction_totals()
     return {
         "data": {

@@ -79,7 +79,7 @@ class Passage(TypedDict):
 
 
 def system_status() -> LlmDataSystemStatus:
-    """Return the state of the system; uptime is that of this process, in seconds."""
+    """Return the state; uptime is that of the responding process, in seconds."""
     system, mappings = operations.system_status(), llm_center.mapping_totals()
     return {
         "system_health": "healthy"
@@ -98,6 +98,7 @@ def system_status() -> LlmDataSystemStatus:
 
 
 def event_stats() -> LlmDataEventStats:
+    """Return counts of all purchases; times are not measured and null."""
     totals = transactions.transaction_totals()
     processed = totals.total - totals.count(Status.PENDING)
     failed = totals.count(Status.FAILED)
@@ -114,6 +115,7 @@ def event_stats() -> LlmDataEventStats:
 
 
 def vector_embeddings() -> LlmDataVectorEmbeddings:
+    """Return zeros: there are no vectors."""
     return {
         "total_embeddings": 0,
         "dimensions": None,
@@ -125,7 +127,7 @@ def vector_embeddings() -> LlmDataVectorEmbeddings:
 
 
 def feature_store() -> LlmDataFeatureStore:
-    """Return the number of merchants and the statistics of the cache."""
+    """Return what is measured; the rest is null."""
     times = [stats.compute_ms for stats in namespace_stats().values() if stats.compute_ms is not None]
     return {
         "merchant_patterns": llm_center.merchant_counts().total,

@@ -83,10 +83,6 @@ def volume_by_day(period: Period) -> list[VolumeDay]:
     return [VolumeDay(*row) for row in fetch_rows(_VOLUME, first=period.first, last=period.last)]
 
 
-def volume_totals(period: Period) -> VolumeTotals:
-    return VolumeTotals.of(volume_by_day(period))
-
-
 _TICKERS = """
     SELECT top.ticker, coalesce(nullif(companies.name, ''), top.ticker), top.transactions, top.invested, top.fee
     FROM (

@@ -108,15 +108,6 @@ class RollupDifference:
         return f"{self.what}: the rollups have {self.counted}, the table has {self.actual}"
 
 
-@dataclass(frozen=True, slots=True)
-class RollupState:
-    """When the rollups were last refreshed, how many deltas wait (up to a limit), and how many partitions are stale."""
-
-    refreshed_at: datetime | None
-    waiting: int
-    stale: int
-
-
 @primary_reads()
 def refresh_rollups(*, recheck: int = 0, on_progress: ProgressCallback | None = None) -> RollupRefreshResult:
     """Bring the rollups and `llm_analytics_summary` up to date.
@@ -192,19 +183,6 @@ def verify_rollups(
                 differences = [RollupDifference(*row) for row in cursor.fetchall()]
             yield from differences
         on_progress(f"months of {table.name}", len(selected), len(selected))
-
-
-def rollup_state(*, limit: int = 10_000) -> RollupState:
-    """Return how far the rollups are; cheap enough for pages and metrics."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM"
-            " (SELECT FROM transaction_deltas UNION ALL SELECT FROM mapping_deltas LIMIT %s) AS waiting",
-            [limit],
-        )
-        waiting = cursor.fetchone()[0]
-    refreshed_at = RollupPartition.objects.aggregate(at=Max("looked_at"))["at"]
-    return RollupState(refreshed_at, waiting, RollupPartition.objects.filter(stale=True).count())
 
 
 def refresh_summary() -> None:

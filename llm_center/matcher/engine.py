@@ -49,8 +49,8 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     return proposal
 
 
-def propose_descriptor(descriptor: str, category: str = "") -> Proposal:
-    return propose(normalise(descriptor), descriptor, category)
+def propose_descriptor(descriptor: str) -> Proposal:
+    return propose(normalise(descriptor), descriptor)
 
 
 def _exact(index: Index, key: str) -> Proposal | None:

@@ -4,7 +4,6 @@ Each process matches with its own copy of the catalogue. `refresh_catalogue` rel
 `services.matching` calls it first, so an edit takes effect everywhere without a restart.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,14 +31,14 @@ class BrandImportResult:
 
 
 @transaction.atomic
-def import_brands(*, brands: Iterable[catalogue.Brand] | None = None) -> BrandImportResult:
-    """Synchronize the table with a complete catalogue (by default the shipped one); edited rows are kept.
+def import_brands() -> BrandImportResult:
+    """Synchronize the table with the shipped catalogue; edited rows are kept.
 
     A brand whose ticker is not listed in the company table is refused.
     """
     listed = set(Company.objects.filter(is_listed=True).values_list("ticker", flat=True))
     now, rows, refused = timezone.now(), [], []
-    for brand in brands if brands is not None else catalogue.shipped_brands():
+    for brand in catalogue.shipped_brands():
         if brand.ticker and brand.ticker not in listed:
             refused.append(brand.name)
             continue

@@ -1,13 +1,12 @@
 """The company table: filled from the shipped copy of the SEC's list; edits are kept."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import connection
 from psycopg2.extras import execute_values
 
-from llm_center.catalogue import Company, read_companies
+from llm_center.catalogue import read_companies
 from llm_center.sql import load_sql
 
 
@@ -21,14 +20,14 @@ class CompanyImportResult:
     delisted: int
 
 
-def import_companies(*, companies: Iterable[Company] | None = None) -> CompanyImportResult:
-    """Synchronize the company table with a complete list (by default the shipped one).
+def import_companies() -> CompanyImportResult:
+    """Synchronize the company table with the shipped list.
 
     A company missing from the list is no longer listed, so its shares are no longer bought. Edited rows are kept.
     """
     rows = [
         (row.ticker, row.name[:200], row.exchange, f"{row.cik:010d}", row.is_listed, json.dumps([]), False)
-        for row in (companies if companies is not None else read_companies())
+        for row in read_companies()
     ]
     with connection.cursor() as cursor:
         outcome = execute_values(cursor.cursor, load_sql("upsert_companies"), rows, page_size=5000, fetch=True)

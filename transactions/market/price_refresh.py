@@ -35,7 +35,6 @@ class PriceRefreshResult:
 def refresh_stock_prices(
     *,
     provider: PriceProvider | None = None,
-    now: datetime | None = None,
     accept_jumps: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> PriceRefreshResult:
@@ -47,7 +46,7 @@ def refresh_stock_prices(
         accept_jumps: store quotes whatever their distance from the previous ones; after a split.
         on_progress: called with the number of quotes received so far.
     """
-    now = now or timezone.now()
+    now = timezone.now()
     result, received = PriceRefreshResult(), 0
     batch: list[Quote] = []
     try:
@@ -109,9 +108,8 @@ def _store_quotes(
                 result.rejected.append(QuoteError(ticker, rejection))
 
 
-def release_priced_transactions(*, now: datetime | None = None) -> int:
+def release_priced_transactions(*, now: datetime) -> int:
     """Make transactions pending whose ticker has a current price now. Returns how many."""
-    now = now or timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT waiting.ticker"

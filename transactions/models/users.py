@@ -6,7 +6,6 @@ for each purchase; only `transactions.rules.money` computes the amounts.
 
 import hashlib
 import secrets
-from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -195,10 +194,10 @@ class ApiToken(models.Model):
         return hashlib.sha256(token.encode()).hexdigest()
 
     @classmethod
-    def issue(cls, *, user: User, now: datetime | None = None) -> tuple["ApiToken", str]:
+    def issue(cls, *, user: User) -> tuple["ApiToken", str]:
         """Create a token; return its row and the secret, which is not stored. Staff get the lifetime of a session."""
         token = secrets.token_urlsafe(32)
-        now = now or timezone.now()
+        now = timezone.now()
         lifetime = settings.API_TOKEN_LIFETIME
         if user.is_staff:
             lifetime = min(lifetime, settings.STAFF_SESSION_LIFETIME)

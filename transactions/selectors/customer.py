@@ -134,9 +134,9 @@ class Total(TypedDict):
     monthly_count: int
 
 
-def completed_total(user: User, column: str, *, now: datetime | None = None) -> Total:
+def completed_total(user: User, column: str) -> Total:
     """Return the sums of `column` ("round_up" or "fee"). An index keeps the customer's rows together."""
-    recent = Q(date__gte=(now or timezone.now()) - timedelta(days=30))
+    recent = Q(date__gte=timezone.now() - timedelta(days=30))
     sums = Transaction.objects.filter(user=user, status=Transaction.Status.COMPLETED).aggregate(
         total=Coalesce(Sum(column), ZERO),
         monthly=Coalesce(Sum(column, filter=recent), ZERO),
@@ -193,7 +193,7 @@ class StatementRow(TypedDict):
 MONTHS: Final = 24  # listed account statements
 
 
-def statements(user: User, *, export_url: str, now: datetime | None = None) -> list[StatementRow]:
+def statements(user: User, *, export_url: str) -> list[StatementRow]:
     """Return the months since the customer's first transaction, newest first; each is a download from `export_url`.
 
     Takes two index lookups, whatever the number of transactions. The size of a statement is unknown until it is
@@ -204,7 +204,7 @@ def statements(user: User, *, export_url: str, now: datetime | None = None) -> l
     if first is None or last is None:
         return []
     months: list[StatementRow] = []
-    today = (now or timezone.now()).astimezone(UTC).date()
+    today = timezone.now().astimezone(UTC).date()
     month = min(last.astimezone(UTC).date(), today).replace(day=1)
     while len(months) < MONTHS and month >= first.astimezone(UTC).date().replace(day=1):
         end = min((month + timedelta(days=31)).replace(day=1) - timedelta(days=1), today)

@@ -5,7 +5,6 @@ behind, one that succeeds gets the same response for `IDEMPOTENCY_KEY_LIFETIME`.
 while the first is in progress. All statements filter by `user_id`; nothing depends on the session of a connection.
 """
 
-from datetime import datetime
 from typing import Final
 
 from django.conf import settings
@@ -65,9 +64,9 @@ def store_idempotent_response(*, user_id: int, key: str, status: int, answer: st
     IdempotencyKey.objects.filter(user_id=user_id, key=key).update(status=status, answer=answer)
 
 
-def delete_expired_idempotency_keys(*, now: datetime | None = None) -> int:
+def delete_expired_idempotency_keys() -> int:
     """Delete keys older than `IDEMPOTENCY_KEY_LIFETIME`, in short transactions. Returns how many."""
-    before = (now or timezone.now()) - settings.IDEMPOTENCY_KEY_LIFETIME
+    before = timezone.now() - settings.IDEMPOTENCY_KEY_LIFETIME
     total = 0
     while True:
         old = IdempotencyKey.objects.filter(created_at__lt=before).order_by("created_at").values_list("pk", "user_id")

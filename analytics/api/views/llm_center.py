@@ -1,4 +1,4 @@
-"""The screens of the LLM Center: dashboard, figures, queue, statistics."""
+"""The screens of the LLM Center: dashboard, figures, queue."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -7,26 +7,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.selectors import llm_center_api
-from analytics.selectors.llm_center_api import (
-    LlmAnalytics,
-    LlmDashboard,
-    LlmQueue,
-    ProcessingStatsData,
-    ProcessingStatsTotals,
-    TransactionStats,
-)
+from analytics.selectors.llm_center_api import LlmAnalytics, LlmDashboard, LlmQueue
 from analytics.selectors.periods import utc_today
-from analytics.selectors.review_stats import ANALYTICS_CACHE, DASHBOARD_CACHE, STAFF_STATS_CACHE
-from kamioi_site.api.payloads import Data, SuccessOutput
+from analytics.selectors.review_stats import ANALYTICS_CACHE, DASHBOARD_CACHE
+from kamioi_site.api.payloads import Data
 from transactions.api.base import current_user
 from transactions.api.staff.base import StaffView
-
-
-class ProcessingStatsOutput(SuccessOutput):
-    """The state of processing in the two formats of the front ends."""
-
-    data: ProcessingStatsData
-    stats: ProcessingStatsTotals
 
 
 class DashboardView(StaffView):
@@ -65,23 +51,3 @@ class QueueView(StaffView):
     def get(self, request: Request) -> Response:
         """Return counts of the review queue and the mapping log, and the latest pending mappings."""
         return Response({"success": True, "data": llm_center_api.review_queue()})
-
-
-class TransactionStatsView(StaffView):
-    required_permissions = ("llm_center.view_llmmapping", "transactions.view_transaction")
-
-    @extend_schema(responses={200: Data[TransactionStats]}, tags=["llm center"])
-    def get(self, request: Request) -> Response:
-        """Return counts of all transactions, and the latest waiting and mapped ones."""
-        data = STAFF_STATS_CACHE.get(llm_center_api.transaction_stats, name="transaction-stats")
-        return Response({"success": True, "data": data})
-
-
-class ProcessingStatsView(StaffView):
-    required_permissions = ("transactions.view_backgroundtask",)
-
-    @extend_schema(responses={200: ProcessingStatsOutput}, tags=["automation"])
-    def get(self, request: Request) -> Response:
-        """Return the two formats of the front ends."""
-        stats = STAFF_STATS_CACHE.get(llm_center_api.processing_stats, name="processing-stats")
-        return Response({"success": True, **stats})

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from analytics.selectors import transactions
 from analytics.selectors.periods import Period
+from analytics.selectors.transactions import VolumeTotals, volume_by_day
 from tests.analytics.rows import TODAY, create_volume
 
 pytestmark = pytest.mark.django_db
@@ -15,6 +15,6 @@ def test_only_days_of_the_period_count():
     for n in (0, 6, 7, 13, 14):
         create_volume(TODAY - timedelta(days=n), "completed", 1, ticker="SBUX")
     week = Period.of_days(7)
-    assert transactions.volume_totals(week).transactions == 2
-    assert transactions.volume_totals(week.previous).transactions == 2
+    for period in (week, week.previous):
+        assert VolumeTotals.of(volume_by_day(period)).transactions == 2
     assert week.previous.last + timedelta(days=1) == week.first

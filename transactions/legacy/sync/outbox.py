@@ -91,7 +91,7 @@ def get_outbox_status() -> OutboxStatus:
     return OutboxStatus(bool(state and state.dual_write), pending, float(seconds or 0), state.error if state else "")
 
 
-def send_outbox(*, limit: int = _BATCH) -> int:
+def send_outbox() -> int:
     """Write one batch of pending rows to the legacy file; returns the number of notes, 0 when there are none.
 
     Raises:
@@ -108,7 +108,7 @@ def send_outbox(*, limit: int = _BATCH) -> int:
             cursor.execute(
                 "DELETE FROM legacy_outbox WHERE seq IN (SELECT seq FROM legacy_outbox ORDER BY seq LIMIT %s) "
                 "RETURNING table_name, row_key",
-                [limit],
+                [_BATCH],
             )
             notes = cursor.fetchall()
             if not notes:

@@ -9,10 +9,13 @@ workers; `sweep_stuck` makes up for a lost one. A row that the database rejects 
 
 from transactions.services.processing.batch import ProcessingResult, process_pending, process_transaction_now
 from transactions.services.processing.holds import request_hold_settlement, settle_held_purchases
-from transactions.services.processing.orders import execute_orders
-from transactions.services.processing.recovery import recover_stuck
-from transactions.services.processing.release import release_waiting_transactions
-from transactions.services.processing.undo import UndoReleaseResult, undo_release
+from transactions.services.processing.release import (
+    UndoReleaseResult,
+    execute_orders,
+    recover_stuck,
+    release_waiting_transactions,
+    undo_release,
+)
 from transactions.services.processing.wake import clear_notification, notify_workers
 
 __all__ = [

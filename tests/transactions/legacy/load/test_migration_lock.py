@@ -21,7 +21,7 @@ from transactions.legacy.load.migration_lock import LegacyCopyError, migration_l
 from transactions.legacy.sync.outbox import enable_dual_write, get_outbox_status
 from transactions.legacy.validate.validation import validate
 from transactions.models import User
-from transactions.tasks.legacy import legacy_dual_write
+from transactions.tasks import legacy_dual_write
 
 # A copy holds its lock, loads through a second connection and reports through a third.
 SERVERS = 4

@@ -1,0 +1,94 @@
+"""Figures for staff: a view for each selector, whose return type and docstring are the schema."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from analytics.selectors.automation_api import AutomationRealtime
+from analytics.selectors.llm_center_api import ProcessingStatsData, ProcessingStatsTotals
+from analytics.selectors.llm_data_api import (
+    LlmDataEventStats,
+    LlmDataFeatureStore,
+    LlmDataSystemStatus,
+    LlmDataVectorEmbeddings,
+)
+from analytics.selectors.review_stats import STAFF_STATS_CACHE
+from kamioi_site.api.payloads import Data, SuccessOutput
+from transactions.api.staff.base import StaffView
+
+
+class RealtimeOutput(SuccessOutput):
+    """Incoming purchases; `data` and `status` are the same."""
+
+    data: AutomationRealtime
+    status: AutomationRealtime
+
+
+class ProcessingStatsOutput(SuccessOutput):
+    """The state of processing in the two formats of the front ends."""
+
+    data: ProcessingStatsData
+    stats: ProcessingStatsTotals
+
+
+class SystemStatusOutput(SuccessOutput, LlmDataSystemStatus):
+    """The state of the system; `data` repeats the other fields."""
+
+    data: LlmDataSystemStatus
+
+
+class EventStatsOutput(SuccessOutput, LlmDataEventStats):
+    """Purchases as events; `data` repeats the other fields."""
+
+    data: LlmDataEventStats
+
+
+class VectorEmbeddingsOutput(SuccessOutput, LlmDataVectorEmbeddings):
+    """Vectors; `data` repeats the other fields."""
+
+    data: LlmDataVectorEmbeddings
+
+
+class FeatureStoreOutput(SuccessOutput, LlmDataFeatureStore):
+    """The merchants and the cache; `data` repeats the other fields."""
+
+    data: LlmDataFeatureStore
+
+
+def figures_view(
+    read: Callable[[], Any],
+    cache_name: str = "",
+    *,
+    tag: str = "automation",
+    permissions: tuple[str, ...] = ("transactions.view_backgroundtask",),
+    output: Any = None,
+    arrange: Callable[[Any], Mapping[str, Any]] = lambda figures: {"data": figures},
+) -> Callable[..., Any]:
+    """Return a view of what `read` returns, at most half a minute old if it has a `cache_name`.
+
+    Args:
+        output: type of the response, if it is not the figures under `data`.
+        arrange: returns the response's fields beside `success`.
+    """
+
+    response: Any = output or Data[get_type_hints(read)["return"]]  # type: ignore[misc]  # a type of this view
+
+    class FiguresView(StaffView):
+        required_permissions = permissions
+
+        @extend_schema(responses={200: response}, tags=[tag], description=read.__doc__)
+        def get(self, request: Request) -> Response:
+            figures = STAFF_STATS_CACHE.get(read, name=cache_name) if cache_name else read()
+            return Response({"success": True, **arrange(figures)})
+
+    return FiguresView.as_view()
+
+
+def llm_data_view(read: Callable[[], Any], cache_name: str, output: Any) -> Callable[..., Any]:
+    """Return a view with the figures both beside `success` and under `data`."""
+    return figures_view(
+        read, cache_name, tag="llm data", output=output, arrange=lambda figures: {**figures, "data": figures}
+    )
