@@ -1,7 +1,7 @@
 -- Store the plausible quotes: of listed companies, not in the future, and without a jump that only an error explains.
 WITH quotes AS (
     SELECT * FROM unnest(%(tickers)s::text[], %(prices)s::numeric[], %(times)s::timestamptz[])
-        AS quote (ticker, price, as_of)
+        WITH ORDINALITY AS quote (ticker, price, as_of, position)
 ),
 checked AS MATERIALIZED (
     SELECT quotes.*,
@@ -25,6 +25,8 @@ stored AS (
     ON CONFLICT (ticker, as_of) DO NOTHING
     RETURNING ticker
 )
-SELECT NULL AS ticker, NULL AS rejection, count(*) AS stored FROM stored
-UNION ALL
-SELECT ticker, rejection, 0 FROM checked WHERE rejection IS NOT NULL
+SELECT ticker, rejection, stored FROM (
+    SELECT NULL AS ticker, NULL AS rejection, count(*) AS stored, 0 AS position FROM stored
+    UNION ALL
+    SELECT ticker, rejection, 0, position FROM checked WHERE rejection IS NOT NULL
+) AS outcome ORDER BY position
