@@ -52,6 +52,7 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
     preview_columns: tuple[PreviewColumn, ...]
     # Counts of the import: label, key in the result of the background task, field of the row.
     import_counts: tuple[tuple[str, str, str], ...]
+    reject_permission: str
     list_before_template = "admin/list_link.html"
     change_form_before_template = "admin/import_progress.html"
 
@@ -99,7 +100,9 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         counts = [(label, key, getattr(obj, name)) for label, key, name in self.import_counts]
         context |= {
             "counts": counts,
-            "rejects_url": reverse(self._url("rejects"), args=[obj.pk]),
+            "rejects_url": reverse(self._url("rejects"), args=[obj.pk])
+            if request.user.has_perm(self.reject_permission)
+            else "",
             "related_link": self.related_link(obj),
         }
         return super().render_change_form(request, context, obj=obj, **kwargs)
@@ -149,7 +152,7 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
 
     def rejects_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """Download the rejected rows with their reasons."""
-        if not self.has_view_permission(request):
+        if not request.user.has_perm(self.reject_permission):
             raise PermissionDenied
         obj = get_object_or_404(self.get_queryset(request), pk=pk)
         return csv_download(request, self.rejected_rows(obj), filename=f"{self.opts.model_name}-rejects-{pk}.csv")

@@ -66,6 +66,7 @@ class MappingImportAdmin(PreviewedUploadAdmin):
         ("Earlier decisions kept", "kept", "merchants_kept"),
         ("Rejected rows", "rejected", "rows_rejected"),
     )
+    reject_permission = "llm_center.view_mappingimportreject"
 
     def read_preview(self, upload: UploadedFile) -> MappingPreview:
         return preview_mappings(upload)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from unfold.decorators import display
 
 from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin
+from kamioi_site.admin.pages import staff_user
 from transactions.models import BackgroundTask, IdempotencyKey
 from transactions.services.background_tasks import retry_task
 
@@ -21,6 +22,9 @@ class BackgroundTaskAdmin(StatusMixin, HistoryAdmin):
     list_filter = ("status",)
     actions = ("retry",)
     change_form_before_template = "admin/transactions/task_progress.html"
+
+    def has_view_permission(self, request: HttpRequest, obj: BackgroundTask | None = None) -> bool:
+        return super().has_view_permission(request, obj) and (obj is None or obj.is_visible_to(staff_user(request)))
 
     @display(description="Progress")
     def progress_text(self, task: BackgroundTask) -> str:

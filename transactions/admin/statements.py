@@ -70,6 +70,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         ("Duplicates skipped", "duplicates", "rows_duplicate"),
         ("Rejected rows", "rejected", "rows_rejected"),
     )
+    reject_permission = "transactions.view_statementreject"
 
     def read_preview(self, upload: UploadedFile) -> StatementPreview:
         return preview(upload, filename=upload.name or "")  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from kamioi_site.admin.pages import page_context, staff_user
 from transactions.errors import ErasureNotAllowedError
 from transactions.models import ApiToken, BackgroundTask, Goal, Holding, Notification, User, UserSetting
 from transactions.services.privacy import erasure_obstacle, export_path, request_erasure, request_export
-from transactions.services.user_admin import RIGHTS, may_change, update_user
+from transactions.services.user_admin import RIGHTS, may_change, record_rights_change, update_user
 
 
 class UserByEmailCreationForm(UserCreationForm):
@@ -183,7 +183,33 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(ModelAdmin, BaseGroupAdmin):
-    """Roles of staff: named sets of permissions."""
+    """Roles of staff: named sets of permissions, which only superusers change."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return staff_user(request).is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return staff_user(request).is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return staff_user(request).is_superuser
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        before = set(form.instance.permissions.all())
+        super().save_related(request, form, formsets, change)
+        after = set(form.instance.permissions.all())
+        for verb, permissions in (("granted", after - before), ("revoked", before - after)):
+            if permissions:
+                text = f"{verb}: {', '.join(sorted(map(str, permissions)))}"
+                record_rights_change(staff_user(request), text, target=form.instance)
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        record_rights_change(staff_user(request), "role deleted", target=obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        for group in queryset:
+            self.delete_model(request, group)
 
 
 @admin.register(ApiToken)

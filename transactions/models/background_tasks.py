@@ -1,10 +1,34 @@
 """Long-running actions in the background."""
 
 import uuid
+from typing import TYPE_CHECKING, Final
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+
+if TYPE_CHECKING:
+    from transactions.models import User
+
+# Task → the permission to view it: that of the data which its arguments, result and errors tell something about.
+VIEW_PERMISSIONS: Final = {
+    "ingest_statement": "transactions.view_statementimport",
+    "export_person": "transactions.view_user",
+    "erase_person": "transactions.view_user",
+    "process_selected": "transactions.view_transaction",
+    "process_backlog": "transactions.view_transaction",
+    "settle_held_purchases": "transactions.view_transaction",
+    "verify_ledger": "transactions.view_ledgertransfer",
+    "make_report": "analytics.view_report",
+    "make_statements": "analytics.view_report",
+    "run_llm_queue": "llm_center.view_llmmapping",
+    "decide_merchants": "llm_center.view_reviewmerchant",
+    "release_merchants": "llm_center.view_reviewmerchant",
+    "undo_decision": "llm_center.view_reviewmerchant",
+    "import_mappings": "llm_center.view_mappingimport",
+    "remove_duplicates": "transactions.change_backgroundtask",
+    "rebuild_indexes": "transactions.change_backgroundtask",
+}
 
 
 class BackgroundTask(models.Model):
@@ -52,3 +76,7 @@ class BackgroundTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.status}"
+
+    def is_visible_to(self, user: "User") -> bool:
+        """Whether the task is the user's own, or the user is staff who may view the data of such tasks."""
+        return self.user_id == user.pk or (user.is_staff and user.has_perm(VIEW_PERMISSIONS.get(self.name, "")))

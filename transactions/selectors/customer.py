@@ -50,9 +50,9 @@ def newest_notifications(user: User, source: ReadSource = KAMIOI) -> list[Notifi
 
 
 def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
-    """Return the task if it is the user's own or the user is staff."""
-    visible = Q() if user.is_staff else Q(user=user)
-    return BackgroundTask.objects.filter(visible, pk=task_id).select_related("statement").first()
+    """Return the task if it is the user's own, or one that the user may view as staff."""
+    task = BackgroundTask.objects.filter(pk=task_id).select_related("statement").first()
+    return task if task is not None and task.is_visible_to(user) else None
 
 
 class Profile(TypedDict):

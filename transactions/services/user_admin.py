@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from django.contrib.admin.models import DELETION
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
@@ -76,13 +77,16 @@ def update_user(*, user_id: int, changes: Mapping[str, Any], actor: User, cancel
         request_hold_settlement(user=user, cancel=cancel_held_purchases)
     if changed:
         after = {name: _comparable(value) for name, value in changes.items() if name in changed}
-        audit_log(
-            actor, "; ".join(f"{name}: {before[name]!r} → {value!r}" for name, value in after.items()), target=user
-        )
-    if changed & RIGHTS:
-        RIGHTS_CHANGES.inc()
-        logger.warning("user %s changed %s of user %s", actor.pk, ", ".join(sorted(changed & RIGHTS)), user.pk)
+        text = "; ".join(f"{name}: {before[name]!r} → {value!r}" for name, value in after.items())
+        (record_rights_change if changed & RIGHTS else audit_log)(actor, text, target=user)
     return user
+
+
+def record_rights_change(actor: User, message: str, *, target: User | Group) -> None:
+    """Audit, log and count a change of the rights of a user or a role; an alert follows the count."""
+    audit_log(actor, message, target=target)
+    logger.warning("rights changed by user %s: %s %s", actor.pk, target._meta.verbose_name, target.pk)
+    transaction.on_commit(RIGHTS_CHANGES.inc)
 
 
 def may_change(user: User, actor: User) -> bool:

@@ -49,7 +49,7 @@ PUBLIC = {
 STAFF = ("/api/admin/", "/api/llm-data/")
 # Under /api/admin/, but for all users: these endpoints concern only the caller.
 FOR_ANYBODY_LOGGED_IN = {f"/api/admin/auth/{name}" for name in ("logout", "change-password", "resend-verification")}
-# Objects of all users that staff see: background tasks.
+# Objects of others that staff with the permission see: background tasks.
 STAFF_SEES = re.compile(r"^/api/tasks/\{task_id\}")
 # Requires the password and destroys the caller's data: tested separately.
 WITH_PASSWORD = ("/change-password", "/erasure")
@@ -283,7 +283,7 @@ def test_objects_of_other_users_are_404(world: World, subtests: Any) -> None:
         with subtests.test(str(operation)):
             url = world.url(operation)
             others = (
-                [world.other_customer]
+                [world.other_customer, world.clerk, world.reviewer]
                 if STAFF_SEES.match(operation.path)
                 else [world.other_customer, world.reviewer, world.admin]
             )

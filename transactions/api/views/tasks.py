@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -39,7 +40,7 @@ class TaskOutput(SuccessOutput):
 class TaskView(ApiView):
     @extend_schema(responses={200: TaskOutput}, tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> Response:
-        """Return one of the caller's tasks; staff see all tasks."""
+        """Return one of the caller's tasks; staff see those whose data they may view."""
         return Response(_progress(_task(request, task_id)))
 
 
@@ -67,12 +68,18 @@ class TaskEventsView(FileView):
 
 
 class TaskRejectsView(ApiView):
-    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR}, tags=["tasks"])
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR, 403: ErrorOutput}, tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> StreamingHttpResponse:
-        """Return row number, field, reason and the row itself as CSV. No cell runs as a formula."""
+        """Return row number, field, reason and the row itself as CSV. No cell runs as a formula.
+
+        Staff need the permission to view rejected rows, even of files that they uploaded for a customer.
+        """
         task = _task(request, task_id)
         if not _is_import(task):
             raise Http404
+        user = current_user(request)
+        if task.statement.user_id != user.pk and not user.has_perm("transactions.view_statementreject"):
+            raise PermissionDenied
         lines = task.statement.rejects_csv()
         return csv_download(request._request, lines, filename=f"rejects-{task.pk}.csv")
 
