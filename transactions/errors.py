@@ -1,6 +1,12 @@
 """Errors of the app. The docstring is the default message."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from kamioi_site.errors import KamioiError
+
+if TYPE_CHECKING:
+    from transactions.statements.evidence import Question
 
 
 class PriceProviderError(KamioiError):
@@ -9,6 +15,17 @@ class PriceProviderError(KamioiError):
 
 class StatementError(KamioiError):
     """The statement cannot be read."""
+
+
+class StatementQuestionsError(StatementError):
+    """The statement can be read in more than one way; `questions` have to be answered first."""
+
+    status_code = 409
+
+    def __init__(self, questions: "Sequence[Question]", filename: str = "") -> None:
+        self.questions = list(questions)
+        prefix = f"{filename}: " if filename else ""
+        super().__init__(prefix + " ".join(question.text for question in questions))
 
 
 class StatementTooLargeError(StatementError):

@@ -4,24 +4,29 @@ import csv
 import itertools
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from operator import itemgetter
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
-from transactions.statements.columns import (
-    CREDIT_WORDS,
-    DEBIT_WORDS,
-    TYPE_HEADINGS,
-    guess_columns,
-    has_money,
+from transactions.statements.evidence import Question
+from transactions.statements.layout import (
+    best_date_column,
+    Layout,
+    guess_layout,
     heading_key,
+    is_header,
+    lists_securities,
     match_headings,
+    rivals_of,
+    shifted_cell,
 )
+from transactions.statements.row_classes import GENERIC_MERCHANTS, is_balance_line, unposted_reason
+from transactions.statements.survey import DATE_ORDERS, direction_of, interpret
 from transactions.statements.text import reject_binary, text_lines
 from transactions.statements.values import (
     CATEGORY_LENGTH,
@@ -32,23 +37,38 @@ from transactions.statements.values import (
     StatementRow,
     UnreadableFieldError,
     as_csv,
-    is_day_first,
+    clean_text,
     parse_amount,
     parse_date,
     shorten,
-    uses_decimal_comma,
 )
 
 if TYPE_CHECKING:
     import _csv
 
-HEADER_ROWS: Final = 20  # banks put account numbers and balances above the header
-SAMPLE_ROWS: Final = 200  # rows that decide the date order, the decimal mark and the sign of spending
+HEADER_ROWS: Final = 40  # banks put account numbers and balances above the header
+SAMPLE_ROWS: Final = 200  # rows that show the columns of a file without a header
 _MAX_SAMPLE: Final = 1_000_000  # characters
 _MAX_RECORD_LINES: Final = 30  # a quoted field over more lines is a quotation mark that is never closed
 _CACHE_SIZE: Final = 20_000  # parsed dates and amounts; bounded, so that memory stays flat
-_DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-_DOLLARS: Final = {"", "USD", "US$", "$", "US DOLLAR", "US DOLLARS"}
+DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "^": "caret"}
+ROLES: Final = (
+    "date",
+    "amount",
+    "debit",
+    "credit",
+    "direction",
+    "balance",
+    "merchant",
+    "description",
+    "memo",
+    "category",
+    "reference",
+    "currency",
+    "status",
+    "account",
+)
+_DOLLARS: Final = {"", "USD", "US$", "$", "US DOLLAR", "US DOLLARS", "DOLLARS", "840"}
 
 
 class _UnclosedQuoteError(Exception):
@@ -84,29 +104,24 @@ class _RecordLines:
         return first
 
 
-@dataclass(frozen=True, slots=True)
-class _SpendingRule:
-    """Which amounts are money spent. Signs are +1 or -1 as in the sample, 0 where it shows none.
+class CsvStatement:
+    """A CSV file, understood as a whole before a row is read: where the columns are and how they are written.
 
-    `by` is "columns" (separate debit and credit), "type" (a word in each row) or "sign" (`debit` is the sign of
-    spending).
+    Attributes:
+        interpretation: how the rows are read, why, and the questions that have to be answered first.
     """
 
-    by: Literal["columns", "type", "sign"]
-    debit: int
-    credit: int
-
-    def of_debit(self, value: Decimal) -> Decimal:
-        return value * self.debit if self.debit else abs(value)
-
-    def of_credit(self, value: Decimal) -> Decimal:
-        return -value * self.credit if self.credit else -abs(value)
-
-
-class CsvStatement:
-    """A CSV file, understood from its first rows: where the columns are and how dates and amounts are written."""
-
-    def __init__(self, file: BinaryIO, encoding: str, today: date) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        encoding: str,
+        today: date,
+        *,
+        answers: Mapping[str, str],
+        is_card: bool = False,
+        is_sheet: bool = False,
+    ) -> None:
+        self.is_sheet = is_sheet
         self.file = file
         self.encoding = encoding
         self.today = today
@@ -114,11 +129,31 @@ class CsvStatement:
         reject_binary("".join(sample))
         if not any(map(str.strip, sample)):
             raise StatementError("The file is empty.")
-        self._find_columns(sample)
-        rows = [cells for _, cells in _sample_records(sample[self.header_lines :], self._delimiter) if any(cells)]
-        self._learn_format([self._fit_width(row) for row in rows[:SAMPLE_ROWS] if not any(row[self.width :])])
+        self.layout = _find_layout(sample, today)
+        if self.layout.header_row:
+            rows = [cells for _, cells in _sample_records(sample[self.layout.header_lines :], self.layout.delimiter)]
+            self.layout.roles["date"] = best_date_column(self.layout, rows)
+        self._answer_columns(answers.get("columns", ""))
+        self.header_lines, self.header_row = self.layout.header_lines, self.layout.header_row
+        self.headings, self.positions = self.layout.headings, self.layout.roles
+        self.width, self._delimiter = self.layout.width, self.layout.delimiter
+        records = _csv_reader(itertools.islice(text_lines(file, encoding), self.header_lines, None), self._delimiter)
+        self.interpretation = interpret(
+            self.layout, records, today=today, answers=answers, is_card=is_card, is_sheet=is_sheet
+        )
+        self.day_first = self.interpretation.date_order == "dmy"
+        self.european = self.interpretation.decimal_comma
+        self._find_category()
 
     # For the preview.
+
+    @property
+    def questions(self) -> list[Question]:
+        return self.interpretation.questions
+
+    @property
+    def evidence(self) -> dict[str, list[str]]:
+        return self.interpretation.evidence
 
     @property
     def columns(self) -> dict[str, str]:
@@ -126,111 +161,44 @@ class CsvStatement:
 
     @property
     def delimiter(self) -> str:
-        return _DELIMITERS[self._delimiter]
+        return DELIMITERS[self._delimiter]
+
+    @property
+    def date_order(self) -> str:
+        return DATE_ORDERS[self.interpretation.date_order]
 
     @property
     def spending(self) -> str:
-        if self._spending.by == "columns":
+        if self.interpretation.spending_by == "columns":
             return "the debit column is money spent, the credit column money in"
-        if self._spending.by == "type":
-            return f"“{self.headings[self.positions['type']]}” shows what is money spent"
-        return f"{'positive' if self._spending.debit > 0 else 'negative'} amounts are money spent"
+        if self.interpretation.spending_by == "direction":
+            return f"“{self.headings[self.positions['direction']]}” shows what is money spent"
+        return f"{self.interpretation.spending} amounts are money spent"
 
     # Understanding the file.
 
-    def _find_columns(self, sample: list[str]) -> None:
-        """Choose the delimiter and the header that fit the first rows best."""
-        best: tuple[int, str, int, int, list[str], dict[str, int]] | None = None
-        nearest: list[str] = []
-        nearest_columns: dict[str, int] = {}
-        for delimiter in _DELIMITERS:
-            records = _sample_records(sample, delimiter)[:HEADER_ROWS]
-            for number, (lines, cells) in enumerate(records, start=1):
-                columns = match_headings(cells)
-                if len(columns) > len(nearest_columns):
-                    nearest, nearest_columns = cells, columns
-                if "date" in columns and has_money(columns):
-                    if best is None or len(columns) > best[0]:
-                        best = (len(columns), delimiter, lines, number, cells, columns)
-                    break
-        if best is not None:
-            _, self._delimiter, self.header_lines, self.header_row, self.headings, self.positions = best
-            self.width = len(self.headings)
-            if not {"merchant", "description"} & self.positions.keys():
-                raise StatementError(f"No merchant or description column. Columns seen: {_join(self.headings)}.")
+    def _answer_columns(self, text: str) -> None:
+        """Apply `role=number` pairs such as `amount=4,date=1`. Raises StatementError."""
+        for role, _, number in (part.strip().partition("=") for part in filter(None, text.split(","))):
+            if (
+                role not in ROLES
+                or not number.isascii()
+                or not number.isdigit()
+                or not 1 <= int(number) <= self.layout.width
+            ):
+                raise StatementError(f"“{role}={number}” is no column: roles are {', '.join(ROLES)}.")
+            if role in ("amount", "debit", "credit"):
+                self.layout.rivals = []
+            self.layout.roles[role] = int(number) - 1
+
+    def _find_category(self) -> None:
+        """Take a type column that says nothing about the direction for the category."""
+        if "category" in self.positions or "direction" in self.positions:
             return
-        for delimiter in _DELIMITERS:
-            rows = [cells for _, cells in _sample_records(sample, delimiter)[:HEADER_ROWS]]
-            if positions := guess_columns(rows, self.today):
-                self._delimiter, self.header_lines, self.header_row, self.positions = delimiter, 0, 0, positions
-                self.width = max(map(len, rows))
-                self.headings = [f"column {number}" for number in range(1, self.width + 1)]
+        for position, heading in enumerate(self.headings):
+            if heading_key(heading) in ("type", "transactiontype") and position not in self.positions.values():
+                self.positions["category"] = position
                 return
-        if "date" in nearest_columns:
-            raise StatementError(f"No amount, debit or credit column. Columns seen: {_join(nearest)}.")
-        if nearest_columns:
-            raise StatementError(f"No date column. Columns seen: {_join(nearest)}.")
-        first = shorten(next(filter(None, map(str.strip, sample))))
-        raise StatementError(f"No header found in the first {HEADER_ROWS} rows. First line: “{first}”.")
-
-    def _learn_format(self, rows: list[list[str]]) -> None:
-        """Determine the date order, the decimal mark and the sign of spending from the first rows."""
-        dates = [row[self.positions["date"]] for row in rows]
-        self.day_first = is_day_first(dates)
-        iso = sum(re.match(r"[0-9]{4}", text) is not None for text in dates)
-        self.date_order = "day first" if self.day_first else "year first" if 2 * iso > len(dates) else "month first"
-        money = [self.positions[field] for field in ("amount", "debit", "credit") if field in self.positions]
-        self.european = uses_decimal_comma(row[position] for row in rows for position in money)
-        if "amount" not in self.positions:
-            self._spending = _SpendingRule("columns", self._majority(rows, "debit"), self._majority(rows, "credit"))
-            return
-        self._spending = self._learn_from_type(rows) or _SpendingRule("sign", self._majority(rows, "amount") or -1, 0)
-        if "category" not in self.positions and "type" not in self.positions:
-            for position, heading in enumerate(self.headings):
-                if heading_key(heading) in ("type", "transactiontype") and position not in self.positions.values():
-                    self.positions["category"] = position
-                    break
-
-    def _learn_from_type(self, rows: list[list[str]]) -> _SpendingRule | None:
-        """Use a column of words such as DEBIT and CREDIT, if there is one.
-
-        Where the amounts are signed, the words only decide which sign is spending (so a reversed debit stays money in);
-        where they are not, each row needs its word.
-        """
-        free = {
-            heading_key(heading): position
-            for position, heading in enumerate(self.headings)
-            if position not in self.positions.values()
-        }
-        for heading in TYPE_HEADINGS:
-            if heading not in free:
-                continue
-            position = free[heading]
-            words = [row[position].lower() for row in rows if row[position]]
-            known = [word for word in words if word in DEBIT_WORDS or word in CREDIT_WORDS]
-            if not known or 2 * len(known) < len(words):
-                continue
-            debit = self._majority([row for row in rows if row[position].lower() in DEBIT_WORDS], "amount")
-            credit = self._majority([row for row in rows if row[position].lower() in CREDIT_WORDS], "amount")
-            if debit and credit and debit != credit:
-                return _SpendingRule("sign", debit, 0)
-            self.positions["type"] = position
-            return _SpendingRule("type", debit, credit)
-        return None
-
-    def _majority(self, rows: list[list[str]], field: str) -> int:
-        """Return the sign of most readable amounts without DR or CR, -1 on a tie, 0 without any amount."""
-        signs: list[int] = []
-        for row in rows if field in self.positions else ():
-            try:
-                value, marker = parse_amount(row[self.positions[field]], european=self.european)
-            except UnreadableFieldError:
-                continue
-            if value and not marker:
-                signs.append(1 if value > 0 else -1)
-        if not signs:
-            return 0
-        return 1 if sum(signs) > 0 else -1
 
     # Reading the rows.
 
@@ -261,7 +229,9 @@ class CsvStatement:
                     try:
                         yield read(row_number, cells)
                     except UnreadableFieldError as error:
-                        if any(map(str.strip, cells)):
+                        if self._is_repeated_header(cells):
+                            read = self._row_reader()
+                        elif any(map(str.strip, cells)):
                             yield RowError(row_number, error.field, error.reason, as_csv(cells))
             except (_UnclosedQuoteError, csv.Error) as error:
                 # csv yields no record that it could not finish; a record that contains a row is counted already.
@@ -280,6 +250,15 @@ class CsvStatement:
     def _fit_width(self, cells: list[str]) -> list[str]:
         """Return as many cells as the header has: banks omit empty ones at the end, or add a delimiter."""
         return cells[: self.width] + [""] * (self.width - len(cells))
+
+    def _is_repeated_header(self, cells: list[str]) -> bool:
+        """Whether the row is a header with the same columns; from here on they are where it says."""
+        roles = match_headings([cell.strip() for cell in cells])
+        known = {role: roles[role] for role in self.positions if role in roles}
+        if not self.header_row or not is_header(roles) or known.keys() != self.positions.keys():
+            return False
+        self.positions.update(known)
+        return True
 
     def _contains_row(self, record: list[str], read: Callable[[int, list[str]], StatementRow]) -> bool:
         """Whether a record over several lines contains a good row, so that its quotation mark is a stray one."""
@@ -300,17 +279,21 @@ class CsvStatement:
         date_at = positions["date"]
         merchant_at, description_at = positions.get("merchant", -1), positions.get("description", -1)
         category_at, reference_at = positions.get("category", -1), positions.get("reference", -1)
-        currency_at = positions.get("currency", -1)
+        memo_at, account_at = positions.get("memo", -1), positions.get("account", -1)
+        checks = self._row_checks()
         money_cells, amount_from = self._money_reader()
-        day_first, today = self.day_first, self.today
+        day_first, today, is_sheet = self.day_first, self.today, self.is_sheet
         dates: dict[str, datetime] = {}
         amounts: dict[str | tuple[str, ...], Decimal] = {}
 
         def read(row_number: int, cells: list[str]) -> StatementRow:
+            for check in checks:
+                check(cells)
             text = cells[date_at]
             when = dates.get(text)
             if when is None:
-                when = parse_date(text, day_first=day_first, today=today)
+                serial = is_sheet and text.isascii() and text.isdigit() and len(text) == 5
+                when = parse_date(excel_day(text) if serial else text, day_first=day_first, today=today)
                 if len(dates) >= _CACHE_SIZE:
                     dates.clear()
                 dates[text] = when
@@ -321,10 +304,10 @@ class CsvStatement:
                 if len(amounts) >= _CACHE_SIZE:
                     amounts.clear()
                 amounts[money] = amount
-            if currency_at >= 0 and cells[currency_at].strip().upper() not in _DOLLARS:
-                raise UnreadableFieldError("currency", f"“{shorten(cells[currency_at].strip())}” is not US dollars")
-            description = cells[description_at].strip() if description_at >= 0 else ""
-            merchant = (cells[merchant_at].strip() if merchant_at >= 0 else "") or description
+            description = clean_text(cells[description_at]) if description_at >= 0 else ""
+            merchant = (clean_text(cells[merchant_at]) if merchant_at >= 0 else "") or description
+            if memo_at >= 0 and (not merchant or merchant.upper() in GENERIC_MERCHANTS):
+                merchant = clean_text(cells[memo_at]) or merchant
             if not merchant:
                 raise UnreadableFieldError("merchant", "the merchant and the description are missing")
             return StatementRow(
@@ -332,26 +315,66 @@ class CsvStatement:
                 when,
                 merchant[:MERCHANT_LENGTH],
                 amount,
-                cells[category_at].strip()[:CATEGORY_LENGTH] if category_at >= 0 else "",
+                clean_text(cells[category_at])[:CATEGORY_LENGTH] if category_at >= 0 else "",
                 description[:DESCRIPTION_LENGTH],
                 cells[reference_at].strip("' \t\n")[:REFERENCE_LENGTH] if reference_at >= 0 else "",
+                cells[account_at].strip()[:REFERENCE_LENGTH] if account_at >= 0 else "",
             )
 
         return read
+
+    def _row_checks(self) -> list[Callable[[list[str]], None]]:
+        """Return the checks that keep a row from being a transaction, for the columns that the file has."""
+        positions, checks = self.positions, list[Callable[[list[str]], None]]()
+        if "status" in positions:
+            status_at = positions["status"]
+
+            def check_status(cells: list[str]) -> None:
+                if reason := unposted_reason(cells[status_at]):
+                    raise UnreadableFieldError("status", reason)
+
+            checks.append(check_status)
+        if "currency" in positions:
+            currency_at = positions["currency"]
+
+            def check_currency(cells: list[str]) -> None:
+                if cells[currency_at].strip().upper() not in _DOLLARS:
+                    reason = f"“{shorten(cells[currency_at].strip())}” is not US dollars"
+                    raise UnreadableFieldError("currency", reason)
+
+            checks.append(check_currency)
+        if "reference" in positions:
+            layout, headings = self.layout, self.headings
+
+            def check_shift(cells: list[str]) -> None:
+                if (at := shifted_cell(layout, cells)) is not None:
+                    raise UnreadableFieldError("row", f"“{headings[at]}” contains an amount: cells are shifted")
+
+            checks.append(check_shift)
+        text_at = positions.get("merchant", positions.get("description", -1))
+
+        def check_balance_line(cells: list[str]) -> None:
+            if is_balance_line(cells[text_at]):
+                raise UnreadableFieldError("row", "a balance or total, not a transaction")
+
+        if text_at >= 0:
+            checks.append(check_balance_line)
+        return checks
 
     def _money_reader(
         self,
     ) -> tuple[Callable[[list[str]], str | tuple[str, ...]], Callable[[str | tuple[str, ...]], Decimal]]:
         """Return two functions: the cells that hold the money, and their amount, called once per distinct cells."""
-        relevant = {"columns": ("debit", "credit"), "type": ("amount", "type"), "sign": ("amount",)}
-        fields = [field for field in relevant[self._spending.by] if field in self.positions]
+        relevant = {"columns": ("debit", "credit"), "direction": ("amount", "direction"), "sign": ("amount",)}
+        fields = [field for field in relevant[self.interpretation.spending_by] if field in self.positions]
 
         def amount_from(cells: str | tuple[str, ...]) -> Decimal:
             texts = (cells,) if isinstance(cells, str) else cells
             money = dict(zip(fields, (text.strip() for text in texts), strict=True))
-            if not any(money[field] for field in fields if field != "type"):
+            if not any(money[field] for field in fields if field != "direction"):
                 raise UnreadableFieldError("amount", "the amount is missing")
-            amount = self._from_columns(money) if self._spending.by == "columns" else self._from_amount(money)
+            by_columns = self.interpretation.spending_by == "columns"
+            amount = self._from_columns(money) if by_columns else self._from_amount(money)
             if not amount:
                 raise UnreadableFieldError("amount", "the amount is zero")
             return amount
@@ -363,27 +386,64 @@ class CsvStatement:
         credit, _ = parse_amount(money.get("credit", ""), european=self.european)
         if debit and credit:
             raise UnreadableFieldError("amount", "both a debit and a credit")
-        return self._spending.of_debit(debit) if debit else self._spending.of_credit(credit)
+        if debit:
+            return debit * self.interpretation.debit_sign
+        return -credit * self.interpretation.credit_sign
 
     def _from_amount(self, money: dict[str, str]) -> Decimal:
         value, marker = parse_amount(money["amount"], european=self.european)
         if marker:
             return abs(value) if marker == "DR" else -abs(value)
-        if self._spending.by == "sign":
-            return value * self._spending.debit
-        word = money["type"].lower()
-        if word in DEBIT_WORDS:
-            return self._spending.of_debit(value)
-        if word in CREDIT_WORDS:
-            return self._spending.of_credit(value)
-        # An unknown word. If spending is negative, the amounts are signed; if it is positive, only a minus is
-        # conclusive.
-        if self._spending.debit < 0:
-            return -value
-        if value < 0 <= self._spending.credit:
-            return value
-        reason = f"“{shorten(money['type'])}” does not say whether money was spent or received"
-        raise UnreadableFieldError("type", reason)
+        if self.interpretation.spending_by == "sign":
+            return -value if self.interpretation.spending == "negative" else value
+        direction = direction_of(money["direction"], self.interpretation.direction_pair)
+        if not direction:
+            reason = f"“{shorten(money['direction'])}” does not say whether money was spent or received"
+            raise UnreadableFieldError("type", reason)
+        return value if direction == "out" else -value
+
+
+def excel_day(serial: str) -> str:
+    """Return the day that Excel stores as this number."""
+    return (date(1899, 12, 30) + timedelta(days=int(serial))).isoformat()
+
+
+def _find_layout(sample: list[str], today: date) -> Layout:
+    """Choose the delimiter and the header that fit the first rows best. Raises StatementError."""
+    best: Layout | None = None
+    nearest: list[str] = []
+    nearest_roles: dict[str, int] = {}
+    for delimiter in DELIMITERS:
+        records = _sample_records(sample, delimiter)[:HEADER_ROWS]
+        for number, (lines, cells) in enumerate(records, start=1):
+            roles = match_headings(cells)
+            if len(roles) > len(nearest_roles):
+                nearest, nearest_roles = cells, roles
+            if is_header(roles):
+                if best is None or len(roles) > len(best.roles):
+                    above = [above for _, above in records[: number - 1]]
+                    best = Layout(delimiter, cells, roles, number, lines, above)
+                break
+    if best is not None:
+        if lists_securities(best.headings):
+            raise StatementError(
+                "This file lists securities, not purchases. Download the statement of a bank account or card."
+            )
+        if not {"merchant", "description", "memo"} & best.roles.keys():
+            raise StatementError(f"No merchant or description column. Columns seen: {_join(best.headings)}.")
+        if "amount" in best.roles:
+            best.rivals = rivals_of(best.headings, best.roles["amount"])
+        return best
+    for delimiter in DELIMITERS:
+        rows = [cells for _, cells in _sample_records(sample, delimiter)[:SAMPLE_ROWS]]
+        if layout := guess_layout(rows, delimiter, today):
+            return layout
+    if "date" in nearest_roles:
+        raise StatementError(f"No amount, debit or credit column. Columns seen: {_join(nearest)}.")
+    if nearest_roles:
+        raise StatementError(f"No date column. Columns seen: {_join(nearest)}.")
+    first = shorten(next(filter(None, map(str.strip, sample))))
+    raise StatementError(f"No header found in the first {HEADER_ROWS} rows. First line: “{first}”.")
 
 
 def _sample_lines(lines: Iterator[str]) -> list[str]:

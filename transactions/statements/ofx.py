@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
+from transactions.statements.evidence import Question
 from transactions.statements.text import text_chunks
 from transactions.statements.values import (
     DESCRIPTION_LENGTH,
@@ -49,6 +50,8 @@ _DATE = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})(?:([0-9]{2})(?:\.[0-9]*)?)?)?\s*"
     r"(?:\[(?P<hours>[-+]?[0-9]{1,2})?(?:\.(?P<minutes>[0-9]{2}))?[^\]]*\]?)?"
 )
+_SPENT: Final = frozenset("DEBIT POS ATM CHECK PAYMENT FEE SRVCHG CASH DIRECTDEBIT REPEATPMT".split())
+_RECEIVED: Final = frozenset("CREDIT DEP DIRECTDEP INT DIV".split())
 # Parts of a record that repeat its field names for something else.
 _OTHER_PARTS: Final = {"ORIGCURRENCY", "BANKACCTTO", "CCACCTTO", "IMAGEDATA"}
 
@@ -79,6 +82,8 @@ class OfxStatement:
     delimiter = ""
     date_order = "year first"
     spending = "negative amounts are money spent"
+    questions: list[Question] = []
+    evidence: dict[str, list[str]] = {}
 
     def __init__(self, file: BinaryIO, encoding: str, today: date) -> None:
         self.encoding = encoding
@@ -92,6 +97,21 @@ class OfxStatement:
             raise StatementError(f"The statement is in {shorten(currencies[0])}, not US dollars.")
         if not any(tag in ("STMTTRN", "BANKTRANLIST") for tag, _ in marks):
             raise StatementError("The OFX file has no list of transactions.")
+
+        self.unsigned = self._is_unsigned()
+
+    def _is_unsigned(self) -> bool:
+        """Whether only TRNTYPE says which way the money went: no amount has a minus, though money was spent."""
+        is_spent = False
+        for record in self._records():
+            try:
+                fields = _fields(record.text)
+            except UnreadableFieldError:
+                continue
+            if fields.get("TRNAMT", "").lstrip().startswith(("-", "(")):
+                return False
+            is_spent = is_spent or fields.get("TRNTYPE", "").upper() in _SPENT
+        return is_spent
 
     def rows(self) -> Iterator[StatementRow | RowError]:
         """Yield every STMTTRN of the file."""
@@ -137,6 +157,11 @@ class OfxStatement:
         when = self._date(fields.get("DTPOSTED", ""))
         if not value:
             raise UnreadableFieldError("amount", "the amount is zero")
+        trntype = fields.get("TRNTYPE", "").upper()
+        if self.unsigned:
+            if trntype not in _SPENT | _RECEIVED:
+                raise UnreadableFieldError("type", f"“{shorten(trntype)}” does not say whether money was spent or received")
+            value = -value if trntype in _SPENT else value
         if fields.get("CURSYM", "USD").upper() != "USD":
             raise UnreadableFieldError("currency", f"“{shorten(fields['CURSYM'])}” is not US dollars")
         if not (name or memo):

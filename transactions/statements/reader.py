@@ -6,14 +6,11 @@ This package uses neither the database nor Django. Its rules:
   Only a file that cannot be read at all raises `StatementError`.
 - **Memory is flat** for a CSV of any length. OFX and Excel files are read whole and therefore limited to
   `OFX_MAX_BYTES` and `EXCEL_MAX_BYTES`.
-- **Nothing that costs money is guessed.** An unreadable date never becomes today, a third decimal is never rounded, a
-  foreign currency is never taken for dollars.
-- **Positive is money spent**, negative is a refund or other money in. What decides, in this order: separate debit and
-  credit columns; a column of words such as DEBIT and CREDIT; a `DR` or `CR` beside the amount; otherwise the sign of
-  most of the first `SAMPLE_ROWS` rows is spending (checking accounts write purchases negative, card issuers such as
-  Amex positive; on a tie, negative is spending). In OFX a negative TRNAMT is spending.
-- **Dates** without a time are midnight UTC, times without a zone are UTC. 03/04/2025 is American, March 4th, unless the
-  first rows prove that the day comes first. In OFX the day that the bank wrote counts.
+- **Nothing that costs money is guessed.** The file is interpreted as a whole before a row is read (`survey`), by
+  evidence (`evidence`). What stays ambiguous is a question, and no row is read until it is answered. An unreadable date
+  never becomes today, a third decimal is never rounded, a foreign currency is never taken for dollars.
+- **Positive is money spent**, negative is a refund or other money in.
+- **Dates** are the bank's calendar days: a time keeps its day whatever its zone.
 - **Text** is trimmed (a reference also of the apostrophes that keep Excel from reading it as a number), NUL characters
   are dropped, a line break within a field becomes a blank, and text longer than the database column is cut: merchant
   255, description 500, category 100, reference 100 characters.
@@ -22,14 +19,16 @@ This package uses neither the database nor Django. Its rules:
 """
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import BinaryIO
 
 from kamioi_site.imports.rows import RowError
-from transactions.errors import StatementError
+from transactions.errors import StatementError, StatementQuestionsError
 from transactions.statements.csv import CsvStatement
+from transactions.statements.evidence import Question
 from transactions.statements.excel import is_workbook, sheets_as_csv
 from transactions.statements.ofx import OfxStatement, is_ofx
 from transactions.statements.text import encoding_of, text_chunks
@@ -49,28 +48,42 @@ class StatementPreview:
     delimiter: str
     date_order: str
     spending: str
+    evidence: dict[str, list[str]]
+    questions: list[Question]
     rows: list[StatementRow]
     errors: list[RowError]
 
 
 def parse_statement(
-    file: BinaryIO, *, filename: str = "", today: date | None = None
+    file: BinaryIO, *, filename: str = "", today: date | None = None, answers: Mapping[str, str] | None = None
 ) -> Iterator[StatementRow | RowError]:
     """Read a bank statement one row at a time.
 
     Args:
         file: binary and seekable; it is read from its start and left open.
         today: the UTC date that bounds future dates.
+        answers: to questions that the file leaves open, by their keys.
 
     Raises:
+        StatementQuestionsError: the file can be read in more than one way.
         StatementError: at once when the file cannot be understood; while reading only when a line has no end.
     """
-    return _open(file, filename, today or datetime.now(UTC).date()).rows()
+    statement = _open(file, filename, today or datetime.now(UTC).date(), answers or {})
+    if statement.questions:
+        raise StatementQuestionsError(statement.questions, filename)
+    return statement.rows()
 
 
-def preview(file: BinaryIO, *, filename: str = "", limit: int = 20, today: date | None = None) -> StatementPreview:
+def preview(
+    file: BinaryIO,
+    *,
+    filename: str = "",
+    limit: int = 20,
+    today: date | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> StatementPreview:
     """Return how `parse_statement` understands the file, and its first rows. Raises StatementError."""
-    statement = _open(file, filename, today or datetime.now(UTC).date())
+    statement = _open(file, filename, today or datetime.now(UTC).date(), answers or {})
     items = list(itertools.islice(statement.rows(), limit))
     return StatementPreview(
         columns=statement.columns,
@@ -78,32 +91,61 @@ def preview(file: BinaryIO, *, filename: str = "", limit: int = 20, today: date 
         delimiter=statement.delimiter,
         date_order=statement.date_order,
         spending=statement.spending,
+        evidence=statement.evidence,
+        questions=statement.questions,
         rows=[item for item in items if isinstance(item, StatementRow)],
         errors=[item for item in items if isinstance(item, RowError)],
     )
 
 
-def _open(file: BinaryIO, filename: str, today: date) -> CsvStatement | OfxStatement:
+class _Workbook:
+    """The sheets of a workbook that are statements, read one after the other."""
+
+    def __init__(self, sheets: list[CsvStatement]) -> None:
+        first = sheets[0]
+        self.sheets = sheets
+        self.columns, self.encoding, self.delimiter = first.columns, first.encoding, first.delimiter
+        self.date_order, self.spending, self.evidence = first.date_order, first.spending, first.evidence
+        self.questions = list({question.key: question for sheet in sheets for question in sheet.questions}.values())
+
+    def rows(self) -> Iterator[StatementRow | RowError]:
+        """Yield every row of every sheet."""
+        return itertools.chain.from_iterable(sheet.rows() for sheet in self.sheets)
+
+
+def is_card_name(filename: str) -> bool:
+    """Whether the name of a file says that it comes from a card."""
+    return re.search(r"(?<![a-z])(credit|card|visa|mastercard|amex|cc)(?![a-z])", filename.lower()) is not None
+
+
+def _open(
+    file: BinaryIO, filename: str, today: date, answers: Mapping[str, str]
+) -> CsvStatement | OfxStatement | _Workbook:
     """Detect the format by the content; the name only makes errors clearer."""
     try:
         if is_workbook(file):
-            return _open_workbook(file, today)
+            return _open_workbook(file, filename, today, answers)
         encoding = encoding_of(file)
         if is_ofx(next(text_chunks(file, encoding))):
             return OfxStatement(file, encoding, today)
-        return CsvStatement(file, encoding, today)
+        return CsvStatement(file, encoding, today, answers=answers, is_card=is_card_name(filename))
     except StatementError as error:
         if filename:
             raise StatementError(f"{filename}: {error}") from None
         raise
 
 
-def _open_workbook(file: BinaryIO, today: date) -> CsvStatement:
-    """Return the first sheet that is a statement. Raises the error of the first sheet when none is."""
+def _open_workbook(file: BinaryIO, filename: str, today: date, answers: Mapping[str, str]) -> _Workbook:
+    """Return the sheets that are statements. Raises the error of the first sheet when none is."""
     first_error: StatementError | None = None
+    statements = []
     for sheet in sheets_as_csv(file):
         try:
-            return CsvStatement(sheet, "utf-8", today)
+            statements.append(
+                CsvStatement(sheet, "utf-8", today, answers=answers, is_card=is_card_name(filename), is_sheet=True)
+            )
         except StatementError as error:
             first_error = first_error or error
-    raise first_error or StatementError("The file is empty.")
+    if not statements:
+        raise first_error or StatementError("The file is empty.")
+    return _Workbook(statements)

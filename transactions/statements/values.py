@@ -1,11 +1,12 @@
 """The rows of a statement, and how their amounts and dates are parsed."""
 
 import csv
+import html
 import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -46,17 +47,31 @@ def shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
+def clean_text(text: str) -> str:
+    """Return a description without Excel's ="…", HTML entities and control characters."""
+    text = text.strip()
+    if text.startswith('="') and text.endswith('"'):
+        text = text[2:-1].strip()
+    if "&" in text and _ENTITY.search(text):
+        text = html.unescape(text)
+    return text if text.isprintable() else " ".join(_UNPRINTABLE.sub(" ", text).split())
+
+
 def as_csv(cells: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue()[:RAW_LENGTH]
 
 
+_ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#[0-9]{1,6}|#x[0-9a-fA-F]{1,5});")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
 # --- Amounts ----------------------------------------------------------------------------------------------------------
 
 _PLAIN_AMOUNT = re.compile(r"-?[0-9]{1,10}\.[0-9]{2}")
-_US_NUMBER = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.([0-9]*))?")
-_EUROPEAN_NUMBER = re.compile(r"([0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+)?(?:,([0-9]*))?")
+_US_NUMBER = re.compile(r"([0-9]{1,3}(?:[,'’][0-9]{3})+|[0-9]+)?(?:\.([0-9]*))?")
+_EUROPEAN_NUMBER = re.compile(r"([0-9]{1,3}(?:[.'’][0-9]{3})+|[0-9]+)?(?:,([0-9]*))?")
 _EUROPEAN_EVIDENCE = re.compile(r"[0-9],[0-9]{1,2}(?![0-9])|[0-9]\.[0-9]{3}[.,]")
 _US_EVIDENCE = re.compile(r"\.[0-9]{1,2}(?![0-9])|[0-9],[0-9]{3}[.,]")
 _MINUS_AND_BLANKS = str.maketrans({"−": "-", "–": "-", "\u00a0": None, "\u202f": None, " ": None, "\t": None})
@@ -92,13 +107,28 @@ def parse_amount(text: str, *, european: bool) -> tuple[Decimal, _Marker]:
     match = (_EUROPEAN_NUMBER if european else _US_NUMBER).fullmatch(number)
     if match is None or signs > 1 or not (match[1] or match[2]):
         raise UnreadableFieldError("amount", f"“{shorten(text)}” is not an amount")
-    whole, decimals = (match[1] or "").replace("." if european else ",", "").lstrip("0"), match[2] or ""
+    whole, decimals = re.sub("[^0-9]", "", match[1] or "").lstrip("0"), match[2] or ""
+    if len(decimals) == 3 and 1 <= len(whole) <= 3 and match[1].isdigit():
+        raise UnreadableFieldError("amount", f"“{shorten(text)}” may be thousands or fractions of a cent")
     if decimals[2:].strip("0"):
         raise UnreadableFieldError("amount", f"“{shorten(text)}” has fractions of a cent")
     if len(whole) + 2 > AMOUNT_DIGITS:
         raise UnreadableFieldError("amount", f"the amount has more than {AMOUNT_DIGITS} digits")
     value = Decimal(f"{whole or 0}.{decimals[:2]:0<2}")
     return (-value if signs else value), marker
+
+
+def cents_of(text: str) -> int | None:
+    """Return an amount in cents, by the marks in it alone; None for an empty cell and for text."""
+    try:
+        value, marker = parse_amount(text.strip(), european=uses_decimal_comma([text]))
+    except UnreadableFieldError:
+        return None
+    return int(value * 100) * (-1 if marker == "DR" else 1) if text.strip() else None
+
+
+def looks_like_amount(text: str) -> bool:
+    return cents_of(text) is not None
 
 
 def uses_decimal_comma(amounts: Iterable[str]) -> bool:
@@ -115,7 +145,7 @@ _MONTH_NAME = (
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
 )
 _DAY_PATTERNS = [
-    r"(?P<year>[0-9]{4})(?P<sep>[-/.])(?P<month>[0-9]{1,2})(?P=sep)(?P<day>[0-9]{1,2})",
+    r"(?P<year>[0-9]{4})(?P<sep>[-/.])(?P<month>[0-9]{1,2})(?P=sep)(?P<day>[0-9]{1,2})\.?",
     r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})",
     r"(?P<first>[0-9]{1,2})(?P<sep>[-/.])(?P<second>[0-9]{1,2})(?P=sep)(?P<year>[0-9]{4}|[0-9]{2})",
     rf"(?P<day>[0-9]{{1,2}})[-/ ]{_MONTH_NAME}[-/, ]\s*(?P<year>[0-9]{{4}}|[0-9]{{2}})",
@@ -128,16 +158,11 @@ _CLOCK = (
 )
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
 _DATES = [re.compile(_WEEKDAY + day + _CLOCK, re.ASCII | re.IGNORECASE) for day in _DAY_PATTERNS]
-_NUMERIC_DAY = re.compile(r"\s*([0-9]{1,2})([-/.])([0-9]{1,2})\2[0-9]{2}")
-_ZONE_HOURS = {"Z": 0, "UTC": 0, "GMT": 0, "HST": -10} | {
-    f"{zone}{kind}T": hours + (kind == "D")
-    for zone, hours in {"E": -5, "C": -6, "M": -7, "P": -8, "AK": -9}.items()
-    for kind in "SD"
-}
+_ZONES = {"Z", "UTC", "GMT", "HST"} | {f"{zone}{kind}T" for zone in ("E", "C", "M", "P", "AK") for kind in "SD"}
 
 
 def parse_date(text: str, *, day_first: bool, today: date) -> datetime:
-    """Return the time in UTC.
+    """Return the day and time as the bank writes them, marked UTC: a zone never moves a purchase to another day.
 
     Raises UnreadableFieldError for what is no date, before 1990, or more than a week ahead.
     """
@@ -181,22 +206,6 @@ def _to_datetime(part: dict[str, str | None], *, day_first: bool, today: date) -
             raise ValueError(hour)
         hour = hour % 12 + (12 if part["half"].lower() == "pm" else 0)
     minute, second = int(part["minute"] or 0), int(part["second_"] or 0)
-    return datetime(year, month, day, hour, minute, second, tzinfo=_zone(part["zone"])).astimezone(UTC)
-
-
-def _zone(name: str | None) -> timezone:
-    if not name:
-        return UTC
-    if name[0] in "+-":
-        digits = name[1:].replace(":", "")
-        offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
-        return timezone(-offset if name[0] == "-" else offset)
-    if name.upper() not in _ZONE_HOURS:
-        raise ValueError(name)
-    return timezone(timedelta(hours=_ZONE_HOURS[name.upper()]))
-
-
-def is_day_first(dates: Iterable[str]) -> bool:
-    """Whether the column proves that the day comes first: a first number above 12, and no second one above 12."""
-    numeric = [(int(match[1]), int(match[3])) for text in dates if (match := _NUMERIC_DAY.match(text))]
-    return any(first > 12 for first, _ in numeric) and not any(second > 12 for _, second in numeric)
+    if part["zone"] and part["zone"][0] not in "+-" and part["zone"].upper() not in _ZONES:
+        raise ValueError(part["zone"])
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)

@@ -12,9 +12,9 @@ FILES = Path(__file__).parents[2] / "data" / "statements"
 TODAY = date(2025, 2, 10)
 
 
-def read(text: str | bytes) -> list[StatementRow | RowError]:
+def read(text: str | bytes, **answers: str) -> list[StatementRow | RowError]:
     data = text if isinstance(text, bytes) else text.encode()
-    return list(parse_statement(io.BytesIO(data), today=TODAY))
+    return list(parse_statement(io.BytesIO(data), today=TODAY, answers=answers))
 
 
 def read_file(name: str) -> list[StatementRow | RowError]:

@@ -47,7 +47,7 @@ BANKS = [
             ("2025-01-03", "ACME INC DES:PAYROLL ID:XXXXX", "-2500.00"),
             ("2025-01-06", "NETFLIX.COM 01/05 PURCHASE", "5.00"),
         ],
-        [(8, "amount")],
+        [(8, "row")],
     ),
     (
         "bank_of_america_card.csv",
@@ -246,7 +246,7 @@ def test_the_raw_row_is_stored_for_download():
 
 
 def test_the_raw_row_has_at_most_2000_characters():
-    [error] = read(f"Date,Merchant,Amount\nsomeday,{'x' * 9000},1.00\n")
+    [error] = read(f"Date,Merchant,Amount\nsomeday,{'x' * 9000},-1.00\n")
     assert len(error.raw) == 2000
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transactions.statements.helpers import TODAY, amounts, errors, read, rows
+from transactions.errors import StatementQuestionsError
 from transactions.statements.values import parse_amount, parse_date
 
 # --- Amounts ----------------------------------------------------------------------------------------------------------
@@ -65,8 +66,9 @@ def test_a_european_amount_survives(cents, negative):
 @given(st.lists(CENTS, min_size=1, max_size=20), st.booleans(), st.sampled_from([",", ";", "\t", "|"]))
 def test_amounts_survive_a_whole_file(cents, negative, delimiter):
     sign = "-" if negative else ""
+    heading = "Amount" if negative else "Debit"
     lines = [f'01/15/2025{delimiter}Shop{delimiter}"{sign}{Decimal(each) / 100:,.2f}"' for each in cents]
-    items = read("\n".join([delimiter.join(["Date", "Merchant", "Amount"]), *lines]))
+    items = read("\n".join([delimiter.join(["Date", "Merchant", heading]), *lines]))
     assert [row.amount for row in items] == [Decimal(each) / 100 for each in cents]
 
 
@@ -98,7 +100,7 @@ def test_amounts_survive_a_whole_file(cents, negative, delimiter):
     ],
 )
 def test_text_that_is_not_a_dollar_amount_is_a_row_error(text):
-    [error] = errors(read(f'Date,Merchant,Amount\n01/15/2025,Shop,1.00\n01/15/2025,Shop,"{text}"\n'))
+    [error] = errors(read(f'Date,Merchant,Amount\n01/15/2025,Shop,-1.00\n01/15/2025,Shop,"{text}"\n'))
     assert (error.row_number, error.field) == (3, "amount")
 
 
@@ -115,15 +117,12 @@ COLUMNS = [
 @pytest.mark.parametrize(("written", "meant"), COLUMNS)
 def test_the_column_decides_the_meaning_of_a_comma(written, meant):
     lines = "\n".join(f'01/15/2025,Shop,"{text}"' for text in written)
-    assert amounts(f"Date,Merchant,Amount\n{lines}\n") == meant
+    assert amounts(f"Date,Merchant,Debit\n{lines}\n") == meant
 
 
 # header, rows, amounts spent
 DIRECTIONS = [
-    # the sign that most rows carry is spending
-    ("Date,Merchant,Amount", ["-5.00", "-6.00", "100.00"], ["5.00", "6.00", "-100.00"]),
-    ("Date,Merchant,Amount", ["5.00", "6.00", "-100.00"], ["5.00", "6.00", "-100.00"]),
-    ("Date,Merchant,Amount", ["5.00", "-6.00"], ["-5.00", "6.00"]),  # a tie: negative is spending
+    ("Date,Merchant,Amount", ["-5.00", "-6.00"], ["5.00", "6.00"]),
     # CR and DR beside the amount
     ("Date,Merchant,Amount", ["5.00", "6.00 CR"], ["5.00", "-6.00"]),
     ("Date,Merchant,Amount", ["5.00 DR", "6.00 CR", "7.00CR"], ["5.00", "-6.00", "-7.00"]),
@@ -187,11 +186,11 @@ DATES = [
     ("20250115", "2025-01-15T00:00:00"),
     ("2025-01-15T10:30:00Z", "2025-01-15T10:30:00"),
     ("2025-01-15 10:30:00", "2025-01-15T10:30:00"),
-    ("2025-01-15T10:30:00.123456+02:00", "2025-01-15T08:30:00"),
-    ("2025-01-15T22:30:00-0500", "2025-01-16T03:30:00"),
+    ("2025-01-15T10:30:00.123456+02:00", "2025-01-15T10:30:00"),
+    ("2025-01-15T22:30:00-0500", "2025-01-15T22:30:00"),  # a zone does not move the day
     ("01/15/2025 10:30 PM", "2025-01-15T22:30:00"),
     ("1/15/2025 12:05:09 AM", "2025-01-15T00:05:09"),
-    ("2025-01-15 10:30:00 PST", "2025-01-15T18:30:00"),
+    ("2025-01-15 10:30:00 PST", "2025-01-15T10:30:00"),
     ("2025-01-15 10:30:00 UTC", "2025-01-15T10:30:00"),
     ("01/15/95", "1995-01-15T00:00:00"),
     ("02/17/2025", "2025-02-17T00:00:00"),
@@ -248,8 +247,27 @@ ORDERS = [
     (["03/04/2024", "05/06/2024"], [3, 5], 0),  # ambiguous: American
     (["03/04/2024", "25/06/2024"], [4, 6], 0),  # proven: the day comes first
     (["03/04/2024", "06/25/2024"], [3, 6], 0),
-    (["03/04/2024", "25/06/2024", "06/25/2024"], [3, 6], 1),  # no proof: American, one bad row
 ]
+
+
+def test_a_column_that_proves_both_orders_is_a_question():
+    text = "Date,Merchant,Amount\n03/04/2024,Shop,-5.00\n25/06/2024,Shop,-5.00\n06/25/2024,Shop,-5.00\n"
+    with pytest.raises(StatementQuestionsError) as raised:
+        read(text)
+    assert [question.key for question in raised.value.questions] == ["date_order"]
+    items = read(text, date_order="mdy")
+    assert ([row.date.month for row in rows(items)], len(errors(items))) == ([3, 6], 1)
+
+
+@pytest.mark.parametrize("cells", [["5.00", "6.00", "-100.00"], ["-5.00", "-6.00", "100.00"], ["5.00"]])
+def test_most_rows_are_no_evidence_for_a_sign(cells):
+    text = "\n".join(["Date,Merchant,Amount", *(f"01/15/2025,Shop,{cell}" for cell in cells)])
+    with pytest.raises(StatementQuestionsError) as raised:
+        read(text)
+    assert [question.key for question in raised.value.questions] == ["spending"]
+    spent = [Decimal(cell) for cell in cells]
+    assert [row.amount for row in read(text, spending="positive")] == spent
+    assert [row.amount for row in read(text, spending="negative")] == [-amount for amount in spent]
 
 
 @pytest.mark.parametrize(("written", "months", "bad"), ORDERS)

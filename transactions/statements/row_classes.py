@@ -1,0 +1,108 @@
+"""What a row of a bank file is: a purchase, a refund, or money moved, by the words in it."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal
+
+Direction = Literal["", "in", "out"]
+
+_data = tomllib.loads((Path(__file__).parent / "data" / "row_classes.toml").read_text(encoding="utf-8"))
+_OUT: Final = frozenset(_data["directions"]["out"].split())
+_IN: Final = frozenset(_data["directions"]["in"].split())
+_STATUSES: Final = {word: kind for kind, words in _data["statuses"].items() for word in words.split()}
+GENERIC_MERCHANTS: Final = frozenset(_data["merchants"]["generic"])
+_PAIRS: Final = [pair.split() for pair in _data["directions"]["pairs"]]
+
+
+class RowClass(StrEnum):
+    """The classes of posted rows. Only purchases lead to a round-up."""
+
+    PURCHASE = "purchase"
+    REFUND = "refund"
+    TRANSFER = "transfer"
+    CARD_PAYMENT = "card_payment"
+    DEPOSIT = "deposit"
+    INTEREST = "interest"
+    FEE = "fee"
+    CASH = "cash"
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """The rule that matched: the class, or "balance" for a line that is no transaction, and the way the money went."""
+
+    row_class: str
+    direction: Direction
+
+
+_RULES: Final = [
+    (
+        RowRule(rule["class"], rule.get("direction", "")),
+        {field: re.compile(rule[field]) for field in ("type", "category", "text") if field in rule},
+    )
+    for rule in _data["rules"]
+]
+
+
+@lru_cache(maxsize=10_000)
+def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
+    """Return the first rule for the text, else for the type, else for the category; None when no rule matches."""
+    for field, value in (("text", text), ("type", type_text), ("category", category)):
+        cleaned = " ".join(value.upper().replace("_", " ").split())
+        if not cleaned:
+            continue
+        for rule, patterns in _RULES:
+            if field in patterns and patterns[field].search(cleaned):
+                return rule
+    return None
+
+
+def is_balance_line(text: str) -> bool:
+    """Whether a description is that of a balance or a total."""
+    upper = text.upper()
+    if not any(word in upper for word in ("BALANCE", "TOTAL", "DUE")):
+        return False
+    rule = match_rule(text)
+    return rule is not None and rule.row_class == "balance"
+
+
+@lru_cache(maxsize=1_000)
+def unposted_reason(status: str) -> str:
+    """Return why a row with this status is no transaction yet, or none any more; empty for a posted one."""
+    kinds = {_STATUSES.get(word) for word in re.findall(r"[a-z]+", status.lower())}
+    if "denied" in kinds:
+        return f"“{status.strip()}”: the bank did not carry out the transaction"
+    return f"“{status.strip()}”: the transaction is not posted yet" if "pending" in kinds else ""
+
+
+def row_class(text: str, type_text: str, category: str, *, is_spending: bool) -> RowClass:
+    """Return the class of a posted row. Money in that no rule knows is a refund."""
+    rule = match_rule(text, type_text, category)
+    if rule is None or rule.row_class in (RowClass.PURCHASE, "balance"):
+        return RowClass.PURCHASE if is_spending else RowClass.REFUND
+    if rule.row_class == RowClass.REFUND and is_spending:
+        return RowClass.PURCHASE
+    return RowClass(rule.row_class)
+
+
+def word_direction(word: str) -> Direction:
+    """Return what the words of a type column say, such as "POS Debit" or "ACH_CREDIT"; empty when they say both."""
+    cleaned = " ".join(re.findall(r"[a-z]+", word.lower()))
+    cleaned = re.sub(r"\bcredit card\b", "", cleaned)
+    tokens = set(re.sub(r"\b(?:money|funds|paid) (in|out)\b", r"\1", cleaned).split())
+    out, into = bool(tokens & _OUT), bool(tokens & _IN)
+    return "" if out == into else "out" if out else "in"
+
+
+def pair_of(values: Iterable[str]) -> tuple[str, str] | None:
+    """Return the pair of signs or letters (out, in) that all values belong to."""
+    found = {value.strip().lower() for value in values if value.strip()}
+    for out, into in _PAIRS:
+        if found and found <= {out, into}:
+            return out, into
+    return None

@@ -1,0 +1,483 @@
+"""The first pass over a CSV file: what its dates, amounts and words say about how to read it.
+
+All distinct dates and amounts of the file are looked at, and the words and balances of the first `DETAIL_ROWS` rows.
+Memory does not grow with the file.
+"""
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Final
+
+from transactions.errors import StatementError
+from transactions.statements.evidence import Choice, Evidence, Question, decide, reasons_for
+from transactions.statements.layout import (
+    Layout,
+    balance_sign,
+    contradicted_rows,
+    find_direction,
+    is_header,
+    match_headings,
+    shifted_cell,
+)
+from transactions.statements.row_classes import Direction, match_rule, word_direction
+from transactions.statements.values import (
+    FUTURE_DAYS,
+    UnreadableFieldError,
+    parse_amount,
+    parse_date,
+    shorten,
+    uses_decimal_comma,
+)
+
+if TYPE_CHECKING:
+    import _csv
+
+DETAIL_ROWS: Final = 2_000
+_CHUNK: Final = 1_000
+_MAX_DISTINCT: Final = 10_000
+_NUMERIC_DAY = re.compile(r"\s*([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})(?![0-9])")
+_ISO_DAY = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PREAMBLE_DAY = re.compile(r"(?<![0-9/.-])[0-9]{1,2}([-/.])[0-9]{1,2}\1(?:[0-9]{4}|[0-9]{2})(?![0-9/.-])")
+
+DATE_ORDERS: Final = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
+SPENDING: Final = {"negative": "Negative amounts are money spent", "positive": "Positive amounts are money spent"}
+
+
+@dataclass(slots=True)
+class Interpretation:
+    """How the file is read. `questions` are open: until they are answered, no row may be stored."""
+
+    layout: Layout
+    date_order: str = "mdy"
+    decimal_comma: bool = False
+    # "columns" (debit and credit), "direction" (a word or sign in each row) or "sign"
+    spending_by: str = "sign"
+    spending: str = "negative"
+    debit_sign: int = 0
+    credit_sign: int = 0
+    direction_pair: tuple[str, str] | None = None
+    evidence: dict[str, list[str]] = field(default_factory=dict)
+    questions: list[Question] = field(default_factory=list)
+
+
+def interpret(
+    layout: Layout, records: "_csv.Reader", *, today: date, answers: Mapping[str, str], is_card: bool, is_sheet: bool
+) -> Interpretation:
+    """Read the rows once and decide how to read them; what stays ambiguous becomes a question."""
+    return _Survey(layout, today, answers, is_card=is_card, is_sheet=is_sheet).run(records)
+
+
+class _Survey:
+    def __init__(
+        self, layout: Layout, today: date, answers: Mapping[str, str], *, is_card: bool, is_sheet: bool
+    ) -> None:
+        self.layout, self.today, self.answers, self.is_sheet = layout, today, answers, is_sheet
+        self.result = Interpretation(layout)
+        self.is_card = is_card or any(
+            re.search(r"\bcard\b", heading, re.IGNORECASE) for heading in layout.headings if layout.header_row
+        )
+        self.rows: list[list[str]] = []
+        self.dates: dict[str, None] = {}
+        self.amounts: dict[str, set[str]] = {}
+        self.moved: dict[int, int] = {}
+
+    def run(self, records: "_csv.Reader") -> Interpretation:
+        self._collect(records)
+        self._choose_money_columns()
+        self._decide_date_order()
+        roles = self.layout.roles
+        money = [role for role in ("amount", "debit", "credit") if role in roles]
+        self.result.decimal_comma = uses_decimal_comma(itertools.chain.from_iterable(self.amounts[r] for r in money))
+        if "amount" in roles:
+            self._decide_sign()
+        else:
+            self._decide_column_signs()
+        self._check_balance()
+        self._ask_for_columns()
+        return self.result
+
+    # --- Collecting ---------------------------------------------------------------------------------------------------
+    def _collect(self, records: "_csv.Reader") -> None:
+        roles, width = self.layout.roles, self.layout.width
+        date_at = roles["date"]
+        money = {role: roles[role] for role in ("amount", "debit", "credit") if role in roles}
+        self.amounts = {role: set() for role in money}
+        for chunk in _chunks(records):
+            rows = [row for row in self._in_first_order(chunk) if len(row) > date_at]
+            if len(self.rows) < DETAIL_ROWS:
+                fitted = (
+                    _fit(row, width)
+                    for row in rows
+                    if any(row) and not any(row[width:]) and not shifted_cell(self.layout, row)
+                )
+                self.rows += itertools.islice(fitted, DETAIL_ROWS - len(self.rows))
+            if len(self.dates) < _MAX_DISTINCT:
+                self.dates |= dict.fromkeys(row[date_at] for row in rows)
+            for role, position in money.items():
+                if len(self.amounts[role]) < _MAX_DISTINCT:
+                    self.amounts[role] |= {row[position].strip() for row in rows if len(row) > position}
+
+    def _in_first_order(self, rows: list[list[str]]) -> Iterator[list[str]]:
+        """Yield the rows without repeated headers; the cells below one move to the columns of the first header."""
+        for row in rows:
+            if row and row[0][:1].isalpha() and is_header(roles := match_headings(row)):
+                moves = {at: roles[role] for role, at in self.layout.roles.items() if role in roles}
+                self.moved = moves if len(row) == self.layout.width and any(a != b for a, b in moves.items()) else {}
+            elif self.moved and len(row) == self.layout.width:
+                yield [row[self.moved.get(at, at)] for at in range(len(row))]
+            else:
+                yield row
+
+    def _choose_money_columns(self) -> None:
+        """Choose between an amount column and debit and credit columns where a file has both."""
+        roles = self.layout.roles
+        for role in ("debit", "credit"):
+            if role in roles and "amount" in roles and not any(map(_is_money, self.amounts[role])):
+                del roles[role]
+        if "amount" not in roles:
+            return
+        if ("debit" in roles or "credit" in roles) and (
+            ("debit" in roles and "credit" in roles) or not any(map(_is_money, self.amounts["amount"]))
+        ):
+            del roles["amount"]
+        else:
+            roles.pop("debit", None)
+            roles.pop("credit", None)
+
+    # --- Dates --------------------------------------------------------------------------------------------------------
+    def _decide_date_order(self) -> None:
+        texts = [text for text in self.dates if _NUMERIC_DAY.match(text)]
+        if not texts:
+            iso = any(re.match(r"\s*[0-9]{4}", text) for text in self.dates)
+            self.result.date_order = "ymd" if iso else "mdy"
+            return
+        if self.is_sheet and any(map(_ISO_DAY.match, self.dates)) and any(_day(text, "mdy") is None for text in texts):
+            # Excel converts the days that it can read, with day and month exchanged, and leaves the others as text.
+            raise StatementError(
+                "The date column contains both dates and text: a spreadsheet has changed some of them. "
+                "Download the statement again and upload it unchanged."
+            )
+        if answer := self.answers.get("date_order"):
+            self.result.date_order = answer
+            return
+        evidence = list(self._date_evidence(texts))
+        decided = decide(evidence)
+        if decided is None and all(_is_same_day(text) for text in texts):
+            decided = "mdy"  # 05/05/2026 is one day in both orders
+        if decided is None:
+            self._ask_date_order(texts)
+        else:
+            self.result.date_order = decided
+            self.result.evidence["date_order"] = reasons_for(decided, evidence)
+
+    def _date_evidence(self, texts: list[str]) -> Iterator[Evidence]:
+        preamble = (match[0] for row in self.layout.preamble for cell in row for match in _PREAMBLE_DAY.finditer(cell))
+        days: dict[str, list[date]] = {"mdy": [], "dmy": []}
+        for text in itertools.chain(texts, preamble):
+            read = {order: _day(text, order) for order in days}
+            for order, other in (("mdy", "dmy"), ("dmy", "mdy")):
+                day = read[order]
+                if day is not None and read[other] is None:
+                    yield Evidence("only reading", order, text)
+                elif day is not None and (day - self.today).days <= FUTURE_DAYS < (read[other] - self.today).days:  # type: ignore[operator]
+                    yield Evidence("not in the future", order, text)
+        if all("/" in text for text in texts):
+            yield Evidence("American", "mdy")
+        for order in days:
+            days[order] = [day for row in self.rows if (day := _day(row[self.layout.roles["date"]], order))]
+        is_sorted = {order: _is_sorted(found) for order, found in days.items()}
+        months = {order: len({(day.year, day.month) for day in found}) for order, found in days.items()}
+        for order, other in (("mdy", "dmy"), ("dmy", "mdy")):
+            distinct = len(set(days[order]))
+            if distinct >= 3 and is_sorted[order] and not is_sorted[other]:
+                yield Evidence("sorted", order)
+            if distinct >= 2 and months[order] == 1 < months[other]:
+                yield Evidence("one month", order)
+
+    def _ask_date_order(self, texts: list[str]) -> None:
+        example = next((text for text in texts if not _is_same_day(text)), texts[0])
+        choices = []
+        for order in ("mdy", "dmy"):
+            read = [(text, day) for text in texts if (day := _day(text, order))][:3]
+            samples = tuple(f"{text.strip()} is {day:%B} {day.day}, {day.year}" for text, day in read)
+            choices.append(Choice(order, f"The {DATE_ORDERS[order].replace(' first', '')} comes first", samples))
+        self.result.questions.append(Question("date_order", f"Which day is “{example.strip()}”?", tuple(choices)))
+
+    # --- Signs --------------------------------------------------------------------------------------------------------
+    def _decide_sign(self) -> None:
+        if answer := self.answers.get("spending"):
+            self.result.spending = answer
+            return
+        signed = [(row, sign) for row in self.rows if (sign := self._sign(row, "amount"))]
+        evidence = list(self._sign_evidence(signed))
+        negative = any(sign < 0 for _, sign in signed)
+        if found := find_direction(self.layout, self.rows):
+            position, pair = found
+            verdict = self._compare_with_directions(signed, position, pair)
+            if verdict == "unsigned":
+                self.layout.roles["direction"] = position
+                self.result.spending_by, self.result.direction_pair = "direction", pair
+                heading = self.layout.headings[position]
+                self.result.evidence["spending"] = [f"the column “{heading}” says which way the money went"]
+                return
+            if verdict:
+                evidence.append(Evidence("words beside the amount", verdict, self.layout.headings[position]))
+        if not negative and self.is_card:
+            evidence.append(Evidence("card", "positive"))
+        decided = decide(evidence)
+        marked = any(_has_marker(text) for text in self.amounts["amount"])
+        if decided is None and (marked or not signed):
+            decided = "positive"  # DR and CR say what is spent; without a row nothing is stored
+        if decided is None:
+            self._ask_spending(signed)
+            return
+        self.result.spending = decided
+        self.result.evidence["spending"] = reasons_for(decided, evidence)
+
+    def _sign_evidence(self, signed: Sequence[tuple[list[str], int]]) -> Iterator[Evidence]:
+        words = 0
+        for row, sign in signed:
+            direction, text = self._direction_of_words(row)
+            if direction:
+                words += 1
+                yield Evidence("description", _spending_sign(direction, sign), shorten(text))
+        negative, positive = any(sign < 0 for _, sign in signed), any(sign > 0 for _, sign in signed)
+        plus = next((text for text in self.amounts["amount"] if text.startswith("+")), None)
+        if plus and negative:
+            yield Evidence("plus sign", "negative", plus)
+        if negative and not positive:
+            yield Evidence("only minus signs", "negative")
+        if (balance := self._balance_sign()) and (negative or words):
+            yield Evidence("running balance", "negative" if balance > 0 else "positive")
+
+    def _direction_of_words(self, row: list[str]) -> tuple[Direction, str]:
+        text = " ".join(filter(None, (self._cell(row, role) for role in ("merchant", "description", "memo"))))
+        type_text = next((row[at] for at in self._type_columns()), "")
+        category = self._cell(row, "category")
+        rule = match_rule(text, type_text, category)
+        if rule is None or not rule.direction or rule.row_class == "balance":
+            return "", ""
+        return rule.direction, text or type_text or category
+
+    def _type_columns(self) -> list[int]:
+        if self.layout.header_row:
+            for position, heading in enumerate(self.layout.headings):
+                if re.sub(r"[^a-z]", "", heading.lower()) in ("type", "transactiontype", "transtype"):
+                    return [position]
+        return []
+
+    def _compare_with_directions(
+        self, signed: Sequence[tuple[list[str], int]], position: int, pair: tuple[str, str] | None
+    ) -> str:
+        """Return the sign of spending that the words agree on; "unsigned" where only they say it; empty if neither."""
+        by_direction: dict[str, set[int]] = {"out": set(), "in": set()}
+        for row, sign in signed:
+            direction = direction_of(row[position], pair)
+            if direction:
+                by_direction[direction].add(sign)
+        out, into = by_direction["out"], by_direction["in"]
+        signs = {sign for _, sign in signed}
+        if signs == {1} and ((out and into) or all(direction_of(row[position], pair) for row, _ in signed)):
+            return "unsigned"
+        if signs == {-1}:
+            return "negative" if out and not into else ""
+        if len(out) == 1 and len(into) == 1 and out != into:
+            return "negative" if out == {-1} else "positive"
+        if len(out) == 2 and len(into) == 1:  # reversed debits
+            return "negative" if into == {1} else "positive"
+        return ""
+
+    def _ask_spending(self, signed: Sequence[tuple[list[str], int]]) -> None:
+        samples = [(self._label(row), sign) for row, sign in signed[:3]]
+        choices = tuple(
+            Choice(
+                value,
+                label,
+                tuple(f"{text} is {'spent' if _spends(sign, value) else 'received'}" for text, sign in samples),
+            )
+            for value, label in SPENDING.items()
+        )
+        self.result.questions.append(Question("spending", "Which amounts are money spent?", choices))
+
+    def _decide_column_signs(self) -> None:
+        """Decide what a minus means in debit and credit columns; magnitudes without any are clear."""
+        self.result.spending_by = "columns"
+        roles = self.layout.roles
+        headings = [self.layout.headings[roles[role]] for role in ("debit", "credit") if role in roles]
+        self.result.evidence["spending"] = [" and ".join(f"the column “{heading}”" for heading in headings)]
+        for role in ("debit", "credit"):
+            if role not in roles:
+                continue
+            signed = [(row, sign) for row in self.rows if (sign := self._sign(row, role))]
+            signs = {sign for _, sign in signed}
+            if signs != {-1}:
+                sign = 1
+            else:
+                # Some banks print debits with a minus; in others a minus takes a debit back.
+                expected: Direction = "out" if role == "debit" else "in"
+                against = [row for row, _ in signed if self._direction_of_words(row)[0] not in ("", expected)]
+                sign = -1
+                if against and not self._balance_sign():
+                    if answer := self.answers.get("spending"):
+                        sign = -1 if answer == "negative" else 1
+                    else:
+                        self._ask_spending(signed)
+            if role == "debit":
+                self.result.debit_sign = sign
+            else:
+                self.result.credit_sign = sign
+
+    # --- Balance and columns ------------------------------------------------------------------------------------------
+    def _money_and_balance(self) -> tuple[list[str], list[int | None], list[int | None]]:
+        roles, comma = self.layout.roles, self.result.decimal_comma
+        days: list[str] = []
+        if "balance" not in roles:
+            return [], [], []
+        amounts: list[int | None] = []
+        balances: list[int | None] = []
+        for row in self.rows:
+            if self._is_balance_row(row):
+                continue
+            if "amount" in roles:
+                amounts.append(_cents(row[roles["amount"]], comma=comma))
+            else:
+                debit, credit = (_cents(self._cell(row, role), comma=comma) for role in ("debit", "credit"))
+                amounts.append(abs(credit or 0) - abs(debit or 0) or None)
+            balances.append(_cents(row[roles["balance"]], comma=comma))
+            days.append(row[roles["date"]])
+        return days, amounts, balances
+
+    def _balance_sign(self) -> int:
+        days, amounts, balances = self._money_and_balance()
+        return balance_sign(amounts, balances, days)
+
+    def _check_balance(self) -> None:
+        """Ask before rows are stored whose amount contradicts the running balance."""
+        days, amounts, balances = self._money_and_balance()
+        if "balance" in self.answers or balance_sign(amounts, balances, days) or "amount" not in self.layout.roles:
+            return
+        if wrong := contradicted_rows(amounts, balances):
+            rows = [row for row in self.rows if not self._is_balance_row(row)]
+            samples = tuple(self._label(rows[position]) for position in wrong[:3])
+            choice = Choice("ignore", "Import the amounts as written", samples)
+            self.result.questions.append(
+                Question("balance", "The running balance contradicts the amount of some rows.", (choice,))
+            )
+
+    def _ask_for_columns(self) -> None:
+        layout = self.layout
+        if "columns" in self.answers or len(layout.rivals) < 2 or "amount" not in layout.roles:
+            return
+        columns = {at: tuple(row[at] for row in self.rows[:3]) for at in layout.rivals}
+        if len(set(columns.values())) < 2:
+            return
+        choices = tuple(
+            Choice(f"amount={at + 1}", f"Column {at + 1}, “{layout.headings[at]}”", samples)
+            for at, samples in columns.items()
+        )
+        self.result.questions.append(Question("columns", "Which column is the amount?", choices))
+
+    # --- Helpers ------------------------------------------------------------------------------------------------------
+    def _cell(self, row: list[str], role: str) -> str:
+        at = self.layout.roles.get(role, -1)
+        return row[at].strip() if 0 <= at < len(row) else ""
+
+    def _label(self, row: list[str]) -> str:
+        text = self._cell(row, "merchant") or self._cell(row, "description")
+        money = next(filter(None, (self._cell(row, role) for role in ("amount", "debit", "credit"))), "")
+        return f"{shorten(text)} {money}"
+
+    def _is_balance_row(self, row: list[str]) -> bool:
+        rule = match_rule(self._cell(row, "merchant") or self._cell(row, "description"))
+        return rule is not None and rule.row_class == "balance"
+
+    def _sign(self, row: list[str], role: str) -> int:
+        """Return the sign of a row's amount; 0 without one, for a balance line, or where DR or CR decides."""
+        text = self._cell(row, role)
+        if not text or self._is_balance_row(row):
+            return 0
+        try:
+            value, marker = parse_amount(text, european=self.result.decimal_comma)
+        except UnreadableFieldError:
+            return 0
+        return 0 if marker or not value else 1 if value > 0 else -1
+
+
+def direction_of(cell: str, pair: tuple[str, str] | None) -> Direction:
+    """Return what a cell of the direction column says."""
+    if pair is None:
+        return word_direction(cell)
+    value = cell.strip().lower()
+    return "out" if value == pair[0] else "in" if value == pair[1] else ""
+
+
+def _chunks(records: "_csv.Reader") -> Iterator[list[list[str]]]:
+    """Yield the records in lists; a record that csv cannot read is left out."""
+    chunk: list[list[str]] = []
+    while True:
+        try:
+            chunk = []
+            for record in records:
+                chunk.append(record)
+                if len(chunk) == _CHUNK:
+                    yield chunk
+                    chunk = []
+        except csv.Error:
+            yield chunk
+        else:
+            yield chunk
+            return
+
+
+def _fit(row: list[str], width: int) -> list[str]:
+    return row[:width] + [""] * (width - len(row))
+
+
+def _day(text: str, order: str) -> date | None:
+    match = _NUMERIC_DAY.match(text)
+    if match is None:
+        return None
+    try:
+        # The range is checked where rows are read; here only the calendar counts.
+        parsed: datetime = parse_date(match[0], day_first=order == "dmy", today=date(9999, 1, 1))
+    except UnreadableFieldError:
+        return None
+    return parsed.date()
+
+
+def _is_same_day(text: str) -> bool:
+    match = _NUMERIC_DAY.match(text)
+    return match is not None and int(match[1]) == int(match[3])
+
+
+def _is_sorted(days: Iterable[date]) -> bool:
+    found = list(days)
+    return found in (sorted(found), sorted(found, reverse=True))
+
+
+def _is_money(text: str) -> bool:
+    return any(char in "123456789" for char in text)
+
+
+def _has_marker(text: str) -> bool:
+    return text.upper().endswith(("DR", "CR")) or text.upper().startswith(("DR", "CR"))
+
+
+def _cents(text: str, *, comma: bool) -> int | None:
+    try:
+        value, marker = parse_amount(text, european=comma)
+    except UnreadableFieldError:
+        return None
+    return int(value * 100) * (-1 if marker == "DR" else 1) if text.strip() else None
+
+
+def _spends(sign: int, spending: str) -> bool:
+    return (sign < 0) == (spending == "negative")
+
+
+def _spending_sign(direction: Direction, sign: int) -> str:
+    return "negative" if (direction == "out") == (sign < 0) else "positive"
