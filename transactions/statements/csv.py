@@ -2,29 +2,18 @@
 
 import csv
 import itertools
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from operator import itemgetter
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
+from transactions.statements.csv_layout import DELIMITERS, csv_reader, find_layout, sample_lines
 from transactions.statements.evidence import Question
-from transactions.statements.layout import (
-    best_date_column,
-    Layout,
-    guess_layout,
-    heading_key,
-    is_header,
-    lists_securities,
-    match_headings,
-    rivals_of,
-    shifted_cell,
-)
+from transactions.statements.layout import heading_key, is_header, match_headings, shifted_cell
 from transactions.statements.row_classes import GENERIC_MERCHANTS, is_balance_line, unposted_reason
 from transactions.statements.survey import DATE_ORDERS, direction_of, interpret
 from transactions.statements.text import reject_binary, text_lines
@@ -43,15 +32,8 @@ from transactions.statements.values import (
     shorten,
 )
 
-if TYPE_CHECKING:
-    import _csv
-
-HEADER_ROWS: Final = 40  # banks put account numbers and balances above the header
-SAMPLE_ROWS: Final = 200  # rows that show the columns of a file without a header
-_MAX_SAMPLE: Final = 1_000_000  # characters
 _MAX_RECORD_LINES: Final = 30  # a quoted field over more lines is a quotation mark that is never closed
 _CACHE_SIZE: Final = 20_000  # parsed dates and amounts; bounded, so that memory stays flat
-DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "^": "caret"}
 ROLES: Final = (
     "date",
     "amount",
@@ -118,28 +100,25 @@ class CsvStatement:
         today: date,
         *,
         answers: Mapping[str, str],
-        is_card: bool = False,
+        kind: str = "",
         is_sheet: bool = False,
     ) -> None:
         self.is_sheet = is_sheet
         self.file = file
         self.encoding = encoding
         self.today = today
-        sample = _sample_lines(text_lines(file, encoding))
+        sample = sample_lines(text_lines(file, encoding))
         reject_binary("".join(sample))
         if not any(map(str.strip, sample)):
             raise StatementError("The file is empty.")
-        self.layout = _find_layout(sample, today)
-        if self.layout.header_row:
-            rows = [cells for _, cells in _sample_records(sample[self.layout.header_lines :], self.layout.delimiter)]
-            self.layout.roles["date"] = best_date_column(self.layout, rows)
+        self.layout = find_layout(sample, today)
         self._answer_columns(answers.get("columns", ""))
         self.header_lines, self.header_row = self.layout.header_lines, self.layout.header_row
         self.headings, self.positions = self.layout.headings, self.layout.roles
         self.width, self._delimiter = self.layout.width, self.layout.delimiter
-        records = _csv_reader(itertools.islice(text_lines(file, encoding), self.header_lines, None), self._delimiter)
+        records = csv_reader(itertools.islice(text_lines(file, encoding), self.header_lines, None), self._delimiter)
         self.interpretation = interpret(
-            self.layout, records, today=today, answers=answers, is_card=is_card, is_sheet=is_sheet
+            self.layout, records, today=today, answers=answers, kind=kind, is_sheet=is_sheet
         )
         self.day_first = self.interpretation.date_order == "dmy"
         self.european = self.interpretation.decimal_comma
@@ -208,7 +187,7 @@ class CsvStatement:
         row_number = self.header_row
         record, width = lines.record, self.width
         read = self._row_reader()
-        reader = _csv_reader(lines, self._delimiter)
+        reader = csv_reader(lines, self._delimiter)
         while True:
             try:
                 for cells in reader:
@@ -218,16 +197,10 @@ class CsvStatement:
                             raise _UnclosedQuoteError
                         cells = [" ".join(cell.split()) for cell in cells]  # noqa: PLW2901
                     record.clear()
-                    if len(cells) != width:
-                        if not any(cells):
-                            continue
-                        if any(cells[width:]):
-                            reason = f"the row has {len(cells)} columns, the header {width}"
-                            yield RowError(row_number, "row", reason, as_csv(cells))
-                            continue
-                        cells = self._fit_width(cells)  # noqa: PLW2901
+                    if not any(cells):
+                        continue
                     try:
-                        yield read(row_number, cells)
+                        yield read(row_number, cells if len(cells) == width else self._fit_width(cells))
                     except UnreadableFieldError as error:
                         if self._is_repeated_header(cells):
                             read = self._row_reader()
@@ -243,12 +216,17 @@ class CsvStatement:
                     else f"the row cannot be split into columns: {error}"
                 )
                 yield RowError(row_number, "row", reason, lines.give_back().rstrip("\n")[:RAW_LENGTH])
-                reader = _csv_reader(lines, self._delimiter)
+                reader = csv_reader(lines, self._delimiter)
             else:
                 return
 
     def _fit_width(self, cells: list[str]) -> list[str]:
-        """Return as many cells as the header has: banks omit empty ones at the end, or add a delimiter."""
+        """Return as many cells as the header has: banks omit empty ones at the end, or add a delimiter.
+
+        Raises UnreadableFieldError for a cell beyond the header.
+        """
+        if any(cells[self.width :]):
+            raise UnreadableFieldError("row", f"the row has {len(cells)} columns, the header {self.width}")
         return cells[: self.width] + [""] * (self.width - len(cells))
 
     def _is_repeated_header(self, cells: list[str]) -> bool:
@@ -265,7 +243,7 @@ class CsvStatement:
         # Also without its quotation marks: the inner line may have a stray one itself.
         for line in itertools.chain.from_iterable((line, line.replace('"', "")) for line in record[1:]):
             try:
-                cells: list[str] = next(_csv_reader([line], self._delimiter), [])
+                cells: list[str] = next(csv_reader([line], self._delimiter), [])
                 if len(cells) == self.width:
                     read(0, cells)
                     return True
@@ -406,75 +384,3 @@ class CsvStatement:
 def excel_day(serial: str) -> str:
     """Return the day that Excel stores as this number."""
     return (date(1899, 12, 30) + timedelta(days=int(serial))).isoformat()
-
-
-def _find_layout(sample: list[str], today: date) -> Layout:
-    """Choose the delimiter and the header that fit the first rows best. Raises StatementError."""
-    best: Layout | None = None
-    nearest: list[str] = []
-    nearest_roles: dict[str, int] = {}
-    for delimiter in DELIMITERS:
-        records = _sample_records(sample, delimiter)[:HEADER_ROWS]
-        for number, (lines, cells) in enumerate(records, start=1):
-            roles = match_headings(cells)
-            if len(roles) > len(nearest_roles):
-                nearest, nearest_roles = cells, roles
-            if is_header(roles):
-                if best is None or len(roles) > len(best.roles):
-                    above = [above for _, above in records[: number - 1]]
-                    best = Layout(delimiter, cells, roles, number, lines, above)
-                break
-    if best is not None:
-        if lists_securities(best.headings):
-            raise StatementError(
-                "This file lists securities, not purchases. Download the statement of a bank account or card."
-            )
-        if not {"merchant", "description", "memo"} & best.roles.keys():
-            raise StatementError(f"No merchant or description column. Columns seen: {_join(best.headings)}.")
-        if "amount" in best.roles:
-            best.rivals = rivals_of(best.headings, best.roles["amount"])
-        return best
-    for delimiter in DELIMITERS:
-        rows = [cells for _, cells in _sample_records(sample, delimiter)[:SAMPLE_ROWS]]
-        if layout := guess_layout(rows, delimiter, today):
-            return layout
-    if "date" in nearest_roles:
-        raise StatementError(f"No amount, debit or credit column. Columns seen: {_join(nearest)}.")
-    if nearest_roles:
-        raise StatementError(f"No date column. Columns seen: {_join(nearest)}.")
-    first = shorten(next(filter(None, map(str.strip, sample))))
-    raise StatementError(f"No header found in the first {HEADER_ROWS} rows. First line: “{first}”.")
-
-
-def _sample_lines(lines: Iterator[str]) -> list[str]:
-    """Return the first lines, enough to understand the file."""
-    sample: list[str] = []
-    size = 0
-    for line in lines:
-        sample.append(line)
-        size += len(line)
-        if len(sample) >= 2 * (HEADER_ROWS + SAMPLE_ROWS) or size > _MAX_SAMPLE:
-            break
-    return sample
-
-
-def _csv_reader(lines: Iterable[str], delimiter: str) -> "_csv.Reader":
-    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-
-
-def _sample_records(lines: list[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (lines read so far, cells) for each record of the sample, up to one that csv cannot read."""
-    reader = _csv_reader(lines, delimiter)
-    records: list[tuple[int, list[str]]] = []
-    try:
-        for cells in reader:
-            records.append((reader.line_num, [cell.strip() for cell in cells]))
-    except csv.Error:
-        pass
-    return records
-
-
-def _join(headings: Sequence[str]) -> str:
-    names = [heading for heading in headings if heading]
-    shown = ", ".join(shorten(name) for name in names[:20])
-    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")

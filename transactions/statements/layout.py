@@ -211,7 +211,7 @@ def balance_sign(amounts: Sequence[int | None], balances: Sequence[int | None], 
 
 
 def _fits_by_day(amounts: Sequence[int | None], balances: Sequence[int | None], days: Sequence[str], sign: int) -> bool:
-    """Whether the sum of each day leads from a balance of the day before to one of its own, in file order or reversed."""
+    """Whether the sum of each day leads from a balance of the day before to one of its own, in either order."""
     sums: dict[str, int] = {}
     found: dict[str, set[int]] = {}
     for day, amount, balance in zip(days, amounts, balances, strict=True):

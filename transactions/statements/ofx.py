@@ -92,7 +92,7 @@ class OfxStatement:
             raise StatementError(f"An OFX file may have at most {OFX_MAX_BYTES // 1_000_000} MB; use CSV for more.")
         self.text = "".join(text_chunks(file, encoding))
         marks = [(mark["tag"].upper(), mark["text"]) for mark in _MARK.finditer(self.text) if not mark["close"]]
-        currencies = [_clean(text).upper() for tag, text in marks if tag == "CURDEF"]
+        currencies = [_clean(text).upper() for tag, text in marks if tag == "CURDEF" and _clean(text)]
         if currencies and "USD" not in currencies:
             raise StatementError(f"The statement is in {shorten(currencies[0])}, not US dollars.")
         if not any(tag in ("STMTTRN", "BANKTRANLIST") for tag, _ in marks):
@@ -130,7 +130,7 @@ class OfxStatement:
             tag, text = mark["tag"].upper(), _clean(mark["text"])
             if tag in ("CURDEF", "ACCTID"):
                 if start < 0 and not mark["close"]:
-                    account, currency = (account, text.upper()) if tag == "CURDEF" else (text, currency)
+                    account, currency = (account, text.upper() or "USD") if tag == "CURDEF" else (text, currency)
                 continue
             if start >= 0:
                 yield _Record(self.text[start : mark.start()], account, currency)
@@ -160,7 +160,9 @@ class OfxStatement:
         trntype = fields.get("TRNTYPE", "").upper()
         if self.unsigned:
             if trntype not in _SPENT | _RECEIVED:
-                raise UnreadableFieldError("type", f"“{shorten(trntype)}” does not say whether money was spent or received")
+                raise UnreadableFieldError(
+                    "type", f"“{shorten(trntype)}” does not say whether money was spent or received"
+                )
             value = -value if trntype in _SPENT else value
         if fields.get("CURSYM", "USD").upper() != "USD":
             raise UnreadableFieldError("currency", f"“{shorten(fields['CURSYM'])}” is not US dollars")

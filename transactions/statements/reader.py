@@ -19,7 +19,6 @@ This package uses neither the database nor Django. Its rules:
 """
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -31,6 +30,7 @@ from transactions.statements.csv import CsvStatement
 from transactions.statements.evidence import Question
 from transactions.statements.excel import is_workbook, sheets_as_csv
 from transactions.statements.ofx import OfxStatement, is_ofx
+from transactions.statements.survey import account_kind
 from transactions.statements.text import encoding_of, text_chunks
 from transactions.statements.values import StatementRow
 
@@ -113,11 +113,6 @@ class _Workbook:
         return itertools.chain.from_iterable(sheet.rows() for sheet in self.sheets)
 
 
-def is_card_name(filename: str) -> bool:
-    """Whether the name of a file says that it comes from a card."""
-    return re.search(r"(?<![a-z])(credit|card|visa|mastercard|amex|cc)(?![a-z])", filename.lower()) is not None
-
-
 def _open(
     file: BinaryIO, filename: str, today: date, answers: Mapping[str, str]
 ) -> CsvStatement | OfxStatement | _Workbook:
@@ -128,7 +123,7 @@ def _open(
         encoding = encoding_of(file)
         if is_ofx(next(text_chunks(file, encoding))):
             return OfxStatement(file, encoding, today)
-        return CsvStatement(file, encoding, today, answers=answers, is_card=is_card_name(filename))
+        return CsvStatement(file, encoding, today, answers=answers, kind=account_kind(filename))
     except StatementError as error:
         if filename:
             raise StatementError(f"{filename}: {error}") from None
@@ -142,7 +137,7 @@ def _open_workbook(file: BinaryIO, filename: str, today: date, answers: Mapping[
     for sheet in sheets_as_csv(file):
         try:
             statements.append(
-                CsvStatement(sheet, "utf-8", today, answers=answers, is_card=is_card_name(filename), is_sheet=True)
+                CsvStatement(sheet, "utf-8", today, answers=answers, kind=account_kind(filename), is_sheet=True)
             )
         except StatementError as error:
             first_error = first_error or error

@@ -43,6 +43,8 @@ _NUMERIC_DAY = re.compile(r"\s*([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{
 _ISO_DAY = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PREAMBLE_DAY = re.compile(r"(?<![0-9/.-])[0-9]{1,2}([-/.])[0-9]{1,2}\1(?:[0-9]{4}|[0-9]{2})(?![0-9/.-])")
 
+_BANK_WORDS: Final = frozenset("checking chequing savings saving".split())
+_CARD_WORDS: Final = frozenset("card cards visa mastercard amex creditcard".split())
 DATE_ORDERS: Final = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
 SPENDING: Final = {"negative": "Negative amounts are money spent", "positive": "Positive amounts are money spent"}
 
@@ -65,21 +67,20 @@ class Interpretation:
 
 
 def interpret(
-    layout: Layout, records: "_csv.Reader", *, today: date, answers: Mapping[str, str], is_card: bool, is_sheet: bool
+    layout: Layout, records: "_csv.Reader", *, today: date, answers: Mapping[str, str], kind: str, is_sheet: bool
 ) -> Interpretation:
     """Read the rows once and decide how to read them; what stays ambiguous becomes a question."""
-    return _Survey(layout, today, answers, is_card=is_card, is_sheet=is_sheet).run(records)
+    return _Survey(layout, today, answers, kind=kind, is_sheet=is_sheet).run(records)
 
 
 class _Survey:
     def __init__(
-        self, layout: Layout, today: date, answers: Mapping[str, str], *, is_card: bool, is_sheet: bool
+        self, layout: Layout, today: date, answers: Mapping[str, str], *, kind: str, is_sheet: bool
     ) -> None:
         self.layout, self.today, self.answers, self.is_sheet = layout, today, answers, is_sheet
         self.result = Interpretation(layout)
-        self.is_card = is_card or any(
-            re.search(r"\bcard\b", heading, re.IGNORECASE) for heading in layout.headings if layout.header_row
-        )
+        headings = layout.headings if layout.header_row else []
+        self.kind = kind or account_kind(" ".join(itertools.chain(headings, *layout.preamble)))
         self.rows: list[list[str]] = []
         self.dates: dict[str, None] = {}
         self.amounts: dict[str, set[str]] = {}
@@ -185,7 +186,8 @@ class _Survey:
                     yield Evidence("only reading", order, text)
                 elif day is not None and (day - self.today).days <= FUTURE_DAYS < (read[other] - self.today).days:  # type: ignore[operator]
                     yield Evidence("not in the future", order, text)
-        if all("/" in text for text in texts):
+        slashes = all("/" in text for text in texts)
+        if slashes:
             yield Evidence("American", "mdy")
         for order in days:
             days[order] = [day for row in self.rows if (day := _day(row[self.layout.roles["date"]], order))]
@@ -195,7 +197,8 @@ class _Survey:
             distinct = len(set(days[order]))
             if distinct >= 3 and is_sorted[order] and not is_sorted[other]:
                 yield Evidence("sorted", order)
-            if distinct >= 2 and months[order] == 1 < months[other]:
+            # Alone it decides nothing: one payment a month has the same look.
+            if slashes and distinct >= 2 and months[order] == 1 < months[other]:
                 yield Evidence("one month", order)
 
     def _ask_date_order(self, texts: list[str]) -> None:
@@ -226,7 +229,7 @@ class _Survey:
                 return
             if verdict:
                 evidence.append(Evidence("words beside the amount", verdict, self.layout.headings[position]))
-        if not negative and self.is_card:
+        if not negative and self.kind == "card":
             evidence.append(Evidence("card", "positive"))
         decided = decide(evidence)
         marked = any(_has_marker(text) for text in self.amounts["amount"])
@@ -239,11 +242,9 @@ class _Survey:
         self.result.evidence["spending"] = reasons_for(decided, evidence)
 
     def _sign_evidence(self, signed: Sequence[tuple[list[str], int]]) -> Iterator[Evidence]:
-        words = 0
         for row, sign in signed:
             direction, text = self._direction_of_words(row)
             if direction:
-                words += 1
                 yield Evidence("description", _spending_sign(direction, sign), shorten(text))
         negative, positive = any(sign < 0 for _, sign in signed), any(sign > 0 for _, sign in signed)
         plus = next((text for text in self.amounts["amount"] if text.startswith("+")), None)
@@ -251,7 +252,8 @@ class _Survey:
             yield Evidence("plus sign", "negative", plus)
         if negative and not positive:
             yield Evidence("only minus signs", "negative")
-        if (balance := self._balance_sign()) and (negative or words):
+        # A growing balance is money in at a bank, and debt on a card.
+        if self.kind == "bank" and (balance := self._balance_sign()):
             yield Evidence("running balance", "negative" if balance > 0 else "positive")
 
     def _direction_of_words(self, row: list[str]) -> tuple[Direction, str]:
@@ -405,6 +407,13 @@ class _Survey:
         except UnreadableFieldError:
             return 0
         return 0 if marker or not value else 1 if value > 0 else -1
+
+
+def account_kind(text: str) -> str:
+    """Return "bank" or "card" where a file name or headings say so."""
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    is_bank, is_card = bool(words & _BANK_WORDS), bool(words & _CARD_WORDS)
+    return "" if is_bank == is_card else "bank" if is_bank else "card"
 
 
 def direction_of(cell: str, pair: tuple[str, str] | None) -> Direction:

@@ -42,6 +42,10 @@ def encoding_of(file: BinaryIO) -> str:
         return encoding
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"  # a few wrong bytes do not change what the mark says
+    return _encoding_without_mark(file, head)
+
+
+def _encoding_without_mark(file: BinaryIO, head: bytes) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, is_cp1252, chunk = True, True, head
     while chunk and (is_utf8 or is_cp1252):

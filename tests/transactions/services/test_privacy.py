@@ -44,7 +44,7 @@ from transactions.services.processing import process_pending
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 NAME = "Xanthippe Quill"
-BANK = "Date,Description,Amount\n2026-11-01,STARBUCKS 1234 ATHENS,4.50\nnever,Xanthippe,1\n"
+BANK = "Date,Description,Amount\n2026-11-01,STARBUCKS 1234 ATHENS,-4.50\nnever,Xanthippe,-1\n"
 
 
 @pytest.fixture
