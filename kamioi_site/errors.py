@@ -10,6 +10,7 @@ class KamioiError(Exception):
     status_code: ClassVar[int] = 400  # of the API response: 400, 401, 403, 404, 409, 413, 429 or 507
     passing: ClassVar[bool] = False  # whether a background task that raises it is retried later
     wait: int | None = None  # seconds until the request may succeed, for Retry-After
+    details: Mapping[str, Any] | None = None  # more members of the API response
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())

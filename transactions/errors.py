@@ -1,6 +1,7 @@
 """Errors of the app. The docstring is the default message."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from kamioi_site.errors import KamioiError
@@ -24,6 +25,7 @@ class StatementQuestionsError(StatementError):
 
     def __init__(self, questions: "Sequence[Question]", filename: str = "") -> None:
         self.questions = list(questions)
+        self.details = {"questions": [asdict(question) for question in questions]}
         prefix = f"{filename}: " if filename else ""
         super().__init__(prefix + " ".join(question.text for question in questions))
 

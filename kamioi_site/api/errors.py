@@ -61,7 +61,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if (wait := getattr(exc, "wait", None)) is not None:
         headers["Retry-After"] = str(int(wait))
     set_rollback()
-    return Response(error_body(message, errors), status=code, headers=headers)
+    body = error_body(message, errors) | dict(getattr(exc, "details", None) or {})
+    return Response(body, status=code, headers=headers)
 
 
 def _field_errors(detail: Any, prefix: str = "") -> dict[str, list[str]]:

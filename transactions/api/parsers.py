@@ -17,6 +17,9 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
 
+from transactions.api.serializers import StatementAnswersInput
+from transactions.statements.evidence import ANSWER_KEYS
+
 _HEADINGS = ("Date", "Merchant", "Debit", "Credit", "Category", "Description", "Reference")
 
 
@@ -60,6 +63,15 @@ def uploaded_file(request: Request, *, missing: str) -> UploadedFile:
         file.close()
         raise ValidationError({"file": ["The file is empty."]})
     return file
+
+
+def statement_answers(request: Request) -> dict[str, str]:
+    """Return the answers to questions about a statement, from the form or the query string."""
+    given = request.data if isinstance(request.data, Mapping) else {}
+    fields = {key: given.get(key) or request.query_params.get(key) for key in ANSWER_KEYS}
+    answers = StatementAnswersInput(data={key: value for key, value in fields.items() if value})
+    answers.is_valid(raise_exception=True)
+    return dict(answers.validated_data)
 
 
 def csv_of_items(items: Sequence[Any]) -> bytes:

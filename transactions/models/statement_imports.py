@@ -13,6 +13,8 @@ class StatementImport(ResumableImport):
     task = models.OneToOneField(BackgroundTask, on_delete=models.PROTECT, related_name="statement")
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="statements")
     file = models.FileField(upload_to="statements/%Y/%m/")
+    # Answers to what the file leaves open, by the keys of the questions.
+    answers = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     rows_duplicate = models.BigIntegerField("duplicates", default=0)
 
     class Meta:

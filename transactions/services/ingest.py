@@ -11,7 +11,7 @@ import itertools
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -27,7 +27,13 @@ from django.utils import timezone
 
 from kamioi_site.imports.rows import RowError
 from transactions.cache import invalidate_customers
-from transactions.errors import IdempotencyConflictError, InvalidTransactionError, StatementTooLargeError
+from transactions.errors import (
+    IdempotencyConflictError,
+    InvalidTransactionError,
+    StatementError,
+    StatementQuestionsError,
+    StatementTooLargeError,
+)
 from transactions.live_settings import PURCHASE_HISTORY_DAYS
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.rules.merchant_key import normalise
@@ -35,7 +41,8 @@ from transactions.services.background_tasks import create_task, heartbeat, run_t
 from transactions.services.processing import notify_workers
 from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
-from transactions.statements.reader import parse_statement
+from transactions.statements.excel import is_workbook
+from transactions.statements.reader import check_questions, parse_statement
 from transactions.statements.values import FIRST_DATE, StatementRow, as_csv
 
 BATCH_ROWS = 20_000
@@ -46,6 +53,7 @@ _READ_AHEAD = 2
 _SWITCH_SECONDS = 0.0005
 # psycopg2 takes the whole batch at once; with its default of 8 kB it acquires the GIL 300 times per batch.
 _COPY_CHUNK = 1 << 24
+_ASK_BYTES = 2_000_000
 _MAX_AMOUNT = Decimal("9999999999.99")
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -136,15 +144,27 @@ def _existing_transaction(values: dict[str, Any]) -> CreatedTransaction:
 
 
 def upload_statement(
-    *, user: User, filename: str, content: "File[bytes]", requested_by: User, send: bool = True, limited: bool = True
+    *,
+    user: User,
+    filename: str,
+    content: "File[bytes]",
+    requested_by: User,
+    answers: Mapping[str, str] | None = None,
+    send: bool = True,
+    limited: bool = True,
 ) -> StatementImport:
-    """Store the file and request its import in the background, without reading it.
+    """Store the file and request its import in the background.
+
+    A small text file is interpreted at once, so that its questions can be answered in the same request. Those of
+    other files are in the `result` of the task, which then has failed.
 
     Args:
+        answers: to questions that the file leaves open, by their keys.
         send: false for a caller that runs the import itself.
         limited: whether the customer's quota applies; not for staff.
 
     Raises:
+        StatementQuestionsError: the file can be read in more than one way.
         StatementTooLargeError: more than `STATEMENT_MAX_BYTES`.
         UploadQuotaError: the customer uploaded too much.
     """
@@ -154,11 +174,14 @@ def upload_statement(
             f"{filename} has {size:,} bytes; at most {settings.STATEMENT_MAX_BYTES:,} are accepted. "
             "Split the file: rows in more than one part are stored once."
         )
+    answers = dict(answers or {})
+    if size <= _ASK_BYTES:
+        _ask_questions(content, filename, answers)
     with transaction.atomic():
         if limited:
             check_upload_quota(user=user, size=size)
         task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
-        imported = StatementImport(task=task, user=user, filename=filename[:255], size=size)
+        imported = StatementImport(task=task, user=user, filename=filename[:255], size=size, answers=answers)
         imported.file.save(f"{task.pk}.statement", content, save=False)
         imported.save()
         task.arguments |= {"statement_id": imported.pk}
@@ -166,6 +189,19 @@ def upload_statement(
         if send:
             send_task(task=task)
     return imported
+
+
+def _ask_questions(content: "File[bytes]", filename: str, answers: Mapping[str, str]) -> None:
+    """Raise the questions that a text file leaves open; what cannot be read at all fails in the background."""
+    file = cast("BinaryIO", content)
+    if not is_workbook(file):
+        try:
+            check_questions(file, filename=filename, answers=answers)
+        except StatementQuestionsError:
+            raise
+        except StatementError:
+            pass
+    file.seek(0)
 
 
 def run_statement_import(
@@ -185,7 +221,11 @@ def run_statement_import(
                 on_progress(rows)
 
         statement = StatementImport.objects.get(task=task)
-        done = ingest_statement_file(statement_id=statement.pk, on_progress=report_progress)
+        try:
+            done = ingest_statement_file(statement_id=statement.pk, on_progress=report_progress)
+        except StatementQuestionsError as error:
+            task.result = dict(error.details or {})
+            raise
         task.progress = task.total = done.rows_done
         task.result = {
             "rows": done.rows_done,
@@ -212,7 +252,8 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
     _delete_fingerprints(imported)
     with imported.file.open("rb") as file:
         items = _reject_old_rows(
-            parse_statement(cast("BinaryIO", file), filename=imported.filename), earliest_purchase_date(imported.user)
+            parse_statement(cast("BinaryIO", file), filename=imported.filename, answers=imported.answers),
+            earliest_purchase_date(imported.user),
         )
         for batch in _read_ahead(itertools.islice(items, imported.rows_done)):
             _count_stored_batch(imported, batch)

@@ -40,6 +40,9 @@ KINDS: Final[dict[str, tuple[Strength, str]]] = {
 }
 
 
+ANSWER_KEYS: Final = ("date_order", "spending", "columns", "balance")
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One observation that speaks for `answer`; `example` is the text that shows it."""

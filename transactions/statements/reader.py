@@ -74,6 +74,13 @@ def parse_statement(
     return statement.rows()
 
 
+def check_questions(file: BinaryIO, *, filename: str, answers: Mapping[str, str]) -> None:
+    """Raise StatementQuestionsError for what the file leaves open, StatementError for a file that cannot be read."""
+    questions = _open(file, filename, datetime.now(UTC).date(), answers).questions
+    if questions:
+        raise StatementQuestionsError(questions, filename)
+
+
 def preview(
     file: BinaryIO,
     *,

@@ -74,9 +74,7 @@ def interpret(
 
 
 class _Survey:
-    def __init__(
-        self, layout: Layout, today: date, answers: Mapping[str, str], *, kind: str, is_sheet: bool
-    ) -> None:
+    def __init__(self, layout: Layout, today: date, answers: Mapping[str, str], *, kind: str, is_sheet: bool) -> None:
         self.layout, self.today, self.answers, self.is_sheet = layout, today, answers, is_sheet
         self.result = Interpretation(layout)
         headings = layout.headings if layout.header_row else []

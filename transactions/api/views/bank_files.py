@@ -16,8 +16,8 @@ from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.api.views import ApiView
 from transactions.api.base import current_user, task_links
 from transactions.api.idempotency import idempotent
-from transactions.api.parsers import uploaded_file
-from transactions.api.serializers import BulkFileInput
+from transactions.api.parsers import statement_answers, uploaded_file
+from transactions.api.serializers import BulkFileInput, StatementAnswersInput
 from transactions.models import BackgroundTask, StatementImport
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.statements.excel import is_workbook
@@ -51,6 +51,7 @@ class BankFileView(ApiView):
     parser_classes = [MultiPartParser]
 
     @extend_schema(
+        parameters=[StatementAnswersInput],
         request={"multipart/form-data": BulkFileInput},
         responses={200: BankFileOutput, 202: BankFileOutput},
         tags=["transactions"],
@@ -64,7 +65,12 @@ class BankFileView(ApiView):
         synchronous = small and not is_workbook(cast("BinaryIO", file))
         file.seek(0)
         statement = upload_statement(
-            user=user, filename=file.name or "statement.csv", content=file, requested_by=user, send=not synchronous
+            user=user,
+            filename=file.name or "statement.csv",
+            content=file,
+            requested_by=user,
+            answers=statement_answers(request),
+            send=not synchronous,
         )
         if synchronous:
             statement = run_statement_import(task_id=statement.task_id) or statement

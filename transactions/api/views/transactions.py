@@ -20,8 +20,15 @@ from kamioi_site.http.downloads import csv_download
 from transactions.api.base import QueuedOutput, TransactionsView, accepted, current_user, validated
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.idempotency import idempotency_key, idempotent
-from transactions.api.parsers import OfxParser, QfxParser, StatementParser, csv_of_items, uploaded_file
-from transactions.api.serializers import BulkFileInput, TransactionInput
+from transactions.api.parsers import (
+    OfxParser,
+    QfxParser,
+    StatementParser,
+    csv_of_items,
+    statement_answers,
+    uploaded_file,
+)
+from transactions.api.serializers import BulkFileInput, StatementAnswersInput, TransactionInput
 from transactions.migration_phase import ReadSource
 from transactions.models import Transaction, User
 from transactions.selectors import transaction_pages
@@ -86,6 +93,7 @@ class TransactionBulkView(ApiView):
     parser_classes = [JSONParser, MultiPartParser, StatementParser, OfxParser, QfxParser]
 
     @extend_schema(
+        parameters=[StatementAnswersInput],
         request={
             "application/json": TransactionInput(many=True),
             "multipart/form-data": BulkFileInput,
@@ -102,7 +110,11 @@ class TransactionBulkView(ApiView):
         user = current_user(request)
         with _statement_file(request) as file:
             statement = upload_statement(
-                user=user, filename=file.name or "statement.csv", content=file, requested_by=user
+                user=user,
+                filename=file.name or "statement.csv",
+                content=file,
+                requested_by=user,
+                answers=statement_answers(request),
             )
         return accepted(statement.task)
 

@@ -8,8 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from kamioi_site.errors import KamioiError
+from transactions.errors import StatementQuestionsError
 from transactions.models import User
 from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.statements.csv import ROLES
+from transactions.statements.evidence import ANSWER_KEYS
 from transactions.statements.reader import preview
 
 
@@ -22,6 +25,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="show how the file is understood, without changing anything"
         )
+        parser.add_argument(
+            "--date-order", choices=("mdy", "dmy"), help="which comes first in a date such as 03/04/2026, month or day"
+        )
+        parser.add_argument("--spending", choices=("negative", "positive"), help="which amounts are money spent")
+        parser.add_argument(
+            "--columns", metavar="amount=4,…", help=f"columns by number, counted from 1; roles: {', '.join(ROLES)}"
+        )
+        parser.add_argument(
+            "--balance", choices=("ignore",), help="import amounts that contradict the file's running balance"
+        )
         parser.add_argument("--rejects", type=Path, metavar="OUT.csv", help="write the rejected rows to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,28 +44,41 @@ class Command(BaseCommand):
         user = User.objects.with_email(options["user"]).first()
         if user is None:
             raise CommandError(f"no user has the e-mail {options['user']}")
+        answers = {key: options[key] for key in ANSWER_KEYS if options[key]}
         try:
             if options["dry_run"]:
-                self._preview(path)
+                self._preview(path, answers)
             else:
-                self._import(path, user, options["rejects"])
+                self._import(path, user, answers, options["rejects"])
+        except StatementQuestionsError as error:
+            raise CommandError(_as_text(error), returncode=2) from error
         except KamioiError as error:
             raise CommandError(f"{path}: {error}") from error
 
-    def _preview(self, path: Path) -> None:
+    def _preview(self, path: Path, answers: dict[str, str]) -> None:
         with path.open("rb") as file:
-            result = preview(file, filename=path.name)
+            result = preview(file, filename=path.name, answers=answers)
+        if result.questions:
+            raise StatementQuestionsError(result.questions)
         self.stdout.write(f"columns: {result.columns}; encoding {result.encoding}; {result.spending}")
+        for reasons in result.evidence.values():
+            self.stdout.write(f"  because: {'; '.join(reasons)}")
         for row in result.rows:
             self.stdout.write(f"  row {row.row_number}: {row.date:%Y-%m-%d} {row.amount:>12} {row.merchant}")
         for error in result.errors:
             self.stdout.write(f"  row {error.row_number}: {error.field}: {error.reason}")
         self.stdout.write("Nothing was changed.")
 
-    def _import(self, path: Path, user: User, rejects: Path | None) -> None:
+    def _import(self, path: Path, user: User, answers: dict[str, str], rejects: Path | None) -> None:
         with path.open("rb") as file:
             statement = upload_statement(
-                user=user, filename=path.name, content=File(file), requested_by=user, send=False, limited=False
+                user=user,
+                filename=path.name,
+                content=File(file),
+                requested_by=user,
+                answers=answers,
+                send=False,
+                limited=False,
             )
         with tqdm(unit=" rows", unit_scale=True, disable=None, desc=path.name) as bar:
 
@@ -63,7 +89,8 @@ class Command(BaseCommand):
         if done is None:
             raise CommandError("another worker runs this import; see Background tasks in the admin")
         if done.task.error:
-            raise CommandError(f"{path}: {done.task.error}")
+            is_question = "questions" in (done.task.result or {})
+            raise CommandError(f"{path}: {done.task.error}", returncode=2 if is_question else 1)
         self.stdout.write(f"{done.rows_added} added, {done.rows_duplicate} duplicates, {done.rows_rejected} rejected")
         for reject in done.rejects.order_by("row_number")[:10]:
             self.stdout.write(f"  row {reject.row_number}: {reject.field}: {reject.reason}")
@@ -72,3 +99,14 @@ class Command(BaseCommand):
         if rejects:
             rejects.write_text("".join(done.rejects_csv()), encoding="utf-8")
             self.stdout.write(f"rejected rows: {rejects}")
+
+
+def _as_text(error: StatementQuestionsError) -> str:
+    """Return the questions with the options that answer them."""
+    lines = []
+    for question in error.questions:
+        lines.append(question.text)
+        for choice in question.choices:
+            lines.append(f"  --{question.key.replace('_', '-')} {choice.value:<10} {choice.label}")
+            lines += [f"      {sample}" for sample in choice.samples]
+    return "\n".join(["The file can be read in more than one way; nothing was imported.", *lines])
