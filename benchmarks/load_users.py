@@ -160,7 +160,7 @@ class Bank(Customer):
         self.client.post(
             "/api/transactions/bulk",
             name="POST statement",
-            data=("date,merchant,amount,description\n" + "\n".join(rows)),
+            data=("date,merchant,debit,description\n" + "\n".join(rows)),
             headers={
                 "Authorization": f"Bearer {token}",
                 "Content-Type": "text/csv",

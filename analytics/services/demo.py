@@ -213,6 +213,7 @@ def _import_statements(customers: list[User], first: date) -> None:
             filename=f"{user.name.lower().replace(' ', '-')}-{first:%m-%d}.csv",
             requested_by=user,
             content=ContentFile(_statement(user.email, first).encode()),
+            answers={"spending": "negative"},  # the refund of a shop looks like a purchase with the other sign
             send=False,
             limited=False,
         )

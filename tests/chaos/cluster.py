@@ -264,7 +264,7 @@ class SystemUnderTest:
             self.sent.uploads.add(key)
         day = time.strftime("%Y-%m-%d", time.gmtime())
         lines = (f"{day},SHOP{chr(65 + n % MERCHANTS)},{3 + n % 50}.25,{key} row {n}" for n in range(rows))
-        body = "date,merchant,amount,description\n" + "\n".join(lines) + "\n"
+        body = "date,merchant,debit,description\n" + "\n".join(lines) + "\n"
         found = self._ask(user, "/api/transactions/bulk", key, body.encode(), kind="text/csv")
         if found is None:
             return None

@@ -86,7 +86,7 @@ def _life(number: int, user, reviewer) -> int:
         requested_by=user,
         send=False,
         content=File(
-            io.BytesIO(f"Date,Description,Amount\n{rows}2026-10-30,MYSTERY {chr(65 + number) * 5},7.00\n".encode())
+            io.BytesIO(f"Date,Description,Debit\n{rows}2026-10-30,MYSTERY {chr(65 + number) * 5},7.00\n".encode())
         ),
     )
     assert ingest_statement_file(statement_id=statement.pk).rows_added == 101

@@ -35,6 +35,7 @@ KINDS: Final[dict[str, tuple[Strength, str]]] = {
     "description": (Strength.SUPPORT, "“{}”"),
     "plus sign": (Strength.SUPPORT, "money in has a plus sign: “{}”"),
     "only minus signs": (Strength.SUPPORT, "all amounts have a minus sign"),
+    "many payees": (Strength.HINT, "{} different payees against a few on the other side"),
     "card": (Strength.HINT, "card issuers write purchases without a sign"),
     "heading": (Strength.SUPPORT, "the heading “{}”"),
 }

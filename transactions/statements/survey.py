@@ -43,6 +43,7 @@ _NUMERIC_DAY = re.compile(r"\s*([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{
 _ISO_DAY = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PREAMBLE_DAY = re.compile(r"(?<![0-9/.-])[0-9]{1,2}([-/.])[0-9]{1,2}\1(?:[0-9]{4}|[0-9]{2})(?![0-9/.-])")
 
+_MANY, _TIMES = 30, 20
 _BANK_WORDS: Final = frozenset("checking chequing savings saving".split())
 _CARD_WORDS: Final = frozenset("card cards visa mastercard amex creditcard".split())
 DATE_ORDERS: Final = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
@@ -250,6 +251,13 @@ class _Survey:
             yield Evidence("plus sign", "negative", plus)
         if negative and not positive:
             yield Evidence("only minus signs", "negative")
+        # People pay many and are paid by few. Distinct payees count, not rows, and only where there is no doubt.
+        payees = {
+            sign: {self._label(row).rpartition(" ")[0] for row, found in signed if found == sign} for sign in (1, -1)
+        }
+        for sign, value in ((-1, "negative"), (1, "positive")):
+            if positive and negative and len(payees[sign]) >= max(_MANY, _TIMES * len(payees[-sign])):
+                yield Evidence("many payees", value, f"{len(payees[sign]):,}")
         # A growing balance is money in at a bank, and debt on a card.
         if self.kind == "bank" and (balance := self._balance_sign()):
             yield Evidence("running balance", "negative" if balance > 0 else "positive")

@@ -270,6 +270,13 @@ def test_most_rows_are_no_evidence_for_a_sign(cells):
     assert [row.amount for row in read(text, spending="negative")] == [-amount for amount in spent]
 
 
+def test_thirty_payees_against_one_are_evidence_for_a_sign():
+    lines = [f"01/15/2025,Shop {number},-5.00" for number in range(40)]
+    assert amounts("\n".join(["Date,Merchant,Amount", *lines, "01/15/2025,Shop 1,5.00"]))[-1] == "-5.00"
+    with pytest.raises(StatementQuestionsError):
+        read("\n".join(["Date,Merchant,Amount", *["01/15/2025,Shop,-5.00"] * 900, "01/15/2025,Other,5.00"]))
+
+
 @pytest.mark.parametrize(("written", "months", "bad"), ORDERS)
 def test_the_day_comes_first_only_when_the_column_proves_it(written, months, bad):
     items = read("\n".join(["Date,Merchant,Amount", *(f"{text},Shop,-5.00" for text in written)]))
