@@ -221,7 +221,7 @@ class Report(models.Model):
     size = models.BigIntegerField(help_text="Bytes.")
     sha256 = models.CharField("SHA-256", max_length=64)
     rows = models.BigIntegerField(help_text="Transactions, postings or differences.")
-    made_at = models.DateTimeField(default=timezone.now, editable=False)
+    made_at = models.DateTimeField("created at", default=timezone.now, editable=False)
     mailed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -264,7 +264,10 @@ class Migration(migrations.Migration):
                 ("size", models.BigIntegerField(help_text="Bytes.")),
                 ("sha256", models.CharField(max_length=64, verbose_name="SHA-256")),
                 ("rows", models.BigIntegerField(help_text="Transactions, postings or differences.")),
-                ("made_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "made_at",
+                    models.DateTimeField(verbose_name="created at", default=django.utils.timezone.now, editable=False),
+                ),
                 ("mailed_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "task",

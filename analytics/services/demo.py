@@ -125,6 +125,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
     trading = _last_trading_hour(now)
     if not StockPrice.objects.filter(as_of__lte=trading).exists():
         StockPrice.objects.update(as_of=trading)  # purchases are booked at the last prices of that hour
+        _store_month_end_prices(now)
     customers, reviewers = _customers(login.password), _reviewers(login.password)
     decided = 0
     for days_ago in range(DAYS, 0, -STATEMENT_DAYS):
@@ -155,6 +156,13 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
         finished_at=now - timedelta(hours=2),
     )
     return login
+
+
+def _store_month_end_prices(now: datetime) -> None:
+    """Store the same prices for the end of last month: account statements value holdings at that time."""
+    month_end = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(hours=4)
+    quotes = StockPrice.objects.values("ticker", "price", "source")
+    StockPrice.objects.bulk_create([StockPrice(**quote, as_of=month_end) for quote in quotes])
 
 
 def _login() -> DemoLogin:

@@ -186,8 +186,10 @@ def _add_summary(
     )
 
 
-def _total_value(holdings: Sequence[StatementHolding]) -> Decimal:
-    return sum((holding.value for holding in holdings if holding.value is not None), ZERO)
+def _total_value(holdings: Sequence[StatementHolding]) -> Decimal | None:
+    """Add up the known values; None if there are holdings and no value is known."""
+    values = [holding.value for holding in holdings if holding.value is not None]
+    return sum(values, ZERO) if values or not holdings else None
 
 
 def _add_holdings(pdf: ReportPdf, holdings: Sequence[StatementHolding], last_day: date) -> None:
@@ -282,6 +284,6 @@ def _write_csv_totals(files: Files, totals: StatementTotals, holdings: Sequence[
     files.line("Total", "", "refunds", totals.refunds, totals.refunded)
     files.line("Total", "", "invested", totals.invested_count, "", round_ups, fees, invested)
     files.line()
-    files.line("Holding", "Company", "Shares", "Cost", "Quote", "Worth")
+    files.line("Holding", "Company", "Shares", "Cost", "Price", "Value")
     for holding in holdings:
         files.line(holding.ticker, holding.name, holding.shares, holding.cost, holding.price, holding.value)
