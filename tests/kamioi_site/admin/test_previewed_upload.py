@@ -64,8 +64,8 @@ def test_a_preview_shows_rows_and_rejects_and_imports_nothing(client):
 def test_a_confirmed_preview_is_imported_once(client):
     token = _token(_preview(client))
     assert "Importing bank.csv." in _confirm(client, token)
-    imported = StatementImport.objects.get()
-    assert imported.file.read() == CSV
+    with StatementImport.objects.get().file.open() as file:
+        assert file.read() == CSV
     assert GONE in _confirm(client, token)
     assert StatementImport.objects.count() == 1
     assert default_storage.listdir(PREVIEWS)[1] == []
