@@ -44,6 +44,7 @@ _OUTCOMES: Final = {
     "mapped": "Queued for market open",
     "awaiting_price": "Awaiting a price",
     "on_hold": "On hold",
+    "excluded": "Not purchases",
     "refunded": "Refunds",
     "failed": "Failed",
 }

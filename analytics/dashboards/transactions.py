@@ -18,6 +18,7 @@ STATUSES: Final = {
     "mapped": ("ordered", "#6366f1"),
     "awaiting_price": ("awaiting price", "#ea580c"),
     "on_hold": ("on hold", "#a855f7"),
+    "excluded": ("not purchases", "#94a3b8"),
     "refunded": ("refunded", "#14b8a6"),
     "failed": ("failed", ui.RED),
 }

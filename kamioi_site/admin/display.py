@@ -30,6 +30,7 @@ STATUS_LABELS: Final = {
     "needs_review": "warning",
     "awaiting_price": "warning",
     "on_hold": "warning",
+    "excluded": "default",
     "rejected": "warning",
     "differs": "warning",
     "failed": "danger",

@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest
 
 from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
+from kamioi_site.admin.pages import staff_user
+from kamioi_site.formatting import plural
 from transactions.models import Order, ReleasedTransaction, Transaction, TransactionKey, User
 from transactions.models.transactions import TransactionQuerySet
+from transactions.services.processing import reclassify_transactions
 
 
 @admin.register(Transaction)
@@ -25,12 +28,14 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         "ticker",
         "shares",
         "status_label",
+        "row_class",
         "source",
     )
     list_select_related = ("user",)
     list_filter = ("status", ("date", DayRangeFilter))
     list_filter_submit = True
     search_fields = ("user__email__iexact", "merchant_key__exact")
+    actions = ("invest", "exclude")
     search_help_text = "The customer's full e-mail, a transaction number, or a merchant in the review queue"
 
     def get_queryset(self, request: HttpRequest) -> TransactionQuerySet:
@@ -39,6 +44,24 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
             # The index on the merchant covers only transactions that await its review.
             rows = rows.filter(status=Transaction.Status.NEEDS_REVIEW)
         return rows
+
+    def has_reclassify_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.change_transaction")
+
+    @admin.action(description="Treat as purchases", permissions=["reclassify"])
+    def invest(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+        self._reclassify(request, rows, Transaction.RowClass.PURCHASE)
+
+    @admin.action(description="Exclude: transfers, not purchases", permissions=["reclassify"])
+    def exclude(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+        self._reclassify(request, rows, Transaction.RowClass.TRANSFER)
+
+    def _reclassify(self, request: HttpRequest, rows: TransactionQuerySet, row_class: str) -> None:
+        ids = list(rows.values_list("pk", flat=True))
+        changed = reclassify_transactions(transaction_ids=ids, row_class=row_class, actor=staff_user(request))
+        messages.success(request, f"{plural(changed, 'transaction')} changed.")
+        if changed < len(ids):
+            messages.warning(request, f"{len(ids) - changed} left as they are: awaiting review, or already decided.")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Transaction | None:
         """Return the transaction, read from its partition."""

@@ -4,7 +4,7 @@
 to a transaction is therefore its id together with the user and the date, never a foreign key.
 
 A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`, `on_hold`), or ends as
-`not_listed`, `failed` or `refunded`. Only the statements in `transactions.services.processing` move it.
+`not_listed`, `excluded` (not a purchase), `failed` or `refunded`. Only services of this app move it.
 """
 
 from decimal import Decimal
@@ -45,8 +45,20 @@ class Transaction(MonthlyPartitionedModel):
         NOT_LISTED = "not_listed", "no listed company"
         AWAITING_PRICE = "awaiting_price", "awaiting price"
         ON_HOLD = "on_hold", "on hold"
+        EXCLUDED = "excluded", "not a purchase"
         FAILED = "failed"
         REFUNDED = "refunded", "refund, nothing invested"
+
+    class RowClass(models.TextChoices):
+        """What the bank's file says a row is; see `transactions.statements.row_classes`."""
+
+        PURCHASE = "", "purchase or refund"
+        TRANSFER = "transfer", "transfer"
+        CARD_PAYMENT = "card_payment", "card payment"
+        DEPOSIT = "deposit", "deposit"
+        INTEREST = "interest", "interest"
+        FEE = "fee", "fee"
+        CASH = "cash", "cash"
 
     class HoldReason(models.TextChoices):
         """Why a purchase is on hold, stored as its `failure_reason`."""
@@ -76,6 +88,9 @@ class Transaction(MonthlyPartitionedModel):
     shares = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
     price_per_share = models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    row_class = models.CharField(
+        "class", max_length=16, blank=True, default=RowClass.PURCHASE, db_default="", choices=RowClass
+    )
     failure_reason = models.CharField(max_length=255, blank=True, default="")
     transaction_type = models.CharField(max_length=20, default="bank")
     source = models.CharField(max_length=20, default="api")
@@ -128,6 +143,7 @@ class Transaction(MonthlyPartitionedModel):
                         "not_listed",
                         "awaiting_price",
                         "on_hold",
+                        "excluded",
                         "failed",
                         "refunded",
                     ]
@@ -160,6 +176,10 @@ class Transaction(MonthlyPartitionedModel):
             ),
             models.CheckConstraint(
                 condition=~Q(status="on_hold") | ~Q(failure_reason=""), name="transactions_on_hold_has_reason"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="excluded") | Q(investable=0, round_up=0, fee=0),
+                name="transactions_excluded_invests_nothing",
             ),
         ]
 

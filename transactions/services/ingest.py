@@ -345,7 +345,7 @@ def _copy_line(row: StatementRow) -> str:
     fingerprint = f"{row.date.toordinal():08x}{blake2b(identity.encode(), digest_size=12).hexdigest()}"
     return (
         f"{row.row_number}\t{fingerprint}\t{date}\t{merchant}\t{normalise(row.merchant)}\t{row.amount}\t"
-        f"{category}\t{description}\n"
+        f"{category}\t{description}\t{row.row_class}\n"
     )
 
 

@@ -124,6 +124,7 @@ _CLOSED = {
     Status.REFUNDED: "A refund: nothing is invested.",
     Status.NOT_LISTED: "No listed company.",
     Status.FAILED: "Failed.",
+    Status.EXCLUDED: "Not a purchase: nothing is invested.",
     Status.ON_HOLD: "On hold: released when the account is active and its e-mail address verified.",
 }
 

@@ -21,15 +21,15 @@ fresh AS (
 ),
 added AS (
     INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
-                              status, source, priority, created_at, updated_at)
+                              status, row_class, source, priority, created_at, updated_at)
     SELECT id, %(user)s, date, merchant, merchant_key, amount, amount, category, description,
-           'pending', 'statement', 9, %(now)s, %(now)s
+           CASE row_class WHEN '' THEN 'pending' ELSE 'excluded' END, row_class, 'statement', 9, %(now)s, %(now)s
     FROM numbered JOIN fresh ON fresh.transaction_id = numbered.id
-    RETURNING date, amount
+    RETURNING date, amount, status
 ),
 counted_days AS (
     INSERT INTO transaction_deltas (day, status, rows, amount, round_up, fee, investable, user_id, writes)
-    SELECT (date AT TIME ZONE 'UTC')::date, 'pending', count(*), sum(amount), 0, 0, 0, %(user)s, count(*)
-    FROM added GROUP BY 1
+    SELECT (date AT TIME ZONE 'UTC')::date, status, count(*), sum(amount), 0, 0, 0, %(user)s, count(*)
+    FROM added GROUP BY 1, 2
 )
 SELECT count(*) FROM added

@@ -3,5 +3,5 @@
 DROP TABLE IF EXISTS pg_temp.staged;
 CREATE TEMP TABLE staged (
     line bigint, fingerprint uuid, date timestamptz, merchant text, merchant_key text, amount numeric(14, 2),
-    category text, description text
+    category text, description text, row_class text
 ) ON COMMIT DROP

@@ -14,7 +14,7 @@ from transactions.errors import StatementError
 from transactions.statements.csv_layout import DELIMITERS, csv_reader, find_layout, sample_lines
 from transactions.statements.evidence import Question
 from transactions.statements.layout import heading_key, is_header, match_headings, shifted_cell
-from transactions.statements.row_classes import GENERIC_MERCHANTS, is_balance_line, unposted_reason
+from transactions.statements.row_classes import GENERIC_MERCHANTS, excluded_class, is_balance_line, unposted_reason
 from transactions.statements.survey import DATE_ORDERS, direction_of, interpret
 from transactions.statements.text import reject_binary, text_lines
 from transactions.statements.values import (
@@ -34,6 +34,7 @@ from transactions.statements.values import (
 
 _MAX_RECORD_LINES: Final = 30  # a quoted field over more lines is a quotation mark that is never closed
 _CACHE_SIZE: Final = 20_000  # parsed dates and amounts; bounded, so that memory stays flat
+_TYPE_KEYS: Final = {"type", "transactiontype", "transtype", "trantype"}
 ROLES: Final = (
     "date",
     "amount",
@@ -258,6 +259,7 @@ class CsvStatement:
         merchant_at, description_at = positions.get("merchant", -1), positions.get("description", -1)
         category_at, reference_at = positions.get("category", -1), positions.get("reference", -1)
         memo_at, account_at = positions.get("memo", -1), positions.get("account", -1)
+        type_at = next((at for at, heading in enumerate(self.headings) if heading_key(heading) in _TYPE_KEYS), -1)
         checks = self._row_checks()
         money_cells, amount_from = self._money_reader()
         day_first, today, is_sheet = self.day_first, self.today, self.is_sheet
@@ -297,6 +299,12 @@ class CsvStatement:
                 description[:DESCRIPTION_LENGTH],
                 cells[reference_at].strip("' \t\n")[:REFERENCE_LENGTH] if reference_at >= 0 else "",
                 cells[account_at].strip()[:REFERENCE_LENGTH] if account_at >= 0 else "",
+                excluded_class(
+                    merchant if description in merchant else f"{merchant} {description}",
+                    cells[type_at] if type_at >= 0 else "",
+                    cells[category_at] if category_at >= 0 else "",
+                    is_spending=amount > 0,
+                ),
             )
 
         return read

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements.evidence import Question
+from transactions.statements.row_classes import TRNTYPE_CLASSES, excluded_class
 from transactions.statements.text import text_chunks
 from transactions.statements.values import (
     DESCRIPTION_LENGTH,
@@ -177,6 +178,7 @@ class OfxStatement:
             (memo or name)[:DESCRIPTION_LENGTH],
             fields.get("FITID", "")[:REFERENCE_LENGTH],
             record.account[:REFERENCE_LENGTH],
+            excluded_class(f"{name} {memo}", "", "", is_spending=value < 0) or TRNTYPE_CLASSES.get(trntype, ""),
         )
 
     def _date(self, text: str) -> datetime:

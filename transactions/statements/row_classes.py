@@ -15,6 +15,7 @@ _data = tomllib.loads((Path(__file__).parent / "data" / "row_classes.toml").read
 _OUT: Final = frozenset(_data["directions"]["out"].split())
 _IN: Final = frozenset(_data["directions"]["in"].split())
 _STATUSES: Final = {word: kind for kind, words in _data["statuses"].items() for word in words.split()}
+TRNTYPE_CLASSES: Final[dict[str, str]] = _data["trntypes"]
 GENERIC_MERCHANTS: Final = frozenset(_data["merchants"]["generic"])
 _PAIRS: Final = [pair.split() for pair in _data["directions"]["pairs"]]
 
@@ -49,12 +50,19 @@ _RULES: Final = [
 ]
 
 
+# Most texts match no rule; one search tells.
+_ANY: Final = {
+    field: re.compile("|".join(patterns[field].pattern for _, patterns in _RULES if field in patterns))
+    for field in ("text", "type", "category")
+}
+
+
 @lru_cache(maxsize=10_000)
 def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
     """Return the first rule for the text, else for the type, else for the category; None when no rule matches."""
     for field, value in (("text", text), ("type", type_text), ("category", category)):
         cleaned = " ".join(value.upper().replace("_", " ").split())
-        if not cleaned:
+        if not cleaned or not _ANY[field].search(cleaned):
             continue
         for rule, patterns in _RULES:
             if field in patterns and patterns[field].search(cleaned):
@@ -80,14 +88,16 @@ def unposted_reason(status: str) -> str:
     return f"“{status.strip()}”: the transaction is not posted yet" if "pending" in kinds else ""
 
 
-def row_class(text: str, type_text: str, category: str, *, is_spending: bool) -> RowClass:
-    """Return the class of a posted row. Money in that no rule knows is a refund."""
+@lru_cache(maxsize=20_000)
+def excluded_class(text: str, type_text: str, category: str, *, is_spending: bool) -> str:
+    """Return the class of a posted row that is neither a purchase nor a refund; else an empty string."""
     rule = match_rule(text, type_text, category)
-    if rule is None or rule.row_class in (RowClass.PURCHASE, "balance"):
-        return RowClass.PURCHASE if is_spending else RowClass.REFUND
-    if rule.row_class == RowClass.REFUND and is_spending:
-        return RowClass.PURCHASE
-    return RowClass(rule.row_class)
+    if rule is None or rule.row_class in (RowClass.PURCHASE, RowClass.REFUND, "balance"):
+        return ""
+    # "Deposit" or "interest paid" beside money spent says that the words mean something else here.
+    if rule.direction and (rule.direction == "out") != is_spending:
+        return ""
+    return rule.row_class
 
 
 def word_direction(word: str) -> Direction:

@@ -32,6 +32,7 @@ class StatementRow:
     description: str
     reference: str
     account: str = ""
+    row_class: str = ""
 
 
 class UnreadableFieldError(Exception):

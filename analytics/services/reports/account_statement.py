@@ -87,6 +87,7 @@ _STATUS_LABELS: Final = {
     "mapped": "ordered",
     "awaiting_price": "awaiting price",
     "on_hold": "on hold",
+    "excluded": "not a purchase",
     "refunded": "refund",
     "failed": "failed",
 }

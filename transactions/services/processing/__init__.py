@@ -9,6 +9,7 @@ workers; `sweep_stuck` makes up for a lost one. A row that the database rejects 
 
 from transactions.services.processing.batch import ProcessingResult, process_pending, process_transaction_now
 from transactions.services.processing.holds import request_hold_settlement, settle_held_purchases
+from transactions.services.processing.reclassify import reclassify_transactions
 from transactions.services.processing.release import (
     UndoReleaseResult,
     execute_orders,
@@ -26,6 +27,7 @@ __all__ = [
     "notify_workers",
     "process_pending",
     "process_transaction_now",
+    "reclassify_transactions",
     "recover_stuck",
     "release_waiting_transactions",
     "request_hold_settlement",
