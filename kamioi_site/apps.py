@@ -19,7 +19,7 @@ class KamioiSiteConfig(AppConfig):
         # Importing these before the apps are ready would fail. Each registers signals, checks or collectors.
         from kamioi_site import celery, checks  # noqa: F401, PLC0415
         from kamioi_site.admin import auth_devices  # noqa: F401, PLC0415
-        from kamioi_site.auth import login_throttling, two_factor  # noqa: F401, PLC0415
+        from kamioi_site.auth import login_throttling, staff_sessions, two_factor  # noqa: F401, PLC0415
         from kamioi_site.http import request_context  # noqa: F401, PLC0415
         from kamioi_site.http.csp import json_block  # noqa: PLC0415
         from kamioi_site.observability.metrics import infrastructure  # noqa: F401, PLC0415
