@@ -35,7 +35,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     list_filter = ("status", ("date", DayRangeFilter))
     list_filter_submit = True
     search_fields = ("user__email__iexact", "merchant_key__exact")
-    actions = ("invest", "exclude")
+    actions = ("treat_as_purchases", "exclude_transfers")
     search_help_text = "The customer's full e-mail, a transaction number, or a merchant in the review queue"
 
     def get_queryset(self, request: HttpRequest) -> TransactionQuerySet:
@@ -49,11 +49,11 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         return request.user.has_perm("transactions.change_transaction")
 
     @admin.action(description="Treat as purchases", permissions=["reclassify"])
-    def invest(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+    def treat_as_purchases(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
         self._reclassify(request, rows, Transaction.RowClass.PURCHASE)
 
     @admin.action(description="Exclude: transfers, not purchases", permissions=["reclassify"])
-    def exclude(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+    def exclude_transfers(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
         self._reclassify(request, rows, Transaction.RowClass.TRANSFER)
 
     def _reclassify(self, request: HttpRequest, rows: TransactionQuerySet, row_class: str) -> None:
