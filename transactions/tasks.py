@@ -17,6 +17,7 @@ from transactions.services.ingest import run_statement_import
 from transactions.services.ledger_verification import request_ledger_check, run_ledger_check
 from transactions.services.manual_processing import run_selection
 from transactions.services.privacy import run_erasure, run_export
+from transactions.services.statement_previews import run_preview
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,12 @@ def process_backlog(task: BackgroundTask) -> None:
 @shared_task(name="ingest_statement", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def ingest_statement(task_id: str) -> None:
     run_statement_import(task_id=task_id)
+
+
+@shared_task(name="preview_statement")
+def preview_statement(task_id: str) -> None:
+    """Read the first rows of a workbook for the page that waits for them."""
+    run_preview(task_id)
 
 
 @shared_task(name="expire_uploads")

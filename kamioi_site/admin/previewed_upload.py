@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -11,21 +11,17 @@ from django.core.exceptions import PermissionDenied
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 
 from kamioi_site.admin.display import TaskStatusMixin
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.pages import page_context
 from kamioi_site.errors import KamioiError
 from kamioi_site.http.downloads import csv_download
-
-# A preview expires after this time unless it is confirmed.
-PREVIEW_SECONDS: Final = 3600
-PREVIEWS: Final = "previews"
+from kamioi_site.imports.previews import PREVIEW_SECONDS, PREVIEWS, delete_preview, store_for_preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +56,14 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         """Read the first rows. Raises KamioiError."""
         raise NotImplementedError
 
-    def preview_details(self, preview: Any, form: forms.Form) -> dict[str, str]:
-        """Return what is shown above the rows, by label."""
+    def preview_later(
+        self, request: HttpRequest, upload: UploadedFile, fields: dict[str, Any]
+    ) -> HttpResponseRedirect | None:
+        """Let a worker read the file and redirect to the page that waits for it; None to read it at once."""
+        return None
+
+    def preview_details(self, preview: Any, fields: dict[str, Any]) -> dict[str, str]:
+        """Return what is shown above the rows, by label; `fields` are those of the import."""
         raise NotImplementedError
 
     def token_fields(self, form: forms.Form) -> dict[str, Any]:
@@ -117,23 +119,29 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         context = page_context(self, request, self.upload_title, form=form, admin=self)
         if request.method == "POST" and form.is_valid():
             upload: UploadedFile = form.cleaned_data["file"]
+            fields = self.token_fields(form)
+            if later := self.preview_later(request, upload, fields):
+                return later
             try:
                 preview = self.read_preview(upload)
             except KamioiError as error:
                 form.add_error("file", str(error))
             else:
-                upload.seek(0)
-                stored = default_storage.save(f"{PREVIEWS}/{self.opts.model_name}", upload)
-                delete_expired_previews()
-                token = {"stored": stored, "name": upload.name, "fields": self.token_fields(form)}
-                context |= {
-                    "preview": preview,
-                    "details": self.preview_details(preview, form),
-                    "rows": [[_cell(row, column) for column in self.preview_columns] for row in preview.rows],
-                    "upload": upload,
-                    "token": signing.dumps(token, salt=PREVIEWS),
-                }
+                stored = store_for_preview(upload, self.opts.model_name or "")
+                context |= self.preview_context(preview, stored=stored, filename=upload.name or "", fields=fields)
         return TemplateResponse(request, "admin/previewed_upload.html", context)
+
+    def preview_context(self, preview: Any, *, stored: str, filename: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return what the template needs to show the preview."""
+        token = {"stored": stored, "name": filename, "fields": fields}
+        return {
+            "preview": preview,
+            "details": self.preview_details(preview, fields),
+            "rows": [[_cell(row, column) for column in self.preview_columns] for row in preview.rows],
+            "filename": filename,
+            "upload_url": reverse(self._url("upload")),
+            "token": signing.dumps(token, salt=PREVIEWS),
+        }
 
     def _confirm(self, request: HttpRequest) -> HttpResponse:
         try:
@@ -146,7 +154,7 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         except KamioiError as error:
             messages.error(request, str(error))
             return redirect(self._url("upload"))
-        default_storage.delete(token["stored"])
+        delete_preview(token["stored"])
         messages.success(request, f"Importing {created.filename}.")
         return redirect(self._url("change"), created.pk)
 
@@ -161,12 +169,3 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
 def _cell(row: Any, column: PreviewColumn) -> tuple[str, bool]:
     value = getattr(row, column.attribute)
     return column.text(value) if column.text else str(value), column.is_number
-
-
-def delete_expired_previews() -> None:
-    """Delete previewed files that were not confirmed in time."""
-    oldest = timezone.now().timestamp() - PREVIEW_SECONDS
-    for name in default_storage.listdir(PREVIEWS)[1]:
-        stored = f"{PREVIEWS}/{name}"
-        if default_storage.get_modified_time(stored).timestamp() < oldest:
-            default_storage.delete(stored)

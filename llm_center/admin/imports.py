@@ -71,7 +71,7 @@ class MappingImportAdmin(PreviewedUploadAdmin):
     def read_preview(self, upload: UploadedFile) -> MappingPreview:
         return preview_mappings(upload)  # type: ignore[arg-type]
 
-    def preview_details(self, preview: MappingPreview, form: forms.Form) -> dict[str, str]:
+    def preview_details(self, preview: MappingPreview, fields: dict[str, Any]) -> dict[str, str]:
         return {"Encoding": preview.encoding}
 
     def token_fields(self, form: forms.Form) -> dict[str, Any]:

@@ -2,23 +2,31 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.core.files.base import File
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from kamioi_site.admin.history import HistoryAdmin
-from kamioi_site.admin.pages import staff_user
+from kamioi_site.admin.pages import page_context, staff_user
 from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
 from kamioi_site.formatting import moment, money
-from transactions.models import StatementImport, StatementReject, User
+from kamioi_site.imports.previews import store_for_preview
+from transactions.models import BackgroundTask, StatementImport, StatementReject, User
 from transactions.services.ingest import upload_statement
+from transactions.services.statement_previews import read_preview, request_preview
+from transactions.statements.excel import is_workbook
 from transactions.statements.reader import StatementPreview, preview
+
+_PREVIEW_PAGE = "transactions_statementimport_preview"
 
 
 class StatementForm(forms.Form):
@@ -75,8 +83,39 @@ class StatementImportAdmin(PreviewedUploadAdmin):
     def read_preview(self, upload: UploadedFile) -> StatementPreview:
         return preview(upload, filename=upload.name or "")  # type: ignore[arg-type]
 
-    def preview_details(self, preview: StatementPreview, form: forms.Form) -> dict[str, str]:
-        customer = form.cleaned_data["email"]
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.preview_view)
+        return [path("upload/<uuid:task_id>/", page, name=_PREVIEW_PAGE), *super().get_urls()]
+
+    def preview_later(
+        self, request: HttpRequest, upload: UploadedFile, fields: dict[str, Any]
+    ) -> HttpResponseRedirect | None:
+        if not is_workbook(upload):  # type: ignore[arg-type]
+            return None
+        stored = store_for_preview(upload, "statementimport")
+        task = request_preview(stored=stored, filename=upload.name or "", fields=fields, actor=staff_user(request))
+        return HttpResponseRedirect(reverse(f"admin:{_PREVIEW_PAGE}", args=[task.pk]))
+
+    def preview_view(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
+        """Show the preview of a workbook, or wait for it."""
+        if not request.user.has_perm("transactions.add_statementimport"):
+            raise PermissionDenied
+        task = get_object_or_404(BackgroundTask, pk=task_id, name="preview_statement", user=staff_user(request))
+        upload_url, arguments = reverse("admin:transactions_statementimport_upload"), task.arguments
+        context = page_context(self, request, self.upload_title, admin=self, upload_url=upload_url, task=task)
+        if task.status == BackgroundTask.Status.COMPLETED:
+            try:
+                found = read_preview(task)
+            except FileNotFoundError:
+                messages.error(request, "This preview has expired. Choose the file again.")
+                return HttpResponseRedirect(upload_url)
+            context |= self.preview_context(
+                found, stored=arguments["stored"], filename=arguments["filename"], fields=arguments["fields"]
+            )
+        return TemplateResponse(request, "admin/previewed_upload.html", context)
+
+    def preview_details(self, preview: StatementPreview, fields: dict[str, Any]) -> dict[str, str]:
+        customer = get_object_or_404(User, pk=fields["user"])
         return {
             "Customer": f"{customer.name} ({customer.email})" if customer.name else customer.email,
             "Dates": preview.date_order,

@@ -37,7 +37,7 @@ from transactions.errors import (
 from transactions.live_settings import PURCHASE_HISTORY_DAYS
 from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.rules.merchant_key import normalise
-from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
+from transactions.services.background_tasks import create_task, heartbeat, heartbeat_thread, run_task, send_task
 from transactions.services.processing import notify_workers
 from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
@@ -217,12 +217,15 @@ def run_statement_import(
 
         def report_progress(rows: int, task: BackgroundTask = task) -> None:
             heartbeat(task=task, progress=rows)
+            set_progress(rows)
             if on_progress:
                 on_progress(rows)
 
         statement = StatementImport.objects.get(task=task)
         try:
-            done = ingest_statement_file(statement_id=statement.pk, on_progress=report_progress)
+            # A workbook may wait for its turn, and is read whole, before the first batch reports progress.
+            with heartbeat_thread(task=task) as set_progress:
+                done = ingest_statement_file(statement_id=statement.pk, on_progress=report_progress)
         except StatementQuestionsError as error:
             task.result = dict(error.details or {})
             raise

@@ -6,6 +6,7 @@ from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from kamioi_site.imports.models import expire_imports
+from kamioi_site.imports.previews import delete_expired_previews
 from transactions import live_settings
 from transactions.errors import UploadQuotaError
 from transactions.models import BackgroundTask, StatementImport, User
@@ -38,4 +39,5 @@ def check_upload_quota(*, user: User, size: int) -> None:
 def expire_uploads() -> int:
     """Delete the files and rejected rows of old imports, and old exports. Returns the number of imports."""
     delete_expired_exports()
+    delete_expired_previews()
     return expire_imports(before=timezone.now() - timedelta(days=live_settings.UPLOAD_EXPIRY_DAYS.get()))

@@ -2,7 +2,6 @@
 
 import io
 import tracemalloc
-import zipfile
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +12,6 @@ from kamioi_site.imports.rows import RowError
 from tests.transactions.statements.helpers import FILES, TODAY, errors, read, read_file, rows
 from transactions.errors import StatementError
 from transactions.statements import ofx
-from transactions.statements.excel import _number
 from transactions.statements.reader import parse_statement, preview
 from transactions.statements.values import StatementRow
 
@@ -275,59 +273,6 @@ BROKEN = [
 def test_the_reason_for_an_unreadable_file_is_reported(data, message):
     with pytest.raises(StatementError, match=message):
         parse_statement(io.BytesIO(data), today=TODAY)
-
-
-def _workbook(cells: str) -> io.BytesIO:
-    """Build the smallest workbook with one sheet."""
-    xml, office = '<?xml version="1.0"?>', "http://schemas.openxmlformats.org"
-    main, relations = f"{office}/spreadsheetml/2006/main", f"{office}/package/2006/relationships"
-    kind = f"{office}/officeDocument/2006/relationships"
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(
-            "xl/workbook.xml",
-            f'{xml}<workbook xmlns="{main}" xmlns:r="{kind}">'
-            '<sheets><sheet name="A" sheetId="1" r:id="rId1"/></sheets></workbook>',
-        )
-        archive.writestr(
-            "_rels/.rels",
-            f'{xml}<Relationships xmlns="{relations}"><Relationship Id="rId1" Type="{kind}/officeDocument" '
-            'Target="xl/workbook.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "xl/_rels/workbook.xml.rels",
-            f'{xml}<Relationships xmlns="{relations}"><Relationship Id="rId1" Type="{kind}/worksheet" '
-            'Target="worksheets/sheet1.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "xl/worksheets/sheet1.xml", f'{xml}<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>'
-        )
-    return file
-
-
-def _text_row(*texts: str) -> str:
-    return "<row>" + "".join(f'<c t="str"><v>{text}</v></c>' for text in texts) + "</row>"
-
-
-def test_a_workbook_with_a_cell_in_the_last_corner_ends_only_its_own_process():
-    small = _text_row("Date", "Merchant", "Amount") + _text_row("2025-01-04", "SHOP", "-5.00")
-    assert [row.merchant for row in parse_statement(_workbook(small), today=TODAY)] == ["SHOP"]
-    corner = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
-    with pytest.raises(StatementError, match="cannot be read"):
-        parse_statement(_workbook(corner), today=TODAY)
-
-
-def test_an_empty_or_damaged_workbook_is_reported():
-    with pytest.raises(StatementError, match="empty"):
-        parse_statement(_workbook('<row r="1"><c r="A1" t="str"><v></v></c></row>'), today=TODAY)
-    data = (FILES / "business.xls").read_bytes()
-    with pytest.raises(StatementError, match="cannot be read"):
-        parse_statement(io.BytesIO(data[:2000]), today=TODAY)
-
-
-def test_numbers_of_a_workbook_are_read_as_displayed():
-    shown = [_number(value) for value in (0.1 + 0.2, 4.5, 20.0, 1234.567, 123456789012.0, 1e300)]
-    assert shown == ["0.30", "4.50", "20", "1234.567", "123456789012", "1e+300"]
 
 
 def test_the_error_names_the_file():
