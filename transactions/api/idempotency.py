@@ -54,7 +54,7 @@ def idempotent(handler: Handler) -> Handler:
 def _run_once(key: str, request: Request, run: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     user_id = current_user(request).pk
     with transaction.atomic():
-        stored = begin_idempotent_request(user_id=user_id, key=key, fingerprint=_fingerprint(request))
+        stored = begin_idempotent_request(user_id=user_id, key=key, fingerprint=request_fingerprint(request))
         if stored is not None:
             return HttpResponse(
                 stored.answer,
@@ -71,7 +71,7 @@ def _run_once(key: str, request: Request, run: Callable[[], HttpResponseBase]) -
     return response
 
 
-def _fingerprint(request: Request) -> str:
+def request_fingerprint(request: Request) -> str:
     """Hash method, URL and body: files by name and content, JSON objects independent of the order of their keys."""
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
     data: Any = request.data

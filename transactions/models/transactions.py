@@ -230,6 +230,7 @@ class TransactionKey(models.Model):
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
     idempotency_key = models.CharField(max_length=128, null=True, help_text="None for a row of the legacy system.")
     date = models.DateTimeField()
+    fingerprint = models.UUIDField(null=True, help_text="Hash of the API request with this key.")
 
     class Meta:
         db_table = "transaction_keys"

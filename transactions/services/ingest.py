@@ -85,11 +85,15 @@ def create_transaction(
     category: str = "",
     description: str = "",
     idempotency_key: str | None = None,
+    fingerprint: UUID | None = None,
     source: str = "api",
 ) -> CreatedTransaction:
     """Store one purchase (`amount` in dollars, negative for a refund); it is processed in the background.
 
     A second call with the same `idempotency_key` returns what the first one stored.
+
+    Args:
+        fingerprint: hash of the whole request, which a second call must repeat.
 
     Raises:
         InvalidTransactionError: the amount, merchant or date is invalid.
@@ -117,6 +121,7 @@ def create_transaction(
         "category": category[:100],
         "description": description[:500],
         "source": source,
+        "fingerprint": fingerprint,
         "now": now,
     }
     with connection.cursor() as cursor:
@@ -138,7 +143,11 @@ def earliest_purchase_date(user: User) -> datetime:
 def _existing_transaction(values: dict[str, Any]) -> CreatedTransaction:
     key = TransactionKey.objects.get(user_id=values["user"], idempotency_key=values["key"])
     first = Transaction.objects.get(pk=key.transaction_id, user_id=key.user_id, date=key.date)
-    if (first.amount, first.merchant) != (values["amount"], values["merchant"]):
+    if key.fingerprint and values["fingerprint"]:
+        repeated = key.fingerprint == values["fingerprint"]
+    else:  # not a request, or one from before fingerprints
+        repeated = (first.amount, first.merchant) == (values["amount"], values["merchant"])
+    if not repeated:
         raise IdempotencyConflictError
     return CreatedTransaction(first.pk, first.status, created=False)
 

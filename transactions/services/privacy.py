@@ -252,6 +252,11 @@ def _file_deletion(statement: StatementImport) -> Callable[[], None]:
     return lambda: storage.delete(name)
 
 
+def _erase_fingerprints(user: User) -> int:
+    """Delete the hashes of requests, from which somebody might guess what was bought."""
+    return TransactionKey.objects.filter(user=user, fingerprint__isnull=False).update(fingerprint=None)
+
+
 def _erase_tasks(user: User) -> int:
     """Blank the user's tasks; the erasure itself contains only their id, which it needs when it is run again."""
     return BackgroundTask.objects.filter(user=user).exclude(name=_ERASE_TASK).update(arguments={}, result={}, error="")
@@ -261,7 +266,7 @@ personal_data_table(Transaction, "blanked", erase=_erase_transactions)
 personal_data_table(LedgerTransfer, "kept")
 personal_data_table(Holding, "kept")
 personal_data_table(Order, "kept")
-personal_data_table(TransactionKey, "kept")
+personal_data_table(TransactionKey, "blanked", erase=_erase_fingerprints)
 personal_data_table(ReleasedTransaction, "kept")
 personal_data_table(TransactionDelta, "kept")  # consumed within the hour
 personal_data_table(StatementImport, "blanked", erase=_erase_statements)

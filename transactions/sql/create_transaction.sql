@@ -1,7 +1,7 @@
 -- Insert one purchase, its key and the change of its day's totals. Returns no row if the key exists.
 WITH fresh AS (
-    INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date)
-    VALUES (%(user)s, %(key)s, nextval(pg_get_serial_sequence('transactions', 'id')), %(date)s)
+    INSERT INTO transaction_keys (user_id, idempotency_key, transaction_id, date, fingerprint)
+    VALUES (%(user)s, %(key)s, nextval(pg_get_serial_sequence('transactions', 'id')), %(date)s, %(fingerprint)s)
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
     RETURNING transaction_id
 ),

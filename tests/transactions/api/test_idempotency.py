@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a repeated request runs once."""
 
+import re
 from datetime import timedelta
 from threading import Barrier, Event, Thread
 from typing import Any
@@ -14,7 +15,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from llm_center.models import LlmMapping
-from tests.factories import api_client, make_staff, make_user
+from tests.factories import api_client, make_staff, make_transaction, make_user
+from tests.kamioi_site.api.test_permissions import PURCHASE, Operation, World, _no_rates, _operations, _sample, world  # noqa: F401  # fixtures
 from transactions.models import BackgroundTask, Goal, IdempotencyKey, Transaction
 from transactions.services import idempotency
 from transactions.tasks import expire_idempotency_keys
@@ -26,6 +28,19 @@ CAR = {"title": "Car", "target_amount": 9000}
 
 def _goal(client: APIClient, key: str = "abc", **changes: Any) -> Any:
     return client.post("/api/user/goals", CAR | changes, format="json", HTTP_IDEMPOTENCY_KEY=key)
+
+
+def _body(operation: Operation) -> tuple[Any, str]:
+    """Return a valid body and its format."""
+    contents = operation.spec.get("requestBody", {}).get("content", {})
+    if operation.path == "/api/transactions":
+        return PURCHASE, "json"
+    if operation.path == "/api/transactions/bulk":
+        return [PURCHASE], "json"
+    for kind, form in (("application/json", "json"), ("multipart/form-data", "multipart")):
+        if kind in contents:
+            return _sample(contents[kind]["schema"]), form
+    return {}, "json"
 
 
 def test_a_repeated_request_gets_the_same_response_byte_for_byte() -> None:
@@ -168,6 +183,62 @@ def test_keys_expire(settings: Settings) -> None:
     assert expire_idempotency_keys() == 1
     assert IdempotencyKey.objects.get().key == "new"
     assert PeriodicTask.objects.filter(task="expire_idempotency_keys", enabled=True).exists()
+
+
+# POST endpoints that create nothing, or nothing that a second request would create again: log-ins and links in e-mails,
+# a registered e-mail is 409, an erased account cannot log in.
+NOT_CREATING = re.compile(r"/auth/|/(forgot-password|verify-reset-token|reset-password|erasure)$|^/api/lookup/ticker$")
+
+
+def test_every_post_that_creates_compares_the_whole_request(world: World, subtests: Any) -> None:  # noqa: F811
+    posts = [
+        operation
+        for operation in _operations()
+        if operation.method == "post" and not NOT_CREATING.search(operation.path)
+    ]
+    make_transaction(world.owner, date=timezone.now() - timedelta(days=40))  # for a statement of the past month
+    accepted = 0
+    for number, operation in enumerate(posts):
+        client = api_client(world.admin if operation.is_for_staff else world.owner)
+
+        def send(
+            operation: Operation = operation, client: APIClient = client, key: str = f"{number}", **more: str
+        ) -> Any:
+            body, form = _body(operation)
+            body = body | more if isinstance(body, dict) else [*body, *more]
+            return client.post(world.url(operation), body, format=form, HTTP_IDEMPOTENCY_KEY=key)
+
+        with subtests.test(str(operation)):
+            parameters = {parameter["name"] for parameter in operation.spec.get("parameters", [])}
+            assert "Idempotency-Key" in parameters
+            first = send()
+            if first.status_code >= 400:  # the sample is valid, but there is nothing to decide; no key is stored
+                assert operation.path.startswith(("/api/admin/", "/api/llm-data/"))
+                continue
+            accepted += 1
+            again = send()
+            assert again.json() == first.json()
+            assert again.status_code == 200 or again["Idempotency-Replayed"] == "true"
+            for more in ({"date": "2026-11-04"}, {"category": "Food"}, {"unknown": "1"}):
+                assert send(**more).status_code == 409, more
+    assert accepted > 30
+
+
+@pytest.mark.parametrize("change", [{"date": "2026-11-02"}, {"category": "Food"}, {"description": "x"}, {"more": 1}])
+def test_a_purchase_with_another_body_under_the_same_key_is_409(change: dict[str, Any]) -> None:
+    client = api_client(make_user())
+    for purchase, code in [(PURCHASE, 201), (PURCHASE, 200), (PURCHASE | change, 409), (PURCHASE, 200)]:
+        reply = client.post("/api/transactions", purchase, format="json", HTTP_IDEMPOTENCY_KEY="abc")
+        assert reply.status_code == code
+    assert Transaction.objects.count() == 1
+
+
+def test_a_list_of_purchases_is_compared_by_content() -> None:
+    client = api_client(make_user())
+    for items, code in [([PURCHASE], 202), ([PURCHASE], 202), ([PURCHASE | {"date": "2026-11-04"}], 409)]:
+        reply = client.post("/api/transactions/bulk", items, format="json", HTTP_IDEMPOTENCY_KEY="abc")
+        assert reply.status_code == code
+    assert BackgroundTask.objects.count() == 1
 
 
 def test_idempotent_endpoints_are_documented_in_the_schema() -> None:

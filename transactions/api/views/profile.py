@@ -107,6 +107,7 @@ class SettingsView(ETagView):
 
 class DataExportView(ApiView):
     @extend_schema(request=None, responses={202: QueuedOutput}, tags=["accounts"])
+    @idempotent
     def post(self, request: Request) -> Response:
         """Request the file; poll the task, then download it. A pending export is returned instead of a second one."""
         return accepted(request_export(user=current_user(request), actor=current_user(request)))

@@ -2,6 +2,7 @@
 
 from functools import partial
 from typing import Annotated, TypedDict
+from uuid import UUID
 
 from django.core.files.base import ContentFile, File
 from django.http import Http404, HttpResponse, StreamingHttpResponse
@@ -19,7 +20,7 @@ from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
 from transactions.api.base import QueuedOutput, TransactionsView, accepted, current_user, validated
 from transactions.api.filters import FILTERS, transaction_filter
-from transactions.api.idempotency import idempotency_key, idempotent
+from transactions.api.idempotency import idempotency_key, idempotent, request_fingerprint
 from transactions.api.parsers import (
     OfxParser,
     QfxParser,
@@ -83,7 +84,10 @@ class TransactionCreateView(ApiView):
         """Store a purchase of the caller; it is processed in the background."""
         data = validated(TransactionInput(data=request.data))
         result = create_transaction(
-            user=current_user(request), idempotency_key=idempotency_key(request) or None, **data
+            user=current_user(request),
+            idempotency_key=idempotency_key(request) or None,
+            fingerprint=UUID(request_fingerprint(request)[:32]),
+            **data,
         )
         body = TransactionCreatedOutput(success=True, transaction_id=result.transaction_id, status=result.status)
         return Response(body, status=status.HTTP_201_CREATED if result.created else status.HTTP_200_OK)

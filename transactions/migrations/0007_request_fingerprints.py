@@ -1,0 +1,15 @@
+"""The whole request that stored a purchase, so that its key is refused for another one."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("transactions", "0006_statement_answers")]
+
+    operations = [
+        migrations.AddField(
+            "transactionkey",
+            "fingerprint",
+            models.UUIDField(null=True, help_text="Hash of the API request with this key."),
+        )
+    ]
