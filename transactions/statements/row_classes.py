@@ -50,24 +50,25 @@ _RULES: Final = [
 ]
 
 
-# Most texts match no rule; one search tells.
-_ANY: Final = {
-    field: re.compile("|".join(patterns[field].pattern for _, patterns in _RULES if field in patterns))
-    for field in ("text", "type", "category")
-}
+_KEYWORDS: Final = frozenset(_data["keywords"]["text"].split())
+_LETTERS: Final = {code: " " for code in range(128) if not chr(code).isalpha()}
+
+
+def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
+    """Return the first rule for the text, else for the type, else for the category; None when no rule matches."""
+    upper = text.upper()
+    # Most texts have none of the words that a rule needs.
+    if not _KEYWORDS.isdisjoint(upper.translate(_LETTERS).split()) and (rule := _match("text", upper)):
+        return rule
+    if type_text and (rule := _match("type", type_text.upper())):
+        return rule
+    return _match("category", category.upper()) if category else None
 
 
 @lru_cache(maxsize=10_000)
-def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
-    """Return the first rule for the text, else for the type, else for the category; None when no rule matches."""
-    for field, value in (("text", text), ("type", type_text), ("category", category)):
-        cleaned = " ".join(value.upper().replace("_", " ").split())
-        if not cleaned or not _ANY[field].search(cleaned):
-            continue
-        for rule, patterns in _RULES:
-            if field in patterns and patterns[field].search(cleaned):
-                return rule
-    return None
+def _match(field: str, text: str) -> RowRule | None:
+    cleaned = " ".join(text.replace("_", " ").split())
+    return next((rule for rule, patterns in _RULES if field in patterns and patterns[field].search(cleaned)), None)
 
 
 def is_balance_line(text: str) -> bool:
@@ -88,7 +89,6 @@ def unposted_reason(status: str) -> str:
     return f"“{status.strip()}”: the transaction is not posted yet" if "pending" in kinds else ""
 
 
-@lru_cache(maxsize=20_000)
 def excluded_class(text: str, type_text: str, category: str, *, is_spending: bool) -> str:
     """Return the class of a posted row that is neither a purchase nor a refund; else an empty string."""
     rule = match_rule(text, type_text, category)
