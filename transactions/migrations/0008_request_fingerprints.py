@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("transactions", "0006_statement_answers")]
+    dependencies = [("transactions", "0007_row_class")]
 
     operations = [
         migrations.AddField(
