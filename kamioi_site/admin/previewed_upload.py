@@ -49,6 +49,8 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
     # Counts of the import: label, key in the result of the background task, field of the row.
     import_counts: tuple[tuple[str, str, str], ...]
     reject_permission: str
+    # Names of the radio buttons that answer the preview's `questions`.
+    answer_keys: tuple[str, ...] = ()
     list_before_template = "admin/list_link.html"
     change_form_before_template = "admin/import_progress.html"
 
@@ -147,7 +149,9 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         try:
             token = signing.loads(request.POST["token"], salt=PREVIEWS, max_age=PREVIEW_SECONDS)
             with default_storage.open(token["stored"]) as file:
-                created = self.start_import(request, filename=token["name"], content=File(file), fields=token["fields"])
+                answers = {key: request.POST[key] for key in self.answer_keys if key in request.POST}
+                fields = token["fields"] | {"answers": answers}
+                created = self.start_import(request, filename=token["name"], content=File(file), fields=fields)
         except (signing.BadSignature, FileNotFoundError):
             messages.error(request, "This file was already imported, or its preview has expired. Choose it again.")
             return redirect(self._url("upload"))

@@ -23,6 +23,7 @@ from kamioi_site.imports.previews import store_for_preview
 from transactions.models import BackgroundTask, StatementImport, StatementReject, User
 from transactions.services.ingest import upload_statement
 from transactions.services.statement_previews import read_preview, request_preview
+from transactions.statements.evidence import ANSWER_KEYS
 from transactions.statements.excel import is_workbook
 from transactions.statements.reader import StatementPreview, preview
 
@@ -79,6 +80,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         ("Rejected rows", "rejected", "rows_rejected"),
     )
     reject_permission = "transactions.view_statementreject"
+    answer_keys = ANSWER_KEYS
 
     def read_preview(self, upload: UploadedFile) -> StatementPreview:
         return preview(upload, filename=upload.name or "")  # type: ignore[arg-type]
@@ -116,10 +118,12 @@ class StatementImportAdmin(PreviewedUploadAdmin):
 
     def preview_details(self, preview: StatementPreview, fields: dict[str, Any]) -> dict[str, str]:
         customer = get_object_or_404(User, pk=fields["user"])
+        asked = {question.key for question in preview.questions}
+        because = {topic: f" ({'; '.join(reasons)})" if reasons else "" for topic, reasons in preview.evidence.items()}
         return {
             "Customer": f"{customer.name} ({customer.email})" if customer.name else customer.email,
-            "Dates": preview.date_order,
-            "Spending": preview.spending,
+            "Dates": "to be answered" if "date_order" in asked else preview.date_order + because.get("date_order", ""),
+            "Spending": "to be answered" if "spending" in asked else preview.spending + because.get("spending", ""),
             "Encoding": preview.encoding,
         }
 
@@ -131,7 +135,12 @@ class StatementImportAdmin(PreviewedUploadAdmin):
     ) -> StatementImport:
         user = get_object_or_404(User, pk=fields["user"])
         return upload_statement(
-            user=user, filename=filename, content=content, requested_by=staff_user(request), limited=False
+            user=user,
+            filename=filename,
+            content=content,
+            requested_by=staff_user(request),
+            answers=fields["answers"],
+            limited=False,
         )
 
     def related_link(self, obj: StatementImport) -> tuple[str, str]:

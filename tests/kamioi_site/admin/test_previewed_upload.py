@@ -110,3 +110,19 @@ def test_staff_without_permission_cannot_upload_or_download_rejects(client):
     assert other.get(_address()).status_code == 403
     assert client.get(rejects).status_code == 200
     assert other.get(rejects).status_code == 403
+
+
+def test_questions_are_answered_below_the_preview(client):
+    html = _preview(client, b"Date,Description,Amount\n03.09.2026,QUILL,45.10\n05.10.2026,LANTERN,-9.25\n")
+    assert re.findall(r'type="radio" name="(\w+)" value="(\w+)"', html) == [
+        ("date_order", "mdy"),
+        ("date_order", "dmy"),
+        ("spending", "negative"),
+        ("spending", "positive"),
+    ]
+    assert "QUILL 45.10 is spent" in html
+    token = _token(html)
+    assert "Which amounts are money spent?" in _confirm(client, token)
+    assert not StatementImport.objects.exists()
+    client.post(_address(), {"token": token, "date_order": "dmy", "spending": "positive"})
+    assert StatementImport.objects.get().answers == {"date_order": "dmy", "spending": "positive"}
