@@ -44,7 +44,12 @@ from tests.workers import ROOT, celery_worker, process_environment, wait_until
 from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import Merchant, Setting, StockPrice, Transaction, TransactionDelta, User
 from transactions.services.ingest import create_transaction
-from transactions.services.processing import execute_orders, process_pending, release_waiting_transactions
+from transactions.services.processing import (
+    execute_orders,
+    process_pending,
+    release_waiting_transactions,
+    settle_held_purchases,
+)
 
 pytestmark = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -348,7 +353,11 @@ def test_every_change_of_a_transaction_is_counted_by_its_write() -> None:
     step(process_pending, "awaiting_price")
     make_price("SBUX", "96.00")
     step(refresh_stock_prices, "pending")
-    step(process_pending, "completed")
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    step(process_pending, "on_hold")
+    step(lambda: settle_held_purchases(user_id=user.pk), "pending")
+    step(process_pending, "on_hold")
+    step(lambda: settle_held_purchases(user_id=user.pk, cancel=True), "failed")
     assert refresh_rollups().recounted == []
     assert_right()
 
