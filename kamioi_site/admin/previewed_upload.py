@@ -122,14 +122,14 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         if request.method == "POST" and form.is_valid():
             upload: UploadedFile = form.cleaned_data["file"]
             fields = self.token_fields(form)
-            if later := self.preview_later(request, upload, fields):
-                return later
             try:
+                if later := self.preview_later(request, upload, fields):
+                    return later
                 preview = self.read_preview(upload)
+                stored = store_for_preview(upload, self.opts.model_name or "")
             except KamioiError as error:
                 form.add_error("file", str(error))
             else:
-                stored = store_for_preview(upload, self.opts.model_name or "")
                 context |= self.preview_context(preview, stored=stored, filename=upload.name or "", fields=fields)
         return TemplateResponse(request, "admin/previewed_upload.html", context)
 

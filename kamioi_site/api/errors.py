@@ -1,6 +1,7 @@
 """Error responses: `{"success": false, "error": "text"}`, with `errors: {field: [texts]}` for invalid fields."""
 
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from kamioi_site.errors import KamioiError, error_body
+from kamioi_site.storage import StorageFullError, is_storage_full
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     """Return the response for an exception of a view; None for a bug, which becomes a logged 500."""
     headers: dict[str, str] = {}
     errors: dict[str, list[str]] = {}
+    exc = _as_api_error(exc)
     match exc:
         case KamioiError():
             code, message = exc.status_code, str(exc)
@@ -48,8 +51,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             code, message = status.HTTP_404_NOT_FOUND, "Not found."
         case PermissionDenied():
             code, message = status.HTTP_403_FORBIDDEN, "Permission denied."
-        case RequestDataTooBig():
-            code, message = PayloadTooLargeError.status_code, PayloadTooLargeError.default_detail
         case SuspiciousOperation():  # too many fields, a file name that is a path …
             code, message = status.HTTP_400_BAD_REQUEST, "Invalid request."
         case DataError():
@@ -63,6 +64,13 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     set_rollback()
     body = error_body(message, errors) | dict(getattr(exc, "details", None) or {})
     return Response(body, status=code, headers=headers)
+
+
+def _as_api_error(exc: Exception) -> Exception:
+    """Translate what goes wrong while a body is read; its files are written to disk."""
+    if isinstance(exc, RequestDataTooBig):
+        return PayloadTooLargeError()
+    return StorageFullError() if is_storage_full(exc) else exc
 
 
 def _field_errors(detail: Any, prefix: str = "") -> dict[str, list[str]]:
@@ -102,7 +110,9 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500: JSON under /api/, the usual page elsewhere. Details go to the log only."""
+    """Answer 500: JSON under /api/, the usual page elsewhere. Details go to the log only. A full disk is 507."""
+    if is_storage_full(sys.exc_info()[1]):  # the error that Django handles by calling this
+        return HttpResponse(f"{StorageFullError()}\n", status=507, content_type="text/plain; charset=utf-8")
     if request.path.startswith("/api/"):
         return JsonResponse(error_body("Internal server error."), status=500)
     return defaults.server_error(request)

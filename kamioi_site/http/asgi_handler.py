@@ -24,7 +24,7 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from kamioi_site.http.body_limits import is_refused, limited_receive
+from kamioi_site.http.body_limits import is_refused, limited_receive, refuse_unstored_body
 from kamioi_site.http.health import HEALTH_CHECK_PATHS
 
 _ARRIVED_AT: Final = "kamioi.arrived_at"  # key of the scope
@@ -75,6 +75,9 @@ class ThreadedASGIHandler(ASGIHandler):
             if not is_refused(scope):
                 return
             body = io.BytesIO()  # the middleware answers
+        except OSError as error:
+            refuse_unstored_body(scope, error)
+            body = io.BytesIO()
         scope[_ARRIVED_AT] = time.perf_counter()
         try:
             pool = _pool("probe" if scope["path"] in HEALTH_CHECK_PATHS else "web")

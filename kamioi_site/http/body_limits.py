@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from kamioi_site.errors import error_body
+from kamioi_site.storage import StorageFullError, is_storage_full
 
 _REFUSED: Final = "kamioi.body_refused"  # key of the scope
 # A file arrives in a form, which adds a few lines to it.
@@ -53,10 +54,17 @@ def limited_receive(scope: dict[str, Any], receive: Receive) -> Receive:
             received += len(message.get("body", b""))
             if received <= limit:
                 return message
-        scope[_REFUSED] = True
+        scope[_REFUSED] = 413
         return {"type": "http.disconnect"}  # Django closes the file that it has begun
 
     return receive_within_limit
+
+
+def refuse_unstored_body(scope: dict[str, Any], error: OSError) -> None:
+    """Mark the request as refused when its body could not be stored because the disk is full, else raise the error."""
+    if not is_storage_full(error):
+        raise error
+    scope[_REFUSED] = StorageFullError.status_code
 
 
 def is_refused(scope: dict[str, Any]) -> bool:
@@ -68,11 +76,14 @@ class BodyLimitMiddleware(MiddlewareMixin):
     """Refuse a request whose body is larger than its address accepts."""
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        """Return 413, or None within the limit."""
+        """Return 413 or 507, or None within the limit."""
         limit = body_limit(request.path_info, request.META.get("CONTENT_TYPE") or "")
-        if not is_refused(getattr(request, "scope", {})) and int(request.META.get("CONTENT_LENGTH") or 0) <= limit:
+        status = getattr(request, "scope", {}).get(_REFUSED)
+        if status is None and int(request.META.get("CONTENT_LENGTH") or 0) <= limit:
             return None
         message = f"The request is larger than the limit of {limit:,} bytes."
+        if status == StorageFullError.status_code:
+            message = str(StorageFullError())
         if request.path.startswith("/api/"):
-            return JsonResponse(error_body(message), status=413)
-        return HttpResponse(f"{message}\n", status=413, content_type="text/plain; charset=utf-8")
+            return JsonResponse(error_body(message), status=status or 413)
+        return HttpResponse(f"{message}\n", status=status or 413, content_type="text/plain; charset=utf-8")

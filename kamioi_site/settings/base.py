@@ -324,9 +324,13 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served directly
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {"BACKEND": "kamioi_site.storage.WholeFileStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "kamioi_site.storage.ClosingUploadHandler",
+]
 # Largest bodies; the addresses of the others are in kamioi_site/http/body_limits.py.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 JSON_LIST_MAX_BYTES = 2 * 1024 * 1024

@@ -4,6 +4,7 @@ A JSON list becomes a CSV file so that both take the same path: same rules, same
 detection of duplicates. Row numbers of a list count like those of a file: the heading is row 1, the first item row 2.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -34,7 +35,12 @@ class StatementParser(BaseParser):
     ) -> "DataAndFiles[Any, Any]":
         """Return the body as the form field `file`."""
         file = TemporaryUploadedFile(self.filename, media_type or self.media_type, 0, None)
-        shutil.copyfileobj(stream, file)
+        try:
+            shutil.copyfileobj(stream, file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
         file.size = file.tell()
         file.seek(0)
         return DataAndFiles({}, {"file": file})

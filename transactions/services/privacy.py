@@ -27,6 +27,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from kamioi_site.cache.namespaces import clear_caches
 from kamioi_site.http.downloads import csv_line, rows_in_pages
+from kamioi_site.storage import StorageFullError, is_storage_full
 from transactions.errors import ErasureNotAllowedError
 from transactions.live_settings import EXPORT_EXPIRY_DAYS
 from transactions.models import (
@@ -305,14 +306,19 @@ def run_export(task: BackgroundTask) -> None:
     """Write the export of this background task."""
     delete_expired_exports()
     path = export_path(task)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    rows = write_user_export(
-        user=User.objects.get(pk=task.arguments["user_id"]),
-        path=part,
-        on_progress=lambda written: heartbeat(task=task, progress=written),
-    )
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = write_user_export(
+            user=User.objects.get(pk=task.arguments["user_id"]),
+            path=part,
+            on_progress=lambda written: heartbeat(task=task, progress=written),
+        )
+        part.replace(path)
+    except OSError as error:
+        raise StorageFullError if is_storage_full(error) else error from error
+    finally:
+        part.unlink(missing_ok=True)
     task.progress = task.total = rows
     task.result = {"rows": rows, "bytes": path.stat().st_size}
 
