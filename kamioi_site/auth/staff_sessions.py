@@ -11,6 +11,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from kamioi_site.http.request_context import POLLED_ROUTES, route_template
+
 _STARTED, _SEEN = "staff_session_started", "staff_session_seen"
 # A request is written to the session only so often, because it costs an UPDATE.
 _PRECISION: Final = 60.0
@@ -30,9 +32,16 @@ class StaffSessionMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if settings.SESSION_COOKIE_NAME in request.COOKIES:
-            self._check(request)
         return self._get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        # Probes need no user, and a session that nobody logged in to has none.
+        if (
+            settings.SESSION_COOKIE_NAME in request.COOKIES
+            and route_template(request) not in POLLED_ROUTES
+            and SESSION_KEY in request.session
+        ):
+            self._check(request)
 
     def _check(self, request: HttpRequest) -> None:
         user: Any = request.user

@@ -29,7 +29,7 @@ REQUEST_HEADER, USER_HEADER = "kamioi_request", "kamioi_user"
 # Accepts the ids that proxies make (hex, UUID), and nothing that could break a log line or fill a disk.
 _VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 # Polled by machines every few seconds, so logged at DEBUG.
-_POLLED_ROUTES = {"healthz", "readyz", "metrics", "static"}
+POLLED_ROUTES = {"healthz", "readyz", "metrics", "static"}
 
 _request_id: ContextVar[str] = ContextVar("kamioi_request_id", default="")
 _request: ContextVar[HttpRequest | None] = ContextVar("kamioi_request", default=None)
@@ -85,7 +85,7 @@ class RequestContextMiddleware:
 
 def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     route = route_template(request)
-    level = logging.DEBUG if route in _POLLED_ROUTES else logging.INFO
+    level = logging.DEBUG if route in POLLED_ROUTES else logging.INFO
     if not access.isEnabledFor(level):
         return
     milliseconds = round(seconds * 1000, 1)

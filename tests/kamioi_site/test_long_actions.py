@@ -17,7 +17,7 @@ MOST_STATEMENTS = 12
 
 def _csv(rows: int) -> SimpleUploadedFile:
     lines = "".join(f"2026-11-03,SHOP {number},{number}.50\n" for number in range(1, rows + 1))
-    return SimpleUploadedFile("november.csv", f"date,merchant,amount\n{lines}".encode(), content_type="text/csv")
+    return SimpleUploadedFile("november.csv", f"date,merchant,debit\n{lines}".encode(), content_type="text/csv")
 
 
 def _mappings(rows: int) -> SimpleUploadedFile:

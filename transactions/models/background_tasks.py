@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Task → the permission to view it: that of the data which its arguments, result and errors tell something about.
 VIEW_PERMISSIONS: Final = {
     "ingest_statement": "transactions.view_statementimport",
+    "preview_statement": "transactions.view_statementimport",
     "export_person": "transactions.view_user",
     "erase_person": "transactions.view_user",
     "process_selected": "transactions.view_transaction",

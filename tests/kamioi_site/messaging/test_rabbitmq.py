@@ -84,7 +84,7 @@ from transactions.models import User
 client = Client()
 client.force_login(User.objects.get())
 rows = "".join(f"2026-11-{1 + n % 20:02d},STARBUCKS #{n},{4 + n % 5}.50\\n" for n in range(300))
-file = SimpleUploadedFile("a.csv", b"date,merchant,amount\\n" + rows.encode())
+file = SimpleUploadedFile("a.csv", b"date,merchant,debit\\n" + rows.encode())
 reply = client.post("/api/transactions/bulk", {"file": file})
 print(reply.status_code, reply.json())
 """

@@ -32,7 +32,7 @@ KEYS = {
     "SECRET_KEY": "a-key-of-this-test-only-" + "k" * 30,
 }
 STATEMENT = (
-    "date,merchant,amount,account number\n"
+    "date,merchant,debit,account number\n"
     "2026-11-03,STARBUCKS,4.50,998877665544\n"
     "not a date 998877665544,jane.doe@example.com 4111111111111234,4.50,998877665544\n"
 )

@@ -306,7 +306,7 @@ def test_the_admin_shows_the_schedule_runs_and_reverses(client):
     assert b"3 charges of $1,000.00 in total posted" in client.post(run, {"month": "2026-11"}, follow=True).content
     newest = AmortizationEntry.objects.latest("period")
     address = reverse("admin:llm_center_amortizationentry_reverse", args=[newest.pk])
-    assert b"contra entry" in client.get(address).content
+    assert b"and credited to 67010" in client.get(address).content
     assert b"charge reversed" in client.post(address, {"reason": "a test"}, follow=True).content
     oldest = AmortizationEntry.objects.earliest("period")
     late = client.post(reverse("admin:llm_center_amortizationentry_reverse", args=[oldest.pk]), {"reason": "a test"})
