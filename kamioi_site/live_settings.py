@@ -11,12 +11,13 @@ program reads it: an invalid value raises `SettingError`, so nothing is computed
 """
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from django.db import connection
 
 from kamioi_site.errors import KamioiError
+from kamioi_site.numbers import parse_decimal
 
 T = TypeVar("T")
 
@@ -149,14 +150,3 @@ def stored_values(*settings: LiveSetting[Any]) -> list[str | None]:
         cursor.execute("SELECT key, trim(value) FROM admin_settings WHERE key = ANY (%s)", [keys])
         stored = dict(cursor.fetchall())
     return [stored.get(key) for key in keys]
-
-
-def parse_decimal(text: str) -> Decimal:
-    """Convert text to a finite number. Raises ValueError."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(text) from None
-    if not number.is_finite():
-        raise ValueError(text)
-    return number

@@ -4,12 +4,13 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import chain, islice
 from typing import BinaryIO, Final
 
 from kamioi_site.errors import KamioiError
 from kamioi_site.imports.rows import RowError
+from kamioi_site.numbers import parse_decimal
 from transactions.statements.text import encoding_of, text_lines
 
 _HEADINGS: Final[dict[str, frozenset[str]]] = {
@@ -141,8 +142,8 @@ def _parse_confidence(text: str) -> Decimal:
     if not text:
         return Decimal(1)
     try:
-        value = Decimal(text.rstrip("% "))
-    except InvalidOperation as error:
+        value = parse_decimal(text.rstrip("% "))
+    except ValueError as error:
         raise ValueError(f"“{text[:20]}” is not a number") from error
     if value > 1 or text.endswith("%"):
         value /= 100

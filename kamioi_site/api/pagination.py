@@ -1,6 +1,6 @@
 """Query parameters of lists: `limit`, `cursor`, `page` and amounts."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, TypedDict
 
 from drf_spectacular.types import OpenApiTypes
@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from kamioi_site.numbers import parse_decimal
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
 
 PAGE_SIZE: Final = 100
@@ -69,9 +70,9 @@ def dollars(request: Request, name: str) -> Decimal | None:
     if not text:
         return None
     try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not (amount.is_finite() and abs(amount) < 10**12):
+        amount = parse_decimal(text)
+    except ValueError:
+        amount = None
+    if amount is None or abs(amount) >= 10**12:
         raise ValidationError({name: ["Must be an amount in dollars."]})
     return amount

@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
-from rest_framework import exceptions, serializers
+from rest_framework import exceptions
 from rest_framework.request import Request
 
 from kamioi_site.api.errors import PayloadTooLargeError
+from kamioi_site.numbers import IntegerField
 
 ID_MAX: Final = 2**63 - 1  # the largest bigint
 MAX_ITEMS: Final = 10_000  # in all lists of a body
 
 
-class IdField(serializers.IntegerField):
+class IdField(IntegerField):
     """The id of a row."""
 
     def __init__(self, **options: Any) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import IO, Any, Final, TypeVar
@@ -18,16 +19,25 @@ ChunkT = TypeVar("ChunkT", str, bytes)
 _LINES_PER_CHUNK: Final = 500
 _ROWS_PER_PAGE: Final = 2_000
 _CHUNK_BYTES: Final = 64 * 1024
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # spreadsheets evaluate cells that begin with one of these
+# Spreadsheets evaluate cells that begin with one of these, or with a form of it such as the full-width `＝`.
+_FORMULA: Final = frozenset("=+-@−")
+_CONTROL: Final = ("\t", "\r", "\n")
 
 
 def csv_line(cells: Iterable[Any]) -> str:
     """Return one line of CSV. None is an empty cell; text that a spreadsheet would evaluate gets a leading `'`."""
     out = io.StringIO()
-    csv.writer(out).writerow(
-        "'" + cell if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
-    )
+    csv.writer(out).writerow(escape_formula(cell) if isinstance(cell, str) else cell for cell in cells)
     return out.getvalue()
+
+
+def escape_formula(text: str) -> str:
+    """Return text that a spreadsheet shows and does not evaluate. Blanks in front do not hide a formula."""
+    if text[:1].isalnum():
+        return text
+    visible = next((letter for letter in text if unicodedata.category(letter)[0] not in "ZC"), "")
+    is_formula = unicodedata.normalize("NFKC", visible)[:1] in _FORMULA if visible else False
+    return f"'{text}" if is_formula or text.startswith(_CONTROL) else text
 
 
 def csv_download(request: HttpRequest, lines: Iterator[str], *, filename: str) -> StreamingHttpResponse:

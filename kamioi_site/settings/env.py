@@ -6,6 +6,7 @@ that holds it (Docker and Kubernetes secrets), so that it never appears in a pro
 
 import ipaddress
 import os
+import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def env_int(name: str, default: int) -> int:
     if value is None:
         return default
     try:
+        if not re.fullmatch(r"\s*-?[0-9]+\s*", value):
+            raise ValueError(value)
         return int(value)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from error
@@ -56,6 +59,8 @@ def env_int(name: str, default: int) -> int:
 def env_decimal(name: str, default: str) -> Decimal:
     value = os.environ.get(name, default)
     try:
+        if not value.isascii() or "_" in value:
+            raise InvalidOperation
         return Decimal(value)
     except InvalidOperation as error:
         raise ImproperlyConfigured(f"{name} must be a number, not {value!r}") from error

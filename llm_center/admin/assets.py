@@ -22,6 +22,7 @@ from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.pages import CHART_OPTIONS, line_chart, page_context, staff_user
 from kamioi_site.errors import KamioiError
 from kamioi_site.formatting import money
+from kamioi_site.numbers import FormDecimalField
 from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
 from llm_center.services.amortization import (
     add_asset_cost,
@@ -189,7 +190,7 @@ class AssetEventForm(forms.Form):
         choices=[(name, name) for name in ("computing", "data", "labelling", "staff", "licences", "other")],
         widget=UnfoldAdminSelectWidget,
     )
-    amount = forms.DecimalField(
+    amount = FormDecimalField(
         label="Amount ($)", max_digits=14, decimal_places=2, min_value=Decimal(0), widget=UnfoldAdminTextInputWidget
     )
     dated_on = forms.DateField(label="Date", initial=lambda: timezone.now().date(), widget=UnfoldAdminTextInputWidget)

@@ -12,6 +12,7 @@ from import_export.widgets import Widget
 from unfold.contrib.import_export.forms import ExportForm, ImportForm
 
 from kamioi_site.admin.keyset import KeysetAdmin
+from kamioi_site.http.downloads import escape_formula
 from llm_center.models import CatalogueBrand
 from llm_center.services.brands import validate_brand
 
@@ -38,6 +39,11 @@ class BrandResource(resources.ModelResource):
         skip_unchanged = True
         report_skipped = False
         use_bulk = False
+
+    def export_field(self, field: resources.Field, instance: CatalogueBrand, *args: Any, **kwargs: Any) -> Any:
+        """Escape cells that a spreadsheet would evaluate."""
+        value = super().export_field(field, instance, *args, **kwargs)
+        return escape_formula(value) if isinstance(value, str) else value
 
     def after_init_instance(self, instance: CatalogueBrand, new: bool, row: Any, **kwargs: Any) -> None:
         instance.edited = True

@@ -21,6 +21,7 @@ from kamioi_site.admin.pages import page_context, staff_user
 from kamioi_site.errors import KamioiError
 from kamioi_site.formatting import EMPTY, moment, plural
 from kamioi_site.http.server_sent_events import events_response
+from kamioi_site.numbers import FormIntegerField
 from llm_center.cache import QUEUE_EVENTS, QUEUE_TOTALS
 from llm_center.errors import MerchantChangedError
 from llm_center.events import review_queue_event
@@ -220,7 +221,7 @@ class BulkForm(forms.Form):
         label="Merchant starts with", required=False, max_length=120, widget=UnfoldAdminTextInputWidget
     )
     ticker = forms.CharField(label="Proposed ticker", required=False, max_length=12, widget=UnfoldAdminTextInputWidget)
-    confidence = forms.IntegerField(
+    confidence = FormIntegerField(
         label="Minimum confidence in percent",
         required=False,
         min_value=0,

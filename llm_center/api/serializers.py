@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from kamioi_site.api.validation import IdField
+from kamioi_site.numbers import DecimalField
 
 
 def _notes() -> serializers.CharField:
@@ -42,7 +43,7 @@ class EditInput(serializers.Serializer[Any]):
 class ApprovePendingInput(serializers.Serializer[Any]):
     """The lowest confidence to approve, 0.5 to 1: a wrong purchase is worse than none."""
 
-    min_confidence = serializers.DecimalField(
+    min_confidence = DecimalField(
         max_digits=5,
         decimal_places=4,
         min_value=Decimal("0.5"),
@@ -66,7 +67,7 @@ class SubmitInput(serializers.Serializer[Any]):
     ticker_symbol = serializers.CharField(required=False, allow_blank=True, max_length=12, default="")
     category = serializers.CharField(required=False, allow_blank=True, max_length=100, default="")
     company_name = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
-    confidence = serializers.DecimalField(
+    confidence = DecimalField(
         required=False,
         min_value=Decimal(0),
         max_value=Decimal(100),

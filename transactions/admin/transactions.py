@@ -65,7 +65,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Transaction | None:
         """Return the transaction, read from its partition."""
-        known = object_id.isdigit() and int(object_id) < 2**63
+        known = object_id.isascii() and object_id.isdigit() and int(object_id) < 2**63
         return self.get_queryset(request).with_ids(int(object_id)).first() if known else None
 
     def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         user = User.objects.with_email(term).values_list("pk", flat=True).first()
         if user is not None:
             return queryset.filter(user_id=user), False
-        if term.isdigit():
+        if term.isascii() and term.isdigit():
             return queryset.with_ids(int(term)) if int(term) < 2**63 else queryset.none(), False
         return queryset.filter(merchant_key=term.upper(), status=Transaction.Status.NEEDS_REVIEW), False
 

@@ -10,7 +10,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import IO, Any, ClassVar
 
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
@@ -18,6 +18,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
 
+from kamioi_site.numbers import parse_decimal
 from transactions.api.serializers import StatementAnswersInput
 from transactions.statements.evidence import ANSWER_KEYS
 
@@ -108,8 +109,8 @@ def _debit_credit(value: Any) -> tuple[str, str]:
     if value is None:
         return "", ""
     try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
+        amount = parse_decimal(str(value))
+    except ValueError:
         amount = Decimal("NaN")
     if isinstance(value, bool) or not amount.is_finite() or abs(amount.adjusted()) > 15:
         return _single_line(json.dumps(value)), ""

@@ -11,13 +11,14 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from kamioi_site.numbers import DecimalField, IntegerField
 from transactions.models import Goal, Transaction, User
 from transactions.services.accounts import MAX_SETTINGS, SETTING_KEY, SETTING_LENGTH
 
 
-def money_field(**options: Any) -> serializers.DecimalField:
+def money_field(**options: Any) -> DecimalField:
     """Return a field for dollars and cents."""
-    return serializers.DecimalField(max_digits=14, decimal_places=2, **options)
+    return DecimalField(max_digits=14, decimal_places=2, **options)
 
 
 def optional_text(source: str | None = None, *, length: int) -> serializers.CharField:
@@ -110,7 +111,7 @@ class _ProfileFields(SnakeOrCamelSerializer):
     companyName = optional_text("company_name", length=150)  # noqa: N815
     riskTolerance = optional_text("risk_tolerance", length=30)  # noqa: N815
     investmentGoals = optional_text("investment_goals", length=500)  # noqa: N815
-    roundUpAmount = serializers.IntegerField(  # noqa: N815
+    roundUpAmount = IntegerField(  # noqa: N815
         source="round_up_amount", min_value=1, max_value=100, required=False
     )
     marketingAgreed = serializers.BooleanField(source="marketing_agreed", required=False)  # noqa: N815
@@ -174,7 +175,7 @@ class ChangePasswordInput(ErasureInput):
 class RoundUpInput(serializers.ModelSerializer[User]):
     """The round-up of each purchase: whole dollars from 1 to 100, or up to the next dollar."""
 
-    round_up_amount = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    round_up_amount = IntegerField(min_value=1, max_value=100, required=False)
 
     class Meta:
         model = User
@@ -185,7 +186,7 @@ class RoundUpInput(serializers.ModelSerializer[User]):
 class SettingsInput(serializers.Serializer[Any]):
     """Settings by name; null deletes one. `round_up_…` are Kamioi's own, all others are stored as they are."""
 
-    round_up_amount = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    round_up_amount = IntegerField(min_value=1, max_value=100, required=False)
     round_up_enabled = serializers.BooleanField(required=False)
     round_up_rule = serializers.ChoiceField(choices=User.RoundUpRule.choices, required=False)
 

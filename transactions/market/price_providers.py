@@ -21,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from kamioi_site.http.outbound_urls import OutboundURLError, check_outbound_url
+from kamioi_site.numbers import parse_decimal
 from transactions.errors import PriceProviderError
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
@@ -186,13 +187,13 @@ def _parse_quote(ticker: object, price: object, as_of: object) -> Quote | QuoteE
     try:
         if not isinstance(price, str | Decimal):
             raise InvalidOperation
-        exact = Decimal(price.strip() if isinstance(price, str) else price)
+        exact = parse_decimal(price) if isinstance(price, str) else price
         if not (exact.is_finite() and 0 < exact <= MAX_PRICE):
             raise InvalidOperation
         exact = exact.quantize(PRICE_PLACES)
         if exact <= 0:
             raise InvalidOperation
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         return QuoteError(name, f"{str(price)[:40]!r} is not a price")
     try:
         time = datetime.fromisoformat(as_of.strip()) if isinstance(as_of, str) else as_of

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from kamioi_site.admin.audit_log import audit_log
-from kamioi_site.live_settings import LiveSetting, SettingError, parse_decimal
+from kamioi_site.live_settings import LiveSetting, SettingError
+from kamioi_site.numbers import parse_decimal
 from transactions.models import Setting, User
 
 

@@ -10,6 +10,8 @@ import httpx2
 import openai
 from django.utils import timezone
 
+from kamioi_site.numbers import parse_decimal
+
 MAX_RETRY_AFTER = 60.0  # seconds; a longer Retry-After counts as a failure
 MAX_BACKOFF = 20.0  # seconds
 
@@ -45,7 +47,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if not text:
         return None
     try:
-        seconds = float(text)
+        seconds = float(parse_decimal(text))
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)

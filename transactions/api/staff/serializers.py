@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from kamioi_site.api.validation import IdField
+from kamioi_site.numbers import IntegerField
 from transactions.api.serializers import money_field, optional_text
 from transactions.models import User
 
@@ -42,7 +43,7 @@ class UserInput(serializers.Serializer[Any]):
     state = optional_text(length=50)
     zip_code = optional_text(length=20)
     phone = optional_text(length=40)
-    round_up_amount = serializers.IntegerField(min_value=1, max_value=100, required=False)
+    round_up_amount = IntegerField(min_value=1, max_value=100, required=False)
     round_up_enabled = serializers.BooleanField(required=False)
     is_active = serializers.BooleanField(required=False)
     held_purchases = held_purchases_field()
