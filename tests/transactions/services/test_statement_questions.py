@@ -12,7 +12,7 @@ from transactions.models import ApiToken, Transaction
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.services.processing import reclassify_transactions
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 AMBIGUOUS = "Date,Description,Amount\n03.09.2026,QUILL,45.10\n05.10.2026,LANTERN,-9.25\n"
 
