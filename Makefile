@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install requirements browser servers run cluster stop test chaos lint format types audit migrations-check bench worker beat shell clean
+.PHONY: help install requirements browser servers run cluster stop test chaos lint format types audit migrations-check bench worker beat shell clean access
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -82,6 +82,9 @@ test: install browser servers lint types migrations-check ## run all checks and 
 # Sweeps run every two seconds so that all faults fit into 15 minutes; CHAOS_SHIPPED=1 keeps the shipped intervals.
 chaos: install servers ## inject every fault into the whole cluster and print a table of outcomes; RECORD=1 writes docs/faults.md
 	@env -u DJANGO_SETTINGS_MODULE CHAOS_SHIPPED="$(CHAOS_SHIPPED)" CHAOS_ROUNDS="$(CHAOS_ROUNDS)" RECORD="$(RECORD)" $(BIN)/python -m pytest -n 0 -m chaos tests/chaos $(ARGS)
+
+access: install ## write docs/access.md: what every role may do at every route
+	@env -u DJANGO_SETTINGS_MODULE RECORD=1 $(BIN)/python -m pytest -q -n 0 --no-cov tests/kamioi_site/test_access.py -k matrix
 
 lint: install ## ruff, formatting and the import contracts
 	@$(BIN)/python -m ruff check .

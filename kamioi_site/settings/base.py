@@ -273,6 +273,9 @@ AUTH_PASSWORD_VALIDATORS = [
 # A flag that does not exist is on: flags switch features off.
 WAFFLE_FLAG_DEFAULT = True
 WAFFLE_ENABLE_ADMIN_PAGES = False  # replaced by our own admin
+# Without these, import and export pages of the admin are open to all staff.
+IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "change"
+IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "view"
 API_TOKEN_LIFETIME = timedelta(hours=env_int("API_TOKEN_HOURS", 24 * 14))
 PASSWORD_RESET_TIMEOUT = 60 * env_int("PASSWORD_RESET_MINUTES", 60)
 # The front end's page that the e-mail links to; it sends the token back. If empty, the e-mail contains only the token.

@@ -16,7 +16,8 @@ from rest_framework.test import APIClient
 
 from llm_center.models import LlmMapping
 from tests.factories import api_client, make_staff, make_transaction, make_user
-from tests.kamioi_site.api.test_permissions import PURCHASE, Operation, World, _no_rates, _operations, _sample, world  # noqa: F401  # fixtures
+from tests.kamioi_site.api.test_permissions import _no_rates, world  # noqa: F401  # fixtures
+from tests.operations import PURCHASE, Operation, World, operations, sample
 from transactions.models import BackgroundTask, Goal, IdempotencyKey, Transaction
 from transactions.services import idempotency
 from transactions.tasks import expire_idempotency_keys
@@ -39,7 +40,7 @@ def _body(operation: Operation) -> tuple[Any, str]:
         return [PURCHASE], "json"
     for kind, form in (("application/json", "json"), ("multipart/form-data", "multipart")):
         if kind in contents:
-            return _sample(contents[kind]["schema"]), form
+            return sample(contents[kind]["schema"]), form
     return {}, "json"
 
 
@@ -193,7 +194,7 @@ NOT_CREATING = re.compile(r"/auth/|/(forgot-password|verify-reset-token|reset-pa
 def test_every_post_that_creates_compares_the_whole_request(world: World, subtests: Any) -> None:  # noqa: F811
     posts = [
         operation
-        for operation in _operations()
+        for operation in operations()
         if operation.method == "post" and not NOT_CREATING.search(operation.path)
     ]
     make_transaction(world.owner, date=timezone.now() - timedelta(days=40))  # for a statement of the past month
