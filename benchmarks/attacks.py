@@ -130,17 +130,8 @@ def _start_web(port: int) -> subprocess.Popen[bytes]:
         cwd=common.ROOT,
         env=os.environ | {"LOG_LEVEL": "CRITICAL"},
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return web
-        except OSError:
-            time.sleep(0.1)
-    web.kill()
-    raise RuntimeError("the web server did not start")
+    common.wait_for_web(web, port, path="/healthz", seconds=60)
+    return web
 
 
 def _memory(web: psutil.Process) -> int:

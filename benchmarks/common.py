@@ -1,5 +1,6 @@
 """Shared parts of the benchmarks: a new database on the server of the peer, rows to work on, one line of figures."""
 
+import http.client
 import json
 import os
 import subprocess
@@ -172,6 +173,22 @@ def start_workers(*, queues: str = "transactions", concurrency: int = 2) -> subp
         time.sleep(0.1)
     worker.kill()
     raise RuntimeError("the Celery worker did not start")
+
+
+def wait_for_web(web: subprocess.Popen[bytes], port: int, *, path: str, seconds: float) -> None:
+    """Wait until the web server answers this path with 200; kill it and raise RuntimeError if it does not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    web.kill()
+    raise RuntimeError("the web server did not start")
 
 
 def stop_workers(worker: subprocess.Popen[bytes]) -> None:

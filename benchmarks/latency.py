@@ -45,16 +45,8 @@ def _start_web(port: int) -> subprocess.Popen[bytes]:
         cwd=common.ROOT,
         env=os.environ | {"LOG_LEVEL": "WARNING"},
     )
-    for _ in range(150):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return web
-        except OSError:
-            time.sleep(0.1)
-    web.kill()
-    raise RuntimeError("the web server did not start")
+    common.wait_for_web(web, port, path="/healthz", seconds=15)
+    return web
 
 
 def _tokens(count: int) -> list[str]:

@@ -10,7 +10,6 @@ fewer streams (`--peer`): there each stream polls the table, and holds a thread 
 
 import argparse
 import asyncio
-import http.client
 import json
 import os
 import resource
@@ -130,17 +129,8 @@ def _start_web(port: int, application: str) -> subprocess.Popen[bytes]:
         cwd=common.ROOT,
         env=os.environ | {"LOG_LEVEL": "WARNING", "EVENT_STREAMS_MAX": "100000", "API_RATE_AUTHENTICATED": ""},
     )
-    for _ in range(300):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return web
-        except OSError:
-            pass
-        time.sleep(0.1)
-    web.kill()
-    raise RuntimeError("the web server did not start")
+    common.wait_for_web(web, port, path="/readyz", seconds=30)
+    return web
 
 
 @dataclass(frozen=True)
