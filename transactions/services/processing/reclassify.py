@@ -24,6 +24,7 @@ def reclassify_transactions(*, transaction_ids: Sequence[int], row_class: str, a
             {"ids": list(transaction_ids), "dates": dates, "row_class": row_class},
             buckets=sorted(buckets),
         )
-        for number in transaction_ids if changed else ():
-            audit_log(actor, f"class: {label}", target=f"transaction {number}")
+        if changed:
+            numbers = ", ".join(map(str, transaction_ids))
+            audit_log(actor, f"class {label}: {changed} of the transactions {numbers}", target="transactions")
     return changed
