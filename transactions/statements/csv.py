@@ -13,7 +13,7 @@ from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements.csv_layout import DELIMITERS, csv_reader, find_layout, sample_lines
 from transactions.statements.evidence import Question
-from transactions.statements.layout import heading_key, is_header, match_headings, shifted_cell
+from transactions.statements.layout import find_heading, fit_width, heading_key, is_header, match_headings, shifted_cell
 from transactions.statements.row_classes import GENERIC_MERCHANTS, excluded_class, is_balance_line, unposted_reason
 from transactions.statements.survey import DATE_ORDERS, direction_of, interpret
 from transactions.statements.text import reject_binary, text_lines
@@ -222,13 +222,13 @@ class CsvStatement:
                 return
 
     def _fit_width(self, cells: list[str]) -> list[str]:
-        """Return as many cells as the header has: banks omit empty ones at the end, or add a delimiter.
+        """Return as many cells as the header has.
 
         Raises UnreadableFieldError for a cell beyond the header.
         """
         if any(cells[self.width :]):
             raise UnreadableFieldError("row", f"the row has {len(cells)} columns, the header {self.width}")
-        return cells[: self.width] + [""] * (self.width - len(cells))
+        return fit_width(cells, self.width)
 
     def _is_repeated_header(self, cells: list[str]) -> bool:
         """Whether the row is a header with the same columns; from here on they are where it says."""
@@ -259,7 +259,7 @@ class CsvStatement:
         merchant_at, description_at = positions.get("merchant", -1), positions.get("description", -1)
         category_at, reference_at = positions.get("category", -1), positions.get("reference", -1)
         memo_at, account_at = positions.get("memo", -1), positions.get("account", -1)
-        type_at = next((at for at, heading in enumerate(self.headings) if heading_key(heading) in _TYPE_KEYS), -1)
+        type_at = find_heading(self.headings, _TYPE_KEYS)
         checks = self._row_checks()
         money_cells, amount_from = self._money_reader()
         day_first, today, is_sheet = self.day_first, self.today, self.is_sheet

@@ -17,12 +17,10 @@ class Strength(IntEnum):
     HINT = 1
     SUPPORT = 2
     PROOF = 3
-    ANSWER = 4
 
 
 # kind → strength and what the preview shows
 KINDS: Final[dict[str, tuple[Strength, str]]] = {
-    "answer": (Strength.ANSWER, "your answer"),
     # date order
     "only reading": (Strength.PROOF, "“{}” can be read in no other order"),
     "sorted": (Strength.SUPPORT, "the rows are sorted in this order only"),
@@ -37,9 +35,7 @@ KINDS: Final[dict[str, tuple[Strength, str]]] = {
     "only minus signs": (Strength.SUPPORT, "all amounts have a minus sign"),
     "many payees": (Strength.HINT, "{} different payees against a few on the other side"),
     "card": (Strength.HINT, "card issuers write purchases without a sign"),
-    "heading": (Strength.SUPPORT, "the heading “{}”"),
 }
-
 
 ANSWER_KEYS: Final = ("date_order", "spending", "columns", "balance")
 

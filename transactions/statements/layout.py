@@ -3,7 +3,7 @@
 import itertools
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -63,12 +63,18 @@ def match_headings(headings: Sequence[str]) -> dict[str, int]:
     return roles
 
 
-def has_money(roles: dict[str, int]) -> bool:
-    return any(role in roles for role in _MONEY)
-
-
 def is_header(roles: dict[str, int]) -> bool:
-    return "date" in roles and has_money(roles)
+    return "date" in roles and any(role in roles for role in _MONEY)
+
+
+def find_heading(headings: Sequence[str], keys: Collection[str]) -> int:
+    """Return the first column with one of these headings, as `headings.toml` spells them; -1 without any."""
+    return next((at for at, heading in enumerate(headings) if heading_key(heading) in keys), -1)
+
+
+def fit_width(cells: list[str], width: int) -> list[str]:
+    """Return exactly `width` cells: banks omit empty ones at the end, or add a delimiter."""
+    return cells[:width] + [""] * (width - len(cells))
 
 
 def lists_securities(headings: Sequence[str]) -> bool:

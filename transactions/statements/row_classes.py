@@ -4,7 +4,6 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -18,19 +17,6 @@ _STATUSES: Final = {word: kind for kind, words in _data["statuses"].items() for 
 TRNTYPE_CLASSES: Final[dict[str, str]] = _data["trntypes"]
 GENERIC_MERCHANTS: Final = frozenset(_data["merchants"]["generic"])
 _PAIRS: Final = [pair.split() for pair in _data["directions"]["pairs"]]
-
-
-class RowClass(StrEnum):
-    """The classes of posted rows. Only purchases lead to a round-up."""
-
-    PURCHASE = "purchase"
-    REFUND = "refund"
-    TRANSFER = "transfer"
-    CARD_PAYMENT = "card_payment"
-    DEPOSIT = "deposit"
-    INTEREST = "interest"
-    FEE = "fee"
-    CASH = "cash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +78,7 @@ def unposted_reason(status: str) -> str:
 def excluded_class(text: str, type_text: str, category: str, *, is_spending: bool) -> str:
     """Return the class of a posted row that is neither a purchase nor a refund; else an empty string."""
     rule = match_rule(text, type_text, category)
-    if rule is None or rule.row_class in (RowClass.PURCHASE, RowClass.REFUND, "balance"):
+    if rule is None or rule.row_class in ("purchase", "refund", "balance"):
         return ""
     # "Deposit" or "interest paid" beside money spent says that the words mean something else here.
     if rule.direction and (rule.direction == "out") != is_spending:

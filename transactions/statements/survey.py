@@ -19,14 +19,17 @@ from transactions.statements.layout import (
     balance_sign,
     contradicted_rows,
     find_direction,
+    find_heading,
+    fit_width,
     is_header,
     match_headings,
     shifted_cell,
 )
-from transactions.statements.row_classes import Direction, match_rule, word_direction
+from transactions.statements.row_classes import Direction, is_balance_line, match_rule, word_direction
 from transactions.statements.values import (
     FUTURE_DAYS,
     UnreadableFieldError,
+    cents_of,
     parse_amount,
     parse_date,
     shorten,
@@ -80,6 +83,7 @@ class _Survey:
         self.result = Interpretation(layout)
         headings = layout.headings if layout.header_row else []
         self.kind = kind or account_kind(" ".join(itertools.chain(headings, *layout.preamble)))
+        self.type_at = find_heading(headings, ("type", "transactiontype", "transtype"))
         self.rows: list[list[str]] = []
         self.dates: dict[str, None] = {}
         self.amounts: dict[str, set[str]] = {}
@@ -110,7 +114,7 @@ class _Survey:
             rows = [row for row in self._in_first_order(chunk) if len(row) > date_at]
             if len(self.rows) < DETAIL_ROWS:
                 fitted = (
-                    _fit(row, width)
+                    fit_width(row, width)
                     for row in rows
                     if any(row) and not any(row[width:]) and not shifted_cell(self.layout, row)
                 )
@@ -252,9 +256,9 @@ class _Survey:
         if negative and not positive:
             yield Evidence("only minus signs", "negative")
         # People pay many and are paid by few. Distinct payees count, not rows, and only where there is no doubt.
-        payees = {
-            sign: {self._label(row).rpartition(" ")[0] for row, found in signed if found == sign} for sign in (1, -1)
-        }
+        payees: dict[int, set[str]] = {1: set(), -1: set()}
+        for row, sign in signed:
+            payees[sign].add(shorten(self._payee(row)))
         for sign, value in ((-1, "negative"), (1, "positive")):
             if positive and negative and len(payees[sign]) >= max(_MANY, _TIMES * len(payees[-sign])):
                 yield Evidence("many payees", value, f"{len(payees[sign]):,}")
@@ -264,19 +268,12 @@ class _Survey:
 
     def _direction_of_words(self, row: list[str]) -> tuple[Direction, str]:
         text = " ".join(filter(None, (self._cell(row, role) for role in ("merchant", "description", "memo"))))
-        type_text = next((row[at] for at in self._type_columns()), "")
+        type_text = row[self.type_at] if self.type_at >= 0 else ""
         category = self._cell(row, "category")
         rule = match_rule(text, type_text, category)
         if rule is None or not rule.direction or rule.row_class == "balance":
             return "", ""
         return rule.direction, text or type_text or category
-
-    def _type_columns(self) -> list[int]:
-        if self.layout.header_row:
-            for position, heading in enumerate(self.layout.headings):
-                if re.sub(r"[^a-z]", "", heading.lower()) in ("type", "transactiontype", "transtype"):
-                    return [position]
-        return []
 
     def _compare_with_directions(
         self, signed: Sequence[tuple[list[str], int]], position: int, pair: tuple[str, str] | None
@@ -351,11 +348,11 @@ class _Survey:
             if self._is_balance_row(row):
                 continue
             if "amount" in roles:
-                amounts.append(_cents(row[roles["amount"]], comma=comma))
+                amounts.append(cents_of(row[roles["amount"]], european=comma))
             else:
-                debit, credit = (_cents(self._cell(row, role), comma=comma) for role in ("debit", "credit"))
+                debit, credit = (cents_of(self._cell(row, role), european=comma) for role in ("debit", "credit"))
                 amounts.append(abs(credit or 0) - abs(debit or 0) or None)
-            balances.append(_cents(row[roles["balance"]], comma=comma))
+            balances.append(cents_of(row[roles["balance"]], european=comma))
             days.append(row[roles["date"]])
         return days, amounts, balances
 
@@ -394,14 +391,15 @@ class _Survey:
         at = self.layout.roles.get(role, -1)
         return row[at].strip() if 0 <= at < len(row) else ""
 
+    def _payee(self, row: list[str]) -> str:
+        return self._cell(row, "merchant") or self._cell(row, "description")
+
     def _label(self, row: list[str]) -> str:
-        text = self._cell(row, "merchant") or self._cell(row, "description")
         money = next(filter(None, (self._cell(row, role) for role in ("amount", "debit", "credit"))), "")
-        return f"{shorten(text)} {money}"
+        return f"{shorten(self._payee(row))} {money}"
 
     def _is_balance_row(self, row: list[str]) -> bool:
-        rule = match_rule(self._cell(row, "merchant") or self._cell(row, "description"))
-        return rule is not None and rule.row_class == "balance"
+        return is_balance_line(self._payee(row))
 
     def _sign(self, row: list[str], role: str) -> int:
         """Return the sign of a row's amount; 0 without one, for a balance line, or where DR or CR decides."""
@@ -448,10 +446,6 @@ def _chunks(records: "_csv.Reader") -> Iterator[list[list[str]]]:
             return
 
 
-def _fit(row: list[str], width: int) -> list[str]:
-    return row[:width] + [""] * (width - len(row))
-
-
 def _day(text: str, order: str) -> date | None:
     match = _NUMERIC_DAY.match(text)
     if match is None:
@@ -480,14 +474,6 @@ def _is_money(text: str) -> bool:
 
 def _has_marker(text: str) -> bool:
     return text.upper().endswith(("DR", "CR")) or text.upper().startswith(("DR", "CR"))
-
-
-def _cents(text: str, *, comma: bool) -> int | None:
-    try:
-        value, marker = parse_amount(text, european=comma)
-    except UnreadableFieldError:
-        return None
-    return int(value * 100) * (-1 if marker == "DR" else 1) if text.strip() else None
 
 
 def _spends(sign: int, spending: str) -> bool:

@@ -119,10 +119,12 @@ def parse_amount(text: str, *, european: bool) -> tuple[Decimal, _Marker]:
     return (-value if signs else value), marker
 
 
-def cents_of(text: str) -> int | None:
-    """Return an amount in cents, by the marks in it alone; None for an empty cell and for text."""
+def cents_of(text: str, *, european: bool | None = None) -> int | None:
+    """Return an amount in cents; None for an empty cell and for text. Without `european` the marks in it decide."""
     try:
-        value, marker = parse_amount(text.strip(), european=uses_decimal_comma([text]))
+        value, marker = parse_amount(
+            text.strip(), european=uses_decimal_comma([text]) if european is None else european
+        )
     except UnreadableFieldError:
         return None
     return int(value * 100) * (-1 if marker == "DR" else 1) if text.strip() else None

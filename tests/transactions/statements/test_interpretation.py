@@ -19,7 +19,7 @@ MONEY_IN = ["PAYROLL ALPHA LLC", "MOBILE DEPOSIT", "REFUND TULIP CRAFTS", "ALPHA
 
 
 @dataclass(frozen=True)
-class True_:  # noqa: N801
+class TrueRow:
     """A row as it happened: positive cents are money spent."""
 
     day: date
@@ -35,7 +35,7 @@ def statements(draw):
         spent = draw(st.booleans())
         text = draw(st.sampled_from(SHOPS if spent else MONEY_IN))
         cents = draw(st.integers(1, 400_000)) * (1 if spent else -1)
-        rows.append(True_(date(2026, 5, 1) + timedelta(days=offset), text, cents))
+        rows.append(TrueRow(date(2026, 5, 1) + timedelta(days=offset), text, cents))
     return rows
 
 
@@ -84,7 +84,7 @@ class Printed:
         }.get(self.layout, ["Amount"])
         return ["Date", "Description", *money, *(["Balance"] if self.balance else [])]
 
-    def text(self, rows: list[True_]) -> str:
+    def text(self, rows: list[TrueRow]) -> str:
         balance, lines = 500_000, []
         owed = self.layout == "card"  # a card prints what is owed
         for row in rows:
