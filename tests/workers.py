@@ -87,9 +87,9 @@ def celery_worker(
             started.wait(timeout=30)
 
 
-def wait_until(what: str, happens: object, *, seconds: float = 60) -> None:
+def wait_until(what: str, happens: object, *, seconds: float = 60, every: float = 0.1) -> None:
     """Poll until `happens` returns true; raises AssertionError when it does not in time."""
     deadline = time.monotonic() + seconds
     while not happens():  # type: ignore[operator]
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds} seconds"
-        time.sleep(0.1)
+        time.sleep(every)
