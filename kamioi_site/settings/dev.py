@@ -4,10 +4,12 @@ import secrets
 
 from kamioi_site.observability.logs import register_secret
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import KAMIOI_HOME, env_bool, env_list, env_secret, env_str
+from kamioi_site.settings.base import KAMIOI_HOME, STORAGES, env_bool, env_list, env_secret, env_str
 
 DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+# Without the compressed copies, which take most of the time of `collectstatic`.
+STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
 # Development servers of the front ends.
