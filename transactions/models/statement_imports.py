@@ -16,6 +16,9 @@ class StatementImport(ResumableImport):
     # Answers to what the file leaves open, by the keys of the questions.
     answers = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     rows_duplicate = models.BigIntegerField("duplicates", default=0)
+    # Of the rows that the import stored.
+    first_date = models.DateTimeField(null=True, blank=True)
+    last_date = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "statement_imports"

@@ -94,6 +94,11 @@ class Transaction(MonthlyPartitionedModel):
     failure_reason = models.CharField(max_length=255, blank=True, default="")
     transaction_type = models.CharField(max_length=20, default="bank")
     source = models.CharField(max_length=20, default="api")
+    # No index: an import knows the first and last day of its rows, and the rows of a user and a day are found by one.
+    statement_id = models.BigIntegerField("import", null=True, blank=True, help_text="The import that stored this row.")
+    related_id = models.BigIntegerField(
+        "related purchase", null=True, blank=True, help_text="The purchase that this row refunds or probably repeats."
+    )
     booking = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How often the booking has been reversed by contra entries."
     )

@@ -376,8 +376,12 @@ def _store_batch(imported: StatementImport, batch: _Batch) -> None:
         cursor.execute(
             load_sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}
         )
-        added = cursor.fetchone()[0]
+        added, first, last = cursor.fetchone()
         duplicates = len(batch.lines) - added
+        if added:
+            imported.first_date = min(first, imported.first_date or first)
+            imported.last_date = max(last, imported.last_date or last)
+            imported.save(update_fields=["first_date", "last_date"])
         imported.record_batch(rows=batch.items, added=added, errors=batch.errors, rows_duplicate=duplicates)
         if added:
             invalidate_customers([imported.user_id])

@@ -21,9 +21,10 @@ fresh AS (
 ),
 added AS (
     INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
-                              status, row_class, source, priority, created_at, updated_at)
+                              status, row_class, source, statement_id, priority, created_at, updated_at)
     SELECT id, %(user)s, date, merchant, merchant_key, amount, amount, category, description,
-           CASE row_class WHEN '' THEN 'pending' ELSE 'excluded' END, row_class, 'statement', 9, %(now)s, %(now)s
+           CASE row_class WHEN '' THEN 'pending' ELSE 'excluded' END, row_class, 'statement', %(statement)s, 9,
+           %(now)s, %(now)s
     FROM numbered JOIN fresh ON fresh.transaction_id = numbered.id
     RETURNING date, amount, status
 ),
@@ -32,4 +33,4 @@ counted_days AS (
     SELECT (date AT TIME ZONE 'UTC')::date, status, count(*), sum(amount), 0, 0, 0, %(user)s, count(*)
     FROM added GROUP BY 1, 2
 )
-SELECT count(*) FROM added
+SELECT count(*), min(date), max(date) FROM added
