@@ -46,6 +46,7 @@ _OUTCOMES: Final = {
     "on_hold": "On hold",
     "excluded": "Not purchases",
     "refunded": "Refunds",
+    "undone": "Undone",
     "failed": "Failed",
 }
 

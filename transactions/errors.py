@@ -36,6 +36,24 @@ class StatementTooLargeError(StatementError):
     status_code = 413
 
 
+class StatementStateError(KamioiError):
+    """This is not possible in the import's present state."""
+
+    status_code = 409
+
+
+class StatementExpiredError(KamioiError):
+    """The file of this import has been deleted. Upload it again."""
+
+    status_code = 409
+
+
+class UndoNotPossibleError(KamioiError):
+    """This import cannot be undone."""
+
+    status_code = 409
+
+
 class UploadQuotaError(KamioiError):
     """The limit of uploads is reached."""
 

@@ -18,6 +18,7 @@ from transactions.services.ledger_verification import request_ledger_check, run_
 from transactions.services.manual_processing import run_selection
 from transactions.services.privacy import run_erasure, run_export
 from transactions.services.statement_previews import run_preview
+from transactions.services.statement_undo import run_statement_undo
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,11 @@ def process_backlog(task: BackgroundTask) -> None:
 @shared_task(name="ingest_statement", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
 def ingest_statement(task_id: str) -> None:
     run_statement_import(task_id=task_id)
+
+
+@shared_task(name="undo_statement", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
+def undo_statement(task_id: str) -> None:
+    run_statement_undo(task_id=task_id)
 
 
 @shared_task(name="preview_statement")

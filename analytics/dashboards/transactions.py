@@ -20,6 +20,7 @@ STATUSES: Final = {
     "on_hold": ("on hold", "#a855f7"),
     "excluded": ("not purchases", "#94a3b8"),
     "refunded": ("refunded", "#14b8a6"),
+    "undone": ("undone", "#cbd5e1"),
     "failed": ("failed", ui.RED),
 }
 

@@ -202,12 +202,11 @@ def system_status() -> SystemStatus:
     except RedisError:
         redis = False
     beat = PeriodicTask.objects.filter(name="process_llm_queue").first()
-    open_statuses = [BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
     return SystemStatus(
         redis=redis,
         queue_enabled=is_queue_enabled(),
         queue_last_run=beat.last_run_at if beat else None,
-        open_tasks=BackgroundTask.objects.filter(status__in=open_statuses).count(),
+        open_tasks=BackgroundTask.objects.filter(status__in=BackgroundTask.OPEN).count(),
         last_booking=last_booking_at(),
     )
 

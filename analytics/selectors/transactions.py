@@ -40,8 +40,8 @@ class VolumeTotals:
 
     @classmethod
     def of(cls, rows: Iterable[VolumeDay]) -> "VolumeTotals":
-        """Sum up these days."""
-        rows = list(rows)
+        """Sum up these days, without what was undone with its import."""
+        rows = [row for row in rows if row.status != Status.UNDONE]
         completed = [row for row in rows if row.status == Status.COMPLETED]
         return cls(
             transactions=sum(row.transactions for row in rows),

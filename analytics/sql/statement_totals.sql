@@ -13,4 +13,5 @@ FROM (
            status = 'completed' AND source = 'legacy' AS legacy,
            status IN ('pending', 'mapped', 'needs_review', 'awaiting_price', 'on_hold') AS waiting
     FROM transactions WHERE user_id = %(user)s AND date >= %(start)s AND date < %(end)s
+      AND status <> 'undone'
 ) AS month

@@ -37,6 +37,9 @@ STATUS_LABELS: Final = {
     "cancelled": "danger",
     "not_listed": "default",
     "refunded": "default",
+    "undone": "default",
+    "undoing": "info",
+    "undo_failed": "danger",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -35,11 +35,15 @@ class ResumableImport(models.Model):
     def __str__(self) -> str:
         return self.filename
 
-    def lock_for_batch(self) -> None:
-        """Lock the row until commit. Raises ImportBusyError when another worker has stored a batch meanwhile."""
-        rows_done = type(self)._base_manager.select_for_update().values_list("rows_done", flat=True).get(pk=self.pk)
-        if rows_done != self.rows_done:
+    def lock_for_batch(self) -> Self:
+        """Lock the row until commit and return it as it is.
+
+        Raises ImportBusyError when another worker has stored a batch meanwhile.
+        """
+        current = type(self)._base_manager.select_for_update().get(pk=self.pk)
+        if current.rows_done != self.rows_done:
             raise ImportBusyError
+        return current
 
     def record_batch(self, *, rows: int, added: int, errors: Sequence[RowError], **counters: int) -> None:
         """Store the first rejected rows and advance the counters; call it in the transaction that stores the batch.

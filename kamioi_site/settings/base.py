@@ -220,7 +220,7 @@ CELERY_TASK_ROUTES = {
         "bulk": (
             "erase_person expire_uploads export_person import_mappings ingest_statement "
             "make_monthly_statements make_report make_statements preview_statement rebuild_indexes "
-            "remove_duplicates"
+            "remove_duplicates undo_statement"
         ),
     }.items()
     for task in tasks.split()

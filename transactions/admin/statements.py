@@ -1,4 +1,4 @@
-"""Admin pages of bank statements: preview, import, rejected rows."""
+"""Admin pages of bank statements: preview, import, rejected rows, undo."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,19 +10,24 @@ from django.core.exceptions import PermissionDenied
 from django.core.files.base import File
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from kamioi_site.admin.display import STATUS_LABELS
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.pages import page_context, staff_user
 from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
+from kamioi_site.errors import KamioiError
 from kamioi_site.formatting import moment, money
 from kamioi_site.imports.previews import store_for_preview
 from transactions.models import BackgroundTask, StatementImport, StatementReject, User
 from transactions.services.ingest import upload_statement
 from transactions.services.statement_previews import read_preview, request_preview
+from transactions.services.statement_repeats import repeat_statement
+from transactions.services.statement_undo import cancel_statement_import, may_undo, request_statement_undo, undo_effect
 from transactions.statements.evidence import ANSWER_KEYS
 from transactions.statements.excel import is_workbook
 from transactions.statements.reader import StatementPreview, preview
@@ -47,6 +52,36 @@ class StatementForm(forms.Form):
         return user
 
 
+class AnswersForm(forms.Form):
+    """Answers for importing a stored file again."""
+
+    date_order = forms.ChoiceField(
+        label="Which comes first in a date, month or day?",
+        choices=[("", "as in the file"), ("mdy", "month"), ("dmy", "day")],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+    spending = forms.ChoiceField(
+        label="Which amounts are money spent?",
+        choices=[("", "as in the file"), ("negative", "negative amounts"), ("positive", "positive amounts")],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+    columns = forms.RegexField(
+        r"^[a-z]+=[0-9]+(,[a-z]+=[0-9]+)*$",
+        label="Columns",
+        required=False,
+        help_text="By number, counted from 1: amount=4,date=1.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    balance = forms.ChoiceField(
+        label="Amounts that contradict the running balance",
+        choices=[("", "ask"), ("ignore", "import them")],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
 @admin.register(StatementImport)
 class StatementImportAdmin(PreviewedUploadAdmin):
     """Uploaded bank statements."""
@@ -62,8 +97,20 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         "rows_rejected",
         "created_at",
     )
-    list_select_related = ("user", "task")
-    fields = ("user", "filename", "size", "rows_done", "rows_added", "rows_duplicate", "rows_rejected", "created_at")
+    list_select_related = ("user", "task", "undo_task__user")
+    fields = (
+        "user",
+        "filename",
+        "size",
+        "answers",
+        "rows_done",
+        "rows_added",
+        "rows_duplicate",
+        "rows_rejected",
+        "created_at",
+        "repeats",
+    )
+    change_form_before_template = "admin/transactions/statement_progress.html"
     upload_form = StatementForm
     upload_title = "Upload a bank statement"
     upload_hint = "Nothing is stored until you confirm the preview. Importing the same file twice adds nothing."
@@ -86,8 +133,65 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         return preview(upload, filename=upload.name or "")  # type: ignore[arg-type]
 
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.preview_view)
-        return [path("upload/<uuid:task_id>/", page, name=_PREVIEW_PAGE), *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("upload/<uuid:task_id>/", view(self.preview_view), name=_PREVIEW_PAGE),
+            path("<int:pk>/undo/", view(self.undo_view), name="transactions_statementimport_undo"),
+            path("<int:pk>/repeat/", view(self.repeat_view), name="transactions_statementimport_repeat"),
+            *super().get_urls(),
+        ]
+
+    @display(description="Status", label=STATUS_LABELS)
+    def status(self, row: StatementImport) -> tuple[str, str]:
+        return row.state, row.State(row.state).label
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], obj: Any = None, **kwargs: Any) -> Any:
+        context["may_undo"] = may_undo(obj, staff_user(request))
+        context["state"] = obj.State(obj.state)
+        return super().render_change_form(request, context, obj=obj, **kwargs)
+
+    def undo_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show what undoing or cancelling an import does; on POST do it."""
+        statement = self._undoable(request, pk)
+        is_open = statement.task.is_open
+        if request.method == "POST":
+            undo = cancel_statement_import if is_open else request_statement_undo
+            try:
+                undo(statement_id=pk, actor=staff_user(request))
+            except KamioiError as error:
+                messages.error(request, str(error))
+            else:
+                messages.success(request, f"{statement.filename} is being {'cancelled' if is_open else 'undone'}.")
+            return redirect("admin:transactions_statementimport_change", pk)
+        title = f"{'Cancel' if is_open else 'Undo'} the import of {statement.filename}"
+        context = page_context(
+            self, request, title, statement=statement, effect=undo_effect(statement), is_open=is_open
+        )
+        return TemplateResponse(request, "admin/transactions/statement_undo.html", context)
+
+    def repeat_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for the answers with which the file is imported again; on POST undo the import and start the new one."""
+        statement = self._undoable(request, pk)
+        form = AnswersForm(request.POST or None, initial=statement.answers)
+        if request.method == "POST" and form.is_valid():
+            answers = {key: value for key, value in form.cleaned_data.items() if value}
+            try:
+                repeat = repeat_statement(statement_id=pk, answers=answers, actor=staff_user(request))
+            except KamioiError as error:
+                form.add_error(None, str(error))
+            else:
+                messages.success(request, f"Importing {repeat.filename} again.")
+                return redirect("admin:transactions_statementimport_change", repeat.pk)
+        effect = undo_effect(statement) if statement.undone_at is None else None
+        title = f"Import {statement.filename} again"
+        context = page_context(self, request, title, statement=statement, form=form, effect=effect)
+        return TemplateResponse(request, "admin/transactions/statement_repeat.html", context)
+
+    def _undoable(self, request: HttpRequest, pk: int) -> StatementImport:
+        statement = get_object_or_404(StatementImport.objects.select_related("task", "undo_task", "user"), pk=pk)
+        if not self.has_view_permission(request, statement) or not may_undo(statement, staff_user(request)):
+            raise PermissionDenied
+        return statement
 
     def preview_later(
         self, request: HttpRequest, upload: UploadedFile, fields: dict[str, Any]

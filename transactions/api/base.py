@@ -31,6 +31,12 @@ class QueuedOutput(SuccessOutput):
     status_url: str
 
 
+class ImportQueuedOutput(QueuedOutput):
+    """The work on an import continues in the background; poll `status_url`."""
+
+    import_id: int
+
+
 class QueuedMessageOutput(QueuedOutput):
     """The work continues in the background; poll `status_url`."""
 

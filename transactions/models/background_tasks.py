@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 VIEW_PERMISSIONS: Final = {
     "ingest_statement": "transactions.view_statementimport",
     "preview_statement": "transactions.view_statementimport",
+    "undo_statement": "transactions.view_statementimport",
     "export_person": "transactions.view_user",
     "erase_person": "transactions.view_user",
     "process_selected": "transactions.view_transaction",
@@ -40,6 +41,9 @@ class BackgroundTask(models.Model):
         RUNNING = "running"
         COMPLETED = "completed"
         FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    OPEN: Final = (Status.QUEUED, Status.RUNNING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=60)
@@ -70,13 +74,17 @@ class BackgroundTask(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["queued", "running", "completed", "failed"]),
+                condition=Q(status__in=["queued", "running", "completed", "failed", "cancelled"]),
                 name="background_tasks_status_known",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.status}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
 
     def is_visible_to(self, user: "User") -> bool:
         """Whether the task is the user's own, or the user is staff who may view the data of such tasks."""

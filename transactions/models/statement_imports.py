@@ -19,6 +19,34 @@ class StatementImport(ResumableImport):
     # Of the rows that the import stored.
     first_date = models.DateTimeField(null=True, blank=True)
     last_date = models.DateTimeField(null=True, blank=True)
+    repeats = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="The import of the same file that this one replaces.",
+    )
+    # Set from the request on: no further batch is stored.
+    undo_task = models.ForeignKey(
+        BackgroundTask, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    undone_at = models.DateTimeField(null=True, blank=True)
+    rows_deleted = models.BigIntegerField(default=0, db_default=0, help_text="Removed by the undo: never invested.")
+    rows_reversed = models.BigIntegerField(default=0, db_default=0, help_text="Reversed in the ledger by the undo.")
+
+    class State(models.TextChoices):
+        """What has become of the import: the status of its task, until it is undone."""
+
+        QUEUED = "queued"
+        RUNNING = "running"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        UNDOING = "undoing", "being undone"
+        UNDO_FAILED = "undo_failed", "undo failed"
+        UNDONE = "undone"
+        CANCELLED = "cancelled"
 
     class Meta:
         db_table = "statement_imports"
@@ -28,6 +56,16 @@ class StatementImport(ResumableImport):
             models.Index(fields=["user", "created_at"], name="idx_statement_imports_quota"),
             models.Index(fields=["created_at"], name="idx_statement_imports_files", condition=~Q(file="")),
         ]
+
+    @property
+    def state(self) -> str:
+        """Return the state; reads `task` and `undo_task`."""
+        if self.undo_task is None:
+            return self.task.status
+        if self.undone_at is None:
+            return self.State.UNDOING if self.undo_task.is_open else self.State.UNDO_FAILED
+        is_cancelled = self.task.status == BackgroundTask.Status.CANCELLED
+        return self.State.CANCELLED if is_cancelled else self.State.UNDONE
 
 
 class StatementReject(ImportReject):

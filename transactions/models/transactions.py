@@ -4,7 +4,8 @@
 to a transaction is therefore its id together with the user and the date, never a foreign key.
 
 A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`, `on_hold`), or ends as
-`not_listed`, `excluded` (not a purchase), `failed` or `refunded`. Only services of this app move it.
+`not_listed`, `excluded` (not a purchase), `failed` or `refunded`. When its import is undone, it is `undone` if it was
+ever booked and deleted otherwise. Only services of this app move it.
 """
 
 from decimal import Decimal
@@ -48,6 +49,7 @@ class Transaction(MonthlyPartitionedModel):
         EXCLUDED = "excluded", "not a purchase"
         FAILED = "failed"
         REFUNDED = "refunded", "refund, nothing invested"
+        UNDONE = "undone", "undone with its import"
 
     class RowClass(models.TextChoices):
         """What the bank's file says a row is; see `transactions.statements.row_classes`."""
@@ -151,6 +153,7 @@ class Transaction(MonthlyPartitionedModel):
                         "excluded",
                         "failed",
                         "refunded",
+                        "undone",
                     ]
                 ),
                 name="transactions_status_known",
@@ -183,7 +186,7 @@ class Transaction(MonthlyPartitionedModel):
                 condition=~Q(status="on_hold") | ~Q(failure_reason=""), name="transactions_on_hold_has_reason"
             ),
             models.CheckConstraint(
-                condition=~Q(status="excluded") | Q(investable=0, round_up=0, fee=0),
+                condition=~Q(status__in=["excluded", "undone"]) | Q(investable=0, round_up=0, fee=0),
                 name="transactions_excluded_invests_nothing",
             ),
         ]

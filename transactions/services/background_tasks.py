@@ -49,9 +49,7 @@ def create_task(*, name: str, user: User | None, arguments: dict[str, Any]) -> B
 def get_or_create_task(*, name: str, actor: User | None) -> BackgroundTask:
     """Return the open task of this name, or create and send one. For tasks without arguments."""
     with transaction.atomic():
-        task = BackgroundTask.objects.filter(
-            name=name, status__in=[BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
-        ).first()
+        task = BackgroundTask.objects.filter(name=name, status__in=BackgroundTask.OPEN).first()
         if task is not None:
             return task
         task = create_task(name=name, user=actor, arguments={})
@@ -82,6 +80,19 @@ def retry_task(*, task_id: UUID | str) -> bool:
         if not failed.update(status=BackgroundTask.Status.QUEUED, attempts=0, error="", finished_at=None):
             return False
         send_task(task=BackgroundTask.objects.get(pk=task_id))
+    return True
+
+
+def cancel_task(*, task: BackgroundTask) -> bool:
+    """End an open task in the caller's transaction; return False when it has ended.
+
+    A worker that runs it can write no more progress or result, but has to find out that it should stop.
+    """
+    open_task = BackgroundTask.objects.filter(pk=task.pk, status__in=BackgroundTask.OPEN)
+    if not open_task.update(status=BackgroundTask.Status.CANCELLED, finished_at=Now()):
+        return False
+    task.status = BackgroundTask.Status.CANCELLED
+    publish(EVENTS, str(task.pk))
     return True
 
 

@@ -32,6 +32,7 @@ from transactions.errors import (
     InvalidTransactionError,
     StatementError,
     StatementQuestionsError,
+    StatementStateError,
     StatementTooLargeError,
 )
 from transactions.live_settings import PURCHASE_HISTORY_DAYS
@@ -39,6 +40,7 @@ from transactions.models import BackgroundTask, StatementImport, Transaction, Tr
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, heartbeat_thread, run_task, send_task
 from transactions.services.processing import notify_workers
+from transactions.services.statement_undo import undo_for_repeat
 from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
 from transactions.statements.excel import is_workbook
@@ -161,6 +163,7 @@ def upload_statement(
     answers: Mapping[str, str] | None = None,
     send: bool = True,
     limited: bool = True,
+    repeats: StatementImport | None = None,
 ) -> StatementImport:
     """Store the file and request its import in the background.
 
@@ -171,6 +174,7 @@ def upload_statement(
         answers: to questions that the file leaves open, by their keys.
         send: false for a caller that runs the import itself.
         limited: whether the customer's quota applies; not for staff.
+        repeats: an import that is undone first.
 
     Raises:
         StatementQuestionsError: the file can be read in more than one way.
@@ -190,7 +194,9 @@ def upload_statement(
         if limited:
             check_upload_quota(user=user, size=size)
         task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
-        imported = StatementImport(task=task, user=user, filename=filename[:255], size=size, answers=answers)
+        imported = StatementImport(
+            task=task, user=user, filename=filename[:255], size=size, answers=answers, repeats=repeats
+        )
         imported.file.save(f"{task.pk}.statement", content, save=False)
         imported.save()
         task.arguments |= {"statement_id": imported.pk}
@@ -234,6 +240,7 @@ def run_statement_import(
         try:
             # A workbook may wait for its turn, and is read whole, before the first batch reports progress.
             with heartbeat_thread(task=task) as set_progress:
+                _undo_repeated(statement, task)
                 done = ingest_statement_file(statement_id=statement.pk, on_progress=report_progress)
         except StatementQuestionsError as error:
             task.result = dict(error.details or {})
@@ -248,6 +255,15 @@ def run_statement_import(
         if done.rejects_omitted:
             task.result["rejects_omitted"] = done.rejects_omitted
     return StatementImport.objects.select_related("task").get(task=task)
+
+
+def _undo_repeated(statement: StatementImport, task: BackgroundTask) -> None:
+    """Undo the import that this one repeats, once the file is known to leave no question open."""
+    if statement.repeats_id is None or statement.rows_done:
+        return
+    with statement.file.open("rb") as file:
+        check_questions(cast("BinaryIO", file), filename=statement.filename, answers=statement.answers)
+    undo_for_repeat(statement_id=statement.repeats_id, task=task)
 
 
 def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], None] | None = None) -> StatementImport:
@@ -371,7 +387,8 @@ def _count_stored_batch(imported: StatementImport, batch: _Batch) -> None:
 def _store_batch(imported: StatementImport, batch: _Batch) -> None:
     """Store the rows, rejected rows and counters of one batch in one database transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
-        imported.lock_for_batch()
+        if imported.lock_for_batch().undo_task_id is not None:
+            raise StatementStateError(f"The import of {imported.filename} was cancelled or undone.")
         _stage(cursor, batch)
         cursor.execute(
             load_sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}

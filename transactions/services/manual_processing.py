@@ -125,6 +125,7 @@ _CLOSED = {
     Status.NOT_LISTED: "No listed company.",
     Status.FAILED: "Failed.",
     Status.EXCLUDED: "Not a purchase: nothing is invested.",
+    Status.UNDONE: "Undone with its import.",
     Status.ON_HOLD: "On hold: released when the account is active and its e-mail address verified.",
 }
 

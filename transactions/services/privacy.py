@@ -60,7 +60,7 @@ from transactions.sql import load_sql
 _PAGE_ROWS: Final = 2_000
 _SECRETS: Final = {"password", "digest"}
 _ERASE_TASK: Final = "erase_person"
-_OPEN: Final = [BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING]
+_OPEN: Final = BackgroundTask.OPEN
 
 ErasurePolicy = Literal["kept", "deleted", "blanked", "staff"]
 
@@ -241,6 +241,10 @@ def _erase_statements(user: User) -> int:
     """Delete the uploaded files on commit; the rows stay as the history of imports."""
     imports = list(StatementImport.objects.filter(user=user))
     StatementReject.objects.filter(statement__user=user).delete()
+    # The log of staff contains the names of the files.
+    content_type = ContentType.objects.get_for_model(StatementImport)
+    entries = LogEntry.objects.filter(content_type=content_type, object_id__in=[str(row.pk) for row in imports])
+    entries.update(object_repr="erased")
     for statement in imports:
         if statement.file:
             transaction.on_commit(_file_deletion(statement))

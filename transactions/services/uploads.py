@@ -12,7 +12,7 @@ from transactions.errors import UploadQuotaError
 from transactions.models import BackgroundTask, StatementImport, User
 from transactions.services.privacy import delete_expired_exports
 
-_OPEN = (BackgroundTask.Status.QUEUED, BackgroundTask.Status.RUNNING)
+_OPEN = BackgroundTask.OPEN
 _MEGABYTE = 1_000_000
 
 

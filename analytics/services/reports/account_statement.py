@@ -77,6 +77,7 @@ _ROWS = """
            source
     FROM transactions
     WHERE user_id = %(user)s AND date >= %(start)s AND date < %(end)s AND (date, id) > (%(date)s, %(id)s)
+      AND status <> 'undone'
     ORDER BY date, id LIMIT %(limit)s
 """
 _STATUS_LABELS: Final = {
@@ -89,6 +90,7 @@ _STATUS_LABELS: Final = {
     "on_hold": "on hold",
     "excluded": "not a purchase",
     "refunded": "refund",
+    "undone": "undone",
     "failed": "failed",
 }
 _TRANSACTION_COLUMNS: Final = (

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const POLL_MS = 1000;
-  const labels = { queued: "Queued", running: "Running", completed: "Completed", failed: "Failed" };
+  const labels = { queued: "Queued", running: "Running", completed: "Completed", failed: "Failed", cancelled: "Cancelled" };
 
   function show(element, task) {
     element.dataset.status = task.status;
@@ -17,7 +17,7 @@
     if (bar) {
       if (task.status === "completed") bar.value = 100;
       else if (task.percent !== null && task.percent !== undefined) bar.value = task.percent;
-      bar.hidden = task.status === "failed";
+      bar.hidden = task.status === "failed" || task.status === "cancelled";
     }
     const error = element.querySelector("[data-task-error]");
     if (error) { error.hidden = !task.error; error.textContent = task.error || ""; }
@@ -37,7 +37,7 @@
           show(element, task);
           delay = POLL_MS;
           if (task.status === "completed" && "taskReload" in element.dataset) { window.location.reload(); return; }
-          if (task.status === "completed" || task.status === "failed") return;
+          if (task.status !== "queued" && task.status !== "running") return;
         } else delay = Math.min(delay * 2, 30000);
       } catch { delay = Math.min(delay * 2, 30000); }
       await new Promise((done) => setTimeout(done, delay));

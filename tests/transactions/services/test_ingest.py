@@ -61,6 +61,16 @@ def test_a_statement_becomes_pending_transactions() -> None:
     assert _fingerprints() == 0
 
 
+def test_the_import_of_a_row_and_the_days_of_an_import_are_stored() -> None:
+    user = make_user()
+    first, second = _ingest(user, HEADER + "".join(ROWS[3:5])), _ingest(user, HEADER + "".join(ROWS[:5]))
+    assert (first.first_date, first.last_date) == (datetime(2025, 3, 4, tzinfo=UTC), datetime(2025, 3, 5, tzinfo=UTC))
+    second.refresh_from_db()
+    assert (second.first_date, second.last_date) == (datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 3, 3, tzinfo=UTC))
+    stored = Transaction.objects.order_by("date").values_list("statement_id", flat=True)
+    assert list(stored) == [second.pk] * 3 + [first.pk] * 2
+
+
 def _tables() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")

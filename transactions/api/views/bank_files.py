@@ -41,6 +41,7 @@ class BankFileOutput(MessageOutput):
     """The file was read, or is being read."""
 
     data: BankFileData
+    import_id: int
     task_id: UUID
     status: Annotated[str, BackgroundTask.Status]
     status_url: str
@@ -101,6 +102,7 @@ def _body(statement: StatementImport) -> dict[str, object]:
         "success": True,
         "message": summary if completed else "The file is being read.",
         "data": data,
+        "import_id": statement.pk,
         **task_links(statement.task),
         "rejects_url": reverse("api-task-rejects", args=[statement.task_id]),
     }

@@ -119,8 +119,7 @@ def _percent(task: BackgroundTask) -> float | None:
 
 
 def _event(task: BackgroundTask) -> Event:
-    ended = task.status in {BackgroundTask.Status.COMPLETED, BackgroundTask.Status.FAILED}
-    return Event(task.version, dict(_progress(task)), ended)
+    return Event(task.version, dict(_progress(task)), not task.is_open)
 
 
 def _current_events(task_ids: Collection[str]) -> dict[str, Event]:

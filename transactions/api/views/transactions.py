@@ -18,7 +18,7 @@ from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit
 from kamioi_site.api.payloads import Data, ErrorOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
-from transactions.api.base import QueuedOutput, TransactionsView, accepted, current_user, validated
+from transactions.api.base import ImportQueuedOutput, TransactionsView, accepted, current_user, validated
 from transactions.api.filters import FILTERS, transaction_filter
 from transactions.api.idempotency import idempotency_key, idempotent, request_fingerprint
 from transactions.api.parsers import (
@@ -105,7 +105,7 @@ class TransactionBulkView(ApiView):
             "application/x-ofx": OpenApiTypes.BINARY,
             "application/vnd.intu.qfx": OpenApiTypes.BINARY,
         },
-        responses={202: QueuedOutput},
+        responses={202: ImportQueuedOutput},
         tags=["transactions"],
     )
     @idempotent
@@ -120,7 +120,7 @@ class TransactionBulkView(ApiView):
                 requested_by=user,
                 answers=statement_answers(request),
             )
-        return accepted(statement.task)
+        return accepted(statement.task, import_id=statement.pk)
 
 
 def _statement_file(request: Request) -> "File[bytes]":

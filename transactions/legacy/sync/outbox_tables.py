@@ -161,7 +161,7 @@ OUTBOX_TABLES: Final = [
                    price_per_share::float8 AS stock_price,
                    CASE status WHEN 'needs_review' THEN 'needs-recognition' WHEN 'awaiting_price' THEN 'mapped'
                         WHEN 'not_listed' THEN 'rejected' WHEN 'refunded' THEN 'cancelled'
-                        WHEN 'excluded' THEN 'cancelled'
+                        WHEN 'excluded' THEN 'cancelled' WHEN 'undone' THEN 'cancelled'
                         WHEN 'on_hold' THEN 'pending' ELSE status END AS status,
                    fee::float8, transaction_type, {legacy_time("created_at")} AS created_at,
                    {legacy_time("updated_at")} AS updated_at
