@@ -126,7 +126,7 @@ def make_world() -> World:
     """Create the users, and the objects of the owner."""
     owner = make_user()
     task = BackgroundTask.objects.create(name="ingest_statement", user=owner)
-    StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
+    statement = StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
     mapping = LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", user=owner)
     asset = LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
     exported = BackgroundTask.objects.create(name="export_person", user=owner, arguments={"user_id": owner.pk})
@@ -137,6 +137,7 @@ def make_world() -> World:
     things: dict[str, object] = {
         "transaction_id": make_transaction(owner).pk,
         "task_id": task.pk,
+        "import_id": statement.pk,
         "data-export/task_id": exported.pk,
         "mapping_id": mapping.pk,
         "asset_id": asset.pk,
