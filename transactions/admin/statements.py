@@ -143,7 +143,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
 
     @display(description="Status", label=STATUS_LABELS)
     def status(self, row: StatementImport) -> tuple[str, str]:
-        return row.state, row.State(row.state).label
+        return row.state, row.State(row.state).label.lower()
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], obj: Any = None, **kwargs: Any) -> Any:
         context["may_undo"] = may_undo(obj, staff_user(request))

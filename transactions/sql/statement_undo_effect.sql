@@ -2,6 +2,7 @@
 -- and charged; and the companies of which fewer shares are left than the import bought.
 WITH stored AS MATERIALIZED (
     SELECT ticker, shares, kamioi_cents(shares * price_per_share) AS cost, amount, fee, investable,
+           status = 'excluded' AS is_excluded,
            status = 'completed' AND investable > 0 AS booked,
            booking > 0 OR (status = 'completed' AND investable > 0) AS kept
     FROM transactions
@@ -9,7 +10,7 @@ WITH stored AS MATERIALIZED (
       AND status <> 'undone'
 )
 SELECT count(*) FILTER (WHERE NOT kept), count(*) FILTER (WHERE kept),
-       coalesce(sum(amount) FILTER (WHERE NOT kept AND amount > 0), 0.00),
+       coalesce(sum(amount) FILTER (WHERE NOT kept AND amount > 0 AND NOT is_excluded), 0.00),
        coalesce(sum(investable) FILTER (WHERE booked), 0.00), coalesce(sum(fee) FILTER (WHERE booked), 0.00),
        ARRAY(
            SELECT bought.ticker FROM (

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from dateutil.relativedelta import relativedelta
+from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.models import Sum
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from hypothesis import HealthCheck, settings
@@ -43,13 +45,14 @@ from tests.factories import make_company, make_merchant, make_price, make_staff,
 from tests.workers import ROOT, celery_worker, process_environment, wait_until
 from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import Merchant, Setting, StockPrice, Transaction, TransactionDelta, User
-from transactions.services.ingest import create_transaction
+from transactions.services.ingest import create_transaction, run_statement_import, upload_statement
 from transactions.services.processing import (
     execute_orders,
     process_pending,
     release_waiting_transactions,
     settle_held_purchases,
 )
+from transactions.services.statement_undo import request_statement_undo, run_statement_undo
 
 pytestmark = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -360,6 +363,27 @@ def test_every_change_of_a_transaction_is_counted_by_its_write() -> None:
     step(lambda: settle_held_purchases(user_id=user.pk, cancel=True), "failed")
     assert refresh_rollups().recounted == []
     assert_right()
+
+
+@committed
+def test_an_undone_import_is_counted_by_its_writes() -> None:
+    user = some_of_everything()
+    day = f"{timezone.now() - timedelta(days=3):%Y-%m-%d}"
+    text = f"Date,Description,Amount\n{day},STARBUCKS,-4.50\n{day},ODD SHOP,-5.50\n{day},TOWN HALL,-6.50\n"
+    statement = upload_statement(
+        user=user, filename="bank.csv", content=ContentFile(text.encode()), requested_by=user, send=False
+    )
+    run_statement_import(task_id=statement.task_id)
+    process_pending()
+    refresh_rollups()
+    rows = CustomerMonth.objects.aggregate(Sum("rows"))["rows__sum"]
+    asked = request_statement_undo(statement_id=statement.pk, actor=user, send=False)
+    run_statement_undo(task_id=asked.undo_task_id)
+    assert_right()
+    assert refresh_rollups().recounted == []
+    assert_right()
+    assert TransactionDay.objects.get(status="undone").rows == 1
+    assert CustomerMonth.objects.aggregate(Sum("rows"))["rows__sum"] == rows - 2
 
 
 @committed
