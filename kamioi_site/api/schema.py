@@ -60,6 +60,11 @@ class ApiSchema(AutoSchema):
             responses[code] = {"content": {"application/json": body}, "description": _ERRORS[code]}
         return operation
 
+    def get_operation_id(self) -> str:
+        """Tell a list (`is_list` of the view) from one of its rows, whose path differs by a parameter only."""
+        name = str(super().get_operation_id())
+        return name.removesuffix("_retrieve") + "_list" if getattr(self.view, "is_list", False) else name
+
     def _has_idempotency_key(self) -> bool:
         decorated = getattr(getattr(self.view, "post", None), "idempotent", False)
         return decorated or getattr(self.view, "has_idempotency_key", False)

@@ -364,6 +364,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
+        "ImportStatus": "transactions.models.StatementImport.State",
         "SettingType": "transactions.models.Setting.Type",
         "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",

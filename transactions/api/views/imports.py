@@ -39,6 +39,8 @@ class ImportDetail(ImportRow):
 
 
 class ImportListView(ApiView):
+    is_list = True
+
     @extend_schema(responses={200: Data[list[ImportRow]]}, tags=["imports"])
     def get(self, request: Request) -> Response:
         """Return the latest hundred imports, newest first."""
