@@ -236,7 +236,7 @@ class UploadField(serializers.FileField):
 class StatementAnswersInput(serializers.Serializer[Any]):
     """Answers to the questions of a 409, in the form or in the query string."""
 
-    date_order = serializers.ChoiceField(choices=["mdy", "dmy"], required=False)
+    date_order = serializers.ChoiceField(choices=["mdy", "dmy", "ymd"], required=False)
     spending = serializers.ChoiceField(choices=["negative", "positive"], required=False)
     columns = serializers.RegexField(r"^[a-z]+=[0-9]+(,[a-z]+=[0-9]+)*$", max_length=200, required=False)
     balance = serializers.ChoiceField(choices=["ignore"], required=False)

@@ -12,10 +12,17 @@ from typing import BinaryIO, Final
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
 from transactions.statements.csv_layout import DELIMITERS, csv_reader, find_layout, sample_lines
+from transactions.statements.date_orders import DATE_ORDERS
 from transactions.statements.evidence import Question
 from transactions.statements.layout import find_heading, fit_width, heading_key, is_header, match_headings, shifted_cell
-from transactions.statements.row_classes import GENERIC_MERCHANTS, excluded_class, is_balance_line, unposted_reason
-from transactions.statements.survey import DATE_ORDERS, direction_of, interpret
+from transactions.statements.row_classes import (
+    GENERIC_MERCHANTS,
+    excluded_class,
+    is_balance_line,
+    is_unposted,
+    unposted_reason,
+)
+from transactions.statements.survey import direction_of, interpret
 from transactions.statements.text import reject_binary, text_lines
 from transactions.statements.values import (
     CATEGORY_LENGTH,
@@ -27,6 +34,7 @@ from transactions.statements.values import (
     UnreadableFieldError,
     as_csv,
     clean_text,
+    is_dollars,
     parse_amount,
     parse_date,
     shorten,
@@ -51,7 +59,6 @@ ROLES: Final = (
     "status",
     "account",
 )
-_DOLLARS: Final = {"", "USD", "US$", "$", "US DOLLAR", "US DOLLARS", "DOLLARS", "840"}
 
 
 class _UnclosedQuoteError(Exception):
@@ -121,7 +128,6 @@ class CsvStatement:
         self.interpretation = interpret(
             self.layout, records, today=today, answers=answers, kind=kind, is_sheet=is_sheet
         )
-        self.day_first = self.interpretation.date_order == "dmy"
         self.european = self.interpretation.decimal_comma
         self._find_category()
 
@@ -260,9 +266,12 @@ class CsvStatement:
         category_at, reference_at = positions.get("category", -1), positions.get("reference", -1)
         memo_at, account_at = positions.get("memo", -1), positions.get("account", -1)
         type_at = find_heading(self.headings, _TYPE_KEYS)
+        # Payment services name both sides instead of a merchant.
+        from_at, to_at = (find_heading(self.headings, (key,)) for key in ("from", "to"))
+        names_both = merchant_at < 0 <= min(from_at, to_at)
         checks = self._row_checks()
         money_cells, amount_from = self._money_reader()
-        day_first, today, is_sheet = self.day_first, self.today, self.is_sheet
+        order, today, is_sheet = self.interpretation.date_order, self.today, self.is_sheet
         dates: dict[str, datetime] = {}
         amounts: dict[str | tuple[str, ...], Decimal] = {}
 
@@ -273,7 +282,7 @@ class CsvStatement:
             when = dates.get(text)
             if when is None:
                 serial = is_sheet and text.isascii() and text.isdigit() and len(text) == 5
-                when = parse_date(excel_day(text) if serial else text, day_first=day_first, today=today)
+                when = parse_date(excel_day(text) if serial else text, order=order, today=today)
                 if len(dates) >= _CACHE_SIZE:
                     dates.clear()
                 dates[text] = when
@@ -286,8 +295,21 @@ class CsvStatement:
                 amounts[money] = amount
             description = clean_text(cells[description_at]) if description_at >= 0 else ""
             merchant = (clean_text(cells[merchant_at]) if merchant_at >= 0 else "") or description
+            if names_both:
+                merchant = clean_text(cells[to_at if amount > 0 else from_at]) or merchant
             if memo_at >= 0 and (not merchant or merchant.upper() in GENERIC_MERCHANTS):
                 merchant = clean_text(cells[memo_at]) or merchant
+            row_type = cells[type_at] if type_at >= 0 else ""
+            row_class = excluded_class(
+                merchant if description in merchant else f"{merchant} {description}",
+                row_type,
+                cells[category_at] if category_at >= 0 else "",
+                is_spending=amount > 0,
+            )
+            if names_both and row_class == "card_payment":
+                row_class = "transfer"  # a "payment" between two people
+            if not merchant and row_class:
+                merchant = clean_text(row_type)
             if not merchant:
                 raise UnreadableFieldError("merchant", "the merchant and the description are missing")
             return StatementRow(
@@ -299,12 +321,7 @@ class CsvStatement:
                 description[:DESCRIPTION_LENGTH],
                 cells[reference_at].strip("' \t\n")[:REFERENCE_LENGTH] if reference_at >= 0 else "",
                 cells[account_at].strip()[:REFERENCE_LENGTH] if account_at >= 0 else "",
-                excluded_class(
-                    merchant if description in merchant else f"{merchant} {description}",
-                    cells[type_at] if type_at >= 0 else "",
-                    cells[category_at] if category_at >= 0 else "",
-                    is_spending=amount > 0,
-                ),
+                row_class,
             )
 
         return read
@@ -324,7 +341,7 @@ class CsvStatement:
             currency_at = positions["currency"]
 
             def check_currency(cells: list[str]) -> None:
-                if cells[currency_at].strip().upper() not in _DOLLARS:
+                if not is_dollars(cells[currency_at]):
                     reason = f"“{shorten(cells[currency_at].strip())}” is not US dollars"
                     raise UnreadableFieldError("currency", reason)
 
@@ -339,12 +356,14 @@ class CsvStatement:
             checks.append(check_shift)
         text_at = positions.get("merchant", positions.get("description", -1))
 
-        def check_balance_line(cells: list[str]) -> None:
+        def check_text(cells: list[str]) -> None:
             if is_balance_line(cells[text_at]):
                 raise UnreadableFieldError("row", "a balance or total, not a transaction")
+            if is_unposted(cells[text_at]):
+                raise UnreadableFieldError("row", "the transaction is not posted yet")
 
         if text_at >= 0:
-            checks.append(check_balance_line)
+            checks.append(check_text)
         return checks
 
     def _money_reader(

@@ -3,6 +3,7 @@
 import itertools
 import re
 import tomllib
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -41,8 +42,8 @@ class Layout:
 
 
 def heading_key(heading: str) -> str:
-    """Return a heading as `headings.toml` spells it."""
-    key = re.sub(r"[^a-z0-9]", "", heading.lower())
+    """Return a heading as `headings.toml` spells it: without accents, blanks and punctuation."""
+    key = re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", heading.lower()))
     return re.sub(r"(?<=[a-z])(?:inusd|usd|usdollars|usdollar|indollars)$", "", key)
 
 
@@ -98,15 +99,15 @@ def rivals_of(headings: Sequence[str], position: int) -> list[int]:
     return same if len(same) > 1 else []
 
 
-def direction_candidates(layout: Layout) -> list[int]:
-    """Return the free columns whose heading may be that of a direction, best first; without a header all of them."""
+def direction_candidates(layout: Layout) -> tuple[list[int], list[int]]:
+    """Return the free columns whose heading is that of a direction, best first, and the other free columns."""
     taken = {position for role, position in layout.roles.items() if role not in ("category", "status", "description")}
-    if not layout.header_row:
-        return [position for position in range(layout.width) if position not in taken]
+    free = [position for position in range(layout.width) if position not in taken]
     keys = {heading_key(heading): position for position, heading in reversed(list(enumerate(layout.headings)))}
     # A sign as heading, or several headings in one: "+/-", "Money In / Money Out".
-    signs = [position for position, heading in enumerate(layout.headings) if heading.strip() in ("+/-", "-/+", "±")]
-    return signs + [keys[key] for key in _DIRECTION if key in keys and keys[key] not in taken]
+    named = [position for position, heading in enumerate(layout.headings) if heading.strip() in ("+/-", "-/+", "±")]
+    named += [keys[key] for key in _DIRECTION if keys.get(key) in free]
+    return named, [position for position in free if position not in named]
 
 
 # --- Files without a header -------------------------------------------------------------------------------------------
@@ -164,9 +165,9 @@ def guess_layout(rows: list[list[str]], delimiter: str, today: date) -> Layout |
 
 
 def _is_date(text: str, today: date) -> bool:
-    for day_first in (False, True):
+    for order in ("mdy", "dmy"):
         try:
-            parse_date(text, day_first=day_first, today=today)
+            parse_date(text, order=order, today=today)
         except UnreadableFieldError:
             continue
         return True
@@ -259,13 +260,16 @@ def shifted_cell(layout: Layout, cells: Sequence[str]) -> int | None:
 
 def find_direction(layout: Layout, rows: list[list[str]]) -> tuple[int, tuple[str, str] | None] | None:
     """Return the column that says which way the money went, and its pair of signs or letters (None: words)."""
-    for position in direction_candidates(layout):
+    named, unnamed = direction_candidates(layout)
+    for position in named + unnamed:
         cells = [row[position] for row in rows if position < len(row) and row[position].strip()]
         if len(cells) < max(1, len(rows) // 2):
             continue
-        if pair := pair_of(cells):
-            return position, pair
+        pair = pair_of(cells)
         known = [word_direction(cell) for cell in cells]
-        if 2 * sum(map(bool, known)) >= len(cells) and (layout.header_row or all(known)):
-            return position, None
+        tells_apart = len({cell.strip().lower() for cell in cells}) > 1 and (pair or set(known) == {"out", "in"})
+        if position in unnamed and layout.header_row and not tells_apart:
+            continue  # another heading needs more
+        if pair or (2 * sum(map(bool, known)) >= len(cells) and (layout.header_row or all(known))):
+            return position, pair
     return None

@@ -16,6 +16,8 @@ _IN: Final = frozenset(_data["directions"]["in"].split())
 _STATUSES: Final = {word: kind for kind, words in _data["statuses"].items() for word in words.split()}
 TRNTYPE_CLASSES: Final[dict[str, str]] = _data["trntypes"]
 GENERIC_MERCHANTS: Final = frozenset(_data["merchants"]["generic"])
+_UNPOSTED: Final = re.compile(_data["unposted"]["text"])
+CURRENCIES: Final = frozenset(_data["unposted"]["currencies"].split())
 _PAIRS: Final = [pair.split() for pair in _data["directions"]["pairs"]]
 
 
@@ -64,6 +66,12 @@ def is_balance_line(text: str) -> bool:
         return False
     rule = match_rule(text)
     return rule is not None and rule.row_class == "balance"
+
+
+def is_unposted(text: str) -> bool:
+    """Whether a description says that the transaction is pending."""
+    upper = text.upper()
+    return any(word in upper for word in ("PENDING", "AUTH", "HOLD")) and bool(_UNPOSTED.search(upper))
 
 
 @lru_cache(maxsize=1_000)

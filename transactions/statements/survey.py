@@ -7,12 +7,12 @@ Memory does not grow with the file.
 import csv
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from transactions.errors import StatementError
+from transactions.statements.date_orders import decide_date_order
 from transactions.statements.evidence import Choice, Evidence, Question, decide, reasons_for
 from transactions.statements.layout import (
     Layout,
@@ -21,17 +21,25 @@ from transactions.statements.layout import (
     find_direction,
     find_heading,
     fit_width,
+    heading_key,
     is_header,
     match_headings,
     shifted_cell,
 )
-from transactions.statements.row_classes import Direction, is_balance_line, match_rule, word_direction
+from transactions.statements.row_classes import (
+    CURRENCIES,
+    Direction,
+    is_balance_line,
+    is_unposted,
+    match_rule,
+    unposted_reason,
+    word_direction,
+)
 from transactions.statements.values import (
-    FUTURE_DAYS,
     UnreadableFieldError,
     cents_of,
+    is_dollars,
     parse_amount,
-    parse_date,
     shorten,
     uses_decimal_comma,
 )
@@ -42,14 +50,9 @@ if TYPE_CHECKING:
 DETAIL_ROWS: Final = 2_000
 _CHUNK: Final = 1_000
 _MAX_DISTINCT: Final = 10_000
-_NUMERIC_DAY = re.compile(r"\s*([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})(?![0-9])")
-_ISO_DAY = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PREAMBLE_DAY = re.compile(r"(?<![0-9/.-])[0-9]{1,2}([-/.])[0-9]{1,2}\1(?:[0-9]{4}|[0-9]{2})(?![0-9/.-])")
-
 _MANY, _TIMES = 30, 20
 _BANK_WORDS: Final = frozenset("checking chequing savings saving".split())
 _CARD_WORDS: Final = frozenset("card cards visa mastercard amex creditcard".split())
-DATE_ORDERS: Final = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
 SPENDING: Final = {"negative": "Negative amounts are money spent", "positive": "Positive amounts are money spent"}
 
 
@@ -92,6 +95,7 @@ class _Survey:
     def run(self, records: "_csv.Reader") -> Interpretation:
         self._collect(records)
         self._choose_money_columns()
+        self._find_currency()
         self._decide_date_order()
         roles = self.layout.roles
         money = [role for role in ("amount", "debit", "credit") if role in roles]
@@ -152,66 +156,37 @@ class _Survey:
             roles.pop("debit", None)
             roles.pop("credit", None)
 
-    # --- Dates --------------------------------------------------------------------------------------------------------
+    def _find_currency(self) -> None:
+        """Take a column of nothing but currency codes for the currency, whatever its heading."""
+        roles = self.layout.roles
+        if "currency" in roles:
+            return
+        # The price in the shop's currency has two columns of its own.
+        keys = map(heading_key, self.layout.headings)
+        originals = [at for at, key in enumerate(keys) if key.startswith(("original", "local", "foreign"))]
+        originals = originals if len(originals) > 1 else []
+        for position in range(self.layout.width):
+            codes = {row[position].strip() for row in self.rows} - {""}
+            if codes and codes <= CURRENCIES and position not in roles.values() and position not in originals:
+                roles["currency"] = position
+                return
+
     def _decide_date_order(self) -> None:
-        texts = [text for text in self.dates if _NUMERIC_DAY.match(text)]
-        if not texts:
-            iso = any(re.match(r"\s*[0-9]{4}", text) for text in self.dates)
-            self.result.date_order = "ymd" if iso else "mdy"
+        date_at = self.layout.roles["date"]
+        found = decide_date_order(
+            list(self.dates),
+            rows=[row[date_at] for row in self.rows],
+            preamble=itertools.chain.from_iterable(self.layout.preamble),
+            today=self.today,
+            answer=self.answers.get("date_order", ""),
+            is_sheet=self.is_sheet,
+        )
+        if isinstance(found, Question):
+            self.result.questions.append(found)
             return
-        if self.is_sheet and any(map(_ISO_DAY.match, self.dates)) and any(_day(text, "mdy") is None for text in texts):
-            # Excel converts the days that it can read, with day and month exchanged, and leaves the others as text.
-            raise StatementError(
-                "The date column contains both dates and text: a spreadsheet has changed some of them. "
-                "Download the statement again and upload it unchanged."
-            )
-        if answer := self.answers.get("date_order"):
-            self.result.date_order = answer
-            return
-        evidence = list(self._date_evidence(texts))
-        decided = decide(evidence)
-        if decided is None and all(_is_same_day(text) for text in texts):
-            decided = "mdy"  # 05/05/2026 is one day in both orders
-        if decided is None:
-            self._ask_date_order(texts)
-        else:
-            self.result.date_order = decided
-            self.result.evidence["date_order"] = reasons_for(decided, evidence)
-
-    def _date_evidence(self, texts: list[str]) -> Iterator[Evidence]:
-        preamble = (match[0] for row in self.layout.preamble for cell in row for match in _PREAMBLE_DAY.finditer(cell))
-        days: dict[str, list[date]] = {"mdy": [], "dmy": []}
-        for text in itertools.chain(texts, preamble):
-            read = {order: _day(text, order) for order in days}
-            for order, other in (("mdy", "dmy"), ("dmy", "mdy")):
-                day = read[order]
-                if day is not None and read[other] is None:
-                    yield Evidence("only reading", order, text)
-                elif day is not None and (day - self.today).days <= FUTURE_DAYS < (read[other] - self.today).days:  # type: ignore[operator]
-                    yield Evidence("not in the future", order, text)
-        slashes = all("/" in text for text in texts)
-        if slashes:
-            yield Evidence("American", "mdy")
-        for order in days:
-            days[order] = [day for row in self.rows if (day := _day(row[self.layout.roles["date"]], order))]
-        is_sorted = {order: _is_sorted(found) for order, found in days.items()}
-        months = {order: len({(day.year, day.month) for day in found}) for order, found in days.items()}
-        for order, other in (("mdy", "dmy"), ("dmy", "mdy")):
-            distinct = len(set(days[order]))
-            if distinct >= 3 and is_sorted[order] and not is_sorted[other]:
-                yield Evidence("sorted", order)
-            # Alone it decides nothing: one payment a month has the same look.
-            if slashes and distinct >= 2 and months[order] == 1 < months[other]:
-                yield Evidence("one month", order)
-
-    def _ask_date_order(self, texts: list[str]) -> None:
-        example = next((text for text in texts if not _is_same_day(text)), texts[0])
-        choices = []
-        for order in ("mdy", "dmy"):
-            read = [(text, day) for text in texts if (day := _day(text, order))][:3]
-            samples = tuple(f"{text.strip()} is {day:%B} {day.day}, {day.year}" for text, day in read)
-            choices.append(Choice(order, f"The {DATE_ORDERS[order].replace(' first', '')} comes first", samples))
-        self.result.questions.append(Question("date_order", f"Which day is “{example.strip()}”?", tuple(choices)))
+        self.result.date_order = found.order
+        if found.reasons:
+            self.result.evidence["date_order"] = found.reasons
 
     # --- Signs --------------------------------------------------------------------------------------------------------
     def _decide_sign(self) -> None:
@@ -238,6 +213,8 @@ class _Survey:
         marked = any(_has_marker(text) for text in self.amounts["amount"])
         if decided is None and (marked or not signed):
             decided = "positive"  # DR and CR say what is spent; without a row nothing is stored
+        if decided and self._says_all_is_received(decided, signed, evidence):
+            decided = None
         if decided is None:
             self._ask_spending(signed)
             return
@@ -250,7 +227,7 @@ class _Survey:
             if direction:
                 yield Evidence("description", _spending_sign(direction, sign), shorten(text))
         negative, positive = any(sign < 0 for _, sign in signed), any(sign > 0 for _, sign in signed)
-        plus = next((text for text in self.amounts["amount"] if text.startswith("+")), None)
+        plus = next((text for text in self.amounts["amount"] if "+" in (text[:1], text[-1:])), None)
         if plus and negative:
             yield Evidence("plus sign", "negative", plus)
         if negative and not positive:
@@ -265,6 +242,19 @@ class _Survey:
         # A growing balance is money in at a bank, and debt on a card.
         if self.kind == "bank" and (balance := self._balance_sign()):
             yield Evidence("running balance", "negative" if balance > 0 else "positive")
+
+    def _says_all_is_received(
+        self, decided: str, signed: Sequence[tuple[list[str], int]], evidence: Sequence[Evidence]
+    ) -> bool:
+        """Whether every amount would be money in because the words of some rows say so.
+
+        More likely the amounts have no sign, and something that we do not know shows what is spent.
+        """
+        return (
+            not any(_spends(sign, decided) for _, sign in signed)
+            and {item.kind for item in evidence if item.answer == decided} == {"description"}
+            and any(not self._direction_of_words(row)[0] for row, _ in signed)
+        )
 
     def _direction_of_words(self, row: list[str]) -> tuple[Direction, str]:
         text = " ".join(filter(None, (self._cell(row, role) for role in ("merchant", "description", "memo"))))
@@ -345,7 +335,7 @@ class _Survey:
         amounts: list[int | None] = []
         balances: list[int | None] = []
         for row in self.rows:
-            if self._is_balance_row(row):
+            if not self._moves_balance(row):
                 continue
             if "amount" in roles:
                 amounts.append(cents_of(row[roles["amount"]], european=comma))
@@ -366,7 +356,7 @@ class _Survey:
         if "balance" in self.answers or balance_sign(amounts, balances, days) or "amount" not in self.layout.roles:
             return
         if wrong := contradicted_rows(amounts, balances):
-            rows = [row for row in self.rows if not self._is_balance_row(row)]
+            rows = [row for row in self.rows if self._moves_balance(row)]
             samples = tuple(self._label(rows[position]) for position in wrong[:3])
             choice = Choice("ignore", "Import the amounts as written", samples)
             self.result.questions.append(
@@ -400,6 +390,15 @@ class _Survey:
 
     def _is_balance_row(self, row: list[str]) -> bool:
         return is_balance_line(self._payee(row))
+
+    def _moves_balance(self, row: list[str]) -> bool:
+        """Whether the row is a posted transaction of the account in dollars, which has one running balance."""
+        return not (
+            self._is_balance_row(row)
+            or is_unposted(self._payee(row))
+            or unposted_reason(self._cell(row, "status"))
+            or not is_dollars(self._cell(row, "currency"))
+        )
 
     def _sign(self, row: list[str], role: str) -> int:
         """Return the sign of a row's amount; 0 without one, for a balance line, or where DR or CR decides."""
@@ -444,28 +443,6 @@ def _chunks(records: "_csv.Reader") -> Iterator[list[list[str]]]:
         else:
             yield chunk
             return
-
-
-def _day(text: str, order: str) -> date | None:
-    match = _NUMERIC_DAY.match(text)
-    if match is None:
-        return None
-    try:
-        # The range is checked where rows are read; here only the calendar counts.
-        parsed: datetime = parse_date(match[0], day_first=order == "dmy", today=date(9999, 1, 1))
-    except UnreadableFieldError:
-        return None
-    return parsed.date()
-
-
-def _is_same_day(text: str) -> bool:
-    match = _NUMERIC_DAY.match(text)
-    return match is not None and int(match[1]) == int(match[3])
-
-
-def _is_sorted(days: Iterable[date]) -> bool:
-    found = list(days)
-    return found in (sorted(found), sorted(found, reverse=True))
 
 
 def _is_money(text: str) -> bool:

@@ -58,12 +58,18 @@ def clean_text(text: str) -> str:
     return text if text.isprintable() else " ".join(_UNPRINTABLE.sub(" ", text).split())
 
 
+def is_dollars(currency: str) -> bool:
+    """Whether the cell of a currency column says US dollars, or nothing."""
+    return currency.strip().upper() in _DOLLARS
+
+
 def as_csv(cells: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue()[:RAW_LENGTH]
 
 
+_DOLLARS: Final = {"", "USD", "US$", "$", "US DOLLAR", "US DOLLARS", "DOLLARS", "840"}
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#[0-9]{1,6}|#x[0-9a-fA-F]{1,5});")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -99,10 +105,10 @@ def parse_amount(text: str, *, european: bool) -> tuple[Decimal, _Marker]:
     signs = 0
     if number.startswith("(") and number.endswith(")"):
         number, signs = number[1:-1], 1
-    if number.startswith("-"):
-        number, signs = number[1:], signs + 1
-    elif number.startswith("+"):
-        number = number[1:]
+    if number.startswith(("-", "+")):
+        number, signs = number[1:], signs + (number[0] == "-")
+    elif number.endswith("+"):
+        number = number[:-1]
     if number.endswith("-"):
         number, signs = number[:-1], signs + 1
     match = (_EUROPEAN_NUMBER if european else _US_NUMBER).fullmatch(number)
@@ -164,8 +170,10 @@ _DATES = [re.compile(_WEEKDAY + day + _CLOCK, re.ASCII | re.IGNORECASE) for day 
 _ZONES = {"Z", "UTC", "GMT", "HST"} | {f"{zone}{kind}T" for zone in ("E", "C", "M", "P", "AK") for kind in "SD"}
 
 
-def parse_date(text: str, *, day_first: bool, today: date) -> datetime:
+def parse_date(text: str, *, order: str, today: date) -> datetime:
     """Return the day and time as the bank writes them, marked UTC: a zone never moves a purchase to another day.
+
+    `order` ("mdy", "dmy", "ymd") counts for days in numbers whose year is not written with four digits in front.
 
     Raises UnreadableFieldError for what is no date, before 1990, or more than a week ahead.
     """
@@ -174,7 +182,7 @@ def parse_date(text: str, *, day_first: bool, today: date) -> datetime:
         raise UnreadableFieldError("date", "the date is missing")
     match = next((match for pattern in _DATES if (match := pattern.fullmatch(cleaned))), None)
     try:
-        parsed = _to_datetime(match.groupdict(), day_first=day_first, today=today) if match else None
+        parsed = _to_datetime(match.groupdict(), order=order, today=today) if match else None
     except (ValueError, OverflowError):  # February 30th, 25 o'clock, a zone that leaves the calendar
         parsed = None
     if parsed is None:
@@ -191,18 +199,18 @@ def check_date_range(value: datetime, today: date) -> datetime:
     return value
 
 
-def _to_datetime(part: dict[str, str | None], *, day_first: bool, today: date) -> datetime:
+def _to_datetime(part: dict[str, str | None], *, order: str, today: date) -> datetime:
+    if "first" in part:
+        numbers = dict(zip(order, (part["first"], part["second"], part["year"]), strict=True))
+        part = part | {"year": numbers["y"], "month": numbers["m"], "day": numbers["d"]}
+        if len(numbers["d"] or "") > 2:
+            raise ValueError(numbers)
     year_text = part["year"] or ""
     year = int(year_text)
     if len(year_text) == 2:
         year += 2000 if 2000 + year <= today.year + 1 else 1900
-    if "first" in part:
-        month, day = int(part["first"] or 0), int(part["second"] or 0)
-        if day_first:
-            month, day = day, month
-    else:
-        name = part.get("name")
-        month, day = (_MONTHS.index(name[:3].lower()) + 1 if name else int(part["month"] or 0)), int(part["day"] or 0)
+    name = part.get("name")
+    month, day = (_MONTHS.index(name[:3].lower()) + 1 if name else int(part["month"] or 0)), int(part["day"] or 0)
     hour = int(part["hour"] or 0)
     if part["half"]:
         if not 1 <= hour <= 12:

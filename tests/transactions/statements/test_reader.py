@@ -128,8 +128,12 @@ BANKS = [
     ),
     (
         "paypal.csv",
-        [("2025-01-14", "Etsy, Inc.", "1023.50"), ("2025-01-11", "Steam Games", "19.99")],
-        [(3, "merchant"), (4, "currency")],
+        [
+            ("2025-01-14", "Etsy, Inc.", "1023.50"),
+            ("2025-01-14", "Bank Deposit to PP Account", "-1023.50"),
+            ("2025-01-11", "Steam Games", "19.99"),
+        ],
+        [(4, "currency")],
     ),
     (
         "legacy_sample.csv",

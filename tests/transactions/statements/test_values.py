@@ -238,8 +238,8 @@ def test_an_unreadable_date_is_a_row_error_and_never_today(text):
 @given(st.dates(min_value=date(1990, 1, 1), max_value=TODAY))
 def test_any_day_survives_american_iso_and_named_spelling(day):
     for pattern in ("%m/%d/%Y", "%Y-%m-%d", "%d-%b-%Y", "%B %d, %Y", "%Y%m%d"):
-        assert parse_date(day.strftime(pattern), day_first=False, today=TODAY).date() == day
-    assert parse_date(day.strftime("%d/%m/%Y"), day_first=True, today=TODAY).date() == day
+        assert parse_date(day.strftime(pattern), order="mdy", today=TODAY).date() == day
+    assert parse_date(day.strftime("%d/%m/%Y"), order="dmy", today=TODAY).date() == day
 
 
 # dates as written, the months they mean, bad rows

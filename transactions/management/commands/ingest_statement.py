@@ -26,7 +26,9 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="show how the file is understood, without changing anything"
         )
         parser.add_argument(
-            "--date-order", choices=("mdy", "dmy"), help="which comes first in a date such as 03/04/2026, month or day"
+            "--date-order",
+            choices=("mdy", "dmy", "ymd"),
+            help="the order of day, month and year in a date such as 03/04/2026",
         )
         parser.add_argument("--spending", choices=("negative", "positive"), help="which amounts are money spent")
         parser.add_argument(
