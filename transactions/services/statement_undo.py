@@ -74,8 +74,8 @@ def undo_effect(statement: StatementImport) -> StatementUndoEffect:
                 "last": statement.last_date,
             },
         )
-        *figures, missing = cursor.fetchone()
-    return StatementUndoEffect(*figures, missing=tuple(missing))
+        deleted, reversed_, spent, invested, fees, missing = cursor.fetchone()
+    return StatementUndoEffect(deleted, reversed_, spent, invested, fees, tuple(missing))
 
 
 @transaction.atomic

@@ -390,7 +390,7 @@ def test_an_import_is_repeated_once_at_a_time(user: User) -> None:
 @pytest.mark.parametrize("act", [request_statement_undo, cancel_statement_import, repeat_statement])
 def test_only_the_customer_and_staff_with_the_permission_may_undo(user: User, act: Any) -> None:
     statement = imported(user)
-    options = {"answers": {}} if act is repeat_statement else {}
+    options: dict[str, Any] = {"answers": {}} if act is repeat_statement else {}
     for stranger in (make_user(), make_user(is_staff=True)):
         with pytest.raises(PermissionDenied):
             act(statement_id=statement.pk, actor=stranger, **options)
