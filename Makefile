@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install requirements browser servers run cluster stop test chaos lint format types audit migrations-check bench worker beat shell clean access
+.PHONY: help install requirements browser servers run cluster stop test chaos fuzz lint format types audit migrations-check bench worker beat shell clean access
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -82,6 +82,13 @@ test: install browser servers lint types migrations-check ## run all checks and 
 # Sweeps run every two seconds so that all faults fit into 15 minutes; CHAOS_SHIPPED=1 keeps the shipped intervals.
 chaos: install servers ## inject every fault into the whole cluster and print a table of outcomes; RECORD=1 writes docs/faults.md
 	@env -u DJANGO_SETTINGS_MODULE CHAOS_SHIPPED="$(CHAOS_SHIPPED)" CHAOS_ROUNDS="$(CHAOS_ROUNDS)" RECORD="$(RECORD)" $(BIN)/python -m pytest -n 0 -m chaos tests/chaos $(ARGS)
+
+# FUZZ_SEED repeats a run; ARGS="-k customer" sends the requests of one role.
+FUZZ_EXAMPLES ?= 50
+FUZZ_SEED := $(or $(FUZZ_SEED),$(shell date +%s))
+fuzz: install ## send generated requests to every operation of the API (about an hour; FUZZ_EXAMPLES=5 for less)
+	@echo "FUZZ_SEED=$(FUZZ_SEED)"
+	@env -u DJANGO_SETTINGS_MODULE FUZZ_EXAMPLES="$(FUZZ_EXAMPLES)" FUZZ_SEED="$(FUZZ_SEED)" $(BIN)/python -m pytest -n 4 --dist worksteal --no-cov tests/kamioi_site/api/test_schema.py $(ARGS)
 
 access: install ## write docs/access.md: what every role may do at every route
 	@env -u DJANGO_SETTINGS_MODULE RECORD=1 $(BIN)/python -m pytest -q -n 0 --no-cov tests/kamioi_site/test_access.py -k matrix

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django import forms
-from rest_framework import serializers
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
@@ -25,25 +24,11 @@ def parse_decimal(text: str) -> Decimal:
 class _NumberField:
     """Refuse text that Python reads as a number and no reader does."""
 
-    def to_internal_value(self: Any, data: Any) -> Any:
-        """Validate the value of a serializer."""
-        if isinstance(data, str) and not is_number(data):
-            self.fail("invalid")
-        return super().to_internal_value(data)  # type: ignore[misc]
-
     def to_python(self: Any, value: Any) -> Any:
-        """Validate the value of a form."""
+        """Validate the value."""
         if isinstance(value, str) and value.strip() and not is_number(value):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)  # type: ignore[misc]
-
-
-class DecimalField(_NumberField, serializers.DecimalField):
-    """A decimal number of the API."""
-
-
-class IntegerField(_NumberField, serializers.IntegerField):
-    """A whole number of the API."""
 
 
 class FormDecimalField(_NumberField, forms.DecimalField):

@@ -13,8 +13,15 @@ from kamioi_site.pagination import NUMBERED_ROWS_MAX
 
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500
-PAGE: Final = OpenApiParameter("page", OpenApiTypes.INT, description="From 1, up to row 10,000.")
-LIMIT: Final = OpenApiParameter("limit", OpenApiTypes.INT, description="Rows per page, 1 to 500, default 100.")
+_DOLLARS_MAX: Final = 10**12 - 1
+PAGE: Final = OpenApiParameter(
+    "page",
+    {"type": "integer", "minimum": 1, "maximum": NUMBERED_ROWS_MAX},
+    description=f"From 1, up to row {NUMBERED_ROWS_MAX:,}.",
+)
+_ROWS: Final = {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE_MAX, "default": PAGE_SIZE}
+LIMIT: Final = OpenApiParameter("limit", _ROWS, description="Rows per page.")
+PER_PAGE: Final = OpenApiParameter("per_page", _ROWS, description="An alias of `limit`.")
 CURSOR: Final = OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the previous page.")
 
 
@@ -64,6 +71,11 @@ def pagination(*, page: int, limit: int, total: int, capped: bool) -> Pagination
     }
 
 
+def dollars_parameter(name: str) -> OpenApiParameter:
+    """Return a query parameter for `dollars`."""
+    return OpenApiParameter(name, {"type": "number", "minimum": -_DOLLARS_MAX, "maximum": _DOLLARS_MAX})
+
+
 def dollars(request: Request, name: str) -> Decimal | None:
     """Return an amount of dollars from the query string, None when absent."""
     text = (request.query_params.get(name) or "").strip()
@@ -73,6 +85,6 @@ def dollars(request: Request, name: str) -> Decimal | None:
         amount = parse_decimal(text)
     except ValueError:
         amount = None
-    if amount is None or abs(amount) >= 10**12:
+    if amount is None or abs(amount) > _DOLLARS_MAX:
         raise ValidationError({name: ["Must be an amount in dollars."]})
     return amount

@@ -6,12 +6,13 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework.permissions import AllowAny, IsAuthenticated
 
 from kamioi_site.api import typed_schema  # noqa: F401  # registers itself with drf-spectacular
+from kamioi_site.api.fields import ANY_TEXT, DocumentedField
 from kamioi_site.api.payloads import ErrorOutput
 
 _IDEMPOTENCY_KEY: Final = {
     "in": "header",
     "name": "Idempotency-Key",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,100}$"},
+    "schema": {"type": "string", "pattern": "^([!-~]([ -~]{0,98}[!-~])?)?$"},
     "description": "Up to 100 printable characters. A repeated request with the same key gets the first response.",
 }
 _IF_NONE_MATCH: Final = {
@@ -29,6 +30,7 @@ _ERRORS: Final = {
     "413": "The request is too large.",
     "415": "Unsupported media type.",
     "429": "Too many requests; `Retry-After` gives the wait in seconds.",
+    "503": "Overloaded: nothing was started; `Retry-After` gives the wait in seconds.",
 }
 
 
@@ -47,11 +49,13 @@ class ApiSchema(AutoSchema):
         codes = self._error_codes(operation)
         if self.method == "POST" and self._has_idempotency_key():
             parameters.append(_IDEMPOTENCY_KEY)
-            codes |= {"400", "409"}
+            codes |= {"409", "413", "415"}  # the body is compared with that of the first request
         if self.method == "GET" and getattr(self.view, "conditional", False):
             parameters.append(_IF_NONE_MATCH)
             responses.setdefault("304", {"description": "Not modified."})
-            codes |= {"400"}
+        for parameter in parameters:
+            if parameter["in"] == "query":
+                _complete(parameter)
         if not parameters:
             del operation["parameters"]
         # Resolved by our extension.
@@ -70,14 +74,25 @@ class ApiSchema(AutoSchema):
         return decorated or getattr(self.view, "has_idempotency_key", False)
 
     def _error_codes(self, operation: dict[str, Any]) -> set[str]:
-        places = {parameter["in"] for parameter in operation["parameters"]}
-        names = {parameter["name"] for parameter in operation["parameters"]}
-        codes = {"429"}
-        codes |= {"400"} if places & {"query", "header"} else set()
-        codes |= {"404"} if "path" in places or "format" in names else set()  # an unknown format is 404 in DRF
-        codes |= {"400", "413", "415"} if "requestBody" in operation else set()
+        codes = {"400", "429", "503"}
+        codes |= {"404"} if any(parameter["in"] == "path" for parameter in operation["parameters"]) else set()
+        codes |= {"413", "415"} if "requestBody" in operation else set()
         if any(operation.get("security", ())):
             restricted = set(self.view.permission_classes) - {AllowAny, IsAuthenticated}
             # Unsafe methods: a session without its CSRF token.
             codes |= {"401", "403"} if restricted or self.method not in {"GET", "HEAD"} else {"401"}
         return codes
+
+    def _insert_field_validators(self, field: Any, schema: Any) -> None:
+        """Leave a field that documents itself as it is."""
+        if not isinstance(field, DocumentedField):
+            super()._insert_field_validators(field, schema)
+
+
+def _complete(parameter: dict[str, Any]) -> None:
+    """Document what holds for every query parameter: text has no NUL, and an empty value is like none."""
+    schema = parameter["schema"]
+    if schema.get("type") == "string" and not schema.keys() & {"enum", "format", "pattern"}:
+        schema["pattern"] = ANY_TEXT
+    if not parameter.get("required"):
+        parameter["allowEmptyValue"] = True

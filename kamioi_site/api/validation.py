@@ -1,9 +1,6 @@
-"""Input is refused before a view sees it: more items than a request may have, and what PostgreSQL cannot store.
+"""Input is refused before a view sees it: too many items, lone surrogates, NUL in a URL or in the name of a file."""
 
-That is NUL, lone surrogates, and ids out of range.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from django.http import QueryDict
@@ -12,32 +9,29 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 
 from kamioi_site.api.errors import PayloadTooLargeError
-from kamioi_site.numbers import IntegerField
 
-ID_MAX: Final = 2**63 - 1  # the largest bigint
 MAX_ITEMS: Final = 10_000  # in all lists of a body
 
 
-class IdField(IntegerField):
-    """The id of a row."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=1, max_value=ID_MAX, **options)
-
-
 def contains_invalid_text(value: Any) -> bool:
-    """Whether a nested value contains text that PostgreSQL cannot store."""
+    """Whether a nested value contains text that PostgreSQL cannot store: NUL, or no Unicode."""
+    return any("\0" in text or _has_surrogate(text) for text in _texts(value))
+
+
+def _has_surrogate(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _texts(value: Any) -> Iterator[str]:
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            if "\0" in item or (not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item)):
-                return True
+            yield item
         elif isinstance(item, Mapping):
             stack += [*item.keys(), *item.values()]
         elif isinstance(item, (list, tuple)):
             stack += item
-    return False
 
 
 def contains_too_many_items(body: Any) -> bool:
@@ -56,9 +50,10 @@ def contains_too_many_items(body: Any) -> bool:
 
 
 class ValidatedRequest(Request):
-    """A request whose body has no more items than allowed, and only text that can be stored.
+    """A request whose body is Unicode and has no more items than allowed.
 
-    A list is left to its view, which reports invalid items one by one.
+    NUL is left to the fields, because in a member that no view reads it does no harm. A list is left to its view, which
+    reports invalid items one by one.
     """
 
     def _parse(self) -> Any:
@@ -67,8 +62,8 @@ class ValidatedRequest(Request):
             body = dict(data.lists()) if isinstance(data, QueryDict) else data
             if contains_too_many_items(body):
                 raise PayloadTooLargeError(f"A request may have at most {MAX_ITEMS:,} items. Send several.")
-            if isinstance(body, Mapping) and contains_invalid_text(body):
-                raise exceptions.ParseError("The body contains NUL or invalid characters.")
+            if isinstance(body, Mapping) and any(map(_has_surrogate, _texts(body))):
+                raise exceptions.ParseError("The body contains invalid characters.")
             for file in files.values() if files else ():
                 if contains_invalid_text(file.name):
                     raise exceptions.ParseError("The file name contains invalid characters.")

@@ -9,8 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from kamioi_site.api.fields import ID_MAX
 from kamioi_site.api.throttling import RateLimitThrottle
-from kamioi_site.api.validation import ID_MAX, ValidatedRequest, contains_invalid_text
+from kamioi_site.api.validation import ValidatedRequest, contains_invalid_text
 
 
 class ApiView(APIView):
@@ -63,6 +64,8 @@ class ApiView(APIView):
 class _PassthroughRenderer(BaseRenderer):
     """Lets a client accept the media type of a file view; only errors are rendered, as JSON."""
 
+    format = "file"
+
     def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
         return JSONRenderer().render(data)
 
@@ -70,13 +73,12 @@ class _PassthroughRenderer(BaseRenderer):
 class FileView(ApiView):
     """Base of views that stream something other than JSON."""
 
-    # Media type, and its name for `?format=`.
-    answers = ("*/*", "file")
+    media_type = "*/*"
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Accept JSON and the media type of this view."""
         own = _PassthroughRenderer()
-        own.media_type, own.format = self.answers
+        own.media_type = self.media_type
         return [JSONRenderer(), own]
 
     def handle_exception(self, exc: Exception) -> Response:

@@ -265,9 +265,13 @@ PASSWORD_HASHERS = [
     "transactions.password_hashers.WerkzeugPasswordHasher",
     "transactions.password_hashers.Sha256InScryptPasswordHasher",
 ]
+PASSWORD_LENGTH_MIN = 10
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": PASSWORD_LENGTH_MIN},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 # A flag that does not exist is on: flags switch features off.
@@ -349,11 +353,12 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["kamioi_site.api.json_renderer.ExactJSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "kamioi_site.api.schema.ApiSchema",
     "EXCEPTION_HANDLER": "kamioi_site.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "COERCE_DECIMAL_TO_STRING": False,
+    "URL_FORMAT_OVERRIDE": None,  # the media type is chosen by `Accept` only
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Kamioi API",

@@ -5,12 +5,11 @@ from typing import Any
 
 from rest_framework import serializers
 
-from kamioi_site.api.validation import IdField
-from kamioi_site.numbers import DecimalField
+from kamioi_site.api.fields import DecimalField, IdField, TextField, TickerField, UploadField
 
 
-def _notes() -> serializers.CharField:
-    return serializers.CharField(required=False, allow_blank=True, max_length=500, default="")
+def _notes() -> TextField:
+    return TextField(required=False, allow_blank=True, max_length=500, default="")
 
 
 class NotesInput(serializers.Serializer[Any]):
@@ -34,20 +33,20 @@ class ManyInput(serializers.Serializer[Any]):
 class EditInput(serializers.Serializer[Any]):
     """The corrected proposal; the company name defaults to that of the listed company."""
 
-    merchant_name = serializers.CharField(max_length=255)
-    ticker = serializers.CharField(max_length=12)
-    category = serializers.CharField(max_length=100, required=False, allow_blank=True, default="")
-    company_name = serializers.CharField(max_length=200, required=False, allow_null=True, default=None)
+    merchant_name = TextField(max_length=255)
+    ticker = TickerField()
+    category = TextField(max_length=100, required=False, allow_blank=True, default="")
+    company_name = TextField(max_length=200, required=False, allow_null=True, default=None)
 
 
 class ApprovePendingInput(serializers.Serializer[Any]):
     """The lowest confidence to approve, 0.5 to 1: a wrong purchase is worse than none."""
 
     min_confidence = DecimalField(
-        max_digits=5,
-        decimal_places=4,
+        pattern=r"^(1(\.0{1,4})?|0?\.[5-9][0-9]{0,3})$",
         min_value=Decimal("0.5"),
         max_value=Decimal(1),
+        places=4,
         required=False,
         default=Decimal("0.8"),
     )
@@ -56,23 +55,22 @@ class ApprovePendingInput(serializers.Serializer[Any]):
 class UploadInput(serializers.Serializer[Any]):
     """A file of mappings: CSV with merchant and ticker, optionally category, company, confidence and notes."""
 
-    file = serializers.FileField()
+    file = UploadField()
 
 
 class SubmitInput(serializers.Serializer[Any]):
     """A proposed company. `confidence` is 0 to 1, or percent."""
 
-    merchant_name = serializers.CharField(max_length=255)
-    ticker = serializers.CharField(required=False, allow_blank=True, max_length=12, default="")
-    ticker_symbol = serializers.CharField(required=False, allow_blank=True, max_length=12, default="")
-    category = serializers.CharField(required=False, allow_blank=True, max_length=100, default="")
-    company_name = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    merchant_name = TextField(max_length=255)
+    ticker = TickerField(required=False, allow_blank=True, default="")
+    ticker_symbol = TickerField(required=False, allow_blank=True, default="")
+    category = TextField(required=False, allow_blank=True, max_length=100, default="")
+    company_name = TextField(required=False, allow_blank=True, max_length=200, default="")
     confidence = DecimalField(
-        required=False,
+        pattern=r"^(100(\.0{1,40})?|[0-9]{1,2}(\.[0-9]{1,40})?|\.[0-9]{1,40})$",
         min_value=Decimal(0),
         max_value=Decimal(100),
-        max_digits=40,
-        decimal_places=36,
+        required=False,
         default=Decimal(0),
     )
     notes = _notes()
@@ -88,4 +86,10 @@ class AmortizeInput(serializers.Serializer[Any]):
 class LookupInput(serializers.Serializer[Any]):
     """The text of a statement, or the name of a company."""
 
-    company_name = serializers.CharField(max_length=255)
+    company_name = TextField(max_length=255)
+
+
+class LookupQuery(serializers.Serializer[Any]):
+    """The same in the query string."""
+
+    company = TextField(max_length=255)

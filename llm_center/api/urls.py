@@ -35,8 +35,11 @@ urlpatterns = [
 ]
 for _name in ("mapping", "llm-mappings"):
     urlpatterns += [
-        path(f"admin/{_name}/<int:mapping_id>/approve", _approve, name=f"api-{_name}-approve"),
-        path(f"admin/{_name}/<int:mapping_id>/reject", _reject, name=f"api-{_name}-reject"),
+        path(f"admin/{_name}/<int:mapping_id>/{_verb}", _view, name=f"api-{_name}-{_verb}")
+        for _verb, _view in (
+            ("approve", decisions.DecideOneView.as_view(approve=True)),
+            ("reject", decisions.DecideOneView.as_view(approve=False)),
+        )
     ]
 urlpatterns += [
     path(f"{area}/submit-mapping", proposals.SubmitView.as_view(), name=f"api-{area}-submit-mapping")

@@ -3,37 +3,45 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from kamioi_site.numbers import DecimalField, IntegerField
+from kamioi_site.api.fields import (
+    BooleanField,
+    ConsentField,
+    EmailField,
+    IntegerField,
+    MoneyField,
+    PasswordField,
+    TextField,
+    TickerField,
+    UploadField,
+)
+from kamioi_site.api.validation import contains_invalid_text
 from transactions.models import Goal, Transaction, User
 from transactions.services.accounts import MAX_SETTINGS, SETTING_KEY, SETTING_LENGTH
 
 
-def money_field(**options: Any) -> DecimalField:
-    """Return a field for dollars and cents."""
-    return DecimalField(max_digits=14, decimal_places=2, **options)
-
-
-def optional_text(source: str | None = None, *, length: int) -> serializers.CharField:
+def optional_text(source: str | None = None, *, length: int) -> TextField:
     """Return a field for text that may be blank or absent."""
     options: dict[str, Any] = {"source": source} if source else {}
-    return serializers.CharField(max_length=length, required=False, allow_blank=True, **options)
+    return TextField(max_length=length, required=False, allow_blank=True, **options)
 
 
-def password_field(source: str | None = None, **options: Any) -> serializers.CharField:
-    """Return a field for a password."""
-    options |= {"source": source} if source else {}
-    return serializers.CharField(max_length=1024, trim_whitespace=False, **options)
+def round_up_field(**options: Any) -> IntegerField:
+    """Return a field for the whole dollars of a round-up."""
+    return IntegerField(max_value=100, required=False, **options)
 
 
-@extend_schema_field({"type": "string", "description": "ISO 8601 date, or date and time; UTC without a time zone"})
+@extend_schema_field(
+    {
+        "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
+        "description": "ISO 8601 date, or date and time; UTC without a time zone",
+    }
+)
 class DateOrTimeField(serializers.Field[datetime, str, str, Any]):
     """A date (midnight UTC), or a date and time (UTC without a time zone)."""
 
@@ -87,9 +95,9 @@ class SnakeOrCamelSerializer(serializers.Serializer[Any]):
 class LogInInput(serializers.Serializer[Any]):
     """Credentials."""
 
-    email = serializers.CharField(max_length=254)
-    password = password_field()
-    otp = serializers.CharField(
+    email = TextField(max_length=254)
+    password = PasswordField()
+    otp = TextField(
         max_length=20,
         required=False,
         allow_blank=True,
@@ -111,84 +119,69 @@ class _ProfileFields(SnakeOrCamelSerializer):
     companyName = optional_text("company_name", length=150)  # noqa: N815
     riskTolerance = optional_text("risk_tolerance", length=30)  # noqa: N815
     investmentGoals = optional_text("investment_goals", length=500)  # noqa: N815
-    roundUpAmount = IntegerField(  # noqa: N815
-        source="round_up_amount", min_value=1, max_value=100, required=False
-    )
-    marketingAgreed = serializers.BooleanField(source="marketing_agreed", required=False)  # noqa: N815
+    roundUpAmount = round_up_field(source="round_up_amount")  # noqa: N815
+    marketingAgreed = BooleanField(source="marketing_agreed", required=False)  # noqa: N815
 
 
 class RegisterInput(_ProfileFields):
     """A new customer. The account type defaults to that of the area."""
 
-    email = serializers.EmailField(max_length=254)
-    password = password_field()
+    email = EmailField(max_length=254)
+    password = PasswordField()
     accountType = serializers.ChoiceField(  # noqa: N815
         choices=User.AccountType.choices, source="account_type", required=False
     )
-    termsAgreed = serializers.BooleanField(source="terms_agreed")  # noqa: N815
-    privacyAgreed = serializers.BooleanField(source="privacy_agreed", required=False, default=False)  # noqa: N815
-
-    def validate_termsAgreed(self, value: bool) -> bool:  # noqa: N802
-        """Require the consent."""
-        if not value:
-            raise serializers.ValidationError("You must accept the terms.")
-        return value
+    termsAgreed = ConsentField(source="terms_agreed", refusal="You must accept the terms.")  # noqa: N815
+    privacyAgreed = BooleanField(source="privacy_agreed", required=False, default=False)  # noqa: N815
 
 
 class ProfileInput(_ProfileFields):
     """The fields to change. A new e-mail requires `currentPassword`."""
 
-    email = serializers.EmailField(max_length=254, required=False)
-    currentPassword = password_field("current_password", required=False, allow_blank=True)  # noqa: N815
+    email = EmailField(max_length=254, required=False)
+    currentPassword = PasswordField(source="current_password", required=False, allow_blank=True)  # noqa: N815
 
 
 class ForgotInput(serializers.Serializer[Any]):
     """The e-mail of the account."""
 
-    email = serializers.EmailField(max_length=254)
+    email = EmailField(max_length=254)
 
 
 class ResetTokenInput(serializers.Serializer[Any]):
     """The token of the password reset e-mail."""
 
-    token = serializers.CharField(max_length=200)
+    token = TextField(max_length=200)
 
 
 class ResetInput(ResetTokenInput):
     """The token of the password reset e-mail, and the new password."""
 
-    password = password_field()
+    password = PasswordField()
 
 
 class ErasureInput(SnakeOrCamelSerializer):
     """The password, as confirmation."""
 
-    currentPassword = password_field("current_password")  # noqa: N815
+    currentPassword = PasswordField(source="current_password")  # noqa: N815
 
 
 class ChangePasswordInput(ErasureInput):
     """The current password and the new one."""
 
-    newPassword = password_field("new_password")  # noqa: N815
+    newPassword = PasswordField(source="new_password", new=True)  # noqa: N815
 
 
-class RoundUpInput(serializers.ModelSerializer[User]):
+class RoundUpInput(serializers.Serializer[Any]):
     """The round-up of each purchase: whole dollars from 1 to 100, or up to the next dollar."""
 
-    round_up_amount = IntegerField(min_value=1, max_value=100, required=False)
-
-    class Meta:
-        model = User
-        fields = ("round_up_amount", "round_up_enabled", "round_up_rule")
-        extra_kwargs = {"round_up_enabled": {"required": False}, "round_up_rule": {"required": False}}
-
-
-class SettingsInput(serializers.Serializer[Any]):
-    """Settings by name; null deletes one. `round_up_…` are Kamioi's own, all others are stored as they are."""
-
-    round_up_amount = IntegerField(min_value=1, max_value=100, required=False)
-    round_up_enabled = serializers.BooleanField(required=False)
+    round_up_amount = round_up_field()
+    round_up_enabled = BooleanField(required=False)
     round_up_rule = serializers.ChoiceField(choices=User.RoundUpRule.choices, required=False)
+
+
+class SettingsInput(RoundUpInput):
+    """Settings by name; null deletes one. `round_up_…` are Kamioi's own, all others are stored as they are."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Validate Kamioi's own settings by field, the others by name and size."""
@@ -198,7 +191,7 @@ class SettingsInput(serializers.Serializer[Any]):
         for name, value in others.items():
             if not SETTING_KEY.fullmatch(name):
                 errors[name[:64]] = ["A name has up to 64 letters, digits, “_”, “.” and “-”."]
-            elif len(text := json.dumps(value)) > SETTING_LENGTH or "\\u0000" in text:
+            elif len(json.dumps(value)) > SETTING_LENGTH or contains_invalid_text(value):
                 errors[name] = [f"A value has at most {SETTING_LENGTH:,} characters and no NUL."]
         if len(others) > MAX_SETTINGS:
             errors["non_field_errors"] = [f"At most {MAX_SETTINGS} settings are allowed."]
@@ -211,26 +204,21 @@ class SettingsInput(serializers.Serializer[Any]):
 class TransactionInput(serializers.Serializer[Any]):
     """A card purchase in dollars. Other fields (user, status, fee, ticker …) are ignored."""
 
-    amount = money_field(min_value=Decimal("0.01"))
-    merchant = serializers.CharField(max_length=255)
+    amount = MoneyField()
+    merchant = TextField(max_length=255)
     date = DateOrTimeField(required=False)
-    category = serializers.CharField(max_length=100, required=False, allow_blank=True, default="")
-    description = serializers.CharField(max_length=500, required=False, allow_blank=True, default="")
+    category = TextField(max_length=100, required=False, allow_blank=True, default="")
+    description = TextField(max_length=500, required=False, allow_blank=True, default="")
 
 
 class TransactionFilterInput(serializers.Serializer[Any]):
     """The filters of a list of transactions."""
 
-    start_date = DateOrTimeField(required=False, source="start")
-    end_date = EndField(required=False, source="end")
+    start_date = DateOrTimeField(required=False, source="start", help_text="First day or time (ISO 8601, UTC).")
+    end_date = EndField(required=False, source="end", help_text="Last day or time, inclusive.")
     status = serializers.ChoiceField(choices=Transaction.Status.choices, required=False)
-    ticker = serializers.CharField(max_length=12, required=False)
-    merchant = serializers.CharField(max_length=255, required=False)
-
-
-@extend_schema_field(OpenApiTypes.BINARY)
-class UploadField(serializers.FileField):
-    """A file in a form."""
+    ticker = TickerField(required=False)
+    merchant = TextField(max_length=255, required=False, help_text="Part of the merchant's name.")
 
 
 class StatementAnswersInput(serializers.Serializer[Any]):
@@ -251,7 +239,7 @@ class BulkFileInput(StatementAnswersInput):
 class GoalInput(serializers.Serializer[Any]):
     """A goal in dollars. Its type defaults to that of the area."""
 
-    title = serializers.CharField(max_length=120)
-    target_amount = money_field(min_value=Decimal("0.01"))
-    current_amount = money_field(min_value=Decimal(0), required=False)
+    title = TextField(max_length=120)
+    target_amount = MoneyField()
+    current_amount = MoneyField(zero=True, required=False)
     goal_type = serializers.ChoiceField(choices=Goal.Type.choices, required=False)

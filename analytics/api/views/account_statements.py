@@ -4,7 +4,6 @@ from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -23,7 +22,6 @@ from transactions.selectors.customer import StatementRow
 
 class StatementListView(ETagView):
     area: str = "user"
-    parser_classes = [JSONParser]
 
     @extend_schema(responses={200: Data[list[StatementRow]]}, tags=["statements"])
     def get(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from analytics.selectors.periods import utc_today
 from analytics.selectors.review_stats import ACCOUNT_TYPES_CACHE, STAFF_STATS_CACHE
 from analytics.selectors.transactions import transaction_totals, transactions_by_account_type
-from kamioi_site.api.pagination import LIMIT, PAGE, Pagination, page_limit, page_number, pagination
+from kamioi_site.api.pagination import LIMIT, PAGE, PER_PAGE, Pagination, page_limit, page_number, pagination
 from kamioi_site.api.payloads import SuccessOutput
 from transactions.api.staff.base import StaffView
 from transactions.models import Transaction, User
@@ -76,14 +76,19 @@ class TransactionsView(StaffView):
         parameters=[
             PAGE,
             LIMIT,
-            OpenApiParameter("per_page", OpenApiTypes.INT, description="An alias of `limit`."),
+            PER_PAGE,
             OpenApiParameter("search", OpenApiTypes.STR, description="Part of a merchant's name, or a full e-mail."),
             OpenApiParameter("status", OpenApiTypes.STR, enum=["all", *Transaction.Status.values]),
             OpenApiParameter("dashboard", OpenApiTypes.STR, enum=[kind for kind in _DASHBOARDS if kind]),
             OpenApiParameter(
                 "dateFilter",
-                OpenApiTypes.STR,
-                description="today, yesterday, week, month, quarter, year, all, or a day.",
+                {
+                    "anyOf": [
+                        {"type": "string", "enum": [*filter(None, _PERIODS)]},
+                        {"type": "string", "format": "date"},
+                    ]
+                },
+                description="A period, or a day.",
             ),
         ],
         responses={200: StaffTransactionsOutput},
@@ -135,8 +140,8 @@ def _period(text: str) -> tuple[datetime | None, datetime | None]:
         return midnight - timedelta(days=days), midnight if name == "yesterday" else None
     try:
         start = datetime.combine(date.fromisoformat(text.strip()), time(), UTC)
-        return start, start + timedelta(days=1)
-    except (ValueError, OverflowError) as error:
+        return start, start + timedelta(days=1) if start.date() < date.max else None
+    except ValueError as error:
         message = "Must be one of today, yesterday, week, month, quarter, year, all, or a day."
         raise ValidationError({"dateFilter": [message]}) from error
 

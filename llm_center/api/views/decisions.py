@@ -54,18 +54,28 @@ class DecideView(StaffView):
 
     @extend_schema(request=DecideInput, responses={200: DecidedOutput, 404: ErrorOutput}, tags=["llm center"])
     @idempotent
-    def post(self, request: Request, mapping_id: int | None = None) -> Response:
+    def post(self, request: Request) -> Response:
         """Decide the mapping's merchant; its waiting transactions are released in the background."""
-        if mapping_id is None:
-            data = validated(DecideInput(data=request.data))
-        else:
-            data = {"mapping_id": mapping_id} | validated(NotesInput(data=request.data))
+        return self.decide(request, **validated(DecideInput(data=request.data)))
+
+    def decide(self, request: Request, *, mapping_id: int, notes: str) -> Response:
+        """Decide, and return the response."""
         decide = approve_mapping if self.approve else reject_mapping
         try:
-            result = decide(mapping_id=data["mapping_id"], actor=current_user(request), notes=data["notes"])
+            result = decide(mapping_id=mapping_id, actor=current_user(request), notes=notes)
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(_decided(result, approved=self.approve))
+
+
+class DecideOneView(DecideView):
+    """The same, with the mapping in the URL."""
+
+    @extend_schema(request=NotesInput, responses={200: DecidedOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request, mapping_id: int) -> Response:  # type: ignore[override]
+        """Decide the mapping's merchant; its waiting transactions are released in the background."""
+        return self.decide(request, mapping_id=mapping_id, **validated(NotesInput(data=request.data)))
 
 
 def _decided(result: MappingDecisionResult, *, approved: bool) -> DecidedOutput:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.etags import ETagView
-from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit, page_number
+from kamioi_site.api.pagination import CURSOR, LIMIT, PAGE, page_limit, page_number
 from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.pagination import keyset_page
@@ -59,9 +59,7 @@ class MappingListView(StaffView, ETagView):
             LIMIT,
             OpenApiParameter("status", OpenApiTypes.STR, enum=STATUSES),
             OpenApiParameter("search", OpenApiTypes.STR, description="The full name as in the statement."),
-            OpenApiParameter(
-                "page", OpenApiTypes.INT, description="The legacy format: numbered pages, up to row 10,000."
-            ),
+            PAGE,
         ],
         responses={200: MappingPageOutput | Data[NumberedMappings]},
         tags=["llm center"],
@@ -121,7 +119,7 @@ class MappingUpdateView(StaffView):
             mapping = edit_mapping(
                 mapping_id=mapping_id,
                 merchant_name=data["merchant_name"],
-                ticker=data["ticker"].strip().upper().replace("-", "."),
+                ticker=data["ticker"],
                 category=data["category"],
                 company_name=data["company_name"],
                 actor=current_user(request),

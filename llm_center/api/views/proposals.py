@@ -3,15 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.payloads import Data, MessageOutput
 from kamioi_site.api.views import ApiView
-from llm_center.api.serializers import LookupInput, SubmitInput
+from llm_center.api.serializers import LookupInput, LookupQuery, SubmitInput
 from llm_center.models import LlmMapping
 from llm_center.services.mapping_decisions import submit_mapping
 from llm_center.services.matching import propose_owner
@@ -38,7 +37,7 @@ class SubmitView(ApiView):
         confidence = Decimal(str(data["confidence"]))
         mapping = submit_mapping(
             merchant_name=data["merchant_name"],
-            ticker=(data["ticker"] or data["ticker_symbol"]).strip().upper().replace("-", "."),
+            ticker=data["ticker"] or data["ticker_symbol"],
             category=data["category"],
             company_name=data["company_name"],
             confidence=(confidence / 100 if confidence > 1 else confidence).quantize(Decimal("0.0001")),
@@ -61,23 +60,18 @@ class ManualSubmitView(SubmitView, StaffView):
 
 
 class LookupView(ApiView):
-    @extend_schema(
-        parameters=[OpenApiParameter("company", OpenApiTypes.STR, required=True)],
-        responses={200: Data[dict[str, Any]]},
-        tags=["llm center"],
-    )
+    @extend_schema(parameters=[LookupQuery], responses={200: Data[dict[str, Any]]}, tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Look up `?company=`."""
-        return _lookup({"company_name": request.query_params.get("company", "")})
+        return _lookup(validated(LookupQuery(data=request.query_params))["company"])
 
     @extend_schema(request=LookupInput, responses={200: Data[dict[str, Any]]}, tags=["llm center"])
     def post(self, request: Request) -> Response:
         """Look up `company_name`."""
-        return _lookup(request.data)
+        return _lookup(validated(LookupInput(data=request.data))["company_name"])
 
 
-def _lookup(query: Any) -> Response:
-    name = validated(LookupInput(data=query))["company_name"]
+def _lookup(name: str) -> Response:
     proposal = propose_owner(normalise(name), name)
     data = {
         "ticker": proposal.ticker,

@@ -5,9 +5,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from kamioi_site.api.validation import IdField
-from kamioi_site.numbers import IntegerField
-from transactions.api.serializers import money_field, optional_text
+from kamioi_site.api.fields import BooleanField, EmailField, IdField, MoneyField, TextField
+from transactions.api.serializers import optional_text, round_up_field
 from transactions.models import User
 
 
@@ -15,7 +14,7 @@ class SelectedInput(serializers.Serializer[Any]):
     """The transactions to process; `force` lifts the limit on the amount."""
 
     transaction_ids = serializers.ListField(child=IdField(), min_length=1, max_length=500)
-    force = serializers.BooleanField(required=False, default=False)
+    force = BooleanField(required=False, default=False)
 
 
 class OneTransactionInput(serializers.Serializer[Any]):
@@ -37,15 +36,15 @@ class UserInput(serializers.Serializer[Any]):
     """The fields of a user to change."""
 
     name = optional_text(length=150)
-    email = serializers.EmailField(max_length=254, required=False)
+    email = EmailField(max_length=254, required=False)
     account_type = serializers.ChoiceField(choices=User.AccountType.choices, required=False)
     city = optional_text(length=100)
     state = optional_text(length=50)
     zip_code = optional_text(length=20)
     phone = optional_text(length=40)
-    round_up_amount = IntegerField(min_value=1, max_value=100, required=False)
-    round_up_enabled = serializers.BooleanField(required=False)
-    is_active = serializers.BooleanField(required=False)
+    round_up_amount = round_up_field()
+    round_up_enabled = BooleanField(required=False)
+    is_active = BooleanField(required=False)
     held_purchases = held_purchases_field()
 
 
@@ -53,13 +52,13 @@ class UserStatusInput(serializers.Serializer[Any]):
     """Whether the account is open: `status` or `is_active`."""
 
     status = serializers.ChoiceField(choices=["active", "inactive", "suspended"], required=False)
-    is_active = serializers.BooleanField(required=False)
+    is_active = BooleanField(required=False)
     held_purchases = held_purchases_field()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require one of the two."""
         if not {"status", "is_active"} & attrs.keys():
-            raise serializers.ValidationError({"status": ["Send “active” or “inactive”."]})
+            raise serializers.ValidationError("Send status “active” or “inactive”.")
         attrs.setdefault("is_active", attrs.pop("status", "") == "active")
         return attrs
 
@@ -67,10 +66,10 @@ class UserStatusInput(serializers.Serializer[Any]):
 class LineInput(serializers.Serializer[Any]):
     """A line: dollars on one side of an account."""
 
-    account_code = serializers.CharField(max_length=10)
-    debit = money_field(required=False, default=Decimal(0), min_value=Decimal(0))
-    credit = money_field(required=False, default=Decimal(0), min_value=Decimal(0))
-    description = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+    account_code = TextField(max_length=10)
+    debit = MoneyField(zero=True, required=False, default=Decimal(0))
+    credit = MoneyField(zero=True, required=False, default=Decimal(0))
+    description = TextField(max_length=200, required=False, allow_blank=True, default="")
 
 
 class EntryInput(serializers.Serializer[Any]):
@@ -85,13 +84,13 @@ class EntryInput(serializers.Serializer[Any]):
     vendor_name = optional_text(length=200)
     customer_name = optional_text(length=200)
     status = serializers.ChoiceField(choices=["draft", "posted"], required=False)
-    lines = LineInput(many=True, required=False)
-    from_account = serializers.CharField(max_length=10, required=False)
-    to_account = serializers.CharField(max_length=10, required=False)
-    amount = money_field(required=False, min_value=Decimal("0.01"))
-
-    def validate_lines(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Limit the number of lines."""
-        if not 2 <= len(lines) <= 100:
-            raise serializers.ValidationError("An entry has 2 to 100 lines.")
-        return lines
+    lines = serializers.ListField(
+        child=LineInput(),
+        min_length=2,
+        max_length=100,
+        required=False,
+        error_messages=dict.fromkeys(("min_length", "max_length"), "An entry has 2 to 100 lines."),
+    )
+    from_account = TextField(max_length=10, required=False)
+    to_account = TextField(max_length=10, required=False)
+    amount = MoneyField(required=False)

@@ -13,7 +13,16 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.pagination import LIMIT, PAGE, Pagination, dollars, page_limit, page_number, pagination
+from kamioi_site.api.pagination import (
+    LIMIT,
+    PAGE,
+    Pagination,
+    dollars,
+    dollars_parameter,
+    page_limit,
+    page_number,
+    pagination,
+)
 from kamioi_site.api.payloads import ErrorOutput, MessageOutput, SuccessOutput
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
@@ -95,8 +104,8 @@ class WaitingView(StaffView):
             LIMIT,
             OpenApiParameter("merchant", OpenApiTypes.STR, description="A name, or part of one."),
             OpenApiParameter("category", OpenApiTypes.STR),
-            OpenApiParameter("min_amount", OpenApiTypes.DECIMAL),
-            OpenApiParameter("max_amount", OpenApiTypes.DECIMAL),
+            dollars_parameter("min_amount"),
+            dollars_parameter("max_amount"),
         ],
         responses={200: WaitingOutput},
         tags=["llm center"],

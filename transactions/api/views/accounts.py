@@ -8,7 +8,6 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -63,7 +62,6 @@ class RegisterView(ApiView):
     permission_classes = [AllowAny]
     throttle_classes = [GuardedRateLimit]
     rate_scope = "register"
-    parser_classes = [JSONParser]
 
     @extend_schema(request=RegisterInput, responses={201: LogInOutput, 409: ErrorOutput}, auth=[], tags=["accounts"])
     def post(self, request: Request) -> Response:
@@ -87,7 +85,6 @@ class LogInView(ApiView):
     authentication_classes = ()
     permission_classes = [AllowAny]
     throttle_classes = [LogInRateLimit]
-    parser_classes = [JSONParser]
 
     def get_authenticate_header(self, request: Request) -> str:
         """Return the scheme, so that DRF answers 401 although the view has no authenticators."""

@@ -1,7 +1,6 @@
 """Verifying an e-mail address, and cancelling its change."""
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,7 +18,6 @@ class _LinkView(ApiView):
     permission_classes = [AllowAny]
     throttle_classes = [GuardedRateLimit]
     rate_scope = "reset"
-    parser_classes = [JSONParser]
 
 
 class VerifyEmailView(_LinkView):

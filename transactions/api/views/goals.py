@@ -3,7 +3,6 @@
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,7 +19,6 @@ from transactions.services.goals import create_goal, delete_goal, update_goal
 
 class GoalListView(ETagView):
     area: str = "user"
-    parser_classes = [JSONParser]
 
     @extend_schema(responses={200: Data[list[GoalRow]]}, tags=["goals"])
     def get(self, request: Request) -> Response:
@@ -38,9 +36,7 @@ class GoalListView(ETagView):
 
 
 class GoalView(ApiView):
-    parser_classes = [JSONParser]
-
-    @extend_schema(request=GoalInput, responses={200: Data[GoalRow]}, tags=["goals"])
+    @extend_schema(request=GoalInput(partial=True), responses={200: Data[GoalRow]}, tags=["goals"])
     def put(self, request: Request, goal_id: int) -> Response:
         """Change the given fields of one of the caller's goals."""
         changes = validated(GoalInput(data=request.data, partial=True))

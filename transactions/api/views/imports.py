@@ -6,7 +6,6 @@ from typing import TypedDict
 
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -64,8 +63,6 @@ class ImportView(ApiView):
 
 
 class ImportUndoView(ApiView):
-    parser_classes = [JSONParser]
-
     @extend_schema(request=None, responses={202: ImportQueuedOutput, 409: ErrorOutput}, tags=["imports"])
     @idempotent
     def post(self, request: Request, import_id: int) -> Response:
@@ -74,8 +71,6 @@ class ImportUndoView(ApiView):
 
 
 class ImportCancelView(ApiView):
-    parser_classes = [JSONParser]
-
     @extend_schema(request=None, responses={202: ImportQueuedOutput, 409: ErrorOutput}, tags=["imports"])
     @idempotent
     def post(self, request: Request, import_id: int) -> Response:
@@ -84,8 +79,6 @@ class ImportCancelView(ApiView):
 
 
 class ImportRepeatView(ApiView):
-    parser_classes = [JSONParser]
-
     @extend_schema(
         request=StatementAnswersInput, responses={202: ImportQueuedOutput, 409: ErrorOutput}, tags=["imports"]
     )

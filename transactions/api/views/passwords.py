@@ -1,7 +1,6 @@
 """Resetting and changing passwords."""
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,7 +24,6 @@ class _ResetView(ApiView):
     permission_classes = [AllowAny]
     throttle_classes = [GuardedRateLimit]
     rate_scope = "reset"
-    parser_classes = [JSONParser]
 
 
 class ForgotPasswordView(_ResetView):
@@ -60,8 +58,6 @@ class ResetPasswordView(_ResetView):
 
 
 class ChangePasswordView(ApiView):
-    parser_classes = [JSONParser]
-
     @extend_schema(request=ChangePasswordInput, responses={200: MessageOutput}, tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Set the password and end the other sessions and tokens of the account."""

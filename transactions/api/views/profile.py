@@ -8,7 +8,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -127,8 +126,6 @@ class DataExportFileView(FileView):
 
 
 class ErasureView(ApiView):
-    parser_classes = [JSONParser]
-
     @extend_schema(request=ErasureInput, responses={202: ErasureOutput, 409: ErrorOutput}, tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Close the account and erase the personal data, irrevocably. All tokens are revoked.

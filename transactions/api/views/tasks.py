@@ -1,7 +1,7 @@
 """The progress of background tasks: polled, or as server-sent events."""
 
 from collections.abc import Collection
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, TypedDict
 from uuid import UUID
 
 from django.http import Http404, StreamingHttpResponse
@@ -37,6 +37,15 @@ class TaskOutput(SuccessOutput):
     rejects_url: NotRequired[str]
 
 
+class TaskEvent(TypedDict):
+    """A server-sent event."""
+
+    data: Annotated[str, "The body of `GET /api/tasks/{task_id}`."]
+    id: str
+    event: NotRequired[str]
+    retry: NotRequired[int]
+
+
 class TaskView(ApiView):
     @extend_schema(responses={200: TaskOutput}, tags=["tasks"])
     def get(self, request: Request, task_id: UUID) -> Response:
@@ -45,12 +54,12 @@ class TaskView(ApiView):
 
 
 class TaskEventsView(FileView):
-    answers = ("text/event-stream", "events")
+    media_type = "text/event-stream"
 
     @extend_schema(
-        parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.INT, OpenApiParameter.HEADER)],
+        parameters=[OpenApiParameter("Last-Event-ID", OpenApiTypes.STR, OpenApiParameter.HEADER)],
         responses={
-            (200, "text/event-stream"): OpenApiTypes.STR,
+            (200, "text/event-stream"): TaskEvent,
             204: OpenApiResponse(description="The client has seen the last event."),
             503: ErrorOutput,
         },

@@ -19,7 +19,7 @@ from kamioi_site.api.payloads import Data, ErrorOutput, SuccessOutput
 from kamioi_site.api.views import ApiView, FileView
 from kamioi_site.http.downloads import csv_download
 from transactions.api.base import ImportQueuedOutput, TransactionsView, accepted, current_user, validated
-from transactions.api.filters import FILTERS, transaction_filter
+from transactions.api.filters import transaction_filter
 from transactions.api.idempotency import idempotency_key, idempotent, request_fingerprint
 from transactions.api.parsers import (
     OfxParser,
@@ -29,7 +29,7 @@ from transactions.api.parsers import (
     statement_answers,
     uploaded_file,
 )
-from transactions.api.serializers import BulkFileInput, StatementAnswersInput, TransactionInput
+from transactions.api.serializers import BulkFileInput, StatementAnswersInput, TransactionFilterInput, TransactionInput
 from transactions.migration_phase import ReadSource
 from transactions.models import Transaction, User
 from transactions.selectors import transaction_pages
@@ -67,7 +67,6 @@ class TransactionPageOutput(TypedDict):
 
 
 class TransactionCreateView(ApiView):
-    parser_classes = [JSONParser]
     # Not by the `idempotent` decorator: the key of a purchase is stored for good.
     has_idempotency_key = True
 
@@ -134,7 +133,7 @@ def _statement_file(request: Request) -> "File[bytes]":
 
 class TransactionListView(TransactionsView):
     @extend_schema(
-        parameters=[CURSOR, LIMIT, *FILTERS],
+        parameters=[CURSOR, LIMIT, TransactionFilterInput],
         responses={200: TransactionListOutput | TransactionPageOutput},
         tags=["transactions"],
     )
@@ -178,9 +177,11 @@ class TransactionDetailView(ETagView):
 
 
 class ExportView(FileView):
-    answers = ("text/csv", "csv")
+    media_type = "text/csv"
 
-    @extend_schema(parameters=FILTERS, responses={(200, "text/csv"): OpenApiTypes.STR}, tags=["transactions"])
+    @extend_schema(
+        parameters=[TransactionFilterInput], responses={(200, "text/csv"): OpenApiTypes.STR}, tags=["transactions"]
+    )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Return the matching transactions, newest first. No cell runs as a formula."""
         lines = transaction_pages.transactions_csv(current_user(request), transaction_filter(request))
