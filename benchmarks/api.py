@@ -76,7 +76,7 @@ end
 def _prepare(arguments: argparse.Namespace) -> None:
     """Create the database from a legacy file, or use that of the last run."""
     if arguments.reuse:
-        common.ensure_servers()
+        common.start_servers()
         os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.dev"
         os.environ["DATABASE_URL"] = common.url_of_database(_NAME)
         import django

@@ -22,7 +22,7 @@ def fresh_database(name: str) -> None:
 
     The environment of this process and of its children points at the database afterwards.
     """
-    ensure_servers()
+    start_servers()
     os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.dev"
     os.environ["MARKET_ALWAYS_OPEN"] = "true"
     admin = psycopg2.connect(os.environ["DATABASE_URL"])
@@ -37,6 +37,12 @@ def fresh_database(name: str) -> None:
     import django
 
     django.setup()
+
+
+def start_servers() -> None:
+    """Start the servers that are not given. The owner does everything: it fills, vacuums and drops the database."""
+    ensure_servers()
+    os.environ["DATABASE_URL"] = os.environ.pop("MIGRATION_DATABASE_URL", os.environ["DATABASE_URL"])
 
 
 def url_of_database(name: str) -> str:

@@ -40,7 +40,14 @@ from docker.local.topology import Cluster, read_cluster
 
 LIMIT_MS = 200  # the limit of p95
 PAGE = common.ROOT / "benchmarks" / "load.md"
-_OWN_ENVIRONMENT = ("DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
+_OWN_ENVIRONMENT = (
+    "DATABASE_URL",
+    "MIGRATION_DATABASE_URL",
+    "REDIS_URL",
+    "REPLICA_URL",
+    "CELERY_BROKER_URL",
+    "DJANGO_SETTINGS_MODULE",
+)
 
 SEED = """
     INSERT INTO users (id, password, is_superuser, email, name, account_type, user_guid, city, state, zip_code,

@@ -3,6 +3,8 @@
 This file is imported before Django's settings, so that they find the servers.
 
 - The home differs from that of `make run`, so both can run at once. `KAMIOI_TEST_HOME` changes it.
+- The owner of the schema creates the test database; tests run as the application's role, which owns nothing. The mark
+  `as_owner` is for tests that change tables within their transaction, `tests.database.owner_cursor` for all others.
 - Each session of a home takes a slot with its own test database and Redis databases, and so does every process of a
   parallel run (`-n 4`). The last session to end stops the servers that a session started.
 - On a given Redis, tests use one database (`REDIS_TEST_DB`, default 15; parallel processes count down from it) and
@@ -81,7 +83,7 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     os.environ["KAMIOI_HOME"] = str(here)
     os.environ.pop("REPLICA_URL", None)  # a standby has no test database; tests of replicas start their own
     _number, _slot = _take_slot(here)
-    for _name in ("DATABASE_URL", "REDIS_URL"):
+    for _name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL"):
         if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would override what is set below
             os.environ[_name] = Path(_file).read_text().strip()
     _redis_given = embedded_servers.redis_is_given()
@@ -92,8 +94,10 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
         pytest.exit(str(error), returncode=3)
     if _number:
         # The test database is named after the configured one.
-        _parts = urlsplit(os.environ["DATABASE_URL"])
-        os.environ["DATABASE_URL"] = urlunsplit(_parts._replace(path=f"{_parts.path}_{_number}"))
+        for _name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
+            if _url := os.environ.get(_name):
+                _parts = urlsplit(_url)
+                os.environ[_name] = urlunsplit(_parts._replace(path=f"{_parts.path}_{_number}"))
     os.environ["KAMIOI_TEST_REDIS_URL"] = os.environ["REDIS_URL"]
     if _redis_given:
         _first, _step = int(os.environ.get("REDIS_TEST_DB", "15")), -1
@@ -107,6 +111,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.test"
 
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.db.backends.base.operations import BaseDatabaseOperations  # noqa: E402
+
+from tests import database  # noqa: E402
 
 if settings.configured and settings.SETTINGS_MODULE != "kamioi_site.settings.test":
     pytest.exit("Unset DJANGO_SETTINGS_MODULE: tests bring their own settings.", returncode=3)
@@ -146,6 +153,28 @@ def pytest_unconfigure() -> None:
     finally:
         for handle in others:
             handle.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Choose the database role of the test."""
+    database.role_of_test = "owner" if item.get_closest_marker("as_owner") else "application"
+    database.connect_as(database.role_of_test)
+
+
+@pytest.fixture(scope="session")
+def _schema_owner() -> None:
+    database.connect_as("owner")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None]:
+    """Create and drop the test database as the owner, who also empties it after a test that committed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", database.execute_as_owner)
+        database.connect_as(database.role_of_test)
+        yield
+    database.connect_as("owner")
 
 
 @pytest.fixture(autouse=True)

@@ -20,11 +20,12 @@ START_SECONDS = 90
 
 def process_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a process of the same installation as this test, updated with `given`."""
-    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
+    path = f"/{connection.settings_dict['NAME']}"
+    urls = {name: os.environ.get(name) for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL")}
     return {
         **os.environ,
+        **{name: urlunsplit(urlsplit(url)._replace(path=path)) for name, url in urls.items() if url},
         "DJANGO_SETTINGS_MODULE": "kamioi_site.settings.test",
-        "DATABASE_URL": urlunsplit(database),
         "REDIS_URL": settings.REDIS_URL,
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
         **(given or {}),

@@ -188,12 +188,10 @@ def verify_rollups(
 def refresh_summary() -> None:
     """Refresh the materialized view without blocking its readers, and invalidate the cached reads."""
     with connection.cursor() as cursor:
-        # A dump restored without its data leaves the view unpopulated; then it has no readers to block.
-        cursor.execute("SELECT ispopulated FROM pg_matviews WHERE matviewname = 'llm_analytics_summary'")
-        populated = cursor.fetchone()
-        if populated is None:
+        cursor.execute("SELECT to_regclass('llm_analytics_summary') IS NULL")
+        if cursor.fetchone()[0]:
             raise RollupError("llm_analytics_summary is missing: run `manage.py migrate`.")
-        cursor.execute(f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' if populated[0] else ''} llm_analytics_summary")
+        cursor.execute("SELECT kamioi_refresh_summary()")
     invalidate_cache(GENERATION)
 
 

@@ -11,7 +11,6 @@ of the containers.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import secrets
@@ -19,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from docker.local.replica import EmbeddedReplica
 from kamioi_site.errors import KamioiError
 from kamioi_site.local import embedded_servers, system
 from kamioi_site.local.embedded_servers import REPOSITORY
-from kamioi_site.local.servers import DATABASE_NAME, EmbeddedPostgres, EmbeddedRedis
+from kamioi_site.local.servers import APPLICATION_ROLE, DATABASE_NAME, EmbeddedPostgres, EmbeddedRedis
 from kamioi_site.local.system import free_port
 
 WEBS = 3
@@ -43,7 +42,6 @@ QUEUES = {"ai": 1, "transactions": 2, "analytics": 1, "notifications": 1, "bulk"
 SMALL_WEBS = 2
 HEALTHY_TIMEOUT = 180.0  # seconds
 DOCKER = REPOSITORY / "docker"
-DATABASE_USER = "kamioi"
 _PRIMARY_SETTINGS = {"max_slot_wal_keep_size": "1GB", "shared_buffers": "256MB"}
 _REPLICA_SETTINGS = {"hot_standby_feedback": "on", "shared_buffers": "128MB"}
 _INSTALL = "apt-get install --no-install-recommends nginx-light pgbouncer"
@@ -70,7 +68,7 @@ class Cluster:
     pid: int
     processes: list[Process]
     environment: dict[str, str]  # of the cluster's processes: settings, addresses, secrets
-    direct_database_url: str  # bypasses PgBouncer
+    direct_database_url: str  # of the owner of the schema; bypasses PgBouncer
 
     def process(self, name: str) -> Process:
         """Return the process of that name; raises KeyError."""
@@ -138,12 +136,13 @@ class _Fleet:
         database, replica = self.primary.url, self.replica.url if self.replica else ""
         if self.pgbouncer:
             password = quote((self.here / "pgbouncer" / "password").read_text(), safe="")
-            base = f"postgresql://{DATABASE_USER}:{password}@127.0.0.1:{self.ports['pgbouncer']}/{DATABASE_NAME}"
+            base = f"postgresql://{APPLICATION_ROLE}:{password}@127.0.0.1:{self.ports['pgbouncer']}/{DATABASE_NAME}"
             database, replica = base, f"{base}_replica" if self.replica else ""
         return {
             "KAMIOI_HOME": str(self.here),
             "DJANGO_SETTINGS_MODULE": "kamioi_site.settings.dev",
             "DATABASE_URL": database,
+            "MIGRATION_DATABASE_URL": self.primary.owner_url,  # bypasses PgBouncer
             "REPLICA_URL": replica,
             "REDIS_URL": self.redis.url,
             "PGBOUNCER": "1" if self.pgbouncer else "0",
@@ -254,7 +253,7 @@ class _Fleet:
                 for child in self.children
             ],
             environment=self.environment(),
-            direct_database_url=self.primary.url,
+            direct_database_url=self.primary.owner_url,
         )
         system.write_private(self.here / "cluster.json", json.dumps(asdict(state), indent=1))
 
@@ -270,8 +269,8 @@ class _Fleet:
             {
                 "PGBOUNCER_DIR": str(directory),
                 "PGBOUNCER_DATABASE": DATABASE_NAME,
-                "PGBOUNCER_USER": DATABASE_USER,
-                "PGBOUNCER_SERVER_USER": "postgres",
+                "PGBOUNCER_USER": APPLICATION_ROLE,
+                "PGBOUNCER_SERVER_USER": APPLICATION_ROLE,
                 "PGBOUNCER_PRIMARY_HOST": str(self.primary.socket_directory),
                 "PGBOUNCER_REPLICA_HOST": str((self.replica or self.primary).socket_directory),
                 "PGBOUNCER_LISTEN_ADDRESS": "127.0.0.1",
@@ -332,7 +331,7 @@ def run(port: int, *, demo: bool, without: Collection[str] = (), small: bool = F
         token = secrets.token_hex(16)
         system.write_private(here / "run.json", json.dumps({"token": token}))
         os.environ[process_manager.TOKEN] = token
-        for name in ("DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL"):
+        for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL"):
             os.environ.pop(f"{name}_FILE", None)
             os.environ.pop(name, None)
         fleet = _Fleet(here, port or free_port(), without, small=small)
@@ -364,8 +363,7 @@ def _bring_up(fleet: _Fleet, *, demo: bool) -> None:
     fleet.start_servers()
     os.environ.update(fleet.environment())
     echo("Migrating the database ...")
-    with _direct(fleet):
-        process_manager.manage("migrate", "--noinput")
+    process_manager.manage("migrate", "--noinput")
     process_manager.prepare_site(fleet.here, demo=demo)
     echo(
         f"Starting {fleet.webs} web processes, {len(fleet.pools)} worker pools, beat"
@@ -379,17 +377,6 @@ def _bring_up(fleet: _Fleet, *, demo: bool) -> None:
         process_manager.show_login(fleet.here)
     else:
         echo("No user exists yet: run docker/local-cluster exec manage.py createsuperuser, or start with --demo.")
-
-
-@contextlib.contextmanager
-def _direct(fleet: _Fleet) -> Iterator[None]:
-    """Bypass PgBouncer: migrations need a session of their own."""
-    pooled = os.environ["DATABASE_URL"]
-    os.environ["DATABASE_URL"] = fleet.primary.url
-    try:
-        yield
-    finally:
-        os.environ["DATABASE_URL"] = pooled
 
 
 def stop() -> int:

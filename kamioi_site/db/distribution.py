@@ -20,6 +20,7 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey
 
+from kamioi_site.db.roles import as_owner
 from kamioi_site.errors import KamioiError
 
 APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
@@ -147,10 +148,11 @@ def apply_distribution(steps: Sequence[Step]) -> Iterator[Step]:
     problems = find_distribution_problems()
     if problems:
         raise DistributionError("The tables cannot be distributed:\n" + "\n".join(problems))
-    for step in steps:
-        with connection.cursor() as cursor:
-            cursor.execute(step.sql)
-        yield step
+    with as_owner():
+        for step in steps:
+            with connection.cursor() as cursor:
+                cursor.execute(step.sql)
+            yield step
 
 
 def has_citus(connection: BaseDatabaseWrapper = connection) -> bool:

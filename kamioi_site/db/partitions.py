@@ -17,6 +17,7 @@ from dateutil.relativedelta import relativedelta
 from django.apps import apps
 from django.db import connection, models
 
+from kamioi_site.db.roles import as_owner
 from kamioi_site.errors import KamioiError
 
 MONTHS_AHEAD = 3
@@ -103,6 +104,7 @@ def ensure_partitions(model: type[MonthlyPartitionedModel], months: Iterable[dat
     return len(created) - created.count(None)
 
 
+@as_owner()
 def detach_partition(model: type[MonthlyPartitionedModel], period: str) -> str:
     """Detach an old month ("2025-01") or year ("2019") and return the name of its table, which keeps its rows."""
     table = model._meta.db_table

@@ -55,6 +55,8 @@ def redis_is_given() -> bool:
 def ensure_servers() -> tuple[str, ...]:
     """Start the servers that are neither given nor running, and set `DATABASE_URL` and `REDIS_URL`.
 
+    `MIGRATION_DATABASE_URL` is that of the owner of an embedded database.
+
     Returns the names of the servers that this call started. Raises EmbeddedServerError.
     """
     return _set_urls(lambda server: server.start())
@@ -75,6 +77,8 @@ def _set_urls(start: "Callable[[EmbeddedServer], bool]") -> tuple[str, ...]:
                     if start(server):
                         started.append(server.name)
                     os.environ[variable] = server.url
+                    if isinstance(server, EmbeddedPostgres):
+                        os.environ["MIGRATION_DATABASE_URL"] = server.owner_url
     return tuple(started)
 
 

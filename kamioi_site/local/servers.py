@@ -36,6 +36,7 @@ from kamioi_site.local.system import (
 )
 
 DATABASE_NAME = "kamioi"
+OWNER_ROLE, APPLICATION_ROLE = "kamioi_owner", "kamioi_app"
 START_TIMEOUT = 60.0  # seconds, including crash recovery of a large database
 STOP_TIMEOUT = 30.0  # seconds
 # The path of a Unix socket has at most 107 bytes on Linux (103 elsewhere), including file name and `.lock`.
@@ -54,6 +55,34 @@ POSTGRES_SETTINGS = {
     "max_locks_per_transaction": "256",  # a query over many partitions locks each of them
 }
 REDIS_DATABASES = 128
+# The owner creates the databases of tests and benchmarks too. The application looks at everybody's slow statements.
+_CREATE_ROLES = f"""
+    DO $$ BEGIN
+        IF to_regrole('{OWNER_ROLE}') IS NULL THEN
+            CREATE ROLE {OWNER_ROLE} LOGIN CREATEDB;
+            GRANT pg_checkpoint TO {OWNER_ROLE};
+        END IF;
+        IF to_regrole('{APPLICATION_ROLE}') IS NULL THEN
+            CREATE ROLE {APPLICATION_ROLE} LOGIN;
+            GRANT pg_read_all_stats TO {APPLICATION_ROLE};
+        END IF;
+    END $$
+"""
+# Sequences of columns change hands with their table. The next `migrate` narrows the grants.
+_HAND_OVER = f"""
+    DO $$ DECLARE command text; BEGIN
+        FOR command IN
+            SELECT format('ALTER TABLE %s OWNER TO {OWNER_ROLE}', pg_class.oid::regclass) FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+            UNION ALL
+            SELECT format('ALTER FUNCTION %s OWNER TO {OWNER_ROLE}', oid::regprocedure) FROM pg_proc
+            WHERE pronamespace = 'public'::regnamespace
+        LOOP EXECUTE command; END LOOP;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APPLICATION_ROLE};
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {APPLICATION_ROLE};
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {APPLICATION_ROLE};
+    END $$
+"""  # noqa: S608  # constants
 
 
 class EmbeddedServer:
@@ -178,8 +207,16 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """A URL that Django (dj-database-url), libpq and ADBC all understand."""
-        return f"postgresql://postgres@{quote(str(self.socket_directory), safe='')}/{DATABASE_NAME}"
+        """The application's URL, which Django (dj-database-url), libpq and ADBC all understand."""
+        return self._url_of(APPLICATION_ROLE)
+
+    @property
+    def owner_url(self) -> str:
+        """The URL for `MIGRATION_DATABASE_URL`."""
+        return self._url_of(OWNER_ROLE)
+
+    def _url_of(self, role: str) -> str:
+        return f"postgresql://{role}@{quote(str(self.socket_directory), safe='')}/{DATABASE_NAME}"
 
     @property
     def socket_directory(self) -> Path:
@@ -269,18 +306,34 @@ class EmbeddedPostgres(EmbeddedServer):
             return True
         return False
 
-    def connect(self) -> Any:
-        """Return a psycopg2 connection to the maintenance database, in autocommit mode."""
-        connection = psycopg2.connect(host=str(self.socket_directory), user="postgres", connect_timeout=5)
+    def connect(self, database: str = "postgres") -> Any:
+        """Return a psycopg2 connection of the superuser, in autocommit mode."""
+        connection = psycopg2.connect(
+            host=str(self.socket_directory), user="postgres", dbname=database, connect_timeout=5
+        )
         connection.autocommit = True
         return connection
 
     def create_database(self) -> None:
-        """Create Kamioi's database unless it exists."""
+        """Create Kamioi's roles and database unless they exist."""
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(_CREATE_ROLES)
+            cursor.execute(
+                "SELECT datname FROM pg_database WHERE datdba = 10 AND datname !~ '^(template[01]|postgres)$'"
+            )
+            superusers = [name for (name,) in cursor.fetchall()]
+            if DATABASE_NAME in superusers:
+                self._hand_over()
+            for name in superusers:
+                cursor.execute(f'ALTER DATABASE "{name}" OWNER TO {OWNER_ROLE}')
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE_NAME])
             if cursor.fetchone() is None:
-                cursor.execute(f"CREATE DATABASE {DATABASE_NAME}")
+                cursor.execute(f"CREATE DATABASE {DATABASE_NAME} OWNER {OWNER_ROLE}")
+
+    def _hand_over(self) -> None:
+        """Give the two roles a database of an earlier release, in which the superuser owned everything."""
+        with contextlib.closing(self.connect(DATABASE_NAME)) as connection, connection.cursor() as cursor:
+            cursor.execute(_HAND_OVER)
 
 
 class EmbeddedRedis(EmbeddedServer):

@@ -117,6 +117,8 @@ if not DATABASE_URL:
     raise ImproperlyConfigured(
         "DATABASE_URL is not set. Start through manage.py or `make run` (they start embedded servers), or set it."
     )
+# The role that owns the schema and runs migrations, see kamioi_site/db/roles.py; without it DATABASE_URL does both.
+MIGRATION_DATABASE_URL = env_secret("MIGRATION_DATABASE_URL")
 # Behind PgBouncer's transaction pooling, session state does not outlive its transaction.
 PGBOUNCER = env_bool("PGBOUNCER")
 _connection: dict[str, Any] = {

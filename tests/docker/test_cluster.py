@@ -119,7 +119,7 @@ def the_replica_follows_and_takes_no_write(cluster):
     environment = cluster.environment
     assert environment["DATABASE_URL"].endswith("/kamioi")
     assert environment["REPLICA_URL"].endswith("/kamioi_replica")
-    sql(environment["DATABASE_URL"], "CREATE TABLE followed (at int); INSERT INTO followed VALUES (7)")
+    sql(cluster.direct_database_url, "CREATE TABLE followed (at int); INSERT INTO followed VALUES (7)")
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -130,9 +130,9 @@ def the_replica_follows_and_takes_no_write(cluster):
             time.sleep(0.1)
     assert sql(environment["REPLICA_URL"], "SELECT pg_is_in_recovery()") == [(True,)]
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-        sql(environment["REPLICA_URL"], "DELETE FROM followed")
-    sql(environment["DATABASE_URL"], "DROP TABLE followed")
-    assert sql(cluster.direct_database_url, "SELECT state, application_name FROM pg_stat_replication") == [
+        sql(environment["REPLICA_URL"], "DELETE FROM goals")
+    sql(cluster.direct_database_url, "DROP TABLE followed")
+    assert sql(environment["DATABASE_URL"], "SELECT state, application_name FROM pg_stat_replication") == [
         ("streaming", "replica")
     ]
 

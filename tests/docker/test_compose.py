@@ -76,8 +76,9 @@ def test_only_the_migration_goes_past_pgbouncer():
         assert _services()[name]["environment"]["PGBOUNCER"] == "1"
         assert _services()[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     migrate = _services()["migrate"]
-    assert migrate["environment"]["DATABASE_URL_FILE"] == "/run/secrets/direct_database_url"
-    assert migrate["environment"]["PGBOUNCER"] == "0"
+    assert migrate["environment"]["MIGRATION_DATABASE_URL_FILE"] == "/run/secrets/migration_database_url"
+    for name in APP - {"migrate"}:
+        assert "migration_database_url" not in {secret["source"] for secret in _services()[name]["secrets"]}
 
 
 def test_a_client_address_comes_from_nginx_alone():
@@ -186,7 +187,8 @@ def test_made_secrets_are_random_stay_and_agree(tmp_path):
         ]
         assert len(set(passwords)) == len(passwords)
         assert min(map(len, passwords)) >= 48
-        assert f":{text['database_password']}@pgbouncer:6432/kamioi" in text["database_url"]
+        assert f"//kamioi_app:{text['database_password']}@pgbouncer:6432/kamioi" in text["database_url"]
+        assert f"//kamioi_owner:{text['owner_password']}@postgres:5432/kamioi" in text["migration_database_url"]
         assert f":{text['redis_password']}@redis:6379/" in text["redis_url"]
         previous = text
     assert previous == text

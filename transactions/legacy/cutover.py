@@ -11,6 +11,7 @@ from typing import Final
 from django.db import connection, transaction
 from waffle import get_waffle_flag_model
 
+from kamioi_site.db.roles import as_owner
 from kamioi_site.errors import KamioiError
 from transactions.cache import TRANSACTIONS
 from transactions.legacy import registry
@@ -119,6 +120,7 @@ def _take_over() -> None:
             )
 
 
+@as_owner()
 def rollback() -> str:
     """Make the legacy file the system of record again, with everything Kamioi wrote. Returns what is true now."""
     state = get_migration_state()
@@ -146,6 +148,7 @@ def rollback() -> str:
     )
 
 
+@as_owner()
 def finish() -> str:
     """End dual-write and remove the change log from the legacy file; there is no rollback after this."""
     state = get_migration_state()

@@ -1,4 +1,4 @@
-"""Django's `migrate`, one at a time."""
+"""Django's `migrate`, one at a time and as the owner of the schema."""
 
 from contextlib import ExitStack
 from math import inf
@@ -7,19 +7,25 @@ from typing import Any, Final
 from django.core.management.commands import migrate
 
 from kamioi_site.db.locks import LockBusyError, advisory_lock
+from kamioi_site.db.roles import as_owner, grant_privileges
 
 LOCK_KEY: Final = 7_203_008
 
 
 class Command(migrate.Command):
-    """Migrate; a second process waits until the first is done, and then finds nothing to do."""
+    """Migrate, and grant the application its privileges.
+
+    A second process waits until the first is done, and then finds nothing to do.
+    """
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run Django's command under the lock."""
-        with ExitStack() as held:
+        with as_owner(), ExitStack() as held:
             try:
                 held.enter_context(advisory_lock(LOCK_KEY))
             except LockBusyError:
                 self.stdout.write("Another `migrate` is running: waiting for it.")
                 held.enter_context(advisory_lock(LOCK_KEY, wait=inf))
             super().handle(*args, **options)
+            if not options["plan"]:
+                grant_privileges()

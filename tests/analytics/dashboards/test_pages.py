@@ -47,7 +47,7 @@ def staff_with_role(role: str) -> Client:
 
 def _refresh_summary() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("REFRESH MATERIALIZED VIEW llm_analytics_summary")
+        cursor.execute("SELECT kamioi_refresh_summary()")
 
 
 def _create_everything(days: int = 3) -> None:

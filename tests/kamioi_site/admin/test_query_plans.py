@@ -24,6 +24,7 @@ from django.utils import timezone
 from kamioi_site.admin.keyset import DayRangeFilter, KeysetAdmin
 from kamioi_site.db.partitions import month_start
 from llm_center.models import LlmMapping, MappingDecision, ReviewMerchant
+from tests.database import owner_cursor
 from tests.factories import make_staff, make_user
 from transactions.models import (
     AuditEvent,
@@ -36,7 +37,7 @@ from transactions.models import (
     User,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.as_owner]  # it analyzes its tables
 
 ROWS = 20_000
 # Rows that all scans of one query may touch: fifty for each of eight statuses, and those of one day or one customer.
@@ -70,11 +71,11 @@ _FILLED = {*_LINKED, AuditEvent, BackgroundTask, Order}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _vacuum_tables(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def _vacuum_tables(django_db_setup: None) -> Iterator[None]:
     """Vacuum afterwards: a rollback leaves dead rows and their statistics, which would slow down later tests."""
     yield
     tables = sorted(set(re.findall(r"INSERT INTO (\w+)", _FILL)))
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(f"VACUUM (ANALYZE) {', '.join(tables)}")
 
 

@@ -28,6 +28,7 @@ def test_every_table_split_by_month_is_distributed_and_local_ones_say_why():
     assert all(placed.local.values())
 
 
+@pytest.mark.as_owner
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -6,7 +6,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from kamioi_site.db.indexes import AddIndexByPartition, NamedIndex
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = [pytest.mark.as_owner, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
 NAME = "idx_ledger_transfers_by_reference_and_creation_for_this_test"
 
 

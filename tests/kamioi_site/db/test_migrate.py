@@ -8,23 +8,24 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
+from django.db import connection
 
+from tests.database import owner_url
 from tests.workers import ROOT, process_environment
-
-NAME = "kamioi_migrated_twice"
 
 
 @pytest.fixture
 def empty_database(db: None) -> Iterator[dict[str, str]]:
     """Create a database; return the environment of a process that uses it."""
+    name = f"{connection.settings_dict['NAME']}_migrated_twice"
     environment = process_environment()
-    url = environment["DATABASE_URL"]
-    with closing(psycopg2.connect(_with_name(url, "postgres"))) as admin, admin.cursor() as cursor:
+    urls = {variable: environment.get(variable) for variable in ("DATABASE_URL", "MIGRATION_DATABASE_URL")}
+    with closing(psycopg2.connect(_with_name(owner_url(), "postgres"))) as admin, admin.cursor() as cursor:
         admin.autocommit = True
-        cursor.execute(f"DROP DATABASE IF EXISTS {NAME}")
-        cursor.execute(f"CREATE DATABASE {NAME}")
-        yield environment | {"DATABASE_URL": _with_name(url, NAME)}
-        cursor.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
+        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+        cursor.execute(f"CREATE DATABASE {name}")
+        yield environment | {variable: _with_name(url, name) for variable, url in urls.items() if url}
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _with_name(url: str, name: str) -> str:

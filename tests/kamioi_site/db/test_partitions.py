@@ -89,6 +89,7 @@ def test_bounds_are_midnight_utc() -> None:
     assert _bounds(f"transactions_y{last:%Ym%m}").startswith(f"FOR VALUES FROM ('{last} 00:00:00+00')")
 
 
+@pytest.mark.as_owner
 def test_a_year_that_has_months_gets_further_months() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -124,6 +125,7 @@ def test_rows_in_the_default_partition_move_into_their_year() -> None:
         assert cursor.fetchone()[0] == 0
 
 
+@pytest.mark.as_owner
 def test_an_old_year_is_detached_and_its_rows_are_kept() -> None:
     partitions.ensure_partitions(LlmMapping, [date(2019, 5, 1)])
     LlmMapping.objects.create(

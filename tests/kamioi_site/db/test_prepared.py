@@ -34,6 +34,7 @@ def test_the_number_of_parameters_must_match_the_placeholders() -> None:
         pass
 
 
+@pytest.mark.as_owner
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_column_whose_type_changed_causes_no_error() -> None:
     def read() -> object:

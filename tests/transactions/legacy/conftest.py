@@ -6,8 +6,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
+from tests.database import owner_cursor
 from tests.factories import make_company
 from tests.legacy_db import make_legacy
 from transactions.legacy.cutover import cutover
@@ -25,7 +25,7 @@ def target(django_db_serialized_rollback: None, transactional_db: None) -> Itera
     make_company("AAPL", "200.00")
     make_company("RAD", None, is_listed=False)
     yield
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         for trigger in ("insert", "update", "delete"):
             for table in (
                 "users",

@@ -81,9 +81,8 @@ def person() -> User:
         attempt_time=timezone.now(),
     )
     with connection.cursor() as cursor:
-        cursor.execute(
-            "TRUNCATE legacy_ids, legacy_rows"
-        )  # they have no model, so the end of a test does not empty them
+        # They have no model, so the end of a test does not empty them.
+        cursor.execute("DELETE FROM legacy_ids; DELETE FROM legacy_rows")
         cursor.execute("INSERT INTO legacy_ids (source_table, legacy_id, user_id) VALUES ('users', 7, %s)", [user.pk])
         cursor.execute("INSERT INTO legacy_rows VALUES ('users', '7', 'rest', '{\"dob\": \"Xanthippe\"}')")
         cursor.execute(

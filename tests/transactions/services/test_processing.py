@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from kamioi_site.live_settings import SettingError
+from tests.database import owner_cursor
 from tests.factories import make_company, make_merchant, make_price, make_transaction, make_user
 from transactions.models import (
     Company,
@@ -298,6 +299,7 @@ def test_urgent_transactions_are_processed_first(starbucks: Merchant, settings) 
     assert own.status == "completed"
 
 
+@pytest.mark.as_owner
 @pytest.mark.parametrize(
     ("sql", "constraint"),
     [
@@ -350,6 +352,7 @@ def test_the_database_rejects_invalid_writes_that_bypass_the_models(
         cursor.execute(sql)
 
 
+@pytest.mark.as_owner
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
@@ -464,7 +467,7 @@ def test_a_row_that_cannot_be_booked_fails_alone_with_the_reason(starbucks: Merc
     neighbours = [make_transaction(user, amount="4.50") for user in customers for _ in range(5)]
     poison = make_transaction(customers[0], merchant="STARBUCKS", amount="66.66")
     more = [make_transaction(user, amount="5.50") for user in customers]
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute(
             "ALTER TABLE transactions ADD CONSTRAINT no_such_amount"
             " CHECK (amount <> 66.66 OR status IN ('pending', 'failed'))"
@@ -474,7 +477,7 @@ def test_a_row_that_cannot_be_booked_fails_alone_with_the_reason(starbucks: Merc
         assert dict(done.statuses) == {"completed": len(neighbours) + len(more), "failed": 1}
         assert process_pending().total == 0
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE transactions DROP CONSTRAINT no_such_amount")
     poison.refresh_from_db()
     assert poison.status == "failed"
@@ -489,13 +492,13 @@ def test_the_run_stops_when_no_row_can_be_booked(starbucks: Merchant, monkeypatc
     user = make_user()
     for _ in range(6):
         make_transaction(user)
-    with connection.cursor() as cursor:
+    with owner_cursor() as cursor:
         cursor.execute("ALTER TABLE ledger_transfers ADD CONSTRAINT nothing_goes CHECK (kind <> 'fee')")
     try:
         with pytest.raises(IntegrityError):
             process_pending()
     finally:
-        with connection.cursor() as cursor:
+        with owner_cursor() as cursor:
             cursor.execute("ALTER TABLE ledger_transfers DROP CONSTRAINT nothing_goes")
     assert Transaction.objects.filter(status="failed").count() == 2
     assert Transaction.objects.filter(status="pending").count() == 4

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from kamioi_site.db.locks import LockBusyError, advisory_lock
+from kamioi_site.db.roles import as_owner
 from kamioi_site.errors import KamioiError
 
 MIGRATION_LOCK: Final = 7_203_002
@@ -16,12 +17,12 @@ class LegacyCopyError(KamioiError):
 
 @contextmanager
 def migration_lock(*, wait: float = 0) -> Iterator[None]:
-    """Hold the lock while the block runs; waits `wait` seconds for another holder.
+    """Hold the lock while the block runs, as the owner of the tables; waits `wait` seconds for another holder.
 
     Raises:
         LegacyCopyError: another process still holds the lock.
     """
-    with ExitStack() as held:
+    with as_owner(), ExitStack() as held:
         try:
             held.enter_context(advisory_lock(MIGRATION_LOCK, wait=wait))
         except LockBusyError as error:

@@ -15,6 +15,7 @@ from typing import Final
 from django.db import connection
 from django.utils import timezone
 
+from kamioi_site.db.roles import as_owner
 from kamioi_site.errors import KamioiError
 from kamioi_site.local import embedded_servers, servers, system
 from transactions.legacy.source.sqlite_file import check_file, open_read_only, source_errors
@@ -58,7 +59,8 @@ def make_backup(path: Path, folder: Path, *, on_progress: ProgressCallback | Non
         copied.with_suffix(".db.sha256").write_text(f"{digest}  {copied.name}\n", encoding="ascii")
     except OSError as error:
         raise BackupError(f"{folder}: {error.strerror or error}.") from error
-    _dump(dumped)
+    with as_owner():
+        _dump(dumped)
     return BackupResult(copied, digest, copied.stat().st_size, dumped)
 
 

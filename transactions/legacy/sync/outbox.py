@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from kamioi_site.db.roles import as_owner
 from kamioi_site.errors import KamioiError
 from transactions.legacy import registry
 from transactions.legacy.source.sqlite_file import writable
@@ -48,6 +49,7 @@ class OutboxStatus:
     error: str
 
 
+@as_owner()
 def enable_dual_write() -> None:
     """Note every row that Kamioi writes from now on, in the caller's transaction."""
     if get_migration_state() is None:
@@ -65,6 +67,7 @@ def enable_dual_write() -> None:
         update_migration_state(dual_write=True)
 
 
+@as_owner()
 def disable_dual_write() -> None:
     """Note nothing any more, in the caller's transaction; pending rows stay."""
     with transaction.atomic(), connection.cursor() as cursor:

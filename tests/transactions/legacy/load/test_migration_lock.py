@@ -12,8 +12,10 @@ from typing import ClassVar
 import psycopg2
 import psycopg2.extensions
 import pytest
+from django.conf import settings
 from django.db import connection
 
+from kamioi_site.db.roles import as_owner
 from tests.docker.servers import console, django_through_pgbouncer
 from tests.transactions.legacy.conftest import run_copy
 from tests.workers import wait_until
@@ -28,9 +30,10 @@ SERVERS = 4
 
 
 @pytest.fixture
-def pooled(target: None) -> Iterator[dict[str, str]]:
-    """Route Django's connections through PgBouncer; return its address."""
-    with django_through_pgbouncer(pool_size=SERVERS) as reached:
+def pooled(target: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Route Django's connections, which are the owner's here, through PgBouncer; return its address."""
+    with as_owner(), django_through_pgbouncer(pool_size=SERVERS) as reached:
+        monkeypatch.setattr(settings, "MIGRATION_DATABASE_URL", "")
         yield reached
 
 
