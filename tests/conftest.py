@@ -111,7 +111,6 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.test"
 
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
-from django.db.backends.base.operations import BaseDatabaseOperations  # noqa: E402
 
 from tests import database  # noqa: E402
 
@@ -171,7 +170,8 @@ def _schema_owner() -> None:
 def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None]:
     """Create and drop the test database as the owner, who also empties it after a test that committed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", database.execute_as_owner)
+        flush = "django.db.backends.base.operations.BaseDatabaseOperations.execute_sql_flush"
+        patch.setattr(flush, database.execute_as_owner)
         database.connect_as(database.role_of_test)
         yield
     database.connect_as("owner")

@@ -104,7 +104,6 @@ def ensure_partitions(model: type[MonthlyPartitionedModel], months: Iterable[dat
     return len(created) - created.count(None)
 
 
-@as_owner()
 def detach_partition(model: type[MonthlyPartitionedModel], period: str) -> str:
     """Detach an old month ("2025-01") or year ("2019") and return the name of its table, which keeps its rows."""
     table = model._meta.db_table
@@ -113,7 +112,7 @@ def detach_partition(model: type[MonthlyPartitionedModel], period: str) -> str:
         raise PartitionError(f"{name} is not a partition of {table}")
     if period >= f"{datetime.now(UTC):%Y-%m}"[: len(period)]:
         raise PartitionError(f"{name} is not in the past; only old partitions are detached")
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {name}")
     return name
 

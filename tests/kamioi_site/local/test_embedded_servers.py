@@ -110,6 +110,7 @@ def test_a_database_in_which_the_superuser_owned_everything_is_handed_over(home)
         )
         cursor.execute("CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'")
         cursor.execute("REVOKE ALL ON FUNCTION one() FROM PUBLIC")
+    _forget_urls()
 
     assert embedded_servers.ensure_servers() == ()
 

@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from llm_center.models import LlmMapping
+from tests.database import owner_cursor
 from tests.legacy_db import PLAIN, SHA256, insert, make_legacy
 from tests.transactions.legacy.conftest import run_copy
 from transactions.legacy.load.migration_lock import LegacyCopyError
@@ -227,7 +228,8 @@ def test_validate_finds_changed_missing_and_added_rows(copied, legacy):
         pk=900_000, merchant_name="X", merchant_key="X", status="pending", source="legacy", created_at=timezone.now()
     )
     Holding.objects.filter(user_id=1).update(shares=3)
-    LedgerTransfer.objects.filter(reference="portfolio 1").update(shares=3)
+    with owner_cursor() as cursor:
+        cursor.execute("UPDATE ledger_transfers SET shares = 3 WHERE reference = 'portfolio 1'")
     User.objects.filter(pk=1).update(name="Not Ann")
     result = validate(legacy, samples=0)
     found = {(d.table, d.legacy_id, d.column) for table in result.tables for d in table.differences}

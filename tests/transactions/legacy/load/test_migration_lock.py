@@ -30,10 +30,10 @@ SERVERS = 4
 
 
 @pytest.fixture
-def pooled(target: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def pooled(target: None) -> Iterator[dict[str, str]]:
     """Route Django's connections, which are the owner's here, through PgBouncer; return its address."""
-    with as_owner(), django_through_pgbouncer(pool_size=SERVERS) as reached:
-        monkeypatch.setattr(settings, "MIGRATION_DATABASE_URL", "")
+    with as_owner(), django_through_pgbouncer(pool_size=SERVERS) as reached, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "MIGRATION_DATABASE_URL", "")
         yield reached
 
 
