@@ -9,8 +9,15 @@ from pathlib import Path
 from docker.local import topology as local
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVERS = ("DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL", "REPLICA_URL", "CELERY_BROKER_URL")
-SERVERS += ("DJANGO_SETTINGS_MODULE", "MEDIA_ROOT")
+SERVERS = (
+    "DATABASE_URL",
+    "MIGRATION_DATABASE_URL",
+    "REDIS_URL",
+    "REPLICA_URL",
+    "CELERY_BROKER_URL",
+    "DJANGO_SETTINGS_MODULE",
+    "MEDIA_ROOT",
+)
 
 
 def command(here: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

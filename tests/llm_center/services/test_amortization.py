@@ -204,6 +204,7 @@ def test_the_database_refuses_a_second_entry_and_a_negative_one():
         LlmDataAsset.objects.filter(pk=asset.pk).update(salvage_value=5000)
 
 
+@pytest.mark.as_owner
 def test_verify_ledger_finds_an_entry_without_its_transfer():
     make_asset()
     amortize_month(month=date(2026, 9, 1))
