@@ -12,7 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-from kamioi_site.local.embedded_servers import ensure_servers
+from kamioi_site.local import embedded_servers
+from kamioi_site.local.servers import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,9 +41,11 @@ def fresh_database(name: str) -> None:
 
 
 def start_servers() -> None:
-    """Start the servers that are not given. The owner does everything: it fills, vacuums and drops the database."""
-    ensure_servers()
-    os.environ["DATABASE_URL"] = os.environ.pop("MIGRATION_DATABASE_URL", os.environ["DATABASE_URL"])
+    """Start the servers that are not given. One role does everything: it fills, vacuums and drops the database."""
+    given = embedded_servers.database_is_given()
+    embedded_servers.ensure_servers()
+    owner = os.environ.pop("MIGRATION_DATABASE_URL", os.environ["DATABASE_URL"])
+    os.environ["DATABASE_URL"] = owner if given else EmbeddedPostgres(embedded_servers.home()).url_of("postgres")
 
 
 def url_of_database(name: str) -> str:

@@ -55,12 +55,11 @@ POSTGRES_SETTINGS = {
     "max_locks_per_transaction": "256",  # a query over many partitions locks each of them
 }
 REDIS_DATABASES = 128
-# The owner creates the databases of tests and benchmarks too. The application looks at everybody's slow statements.
+# The owner creates the databases of tests too. The application looks at everybody's slow statements.
 _CREATE_ROLES = f"""
     DO $$ BEGIN
         IF to_regrole('{OWNER_ROLE}') IS NULL THEN
             CREATE ROLE {OWNER_ROLE} LOGIN CREATEDB;
-            GRANT pg_checkpoint TO {OWNER_ROLE};
         END IF;
         IF to_regrole('{APPLICATION_ROLE}') IS NULL THEN
             CREATE ROLE {APPLICATION_ROLE} LOGIN;
@@ -208,14 +207,15 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     def url(self) -> str:
         """The application's URL, which Django (dj-database-url), libpq and ADBC all understand."""
-        return self._url_of(APPLICATION_ROLE)
+        return self.url_of(APPLICATION_ROLE)
 
     @property
     def owner_url(self) -> str:
         """The URL for `MIGRATION_DATABASE_URL`."""
-        return self._url_of(OWNER_ROLE)
+        return self.url_of(OWNER_ROLE)
 
-    def _url_of(self, role: str) -> str:
+    def url_of(self, role: str) -> str:
+        """Return the URL of a role; `postgres` is the superuser."""
         return f"postgresql://{role}@{quote(str(self.socket_directory), safe='')}/{DATABASE_NAME}"
 
     @property

@@ -14,6 +14,7 @@ from transactions.models import LedgerTransfer
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.as_owner
 def test_counting_the_ledger_again_counts_nothing_twice(monkeypatch):
     monkeypatch.setattr("analytics.services.ledger_days.STEP", 2)
     moment = timezone.now()

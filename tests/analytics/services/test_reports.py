@@ -134,6 +134,7 @@ def test_undone_bookings_are_in_no_total():
     assert not any(row[:1] == ["SBUX"] for row in rows)
 
 
+@pytest.mark.as_owner
 def test_a_statement_is_refused_if_the_ledger_differs():
     user = make_user()
     _create_purchases(user)
@@ -292,6 +293,7 @@ def test_reports_do_not_need_the_mail_server(settings):
 
 
 # --- once a month -----------------------------------------------------------------------------------------------------
+@pytest.mark.as_owner
 def test_statements_of_all_active_customers_are_generated_in_batches(monkeypatch):
     monkeypatch.setattr(requests, "BATCH_SIZE", 2)
     users = [make_user() for _ in range(5)]

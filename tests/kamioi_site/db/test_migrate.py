@@ -25,7 +25,7 @@ def empty_database(db: None) -> Iterator[dict[str, str]]:
         cursor.execute(f"DROP DATABASE IF EXISTS {name}")
         cursor.execute(f"CREATE DATABASE {name}")
         yield environment | {variable: _with_name(url, name) for variable, url in urls.items() if url}
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        cursor.execute(f"DROP DATABASE {name}")  # without FORCE, it waits for autovacuum
 
 
 def _with_name(url: str, name: str) -> str:

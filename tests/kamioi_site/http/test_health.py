@@ -36,6 +36,7 @@ def test_ready_with_database_redis_and_migrations(client: Client) -> None:
     assert "no-store" in response["Cache-Control"]
 
 
+@pytest.mark.as_owner
 @pytest.mark.django_db
 def test_an_unapplied_migration_is_not_ready(client: Client) -> None:
     with connection.cursor() as cursor:
