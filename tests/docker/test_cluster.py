@@ -227,7 +227,7 @@ def progress_of_a_task_is_seen_as_it_happens(cluster, reader):
 
 def static_files_come_from_nginx_compressed(cluster):
     page = ask(cluster, "/admin/login/")
-    path = re.findall(r'"(/static/[^"]+\.css)"', page.text)[0]
+    path = re.findall(r'"(/static/kamioi/[^"]+\.css)"', page.text)[0]
     reply = ask(cluster, path, Accept_Encoding="gzip")
     assert reply.status == 200
     assert reply.headers["Content-Encoding"] == "gzip"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 import types
 from typing import Any
@@ -21,13 +22,15 @@ from kamioi_site.http import asgi_handler
 from kamioi_site.http.load_shedding import LoadSheddingMiddleware
 from kamioi_site.urls import urlpatterns
 
+WAIT = 0.3  # seconds
 started: list[str] = []
 finished: list[str] = []
+released = threading.Event()
 
 
 def _slow(request: HttpRequest) -> HttpResponse:
     started.append(request.path)
-    time.sleep(0.6)
+    released.wait(20)
     return HttpResponse("done")
 
 
@@ -53,12 +56,16 @@ async def _get(application: Any, address: str) -> tuple[int, dict[str, str], byt
     body = await communicator.receive_output(timeout=30)
     await communicator.wait(timeout=30)
     finished.append(address)
+    if address == "/healthz":  # now the others have waited too long
+        await asyncio.sleep(2 * WAIT)
+        released.set()
     return start["status"], {name.decode().lower(): value.decode() for name, value in start["headers"]}, body["body"]
 
 
 async def _get_all(addresses: list[str]) -> list[tuple[int, dict[str, str], bytes]]:
     application = asgi_handler.ThreadedASGIHandler()
     finished.clear()
+    released.clear()
     try:
         return await asyncio.gather(*(_get(application, address) for address in addresses))
     finally:
@@ -77,7 +84,7 @@ def _counted(route: str) -> float:
 def test_a_request_that_waited_too_long_is_refused_and_not_started(
     settings: Settings, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    settings.ROOT_URLCONF, settings.WEB_WAIT_SECONDS = urls, 0.3
+    settings.ROOT_URLCONF, settings.WEB_WAIT_SECONDS = urls, WAIT
     settings.CORS_ALLOWED_ORIGINS = ["http://localhost:3000"]
     started.clear()
     before, counted = _shed(), _counted("api/slow")
@@ -103,7 +110,7 @@ def test_a_request_that_waited_too_long_is_refused_and_not_started(
 def test_no_request_is_refused_without_a_limit(settings: Settings, django_db_blocker: DjangoDbBlocker) -> None:
     settings.ROOT_URLCONF, settings.WEB_WAIT_SECONDS = urls, 0
     with django_db_blocker.unblock():
-        replies = asyncio.run(_get_all(["/slow"] * (configured.WEB_THREADS + 2)))
+        replies = asyncio.run(_get_all(["/slow"] * (configured.WEB_THREADS + 2) + ["/healthz"]))
     assert {status for status, _, _ in replies} == {200}
 
 
