@@ -122,11 +122,18 @@ def _statement(owner: User, task: BackgroundTask) -> Report:
     )
 
 
+def make_import(owner: User, *, status: str = BackgroundTask.Status.QUEUED) -> StatementImport:
+    """Create an import that stored nothing."""
+    task = BackgroundTask.objects.create(name="ingest_statement", user=owner, status=status)
+    file = default_storage.save("statements/may.csv", ContentFile(b"Date,Description,Amount\n2026-11-03,SHOP,-4.50\n"))
+    return StatementImport.objects.create(task=task, user=owner, filename="may.csv", file=file)
+
+
 def make_world() -> World:
     """Create the users, and the objects of the owner."""
     owner = make_user()
-    task = BackgroundTask.objects.create(name="ingest_statement", user=owner)
-    statement = StatementImport.objects.create(task=task, user=owner, filename="may.csv", file="statements/may.csv")
+    statement = make_import(owner)
+    task = statement.task
     mapping = LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", user=owner)
     asset = LlmDataAsset.objects.create(asset_name="Model", asset_type="model")
     exported = BackgroundTask.objects.create(name="export_person", user=owner, arguments={"user_id": owner.pk})

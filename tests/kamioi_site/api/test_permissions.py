@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import api_client, make_transaction
-from tests.operations import FOR_ANYBODY_LOGGED_IN, PUBLIC, Operation, World, call, make_world, operations
+from tests.operations import FOR_ANYBODY_LOGGED_IN, PUBLIC, Operation, World, call, make_import, make_world, operations
 from transactions.models import Goal, Notification
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +111,9 @@ def test_owners_reach_their_objects_and_every_response_is_documented(world: Worl
                 world.things["notification_id"] = Notification.objects.create(
                     user=world.owner, title="B", message="c"
                 ).pk
+            if "{import_id}/" in operation.path:  # undone, cancelled or repeated once
+                status = "queued" if operation.path.endswith("/cancel") else "completed"
+                world.things["import_id"] = make_import(world.owner, status=status).pk
             if operation.path.endswith("/statements"):  # of a past month
                 make_transaction(world.owner, date=timezone.now() - timedelta(days=40))
             reply = call(api_client(world.owner), operation, world.url(operation))

@@ -97,7 +97,7 @@ def test_an_import_is_repeated_with_other_answers(user: User) -> None:
     row = client.get(f"/api/user/imports/{answer.json()['import_id']}").json()["data"]
     assert (row["status"], row["repeats"], row["added"]) == ("completed", number, 2)
     assert sorted(row.date.month for row in Transaction.objects.exclude(status="undone")) == [4, 6]
-    answer = client.post(f"/api/user/imports/{number}/repeat", {"date_order": "ymd"}, format="json")
+    answer = client.post(f"/api/user/imports/{number}/repeat", {"date_order": "ydm"}, format="json")
     assert (answer.status_code, list(answer.json()["errors"])) == (400, ["date_order"])
 
 
