@@ -1,7 +1,7 @@
 """One million statement rows through `manage.py ingest_statement`, beside a bare `\\copy` of the same rows.
 
 `ours` is the whole command, start of Python included: the file is stored, parsed and checked, merchants are normalised,
-keys and transactions written. `peer` is psql's `\\copy` of what the import stored, all 22 columns prepared, into the
+keys and transactions written. `peer` is psql's `\\copy` of what the import stored, all columns prepared, into the
 same emptied table with the same indexes and partitions: no parsing, no keys, no check for duplicates. The two
 alternate; `ratio` is the median of the rounds' ratios.
 

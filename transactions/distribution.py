@@ -22,6 +22,8 @@ DISTRIBUTION = Distribution(
         "api_tokens": "looked up by digest, without a user; one row per login",
         "audit_events": "one row per action of staff, protected by a trigger",
         "background_tasks": "one row per long-running action, looked up by id",
+        "bank_accounts": "a few rows per customer, read once per file",
+        "import_profiles": "a few rows per customer, read once per file",
         "statement_imports": "one row per file",
         "statement_rejects": "one row per unreadable line, next to its file",
         "statement_fingerprints": "working data of running imports",
@@ -39,5 +41,6 @@ DISTRIBUTION = Distribution(
         "kamioi_shares(numeric,numeric)",
         "kamioi_cents(numeric)",
         "kamioi_round_up(numeric,boolean,text,integer)",
+        "kamioi_similar_merchants(text,text)",
     ],
 )

@@ -54,6 +54,10 @@ class UndoNotPossibleError(KamioiError):
     status_code = 409
 
 
+class UnknownAccountError(StatementError):
+    """The statement's account is not known."""
+
+
 class UploadQuotaError(KamioiError):
     """The limit of uploads is reached."""
 

@@ -20,8 +20,11 @@ SECTIONS: Final = {
     "Customers": (
         ("group", "Users", "transactions_user"),
         ("receipt_long", "Transactions", "transactions_transaction"),
+        ("content_copy", "Possible duplicates", "transactions_possibleduplicate"),
         ("upload_file", "Statements", "transactions_statementimport"),
         ("report", "Rejected rows", "transactions_statementreject"),
+        ("account_balance_wallet", "Bank accounts", "transactions_bankaccount"),
+        ("quiz", "Remembered answers", "transactions_importprofile"),
         ("schedule", "Orders", "transactions_order"),
         ("savings", "Holdings", "transactions_holding"),
         ("notifications", "Notifications", "transactions_notification"),

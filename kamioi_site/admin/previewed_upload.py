@@ -1,6 +1,6 @@
 """Uploads in two steps: a preview of how the file is read, then the import."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,15 @@ class PreviewColumn:
     is_number: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewChoice:
+    """A select field below the preview: its name and label, and (value, label) of its options, the default first."""
+
+    name: str
+    label: str
+    options: Sequence[tuple[str, str]]
+
+
 class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
     """Admin of an import model, with an upload form, a preview and the download of rejected rows.
 
@@ -49,13 +58,13 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
     # Counts of the import: label, key in the result of the background task, field of the row.
     import_counts: tuple[tuple[str, str, str], ...]
     reject_permission: str
-    # Names of the radio buttons that answer the preview's `questions`.
+    # Names of the radio buttons that answer the preview's `questions`, and of its choices.
     answer_keys: tuple[str, ...] = ()
     list_before_template = "admin/list_link.html"
     change_form_before_template = "admin/import_progress.html"
 
-    def read_preview(self, upload: UploadedFile) -> Any:
-        """Read the first rows. Raises KamioiError."""
+    def read_preview(self, upload: UploadedFile, fields: dict[str, Any]) -> Any:
+        """Read the first rows; `fields` are those of the import. Raises KamioiError."""
         raise NotImplementedError
 
     def preview_later(
@@ -67,6 +76,10 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
     def preview_details(self, preview: Any, fields: dict[str, Any]) -> dict[str, str]:
         """Return what is shown above the rows, by label; `fields` are those of the import."""
         raise NotImplementedError
+
+    def preview_choices(self, preview: Any, fields: dict[str, Any]) -> list[PreviewChoice]:
+        """Return what can be chosen before the import; the names are among `answer_keys`."""
+        return []
 
     def token_fields(self, form: forms.Form) -> dict[str, Any]:
         """Return what the import needs beside the file."""
@@ -125,7 +138,7 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
             try:
                 if later := self.preview_later(request, upload, fields):
                     return later
-                preview = self.read_preview(upload)
+                preview = self.read_preview(upload, fields)
                 stored = store_for_preview(upload, self.opts.model_name or "")
             except KamioiError as error:
                 form.add_error("file", str(error))
@@ -139,6 +152,7 @@ class PreviewedUploadAdmin(TaskStatusMixin, HistoryAdmin):
         return {
             "preview": preview,
             "details": self.preview_details(preview, fields),
+            "choices": self.preview_choices(preview, fields),
             "rows": [[_cell(row, column) for column in self.preview_columns] for row in preview.rows],
             "filename": filename,
             "upload_url": reverse(self._url("upload")),

@@ -64,7 +64,9 @@ def month_start(moment: date | datetime) -> datetime:
 
 def partitioned_models() -> list[type[MonthlyPartitionedModel]]:
     """List the models that are partitioned by month."""
-    return [model for model in apps.get_models() if issubclass(model, MonthlyPartitionedModel)]
+    return [
+        model for model in apps.get_models() if issubclass(model, MonthlyPartitionedModel) and not model._meta.proxy
+    ]
 
 
 def plan_partitions(*, now: datetime | None = None) -> PartitionPlan:

@@ -68,7 +68,7 @@ class MappingImportAdmin(PreviewedUploadAdmin):
     )
     reject_permission = "llm_center.view_mappingimportreject"
 
-    def read_preview(self, upload: UploadedFile) -> MappingPreview:
+    def read_preview(self, upload: UploadedFile, fields: dict[str, Any]) -> MappingPreview:
         return preview_mappings(upload)  # type: ignore[arg-type]
 
     def preview_details(self, preview: MappingPreview, fields: dict[str, Any]) -> dict[str, str]:

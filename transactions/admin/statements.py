@@ -17,20 +17,20 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from kamioi_site.admin.display import STATUS_LABELS
-from kamioi_site.admin.history import HistoryAdmin
+from kamioi_site.admin.history import GeneratedRowsAdmin, HistoryAdmin
 from kamioi_site.admin.pages import page_context, staff_user
-from kamioi_site.admin.previewed_upload import PreviewColumn, PreviewedUploadAdmin
+from kamioi_site.admin.previewed_upload import PreviewChoice, PreviewColumn, PreviewedUploadAdmin
 from kamioi_site.errors import KamioiError
 from kamioi_site.formatting import moment, money
 from kamioi_site.imports.previews import store_for_preview
-from transactions.models import BackgroundTask, StatementImport, StatementReject, User
+from transactions.models import BackgroundTask, BankAccount, ImportProfile, StatementImport, StatementReject, User
 from transactions.services.ingest import upload_statement
-from transactions.services.statement_previews import read_preview, request_preview
+from transactions.services.statement_previews import preview_statement, read_preview, request_preview
 from transactions.services.statement_repeats import repeat_statement
 from transactions.services.statement_undo import cancel_statement_import, may_undo, request_statement_undo, undo_effect
 from transactions.statements.evidence import ANSWER_KEYS
 from transactions.statements.excel import is_workbook
-from transactions.statements.reader import StatementPreview, preview
+from transactions.statements.reader import StatementPreview
 
 _PREVIEW_PAGE = "transactions_statementimport_preview"
 
@@ -94,6 +94,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         "rows_done",
         "rows_added",
         "rows_duplicate",
+        "rows_held",
         "rows_rejected",
         "created_at",
     )
@@ -124,13 +125,21 @@ class StatementImportAdmin(PreviewedUploadAdmin):
     import_counts = (
         ("Purchases added", "added", "rows_added"),
         ("Duplicates skipped", "duplicates", "rows_duplicate"),
+        ("Possible duplicates on hold", "possible_duplicates", "rows_held"),
         ("Rejected rows", "rejected", "rows_rejected"),
     )
     reject_permission = "transactions.view_statementreject"
-    answer_keys = ANSWER_KEYS
+    answer_keys = (*ANSWER_KEYS, "account")
 
-    def read_preview(self, upload: UploadedFile) -> StatementPreview:
-        return preview(upload, filename=upload.name or "")  # type: ignore[arg-type]
+    def read_preview(self, upload: UploadedFile, fields: dict[str, Any]) -> StatementPreview:
+        user = get_object_or_404(User, pk=fields["user"])
+        return preview_statement(upload, filename=upload.name or "", user=user)  # type: ignore[arg-type]
+
+    def preview_choices(self, preview: StatementPreview, fields: dict[str, Any]) -> list[PreviewChoice]:
+        found = ", ".join(preview.summary.accounts) or "unknown"
+        accounts = BankAccount.objects.filter(user=fields["user"]).order_by("pk")
+        options = [(f"#{account.pk}", str(account)) for account in accounts]
+        return [PreviewChoice("account", "Bank account", [("", f"Detect from the file ({found})"), *options])]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -224,10 +233,25 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         customer = get_object_or_404(User, pk=fields["user"])
         asked = {question.key for question in preview.questions}
         because = {topic: f" ({'; '.join(reasons)})" if reasons else "" for topic, reasons in preview.evidence.items()}
+        summary = preview.summary
+        days = f"{moment(summary.first_day)} – {moment(summary.last_day)}" if summary.first_day else ""
+        rows = f"{summary.rows:,}" if summary.is_complete else f"more than {summary.rows:,}, which are added up here"
+        counted = (
+            {
+                "Account": ", ".join(summary.accounts) or "unknown",
+                "Rows": rows,
+                "Days": days or "none",
+                "Money out": money(summary.money_out),
+                "Money in": money(summary.money_in),
+            }
+            if not preview.questions
+            else {}
+        )
         return {
             "Customer": f"{customer.name} ({customer.email})" if customer.name else customer.email,
             "Dates": "to be answered" if "date_order" in asked else preview.date_order + because.get("date_order", ""),
             "Spending": "to be answered" if "spending" in asked else preview.spending + because.get("spending", ""),
+            **counted,
             "Encoding": preview.encoding,
         }
 
@@ -237,13 +261,15 @@ class StatementImportAdmin(PreviewedUploadAdmin):
     def start_import(
         self, request: HttpRequest, *, filename: str, content: File, fields: dict[str, Any]
     ) -> StatementImport:
-        user = get_object_or_404(User, pk=fields["user"])
+        user, answers = get_object_or_404(User, pk=fields["user"]), dict(fields["answers"])
+        account = answers.pop("account", "")
         return upload_statement(
             user=user,
             filename=filename,
             content=content,
             requested_by=staff_user(request),
-            answers=fields["answers"],
+            answers=answers,
+            account=account,
             limited=False,
         )
 
@@ -259,3 +285,17 @@ class StatementImportAdmin(PreviewedUploadAdmin):
 class StatementRejectAdmin(HistoryAdmin):
     list_display = ("statement", "row_number", "field", "reason", "raw")
     list_select_related = ("statement",)
+
+
+@admin.register(BankAccount)
+class BankAccountAdmin(HistoryAdmin):
+    list_display = ("id", "user", "name", "kind", "currency", "last_four", "created_at")
+    list_select_related = ("user",)
+
+
+@admin.register(ImportProfile)
+class ImportProfileAdmin(GeneratedRowsAdmin):
+    """Answers that hold for later files. A deleted one is asked for again."""
+
+    list_display = ("id", "user", "bank_account", "answers", "updated_at")
+    list_select_related = ("user", "bank_account")

@@ -5,14 +5,18 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.admin.pages import staff_user
-from kamioi_site.formatting import plural
-from transactions.models import Order, ReleasedTransaction, Transaction, TransactionKey, User
+from kamioi_site.formatting import moment, money, plural
+from transactions.models import Order, PossibleDuplicate, ReleasedTransaction, Transaction, TransactionKey, User
 from transactions.models.transactions import TransactionQuerySet
+from transactions.selectors.possible_duplicates import COUNT_LIMIT, attach_counterparts, count_possible_duplicates
+from transactions.services.possible_duplicates import Decision, decide_possible_duplicates
 from transactions.services.processing import reclassify_transactions
 
 
@@ -35,7 +39,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     list_filter = ("status", ("date", DayRangeFilter))
     list_filter_submit = True
     search_fields = ("user__email__iexact", "merchant_key__exact")
-    actions = ("treat_as_purchases", "exclude_transfers")
+    actions = ("treat_as_purchases", "exclude_transfers", "exclude_duplicates")
     search_help_text = "The customer's full e-mail, a transaction number, or a merchant in the review queue"
 
     def get_queryset(self, request: HttpRequest) -> TransactionQuerySet:
@@ -55,6 +59,10 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     @admin.action(description="Exclude: transfers, not purchases", permissions=["reclassify"])
     def exclude_transfers(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
         self._reclassify(request, rows, Transaction.RowClass.TRANSFER)
+
+    @admin.action(description="Exclude: same purchase as another", permissions=["reclassify"])
+    def exclude_duplicates(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+        self._reclassify(request, rows, Transaction.RowClass.DUPLICATE)
 
     def _reclassify(self, request: HttpRequest, rows: TransactionQuerySet, row_class: str) -> None:
         ids = list(rows.values_list("pk", flat=True))
@@ -103,6 +111,86 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         if term.isascii() and term.isdigit():
             return queryset.with_ids(int(term)) if int(term) < 2**63 else queryset.none(), False
         return queryset.filter(merchant_key=term.upper(), status=Transaction.Status.NEEDS_REVIEW), False
+
+
+@admin.register(PossibleDuplicate)
+class PossibleDuplicateAdmin(HistoryAdmin):
+    """Purchases that two sources have, side by side. A decision is final for the customer; staff may take it back."""
+
+    list_display = ("id", "user", "held", "other", "other_status")
+    list_select_related = ("user",)
+    # Grouped by customer, as the index has them.
+    keyset = ("user_id", "-date", "-id")
+    actions = ("keep_both", "same_purchase")
+    search_fields = ("user__email__iexact",)
+    search_help_text = "The customer's full e-mail"
+    list_before_template = "admin/transactions/possible_duplicates.html"
+
+    def get_queryset(self, request: HttpRequest) -> TransactionQuerySet:
+        return super().get_queryset(request).possible_duplicates()
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("transactions.change_possibleduplicate")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        if not search_term.strip():
+            return queryset, False
+        user = User.objects.with_email(search_term.strip()).values_list("pk", flat=True).first()
+        return queryset.filter(user_id=user or 0), False
+
+    def prepare_page(self, rows: list[PossibleDuplicate]) -> None:
+        attach_counterparts(rows)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        waiting, customers = count_possible_duplicates()
+        capped = waiting > COUNT_LIMIT
+        text = f"More than {COUNT_LIMIT:,} purchases wait" if capped else f"{plural(waiting, 'purchase')} of "
+        summary = f"{text}." if capped else f"{text}{plural(customers, 'customer')} wait for a decision."
+        return super().changelist_view(request, (extra_context or {}) | {"summary": summary})
+
+    @admin.display(description="Held purchase")
+    def held(self, row: PossibleDuplicate) -> str:
+        return _purchase(row)
+
+    @admin.display(description="Probably the same as")
+    def other(self, row: PossibleDuplicate) -> str:
+        other = row.counterpart  # type: ignore[attr-defined]  # attached
+        return _purchase(other) if other else f"{row.related_id}, which does not exist any more"
+
+    @admin.display(description="Its status")
+    def other_status(self, row: PossibleDuplicate) -> str:
+        return row.counterpart.get_status_display() if row.counterpart else ""  # type: ignore[attr-defined]
+
+    @admin.action(description="Keep both: these are purchases of their own", permissions=["decide"])
+    def keep_both(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+        self._decide(request, rows, "keep")
+
+    @admin.action(description="Same purchase: exclude the held one", permissions=["decide"])
+    def same_purchase(self, request: HttpRequest, rows: TransactionQuerySet) -> None:
+        self._decide(request, rows, "same")
+
+    def _decide(self, request: HttpRequest, rows: TransactionQuerySet, decision: Decision) -> None:
+        ids = list(rows.values_list("pk", flat=True))
+        changed = decide_possible_duplicates(transaction_ids=ids, decision=decision, actor=staff_user(request))
+        done = "processed as purchases of their own" if decision == "keep" else "excluded as the same purchase"
+        messages.success(request, f"{plural(changed, 'transaction')} {done}.")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Transaction | None:
+        """Return the transaction, read from its partition."""
+        known = object_id.isascii() and object_id.isdigit() and int(object_id) < 2**63
+        return self.get_queryset(request).with_ids(int(object_id)).first() if known else None
+
+
+def _purchase(row: Transaction) -> str:
+    """Return day, merchant and amount, linked to the transaction, and where it comes from."""
+    return format_html(
+        '<a class="kamioi-link" href="{}">{} · {} · {}</a><br><span class="kamioi-muted">from {}</span>',
+        reverse("admin:transactions_transaction_change", args=[row.pk]),
+        moment(row.date),
+        row.merchant,
+        money(row.amount),
+        row.origin,  # type: ignore[attr-defined]  # attached
+    )
 
 
 @admin.register(TransactionKey)

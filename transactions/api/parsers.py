@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO, Any, ClassVar
 
@@ -19,7 +20,7 @@ from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.request import Request
 
 from kamioi_site.numbers import parse_decimal
-from transactions.api.serializers import StatementAnswersInput
+from transactions.api.serializers import StatementUploadInput
 from transactions.statements.evidence import ANSWER_KEYS
 
 _HEADINGS = ("Date", "Merchant", "Debit", "Credit", "Category", "Description", "Reference")
@@ -72,13 +73,23 @@ def uploaded_file(request: Request, *, missing: str) -> UploadedFile:
     return file
 
 
-def statement_answers(request: Request) -> dict[str, str]:
-    """Return the answers to questions about a statement, from the form or the query string."""
+@dataclass(frozen=True, slots=True)
+class StatementOptions:
+    """How a statement is imported: answers to questions, the account, and whether nothing is stored."""
+
+    answers: dict[str, str]
+    account: str
+    dry_run: bool
+
+
+def statement_options(request: Request) -> StatementOptions:
+    """Return the options of an upload, from the form or the query string."""
     given = request.data if isinstance(request.data, Mapping) else {}
-    fields = {key: given.get(key) or request.query_params.get(key) for key in ANSWER_KEYS}
-    answers = StatementAnswersInput(data={key: value for key, value in fields.items() if value})
-    answers.is_valid(raise_exception=True)
-    return dict(answers.validated_data)
+    fields = {key: given.get(key) or request.query_params.get(key) for key in (*ANSWER_KEYS, "account", "dry_run")}
+    options = StatementUploadInput(data={key: value for key, value in fields.items() if value})
+    options.is_valid(raise_exception=True)
+    answers = dict(options.validated_data)
+    return StatementOptions(account=answers.pop("account", ""), dry_run=answers.pop("dry_run", False), answers=answers)
 
 
 def csv_of_items(items: Sequence[Any]) -> bytes:

@@ -230,10 +230,27 @@ class StatementAnswersInput(serializers.Serializer[Any]):
     balance = serializers.ChoiceField(choices=["ignore"], required=False)
 
 
-class BulkFileInput(StatementAnswersInput):
+class StatementUploadInput(StatementAnswersInput):
+    """How to import a statement, in the form or in the query string."""
+
+    account = TextField(
+        max_length=100,
+        required=False,
+        help_text="Name or last digits of the bank account, where neither the file nor its name says it.",
+    )
+    dry_run = BooleanField(required=False, help_text="Only return how the file is read and what it adds up to.")
+
+
+class BulkFileInput(StatementUploadInput):
     """A bank statement: CSV, Excel, OFX or QFX."""
 
     file = UploadField()
+
+
+class DuplicateDecisionInput(serializers.Serializer[Any]):
+    """What a possible duplicate is: a purchase of its own, or the same one."""
+
+    decision = serializers.ChoiceField(choices=["keep", "same"])
 
 
 class GoalInput(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 from transactions.models.audit import AuditEvent
 from transactions.models.background_tasks import BackgroundTask
+from transactions.models.bank_accounts import BankAccount, ImportProfile
 from transactions.models.companies import Company
 from transactions.models.goals import Goal
 from transactions.models.idempotency import IdempotencyKey
@@ -14,7 +15,13 @@ from transactions.models.orders import Order
 from transactions.models.prices import StockPrice
 from transactions.models.settings import Setting
 from transactions.models.statement_imports import StatementImport, StatementReject
-from transactions.models.transactions import USER_BUCKETS, Transaction, TransactionDelta, TransactionKey
+from transactions.models.transactions import (
+    USER_BUCKETS,
+    PossibleDuplicate,
+    Transaction,
+    TransactionDelta,
+    TransactionKey,
+)
 from transactions.models.users import ApiToken, User, UserSetting
 
 __all__ = [
@@ -23,10 +30,12 @@ __all__ = [
     "ApiToken",
     "AuditEvent",
     "BackgroundTask",
+    "BankAccount",
     "Company",
     "Goal",
     "Holding",
     "IdempotencyKey",
+    "ImportProfile",
     "JournalEntry",
     "LedgerAccount",
     "LedgerTransfer",
@@ -35,6 +44,7 @@ __all__ = [
     "MigrationRun",
     "Notification",
     "Order",
+    "PossibleDuplicate",
     "ReleasedTransaction",
     "Setting",
     "StatementImport",

@@ -15,7 +15,21 @@ class StatementImport(ResumableImport):
     file = models.FileField(upload_to="statements/%Y/%m/")
     # Answers to what the file leaves open, by the keys of the questions.
     answers = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    bank_account = models.ForeignKey(
+        "transactions.BankAccount",
+        null=True,
+        blank=True,
+        db_index=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Of all its rows; empty where the rows name their account, or nothing does.",
+    )
+    is_account_chosen = models.BooleanField(
+        default=False, db_default=False, help_text="A person chose the account; otherwise the file's name has it."
+    )
+    layout = models.CharField(max_length=32, blank=True, default="", db_default="", help_text="Digest of the headings.")
     rows_duplicate = models.BigIntegerField("duplicates", default=0)
+    rows_held = models.BigIntegerField("possible duplicates", default=0, db_default=0)
     # Of the rows that the import stored.
     first_date = models.DateTimeField(null=True, blank=True)
     last_date = models.DateTimeField(null=True, blank=True)

@@ -32,6 +32,10 @@ class TransactionQuerySet(models.QuerySet["Transaction"]):
         dates = TransactionKey.objects.using(self.db).filter(pk__in=ids).values_list("date", flat=True)
         return self.filter(pk__in=ids, date__in=list(dates))
 
+    def possible_duplicates(self) -> Self:
+        """Filter by what waits for a decision; an index has these rows by customer, newest first."""
+        return self.filter(status="on_hold", related_id__isnull=False, failure_reason=Transaction.HoldReason.DUPLICATE)
+
 
 class Transaction(MonthlyPartitionedModel):
     """A card purchase (amount > 0) or refund (amount < 0) and its outcome."""
@@ -61,12 +65,15 @@ class Transaction(MonthlyPartitionedModel):
         INTEREST = "interest", "interest"
         FEE = "fee", "fee"
         CASH = "cash", "cash"
+        DUPLICATE = "duplicate", "same purchase as another"
+        WITHDRAWN = "withdrawn", "deleted by the bank"
 
     class HoldReason(models.TextChoices):
         """Why a purchase is on hold, stored as its `failure_reason`."""
 
         SUSPENDED = "The account is suspended."
         UNVERIFIED = "The e-mail address is not verified."
+        DUPLICATE = "Possible duplicate: another source has the same purchase."
 
     class Priority(models.IntegerChoices):
         """Lower values are processed first."""
@@ -101,6 +108,8 @@ class Transaction(MonthlyPartitionedModel):
     related_id = models.BigIntegerField(
         "related purchase", null=True, blank=True, help_text="The purchase that this row refunds or probably repeats."
     )
+    bank_account_id = models.BigIntegerField("bank account", null=True, blank=True)
+    bank_reference = models.BigIntegerField(null=True, blank=True, help_text="Digest of the bank's id of this row.")
     booking = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How often the booking has been reversed by contra entries."
     )
@@ -138,6 +147,12 @@ class Transaction(MonthlyPartitionedModel):
                 fields=["merchant_key", "id"], name="idx_transactions_waiting", condition=Q(status="needs_review")
             ),
             NamedIndex(fields=["ticker", "id"], name="idx_transactions_no_price", condition=Q(status="awaiting_price")),
+            # Possible duplicates, which wait for a person.
+            NamedIndex(
+                fields=["user", "-date", "-id"],
+                name="idx_transactions_duplicates",
+                condition=Q(status="on_hold", related_id__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -193,6 +208,14 @@ class Transaction(MonthlyPartitionedModel):
 
     def __str__(self) -> str:
         return f"{self.merchant} ${self.amount:,}"
+
+
+class PossibleDuplicate(Transaction):
+    """A transaction on hold, because another source has probably the same purchase: `related_id`."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "possible duplicate"
 
 
 class TransactionDelta(models.Model):

@@ -8,14 +8,11 @@ of a few batches, whatever the size of the file.
 
 import io
 import itertools
-import queue
-import sys
-import threading
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any, BinaryIO, cast
 from uuid import UUID, uuid4
 
@@ -36,28 +33,28 @@ from transactions.errors import (
     StatementTooLargeError,
 )
 from transactions.live_settings import PURCHASE_HISTORY_DAYS
-from transactions.models import BackgroundTask, StatementImport, Transaction, TransactionKey, User
+from transactions.models import USER_BUCKETS, BackgroundTask, StatementImport, Transaction, TransactionKey, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, heartbeat_thread, run_task, send_task
+from transactions.services.bank_accounts import account_of_file, learn_number, recall_for, remember_answers
+from transactions.services.possible_duplicates import StoredRows, hold_possible_duplicates
 from transactions.services.processing import notify_workers
+from transactions.services.processing.buckets import lock_buckets
+from transactions.services.statement_batches import Batch, Source, read_ahead
+from transactions.services.statement_corrections import apply_corrections
 from transactions.services.statement_undo import undo_for_repeat
 from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
 from transactions.statements.excel import is_workbook
-from transactions.statements.reader import check_questions, parse_statement
+from transactions.statements.reader import Recall, nothing_remembered, open_statement
 from transactions.statements.values import FIRST_DATE, StatementRow, as_csv
 
-BATCH_ROWS = 20_000
-# Batches that may wait between the reader and the database: enough to keep both busy.
-_READ_AHEAD = 2
-# Seconds between switches of Python's threads while a statement is read. With the default of 5 ms, the thread that
-# feeds PostgreSQL waits that long for the reader after each of its calls: a tenth of the whole import.
-_SWITCH_SECONDS = 0.0005
 # psycopg2 takes the whole batch at once; with its default of 8 kB it acquires the GIL 300 times per batch.
 _COPY_CHUNK = 1 << 24
+# The first key of the advisory lock of a customer; the second is the customer's id.
+_CUSTOMER_LOCK = 7204
 _ASK_BYTES = 2_000_000
 _MAX_AMOUNT = Decimal("9999999999.99")
-_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +64,6 @@ class CreatedTransaction:
     transaction_id: int
     status: str
     created: bool
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Rows ready for COPY, and the rejected rows; `items` counts both."""
-
-    lines: list[str] = field(default_factory=list)
-    errors: list[RowError] = field(default_factory=list)
-    items: int = 0
 
 
 def create_transaction(
@@ -91,6 +79,8 @@ def create_transaction(
     source: str = "api",
 ) -> CreatedTransaction:
     """Store one purchase (`amount` in dollars, negative for a refund); it is processed in the background.
+
+    One that a bank file has already is put on hold as a possible duplicate.
 
     A second call with the same `idempotency_key` returns what the first one stored.
 
@@ -127,13 +117,13 @@ def create_transaction(
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(load_sql("create_transaction"), values)
+        cursor.execute(load_sql("create_transaction"), values | {"reason": Transaction.HoldReason.DUPLICATE})
         row = cursor.fetchone()
     if row is None:
         return _existing_transaction(values)
     invalidate_customers([user.pk])
     notify_workers(priority=Transaction.Priority.CUSTOMER)
-    return CreatedTransaction(row[0], Transaction.Status.PENDING, created=True)
+    return CreatedTransaction(transaction_id=row[0], status=row[1], created=True)
 
 
 def earliest_purchase_date(user: User) -> datetime:
@@ -161,6 +151,7 @@ def upload_statement(
     content: "File[bytes]",
     requested_by: User,
     answers: Mapping[str, str] | None = None,
+    account: str = "",
     send: bool = True,
     limited: bool = True,
     repeats: StatementImport | None = None,
@@ -171,7 +162,8 @@ def upload_statement(
     other files are in the `result` of the task, which then has failed.
 
     Args:
-        answers: to questions that the file leaves open, by their keys.
+        answers: to questions that the file leaves open, by their keys; kept for later files of the account.
+        account: the name or the last digits of the account, where the file or its name does not say it.
         send: false for a caller that runs the import itself.
         limited: whether the customer's quota applies; not for staff.
         repeats: an import that is undone first.
@@ -179,6 +171,7 @@ def upload_statement(
     Raises:
         StatementQuestionsError: the file can be read in more than one way.
         StatementTooLargeError: more than `STATEMENT_MAX_BYTES`.
+        UnknownAccountError: the account may be one of several.
         UploadQuotaError: the customer uploaded too much.
     """
     size = content.size or 0
@@ -188,14 +181,24 @@ def upload_statement(
             "Split the file: rows in more than one part are stored once."
         )
     answers = dict(answers or {})
-    if size <= _ASK_BYTES:
-        _ask_questions(content, filename, answers)
     with transaction.atomic():
+        bank_account = account_of_file(user=user, filename=filename, chosen=account)
+        if size <= _ASK_BYTES:
+            # A repeated import is given other answers than those that are remembered.
+            recall = nothing_remembered if repeats else recall_for(user=user, account=bank_account)
+            _ask_questions(content, filename, answers, recall)
         if limited:
             check_upload_quota(user=user, size=size)
         task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
         imported = StatementImport(
-            task=task, user=user, filename=filename[:255], size=size, answers=answers, repeats=repeats
+            task=task,
+            user=user,
+            filename=filename[:255],
+            size=size,
+            answers=answers,
+            bank_account=bank_account,
+            is_account_chosen=bool(account.strip()),
+            repeats=repeats,
         )
         imported.file.save(f"{task.pk}.statement", content, save=False)
         imported.save()
@@ -206,12 +209,12 @@ def upload_statement(
     return imported
 
 
-def _ask_questions(content: "File[bytes]", filename: str, answers: Mapping[str, str]) -> None:
+def _ask_questions(content: "File[bytes]", filename: str, answers: Mapping[str, str], recall: Recall) -> None:
     """Raise the questions that a text file leaves open; what cannot be read at all fails in the background."""
     file = cast("BinaryIO", content)
     if not is_workbook(file):
         try:
-            check_questions(file, filename=filename, answers=answers)
+            open_statement(file, filename=filename, answers=answers, recall=recall)
         except StatementQuestionsError:
             raise
         except StatementError:
@@ -252,6 +255,8 @@ def run_statement_import(
             "duplicates": done.rows_duplicate,
             "rejected": done.rows_rejected,
         }
+        if done.rows_held:
+            task.result["possible_duplicates"] = done.rows_held
         if done.rejects_omitted:
             task.result["rejects_omitted"] = done.rejects_omitted
     return StatementImport.objects.select_related("task").get(task=task)
@@ -262,7 +267,7 @@ def _undo_repeated(statement: StatementImport, task: BackgroundTask) -> None:
     if statement.repeats_id is None or statement.rows_done:
         return
     with statement.file.open("rb") as file:
-        check_questions(cast("BinaryIO", file), filename=statement.filename, answers=statement.answers)
+        open_statement(cast("BinaryIO", file), filename=statement.filename, answers=statement.answers)
     undo_for_repeat(statement_id=statement.repeats_id, task=task)
 
 
@@ -279,21 +284,52 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
     imported = StatementImport.objects.select_related("user").get(pk=statement_id)
     _delete_fingerprints(imported)
     with imported.file.open("rb") as file:
-        items = _reject_old_rows(
-            parse_statement(cast("BinaryIO", file), filename=imported.filename, answers=imported.answers),
-            earliest_purchase_date(imported.user),
-        )
-        for batch in _read_ahead(itertools.islice(items, imported.rows_done)):
+        source = _open_source(imported, cast("BinaryIO", file))
+        items = reject_old_rows(source.statement.rows(), earliest_purchase_date(imported.user))
+        for batch in read_ahead(itertools.islice(items, imported.rows_done), source):
             _count_stored_batch(imported, batch)
-        for batch in _read_ahead(items):
-            _store_batch(imported, batch)
+        for batch in read_ahead(items, source):
+            _store_batch(imported, batch, source)
             if on_progress:
                 on_progress(imported.rows_done)
     _delete_fingerprints(imported)
     return imported
 
 
-def _reject_old_rows(items: Iterable[StatementRow | RowError], earliest: datetime) -> Iterator[StatementRow | RowError]:
+def _open_source(imported: StatementImport, file: BinaryIO) -> Source:
+    """Interpret the file, and keep its answers for later files. Raises StatementError."""
+    user, account = imported.user, imported.bank_account
+    recall = nothing_remembered if imported.repeats_id else recall_for(user=user, account=account)
+    statement = open_statement(file, filename=imported.filename, answers=imported.answers, recall=recall)
+    if imported.is_account_chosen and len(statement.accounts) > 1:
+        names = ", ".join(map(str, statement.accounts.values()))
+        raise StatementError(f"{imported.filename}: the file has several accounts ({names}); do not choose one.")
+    if imported.is_account_chosen and account:
+        for hint in statement.accounts.values():
+            learn_number(account=account, hint=hint)
+    imported.layout = statement.layout_digest
+    imported.save(update_fields=["layout"])
+    remember_answers(user=user, account=account, layout=imported.layout, answers=imported.answers)
+    return Source(
+        statement,
+        imported,
+        has_history=_has_history(imported),
+        same_layout=list(
+            StatementImport.objects.filter(user=user, layout=imported.layout).values_list("pk", flat=True)
+        ),
+    )
+
+
+def _has_history(imported: StatementImport) -> bool:
+    """Whether the customer has rows of another source, or another import is adding some."""
+    others = StatementImport.objects.filter(user=imported.user_id, task__status__in=BackgroundTask.OPEN)
+    return (
+        Transaction.objects.filter(user=imported.user_id).exclude(statement_id=imported.pk).exists()
+        or others.exclude(pk=imported.pk).exists()
+    )
+
+
+def reject_old_rows(items: Iterable[StatementRow | RowError], earliest: datetime) -> Iterator[StatementRow | RowError]:
     reason = f"before {earliest.date()}, the first day of this account"
     for item in items:
         if isinstance(item, RowError) or item.date >= earliest:
@@ -303,109 +339,60 @@ def _reject_old_rows(items: Iterable[StatementRow | RowError], earliest: datetim
             yield RowError(item.row_number, "date", reason, raw)
 
 
-def _read_ahead(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
-    """Yield batches that a thread prepares while the caller stores the previous one. Re-raises errors of the thread."""
-    ready: queue.Queue[_Batch | BaseException | None] = queue.Queue(_READ_AHEAD)
-    stop = threading.Event()
-
-    def offer(value: _Batch | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(value, timeout=0.2)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def read() -> None:
-        try:
-            for batch in _batches(items):
-                if not offer(batch):
-                    return
-            offer(None)
-        except BaseException as error:  # noqa: BLE001, RUF100  # raised in the caller, whatever it is
-            offer(error)
-
-    reader = threading.Thread(target=read, name="statement-reader", daemon=True)
-    default_switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    reader.start()
-    try:
-        while (value := ready.get()) is not None:
-            if isinstance(value, BaseException):
-                raise value
-            yield value
-    finally:
-        stop.set()
-        reader.join()
-        sys.setswitchinterval(default_switch_interval)
-
-
-def _batches(items: Iterable[StatementRow | RowError]) -> Iterator[_Batch]:
-    batch = _Batch()
-    for item in items:
-        batch.items += 1
-        if isinstance(item, RowError):
-            batch.errors.append(item)
-        else:
-            batch.lines.append(_copy_line(item))
-        if batch.items >= BATCH_ROWS:
-            yield batch
-            batch = _Batch()
-    if batch.items:
-        yield batch
-
-
-def _copy_line(row: StatementRow) -> str:
-    """Return the row in the text format of COPY, with the fingerprint that identifies the purchase."""
-    date = row.date.isoformat()
-    text = f"{row.merchant}\t{row.category}\t{row.description}"
-    if "\\" in text or "\n" in text or "\r" in text or text.count("\t") != 2:
-        merchant, category, description = (
-            part.translate(_COPY_ESCAPES) for part in (row.merchant, row.category, row.description)
-        )
-    else:
-        merchant, category, description = row.merchant, row.category, row.description
-    identity = f"{date}\x1f{row.amount}\x1f{row.merchant}\x1f{row.description}\x1f{row.reference}"
-    if row.account:
-        identity += f"\x1f{row.account}"
-    # The day comes first: a statement is ordered by day, so its rows are neighbours in the indexes too.
-    fingerprint = f"{row.date.toordinal():08x}{blake2b(identity.encode(), digest_size=12).hexdigest()}"
-    return (
-        f"{row.row_number}\t{fingerprint}\t{date}\t{merchant}\t{normalise(row.merchant)}\t{row.amount}\t"
-        f"{category}\t{description}\t{row.row_class}\n"
-    )
-
-
-def _count_stored_batch(imported: StatementImport, batch: _Batch) -> None:
+def _count_stored_batch(imported: StatementImport, batch: Batch) -> None:
     """Count the fingerprints of a batch that an earlier attempt stored."""
     with transaction.atomic(), connection.cursor() as cursor:
         _stage(cursor, batch)
         cursor.execute(load_sql("count_fingerprints"), {"statement": imported.pk})
 
 
-def _store_batch(imported: StatementImport, batch: _Batch) -> None:
+def _store_batch(imported: StatementImport, batch: Batch, source: Source) -> None:
     """Store the rows, rejected rows and counters of one batch in one database transaction."""
     with transaction.atomic(), connection.cursor() as cursor:
+        if batch.corrections:
+            lock_buckets(cursor, [imported.user_id % USER_BUCKETS])
         if imported.lock_for_batch().undo_task_id is not None:
             raise StatementStateError(f"The import of {imported.filename} was cancelled or undone.")
+        if source.has_history:  # batches of two imports of a customer see each other's rows
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_CUSTOMER_LOCK, imported.user_id % 2**31])
+        corrected = apply_corrections(user=imported.user, rows=batch.corrections)
+        batch.errors += corrected.errors
+        batch.lines += [source.copy_line(row, batch.accounts) for row in corrected.rows]
         _stage(cursor, batch)
-        cursor.execute(
-            load_sql("ingest_staged"), {"statement": imported.pk, "user": imported.user_id, "now": timezone.now()}
-        )
-        added, first, last = cursor.fetchone()
-        duplicates = len(batch.lines) - added
+        values = {
+            "statement": imported.pk,
+            "user": imported.user_id,
+            "account": imported.bank_account_id,
+            "account_ids": [source.account_id(text) for text in batch.accounts],
+            "suffix": f"@{imported.bank_account_id}" if imported.bank_account_id else "",
+            "has_history": source.has_history,
+            "now": timezone.now(),
+        }
+        cursor.execute(load_sql("ingest_staged"), values)
+        added, first, last, first_id, last_id, taken, known = cursor.fetchone()
+        duplicates, held = len(batch.lines) - added + corrected.duplicates, 0
         if added:
             imported.first_date = min(first, imported.first_date or first)
             imported.last_date = max(last, imported.last_date or last)
             imported.save(update_fields=["first_date", "last_date"])
-        imported.record_batch(rows=batch.items, added=added, errors=batch.errors, rows_duplicate=duplicates)
+            if source.has_history:
+                held = hold_possible_duplicates(
+                    user=imported.user,
+                    statement_id=imported.pk,
+                    same_layout=source.same_layout,
+                    rows=StoredRows(first_id, last_id, first, last, taken or ()),
+                    known={int(line): repeated for line, repeated in json.loads(known or "{}").items()},
+                )
+        added += corrected.replaced
+        imported.record_batch(
+            rows=batch.items, added=added, errors=batch.errors, rows_duplicate=duplicates, rows_held=held
+        )
         if added:
             invalidate_customers([imported.user_id])
             notify_workers(priority=Transaction.Priority.BULK)
 
 
-def _stage(cursor: CursorWrapper, batch: _Batch) -> None:
+def _stage(cursor: CursorWrapper, batch: Batch) -> None:
     cursor.execute(load_sql("stage_statement"))
     cursor.copy_expert("COPY staged FROM STDIN", io.StringIO("".join(batch.lines)), _COPY_CHUNK)
     cursor.execute("ANALYZE staged (fingerprint)")

@@ -34,9 +34,11 @@ from transactions.models import (
     ApiToken,
     AuditEvent,
     BackgroundTask,
+    BankAccount,
     Goal,
     Holding,
     IdempotencyKey,
+    ImportProfile,
     JournalEntry,
     LedgerTransfer,
     Merchant,
@@ -248,7 +250,7 @@ def _erase_statements(user: User) -> int:
     for statement in imports:
         if statement.file:
             transaction.on_commit(_file_deletion(statement))
-    StatementImport.objects.filter(user=user).update(filename="erased", file="")
+    StatementImport.objects.filter(user=user).update(filename="erased", file="", bank_account=None)
     return len(imports)
 
 
@@ -275,6 +277,8 @@ personal_data_table(TransactionKey, "blanked", erase=_erase_fingerprints)
 personal_data_table(ReleasedTransaction, "kept")
 personal_data_table(TransactionDelta, "kept")  # consumed within the hour
 personal_data_table(StatementImport, "blanked", erase=_erase_statements)
+personal_data_table(ImportProfile, "deleted")
+personal_data_table(BankAccount, "deleted")
 personal_data_table(BackgroundTask, "blanked", erase=_erase_tasks)
 personal_data_table(Notification, "deleted")
 personal_data_table(Goal, "deleted")

@@ -47,6 +47,7 @@ def repeat_statement(*, statement_id: int, answers: Mapping[str, str], actor: Us
             content=File(file, name=name),
             requested_by=actor,
             answers=answers,
+            account=f"#{statement.bank_account_id}" if statement.is_account_chosen else "",
             limited=actor.pk == statement.user_id,
             repeats=statement,
         )

@@ -1,6 +1,7 @@
 -- Purchases stay in the books; the bank's texts about them, which may contain names, are blanked.
 WITH blanked AS (
-    UPDATE transactions SET merchant = merchant_key, description = '', updated_at = %(now)s
+    UPDATE transactions SET merchant = merchant_key, description = '', bank_account_id = NULL, bank_reference = NULL,
+                            updated_at = %(now)s
     WHERE user_id = %(user)s
     RETURNING date, status, ticker
 ),

@@ -1,4 +1,5 @@
--- Give transactions another class: excluded ones become pending purchases, or open ones are excluded.
+-- Give transactions another class: excluded ones and possible duplicates become pending purchases, or open ones are
+-- excluded. With an owner, only their possible duplicates.
 WITH changed AS (
     UPDATE transactions
     SET status = CASE %(row_class)s WHEN '' THEN 'pending' ELSE 'excluded' END,
@@ -7,7 +8,9 @@ WITH changed AS (
     FROM (
         SELECT id, user_id, date, status, amount, round_up, fee, investable FROM transactions
         WHERE id = ANY (%(ids)s) AND date = ANY (%(dates)s)
-          AND CASE %(row_class)s WHEN '' THEN status = 'excluded'
+          AND (%(owner)s::bigint IS NULL
+               OR user_id = %(owner)s AND status = 'on_hold' AND failure_reason = %(duplicate)s)
+          AND CASE %(row_class)s WHEN '' THEN status = 'excluded' OR status = 'on_hold' AND failure_reason = %(duplicate)s
                    ELSE status IN ('pending', 'not_listed', 'on_hold', 'awaiting_price', 'excluded') END
           AND row_class || status <> %(row_class)s || 'excluded'
         FOR UPDATE

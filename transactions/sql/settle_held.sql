@@ -1,9 +1,11 @@
--- Make up to %(limit)s purchases of a user that are on hold pending, or failed with a reason.
+-- Make up to %(limit)s purchases of a user that are on hold pending, or failed with a reason. A possible duplicate waits
+-- for a person's decision; it can only be cancelled.
 WITH settled AS (
     UPDATE transactions SET status = %(status)s, failure_reason = %(failure)s, priority = 3, updated_at = %(now)s
     FROM (
         SELECT id, user_id, date FROM transactions
         WHERE user_id = %(user)s AND status = 'on_hold'
+          AND (%(status)s = 'failed' OR failure_reason <> %(duplicate)s)
         LIMIT %(limit)s
     ) AS held
     WHERE transactions.id = held.id AND transactions.user_id = held.user_id AND transactions.date = held.date

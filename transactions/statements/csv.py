@@ -6,15 +6,25 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache, partial
 from operator import itemgetter
 from typing import BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
+from transactions.statements.accounts import AccountHint
 from transactions.statements.csv_layout import DELIMITERS, csv_reader, find_layout, sample_lines
 from transactions.statements.date_orders import DATE_ORDERS
 from transactions.statements.evidence import Question
-from transactions.statements.layout import find_heading, fit_width, heading_key, is_header, match_headings, shifted_cell
+from transactions.statements.layout import (
+    UNIQUE_REFERENCE_KEYS,
+    find_heading,
+    fit_width,
+    heading_key,
+    is_header,
+    match_headings,
+    shifted_cell,
+)
 from transactions.statements.row_classes import (
     GENERIC_MERCHANTS,
     excluded_class,
@@ -108,6 +118,7 @@ class CsvStatement:
         today: date,
         *,
         answers: Mapping[str, str],
+        recall: Callable[[str], Mapping[str, str]],
         kind: str = "",
         is_sheet: bool = False,
     ) -> None:
@@ -120,16 +131,27 @@ class CsvStatement:
         if not any(map(str.strip, sample)):
             raise StatementError("The file is empty.")
         self.layout = find_layout(sample, today)
-        self._answer_columns(answers.get("columns", ""))
+        self.layout_digest = self.layout.digest
+        remembered = cache(partial(recall, self.layout_digest))  # most files leave nothing open
+        is_open = bool(self.layout.rivals) or not self.layout.header_row
+        self._answer_columns(
+            answers.get("columns") or (self._remembered_columns(remembered().get("columns", "")) if is_open else "")
+        )
         self.header_lines, self.header_row = self.layout.header_lines, self.layout.header_row
         self.headings, self.positions = self.layout.headings, self.layout.roles
         self.width, self._delimiter = self.layout.width, self.layout.delimiter
         records = csv_reader(itertools.islice(text_lines(file, encoding), self.header_lines, None), self._delimiter)
         self.interpretation = interpret(
-            self.layout, records, today=today, answers=answers, kind=kind, is_sheet=is_sheet
+            self.layout, records, today=today, answers=answers, remembered=remembered, kind=kind, is_sheet=is_sheet
         )
         self.european = self.interpretation.decimal_comma
         self._find_category()
+        reference_at = self.positions.get("reference", -1)
+        self.has_unique_references = (
+            reference_at >= 0 and heading_key(self.headings[reference_at]) in UNIQUE_REFERENCE_KEYS
+        )
+        # Only the rows name their accounts.
+        self.accounts: dict[str, AccountHint] = {}
 
     # For the preview.
 
@@ -162,6 +184,16 @@ class CsvStatement:
         return f"{self.interpretation.spending} amounts are money spent"
 
     # Understanding the file.
+
+    def _remembered_columns(self, text: str) -> str:
+        """Return the remembered columns unless the file proves another amount; then the columns are asked for again."""
+        layout = self.layout
+        amount = dict(part.split("=") for part in text.split(",") if part).get("amount")
+        proven = layout.roles.get("amount") if not layout.header_row and not layout.rivals else None
+        if amount and proven is not None and int(amount) - 1 not in (proven, *layout.rivals):
+            layout.rivals = sorted({proven, int(amount) - 1})
+            return ""
+        return text
 
     def _answer_columns(self, text: str) -> None:
         """Apply `role=number` pairs such as `amount=4,date=1`. Raises StatementError."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HEADER_ROWS: Final = 40  # banks put account numbers and balances above the header
 SAMPLE_ROWS: Final = 200  # rows that show the columns of a file without a header
+CHUNK_ROWS: Final = 1_000
 _MAX_SAMPLE: Final = 1_000_000  # characters
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "^": "caret"}
 
@@ -100,6 +101,24 @@ def sample_records(lines: list[str], delimiter: str) -> list[tuple[int, list[str
     except csv.Error:
         pass
     return records
+
+
+def record_chunks(records: "_csv.Reader") -> Iterator[list[list[str]]]:
+    """Yield the records in lists; a record that csv cannot read is left out."""
+    chunk: list[list[str]] = []
+    while True:
+        try:
+            chunk = []
+            for record in records:
+                chunk.append(record)
+                if len(chunk) == CHUNK_ROWS:
+                    yield chunk
+                    chunk = []
+        except csv.Error:
+            yield chunk
+        else:
+            yield chunk
+            return
 
 
 def _join(headings: Sequence[str]) -> str:

@@ -2,13 +2,13 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from transactions.errors import StatementError
-from transactions.statements.evidence import Choice, Evidence, Question, decide, reasons_for
+from transactions.statements.evidence import ASKED_AGAIN, Choice, Evidence, Question, decide_or_recall, reasons_for
 from transactions.statements.values import FUTURE_DAYS, UnreadableFieldError, parse_date
 
 DATE_ORDERS: Final = {"mdy": "month first", "dmy": "day first", "ymd": "year first"}
@@ -27,7 +27,14 @@ class DateOrder:
 
 
 def decide_date_order(
-    dates: list[str], *, rows: list[str], preamble: Iterable[str], today: date, answer: str, is_sheet: bool
+    dates: list[str],
+    *,
+    rows: list[str],
+    preamble: Iterable[str],
+    today: date,
+    answer: str,
+    remembered: Callable[[], Mapping[str, str]],
+    is_sheet: bool,
 ) -> DateOrder | Question:
     """Return the order that the evidence proves, or the question that it leaves open.
 
@@ -36,6 +43,7 @@ def decide_date_order(
         rows: the cells of the first rows, in the order of the file.
         preamble: the cells above the header, which may name the period.
         answer: given to the question.
+        remembered: returns the answers about earlier files.
 
     Raises:
         StatementError: a spreadsheet has changed some of the dates.
@@ -53,10 +61,15 @@ def decide_date_order(
         return DateOrder(answer)
     orders = _orders(texts, today)
     evidence = list(_evidence(texts, rows, preamble, orders, today))
-    decided = decide(evidence)
-    if decided is None and len(orders) == 2 and all(_is_same_day(text) for text in texts):
+    kept = remembered().get("date_order")
+    decided = decide_or_recall(evidence, kept)
+    if kept and decided:
+        evidence.append(Evidence("remembered", kept))
+    if decided is None and not kept and len(orders) == 2 and all(_is_same_day(text) for text in texts):
         decided = "mdy"  # 05/05/2026 is one day in both orders
-    return _question(texts, orders) if decided is None else DateOrder(decided, reasons_for(decided, evidence))
+    if decided in orders:
+        return DateOrder(decided, reasons_for(decided, evidence))
+    return _question(texts, orders, ASKED_AGAIN if kept else "")
 
 
 def _orders(texts: list[str], today: date) -> list[str]:
@@ -93,7 +106,7 @@ def _evidence(
             yield Evidence("one month", order)
 
 
-def _question(texts: list[str], orders: list[str]) -> Question:
+def _question(texts: list[str], orders: list[str], again: str) -> Question:
     example = next((text for text in texts if not _is_same_day(text)), texts[0])
     choices = []
     for order in orders:
@@ -101,7 +114,7 @@ def _question(texts: list[str], orders: list[str]) -> Question:
         samples = tuple(f"{text.strip()} is {day:%B} {day.day}, {day.year}" for text, day in read)
         if samples:
             choices.append(Choice(order, f"The {DATE_ORDERS[order].replace(' first', '')} comes first", samples))
-    return Question("date_order", f"Which day is “{example.strip()}”?", tuple(choices))
+    return Question("date_order", f"Which day is “{example.strip()}”?{again}", tuple(choices))
 
 
 def _day(text: str, order: str) -> date | None:

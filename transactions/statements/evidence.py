@@ -27,6 +27,7 @@ KINDS: Final[dict[str, tuple[Strength, str]]] = {
     "not in the future": (Strength.SUPPORT, "“{}” would lie in the future"),
     "one month": (Strength.SUPPORT, "all rows are then in one month"),
     "American": (Strength.SUPPORT, "dates with slashes are American"),
+    "remembered": (Strength.SUPPORT, "as answered for an earlier file of this account"),
     # which sign is spending
     "words beside the amount": (Strength.PROOF, "the column “{}” agrees with the signs"),
     "running balance": (Strength.SUPPORT, "the running balance follows from the amounts"),
@@ -36,6 +37,10 @@ KINDS: Final[dict[str, tuple[Strength, str]]] = {
     "many payees": (Strength.HINT, "{} different payees against a few on the other side"),
     "card": (Strength.HINT, "card issuers write purchases without a sign"),
 }
+
+# Habits of countries and banks: they do not contradict what was answered about this bank.
+_HABITS: Final = {"American", "one month"}
+ASKED_AGAIN: Final = " This file contradicts the answer for an earlier one."
 
 ANSWER_KEYS: Final = ("date_order", "spending", "columns", "balance")
 
@@ -80,6 +85,16 @@ def decide(evidence: Iterable[Evidence]) -> str | None:
     strongest = max((item.strength for item in found), default=None)
     answers = {item.answer for item in found if item.strength == strongest}
     return answers.pop() if len(answers) == 1 else None
+
+
+def decide_or_recall(evidence: Sequence[Evidence], remembered: str | None) -> str | None:
+    """Return the remembered answer unless the file itself speaks for another one; without any, `decide`."""
+    if remembered is None:
+        return decide(evidence)
+    contradicted = any(
+        item.answer != remembered and item.strength > Strength.HINT and item.kind not in _HABITS for item in evidence
+    )
+    return None if contradicted else remembered
 
 
 def reasons_for(answer: str, evidence: Sequence[Evidence]) -> list[str]:

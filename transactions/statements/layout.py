@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,10 @@ _SECURITY, _QUANTITY = (frozenset(line.split()) for line in _data["securities"].
 _HEADINGS.pop("securities")
 _MAX_COLUMNS: Final = 200  # a wider row is never a header: a line of commas must not cost minutes
 _CENTS = re.compile(r"[-+(]*\$?[0-9][0-9,]*\.[0-9]{2}\)?")
+# Headings of a number that the bank gives to one transaction only; others are of cheques, branches or batches.
+UNIQUE_REFERENCE_KEYS: Final = frozenset(
+    "transactionid transactionnumber transactionno transid txnid tranid trxid transactionhash fitid uniqueid".split()
+)
 _MONEY: Final = ("amount", "debit", "credit")
 
 
@@ -39,6 +44,12 @@ class Layout:
     @property
     def width(self) -> int:
         return len(self.headings)
+
+    @property
+    def digest(self) -> str:
+        """Identify the layout by its headings, whatever the delimiter; without a header by the number of columns."""
+        names = [" ".join(heading.lower().split()) for heading in self.headings] if self.header_row else self.width
+        return blake2b(repr(names).encode(), digest_size=12).hexdigest()
 
 
 def heading_key(heading: str) -> str:

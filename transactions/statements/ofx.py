@@ -4,19 +4,22 @@
 - The content decides the encoding; the charset in the header is often wrong. Declarations are skipped: no DTD is read,
   and only the standard entities and character references are replaced.
 - `DTPOSTED` is converted to UTC unless that changes the day: the day that the bank wrote counts.
-- A hold or a correction of an earlier record is rejected with its reason: the purchase itself is another record.
+- A hold is rejected with its reason: the purchase itself is another record.
+- A record that another one of the file corrects or deletes is rejected. The correction itself is a row that names the
+  record it corrects, because that may be in an earlier file.
 """
 
 import html
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError
+from transactions.statements.accounts import OTHER, AccountHint, account_of_text, kind_of
 from transactions.statements.evidence import Question
 from transactions.statements.row_classes import TRNTYPE_CLASSES, excluded_class
 from transactions.statements.text import text_chunks
@@ -24,6 +27,7 @@ from transactions.statements.values import (
     DESCRIPTION_LENGTH,
     MERCHANT_LENGTH,
     REFERENCE_LENGTH,
+    Correction,
     StatementRow,
     UnreadableFieldError,
     as_csv,
@@ -39,8 +43,11 @@ _MALFORMED: Final = "the record is not well-formed OFX"
 _START = re.compile(r"\s*(?:OFXHEADER\b|<OFX>|<[?!].{0,4000}?<(?:\?OFX\b|OFX>))", re.DOTALL | re.IGNORECASE)
 # What divides a file into statements and their records.
 _MARK = re.compile(
-    r"<(?P<close>/?)(?P<tag>STMTTRN|BANKTRANLIST|(?:CC)?STMTRS|CURDEF|ACCTID|OFX)\s*>(?P<text>[^<\r\n]*)", re.IGNORECASE
+    r"<(?P<close>/?)(?P<tag>STMTTRN|BANKTRANLIST|(?:CC)?STMTRS|CURDEF|BANKID|ACCTID|ACCTTYPE|OFX)\s*>"
+    r"(?P<text>[^<\r\n]*)",
+    re.IGNORECASE,
 )
+_ACCOUNT_TAGS: Final = {"CURDEF", "BANKID", "ACCTID", "ACCTTYPE"}
 # A CDATA section ends before the next one, so that unclosed ones are not searched again and again.
 _TAG = re.compile(
     r"<(?:(?P<close>/?)(?P<tag>[A-Za-z][A-Za-z0-9_.:-]*)\s*(?P<empty>/?)>|"
@@ -58,12 +65,33 @@ _OTHER_PARTS: Final = {"ORIGCURRENCY", "BANKACCTTO", "CCACCTTO", "IMAGEDATA"}
 
 
 @dataclass(frozen=True, slots=True)
+class _Account:
+    """The account of a statement: ACCTID, BANKID and CURDEF as the file writes them."""
+
+    number: str = ""
+    bank: str = ""
+    currency: str = "USD"
+    kind: str = OTHER
+
+    def with_field(self, tag: str, text: str) -> "_Account":
+        if tag == "ACCTTYPE":
+            return replace(self, kind=kind_of(text))
+        if tag == "CURDEF":
+            return replace(self, currency=text.upper() or "USD")
+        return replace(self, number=text) if tag == "ACCTID" else replace(self, bank=text)
+
+    @property
+    def hint(self) -> AccountHint:
+        hint = account_of_text(self.number, kind=self.kind, currency=self.currency[:3])
+        return replace(hint, number=f"{self.bank}:{hint.number}") if hint.number and self.bank else hint
+
+
+@dataclass(frozen=True, slots=True)
 class _Record:
-    """The text of one STMTTRN and the statement it belongs to."""
+    """The text of one STMTTRN and the account it belongs to."""
 
     text: str
-    account: str
-    currency: str
+    account: _Account
 
 
 def is_ofx(text: str) -> bool:
@@ -85,6 +113,8 @@ class OfxStatement:
     spending = "negative amounts are money spent"
     questions: list[Question] = []
     evidence: dict[str, list[str]] = {}
+    layout_digest = "ofx"
+    has_unique_references = True
 
     def __init__(self, file: BinaryIO, encoding: str, today: date) -> None:
         self.encoding = encoding
@@ -99,20 +129,38 @@ class OfxStatement:
         if not any(tag in ("STMTTRN", "BANKTRANLIST") for tag, _ in marks):
             raise StatementError("The OFX file has no list of transactions.")
 
-        self.unsigned = self._is_unsigned()
+        # ACCTID → account, of the records.
+        self.accounts: dict[str, AccountHint] = {}
+        # (ACCTID, FITID) of a corrected record → the row that corrects it.
+        self.corrected: dict[tuple[str, str], int] = {}
+        self.references: set[tuple[str, str]] = set()
+        self.unsigned = False
+        self._survey()
 
-    def _is_unsigned(self) -> bool:
-        """Whether only TRNTYPE says which way the money went: no amount has a minus, though money was spent."""
-        is_spent = False
-        for record in self._records():
+    def _survey(self) -> None:
+        """Find the accounts, the corrections, and whether only TRNTYPE says which way the money went.
+
+        That is so where no amount has a minus though money was spent.
+        """
+        has_corrections = "CORRECTFITID" in self.text.upper()
+        is_spent = is_signed = False
+        for number, record in enumerate(self._records(), start=1):
+            account = record.account.number
+            if account not in self.accounts:
+                self.accounts[account] = record.account.hint
+            if is_signed and not has_corrections:
+                continue
             try:
                 fields = _fields(record.text)
             except UnreadableFieldError:
                 continue
-            if fields.get("TRNAMT", "").lstrip().startswith(("-", "(")):
-                return False
+            is_signed = is_signed or fields.get("TRNAMT", "").lstrip().startswith(("-", "("))
             is_spent = is_spent or fields.get("TRNTYPE", "").upper() in _SPENT
-        return is_spent
+            if has_corrections:
+                self.references.add((account, fields.get("FITID", "")))
+                if "CORRECTFITID" in fields:
+                    self.corrected[account, fields["CORRECTFITID"]] = number
+        self.unsigned = is_spent and not is_signed
 
     def rows(self) -> Iterator[StatementRow | RowError]:
         """Yield every STMTTRN of the file."""
@@ -126,30 +174,32 @@ class OfxStatement:
                 yield RowError(row_number, error.field, error.reason, as_csv(raw))
 
     def _records(self) -> Iterator[_Record]:
-        account, currency, start = "", "USD", -1
+        account, start = _Account(), -1
         for mark in _MARK.finditer(self.text):
-            tag, text = mark["tag"].upper(), _clean(mark["text"])
-            if tag in ("CURDEF", "ACCTID"):
+            tag = mark["tag"].upper()
+            if tag in _ACCOUNT_TAGS:
                 if start < 0 and not mark["close"]:
-                    account, currency = (account, text.upper() or "USD") if tag == "CURDEF" else (text, currency)
+                    account = account.with_field(tag, _clean(mark["text"]))
                 continue
             if start >= 0:
-                yield _Record(self.text[start : mark.start()], account, currency)
+                yield _Record(self.text[start : mark.start()], account)
                 start = -1
             if tag == "STMTTRN" and not mark["close"]:
                 start = mark.start("text")
             elif tag.endswith("STMTRS"):
-                account, currency = "", "USD"
+                account = _Account(kind="card" if tag.startswith("CC") else OTHER)
         if start >= 0:
-            yield _Record(self.text[start:], account, currency)
+            yield _Record(self.text[start:], account)
 
     def _row(self, row_number: int, record: _Record, fields: dict[str, str]) -> StatementRow:
-        if record.currency != "USD":
-            raise UnreadableFieldError("currency", f"the statement is in {shorten(record.currency)}, not US dollars")
+        account = record.account
+        if account.currency != "USD":
+            raise UnreadableFieldError("currency", f"the statement is in {shorten(account.currency)}, not US dollars")
         if fields.get("TRNTYPE", "").upper() == "HOLD":
             raise UnreadableFieldError("type", "the purchase is only on hold; it is listed again when it is posted")
-        if "CORRECTFITID" in fields:
-            raise UnreadableFieldError("reference", f"corrects the record “{shorten(fields['CORRECTFITID'])}”")
+        corrected_by = self.corrected.get((account.number, fields.get("FITID", "")), row_number)
+        if corrected_by != row_number:
+            raise UnreadableFieldError("reference", f"replaced or deleted by the bank in row {corrected_by}")
         name, memo = fields.get("NAME", ""), fields.get("MEMO", "")
         if not fields.get("TRNAMT"):
             raise UnreadableFieldError("amount", "the amount is missing")
@@ -177,8 +227,18 @@ class OfxStatement:
             "",
             (memo or name)[:DESCRIPTION_LENGTH],
             fields.get("FITID", "")[:REFERENCE_LENGTH],
-            record.account[:REFERENCE_LENGTH],
+            account.number[:REFERENCE_LENGTH],
             excluded_class(f"{name} {memo}", "", "", is_spending=value < 0) or TRNTYPE_CLASSES.get(trntype, ""),
+            self._correction(record, fields),
+        )
+
+    def _correction(self, record: _Record, fields: dict[str, str]) -> Correction | None:
+        if "CORRECTFITID" not in fields:
+            return None
+        corrected = fields["CORRECTFITID"]
+        is_deletion = fields.get("CORRECTACTION", "").upper() == "DELETE"
+        return Correction(
+            corrected[:REFERENCE_LENGTH], is_deletion, (record.account.number, corrected) in self.references
         )
 
     def _date(self, text: str) -> datetime:

@@ -19,28 +19,73 @@ This package uses neither the database nor Django. Its rules:
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import BinaryIO
+from decimal import Decimal
+from typing import BinaryIO, Final
 
 from kamioi_site.imports.rows import RowError
 from transactions.errors import StatementError, StatementQuestionsError
+from transactions.statements.accounts import account_kind, account_of_text
 from transactions.statements.csv import CsvStatement
 from transactions.statements.evidence import Question
 from transactions.statements.excel import is_workbook, sheets_as_csv
 from transactions.statements.ofx import OfxStatement, is_ofx
-from transactions.statements.survey import account_kind
 from transactions.statements.text import encoding_of, text_chunks
 from transactions.statements.values import StatementRow
+
+Recall = Callable[[str], Mapping[str, str]]
+_MAX_REASONS: Final = 20
+_MAX_ACCOUNTS: Final = 20
+
+
+@dataclass(slots=True)
+class StatementSummary:
+    """What the rows of a file add up to: dollars out and in, the first and the last day, and what is not invested.
+
+    `not_booked` counts rows by their class or by the reason of the rejection. `is_complete` is false where only the
+    first rows were read.
+    """
+
+    rows: int = 0
+    money_out: Decimal = Decimal("0.00")
+    money_in: Decimal = Decimal("0.00")
+    first_day: date | None = None
+    last_day: date | None = None
+    accounts: list[str] = field(default_factory=list)
+    not_booked: dict[str, int] = field(default_factory=dict)
+    is_complete: bool = True
+
+    def add(self, item: StatementRow | RowError) -> None:
+        """Count one row."""
+        self.rows += 1
+        if isinstance(item, RowError):
+            reason = re.sub("“[^”]*”", "…", item.reason)
+            known = reason in self.not_booked or len(self.not_booked) < _MAX_REASONS
+            self._skip(f"{item.field}: {reason}" if known else "other reasons")
+            return
+        day = item.date.date()
+        self.first_day, self.last_day = min(day, self.first_day or day), max(day, self.last_day or day)
+        if item.amount > 0:
+            self.money_out += item.amount
+        else:
+            self.money_in -= item.amount
+        if item.row_class:
+            self._skip(item.row_class)
+
+    def _skip(self, reason: str) -> None:
+        self.not_booked[reason] = self.not_booked.get(reason, 0) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class StatementPreview:
-    """How a file was understood, and its first rows.
+    """How a file was understood, what it adds up to, and its first rows.
 
     `columns` maps our fields (date, merchant, amount, debit, credit, type …) to the bank's headings. `date_order` is
-    "month first", "day first" or "year first". `spending` describes what counts as money spent.
+    "month first", "day first" or "year first". `spending` describes what counts as money spent. With questions the
+    summary is empty.
     """
 
     columns: dict[str, str]
@@ -52,33 +97,47 @@ class StatementPreview:
     questions: list[Question]
     rows: list[StatementRow]
     errors: list[RowError]
+    summary: StatementSummary
 
 
-def parse_statement(
-    file: BinaryIO, *, filename: str = "", today: date | None = None, answers: Mapping[str, str] | None = None
-) -> Iterator[StatementRow | RowError]:
-    """Read a bank statement one row at a time.
+def nothing_remembered(_layout: str) -> dict[str, str]:
+    return {}
+
+
+def open_statement(
+    file: BinaryIO,
+    *,
+    filename: str = "",
+    today: date | None = None,
+    answers: Mapping[str, str] | None = None,
+    recall: Recall = nothing_remembered,
+) -> "Statement":
+    """Interpret a bank statement; its `rows()` are read one at a time.
 
     Args:
         file: binary and seekable; it is read from its start and left open.
         today: the UTC date that bounds future dates.
         answers: to questions that the file leaves open, by their keys.
+        recall: returns what was answered about earlier files with this layout.
 
     Raises:
         StatementQuestionsError: the file can be read in more than one way.
-        StatementError: at once when the file cannot be understood; while reading only when a line has no end.
+        StatementError: the file cannot be understood.
     """
-    statement = _open(file, filename, today or datetime.now(UTC).date(), answers or {})
+    statement = _open(file, filename, today, answers, recall)
     if statement.questions:
         raise StatementQuestionsError(statement.questions, filename)
-    return statement.rows()
+    return statement
 
 
-def check_questions(file: BinaryIO, *, filename: str, answers: Mapping[str, str]) -> None:
-    """Raise StatementQuestionsError for what the file leaves open, StatementError for a file that cannot be read."""
-    questions = _open(file, filename, datetime.now(UTC).date(), answers).questions
-    if questions:
-        raise StatementQuestionsError(questions, filename)
+def parse_statement(
+    file: BinaryIO, *, filename: str = "", today: date | None = None, answers: Mapping[str, str] | None = None
+) -> Iterator[StatementRow | RowError]:
+    """Read a bank statement one row at a time, like `open_statement`.
+
+    Raises StatementError at once, while reading only when a line has no end.
+    """
+    return open_statement(file, filename=filename, today=today, answers=answers).rows()
 
 
 def preview(
@@ -88,10 +147,31 @@ def preview(
     limit: int = 20,
     today: date | None = None,
     answers: Mapping[str, str] | None = None,
+    recall: Recall = nothing_remembered,
+    reject: Callable[[Iterable[StatementRow | RowError]], Iterator[StatementRow | RowError]] = iter,
+    summary_rows: int | None = None,
 ) -> StatementPreview:
-    """Return how `parse_statement` understands the file, and its first rows. Raises StatementError."""
-    statement = _open(file, filename, today or datetime.now(UTC).date(), answers or {})
-    items = list(itertools.islice(statement.rows(), limit))
+    """Return how the file is understood, its first rows, and what it adds up to.
+
+    Args:
+        reject: replaces rows that the import will not accept by their errors.
+        summary_rows: rows of the summary; all of them by default.
+
+    Raises StatementError.
+    """
+    statement = _open(file, filename, today, answers, recall)
+    items = reject(statement.rows())
+    first = list(itertools.islice(items, limit))
+    summary = StatementSummary()
+    if not statement.questions:
+        accounts = dict.fromkeys(map(str, statement.accounts.values()))
+        for item in itertools.islice(itertools.chain(first, items), summary_rows):
+            summary.add(item)
+            account = item.account if isinstance(item, StatementRow) else ""
+            if account and account not in statement.accounts and len(accounts) < _MAX_ACCOUNTS:
+                accounts[str(account_of_text(account))] = None
+        summary.is_complete = next(items, None) is None
+        summary.accounts = list(accounts)
     return StatementPreview(
         columns=statement.columns,
         encoding=statement.encoding,
@@ -100,19 +180,23 @@ def preview(
         spending=statement.spending,
         evidence=statement.evidence,
         questions=statement.questions,
-        rows=[item for item in items if isinstance(item, StatementRow)],
-        errors=[item for item in items if isinstance(item, RowError)],
+        rows=[item for item in first if isinstance(item, StatementRow)],
+        errors=[item for item in first if isinstance(item, RowError)],
+        summary=summary,
     )
 
 
-class _Workbook:
+class Workbook:
     """The sheets of a workbook that are statements, read one after the other."""
+
+    has_unique_references = False
 
     def __init__(self, sheets: list[CsvStatement]) -> None:
         first = sheets[0]
         self.sheets = sheets
         self.columns, self.encoding, self.delimiter = first.columns, first.encoding, first.delimiter
         self.date_order, self.spending, self.evidence = first.date_order, first.spending, first.evidence
+        self.layout_digest, self.accounts = first.layout_digest, first.accounts
         self.questions = list({question.key: question for sheet in sheets for question in sheet.questions}.values())
 
     def rows(self) -> Iterator[StatementRow | RowError]:
@@ -120,34 +204,39 @@ class _Workbook:
         return itertools.chain.from_iterable(sheet.rows() for sheet in self.sheets)
 
 
+Statement = CsvStatement | OfxStatement | Workbook
+
+
 def _open(
-    file: BinaryIO, filename: str, today: date, answers: Mapping[str, str]
-) -> CsvStatement | OfxStatement | _Workbook:
+    file: BinaryIO, filename: str, today: date | None, answers: Mapping[str, str] | None, recall: Recall
+) -> Statement:
     """Detect the format by the content; the name only makes errors clearer."""
+    today, answers = today or datetime.now(UTC).date(), answers or {}
     try:
         if is_workbook(file):
-            return _open_workbook(file, filename, today, answers)
+            return _open_workbook(file, filename, today, answers, recall)
         encoding = encoding_of(file)
         if is_ofx(next(text_chunks(file, encoding))):
             return OfxStatement(file, encoding, today)
-        return CsvStatement(file, encoding, today, answers=answers, kind=account_kind(filename))
+        return CsvStatement(file, encoding, today, answers=answers, recall=recall, kind=account_kind(filename))
     except StatementError as error:
         if filename:
             raise StatementError(f"{filename}: {error}") from None
         raise
 
 
-def _open_workbook(file: BinaryIO, filename: str, today: date, answers: Mapping[str, str]) -> _Workbook:
+def _open_workbook(file: BinaryIO, filename: str, today: date, answers: Mapping[str, str], recall: Recall) -> Workbook:
     """Return the sheets that are statements. Raises the error of the first sheet when none is."""
     first_error: StatementError | None = None
     statements = []
+    kind = account_kind(filename)
     for sheet in sheets_as_csv(file):
         try:
             statements.append(
-                CsvStatement(sheet, "utf-8", today, answers=answers, kind=account_kind(filename), is_sheet=True)
+                CsvStatement(sheet, "utf-8", today, answers=answers, recall=recall, kind=kind, is_sheet=True)
             )
         except StatementError as error:
             first_error = first_error or error
     if not statements:
         raise first_error or StatementError("The file is empty.")
-    return _Workbook(statements)
+    return Workbook(statements)

@@ -4,16 +4,16 @@ All distinct dates and amounts of the file are looked at, and the words and bala
 Memory does not grow with the file.
 """
 
-import csv
 import itertools
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from transactions.statements.accounts import account_kind
+from transactions.statements.csv_layout import record_chunks
 from transactions.statements.date_orders import decide_date_order
-from transactions.statements.evidence import Choice, Evidence, Question, decide, reasons_for
+from transactions.statements.evidence import ASKED_AGAIN, Choice, Evidence, Question, decide_or_recall, reasons_for
 from transactions.statements.layout import (
     Layout,
     balance_sign,
@@ -48,11 +48,8 @@ if TYPE_CHECKING:
     import _csv
 
 DETAIL_ROWS: Final = 2_000
-_CHUNK: Final = 1_000
 _MAX_DISTINCT: Final = 10_000
 _MANY, _TIMES = 30, 20
-_BANK_WORDS: Final = frozenset("checking chequing savings saving".split())
-_CARD_WORDS: Final = frozenset("card cards visa mastercard amex creditcard".split())
 SPENDING: Final = {"negative": "Negative amounts are money spent", "positive": "Positive amounts are money spent"}
 
 
@@ -74,15 +71,32 @@ class Interpretation:
 
 
 def interpret(
-    layout: Layout, records: "_csv.Reader", *, today: date, answers: Mapping[str, str], kind: str, is_sheet: bool
+    layout: Layout,
+    records: "_csv.Reader",
+    *,
+    today: date,
+    answers: Mapping[str, str],
+    remembered: Callable[[], Mapping[str, str]],
+    kind: str,
+    is_sheet: bool,
 ) -> Interpretation:
     """Read the rows once and decide how to read them; what stays ambiguous becomes a question."""
-    return _Survey(layout, today, answers, kind=kind, is_sheet=is_sheet).run(records)
+    return _Survey(layout, today, answers, remembered, kind=kind, is_sheet=is_sheet).run(records)
 
 
 class _Survey:
-    def __init__(self, layout: Layout, today: date, answers: Mapping[str, str], *, kind: str, is_sheet: bool) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        today: date,
+        answers: Mapping[str, str],
+        remembered: Callable[[], Mapping[str, str]],
+        *,
+        kind: str,
+        is_sheet: bool,
+    ) -> None:
         self.layout, self.today, self.answers, self.is_sheet = layout, today, answers, is_sheet
+        self.remembered = remembered
         self.result = Interpretation(layout)
         headings = layout.headings if layout.header_row else []
         self.kind = kind or account_kind(" ".join(itertools.chain(headings, *layout.preamble)))
@@ -114,7 +128,7 @@ class _Survey:
         date_at = roles["date"]
         money = {role: roles[role] for role in ("amount", "debit", "credit") if role in roles}
         self.amounts = {role: set() for role in money}
-        for chunk in _chunks(records):
+        for chunk in record_chunks(records):
             rows = [row for row in self._in_first_order(chunk) if len(row) > date_at]
             if len(self.rows) < DETAIL_ROWS:
                 fitted = (
@@ -179,6 +193,7 @@ class _Survey:
             preamble=itertools.chain.from_iterable(self.layout.preamble),
             today=self.today,
             answer=self.answers.get("date_order", ""),
+            remembered=self.remembered,
             is_sheet=self.is_sheet,
         )
         if isinstance(found, Question):
@@ -209,11 +224,12 @@ class _Survey:
                 evidence.append(Evidence("words beside the amount", verdict, self.layout.headings[position]))
         if not negative and self.kind == "card":
             evidence.append(Evidence("card", "positive"))
-        decided = decide(evidence)
+        decided = self._decide("spending", evidence)
         marked = any(_has_marker(text) for text in self.amounts["amount"])
-        if decided is None and (marked or not signed):
+        answered = "spending" in self.remembered()
+        if decided is None and not answered and (marked or not signed):
             decided = "positive"  # DR and CR say what is spent; without a row nothing is stored
-        if decided and self._says_all_is_received(decided, signed, evidence):
+        if decided and not answered and self._says_all_is_received(decided, signed, evidence):
             decided = None
         if decided is None:
             self._ask_spending(signed)
@@ -296,7 +312,7 @@ class _Survey:
             )
             for value, label in SPENDING.items()
         )
-        self.result.questions.append(Question("spending", "Which amounts are money spent?", choices))
+        self._ask("spending", "Which amounts are money spent?", choices)
 
     def _decide_column_signs(self) -> None:
         """Decide what a minus means in debit and credit columns; magnitudes without any are clear."""
@@ -359,9 +375,7 @@ class _Survey:
             rows = [row for row in self.rows if self._moves_balance(row)]
             samples = tuple(self._label(rows[position]) for position in wrong[:3])
             choice = Choice("ignore", "Import the amounts as written", samples)
-            self.result.questions.append(
-                Question("balance", "The running balance contradicts the amount of some rows.", (choice,))
-            )
+            self._ask("balance", "The running balance contradicts the amount of some rows.", [choice])
 
     def _ask_for_columns(self) -> None:
         layout = self.layout
@@ -374,7 +388,19 @@ class _Survey:
             Choice(f"amount={at + 1}", f"Column {at + 1}, “{layout.headings[at]}”", samples)
             for at, samples in columns.items()
         )
-        self.result.questions.append(Question("columns", "Which column is the amount?", choices))
+        self._ask("columns", "Which column is the amount?", choices)
+
+    def _decide(self, key: str, evidence: list[Evidence]) -> str | None:
+        """Return the answer that the evidence or an earlier answer gives; None to ask."""
+        remembered = self.remembered().get(key)
+        decided = decide_or_recall(evidence, remembered)
+        if remembered and decided:
+            evidence.append(Evidence("remembered", remembered))
+        return decided
+
+    def _ask(self, key: str, text: str, choices: Iterable[Choice]) -> None:
+        again = ASKED_AGAIN if key in self.remembered() else ""
+        self.result.questions.append(Question(key, text + again, tuple(choices)))
 
     # --- Helpers ------------------------------------------------------------------------------------------------------
     def _cell(self, row: list[str], role: str) -> str:
@@ -412,37 +438,12 @@ class _Survey:
         return 0 if marker or not value else 1 if value > 0 else -1
 
 
-def account_kind(text: str) -> str:
-    """Return "bank" or "card" where a file name or headings say so."""
-    words = set(re.findall(r"[a-z]+", text.lower()))
-    is_bank, is_card = bool(words & _BANK_WORDS), bool(words & _CARD_WORDS)
-    return "" if is_bank == is_card else "bank" if is_bank else "card"
-
-
 def direction_of(cell: str, pair: tuple[str, str] | None) -> Direction:
     """Return what a cell of the direction column says."""
     if pair is None:
         return word_direction(cell)
     value = cell.strip().lower()
     return "out" if value == pair[0] else "in" if value == pair[1] else ""
-
-
-def _chunks(records: "_csv.Reader") -> Iterator[list[list[str]]]:
-    """Yield the records in lists; a record that csv cannot read is left out."""
-    chunk: list[list[str]] = []
-    while True:
-        try:
-            chunk = []
-            for record in records:
-                chunk.append(record)
-                if len(chunk) == _CHUNK:
-                    yield chunk
-                    chunk = []
-        except csv.Error:
-            yield chunk
-        else:
-            yield chunk
-            return
 
 
 def _is_money(text: str) -> bool:

@@ -18,6 +18,15 @@ AMOUNT_DIGITS: Final = 12  # cents included: amount + round-up + fee still fits 
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """The record that a row replaces, or that the bank deletes; `is_in_file` when the same file contains it."""
+
+    reference: str
+    is_deletion: bool
+    is_in_file: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StatementRow:
     """One line of a statement. `amount` in US dollars to the cent: positive is money spent, negative money in.
 
@@ -33,6 +42,7 @@ class StatementRow:
     reference: str
     account: str = ""
     row_class: str = ""
+    correction: Correction | None = None
 
 
 class UnreadableFieldError(Exception):

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from tests.factories import api_client, make_transaction
 from tests.operations import FOR_ANYBODY_LOGGED_IN, PUBLIC, Operation, World, call, make_import, make_world, operations
-from transactions.models import Goal, Notification
+from transactions.models import Goal, Notification, Transaction
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +116,10 @@ def test_owners_reach_their_objects_and_every_response_is_documented(world: Worl
                 world.things["import_id"] = make_import(world.owner, status=status).pk
             if operation.path.endswith("/statements"):  # of a past month
                 make_transaction(world.owner, date=timezone.now() - timedelta(days=40))
+            if operation.path.endswith("/possible-duplicates/{transaction_id}"):
+                Transaction.objects.filter(pk=world.things["transaction_id"]).update(
+                    status="on_hold", row_class="", failure_reason=Transaction.HoldReason.DUPLICATE, related_id=1
+                )
             reply = call(api_client(world.owner), operation, world.url(operation))
             assert str(reply.status_code) in operation.spec["responses"], reply.content
             assert reply.status_code < 300, reply.content

@@ -19,7 +19,7 @@ from transactions.errors import (
 )
 from transactions.live_settings import PURCHASE_HISTORY_DAYS
 from transactions.models import BackgroundTask, Setting, StatementImport, Transaction, TransactionKey, User
-from transactions.services import ingest
+from transactions.services import statement_batches
 from transactions.services.background_tasks import MAX_ATTEMPTS, create_task, recover_stuck_tasks, run_task
 from transactions.services.ingest import create_transaction, ingest_statement_file, upload_statement
 from transactions.tasks import ingest_statement
@@ -115,7 +115,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 20_000])
 def test_equal_purchases_on_one_day_are_stored_separately(batch_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "BATCH_ROWS", batch_rows)
+    monkeypatch.setattr(statement_batches, "BATCH_ROWS", batch_rows)
     user = make_user()
     coffee = "2025-03-01,COFFEE HUT,-4.00\n"
     assert _ingest(user, HEADER + coffee * 2 + ROWS[4] + coffee).rows_added == 4
@@ -152,7 +152,7 @@ def test_special_characters_survive_the_copy() -> None:
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6])
 def test_a_killed_import_resumes_after_its_last_batch(stop_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "BATCH_ROWS", 4)
+    monkeypatch.setattr(statement_batches, "BATCH_ROWS", 4)
     user = make_user()
     rows = (
         ROWS[:10] + ["2025-03-01,COFFEE HUT,-4.00\n"] * 9 + ROWS[10:] + ["2025-03-01,COFFEE HUT,-4.00\n", "bad,row,\n"]

@@ -19,8 +19,10 @@ from django.utils import timezone
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import (
     BackgroundTask,
+    BankAccount,
     Goal,
     Holding,
+    ImportProfile,
     Notification,
     Order,
     StatementImport,
@@ -72,6 +74,9 @@ def person() -> User:
     Notification.objects.create(user=user, title="Dear Xanthippe", message="m")
     Goal.objects.create(user=user, title="Xanthippe's goal", target_amount=Decimal(5))
     UserSetting.objects.create(user=user, setting_key="nick", setting_value="Xanthippe")
+    account = BankAccount.objects.create(user=user, name="Xanthippe's checking", last_four="7777", digest="d")
+    ImportProfile.objects.create(user=user, bank_account=account, layout="xanthippe", answers={"spending": "negative"})
+    StatementImport.objects.filter(pk=statement.pk).update(bank_account=account)
     AccessAttempt.objects.create(
         failures_since_start=1,
         username=user.email,

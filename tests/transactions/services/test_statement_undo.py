@@ -34,7 +34,7 @@ from transactions.models import (
     TransactionKey,
     User,
 )
-from transactions.services import ingest, statement_undo
+from transactions.services import ingest, statement_batches, statement_undo
 from transactions.services.background_tasks import retry_task
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.services.ledger_verification import find_ledger_problems
@@ -276,7 +276,7 @@ def test_a_queued_import_that_is_cancelled_does_not_start(user: User) -> None:
 def test_a_running_import_stops_after_its_batch_and_what_it_stored_is_removed(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "BATCH_ROWS", 2)
+    monkeypatch.setattr(statement_batches, "BATCH_ROWS", 2)
     statement = upload(user)
 
     def cancel_after_two_batches(rows: int) -> None:

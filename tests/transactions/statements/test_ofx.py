@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.transactions.statements.helpers import errors, read, rows
+from transactions.statements.values import Correction
 
 HEADER = "OFXHEADER:100\nDATA:OFXSGML\nVERSION:102\nENCODING:USASCII\nCHARSET:1252\n\n"
 RECORD = "<STMTTRN><TRNTYPE>DEBIT<DTPOSTED>20250115<TRNAMT>-6.45<FITID>1<NAME>SHOP</STMTTRN>"
@@ -59,17 +60,22 @@ def test_what_is_no_date_in_ofx_is_rejected(posted):
     assert [error.field for error in errors(read(document(record(DTPOSTED=posted))))] == ["date"]
 
 
-def test_a_hold_and_a_correction_are_listed_and_not_bought():
-    items = read(
-        document(
-            record(TRNTYPE="HOLD"), record(CORRECTFITID="1", CORRECTACTION="REPLACE"), record(TRNTYPE="POS", NAME="A")
-        )
-    )
+def test_a_hold_is_listed_and_not_bought():
+    items = read(document(record(TRNTYPE="HOLD"), record(TRNTYPE="POS", NAME="A")))
     assert [row.merchant for row in rows(items)] == ["A"]
     assert [(error.field, error.reason) for error in errors(items)] == [
-        ("type", "the purchase is only on hold; it is listed again when it is posted"),
-        ("reference", "corrects the record “1”"),
+        ("type", "the purchase is only on hold; it is listed again when it is posted")
     ]
+
+
+def test_a_corrected_record_is_rejected_and_its_correction_names_it():
+    first, third = record(FITID="1", NAME="A"), record(FITID="3", CORRECTFITID="2", CORRECTACTION="DELETE")
+    items = read(document(first, record(FITID="2", CORRECTFITID="1", CORRECTACTION="REPLACE", NAME="B"), third))
+    assert [error.reason for error in errors(items)] == [
+        "replaced or deleted by the bank in row 2",
+        "replaced or deleted by the bank in row 3",
+    ]
+    assert [row.correction for row in rows(items)] == [Correction("2", is_deletion=True, is_in_file=True)]
 
 
 def test_each_statement_of_a_file_has_its_own_currency_and_account():

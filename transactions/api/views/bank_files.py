@@ -16,8 +16,9 @@ from kamioi_site.api.payloads import MessageOutput
 from kamioi_site.api.views import ApiView
 from transactions.api.base import current_user, task_links
 from transactions.api.idempotency import idempotent
-from transactions.api.parsers import statement_answers, uploaded_file
-from transactions.api.serializers import BulkFileInput, StatementAnswersInput
+from transactions.api.parsers import statement_options, uploaded_file
+from transactions.api.serializers import BulkFileInput, StatementUploadInput
+from transactions.api.statement_previews import StatementPreviewOutput, statement_preview
 from transactions.models import BackgroundTask, StatementImport
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.statements.excel import is_workbook
@@ -52,25 +53,31 @@ class BankFileView(ApiView):
     parser_classes = [MultiPartParser]
 
     @extend_schema(
-        parameters=[StatementAnswersInput],
+        parameters=[StatementUploadInput],
         request={"multipart/form-data": BulkFileInput},
-        responses={200: BankFileOutput, 202: BankFileOutput},
+        responses={200: BankFileOutput | StatementPreviewOutput, 202: BankFileOutput},
         tags=["transactions"],
     )
     @idempotent
     def post(self, request: Request) -> Response:
         """Read a CSV, Excel, OFX or QFX file: a small one at once; a larger one or a workbook later (202)."""
         file = uploaded_file(request, missing="Send a CSV, Excel, OFX or QFX file in the form field “file”.")
+        user, options, filename = current_user(request), statement_options(request), file.name or "statement.csv"
+        if options.dry_run:
+            return Response(
+                statement_preview(file, filename=filename, user=user, answers=options.answers, account=options.account)
+            )
         # A workbook is parsed by the workers only.
-        user, small = current_user(request), (file.size or 0) <= settings.STATEMENT_SYNC_BYTES
+        small = (file.size or 0) <= settings.STATEMENT_SYNC_BYTES
         synchronous = small and not is_workbook(cast("BinaryIO", file))
         file.seek(0)
         statement = upload_statement(
             user=user,
-            filename=file.name or "statement.csv",
+            filename=filename,
             content=file,
             requested_by=user,
-            answers=statement_answers(request),
+            answers=options.answers,
+            account=options.account,
             send=not synchronous,
         )
         if synchronous:

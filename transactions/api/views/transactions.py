@@ -26,10 +26,11 @@ from transactions.api.parsers import (
     QfxParser,
     StatementParser,
     csv_of_items,
-    statement_answers,
+    statement_options,
     uploaded_file,
 )
-from transactions.api.serializers import BulkFileInput, StatementAnswersInput, TransactionFilterInput, TransactionInput
+from transactions.api.serializers import BulkFileInput, StatementUploadInput, TransactionFilterInput, TransactionInput
+from transactions.api.statement_previews import StatementPreviewOutput, statement_preview
 from transactions.migration_phase import ReadSource
 from transactions.models import Transaction, User
 from transactions.selectors import transaction_pages
@@ -96,7 +97,7 @@ class TransactionBulkView(ApiView):
     parser_classes = [JSONParser, MultiPartParser, StatementParser, OfxParser, QfxParser]
 
     @extend_schema(
-        parameters=[StatementAnswersInput],
+        parameters=[StatementUploadInput],
         request={
             "application/json": TransactionInput(many=True),
             "multipart/form-data": BulkFileInput,
@@ -104,7 +105,7 @@ class TransactionBulkView(ApiView):
             "application/x-ofx": OpenApiTypes.BINARY,
             "application/vnd.intu.qfx": OpenApiTypes.BINARY,
         },
-        responses={202: ImportQueuedOutput},
+        responses={202: ImportQueuedOutput, 200: StatementPreviewOutput},
         tags=["transactions"],
     )
     @idempotent
@@ -112,12 +113,21 @@ class TransactionBulkView(ApiView):
         """Send a list or a bank statement (CSV, Excel, OFX, QFX). Invalid rows are reported by the task."""
         user = current_user(request)
         with _statement_file(request) as file:
+            options = statement_options(request)
+            filename = file.name or "statement.csv"
+            if options.dry_run:
+                return Response(
+                    statement_preview(
+                        file, filename=filename, user=user, answers=options.answers, account=options.account
+                    )
+                )
             statement = upload_statement(
                 user=user,
-                filename=file.name or "statement.csv",
+                filename=filename,
                 content=file,
                 requested_by=user,
-                answers=statement_answers(request),
+                answers=options.answers,
+                account=options.account,
             )
         return accepted(statement.task, import_id=statement.pk)
 

@@ -11,9 +11,9 @@ from kamioi_site.errors import KamioiError
 from transactions.errors import StatementQuestionsError
 from transactions.models import User
 from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.statement_previews import preview_statement
 from transactions.statements.csv import ROLES
 from transactions.statements.evidence import ANSWER_KEYS
-from transactions.statements.reader import preview
 
 
 class Command(BaseCommand):
@@ -24,6 +24,9 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, metavar="EMAIL", help="the customer")
         parser.add_argument(
             "--dry-run", action="store_true", help="show how the file is understood, without changing anything"
+        )
+        parser.add_argument(
+            "--account", default="", help="name or last digits of the bank account, where the file does not say it"
         )
         parser.add_argument(
             "--date-order",
@@ -49,29 +52,38 @@ class Command(BaseCommand):
         answers = {key: options[key] for key in ANSWER_KEYS if options[key]}
         try:
             if options["dry_run"]:
-                self._preview(path, answers)
+                self._preview(path, user, answers, options["account"])
             else:
-                self._import(path, user, answers, options["rejects"])
+                self._import(path, user, answers, options)
         except StatementQuestionsError as error:
             raise CommandError(_as_text(error), returncode=2) from error
         except KamioiError as error:
             raise CommandError(f"{path}: {error}") from error
 
-    def _preview(self, path: Path, answers: dict[str, str]) -> None:
+    def _preview(self, path: Path, user: User, answers: dict[str, str], account: str) -> None:
         with path.open("rb") as file:
-            result = preview(file, filename=path.name, answers=answers)
+            result = preview_statement(
+                file, filename=path.name, user=user, answers=answers, account=account, summary_rows=None
+            )
         if result.questions:
             raise StatementQuestionsError(result.questions)
         self.stdout.write(f"columns: {result.columns}; encoding {result.encoding}; {result.spending}")
         for reasons in result.evidence.values():
             self.stdout.write(f"  because: {'; '.join(reasons)}")
+        summary = result.summary
+        days = f"{summary.first_day} to {summary.last_day}" if summary.first_day else "none"
+        self.stdout.write(f"account: {', '.join(summary.accounts) or 'unknown'}; days: {days}; rows: {summary.rows:,}")
+        self.stdout.write(f"money out {summary.money_out:,}, money in {summary.money_in:,}")
+        for reason, count in summary.not_booked.items():
+            self.stdout.write(f"  not invested: {count:,} {reason}")
         for row in result.rows:
             self.stdout.write(f"  row {row.row_number}: {row.date:%Y-%m-%d} {row.amount:>12} {row.merchant}")
         for error in result.errors:
             self.stdout.write(f"  row {error.row_number}: {error.field}: {error.reason}")
         self.stdout.write("Nothing was changed.")
 
-    def _import(self, path: Path, user: User, answers: dict[str, str], rejects: Path | None) -> None:
+    def _import(self, path: Path, user: User, answers: dict[str, str], options: dict[str, Any]) -> None:
+        rejects: Path | None = options["rejects"]
         with path.open("rb") as file:
             statement = upload_statement(
                 user=user,
@@ -79,6 +91,7 @@ class Command(BaseCommand):
                 content=File(file),
                 requested_by=user,
                 answers=answers,
+                account=options["account"],
                 send=False,
                 limited=False,
             )
@@ -94,6 +107,8 @@ class Command(BaseCommand):
             is_question = "questions" in (done.task.result or {})
             raise CommandError(f"{path}: {done.task.error}", returncode=2 if is_question else 1)
         self.stdout.write(f"{done.rows_added} added, {done.rows_duplicate} duplicates, {done.rows_rejected} rejected")
+        if done.rows_held:
+            self.stdout.write(f"{done.rows_held} of them on hold: possible duplicates of purchases from another source")
         for reject in done.rejects.order_by("row_number")[:10]:
             self.stdout.write(f"  row {reject.row_number}: {reject.field}: {reject.reason}")
         if done.rows_rejected > 10:

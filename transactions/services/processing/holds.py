@@ -1,5 +1,7 @@
 """Purchases on hold, because the customer is suspended or has not verified the e-mail address.
 
+Possible duplicates are on hold too, but only a person's decision settles them; see `services.possible_duplicates`.
+
 Processing puts them on hold. A background task, created in the transaction that ends the cause, settles them.
 """
 
@@ -28,6 +30,7 @@ def settle_held_purchases(*, user_id: int, cancel: bool = False) -> int:
             "user": user_id,
             "status": Transaction.Status.FAILED if cancel else Transaction.Status.PENDING,
             "failure": _CANCELLED if cancel else "",
+            "duplicate": Transaction.HoldReason.DUPLICATE,
         },
         buckets=[user_id % USER_BUCKETS],
     )

@@ -1,0 +1,27 @@
+-- Replace what a row of a bank file says, as long as nothing was bought for it and no merchant's decision waits for it.
+WITH before AS MATERIALIZED (
+    SELECT id, user_id, date, status, amount, round_up, fee, investable FROM transactions
+    WHERE user_id = %(user)s AND id = %(id)s AND date = %(date)s
+      AND status IN ('pending', 'not_listed', 'on_hold', 'awaiting_price', 'excluded')
+    FOR UPDATE
+),
+changed AS (
+    UPDATE transactions
+    SET amount = %(amount)s, total_debit = %(amount)s, merchant = %(merchant)s, merchant_key = %(merchant_key)s,
+        description = %(description)s, bank_reference = %(reference)s, row_class = %(row_class)s,
+        status = CASE %(row_class)s WHEN '' THEN 'pending' ELSE 'excluded' END, failure_reason = '', ticker = NULL,
+        round_up = 0, fee = 0, investable = 0, updated_at = %(now)s
+    FROM before
+    WHERE transactions.id = before.id AND transactions.user_id = before.user_id AND transactions.date = before.date
+    RETURNING transactions.date, transactions.amount, transactions.status, before.status AS before_status,
+              before.amount AS before_amount, before.round_up, before.fee, before.investable
+),
+counted AS (
+    INSERT INTO transaction_deltas (day, status, rows, amount, round_up, fee, investable, writes)
+    SELECT (date AT TIME ZONE 'UTC')::date, side.status, side.n, side.n * side.amount,
+           side.old * round_up, side.old * fee, side.old * investable, greatest(side.n, 0)
+    FROM changed CROSS JOIN LATERAL (
+        VALUES (-1, -1, before_status, before_amount), (1, 0, changed.status, changed.amount)
+    ) AS side (n, old, status, amount)
+)
+SELECT count(*) FROM changed
