@@ -7,6 +7,7 @@ DISTRIBUTION = Distribution(
     distributed={
         "transactions": "user_id",
         "transaction_keys": "user_id",
+        "unmatched_refunds": "user_id",
         "ledger_transfers": "user_id",
         "holdings": "user_id",
         "notifications": "user_id",

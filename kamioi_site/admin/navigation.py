@@ -25,6 +25,7 @@ SECTIONS: Final = {
         ("report", "Rejected rows", "transactions_statementreject"),
         ("account_balance_wallet", "Bank accounts", "transactions_bankaccount"),
         ("quiz", "Remembered answers", "transactions_importprofile"),
+        ("undo", "Refunds without purchase", "transactions_unmatchedrefund"),
         ("schedule", "Orders", "transactions_order"),
         ("savings", "Holdings", "transactions_holding"),
         ("notifications", "Notifications", "transactions_notification"),

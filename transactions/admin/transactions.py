@@ -7,15 +7,25 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.decorators import display
 
 from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.admin.pages import staff_user
-from kamioi_site.formatting import moment, money, plural
-from transactions.models import Order, PossibleDuplicate, ReleasedTransaction, Transaction, TransactionKey, User
+from kamioi_site.formatting import EMPTY, moment, money, plural
+from transactions.models import (
+    Order,
+    PossibleDuplicate,
+    ReleasedTransaction,
+    Transaction,
+    TransactionKey,
+    UnmatchedRefund,
+    User,
+)
 from transactions.models.transactions import TransactionQuerySet
 from transactions.selectors.possible_duplicates import COUNT_LIMIT, attach_counterparts, count_possible_duplicates
+from transactions.selectors.transaction_pages import NO_PURCHASE
 from transactions.services.possible_duplicates import Decision, decide_possible_duplicates
 from transactions.services.processing import reclassify_transactions
 
@@ -33,6 +43,7 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
         "shares",
         "status_label",
         "row_class",
+        "refund",
         "source",
     )
     list_select_related = ("user",)
@@ -41,6 +52,13 @@ class TransactionAdmin(StatusMixin, HistoryAdmin):
     search_fields = ("user__email__iexact", "merchant_key__exact")
     actions = ("treat_as_purchases", "exclude_transfers", "exclude_duplicates")
     search_help_text = "The customer's full e-mail, a transaction number, or a merchant in the review queue"
+
+    @display(description="Refund")
+    def refund(self, row: Transaction) -> str:
+        if row.amount < 0 and row.status == Transaction.Status.REFUNDED:
+            return f"of {row.related_id}" if row.related_id else NO_PURCHASE
+        is_refunded = row.related_id and row.status != Transaction.Status.ON_HOLD and not row.row_class
+        return f"refunded by {row.related_id}" if is_refunded else EMPTY
 
     def get_queryset(self, request: HttpRequest) -> TransactionQuerySet:
         rows = super().get_queryset(request)
@@ -191,6 +209,15 @@ def _purchase(row: Transaction) -> str:
         money(row.amount),
         row.origin,  # type: ignore[attr-defined]  # attached
     )
+
+
+@admin.register(UnmatchedRefund)
+class UnmatchedRefundAdmin(HistoryAdmin):
+    """Refunds to which no purchase belongs: none that came before has the same merchant and amount."""
+
+    list_display = ("transaction_id", "user", "date", "merchant_key", "amount")
+    keyset = ("-transaction_id",)
+    list_select_related = ("user",)
 
 
 @admin.register(TransactionKey)

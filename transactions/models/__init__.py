@@ -21,6 +21,7 @@ from transactions.models.transactions import (
     Transaction,
     TransactionDelta,
     TransactionKey,
+    UnmatchedRefund,
 )
 from transactions.models.users import ApiToken, User, UserSetting
 
@@ -53,6 +54,7 @@ __all__ = [
     "Transaction",
     "TransactionDelta",
     "TransactionKey",
+    "UnmatchedRefund",
     "User",
     "UserSetting",
 ]

@@ -106,7 +106,10 @@ class Transaction(MonthlyPartitionedModel):
     # No index: an import knows the first and last day of its rows, and the rows of a user and a day are found by one.
     statement_id = models.BigIntegerField("import", null=True, blank=True, help_text="The import that stored this row.")
     related_id = models.BigIntegerField(
-        "related purchase", null=True, blank=True, help_text="The purchase that this row refunds or probably repeats."
+        "related purchase",
+        null=True,
+        blank=True,
+        help_text="The purchase that this row refunds or probably repeats; of a refunded purchase, its refund.",
     )
     bank_account_id = models.BigIntegerField("bank account", null=True, blank=True)
     bank_reference = models.BigIntegerField(null=True, blank=True, help_text="Digest of the bank's id of this row.")
@@ -216,6 +219,34 @@ class PossibleDuplicate(Transaction):
     class Meta:
         proxy = True
         verbose_name = "possible duplicate"
+
+
+class UnmatchedRefund(models.Model):
+    """A refund without a purchase: none came before it, only a part was refunded, or the match is still to be made."""
+
+    transaction_id = models.BigIntegerField(primary_key=True)
+    user = models.ForeignKey(
+        "transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    date = models.DateTimeField()
+    merchant_key = models.CharField(max_length=120)
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    is_checked = models.BooleanField(
+        default=False, db_default=False, help_text="False until matched again: it is new, or a purchase came later."
+    )
+
+    class Meta:
+        db_table = "unmatched_refunds"
+        verbose_name = "refund without purchase"
+        verbose_name_plural = "refunds without purchase"
+        indexes = [
+            models.Index(fields=["user", "merchant_key"], name="idx_unmatched_refunds_user"),
+            models.Index(fields=["user"], name="idx_unmatched_refunds_open", condition=Q(is_checked=False)),
+        ]
+        constraints = [models.CheckConstraint(condition=Q(amount__lt=0), name="unmatched_refunds_amount_negative")]
+
+    def __str__(self) -> str:
+        return f"{self.merchant_key} ${self.amount:,}"
 
 
 class TransactionDelta(models.Model):

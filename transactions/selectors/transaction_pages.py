@@ -22,6 +22,7 @@ from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import Transaction, User
 from transactions.models.transactions import TransactionQuerySet
 
+NO_PURCHASE: Final = "No matching purchase."
 NEWEST = 100  # rows in the lists of the legacy front end
 _CSV_PAGE_ROWS: Final = 2_000
 _KEYSET: Final = Keyset("-date", "-id")
@@ -48,11 +49,12 @@ class TransactionRow(TypedDict):
     stock_price: Decimal | None
     type: Annotated[str, Literal["purchase", "refund"]]
     failure_reason: str
+    related_id: Annotated[int | None, "The purchase that this refund gives back, or the refund of this purchase."]
 
 
 TRANSACTION_FIELDS: Final = (
     *("id", "merchant", "amount", "date", "category", "description", "round_up", "investable", "total_debit", "fee"),
-    *("status", "ticker", "shares", "price_per_share", "failure_reason"),
+    *("status", "ticker", "shares", "price_per_share", "failure_reason", "related_id"),
 )
 _COLUMNS: Final = ", ".join(TRANSACTION_FIELDS)
 _field_values: Final = attrgetter(*TRANSACTION_FIELDS)
@@ -62,8 +64,12 @@ _NEWEST: Final = f"SELECT {_COLUMNS} FROM transactions WHERE user_id = %s ORDER 
 def to_transaction_row(values: Sequence[Any]) -> TransactionRow:
     """Return the transaction with these values of `TRANSACTION_FIELDS`."""
     row = dict(zip(TRANSACTION_FIELDS, values, strict=True))
-    row["type"] = "refund" if row["amount"] < 0 else "purchase"
-    row["amount"] = abs(row["amount"])
+    if row["amount"] < 0:
+        row["type"], row["amount"] = "refund", -row["amount"]
+        if row["status"] == Transaction.Status.REFUNDED and row["related_id"] is None:
+            row["failure_reason"] = NO_PURCHASE
+    else:
+        row["type"] = "purchase"
     row["roundup"], row["stock_price"] = row["round_up"], row["price_per_share"]
     return cast("TransactionRow", row)
 

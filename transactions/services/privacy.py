@@ -51,6 +51,7 @@ from transactions.models import (
     Transaction,
     TransactionDelta,
     TransactionKey,
+    UnmatchedRefund,
     User,
     UserSetting,
 )
@@ -280,6 +281,7 @@ personal_data_table(StatementImport, "blanked", erase=_erase_statements)
 personal_data_table(ImportProfile, "deleted")
 personal_data_table(BankAccount, "deleted")
 personal_data_table(BackgroundTask, "blanked", erase=_erase_tasks)
+personal_data_table(UnmatchedRefund, "deleted")
 personal_data_table(Notification, "deleted")
 personal_data_table(Goal, "deleted")
 personal_data_table(UserSetting, "deleted")

@@ -219,7 +219,10 @@ def _undo_batch(statement: StatementImport, since: datetime) -> datetime | None:
                     "now": timezone.now(),
                 },
             )
-            deleted, kept, last, waiting = cursor.fetchone()
+            deleted, kept, last, waiting, related, gone = cursor.fetchone()
+            if related:
+                values = {"user": statement.user_id, "ids": related, "gone": gone, "now": timezone.now()}
+                cursor.execute(load_sql("unlink_refunds"), values)
             if waiting != "[]":
                 cursor.execute(load_sql("reduce_waiting"), {"waiting": waiting})
                 review_queue_changed.send(sender=None)

@@ -126,6 +126,17 @@ queued AS (
         ticker = excluded.ticker, amount = excluded.amount, execute_after = excluded.execute_after, status = 'queued',
         shares = NULL, price = NULL, executed_at = NULL
 ),
+refunds AS (
+    INSERT INTO unmatched_refunds (transaction_id, user_id, date, merchant_key, amount)
+    SELECT id, user_id, date, merchant_key, amount FROM moved WHERE status = 'refunded'
+    ON CONFLICT DO NOTHING
+),
+-- An earlier refund of which this may be the purchase is matched again.
+rechecked AS (
+    UPDATE unmatched_refunds SET is_checked = false FROM moved
+    WHERE unmatched_refunds.user_id = moved.user_id AND unmatched_refunds.merchant_key = moved.merchant_key
+      AND unmatched_refunds.amount = -moved.amount AND is_checked
+),
 -- Only if any order is queued (a constant, so that PostgreSQL skips the lookups otherwise).
 closed_orders AS (
     UPDATE orders SET

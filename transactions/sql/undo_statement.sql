@@ -2,7 +2,7 @@
 -- booked stays as undone, its booking reversed by contra entries and its key freed for another import of the file. Every
 -- other row is deleted with its key. FOR UPDATE, because rows also become pending again without a lock on the bucket.
 WITH stored AS MATERIALIZED (
-    SELECT id, user_id, date, amount, merchant_key, ticker, booking, status, round_up, fee, investable,
+    SELECT id, user_id, date, amount, merchant_key, ticker, booking, status, round_up, fee, investable, related_id,
            status = 'completed' AND investable > 0 AS booked,
            booking > 0 OR (status = 'completed' AND investable > 0) AS kept
     FROM transactions
@@ -58,9 +58,14 @@ removed_keys AS (
     DELETE FROM transaction_keys AS keys USING stored
     WHERE NOT stored.kept AND keys.user_id = stored.user_id AND keys.transaction_id = stored.id
 ),
+removed_refunds AS (
+    DELETE FROM unmatched_refunds AS refunds USING stored
+    WHERE refunds.user_id = stored.user_id AND refunds.transaction_id = stored.id
+),
 undone AS (
     UPDATE transactions SET status = 'undone', ticker = NULL, shares = NULL, price_per_share = NULL, round_up = 0,
-        investable = 0, fee = 0, total_debit = transactions.amount, failure_reason = '', updated_at = %(now)s
+        investable = 0, fee = 0, total_debit = transactions.amount, failure_reason = '', related_id = NULL,
+        updated_at = %(now)s
     FROM stored
     WHERE stored.kept AND transactions.id = stored.id AND transactions.user_id = stored.user_id
       AND transactions.date = stored.date
@@ -84,5 +89,7 @@ SELECT count(*) FILTER (WHERE NOT kept), count(*) FILTER (WHERE kept), max(date)
        (SELECT coalesce(json_agg(waiting), '[]')::text FROM (
            SELECT merchant_key, count(*) AS rows, sum(round_up) AS amount
            FROM stored WHERE status = 'needs_review' GROUP BY merchant_key ORDER BY merchant_key
-       ) AS waiting)
+       ) AS waiting),
+       coalesce(array_agg(related_id) FILTER (WHERE related_id IS NOT NULL), '{}'),
+       coalesce(array_agg(id) FILTER (WHERE related_id IS NOT NULL), '{}')
 FROM stored

@@ -32,6 +32,7 @@ from transactions.models import (
     StatementImport,
     Transaction,
     TransactionKey,
+    UnmatchedRefund,
     User,
 )
 from transactions.services import ingest, statement_batches, statement_undo
@@ -74,8 +75,8 @@ def upload(user: User, text: str = TEXT, **options: Any) -> StatementImport:
     )
 
 
-def imported(user: User, text: str = TEXT, *, process: bool = True) -> StatementImport:
-    done = run_statement_import(task_id=upload(user, text).task_id)
+def imported(user: User, text: str = TEXT, *, process: bool = True, **options: Any) -> StatementImport:
+    done = run_statement_import(task_id=upload(user, text, **options).task_id)
     assert done is not None
     if process:
         process_pending()
@@ -155,6 +156,26 @@ def test_only_the_rows_of_this_import_and_customer_are_undone(user: User) -> Non
         earlier.pk
     }
     assert len(statuses(other)) == 5
+    assert_books_agree()
+
+
+def test_a_refund_whose_purchase_is_deleted_waits_for_another(user: User) -> None:
+    first = imported(user, f"{HEADER}2026-03-01,NOBODY KNOWS LLC,-9.20\n2026-03-01,STARBUCKS,-4.50\n")
+    second = imported(
+        user, f"{HEADER}2026-03-02,NOBODY KNOWS LLC,9.20\n2026-03-02,STARBUCKS,4.50\n", answers={"spending": "negative"}
+    )
+    assert Transaction.objects.filter(related_id__isnull=False).count() == 4
+    undo(first)
+    refunds = Transaction.objects.filter(statement_id=second.pk)
+    assert set(refunds.values_list("status", "related_id")) == {("refunded", None)}
+    assert not Transaction.objects.filter(related_id__isnull=False).exists()
+    assert UnmatchedRefund.objects.count() == 2
+    assert_books_agree()
+    again = imported(user, f"{HEADER}2026-03-01,NOBODY KNOWS LLC,-9.20\n2026-03-01,STARBUCKS,-4.50\n")
+    assert refunds.filter(related_id__isnull=False).count() == 2
+    undo(second)
+    assert not UnmatchedRefund.objects.exists()
+    assert set(Transaction.objects.filter(statement_id=again.pk).values_list("related_id")) == {(None,)}
     assert_books_agree()
 
 

@@ -20,6 +20,7 @@ from transactions.migration_phase import legacy_owns_data
 from transactions.models import USER_BUCKETS, Transaction
 from transactions.rules.market_hours import market_is_open, next_open
 from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, claim_buckets_on_citus, lock_buckets
+from transactions.services.processing.refunds import match_refunds
 from transactions.sql import load_sql
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def process_pending(*, deadline: float | None = None, now: datetime | None = Non
     while _process_batch_with_fallback(ALL_BUCKETS, result, now=now):
         if deadline is not None and time.monotonic() >= deadline:
             break
+    match_refunds()
     return result
 
 
@@ -69,6 +71,7 @@ def process_transaction_now(*, transaction_id: int) -> ProcessingResult:
         return result
     while row.filter(user_id=user_id, status=Transaction.Status.PENDING).exists():
         _process_batch_with_fallback([user_id % USER_BUCKETS], result, wait=True)
+    match_refunds()
     return result
 
 

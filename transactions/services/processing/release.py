@@ -13,6 +13,7 @@ from transactions.models import Company, Merchant, Transaction
 from transactions.rules.market_hours import market_is_open
 from transactions.services.background_tasks import recover_stuck_tasks
 from transactions.services.processing.buckets import ALL_BUCKETS, move_to_pending
+from transactions.services.processing.refunds import match_refunds
 from transactions.services.processing.wake import notify_workers
 from transactions.sql import load_sql
 
@@ -111,6 +112,7 @@ def recover_stuck() -> None:
     if Transaction.objects.filter(status=Transaction.Status.PENDING).exists():
         notify_workers(priority=Transaction.Priority.BULK)
     recover_stuck_tasks()
+    match_refunds()
     # Last, because it moves rows itself: an error here must not keep the messages above from being sent.
     # Purchases of a company that was delisted would come back at once; they rest until it is listed or mapped again.
     listed = Company.objects.filter(ticker=OuterRef("ticker"), is_listed=True)
