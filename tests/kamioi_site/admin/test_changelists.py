@@ -70,6 +70,7 @@ from transactions.models import (
     StatementReject,
     Transaction,
     TransactionDelta,
+    UnmatchedRefund,
     UserSetting,
 )
 from transactions.services.processing import process_pending
@@ -113,6 +114,9 @@ def _fill(number: int) -> None:
     account = BankAccount.objects.create(user=user, last_four="1234", digest=f"{number}")
     ImportProfile.objects.create(user=user, bank_account=account, layout="a", answers={"spending": "negative"})
     ApiToken.issue(user=user)
+    UnmatchedRefund.objects.create(
+        user=user, transaction_id=number + 1, date=timezone.now(), merchant_key="X", amount=Decimal(-1)
+    )
     Order.objects.create(
         user=user,
         transaction_id=number + 1000,

@@ -178,6 +178,7 @@ def test_the_list_has_the_legacy_format(area: str) -> None:
         "stock_price": 95.0,
         "type": "purchase",
         "failure_reason": "",
+        "related_id": None,
     }
     assert reply == {"success": True, "data": {"transactions": [shown], "total": 1, "user_id": user.pk}}
     assert set(TransactionRow.__annotations__) == set(shown)
