@@ -9,7 +9,7 @@ from kamioi_site.db.seed import seed_roles
 # Refunds from before are matched once, by the sweep.
 LIST_REFUNDS = """
     INSERT INTO unmatched_refunds (transaction_id, user_id, date, merchant_key, amount)
-    SELECT id, user_id, date, merchant_key, amount FROM transactions WHERE status = 'refunded' AND amount < 0
+    SELECT id, user_id, date, merchant_key, amount FROM transactions WHERE status = 'refunded' AND source <> 'legacy'
     ON CONFLICT DO NOTHING
 """
 

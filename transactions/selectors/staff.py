@@ -59,7 +59,7 @@ class _Where:
 
 _COLUMNS = """rows.id, rows.user_id, rows.date, rows.merchant, rows.amount, rows.category, rows.description,
            rows.investable, rows.round_up, rows.fee, rows.total_debit, rows.ticker, rows.shares, rows.price_per_share,
-           rows.status, rows.failure_reason, rows.created_at"""
+           rows.status, rows.failure_reason, rows.related_id, rows.created_at"""
 _WINDOW = """
     WITH candidates AS MATERIALIZED (
         SELECT {columns} FROM transactions AS rows WHERE {indexed} ORDER BY rows.created_at DESC LIMIT %(window)s
