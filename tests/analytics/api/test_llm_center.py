@@ -501,6 +501,7 @@ ROW = {
     "stock_price": MAYBE,
     "type": TEXT,
     "failure_reason": TEXT,
+    "related_id": MAYBE,
     "user_id": NUMBER,
     "userId": NUMBER,
     "user_name": TEXT,

@@ -56,6 +56,20 @@ def test_transactions_are_found_by_customer_number_or_waiting_merchant(client):
     assert {term: _found(client, "transaction", q=term) for term in cases} == cases
 
 
+def test_the_list_shows_which_purchase_a_refund_gives_back(client):
+    user = make_user()
+    bought, refund = make_transaction(user, "SHOP", "4.50"), make_transaction(user, "SHOP", "-4.50")
+    lonely = make_transaction(user, "SHOP", "-1.00")
+    process_pending()
+    text = client.get(reverse("admin:transactions_transaction_changelist")).content.decode()
+    assert f"of {bought.pk}" in text
+    assert f"refunded by {refund.pk}" in text
+    assert text.count("No matching purchase.") == 1
+    assert _found(client, "unmatchedrefund") == ["SHOP $-1.00"]
+    lonely.refresh_from_db()
+    assert lonely.related_id is None
+
+
 def test_users_are_found_by_their_exact_e_mail_or_account_number(client):
     make_user("maya@kamioi.test", account_number="AC-1")
     cases = {"Maya@Kamioi.test": ["maya@kamioi.test"], "AC-1": ["maya@kamioi.test"], "maya": [], "AC": []}

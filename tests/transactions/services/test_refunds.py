@@ -10,6 +10,7 @@ import pytest
 from analytics.services.rollups import refresh_rollups, verify_rollups
 from tests.factories import make_company, make_merchant, make_user
 from transactions.models import Transaction, UnmatchedRefund, User
+from transactions.selectors.transaction_pages import newest_transactions
 from transactions.services.ingest import create_transaction
 from transactions.services.processing import batch, process_pending
 from transactions.services.processing.refunds import match_refunds
@@ -118,6 +119,18 @@ def test_an_excluded_row_is_no_purchase(user: User) -> None:
     Transaction.objects.filter(pk=purchase).update(status="excluded", row_class="transfer")
     process_pending()
     assert related(refund) is None
+
+
+def test_the_api_shows_the_purchase_of_a_refund_or_that_there_is_none(user: User) -> None:
+    purchase, refund, partial = buy(user), buy(user, "-4.50", 1), buy(user, "-1.00", 2)
+    process_pending()
+    rows = {row["id"]: row for row in newest_transactions(user)}
+    shown = {pk: (row["type"], row["related_id"], row["failure_reason"]) for pk, row in rows.items()}
+    assert shown == {
+        purchase: ("purchase", refund, ""),
+        refund: ("refund", purchase, ""),
+        partial: ("refund", None, "No matching purchase."),
+    }
 
 
 def test_links_are_counted_writes(user: User) -> None:
