@@ -1,5 +1,7 @@
 """Refunds are linked to the purchase that they give back."""
 
+from typing import Any
+
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -37,7 +39,7 @@ def _match_batch(bucket: int) -> tuple[int, int]:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [BUCKET_LOCK, bucket])
         if not cursor.fetchone()[0]:
             return 0, 0
-        values = {"bucket": bucket, "limit": _BATCH, "days": REFUND_DAYS, "now": timezone.now()}
+        values: dict[str, Any] = {"bucket": bucket, "limit": _BATCH, "days": REFUND_DAYS, "now": timezone.now()}
         cursor.execute(load_sql("match_refunds"), values)
         matched, customers, user_ids = cursor.fetchone()
     invalidate_customers(user_ids)
