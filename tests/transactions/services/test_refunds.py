@@ -93,6 +93,14 @@ def test_another_customers_purchase_does_not_match(user: User) -> None:
     assert related(refund) is None
 
 
+def test_a_purchase_from_another_bank_account_does_not_match(user: User) -> None:
+    purchases, refund = [buy(user, day=day) for day in range(3)], buy(user, "-4.50", 5)
+    for account, pk in enumerate((*purchases, refund)):
+        Transaction.objects.filter(pk=pk).update(bank_account_id=account % 3 + 1)
+    process_pending()
+    assert related(refund) == purchases[0]
+
+
 def test_a_purchase_that_comes_later_is_found(user: User) -> None:
     refund = buy(user, "-4.50", 3)
     process_pending()
