@@ -236,7 +236,7 @@ class StatementUploadInput(StatementAnswersInput):
     account = TextField(
         max_length=100,
         required=False,
-        help_text="Name or last digits of the bank account, where neither the file nor its name says it.",
+        help_text="Name or last digits of the bank account, where neither the file nor its name contains it.",
     )
     dry_run = BooleanField(required=False, help_text="Only return how the file is read and what it adds up to.")
 

@@ -163,7 +163,7 @@ def upload_statement(
 
     Args:
         answers: to questions that the file leaves open, by their keys; kept for later files of the account.
-        account: the name or the last digits of the account, where the file or its name does not say it.
+        account: the name or the last digits of the account, where neither the file nor its name contains it.
         send: false for a caller that runs the import itself.
         limited: whether the customer's quota applies; not for staff.
         repeats: an import that is undone first.

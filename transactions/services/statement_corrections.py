@@ -27,7 +27,7 @@ _BOOKED: Final = {Status.COMPLETED, Status.MAPPED, Status.REFUNDED}
 
 @dataclass(slots=True)
 class CorrectionResult:
-    """What became of the corrections: how many replaced a row or were known, rows to store, and rejected rows."""
+    """The outcome of the corrections: how many replaced a row or were known, rows to store, and rejected rows."""
 
     replaced: int = 0
     duplicates: int = 0

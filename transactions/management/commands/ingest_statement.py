@@ -26,7 +26,7 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="show how the file is understood, without changing anything"
         )
         parser.add_argument(
-            "--account", default="", help="name or last digits of the bank account, where the file does not say it"
+            "--account", default="", help="name or last digits of the bank account, where the file does not contain it"
         )
         parser.add_argument(
             "--date-order",
