@@ -1,8 +1,9 @@
 -- Give transactions another class: excluded ones and possible duplicates become pending purchases, or open ones are
--- excluded. With an owner, only their possible duplicates.
+-- excluded. With an owner, only their possible duplicates. A purchase of its own has no counterpart, but may be refunded.
 WITH changed AS (
     UPDATE transactions
     SET status = CASE %(row_class)s WHEN '' THEN 'pending' ELSE 'excluded' END,
+        related_id = CASE %(row_class)s WHEN '' THEN NULL ELSE transactions.related_id END,
         row_class = %(row_class)s, failure_reason = '', priority = 3, ticker = NULL,
         round_up = 0, fee = 0, investable = 0, total_debit = transactions.amount, updated_at = %(now)s
     FROM (

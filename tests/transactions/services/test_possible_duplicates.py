@@ -165,7 +165,7 @@ def test_both_are_kept_or_one_is_excluded(user, held):
     assert decide_possible_duplicates(transaction_ids=[held.pk], decision="keep", actor=user, customer=user) == 0
     assert decide_possible_duplicates(transaction_ids=[held.pk], decision="keep", actor=make_staff()) == 1
     held.refresh_from_db()
-    assert (held.status, held.row_class) == ("pending", "")
+    assert (held.status, held.row_class, held.related_id) == ("pending", "", None)
     assert decide_possible_duplicates(transaction_ids=[held.pk], decision="same", actor=user, customer=user) == 0
     assert decide_possible_duplicates(transaction_ids=[held.pk], decision="same", actor=make_staff()) == 1
 
