@@ -32,6 +32,7 @@ def _queued(reply: Any, user: User) -> StatementImport:
         "task_id": str(task.pk),
         "status": "queued",
         "status_url": f"/api/tasks/{task.pk}",
+        "import_id": task.statement.pk,
     }
     return task.statement
 
