@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 import hypothesis
 import pytest
 import redis
+from pytest_django.plugin import blocking_manager_key
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -156,9 +157,15 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Choose the database role of the test."""
+    """Choose the database role of the test, and restore the rows of the migrations if it does not."""
     database.role_of_test = "owner" if item.get_closest_marker("as_owner") else "application"
     database.connect_as(database.role_of_test)
+    marker = item.get_closest_marker("django_db")
+    fixtures = getattr(item, "fixturenames", ())
+    restores = (marker and marker.kwargs.get("serialized_rollback")) or "django_db_serialized_rollback" in fixtures
+    if (marker or {"db", "transactional_db"} & set(fixtures)) and not restores:
+        with item.config.stash[blocking_manager_key].unblock():
+            database.restore_rows_of_migrations()
 
 
 @pytest.fixture(scope="session")

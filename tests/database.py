@@ -15,6 +15,8 @@ from kamioi_site.local.servers import EmbeddedPostgres
 
 # Of the test that runs.
 role_of_test = "application"
+# Whether a test that committed has emptied the database, the rows of the migrations included.
+is_empty = False
 
 
 def owner_url() -> str:
@@ -56,6 +58,16 @@ def superuser_cursor() -> Iterator[Any]:
 
 def execute_as_owner(_: Any, statements: Sequence[str]) -> None:
     """Run the statements in one transaction, in place of `DatabaseOperations.execute_sql_flush`."""
+    global is_empty  # noqa: PLW0603
     if statements:
+        is_empty = True
         with owner_cursor() as cursor:
             cursor.execute("; ".join(statement.rstrip(";") for statement in statements))
+
+
+def restore_rows_of_migrations() -> None:
+    """Restore them for a test that does not: parallel processes run tests that committed before others."""
+    global is_empty  # noqa: PLW0603
+    if is_empty:
+        connection.creation.deserialize_db_from_string(connection._test_serialized_contents)  # type: ignore[attr-defined]
+        is_empty = False
