@@ -18,6 +18,7 @@ from transactions.statements.date_orders import DATE_ORDERS
 from transactions.statements.evidence import Question
 from transactions.statements.layout import (
     UNIQUE_REFERENCE_KEYS,
+    direction_of,
     find_heading,
     fit_width,
     heading_key,
@@ -32,7 +33,7 @@ from transactions.statements.row_classes import (
     is_unposted,
     unposted_reason,
 )
-from transactions.statements.survey import direction_of, interpret
+from transactions.statements.survey import interpret
 from transactions.statements.text import reject_binary, text_lines
 from transactions.statements.values import (
     CATEGORY_LENGTH,

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from transactions.statements.row_classes import pair_of, word_direction
+from transactions.statements.row_classes import Direction, pair_of, word_direction
 from transactions.statements.values import UnreadableFieldError, cents_of, looks_like_amount, parse_date
 
 _data = tomllib.loads((Path(__file__).parent / "data" / "headings.toml").read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def guess_layout(rows: list[list[str]], delimiter: str, today: date) -> Layout |
     if len(money) == 1:
         roles["amount"] = money[0]
         return layout
-    found = _roles_by_balance(columns, money, columns[dates[0]])
+    found = _roles_by_balance(columns, money, columns[dates[0]], _directions(columns))
     if found:
         roles |= found
     else:
@@ -185,7 +185,19 @@ def _is_date(text: str, today: date) -> bool:
     return False
 
 
-def _roles_by_balance(columns: list[list[str]], money: list[int], days: list[str]) -> dict[str, int]:
+def _directions(columns: list[list[str]]) -> list[Direction]:
+    """Return the ways the money went, by the first column that says nothing else; empty without one."""
+    for cells in columns:
+        pair = pair_of(cells)
+        ways = [direction_of(cell, pair) for cell in cells]
+        if set(ways) == {"out", "in"}:
+            return ways
+    return []
+
+
+def _roles_by_balance(
+    columns: list[list[str]], money: list[int], days: list[str], ways: Sequence[Direction]
+) -> dict[str, int]:
     """Return the roles of amount or debit and credit, and balance, that the arithmetic of the balance proves."""
     cents = {position: [cents_of(cell) for cell in columns[position]] for position in money}
     proven: list[dict[str, int]] = []
@@ -193,7 +205,10 @@ def _roles_by_balance(columns: list[list[str]], money: list[int], days: list[str
         for amount in money:
             if amount == balance:
                 continue
-            if balance_sign(cents[amount], cents[balance], days):
+            moved = [signed_cents(value, way) for value, way in zip(cents[amount], ways, strict=False)]
+            if balance_sign(cents[amount], cents[balance], days) or (
+                moved and balance_sign(moved, cents[balance], days) == 1
+            ):
                 proven.append({"amount": amount, "balance": balance})
             for credit in money:
                 if credit in (amount, balance):
@@ -206,6 +221,19 @@ def _roles_by_balance(columns: list[list[str]], money: list[int], days: list[str
                     proven.append({"debit": amount, "credit": credit, "balance": balance})
     best = [roles for roles in proven if "debit" in roles] or proven
     return best[0] if len(best) == 1 else {}
+
+
+def direction_of(cell: str, pair: tuple[str, str] | None) -> Direction:
+    """Return what a cell of the direction column says."""
+    if pair is None:
+        return word_direction(cell)
+    value = cell.strip().lower()
+    return "out" if value == pair[0] else "in" if value == pair[1] else ""
+
+
+def signed_cents(cents: int | None, way: Direction) -> int | None:
+    """Return an amount without a sign as the change of a balance."""
+    return cents if cents is None or not way else abs(cents) if way == "in" else -abs(cents)
 
 
 def balance_sign(amounts: Sequence[int | None], balances: Sequence[int | None], days: Sequence[str] = ()) -> int:

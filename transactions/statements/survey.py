@@ -18,6 +18,7 @@ from transactions.statements.layout import (
     Layout,
     balance_sign,
     contradicted_rows,
+    direction_of,
     find_direction,
     find_heading,
     fit_width,
@@ -25,6 +26,7 @@ from transactions.statements.layout import (
     is_header,
     match_headings,
     shifted_cell,
+    signed_cents,
 )
 from transactions.statements.row_classes import (
     CURRENCIES,
@@ -33,7 +35,6 @@ from transactions.statements.row_classes import (
     is_unposted,
     match_rule,
     unposted_reason,
-    word_direction,
 )
 from transactions.statements.values import (
     UnreadableFieldError,
@@ -344,7 +345,7 @@ class _Survey:
 
     # --- Balance and columns ------------------------------------------------------------------------------------------
     def _money_and_balance(self) -> tuple[list[str], list[int | None], list[int | None]]:
-        roles, comma = self.layout.roles, self.result.decimal_comma
+        roles, comma, pair = self.layout.roles, self.result.decimal_comma, self.result.direction_pair
         days: list[str] = []
         if "balance" not in roles:
             return [], [], []
@@ -354,7 +355,8 @@ class _Survey:
             if not self._moves_balance(row):
                 continue
             if "amount" in roles:
-                amounts.append(cents_of(row[roles["amount"]], european=comma))
+                way = direction_of(self._cell(row, "direction"), pair) if "direction" in roles else ""
+                amounts.append(signed_cents(cents_of(row[roles["amount"]], european=comma), way))
             else:
                 debit, credit = (cents_of(self._cell(row, role), european=comma) for role in ("debit", "credit"))
                 amounts.append(abs(credit or 0) - abs(debit or 0) or None)
@@ -436,14 +438,6 @@ class _Survey:
         except UnreadableFieldError:
             return 0
         return 0 if marker or not value else 1 if value > 0 else -1
-
-
-def direction_of(cell: str, pair: tuple[str, str] | None) -> Direction:
-    """Return what a cell of the direction column says."""
-    if pair is None:
-        return word_direction(cell)
-    value = cell.strip().lower()
-    return "out" if value == pair[0] else "in" if value == pair[1] else ""
 
 
 def _is_money(text: str) -> bool:

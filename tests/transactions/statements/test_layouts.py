@@ -28,6 +28,15 @@ LAYOUTS = {
         "Date,Description,Amount\n01/15/2026,STARBUCKS,4.50\n01/16/2026,ACME PAYROLL,1500.00\n",
         "spending",
     ),
+    "amounts without signs, with words and a balance": (
+        "Date,Description,Amount,Type,Balance\n01/15/2026,ACME,100.00,Credit,200.00\n01/16/2026,ACME,50.00,Credit,250.00\n"
+        "01/17/2026,STARBUCKS,4.50,Debit,245.50\n",
+        ["15 -100.00", "16 -50.00", "17 4.50"],
+    ),
+    "the same without a header": (
+        "01/15/2026,ACME,100.00,Credit,200.00\n01/16/2026,STARBUCKS,4.50,Debit,195.50\n",
+        ["15 -100.00", "16 4.50"],
+    ),
     "signs behind the amount": (
         "Date,Description,Amount\n01/15/2026,STARBUCKS,4.50-\n01/16/2026,ACME,1500.00+\n",
         ["15 4.50", "16 -1500.00"],
