@@ -60,6 +60,7 @@ _DATE = re.compile(
 )
 _SPENT: Final = frozenset("DEBIT POS ATM CHECK PAYMENT FEE SRVCHG CASH DIRECTDEBIT REPEATPMT".split())
 _RECEIVED: Final = frozenset("CREDIT DEP DIRECTDEP INT DIV".split())
+_CLEAR: Final = frozenset("DEBIT POS CREDIT DEP DIRECTDEP".split())
 # Parts of a record that repeat its field names for something else.
 _OTHER_PARTS: Final = {"ORIGCURRENCY", "BANKACCTTO", "CCACCTTO", "IMAGEDATA"}
 
@@ -138,29 +139,34 @@ class OfxStatement:
         self._survey()
 
     def _survey(self) -> None:
-        """Find the accounts, the corrections, and whether only TRNTYPE says which way the money went.
+        """Find the accounts, the corrections, and whether the amounts are signed as OFX requires.
 
-        That is so where no amount has a minus though money was spent.
+        Only TRNTYPE says which way the money went where no amount has a minus though money was spent, and where the
+        minus is on every credit and on no debit.
         """
         has_corrections = "CORRECTFITID" in self.text.upper()
         is_spent = is_signed = False
+        clear: set[tuple[bool, bool]] = set()  # whether a debit, whether with a minus
         for number, record in enumerate(self._records(), start=1):
             account = record.account.number
             if account not in self.accounts:
                 self.accounts[account] = record.account.hint
-            if is_signed and not has_corrections:
+            if (True, True) in clear and not has_corrections:
                 continue
             try:
                 fields = _fields(record.text)
             except UnreadableFieldError:
                 continue
-            is_signed = is_signed or fields.get("TRNAMT", "").lstrip().startswith(("-", "("))
-            is_spent = is_spent or fields.get("TRNTYPE", "").upper() in _SPENT
+            kind, negative = fields.get("TRNTYPE", "").upper(), fields.get("TRNAMT", "").lstrip().startswith(("-", "("))
+            is_signed = is_signed or negative
+            is_spent = is_spent or kind in _SPENT
+            if kind in _CLEAR:
+                clear.add((kind in _SPENT, negative))
             if has_corrections:
                 self.references.add((account, fields.get("FITID", "")))
                 if "CORRECTFITID" in fields:
                     self.corrected[account, fields["CORRECTFITID"]] = number
-        self.unsigned = is_spent and not is_signed
+        self.unsigned = (is_spent and not is_signed) or clear == {(True, False), (False, True)}
 
     def rows(self) -> Iterator[StatementRow | RowError]:
         """Yield every STMTTRN of the file."""
@@ -214,7 +220,7 @@ class OfxStatement:
                 raise UnreadableFieldError(
                     "type", f"“{shorten(trntype)}” does not say whether money was spent or received"
                 )
-            value = -value if trntype in _SPENT else value
+            value = -abs(value) if trntype in _SPENT else abs(value)
         if fields.get("CURSYM", "USD").upper() != "USD":
             raise UnreadableFieldError("currency", f"“{shorten(fields['CURSYM'])}” is not US dollars")
         if not (name or memo):

@@ -68,6 +68,15 @@ def test_a_hold_is_listed_and_not_bought():
     ]
 
 
+@pytest.mark.parametrize(("debit", "credit"), [("-4.50", "9.00"), ("4.50", "9.00"), ("4.50", "-9.00")])
+def test_the_type_decides_where_signs_contradict_it_throughout(debit, credit):
+    text = document(
+        record(TRNTYPE="POS", TRNAMT=debit, FITID="1", NAME="SHOP"),
+        record(TRNTYPE="CREDIT", TRNAMT=credit, FITID="2", NAME="ACME"),
+    )
+    assert [str(row.amount) for row in rows(read(text))] == ["4.50", "-9.00"]
+
+
 def test_a_corrected_record_is_rejected_and_its_correction_names_it():
     first, third = record(FITID="1", NAME="A"), record(FITID="3", CORRECTFITID="2", CORRECTACTION="DELETE")
     items = read(document(first, record(FITID="2", CORRECTFITID="1", CORRECTACTION="REPLACE", NAME="B"), third))
