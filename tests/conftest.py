@@ -23,7 +23,6 @@ from urllib.parse import urlsplit, urlunsplit
 import hypothesis
 import pytest
 import redis
-from pytest_django.plugin import blocking_manager_key
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -157,15 +156,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Choose the database role of the test, and restore the rows of the migrations if it does not."""
+    """Choose the database role of the test."""
     database.role_of_test = "owner" if item.get_closest_marker("as_owner") else "application"
     database.connect_as(database.role_of_test)
-    marker = item.get_closest_marker("django_db")
-    fixtures = getattr(item, "fixturenames", ())
-    restores = (marker and marker.kwargs.get("serialized_rollback")) or "django_db_serialized_rollback" in fixtures
-    if (marker or {"db", "transactional_db"} & set(fixtures)) and not restores:
-        with item.config.stash[blocking_manager_key].unblock():
-            database.restore_rows_of_migrations()
 
 
 @pytest.fixture(scope="session")
@@ -175,10 +168,11 @@ def _schema_owner() -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None]:
-    """Create and drop the test database as the owner, who also empties it after a test that committed."""
+    """Create and drop the test database as the owner; after a test that committed, restore its initial rows."""
     with pytest.MonkeyPatch.context() as patch:
         flush = "django.db.backends.base.operations.BaseDatabaseOperations.execute_sql_flush"
-        patch.setattr(flush, database.execute_as_owner)
+        patch.setattr(flush, database.reset_database)
+        database.keep_initial_rows()
         database.connect_as(database.role_of_test)
         yield
     database.connect_as("owner")

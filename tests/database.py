@@ -1,5 +1,6 @@
 """The two database roles in tests: tests run as the application, the owner of the schema changes tables."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -15,8 +16,6 @@ from kamioi_site.local.servers import EmbeddedPostgres
 
 # Of the test that runs.
 role_of_test = "application"
-# Whether a test that committed has emptied the database, the rows of the migrations included.
-is_empty = False
 
 
 def owner_url() -> str:
@@ -56,18 +55,57 @@ def superuser_cursor() -> Iterator[Any]:
         yield cursor
 
 
-def execute_as_owner(_: Any, statements: Sequence[str]) -> None:
-    """Run the statements in one transaction, in place of `DatabaseOperations.execute_sql_flush`."""
-    global is_empty  # noqa: PLW0603
-    if statements:
-        is_empty = True
+# Large tables are truncated; for small ones a new file for each table and index costs more than deleting rows.
+_FILLED = """
+    SELECT oid::regclass::text, pg_relation_size(oid) > 262144
+           AND NOT EXISTS (SELECT FROM pg_constraint WHERE confrelid = pg_class.oid)
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'django_migrations'
+      AND pg_relation_size(oid) > 0
+"""
+# Rows that the migrations insert, by table, as COPY writes them.
+_initial_rows: dict[str, bytes] = {}
+
+
+@contextmanager
+def _administrator_cursor() -> Iterator[Any]:
+    embedded = EmbeddedPostgres(embedded_servers.home())
+    if connection.settings_dict["HOST"] != str(embedded.socket_directory):
         with owner_cursor() as cursor:
-            cursor.execute("; ".join(statement.rstrip(";") for statement in statements))
+            yield cursor
+        return
+    with closing(embedded.connect(connection.settings_dict["NAME"])) as administrator:
+        administrator.autocommit = True
+        with administrator.cursor() as cursor:
+            yield cursor
 
 
-def restore_rows_of_migrations() -> None:
-    """Restore them for a test that does not: parallel processes run tests that committed before others."""
-    global is_empty  # noqa: PLW0603
-    if is_empty:
-        connection.creation.deserialize_db_from_string(connection._test_serialized_contents)  # type: ignore[attr-defined]
-        is_empty = False
+def keep_initial_rows() -> None:
+    """Keep the rows of the migrations, with which every test starts."""
+    with _administrator_cursor() as cursor:
+        cursor.execute(_FILLED)
+        for table, _ in cursor.fetchall():
+            rows = io.BytesIO()
+            cursor.copy_expert(f"COPY {table} TO STDOUT", rows)
+            _initial_rows[table] = rows.getvalue()
+    connection._test_serialized_contents = "[]"  # type: ignore[attr-defined]  # Django has nothing to restore
+
+
+def reset_database(_: Any, statements: Sequence[str]) -> None:
+    """Leave only the rows of the migrations, in place of `DatabaseOperations.execute_sql_flush`.
+
+    Parallel processes run tests that committed before others, so the rows are restored here and not by the next test.
+    """
+    if not statements:
+        return
+    with _administrator_cursor() as cursor:
+        try:
+            cursor.execute("SET session_replication_role = replica")  # neither triggers nor foreign keys
+            cursor.execute(_FILLED)
+            clear = [f"TRUNCATE {table}" if is_large else f"DELETE FROM {table}" for table, is_large in cursor]
+        except psycopg2.errors.InsufficientPrivilege:  # on a given server
+            clear = [*(statement.rstrip(";") for statement in statements), "SET CONSTRAINTS ALL DEFERRED"]
+        cursor.execute("BEGIN; " + "; ".join(clear))
+        for table, rows in _initial_rows.items():
+            cursor.copy_expert(f"COPY {table} FROM STDIN", io.BytesIO(rows))
+        cursor.execute("COMMIT")
