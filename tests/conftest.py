@@ -176,6 +176,7 @@ def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None
         database.connect_as(database.role_of_test)
         yield
     database.connect_as("owner")
+    database.end_other_sessions()
 
 
 @pytest.fixture(autouse=True)

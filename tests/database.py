@@ -91,6 +91,15 @@ def keep_initial_rows() -> None:
     connection._test_serialized_contents = "[]"  # type: ignore[attr-defined]  # Django has nothing to restore
 
 
+def end_other_sessions() -> None:
+    """End the connections of threads that a test left behind, so that the database can be dropped."""
+    with _administrator_cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 def reset_database(_: Any, statements: Sequence[str]) -> None:
     """Leave only the rows of the migrations, in place of `DatabaseOperations.execute_sql_flush`.
 

@@ -129,6 +129,14 @@ def make_import(owner: User, *, status: str = BackgroundTask.Status.QUEUED) -> S
     return StatementImport.objects.create(task=task, user=owner, filename="may.csv", file=file)
 
 
+def renew_import(world: World, operation: Operation) -> None:
+    """Give the operation an import that can be undone or repeated, or one that can be cancelled: each can be once."""
+    if "{import_id}/" in operation.path:
+        BackgroundTask.objects.filter(name="ingest_statement").update(status="completed")  # few may be open at once
+        status = "queued" if operation.path.endswith("/cancel") else "completed"
+        world.things["import_id"] = make_import(world.owner, status=status).pk
+
+
 def make_world() -> World:
     """Create the users, and the objects of the owner."""
     owner = make_user()

@@ -14,8 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import api_client, make_transaction
-from tests.operations import FOR_ANYBODY_LOGGED_IN, PUBLIC, Operation, World, call, make_import, make_world, operations
-from transactions.models import BackgroundTask, Goal, Notification, Transaction
+from tests.operations import FOR_ANYBODY_LOGGED_IN, PUBLIC, Operation, World, call, make_world, operations, renew_import
+from transactions.models import Goal, Notification, Transaction
 
 pytestmark = pytest.mark.django_db
 
@@ -111,11 +111,7 @@ def test_owners_reach_their_objects_and_every_response_is_documented(world: Worl
                 world.things["notification_id"] = Notification.objects.create(
                     user=world.owner, title="B", message="c"
                 ).pk
-            if "{import_id}/" in operation.path:  # undone, cancelled or repeated once
-                status = "queued" if operation.path.endswith("/cancel") else "completed"
-                # Few may be open at once.
-                BackgroundTask.objects.filter(name="ingest_statement").update(status="completed")
-                world.things["import_id"] = make_import(world.owner, status=status).pk
+            renew_import(world, operation)
             if operation.path.endswith("/statements"):  # of a past month
                 make_transaction(world.owner, date=timezone.now() - timedelta(days=40))
             if operation.path.endswith("/possible-duplicates/{transaction_id}"):

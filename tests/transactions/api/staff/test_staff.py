@@ -454,6 +454,7 @@ def test_the_journal_requires_permissions_to_read_and_write() -> None:
 
 # --- Ledger verification --------------------------------------------------------------------------------
 @pytest.mark.usefixtures("_open_market")
+@pytest.mark.as_owner
 def test_the_ledger_is_verified_in_the_background_and_the_last_result_is_shown(staff: User) -> None:
     client, path = api_client(staff), "/api/admin/ledger/consistency"
     never = client.get(path).json()["data"]
