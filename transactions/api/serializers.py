@@ -59,7 +59,11 @@ class DateOrTimeField(serializers.Field[datetime, str, str, Any]):
             self.fail("invalid")
         if not isinstance(value, datetime):
             value = datetime.combine(value, time())
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
+        try:
+            # In UTC, because PostgreSQL accepts smaller offsets than Python.
+            return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        except OverflowError:
+            self.fail("invalid")
 
     def to_representation(self, value: datetime) -> str:
         """Return ISO 8601."""

@@ -99,7 +99,9 @@ class TransactionsView(StaffView):
 
         `search` covers the latest 10,000 matching rows; `stats` are over all transactions, whatever the filter.
         """
-        limit = page_limit(request, parameter="per_page" if "per_page" in request.query_params else "limit")
+        limit = page_limit(request)
+        if request.query_params.get("per_page"):
+            limit = page_limit(request, parameter="per_page")
         page = page_number(request, limit)
         result = selectors.transactions_page(_filters(request), page=page, limit=limit)
         body = StaffTransactionsOutput(

@@ -567,6 +567,7 @@ def test_all_transactions_are_found_by_page_filter_and_search(staff: User) -> No
         {"page": "x"},
         {"page": 101},
         {"per_page": 501},
+        {"limit": 501, "per_page": ""},
         {"status": "odd"},
         {"dashboard": "odd"},
         {"dateFilter": "someday"},
