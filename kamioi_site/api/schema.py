@@ -65,7 +65,7 @@ class ApiSchema(AutoSchema):
         return operation
 
     def get_operation_id(self) -> str:
-        """Tell a list (`is_list` of the view) from one of its rows, whose path differs by a parameter only."""
+        """Distinguish a list (`is_list` of the view) from one of its rows, whose path differs by a parameter only."""
         name = str(super().get_operation_id())
         return name.removesuffix("_retrieve") + "_list" if getattr(self.view, "is_list", False) else name
 

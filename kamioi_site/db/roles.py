@@ -23,7 +23,7 @@ READ: Final = frozenset({"SELECT"})
 APPEND: Final = READ | {"INSERT"}
 WRITE: Final = APPEND | {"UPDATE", "DELETE"}
 
-# What the application may do with a table; `WRITE` where nothing is said.
+# What the application may do with a table; `WRITE` by default.
 TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
     "audit_events": APPEND,
     "django_migrations": READ,
@@ -69,7 +69,7 @@ class PrivilegeDifference:
 
 @contextmanager
 def as_owner() -> Iterator[None]:
-    """Connect as the owner of the schema while the block runs, if there is a role of its own for that.
+    """Connect as the owner of the schema while the block runs, if it has a separate role.
 
     For commands that change tables, never in a web process or a worker: it holds for all threads.
 
@@ -93,7 +93,7 @@ def as_owner() -> Iterator[None]:
 
 
 def connection_values(url: str) -> dict[str, Any]:
-    """Return what `DATABASES` says about the server and the role of a URL."""
+    """Return the entries of `DATABASES` for the server and the role of a URL."""
     values = dj_database_url.parse(url)
     return {name: values.get(name) or ({} if name == "OPTIONS" else "") for name in _CONNECTION}
 

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 
 class BankAccount(models.Model):
-    """One account or card at a bank. Purchases are told apart within it; see `transactions.services.bank_accounts`.
+    """One account or card at a bank. Purchases are distinguished within it; see `transactions.services.bank_accounts`.
 
     The bank's number is not stored, only a digest of it and its last digits.
     """

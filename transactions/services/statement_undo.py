@@ -186,7 +186,7 @@ def run_statement_undo(task: BackgroundTask) -> None:
 
 
 def undo_statement(*, statement_id: int, task: BackgroundTask) -> StatementImport:
-    """Delete or reverse the rows that are left of the import, and tell the customer once it is done.
+    """Delete or reverse the rows that are left of the import, and notify the customer once it is done.
 
     Raises UndoNotPossibleError.
     """
@@ -203,7 +203,7 @@ def undo_statement(*, statement_id: int, task: BackgroundTask) -> StatementImpor
 
 
 def _undo_batch(statement: StatementImport, since: datetime) -> datetime | None:
-    """Undo one batch of rows from this date on. Returns the date to go on from, None after the last batch."""
+    """Undo one batch of rows from this date on. Returns the date to continue from, None after the last batch."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             lock_buckets(cursor, [statement.user_id % USER_BUCKETS])

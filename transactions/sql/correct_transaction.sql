@@ -1,4 +1,4 @@
--- Replace what a row of a bank file says, as long as nothing was bought for it and no merchant's decision waits for it.
+-- Replace the content of a row of a bank file, as long as nothing was bought for it and no merchant's decision waits for it.
 WITH before AS MATERIALIZED (
     SELECT id, user_id, date, status, amount, round_up, fee, investable FROM transactions
     WHERE user_id = %(user)s AND id = %(id)s AND date = %(date)s

@@ -1,4 +1,4 @@
-"""What a file says about the account that it belongs to: the bank's number, the last digits, or only a name."""
+"""The account that a file belongs to: the bank's number, the last digits, or only a name."""
 
 import re
 from dataclasses import dataclass, replace

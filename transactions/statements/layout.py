@@ -186,7 +186,7 @@ def _is_date(text: str, today: date) -> bool:
 
 
 def _directions(columns: list[list[str]]) -> list[Direction]:
-    """Return the ways the money went, by the first column that says nothing else; empty without one."""
+    """Return the ways the money went, by the first column that shows nothing else; empty without one."""
     for cells in columns:
         pair = pair_of(cells)
         ways = [direction_of(cell, pair) for cell in cells]
@@ -224,7 +224,7 @@ def _roles_by_balance(
 
 
 def direction_of(cell: str, pair: tuple[str, str] | None) -> Direction:
-    """Return what a cell of the direction column says."""
+    """Return the direction that a cell of the direction column shows."""
     if pair is None:
         return word_direction(cell)
     value = cell.strip().lower()
@@ -306,8 +306,8 @@ def find_direction(layout: Layout, rows: list[list[str]]) -> tuple[int, tuple[st
             continue
         pair = pair_of(cells)
         known = [word_direction(cell) for cell in cells]
-        tells_apart = len({cell.strip().lower() for cell in cells}) > 1 and (pair or set(known) == {"out", "in"})
-        if position in unnamed and layout.header_row and not tells_apart:
+        has_both = len({cell.strip().lower() for cell in cells}) > 1 and (pair or set(known) == {"out", "in"})
+        if position in unnamed and layout.header_row and not has_both:
             continue  # another heading needs more
         if pair or (2 * sum(map(bool, known)) >= len(cells) and (layout.header_row or all(known))):
             return position, pair

@@ -141,7 +141,7 @@ class OfxStatement:
     def _survey(self) -> None:
         """Find the accounts, the corrections, and whether the amounts are signed as OFX requires.
 
-        Only TRNTYPE says which way the money went where no amount has a minus though money was spent, and where the
+        Only TRNTYPE shows which way the money went where no amount has a minus though money was spent, and where the
         minus is on every credit and on no debit.
         """
         has_corrections = "CORRECTFITID" in self.text.upper()

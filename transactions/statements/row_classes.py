@@ -69,7 +69,7 @@ def is_balance_line(text: str) -> bool:
 
 
 def is_unposted(text: str) -> bool:
-    """Whether a description says that the transaction is pending."""
+    """Whether a description marks the transaction as pending."""
     upper = text.upper()
     return any(word in upper for word in ("PENDING", "AUTH", "HOLD")) and bool(_UNPOSTED.search(upper))
 

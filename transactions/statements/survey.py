@@ -176,7 +176,7 @@ class _Survey:
         roles = self.layout.roles
         if "currency" in roles:
             return
-        # The price in the shop's currency has two columns of its own.
+        # The price in the shop's currency has two separate columns.
         keys = map(heading_key, self.layout.headings)
         originals = [at for at, key in enumerate(keys) if key.startswith(("original", "local", "foreign"))]
         originals = originals if len(originals) > 1 else []

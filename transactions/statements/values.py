@@ -69,7 +69,7 @@ def clean_text(text: str) -> str:
 
 
 def is_dollars(currency: str) -> bool:
-    """Whether the cell of a currency column says US dollars, or nothing."""
+    """Whether the cell of a currency column is US dollars or empty."""
     return currency.strip().upper() in _DOLLARS
 
 

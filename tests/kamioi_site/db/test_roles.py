@@ -1,4 +1,4 @@
-"""The application owns nothing, may do exactly what the table of privileges says, and the owner does the rest."""
+"""The application owns nothing, has exactly the privileges of the table, and the owner does the rest."""
 
 from datetime import UTC, datetime
 
@@ -94,7 +94,7 @@ def test_the_application_can_neither_change_tables_nor_the_past(statement: str) 
     assert getattr(refused.value.__cause__, "pgcode", None) == "42501", refused.value
 
 
-def test_the_application_may_do_with_every_table_what_the_table_of_privileges_says() -> None:
+def test_the_application_has_the_listed_privileges_on_every_table() -> None:
     _assert_privileges_are_those_allowed()
     names = {name for name, _, partition in _held("'r', 'p'", PRIVILEGES, "has_table_privilege") if not partition}
     assert roles.TABLE_PRIVILEGES.keys() <= names

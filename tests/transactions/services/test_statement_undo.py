@@ -201,7 +201,7 @@ def test_pending_rows_are_deleted_and_never_booked(user: User) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_killed_undo_goes_on_and_reverses_nothing_twice(
+def test_a_killed_undo_continues_and_reverses_nothing_twice(
     user: User, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statement_undo, "MOVE_BATCH", batch)
@@ -355,7 +355,7 @@ def test_a_file_is_imported_again_with_other_answers_after_the_first_import_is_u
     assert_books_agree()
 
 
-def test_a_repeat_that_was_killed_after_the_undo_goes_on(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeat_that_was_killed_after_the_undo_continues(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     first = imported(user, AMBIGUOUS)
     repeat = repeat_statement(statement_id=first.pk, answers={"date_order": "dmy"}, actor=user)
 
@@ -412,9 +412,9 @@ def test_an_import_is_repeated_once_at_a_time(user: User) -> None:
 def test_only_the_customer_and_staff_with_the_permission_may_undo(user: User, act: Any) -> None:
     statement = imported(user)
     options: dict[str, Any] = {"answers": {}} if act is repeat_statement else {}
-    for stranger in (make_user(), make_user(is_staff=True)):
+    for other in (make_user(), make_user(is_staff=True)):
         with pytest.raises(PermissionDenied):
-            act(statement_id=statement.pk, actor=stranger, **options)
+            act(statement_id=statement.pk, actor=other, **options)
     assert len(statuses(user)) == 5
 
 

@@ -1,4 +1,4 @@
-"""The caller's imports of bank files: what became of them, and how to undo, cancel or repeat one."""
+"""The caller's imports of bank files: their results, and how to undo, cancel or repeat one."""
 
 from collections.abc import Callable
 from decimal import Decimal

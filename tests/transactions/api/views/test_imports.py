@@ -65,10 +65,10 @@ def test_an_undo_with_the_same_idempotency_key_gets_the_same_answer(user: User) 
 
 
 @pytest.mark.parametrize("action", ["", "/undo", "/cancel", "/repeat"])
-def test_the_import_of_somebody_else_does_not_exist(user: User, action: str) -> None:
+def test_the_import_of_another_customer_does_not_exist(user: User, action: str) -> None:
     path = f"/api/user/imports/{upload(user)}{action}"
-    for stranger in (make_user(), make_staff()):
-        client = api_client(stranger)
+    for other in (make_user(), make_staff()):
+        client = api_client(other)
         answer = client.post(path) if action else client.get(path)
         assert answer.status_code == 404
     assert Transaction.objects.count() == 2
