@@ -41,14 +41,21 @@ def owner_cursor() -> Iterator[Any]:
 
 
 @contextmanager
-def superuser_cursor() -> Iterator[Any]:
-    """Yield a cursor of the embedded server's superuser; skips the test if the owner of a given server is none."""
+def _administrator_cursor() -> Iterator[Any]:
+    """Yield a cursor of the embedded server's superuser, or of the owner of a given one."""
     embedded = EmbeddedPostgres(embedded_servers.home())
-    if connection.settings_dict["HOST"] == str(embedded.socket_directory):
-        with closing(embedded.connect(connection.settings_dict["NAME"])) as superuser, superuser.cursor() as cursor:
+    if connection.settings_dict["HOST"] != str(embedded.socket_directory):
+        with owner_cursor() as cursor:
             yield cursor
         return
-    with owner_cursor() as cursor:
+    with closing(embedded.connect(connection.settings_dict["NAME"])) as superuser, superuser.cursor() as cursor:
+        yield cursor
+
+
+@contextmanager
+def superuser_cursor() -> Iterator[Any]:
+    """Yield a cursor of a superuser; skips the test if the owner of a given server is none."""
+    with _administrator_cursor() as cursor:
         cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
         if not cursor.fetchone()[0]:
             pytest.skip("only a superuser may do this")
@@ -65,19 +72,6 @@ _FILLED = """
 """
 # Rows that the migrations insert, by table, as COPY writes them.
 _initial_rows: dict[str, bytes] = {}
-
-
-@contextmanager
-def _administrator_cursor() -> Iterator[Any]:
-    embedded = EmbeddedPostgres(embedded_servers.home())
-    if connection.settings_dict["HOST"] != str(embedded.socket_directory):
-        with owner_cursor() as cursor:
-            yield cursor
-        return
-    with closing(embedded.connect(connection.settings_dict["NAME"])) as administrator:
-        administrator.autocommit = True
-        with administrator.cursor() as cursor:
-            yield cursor
 
 
 def keep_initial_rows() -> None:

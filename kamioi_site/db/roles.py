@@ -1,7 +1,7 @@
 """Two database roles: the owner of the schema, and the application, which owns nothing.
 
 `MIGRATION_DATABASE_URL` names the owner. It runs `migrate` and the few commands that change tables (`as_owner`);
-everything else connects with `DATABASE_URL`. `migrate` ends by granting the application what `allowed_privileges` says,
+everything else connects with `DATABASE_URL`. `migrate` ends by granting the application `allowed_privileges`,
 and revoking the rest. Without `MIGRATION_DATABASE_URL` one role does both.
 
 Rows are written to a partition through its table, for which the table's privileges count. The application may only read

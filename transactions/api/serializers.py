@@ -252,7 +252,7 @@ class BulkFileInput(StatementUploadInput):
 
 
 class DuplicateDecisionInput(serializers.Serializer[Any]):
-    """What a possible duplicate is: a purchase of its own, or the same one."""
+    """What a possible duplicate is: a separate purchase, or the same one."""
 
     decision = serializers.ChoiceField(choices=["keep", "same"])
 

@@ -1,5 +1,5 @@
 -- Give transactions another class: excluded ones and possible duplicates become pending purchases, or open ones are
--- excluded. With an owner, only their possible duplicates. A purchase of its own has no counterpart, but may be refunded.
+-- excluded. With an owner, only their possible duplicates. A separate purchase has no counterpart, but may be refunded.
 WITH changed AS (
     UPDATE transactions
     SET status = CASE %(row_class)s WHEN '' THEN 'pending' ELSE 'excluded' END,

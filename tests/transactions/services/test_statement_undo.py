@@ -53,7 +53,7 @@ CLOSED = datetime(2026, 1, 3, 15, tzinfo=UTC)  # a Saturday
 HEADER = "Date,Description,Amount\n"
 # Two purchases of a listed company, one of an unknown merchant, a refund, a transfer, an unreadable row.
 TEXT = (
-    f"{HEADER}2026-03-01,STARBUCKS #1,-4.50\n2026-03-02,STARBUCKS #2,-5.50\n2026-04-03,NOBODY KNOWS LLC,-9.20\n"
+    f"{HEADER}2026-03-01,STARBUCKS #1,-4.50\n2026-03-02,STARBUCKS #2,-5.50\n2026-04-03,UNKNOWN SHOP LLC,-9.20\n"
     "2026-04-04,STARBUCKS #3,2.25\n2026-04-05,ONLINE TRANSFER TO SAV ...1234,-100.00\n2026-04-06,X,many\n"
 )
 
@@ -160,9 +160,9 @@ def test_only_the_rows_of_this_import_and_customer_are_undone(user: User) -> Non
 
 
 def test_a_refund_whose_purchase_is_deleted_waits_for_another(user: User) -> None:
-    first = imported(user, f"{HEADER}2026-03-01,NOBODY KNOWS LLC,-9.20\n2026-03-01,STARBUCKS,-4.50\n")
+    first = imported(user, f"{HEADER}2026-03-01,UNKNOWN SHOP LLC,-9.20\n2026-03-01,STARBUCKS,-4.50\n")
     second = imported(
-        user, f"{HEADER}2026-03-02,NOBODY KNOWS LLC,9.20\n2026-03-02,STARBUCKS,4.50\n", answers={"spending": "negative"}
+        user, f"{HEADER}2026-03-02,UNKNOWN SHOP LLC,9.20\n2026-03-02,STARBUCKS,4.50\n", answers={"spending": "negative"}
     )
     assert Transaction.objects.filter(related_id__isnull=False).count() == 4
     undo(first)
@@ -171,7 +171,7 @@ def test_a_refund_whose_purchase_is_deleted_waits_for_another(user: User) -> Non
     assert not Transaction.objects.filter(related_id__isnull=False).exists()
     assert UnmatchedRefund.objects.count() == 2
     assert_books_agree()
-    again = imported(user, f"{HEADER}2026-03-01,NOBODY KNOWS LLC,-9.20\n2026-03-01,STARBUCKS,-4.50\n")
+    again = imported(user, f"{HEADER}2026-03-01,UNKNOWN SHOP LLC,-9.20\n2026-03-01,STARBUCKS,-4.50\n")
     assert refunds.filter(related_id__isnull=False).count() == 2
     undo(second)
     assert not UnmatchedRefund.objects.exists()

@@ -12,7 +12,7 @@ from transactions.services.processing import process_pending
 from transactions.services.statement_undo import run_statement_undo
 
 pytestmark = pytest.mark.django_db
-TEXT = b"Date,Description,Amount\n03/04/2026,STARBUCKS #1,-4.50\n05/06/2026,NOBODY KNOWS LLC,-5.50\n"
+TEXT = b"Date,Description,Amount\n03/04/2026,STARBUCKS #1,-4.50\n05/06/2026,UNKNOWN SHOP LLC,-5.50\n"
 
 
 @pytest.fixture
