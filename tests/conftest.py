@@ -111,6 +111,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.test"
 
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
 
 from tests import database  # noqa: E402
 
@@ -162,8 +163,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def _schema_owner() -> None:
+def _schema_owner(django_db_modify_db_settings: None) -> None:
     database.connect_as("owner")
+    database.end_sessions(connection.creation._get_test_db_name())  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +178,7 @@ def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None
         database.connect_as(database.role_of_test)
         yield
     database.connect_as("owner")
-    database.end_other_sessions()
+    database.end_sessions(connection.settings_dict["NAME"])
 
 
 @pytest.fixture(autouse=True)

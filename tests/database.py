@@ -32,23 +32,26 @@ def connect_as(role: str) -> None:
 
 
 @contextmanager
-def owner_cursor() -> Iterator[Any]:
-    """Yield a cursor of the schema's owner on the test database, which commits each statement."""
-    with closing(psycopg2.connect(owner_url(), dbname=connection.settings_dict["NAME"])) as owner:
+def owner_cursor(database: str = "") -> Iterator[Any]:
+    """Yield a cursor of the schema's owner on the test database or another, which commits each statement."""
+    with closing(psycopg2.connect(owner_url(), dbname=database or connection.settings_dict["NAME"])) as owner:
         owner.autocommit = True
         with owner.cursor() as cursor:
             yield cursor
 
 
 @contextmanager
-def _administrator_cursor() -> Iterator[Any]:
+def _administrator_cursor(database: str = "") -> Iterator[Any]:
     """Yield a cursor of the embedded server's superuser, or of the owner of a given one."""
     embedded = EmbeddedPostgres(embedded_servers.home())
     if connection.settings_dict["HOST"] != str(embedded.socket_directory):
-        with owner_cursor() as cursor:
+        with owner_cursor(database) as cursor:
             yield cursor
         return
-    with closing(embedded.connect(connection.settings_dict["NAME"])) as superuser, superuser.cursor() as cursor:
+    with (
+        closing(embedded.connect(database or connection.settings_dict["NAME"])) as superuser,
+        superuser.cursor() as cursor,
+    ):
         yield cursor
 
 
@@ -85,13 +88,10 @@ def keep_initial_rows() -> None:
     connection._test_serialized_contents = "[]"  # type: ignore[attr-defined]  # Django has nothing to restore
 
 
-def end_other_sessions() -> None:
-    """End the connections of threads that a test left behind, so that the database can be dropped."""
-    with _administrator_cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+def end_sessions(database: str) -> None:
+    """End the connections to a test database, so that it can be dropped: those of a killed run or of threads."""
+    with _administrator_cursor("postgres") as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
 
 
 def reset_database(_: Any, statements: Sequence[str]) -> None:

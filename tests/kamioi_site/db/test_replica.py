@@ -160,25 +160,25 @@ def test_no_write_ever_reaches_the_replica(primary, standby):
 def test_a_standby_of_an_idle_primary_is_not_behind(primary, standby):
     primary.ask("CREATE TABLE IF NOT EXISTS once (n int)")
     _replayed(primary, standby)
-    time.sleep(0.3)
-    assert standby.ask("SELECT extract(epoch FROM now() - pg_last_xact_replay_timestamp())") > 0.25
+    time.sleep(2)
+    assert standby.ask("SELECT extract(epoch FROM now() - pg_last_xact_replay_timestamp())") > 1.9
     state = replica_state()
     assert (state.used, state.lag_bytes, state.receiving) == (True, 0, True)
     assert state.lag_seconds is not None
-    assert state.lag_seconds < 0.25
+    assert state.lag_seconds < 1.9
 
 
 def test_a_replica_that_lags_is_left_until_it_has_caught_up(primary, standby, settings):
-    settings.REPLICA_MAX_LAG_SECONDS = 0.3
+    settings.REPLICA_MAX_LAG_SECONDS = 2
     with Paused(standby):
         _day(1)
         assert _where() == "replica"  # behind, and still within what is allowed
         wait_until("the lag is noticed", lambda: _where() == "primary", seconds=10)
         state = replica_state()
-        assert state.reason == "behind by more than 0.3 s"
+        assert state.reason == "behind by more than 2 s"
         assert state.lag_bytes
         assert state.lag_seconds
-        assert state.lag_seconds > 0.3
+        assert state.lag_seconds > 2
         assert TransactionDay.objects.count() == 1  # the primary's answer
     wait_until("it has caught up", lambda: _where() == "replica", seconds=10)
     TransactionDay.objects.all().delete()

@@ -1,7 +1,6 @@
 """The matcher: trusted and doubtful matches, and its results on descriptors it was not tuned on."""
 
 import csv
-import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_center.matcher import propose, propose_descriptor
-from transactions.rules.merchant_key import normalise
 
 DATA = Path(__file__).parents[2] / "data"
 THRESHOLD = Decimal("0.90")
@@ -163,12 +161,3 @@ def test_any_text_has_a_deterministic_answer(text: str) -> None:
     assert proposal == propose_descriptor(text)
     assert Decimal(0) <= proposal.confidence <= Decimal(1)
     assert (proposal.ticker is not None) == (proposal.listed is True)
-
-
-def test_five_thousand_merchants_take_at_most_a_second() -> None:
-    keys = [normalise(descriptor) for descriptor, _ in _labelled("descriptors_tune.csv")]
-    propose("WARM UP")
-    started = time.perf_counter()
-    for key in keys:
-        propose(key)
-    assert len(keys) / (time.perf_counter() - started) >= 5000

