@@ -41,10 +41,11 @@ def _per_row_loop(rows: int) -> float:
             row.round_up, row.fee, row.total_debit = bought.round_up, bought.fee, bought.total_debit
             row.investable, row.shares, row.updated_at = bought.investable, bought.shares, timezone.now()
             row.save()
-            base = {"user_id": row.user_id, "date": row.date, "transaction_id": row.pk}
+            today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+            base = {"user_id": row.user_id, "date": today, "transaction_id": row.pk}
             for kind, debit, credit, amount in (
-                ("round_up", "10100", "20100", bought.round_up),
-                ("fee", "10100", "40100", bought.fee),
+                ("round_up", "11100", "20100", bought.round_up),
+                ("fee", "11100", "40100", bought.fee),
             ):
                 LedgerTransfer.objects.create(
                     kind=kind, debit_account=debit, credit_account=credit, amount=amount, **base
@@ -53,14 +54,14 @@ def _per_row_loop(rows: int) -> float:
                 kind="purchase",
                 debit_account="20100",
                 credit_account="22100",
-                amount=bought.cost,
+                amount=bought.investable,
                 ticker=merchant.ticker,
                 shares=bought.shares,
                 **base,
             )
             holding, _ = Holding.objects.select_for_update().get_or_create(user=row.user, ticker=merchant.ticker)
             holding.shares += bought.shares
-            holding.cost_basis += bought.cost
+            holding.cost_basis += bought.investable
             holding.save()
             Notification.objects.create(
                 user=row.user, title=f"You own more {merchant.ticker}", message="…", type="investment_success"

@@ -23,6 +23,7 @@ DISTRIBUTION = Distribution(
         "api_tokens": "looked up by digest, without a user; one row per login",
         "audit_events": "one row per action of staff, protected by a trigger",
         "background_tasks": "one row per long-running action, looked up by id",
+        "broker_positions": "one row per company",
         "bank_accounts": "a few rows per customer, read once per file",
         "import_profiles": "a few rows per customer, read once per file",
         "statement_imports": "one row per file",
@@ -40,7 +41,6 @@ DISTRIBUTION = Distribution(
     },
     functions=[
         "kamioi_shares(numeric,numeric)",
-        "kamioi_cents(numeric)",
         "kamioi_round_up(numeric,boolean,text,integer)",
         "kamioi_similar_merchants(text,text)",
     ],

@@ -18,7 +18,7 @@ KINDS: Final = {
     "fee": ("fees", ui.SECONDARY),
     "undone": ("reversals", ui.RED),
     "opening": ("opening balances", ui.GREY),
-    "rounding": ("rounding", "#a16207"),
+    "collection": ("collections", "#a16207"),
     "amortization": ("amortization", ui.AMBER),
     "other": ("other", "#475569"),
 }

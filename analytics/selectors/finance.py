@@ -28,7 +28,7 @@ class AccountMovement:
 
 @dataclass(frozen=True, slots=True)
 class LedgerKindDay:
-    """Bookings of a day by kind (`round_up`, `fee`, `purchase`, `rounding` …); contra entries are `undone`."""
+    """Bookings of a day by kind (`round_up`, `fee`, `purchase`, `collection` …); contra entries are `undone`."""
 
     date: date
     kind: str

@@ -12,7 +12,7 @@ from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.formatting import EMPTY
-from transactions.models import Holding, JournalEntry, LedgerAccount, LedgerTransfer, User
+from transactions.models import BrokerPosition, Holding, JournalEntry, LedgerAccount, LedgerTransfer, User
 from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
 
 
@@ -101,3 +101,11 @@ class JournalEntryAdmin(StatusMixin, HistoryAdmin):
 class HoldingAdmin(HistoryAdmin):
     list_display = ("id", "user", "ticker", "shares", "cost_basis", "updated_at")
     list_select_related = ("user",)
+
+
+@admin.register(BrokerPosition)
+class BrokerPositionAdmin(HistoryAdmin):
+    """The house's shares at the broker; they equal what customers own once `settle_positions` has run."""
+
+    keyset = ("ticker",)
+    list_display = ("ticker", "shares", "cost_basis", "updated_at")

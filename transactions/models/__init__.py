@@ -7,7 +7,7 @@ from transactions.models.companies import Company
 from transactions.models.goals import Goal
 from transactions.models.idempotency import IdempotencyKey
 from transactions.models.journal import JournalEntry
-from transactions.models.ledger import Account, Holding, LedgerAccount, LedgerTransfer
+from transactions.models.ledger import Account, BrokerPosition, Holding, LedgerAccount, LedgerTransfer
 from transactions.models.merchants import Merchant, ReleasedTransaction
 from transactions.models.migration import MigrationReject, MigrationRun
 from transactions.models.notifications import Notification
@@ -32,6 +32,7 @@ __all__ = [
     "AuditEvent",
     "BackgroundTask",
     "BankAccount",
+    "BrokerPosition",
     "Company",
     "Goal",
     "Holding",

@@ -4,8 +4,8 @@ A purchase of `amount` dollars sets a round-up aside (whole dollars, or the dist
 platform fee, and invests the round-up: total_debit = amount + round_up + fee, investable = round_up, shares =
 investable / price to 8 places. A refund (negative amount) sets nothing aside and pays no fee.
 
-Only `rounded` rounds, half-even. SQL statements use the functions `kamioi_round_up`, `kamioi_shares` and
-`kamioi_cents`; a property test checks that they agree with this module.
+Only `rounded` rounds, half-even. SQL statements use the functions `kamioi_round_up` and `kamioi_shares`; a property
+test checks that they agree with this module.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,6 @@ class Purchase:
     total_debit: Decimal
     investable: Decimal
     shares: Decimal
-    cost: Decimal
-    rounding: Decimal  # investable − cost: the remainder of rounding shares, of either sign, booked to its own account
 
 
 def rounded(value: Decimal, unit: Decimal) -> Decimal:
@@ -64,14 +62,10 @@ def purchase_of(
     """Return all amounts of one purchase. A purchase without round-up pays no fee."""
     round_up = round_up_of(amount, enabled=enabled, rule=rule, flat=flat)
     fee = platform_fee if round_up > 0 else ZERO
-    shares = shares_of(round_up, price)
-    cost = rounded(_EXACT.multiply(shares, price), CENT)
     return Purchase(
         round_up=round_up,
         fee=fee,
         total_debit=amount + round_up + fee,
         investable=round_up,
-        shares=shares,
-        cost=cost,
-        rounding=round_up - cost,
+        shares=shares_of(round_up, price),
     )

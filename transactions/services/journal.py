@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from transactions.errors import EntryAlreadyBookedError, InvalidEntryError
-from transactions.models import Account, JournalEntry, LedgerAccount, LedgerTransfer, User
+from transactions.models import JournalEntry, LedgerAccount, LedgerTransfer, User
 from transactions.models.journal import POSTED_KIND, REVERSED_KIND
+from transactions.models.ledger import CUSTOMER_ACCOUNTS
 from transactions.rules.money import ZERO
 
-CUSTOMER_ACCOUNTS: Final = frozenset({Account.SECURITIES, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES})
 _EARLIEST = date(2000, 1, 1)
 _MAX_FUTURE = timedelta(days=31)
 
@@ -145,9 +145,9 @@ def _check(day: date, lines: Sequence[Line]) -> None:
         raise InvalidEntryError(f"The date must lie between {_EARLIEST} and {today + _MAX_FUTURE}.")
     pair_lines(lines)
     accounts = {line.account for line in lines}
-    if forbidden := accounts & CUSTOMER_ACCOUNTS:
+    if forbidden := accounts & set(CUSTOMER_ACCOUNTS):
         raise InvalidEntryError(
-            f"Account {min(forbidden)} belongs to customers: only their purchases are posted to it."
+            f"Account {min(forbidden)} belongs to customers and their securities: it has no journal entries."
         )
     known = set(LedgerAccount.objects.filter(number__in=accounts).values_list("number", flat=True))
     if unknown := accounts - known:

@@ -81,30 +81,26 @@ counted AS (
     FROM moved GROUP BY 1, 2, 3
 ),
 bought AS MATERIALIZED (
-    SELECT moved.*, kamioi_cents(shares * price) AS cost
-    FROM moved WHERE status = 'completed' AND investable > 0
+    SELECT * FROM moved WHERE status = 'completed' AND investable > 0
 ),
 booked AS (
     INSERT INTO ledger_transfers
         (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, created_at)
-    SELECT bought.user_id, bought.date, bought.id,
+    SELECT bought.user_id, date_trunc('day', %(now)s::timestamptz, 'UTC'), bought.id,
            CASE bought.booking WHEN 0 THEN entry.kind ELSE entry.kind || '_' || bought.booking + 1 END,
            entry.debit, entry.credit, entry.amount, entry.ticker, entry.shares, %(now)s
     FROM bought
     CROSS JOIN LATERAL (VALUES
-        ('round_up', '10100', '20100', bought.round_up, NULL::text, NULL::numeric),
-        ('fee', '10100', '40100', bought.fee, NULL, NULL),
-        ('purchase', '20100', '22100', bought.cost, bought.ticker, bought.shares),
-        ('rounding', '20100', '29900', bought.investable - bought.cost, NULL, NULL),
-        ('rounding', '29900', '20100', bought.cost - bought.investable, NULL, NULL)
+        ('round_up', '11100', '20100', bought.round_up, NULL::text, NULL::numeric),
+        ('fee', '11100', '40100', bought.fee, NULL, NULL),
+        ('purchase', '20100', '22100', bought.investable, bought.ticker, bought.shares)
     ) AS entry (kind, debit, credit, amount, ticker, shares)
     WHERE entry.amount > 0
 ),
 holding_updates AS (
-    -- Without shares there is neither a cost nor a purchase row: any shares bought cost at least a cent.
     INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at)
-    SELECT user_id, ticker, sum(shares), sum(cost), %(now)s
-    FROM bought WHERE shares > 0 GROUP BY user_id, ticker
+    SELECT user_id, ticker, sum(shares), sum(investable), %(now)s
+    FROM bought GROUP BY user_id, ticker
     ON CONFLICT (user_id, ticker) DO UPDATE SET
         shares = holdings.shares + excluded.shares,
         cost_basis = holdings.cost_basis + excluded.cost_basis,

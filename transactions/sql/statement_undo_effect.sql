@@ -1,7 +1,7 @@
 -- What undoing an import would do: rows deleted and reversed, the dollars of the purchases deleted, and what was invested
 -- and charged; and the companies of which fewer shares are left than the import bought.
 WITH stored AS MATERIALIZED (
-    SELECT ticker, shares, kamioi_cents(shares * price_per_share) AS cost, amount, fee, investable,
+    SELECT ticker, shares, investable AS cost, amount, fee, investable,
            status = 'excluded' AS is_excluded,
            status = 'completed' AND investable > 0 AS booked,
            booking > 0 OR (status = 'completed' AND investable > 0) AS kept

@@ -8,9 +8,10 @@ WITH led_to AS MATERIALIZED (
     SELECT user_id, id, date FROM transactions
     WHERE created_at >= %(since)s AND merchant_key = %(merchant_key)s AND mod(user_id, 64) = ANY (%(buckets)s::int[])
 ),
-wrong AS MATERIALIZED (
+reversed AS MATERIALIZED (
     SELECT transactions.id, transactions.user_id, transactions.date, transactions.ticker, transactions.merchant,
-           transactions.booking, transactions.status = 'completed' AND transactions.investable > 0 AS booked,
+           transactions.shares, transactions.booking,
+           transactions.status = 'completed' AND transactions.investable > 0 AS booked,
            transactions.status, transactions.amount, transactions.round_up, transactions.fee, transactions.investable
     FROM transactions
     JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id
@@ -19,34 +20,10 @@ wrong AS MATERIALIZED (
       AND transactions.ticker IS NOT DISTINCT FROM %(ticker)s
     LIMIT %(limit)s
 ),
-contra AS (
-    INSERT INTO ledger_transfers
-        (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, reference,
-         created_at)
-    SELECT booking.user_id, booking.date, booking.transaction_id, 'undo_' || booking.kind, booking.credit_account,
-           booking.debit_account, booking.amount, booking.ticker, booking.shares, %(reference)s, %(now)s
-    FROM wrong
-    JOIN ledger_transfers AS booking
-      ON booking.user_id = wrong.user_id AND booking.transaction_id = wrong.id AND booking.date = wrong.date
-     AND booking.kind = ANY (ARRAY['round_up', 'fee', 'purchase', 'rounding', 'round_up_' || wrong.booking + 1,
-                                   'fee_' || wrong.booking + 1, 'purchase_' || wrong.booking + 1,
-                                   'rounding_' || wrong.booking + 1])
-     AND (booking.kind LIKE '%%\_' || wrong.booking + 1) = (wrong.booking > 0)
-    WHERE wrong.booked
-    RETURNING user_id, kind, ticker, shares, amount
-),
-holding_updates AS (
-    UPDATE holdings SET shares = holdings.shares - back.shares, cost_basis = holdings.cost_basis - back.cost,
-                        updated_at = %(now)s
-    FROM (
-        SELECT user_id, ticker, sum(shares) AS shares, sum(amount) AS cost
-        FROM contra WHERE shares IS NOT NULL GROUP BY user_id, ticker
-    ) AS back
-    WHERE holdings.user_id = back.user_id AND holdings.ticker = back.ticker
-),
+{include reverse_bookings}
 cancelled AS (
-    UPDATE orders SET status = 'cancelled' FROM wrong
-    WHERE orders.user_id = wrong.user_id AND orders.transaction_id = wrong.id
+    UPDATE orders SET status = 'cancelled' FROM reversed
+    WHERE orders.user_id = reversed.user_id AND orders.transaction_id = reversed.id
       AND orders.status IN ('queued', 'executed')
 ),
 notified AS (
@@ -54,16 +31,16 @@ notified AS (
     SELECT user_id, 'Your purchase of ' || ticker || ' was reversed',
            merchant || ' was matched to the wrong company. Your round-up is set aside until the match is corrected.',
            'info', false, %(now)s
-    FROM wrong WHERE booked
+    FROM reversed WHERE booked
 ),
 moved AS (
-    UPDATE transactions SET status = 'pending', priority = 3, booking = transactions.booking + wrong.booked::int,
+    UPDATE transactions SET status = 'pending', priority = 3, booking = transactions.booking + reversed.booked::int,
         ticker = NULL, shares = NULL, price_per_share = NULL, round_up = 0, investable = 0, fee = 0,
         total_debit = transactions.amount, updated_at = %(now)s
-    FROM wrong
-    WHERE transactions.id = wrong.id AND transactions.user_id = wrong.user_id AND transactions.date = wrong.date
-      AND transactions.status = wrong.status
-    RETURNING wrong.*
+    FROM reversed
+    WHERE transactions.id = reversed.id AND transactions.user_id = reversed.user_id AND transactions.date = reversed.date
+      AND transactions.status = reversed.status
+    RETURNING reversed.*
 ),
 counted AS (
     INSERT INTO transaction_deltas (day, status, ticker, rows, amount, round_up, fee, investable, writes)

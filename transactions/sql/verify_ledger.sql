@@ -1,20 +1,48 @@
 -- Return every disagreement between holdings, ledger and transactions: (check, user, subject, found, expected).
 -- Sums are computed from the rows themselves.
--- undone: bookings reversed by contra entries; few. No transaction includes them, holdings include both sides.
+-- undone: bookings reversed by contra entries; few.
 WITH undone AS MATERIALIZED (
-    SELECT user_id, transaction_id, date, substr(kind, 6) AS kind, debit_account, credit_account, amount, ticker,
-           shares, id
+    SELECT user_id, transaction_id, substr(kind, 6) AS kind, amount, ticker, shares, id
     FROM ledger_transfers WHERE starts_with(kind, 'undo_')
 ),
 owned AS (
-    SELECT user_id, ticker, sum(CASE WHEN starts_with(kind, 'undo_') THEN -shares ELSE shares END) AS shares,
-           sum(CASE WHEN starts_with(kind, 'undo_') THEN -amount ELSE amount END) AS cost
-    FROM ledger_transfers WHERE shares IS NOT NULL GROUP BY user_id, ticker
+    SELECT user_id, ticker, sum(direction * shares) AS shares, sum(direction * amount) AS cost
+    FROM (
+        SELECT user_id, ticker, shares, amount,
+               CASE WHEN credit_account = '22100' OR debit_account = '12100' THEN 1 ELSE -1 END AS direction
+        FROM ledger_transfers WHERE shares IS NOT NULL
+    ) AS with_shares
+    GROUP BY user_id, ticker
+),
+booked AS (
+    SELECT transaction_id, user_id,
+           coalesce(sum(signed) FILTER (WHERE base = 'round_up'), 0) AS round_up,
+           coalesce(sum(signed) FILTER (WHERE base = 'fee'), 0) AS fee,
+           coalesce(sum(signed) FILTER (WHERE base = 'purchase'), 0) AS invested,
+           coalesce(sum(sign(signed) * shares), 0) AS shares,
+           max(ticker) FILTER (WHERE NOT is_undone) AS ticker
+    FROM (
+        -- base: the kind without the booking number.
+        SELECT transaction_id, user_id, rtrim(kind, '_23456789') AS base, amount AS signed, shares, ticker,
+               EXISTS (
+                   SELECT FROM undone WHERE undone.user_id = ledger_transfers.user_id
+                   AND undone.transaction_id = ledger_transfers.transaction_id AND undone.kind = ledger_transfers.kind
+               ) AS is_undone
+        FROM ledger_transfers WHERE transaction_id IS NOT NULL AND NOT starts_with(kind, 'undo_')
+        UNION ALL
+        SELECT transaction_id, user_id, rtrim(kind, '_23456789'), -amount, shares, ticker, true FROM undone
+    ) AS bookings
+    GROUP BY transaction_id, user_id
 )
 SELECT 'holding' AS problem, coalesce(owned.user_id, holdings.user_id), coalesce(owned.ticker, holdings.ticker),
        format('%%s shares, $%%s', holdings.shares, holdings.cost_basis),
        format('%%s shares, $%%s', owned.shares, owned.cost)
-FROM holdings FULL JOIN owned ON owned.user_id = holdings.user_id AND owned.ticker = holdings.ticker
+FROM (
+    SELECT user_id, ticker, shares, cost_basis FROM holdings
+    UNION ALL
+    SELECT 0, ticker, shares, cost_basis FROM broker_positions
+) AS holdings
+FULL JOIN owned ON owned.user_id = holdings.user_id AND owned.ticker = holdings.ticker
 WHERE (coalesce(owned.shares, 0), coalesce(owned.cost, 0))
       IS DISTINCT FROM (coalesce(holdings.shares, 0), coalesce(holdings.cost_basis, 0))
 
@@ -27,33 +55,24 @@ SELECT 'transaction', coalesce(moved.user_id, booked.user_id),
        format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s',
               moved.round_up, moved.fee, moved.investable, moved.shares, moved.ticker)
 FROM (
-    SELECT id, user_id, date, round_up, fee, investable, ticker, shares FROM transactions
+    SELECT id, user_id, round_up, fee, investable, ticker, shares FROM transactions
     WHERE status = 'completed' AND investable > 0 AND source <> 'legacy'
 ) AS moved
-FULL JOIN (
-    SELECT transaction_id, user_id, date,
-           sum(amount) FILTER (WHERE base = 'round_up') AS round_up,
-           sum(amount) FILTER (WHERE base = 'fee') AS fee,
-           coalesce(sum(amount) FILTER (WHERE base = 'purchase'), 0)
-             + coalesce(sum(amount) FILTER (WHERE base = 'rounding' AND credit_account = '29900'), 0)
-             - coalesce(sum(amount) FILTER (WHERE base = 'rounding' AND debit_account = '29900'), 0) AS invested,
-           max(ticker) AS ticker, sum(shares) AS shares
-    FROM (
-        -- The kind without the booking number.
-        SELECT *, rtrim(kind, '_23456789') AS base FROM ledger_transfers
-        WHERE transaction_id IS NOT NULL AND NOT starts_with(kind, 'undo_')
-    ) AS bookings
-    WHERE base IN ('round_up', 'fee', 'purchase', 'rounding')
-      AND NOT EXISTS (
-          SELECT 1 FROM undone
-          WHERE undone.user_id = bookings.user_id AND undone.transaction_id = bookings.transaction_id
-            AND undone.date = bookings.date AND undone.kind = bookings.kind
-      )
-    GROUP BY transaction_id, user_id, date
-) AS booked ON booked.transaction_id = moved.id AND booked.user_id = moved.user_id AND booked.date = moved.date
-WHERE (moved.round_up, moved.fee, moved.investable, coalesce(moved.shares, 0))
-      IS DISTINCT FROM (booked.round_up, coalesce(booked.fee, 0), booked.invested, coalesce(booked.shares, 0))
+FULL JOIN booked ON booked.transaction_id = moved.id AND booked.user_id = moved.user_id
+WHERE (coalesce(moved.round_up, 0), coalesce(moved.fee, 0), coalesce(moved.investable, 0), coalesce(moved.shares, 0))
+      IS DISTINCT FROM (coalesce(booked.round_up, 0), coalesce(booked.fee, 0), coalesce(booked.invested, 0),
+                        coalesce(booked.shares, 0))
    OR (booked.ticker IS NOT NULL AND booked.ticker IS DISTINCT FROM moved.ticker)
+
+UNION ALL
+
+-- The money of a customer that is not invested: none, as every round-up buys shares.
+SELECT 'funds', user_id, 'account 20100', format('$%%s', balance), format('$%%s', 0.00)
+FROM (
+    SELECT user_id, sum(CASE '20100' WHEN credit_account THEN amount ELSE -amount END) AS balance
+    FROM ledger_transfers WHERE user_id > 0 AND '20100' IN (debit_account, credit_account) GROUP BY user_id
+) AS funds
+WHERE balance <> 0
 
 UNION ALL
 
@@ -77,10 +96,9 @@ SELECT 'contra', undone.user_id, 'transfer ' || undone.id, format('takes back %%
        coalesce(format('%%s of $%%s', booking.kind, booking.amount), 'a booking')
 FROM undone
 LEFT JOIN ledger_transfers AS booking
-  ON booking.user_id = undone.user_id AND booking.transaction_id = undone.transaction_id
- AND booking.date = undone.date AND booking.kind = undone.kind
-WHERE (booking.debit_account, booking.credit_account, booking.amount, booking.ticker, booking.shares)
-      IS DISTINCT FROM (undone.credit_account, undone.debit_account, undone.amount, undone.ticker, undone.shares)
+  ON booking.user_id = undone.user_id AND booking.transaction_id = undone.transaction_id AND booking.kind = undone.kind
+WHERE (booking.amount, booking.ticker, booking.shares)
+      IS DISTINCT FROM (undone.amount, undone.ticker, undone.shares)
 
 UNION ALL
 

@@ -45,16 +45,14 @@ class StatementTotals:
 
 @dataclass(frozen=True, slots=True)
 class LedgerTotals:
-    """A customer's month in the ledger, less contra entries; dollars."""
+    """What the ledger has for a customer's purchases of a month, less contra entries; dollars."""
 
     round_ups: Decimal
     fees: Decimal
-    purchases: Decimal
-    rounding: Decimal
+    invested: Decimal
 
     def agree_with(self, totals: StatementTotals) -> bool:
-        invested = self.purchases + self.rounding
-        return (self.round_ups, self.fees, invested) == (totals.round_ups, totals.fees, totals.invested)
+        return (self.round_ups, self.fees, self.invested) == (totals.round_ups, totals.fees, totals.invested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +267,7 @@ def _ledger_rows(totals: StatementTotals, ledger: LedgerTotals) -> list[list[str
     invested = f" ({totals.invested_count:,} purchases invested)" if totals.invested_count else ""
     rows = [
         ["Round-ups", number(ledger.round_ups, 2)],
-        ["Shares bought, at cost", number(ledger.purchases, 2)],
-        ["Remainder from rounding shares", number(ledger.rounding, 2)],
+        ["Shares bought, at cost", number(ledger.invested, 2)],
         [f"Platform fees{invested}", number(ledger.fees, 2)],
     ]
     if totals.legacy_invested or totals.legacy_fees:

@@ -20,12 +20,12 @@ LATERAL (SELECT CASE WHEN n > %(rows)s * 0.9 THEN 'pending' WHEN n %% 9000 = 1 T
 INSERT INTO ledger_transfers (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares)
 SELECT user_id, date, id, kind.kind, kind.debit, kind.credit, 1, CASE kind.kind WHEN 'purchase' THEN ticker END,
     CASE kind.kind WHEN 'purchase' THEN 1 END
-FROM transactions, (VALUES ('round_up', '10100', '20100'), ('fee', '10100', '40100'), ('purchase', '20100', '22100'))
+FROM transactions, (VALUES ('round_up', '11100', '20100'), ('fee', '11100', '40100'), ('purchase', '20100', '22100'))
     AS kind (kind, debit, credit)
 WHERE status = 'completed' AND id %% 2 = 0;
 INSERT INTO ledger_transfers (user_id, date, kind, debit_account, credit_account, amount)
 SELECT 0, date_trunc('month', now(), 'UTC') + n * interval '3 days', kind.kind, kind.debit, kind.credit, 1
-FROM generate_series(0, 5) AS n, (VALUES ('amortization', '67010', '15100'), ('rounding', '20100', '29900'))
+FROM generate_series(0, 5) AS n, (VALUES ('amortization', '67010', '15100'), ('broker_cash', '10200', '10100'))
     AS kind (kind, debit, credit);
 INSERT INTO llm_mappings (merchant_name, merchant_key, status, admin_approved, source, created_at)
 SELECT CASE WHEN n %% 4000 = 7 THEN 'RARE' ELSE 'SHOP ' || n %% 25 END, 'M',

@@ -54,7 +54,7 @@ def test_a_ledger_transfer_names_its_customer():
         user_id=user.pk,
         date=datetime(2026, 2, 3, tzinfo=UTC),
         kind="round_up",
-        debit_account="10100",
+        debit_account="11100",
         credit_account="20100",
         amount=Decimal(1),
     )

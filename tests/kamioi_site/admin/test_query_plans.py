@@ -56,7 +56,7 @@ _LINKED: dict[Any, list[dict[str, str]]] = {
     ],
     LedgerTransfer: [
         {"kind__exact": "fee"},
-        {"kind__exact": "rounding"},
+        {"kind__exact": "broker_cash"},
         {"user_id__exact": "0"},
         {"user_id__exact": "1000005"},
     ],

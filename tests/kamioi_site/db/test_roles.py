@@ -75,7 +75,7 @@ def test_the_application_owns_nothing() -> None:
         "CREATE TRIGGER mischief BEFORE UPDATE ON goals FOR EACH ROW EXECUTE FUNCTION kamioi_task_version()",
         "ALTER TABLE audit_events DISABLE TRIGGER audit_events_only_added_to",
         "ALTER TABLE transactions DETACH PARTITION transactions_default",
-        "ALTER FUNCTION kamioi_cents(numeric) OWNER TO CURRENT_USER",
+        "ALTER FUNCTION kamioi_shares(numeric, numeric) OWNER TO CURRENT_USER",
         "SET ROLE kamioi_owner",
         # The books and the audit trail are only added to, also by way of a partition.
         "UPDATE ledger_transfers SET amount = 1",

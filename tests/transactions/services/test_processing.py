@@ -221,14 +221,15 @@ def test_a_customer_without_round_ups_pays_nothing(starbucks: Merchant) -> None:
     assert list(find_ledger_problems()) == []
 
 
-def test_money_that_buys_no_share_goes_to_the_rounding_account() -> None:
+def test_money_that_buys_less_than_a_hundred_millionth_of_a_share_is_still_owed() -> None:
     make_company("GOLD", "999999999.0000")
     make_merchant("GOLD", "GOLD")
     make_transaction(make_user(), "GOLD")
     process_pending()
     kinds = dict(LedgerTransfer.objects.values_list("kind", "amount"))
-    assert kinds == {"round_up": Decimal("1.00"), "fee": Decimal("0.25"), "rounding": Decimal("1.00")}
-    assert not Holding.objects.exists()
+    assert kinds == {"round_up": Decimal("1.00"), "fee": Decimal("0.25"), "purchase": Decimal("1.00")}
+    holding = Holding.objects.get()
+    assert (holding.shares, holding.cost_basis) == (Decimal(0), Decimal("1.00"))
     assert list(find_ledger_problems()) == []
 
 

@@ -194,7 +194,7 @@ def test_the_database_refuses_invalid_contra_entries_and_a_second_undo(customers
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql, good)
     # An undo of half the entries of a purchase is found.
-    assert {problem.problem for problem in find_ledger_problems()} == {"holding", "transaction"}
+    assert {problem.problem for problem in find_ledger_problems()} == {"funds", "holding", "transaction"}
 
 
 def test_a_contra_entry_without_a_matching_entry_is_found(customers):
@@ -206,7 +206,7 @@ def test_a_contra_entry_without_a_matching_entry_is_found(customers):
         transaction_id=row.transaction_id,
         kind="undo_fee",
         debit_account="40100",
-        credit_account="10100",
+        credit_account="11100",
         amount=row.amount + 1,
     )
     assert "contra" in {problem.problem for problem in find_ledger_problems()}

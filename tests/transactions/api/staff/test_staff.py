@@ -312,7 +312,7 @@ def test_an_entry_of_several_lines_is_split_into_transfers() -> None:
         {"account_code": "60100", "debit": 100},
         {"account_code": "60200", "debit": "20.50"},
         {"account_code": "10100", "credit": 70},
-        {"account_code": "29900", "credit": "50.50"},
+        {"account_code": "30900", "credit": "50.50"},
     ]
     reply = api_client(with_role("finance")).post(JOURNAL, {"lines": lines, "reference": "R1"}, format="json")
     assert reply.status_code == 201, reply.json()
@@ -321,8 +321,8 @@ def test_an_entry_of_several_lines_is_split_into_transfers() -> None:
     booked = LedgerTransfer.objects.order_by("pk").values_list("debit_account", "credit_account", "amount")
     assert list(booked) == [
         ("60100", "10100", Decimal(70)),
-        ("60100", "29900", Decimal(30)),
-        ("60200", "29900", Decimal("20.50")),
+        ("60100", "30900", Decimal(30)),
+        ("60200", "30900", Decimal("20.50")),
     ]
 
 
@@ -388,7 +388,7 @@ def test_the_journal_shows_entries_of_staff_and_bookings_of_the_system(staff: Us
             reference="JE-1700000000000-1234",
         )
     LedgerTransfer.objects.create(
-        user_id=7, date="2024-11-03T00:00Z", kind="fee", debit_account="10100", credit_account="40100", amount=1
+        user_id=7, date="2024-11-03T00:00Z", kind="fee", debit_account="11100", credit_account="40100", amount=1
     )
     seen, cursor, costs = [], "", []
     while cursor is not None:
