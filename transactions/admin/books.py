@@ -13,7 +13,7 @@ from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.formatting import EMPTY
 from transactions.models import BrokerPosition, Holding, JournalEntry, LedgerAccount, LedgerTransfer, User
-from transactions.models.ledger import USUAL_ACCOUNTS, USUAL_KINDS
+from transactions.models.ledger import POSTING_RULES, USUAL_ACCOUNTS, USUAL_KINDS
 
 
 @admin.register(LedgerAccount)
@@ -43,6 +43,8 @@ class AccountFilter(admin.SimpleListFilter):
         if number not in USUAL_ACCOUNTS:
             # Every purchase touches few accounts; the kinds that touch others have a partial index.
             queryset = queryset.exclude(kind__in=USUAL_KINDS)
+        elif (pairs := POSTING_RULES.get(request.GET.get("kind__exact", ""))) and number not in {*sum(pairs, ())}:
+            return queryset.none()  # no index would find that there are none
         return queryset.filter(Q(debit_account=number) | Q(credit_account=number))
 
 

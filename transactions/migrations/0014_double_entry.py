@@ -6,6 +6,8 @@ import django.utils.timezone
 from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
+from kamioi_site.db.seed import seed_roles
+
 # 29900 took the remainders of rounding shares, which no price below a million dollars leaves.
 CHART = """
     INSERT INTO ledger_accounts (number, name, type) VALUES
@@ -213,6 +215,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(("shares__gte", 0)), name="broker_positions_not_negative"
             ),
         ),
+        seed_roles({"finance": ["transactions.view_brokerposition"]}),
         migrations.RunSQL(UNCOLLECTED, migrations.RunSQL.noop),
         migrations.RunSQL("DROP FUNCTION kamioi_cents(numeric)", migrations.RunSQL.noop),
     ]

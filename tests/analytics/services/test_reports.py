@@ -28,7 +28,7 @@ from analytics.services.reports.generation import generate_account_statements, g
 from analytics.services.reports.output import Files
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.services.reports.requests import request_account_statements, request_report
-from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
+from tests.factories import api_client, make_company, make_merchant, make_price, make_staff, make_transaction, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import BackgroundTask, LedgerTransfer, Notification, Transaction, User
 from transactions.services.processing import process_pending
@@ -42,11 +42,13 @@ MIDDLE = datetime(MONTH.year, MONTH.month, 15, 12, tzinfo=UTC)
 def _create_purchases(user: User, count: int = 3) -> None:
     """Create invested purchases of last month, one of an unknown merchant, a refund; and one purchase of this month."""
     make_company("SBUX", "95.00")
+    make_price("SBUX", "95.00", age=timezone.now() - MIDDLE)
     make_merchant("STARBUCKS", "SBUX")
     for n in range(count):
         make_transaction(user, date=MIDDLE + timedelta(minutes=n))
     make_transaction(user, "=cmd|' /C calc'!A0", "9.99", date=MIDDLE + timedelta(hours=2), merchant_key="CMD")
     make_transaction(user, "STARBUCKS", "-4.50", date=MIDDLE + timedelta(hours=3))
+    process_pending(now=MIDDLE + timedelta(hours=4))
     make_transaction(user, date=MIDDLE + relativedelta(months=1, day=1))
     process_pending()
 

@@ -56,6 +56,7 @@ from transactions.models import (
     ApiToken,
     BackgroundTask,
     BankAccount,
+    BrokerPosition,
     Goal,
     IdempotencyKey,
     ImportProfile,
@@ -132,6 +133,7 @@ def _fill(number: int) -> None:
     LlmCall.objects.create(provider="openai", merchants=1, prompt_tokens=1, completion_tokens=1, duration_ms=1)
     LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")
     CatalogueBrand.objects.create(name=f"Brand {number}", ticker=company.ticker)
+    BrokerPosition.objects.create(ticker=company.ticker, shares=1, cost_basis=1)
     ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user
