@@ -31,6 +31,7 @@ DISTRIBUTION = Distribution(
         "statement_fingerprints": "working data of running imports",
         "transaction_deltas": "consumed by the refresh of rollups, in one process",
         "journal_entries": "one row per manual entry",
+        "ledger_seals": "one row per day",
         "migration_runs": "one row per run",
         "migration_rejects": "read once, by the migration",
         "legacy_rows": "of the legacy system, rarely read",

@@ -14,6 +14,7 @@ from transactions.services.accounts import send_password_reset_email
 from transactions.services.background_tasks import claim_first, heartbeat
 from transactions.services.idempotency import delete_expired_idempotency_keys
 from transactions.services.ingest import run_statement_import
+from transactions.services.ledger_seals import seal_days
 from transactions.services.ledger_verification import request_ledger_check, run_ledger_check
 from transactions.services.manual_processing import run_selection
 from transactions.services.privacy import run_erasure, run_export
@@ -157,6 +158,13 @@ def refresh_prices() -> dict[str, int | str]:
 def check_ledger() -> str:
     """Request the daily verification."""
     return str(request_ledger_check(actor=None).pk)
+
+
+# The first run seals all days since the first booking; a killed one is resumed by the next.
+@shared_task(name="seal_ledger", time_limit=12 * 3600, soft_time_limit=12 * 3600 - 60)
+def seal_ledger() -> int:
+    """Seal the days that are complete."""
+    return len(seal_days())
 
 
 # One statement reads the whole ledger: hours for billions of rows.

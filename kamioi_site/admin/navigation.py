@@ -47,6 +47,7 @@ SECTIONS: Final = {
         ("account_balance", "Ledger", "transactions_ledgertransfer"),
         ("menu_book", "Journal", "transactions_journalentry"),
         ("inventory_2", "Broker positions", "transactions_brokerposition"),
+        ("verified_user", "Seals", "transactions_ledgerseal"),
         ("list_alt", "Chart of accounts", "transactions_ledgeraccount"),
         ("dataset", "Data assets", "llm_center_llmdataasset"),
         ("trending_down", "Amortization", "llm_center_amortizationentry"),

@@ -27,6 +27,7 @@ WRITE: Final = APPEND | {"UPDATE", "DELETE"}
 TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
     "audit_events": APPEND,
     "django_migrations": READ,
+    "ledger_seals": APPEND,
     "ledger_transfers": APPEND,
 }
 

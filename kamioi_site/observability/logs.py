@@ -18,7 +18,7 @@ REDACTED: Final = "[hidden]"
 _SHORTEST_SECRET: Final = 8
 # Attributes from `extra` that are written. Everything else is left out: libraries attach whole requests and task
 # arguments to their records.
-EXTRAS: Final = ("method", "route", "status", "ms", "client")
+EXTRAS: Final = ("method", "route", "status", "ms", "client", "seal")
 
 _secrets: set[str] = set()
 _id_source: Callable[[], dict[str, Any]] = dict

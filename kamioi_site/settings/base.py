@@ -215,7 +215,7 @@ CELERY_TASK_ROUTES = {
         "ai": ("decide_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue"),
         "analytics": (
             "calculate_analytics check_ledger count_ledger expire_idempotency_keys "
-            "legacy_dual_write maintain_partitions monthly_llm_amortization refresh_prices "
+            "legacy_dual_write maintain_partitions monthly_llm_amortization refresh_prices seal_ledger "
             "verify_ledger"
         ),
         "notifications": "apply_due_email_changes send_account_email send_password_reset",
@@ -332,6 +332,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env_str("STATIC_ROOT") or KAMIOI_HOME / "static")
 MEDIA_ROOT = Path(env_str("MEDIA_ROOT") or KAMIOI_HOME / "media")  # private: uploaded statements, never served directly
+SEALS_FILE = env_str("SEALS_FILE")  # a copy of the seals outside the database; none if empty
 STORAGES = {
     "default": {"BACKEND": "kamioi_site.storage.WholeFileStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -10,6 +10,7 @@ DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 # Without the compressed copies, which take most of the time of `collectstatic`.
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
+SEALS_FILE = env_str("SEALS_FILE", str(KAMIOI_HOME / "seals.jsonl"))
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
 # Development servers of the front ends.

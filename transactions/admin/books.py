@@ -12,7 +12,7 @@ from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.formatting import EMPTY
-from transactions.models import BrokerPosition, Holding, JournalEntry, LedgerAccount, LedgerTransfer, User
+from transactions.models import BrokerPosition, Holding, JournalEntry, LedgerAccount, LedgerSeal, LedgerTransfer, User
 from transactions.models.ledger import POSTING_RULES, USUAL_ACCOUNTS, USUAL_KINDS
 
 
@@ -111,3 +111,11 @@ class BrokerPositionAdmin(HistoryAdmin):
 
     keyset = ("ticker",)
     list_display = ("ticker", "shares", "cost_basis", "updated_at")
+
+
+@admin.register(LedgerSeal)
+class LedgerSealAdmin(HistoryAdmin):
+    """The sealed days of the ledger and the audit trail."""
+
+    keyset = ("-day",)
+    list_display = ("day", "rows", "events", "chain", "sealed_at")

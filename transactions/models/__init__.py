@@ -13,6 +13,7 @@ from transactions.models.migration import MigrationReject, MigrationRun
 from transactions.models.notifications import Notification
 from transactions.models.orders import Order
 from transactions.models.prices import StockPrice
+from transactions.models.seals import LedgerSeal
 from transactions.models.settings import Setting
 from transactions.models.statement_imports import StatementImport, StatementReject
 from transactions.models.transactions import (
@@ -40,6 +41,7 @@ __all__ = [
     "ImportProfile",
     "JournalEntry",
     "LedgerAccount",
+    "LedgerSeal",
     "LedgerTransfer",
     "Merchant",
     "MigrationReject",

@@ -1,5 +1,6 @@
 """The audit trail of staff. A trigger in PostgreSQL rejects updates and deletes."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -38,6 +39,7 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["user", "-id"], name="idx_audit_events_user"),
             models.Index(fields=["kind", "-id"], name="idx_audit_events_kind"),
+            BrinIndex(fields=["at"], name="idx_audit_events_at", autosummarize=True),
         ]
 
     def __str__(self) -> str:

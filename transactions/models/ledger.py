@@ -17,6 +17,7 @@ At all times `holdings` is the sum of the customers' rows that carry shares, and
 from decimal import Decimal
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -189,6 +190,8 @@ class LedgerTransfer(MonthlyPartitionedModel):
             NamedIndex(
                 fields=["-date", "-id"], name="idx_ledger_transfers_unusual", condition=~Q(kind__in=USUAL_KINDS)
             ),
+            # The rows of a day to be sealed; tiny, because rows are stored in this order.
+            BrinIndex(fields=["created_at"], name="idx_ledger_transfers_created", autosummarize=True),
         ]
         constraints = [
             models.UniqueConstraint(

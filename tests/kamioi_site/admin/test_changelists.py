@@ -61,6 +61,7 @@ from transactions.models import (
     IdempotencyKey,
     ImportProfile,
     JournalEntry,
+    LedgerSeal,
     Merchant,
     MigrationReject,
     MigrationRun,
@@ -134,6 +135,20 @@ def _fill(number: int) -> None:
     LogEntry.objects.create(user=user, action_flag=1, object_repr="x", change_message="y")
     CatalogueBrand.objects.create(name=f"Brand {number}", ticker=company.ticker)
     BrokerPosition.objects.create(ticker=company.ticker, shares=1, cost_basis=1)
+    LedgerSeal.objects.create(
+        day=timezone.now().date() - timedelta(days=number + 1),
+        rows=1,
+        sums={},
+        balances={},
+        holdings=0,
+        cost=0,
+        digest="0" * 64,
+        events=0,
+        last_event_id=0,
+        events_digest="0" * 64,
+        chain="0" * 64,
+        sealed_at=timezone.now(),
+    )
     ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user
