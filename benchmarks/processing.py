@@ -33,6 +33,7 @@ def _per_row_loop(rows: int) -> float:
                 row.amount,
                 price=quote.price,
                 platform_fee=settings.PLATFORM_FEE,
+                max_share=Decimal("0.25"),
                 enabled=row.user.round_up_enabled,
                 rule=row.user.round_up_rule,
                 flat=row.user.round_up_amount,

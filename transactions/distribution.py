@@ -3,7 +3,7 @@
 from kamioi_site.db.distribution import Distribution
 
 DISTRIBUTION = Distribution(
-    reference=["users", "companies", "stock_prices", "ledger_accounts", "admin_settings", "merchants"],
+    reference=["users", "companies", "stock_prices", "ledger_accounts", "admin_settings", "merchants", "platform_fees"],
     distributed={
         "transactions": "user_id",
         "transaction_keys": "user_id",
@@ -43,6 +43,7 @@ DISTRIBUTION = Distribution(
     functions=[
         "kamioi_shares(numeric,numeric)",
         "kamioi_round_up(numeric,boolean,text,integer)",
+        "kamioi_fee(numeric,numeric,numeric)",
         "kamioi_similar_merchants(text,text)",
     ],
 )

@@ -7,8 +7,10 @@ from django.conf import settings
 
 from kamioi_site.live_settings import DecimalSetting, IntegerSetting
 
-# Dollars; charged for each purchase that invests.
+# Dollars for each purchase that invests, and the largest share of its round-up that they may be. A change applies from
+# the next day on, see `services.platform_fees`.
 PLATFORM_FEE: Final = DecimalSetting("platform_fee", 0, 100, default=lambda: settings.PLATFORM_FEE, places=2)
+MAX_FEE_SHARE: Final = DecimalSetting("platform_fee_max_share", 0, 1, default=lambda: Decimal("0.25"), places=4)
 # Purchases that a customer sends must not be older than this number of days before the account was opened.
 PURCHASE_HISTORY_DAYS: Final = IntegerSetting(
     "purchase_history_days", 0, 36_500, default=lambda: settings.PURCHASE_HISTORY_DAYS, blank=True

@@ -17,6 +17,7 @@ from transactions.services.ingest import run_statement_import
 from transactions.services.ledger_seals import seal_days
 from transactions.services.ledger_verification import request_ledger_check, run_ledger_check
 from transactions.services.manual_processing import run_selection
+from transactions.services.platform_fees import send_fee_notices
 from transactions.services.privacy import run_erasure, run_export
 from transactions.services.statement_previews import run_preview
 from transactions.services.statement_undo import run_statement_undo
@@ -152,6 +153,13 @@ def refresh_prices() -> dict[str, int | str]:
         "released": result.released,
         "error": result.error,
     }
+
+
+@shared_task(name="announce_platform_fee", time_limit=3600, soft_time_limit=3540)
+@claim_first
+def announce_platform_fee(task: BackgroundTask) -> None:
+    """Notify the customers of a new platform fee."""
+    send_fee_notices(task=task, on_progress=lambda done: heartbeat(task=task, progress=done))
 
 
 @shared_task(name="check_ledger")

@@ -56,6 +56,7 @@ SECTIONS: Final = {
         ("pending_actions", "Background tasks", "transactions_backgroundtask"),
         ("event_repeat", "Schedule", "django_celery_beat_periodictask"),
         ("settings", "Settings", "transactions_setting"),
+        ("price_change", "Platform fees", "transactions_platformfee"),
         ("bolt", "Cache", "admin-cache", "transactions.change_backgroundtask"),
         ("policy", "Audit trail", "transactions_auditevent"),
         ("history", "Admin log", "admin_logentry"),

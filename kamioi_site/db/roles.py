@@ -29,6 +29,7 @@ TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
     "django_migrations": READ,
     "ledger_seals": APPEND,
     "ledger_transfers": APPEND,
+    "platform_fees": APPEND,
 }
 
 _CONNECTION: Final = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")

@@ -6,14 +6,18 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from kamioi_site.admin.display import FormattedListMixin, StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import KeysetAdmin, active_filters
+from kamioi_site.admin.pages import staff_user
 from kamioi_site.live_settings import SettingError
-from transactions.models import Company, Merchant, Setting, StockPrice
+from transactions.models import Company, Merchant, PlatformFee, Setting, StockPrice
+from transactions.services.platform_fees import FEE_SETTINGS, announce_fee, fee_on
 from transactions.services.settings import clean_setting
 
 
@@ -82,7 +86,7 @@ class SettingForm(forms.ModelForm):
 
 @admin.register(Setting)
 class SettingAdmin(NoDeleteMixin, FormattedListMixin, ModelAdmin):
-    """Settings that take effect with the next batch of transactions; the admin log keeps old and new values."""
+    """Settings, which apply at once, except the platform fee; the admin log keeps old and new values."""
 
     form = SettingForm
     list_display = ("key", "value", "type", "description", "updated_at")
@@ -90,7 +94,31 @@ class SettingAdmin(NoDeleteMixin, FormattedListMixin, ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return ("key", "type", "updated_at") if obj else ("updated_at",)
 
+    def save_model(self, request: HttpRequest, obj: Setting, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.key in FEE_SETTINGS:
+            announce_fee(actor=staff_user(request))
+
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         if add or "value" not in form.changed_data:
             return super().construct_change_message(request, form, formsets, add)
         return f"{form.instance.key}: {form.initial.get('value')!r} → {form.cleaned_data['value']!r}"
+
+
+@admin.register(PlatformFee)
+class PlatformFeeAdmin(HistoryAdmin):
+    """Past, present and announced fees; a change of the settings adds one."""
+
+    keyset = ("-first_day",)
+    list_display = ("first_day", "fee", "max_share", "state", "set_by", "set_at")
+    list_select_related = ("set_by",)
+
+    def prepare_page(self, rows: list[Any]) -> None:
+        current = fee_on(timezone.now()).first_day
+        for row in rows:
+            later = "announced" if row.first_day > current else "in force"
+            row.state_now = "past" if row.first_day < current else later
+
+    @display(description="State")
+    def state(self, row: Any) -> str:
+        return str(row.state_now)

@@ -24,6 +24,7 @@ from transactions.legacy.sync.change_sync import sync_round
 from transactions.legacy.sync.outbox import disable_dual_write, drain_outbox, enable_dual_write
 from transactions.migration_phase import READS_FLAG, MigrationState, get_migration_state, update_migration_state
 from transactions.models import MigrationRun, Transaction
+from transactions.services.platform_fees import announce_fee
 from transactions.services.processing import notify_workers
 from transactions.sql import load_sql
 
@@ -79,6 +80,7 @@ def cutover(run: MigrationRun, *, percent: int) -> str:
             move_profiles()  # before dual-write notes changes of users
             enable_dual_write()
             _take_over()
+            announce_fee(actor=None, from_today=True)
             update_migration_state(phase="kamioi")
             set_read_percentage(percent=100)
     TRANSACTIONS.clear()

@@ -14,7 +14,7 @@ from transactions.models.notifications import Notification
 from transactions.models.orders import Order
 from transactions.models.prices import StockPrice
 from transactions.models.seals import LedgerSeal
-from transactions.models.settings import Setting
+from transactions.models.settings import PlatformFee, Setting
 from transactions.models.statement_imports import StatementImport, StatementReject
 from transactions.models.transactions import (
     USER_BUCKETS,
@@ -48,6 +48,7 @@ __all__ = [
     "MigrationRun",
     "Notification",
     "Order",
+    "PlatformFee",
     "PossibleDuplicate",
     "ReleasedTransaction",
     "Setting",

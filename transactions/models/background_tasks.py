@@ -20,6 +20,7 @@ VIEW_PERMISSIONS: Final = {
     "process_selected": "transactions.view_transaction",
     "process_backlog": "transactions.view_transaction",
     "settle_held_purchases": "transactions.view_transaction",
+    "announce_platform_fee": "transactions.view_platformfee",
     "verify_ledger": "transactions.view_ledgertransfer",
     "make_report": "analytics.view_report",
     "make_statements": "analytics.view_report",

@@ -4,12 +4,13 @@ A purchase of `amount` dollars sets a round-up aside (whole dollars, or the dist
 platform fee, and invests the round-up: total_debit = amount + round_up + fee, investable = round_up, shares =
 investable / price to 8 places. A refund (negative amount) sets nothing aside and pays no fee.
 
-Only `rounded` rounds, half-even. SQL statements use the functions `kamioi_round_up` and `kamioi_shares`; a property
-test checks that they agree with this module.
+The fee is at most a share of the round-up, rounded down to the cent; everything else is rounded half-even. SQL
+statements use the functions `kamioi_round_up`, `kamioi_fee` and `kamioi_shares`; a property test checks that they agree
+with this module.
 """
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 
 CENT = Decimal("0.01")
 SHARE = Decimal("0.00000001")
@@ -43,6 +44,11 @@ def round_up_of(amount: Decimal, *, enabled: bool, rule: str, flat: int) -> Deci
     return Decimal(flat) + ZERO
 
 
+def fee_of(round_up: Decimal, *, platform_fee: Decimal, max_share: Decimal) -> Decimal:
+    """Return the fee of a purchase: the platform fee, but at most this share of the round-up."""
+    return min(platform_fee, _EXACT.multiply(round_up, max_share).quantize(CENT, ROUND_DOWN, _EXACT))
+
+
 def shares_of(investable: Decimal, price: Decimal) -> Decimal:
     """Return the shares that `investable` dollars buy at `price` dollars per share, to 8 places.
 
@@ -57,11 +63,11 @@ def shares_of(investable: Decimal, price: Decimal) -> Decimal:
 
 
 def purchase_of(
-    amount: Decimal, *, price: Decimal, platform_fee: Decimal, enabled: bool, rule: str, flat: int
+    amount: Decimal, *, price: Decimal, platform_fee: Decimal, max_share: Decimal, enabled: bool, rule: str, flat: int
 ) -> Purchase:
-    """Return all amounts of one purchase. A purchase without round-up pays no fee."""
+    """Return all amounts of one purchase."""
     round_up = round_up_of(amount, enabled=enabled, rule=rule, flat=flat)
-    fee = platform_fee if round_up > 0 else ZERO
+    fee = fee_of(round_up, platform_fee=platform_fee, max_share=max_share)
     return Purchase(
         round_up=round_up,
         fee=fee,

@@ -8,6 +8,7 @@ from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.live_settings import LiveSetting, SettingError
 from kamioi_site.numbers import parse_decimal
 from transactions.models import Setting, User
+from transactions.services.platform_fees import FEE_SETTINGS, announce_fee
 
 
 def clean_setting(*, key: str, kind: str, text: str) -> str:
@@ -51,4 +52,6 @@ def save_settings(*, values: Mapping[str, str], actor: User) -> list[Setting]:
         audit_log(actor, f"{key}: {row.value!r} → {value!r}", target=row)
         row.value = value
         row.save(update_fields=["value", "updated_at"])
+    if values.keys() & {*FEE_SETTINGS}:
+        announce_fee(actor=actor)
     return list(rows.values())

@@ -29,8 +29,8 @@ prices AS MATERIALIZED (
 decided AS MATERIALIZED (
     SELECT outcomes.*,
            CASE WHEN outcome = 'completed' AND round_up > 0 THEN kamioi_shares(round_up, price) END AS shares,
-           CASE WHEN outcome IN ('completed', 'mapped', 'awaiting_price') AND round_up > 0
-                THEN %(platform_fee)s::numeric(14, 2) ELSE 0 END AS fee,
+           CASE WHEN outcome IN ('completed', 'mapped', 'awaiting_price')
+                THEN kamioi_fee(round_up, %(platform_fee)s, %(max_share)s) ELSE 0 END AS fee,
            CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE round_up END AS set_aside
     FROM (
         SELECT looked_up.*, prices.price,

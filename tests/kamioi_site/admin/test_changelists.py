@@ -1,7 +1,7 @@
 """Every changelist of the admin opens, at the same cost for any number of rows."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -66,6 +66,7 @@ from transactions.models import (
     MigrationReject,
     MigrationRun,
     Order,
+    PlatformFee,
     PossibleDuplicate,
     ReleasedTransaction,
     StatementImport,
@@ -149,6 +150,7 @@ def _fill(number: int) -> None:
         chain="0" * 64,
         sealed_at=timezone.now(),
     )
+    PlatformFee.objects.create(first_day=date(2001, 1, 1) + timedelta(days=number), fee=1, max_share=1)
     ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user

@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from kamioi_site.observability.metrics import TRANSACTIONS
 from transactions.cache import invalidate_customers, review_queue_changed
-from transactions.live_settings import PLATFORM_FEE
 from transactions.migration_phase import legacy_owns_data
 from transactions.models import USER_BUCKETS, Transaction
 from transactions.rules.market_hours import market_is_open, next_open
+from transactions.services.platform_fees import fee_on
 from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, claim_buckets_on_citus, lock_buckets
 from transactions.services.processing.refunds import match_refunds
 from transactions.sql import load_sql
@@ -153,7 +153,7 @@ def _process_batch(
         locked_buckets: a list to which the locked buckets are added.
     """
     now = now or timezone.now()
-    fee = PLATFORM_FEE.get()
+    fee = fee_on(now)
     market_open = market_is_open(now)
     with transaction.atomic(), connection.cursor() as cursor:
         # Hints for the planner: a batch fits into memory, and compiling the statement would cost more than it saves.
@@ -187,7 +187,8 @@ def _process_batch(
                     "per_bucket": -(-size // len(buckets)),
                     "now": now,
                     "oldest_price": now - settings.PRICE_MAX_AGE,
-                    "platform_fee": fee,
+                    "platform_fee": fee.fee,
+                    "max_share": fee.max_share,
                     "market_open": market_open,
                     "next_open": now if market_open else next_open(now),
                     "any_orders": any_orders,
