@@ -32,6 +32,20 @@ from kamioi_site.local import embedded_servers, system  # noqa: E402
 SLOTS = 6
 # Redis databases per slot: one for a session's first process and one for each parallel process.
 SLOT_DATABASES = 20
+# Files with the longest tests. They run first, so that no process is left with one of them at the end.
+LONG_TESTS = (
+    "kamioi_site/test_access.py",
+    "transactions/legacy/test_kill.py",
+    "kamioi_site/api/test_schema.py",
+    "docker/test_devserver.py",
+    "docker/test_prometheus.py",
+    "docker/test_cluster.py",
+    "browser/test_policy.py",
+    "browser/test_journey.py",
+    "kamioi_site/messaging/test_worker.py",
+    "kamioi_site/messaging/test_rabbitmq.py",
+    "chaos/test_faults.py",
+)
 # A database with this key contains only keys of tests.
 MARKER = "kamioi-tests-own-this-database"
 
@@ -128,6 +142,19 @@ def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
     """Give every process of a parallel run its own Redis database, before its settings load."""
     for number, spec in enumerate(specs, start=1):
         spec.env["REDIS_URL"] = _redis_url(number)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest tests first: with `-n`, at the start of the share that each process gets."""
+    processes = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    long = [item for item in items if item.path.relative_to(ROOT / "tests").as_posix() in LONG_TESTS]
+    short, ordered = [item for item in items if item not in set(long)], list[pytest.Item]()
+    for number in range(processes):
+        share = long[number::processes]
+        size = max(0, (len(items) - len(ordered)) // (processes - number) - len(share))
+        ordered += share + short[:size]
+        short = short[size:]
+    items[:] = ordered + short
 
 
 def pytest_unconfigure() -> None:
