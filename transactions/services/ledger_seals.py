@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from kamioi_site.db.replica import primary_reads
 from transactions.migration_phase import legacy_owns_data
-from transactions.models import LedgerSeal
+from transactions.models import AuditEvent, LedgerSeal
 from transactions.models.seals import FIRST_CHAIN
 from transactions.sql import load_sql
 
@@ -89,13 +89,13 @@ def read_file(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def compute_days(start: date, end: date) -> dict[date, LedgerSeal]:
-    """Compute what the seals of the days from `start` to before `end` contain, for days with rows or events.
+def compute_days(start: date | None, end: date) -> dict[date, LedgerSeal]:
+    """Compute what the seals of the days from `start`, or ever, to before `end` contain, for days with rows or events.
 
     Running totals are those of the day alone, and nothing is chained yet.
     """
     days = dict[date, LedgerSeal]()
-    parameters = {"start": start_of(start), "end": start_of(end)}
+    parameters = {"start": start_of(start) if start else "-infinity", "end": start_of(end)}
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '256MB'")
         cursor.execute(load_sql("seal_days"), parameters)
@@ -108,6 +108,65 @@ def compute_days(start: date, end: date) -> dict[date, LedgerSeal]:
             seal = days.setdefault(day, _empty(day))
             seal.events, seal.last_event_id, seal.events_digest = events, last_event_id, digest
     return days
+
+
+def find_seal_problems(*, recount: bool, file: Path | None = None) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what is wrong with the seals: (check, day, found, expected).
+
+    The chain is always computed; with `recount`, so is what the seals say of the ledger and the audit trail.
+    Raises OSError or ValueError when the file cannot be read.
+    """
+    stored = list(LedgerSeal.objects.order_by("day"))
+    if file is not None:
+        yield from _compare_with_file(stored, file)
+    if not stored:
+        return
+    previous: LedgerSeal | None = None
+    for seal in stored:
+        if previous and seal.day != previous.day + ONE_DAY:
+            yield "seal", f"{previous.day + ONE_DAY}", f"next seal {seal.day}", "a seal of every day"
+        expected = seal.chain_after(previous.chain if previous else FIRST_CHAIN)
+        if seal.chain != expected:
+            yield "seal", f"{seal.day}", f"chain {seal.chain}", expected
+        previous = seal
+    if recount:
+        yield from _compare_with_rows(stored)
+    elif (newest := stored[-1].last_event_id) and not AuditEvent.objects.filter(pk=newest).exists():
+        yield "audit", f"{stored[-1].day}", f"no event {newest}", "the newest event of the last seal"
+
+
+def _compare_with_file(stored: list[LedgerSeal], file: Path) -> Iterator[tuple[str, str, str, str]]:
+    seals = {f"{seal.day}": as_entry(seal) for seal in stored}
+    entries = {entry["day"]: entry for entry in read_file(file)}
+    newest = max(entries, default="")
+    for day in sorted(seals.keys() | entries.keys()):
+        found, expected = seals.get(day), entries.get(day)
+        if found != expected and (expected or day < newest):
+            yield "seal", day, _describe(found), f"{_describe(expected)} in {file.name}"
+
+
+def _describe(entry: dict[str, Any] | None) -> str:
+    return f"chain {entry['chain']}" if entry else "no seal"
+
+
+def _compare_with_rows(stored: list[LedgerSeal]) -> Iterator[tuple[str, str, str, str]]:
+    """Recount the sealed days, and everything from before the first."""
+    with transaction.atomic():
+        days = compute_days(None, stored[-1].day + ONE_DAY)
+    for day in sorted(day for day in days if day < stored[0].day):
+        yield "seal", f"{day}", "rows from before the first seal", "no rows"
+    previous: LedgerSeal | None = None
+    for seal in stored:
+        actual = add_totals(days.get(seal.day), previous=previous, day=seal.day)
+        for check, names in (
+            ("seal", ("rows", "sums", "balances", "holdings", "cost", "digest")),
+            ("audit", ("events", "last_event_id", "events_digest")),
+        ):
+            for name in names:
+                found, expected = getattr(actual, name), getattr(seal, name)
+                if found != expected:
+                    yield check, f"{seal.day}", f"{name} {found}", f"{expected}"
+        previous = seal
 
 
 def add_totals(seal: LedgerSeal | None, *, previous: LedgerSeal | None, day: date) -> LedgerSeal:

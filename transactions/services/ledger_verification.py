@@ -1,20 +1,54 @@
-"""Verification of the books: holdings, ledger and transactions must agree to the cent and to the share."""
+"""Verification of the books: holdings, ledger, transactions and seals must agree to the cent and to the share.
+
+A verification of everything recounts every row and every seal. One since the last seal costs what the rows since then
+cost, and one pass over the holdings:
+
+* It sees every problem of rows written since, and positions, bank and audit trail that do not follow from the totals of
+  the last seal.
+* It does not see a sealed row, a seal's content or a transaction of a sealed day that was changed afterwards, nor audit
+  events removed before the newest sealed one; and of wrong positions it names none.
+"""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
 
 from django.db import connection, transaction
 
-from transactions.models import BackgroundTask, User
+from transactions.models import BackgroundTask, LedgerSeal, User
 from transactions.services.background_tasks import claim_first, get_or_create_task, heartbeat_thread
+from transactions.services.ledger_seals import ONE_DAY, find_seal_problems, start_of
 from transactions.sql import load_sql
 
 _FETCH = 1000
 LEDGER_CHECK = "verify_ledger"
 # The verification is one statement that may take hours.
 _HEARTBEAT = timedelta(seconds=30)
+# Check → what it states. Each is a file in `transactions/sql/verify/`, but for the seals and the audit trail.
+CHECKS: Final = {
+    "holding": "Holdings and broker positions are the sum of the ledger",
+    "positions": "Holdings and broker positions follow from the last seal",
+    "transaction": "Transactions agree with their postings and prices",
+    "funds": "Customers have no money that is not invested",
+    "customer": "Customers paid and got back no more than they owed",
+    "bank": "The bank is not overdrawn",
+    "account": "Postings use accounts of the chart",
+    "day": "Customers' postings carry the day of booking",
+    "order": "Executed orders have a completed transaction",
+    "contra": "Contra entries reverse an existing posting",
+    "amortization": "Amortization charges have their transfer",
+    "journal": "Journal entries agree with their transfers",
+    "seal": "Seals are complete, chained, and agree with the ledger",
+    "audit": "The audit trail agrees with the seals",
+}
+_BY_SEALS: Final = ("seal", "audit")
+# What is not limited to the rows since a seal, and what takes its place.
+_EVERYTHING: Final = ("holding", "customer", "order")
+_SINCE_SEAL: Final = ("positions",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +65,47 @@ class LedgerProblem:
         return f"{self.problem}: user {self.user_id}, {self.subject}: found {self.found}; expected {self.expected}"
 
 
-def find_ledger_problems() -> Iterator[LedgerProblem]:
-    """Yield every disagreement, from one consistent snapshot of the database.
+def find_ledger_problems(*, everything: bool = True, seals: Path | None = None) -> Iterator[LedgerProblem]:
+    """Yield every disagreement, the books themselves from one consistent snapshot of the database.
 
     PostgreSQL computes the sums, and only disagreements are transferred: memory is flat however large the ledger is.
+
+    Args:
+        everything: recount all rows and seals; otherwise start from the last seal, as far as there is one.
+        seals: a file of seals that must agree with those in the database.
+
+    Raises OSError or ValueError when the file cannot be read.
     """
+    for check, day, found, expected in find_seal_problems(recount=everything, file=seals):
+        yield LedgerProblem(check, 0, day, found, expected)
+    last = LedgerSeal.objects.order_by("-day").first()
+    everything = everything or last is None
+    skipped = {*_BY_SEALS, *(_SINCE_SEAL if everything else _EVERYTHING)}
     with transaction.atomic(), connection.cursor() as cursor:
-        # One statement is one snapshot, whatever the isolation level.
         cursor.execute("SET LOCAL work_mem = '64MB'")
-        cursor.execute(load_sql("verify_ledger"), {})
+        # One statement is one snapshot, whatever the isolation level.
+        cursor.execute(
+            " UNION ALL ".join(f"({load_sql(f'verify/{check}')})" for check in CHECKS if check not in skipped),
+            _start_from(last, everything=everything),
+        )
         while rows := cursor.fetchmany(_FETCH):
             for row in rows:
                 yield LedgerProblem(*row)
+
+
+def _start_from(last: LedgerSeal | None, *, everything: bool) -> dict[str, Any]:
+    """Return the parameters of the checks: from when on they read, and the totals up to then."""
+    unsealed = start_of(last.day + ONE_DAY) if last else "infinity"
+    if last is None or everything:
+        return {"everything": True, "since": "-infinity", "unsealed": unsealed, "bank": Decimal(0)}
+    return {
+        "everything": False,
+        "since": unsealed,
+        "unsealed": unsealed,
+        "bank": Decimal(last.balances.get("10100", 0)),
+        "holdings": last.holdings,
+        "cost": last.cost,
+    }
 
 
 # Disagreements that the result of a task lists; it counts all.

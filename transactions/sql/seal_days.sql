@@ -2,7 +2,7 @@
 -- account, weighted shares and cost, digest). The rows are hashed in the order of their ids, in one pass over the ledger.
 -- Times are hashed as seconds, because their text depends on settings of the session.
 WITH hashed AS (
-    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, debit_account, credit_account, id, amount, shares,
+    SELECT greatest((created_at AT TIME ZONE 'UTC')::date, '0001-01-01') AS day, debit_account, credit_account, id, amount, shares,
            sha256(convert_to(ROW(
                id, user_id, extract(epoch FROM date), transaction_id, kind, debit_account, credit_account, amount,
                ticker, shares, reference, extract(epoch FROM created_at)

@@ -11,7 +11,7 @@ from analytics.services.reports.output import Files, ProgressCallback, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
 from kamioi_site.formatting import money
-from transactions.services.ledger_verification import find_ledger_problems
+from transactions.services.ledger_verification import CHECKS, find_ledger_problems
 
 MAX_PDF_PROBLEMS: Final = 500  # the CSV lists all
 
@@ -19,14 +19,6 @@ _COMPLETED = """
     SELECT coalesce(sum(rows), 0)::bigint, coalesce(sum(investable), 0.00), coalesce(sum(fee), 0.00)
     FROM transaction_days WHERE status = 'completed'
 """
-_CHECKS: Final = {
-    "holding": "Holdings are the sum of the ledger",
-    "transaction": "Transactions agree with their postings",
-    "account": "Postings use accounts of the chart",
-    "order": "Executed orders have a completed transaction",
-    "contra": "Contra entries reverse an existing posting",
-    "amortization": "Amortization charges have their transfer",
-}
 _CHECK_COLUMNS: Final = (Column("Check", 330), Column("Result", 95), Column("Differences", 95, number=True))
 _TOTAL_COLUMNS: Final = (Column("Total", 330), Column("Rows", 80, number=True), Column("Dollars", 110, number=True))
 _PROBLEM_COLUMNS: Final = (
@@ -74,7 +66,7 @@ def write_reconciliation_report(files: Files, *, month: date, on_progress: Progr
     pdf.heading("Checks")
     pdf.table(
         _CHECK_COLUMNS,
-        [[label, "differs" if counts[check] else "agrees", f"{counts[check]:,}"] for check, label in _CHECKS.items()],
+        [[label, "differs" if counts[check] else "agrees", f"{counts[check]:,}"] for check, label in CHECKS.items()],
         total=["Total", "differs" if total else "agrees", f"{total:,}"],
     )
     pdf.heading("Totals")
