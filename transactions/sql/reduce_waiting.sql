@@ -1,4 +1,4 @@
--- Reduce the waiting counts of merchants by the transactions that are gone: [{merchant_key, rows, amount}] in %(waiting)s.
+-- Reduce the waiting counts of merchants by the transactions that are gone: a list of {merchant_key, rows, amount}.
 -- Locked in the order of their keys, as by the other writers.
 WITH gone AS (
     SELECT * FROM json_to_recordset(%(waiting)s::json) AS gone (merchant_key text, rows bigint, amount numeric)

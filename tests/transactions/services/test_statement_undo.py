@@ -441,3 +441,10 @@ def test_the_command_shows_the_effect_and_undoes_with_yes(user: User) -> None:
     call_command("undo_statement", waiting.pk, "--yes", stdout=out)
     assert StatementImport.objects.get(pk=waiting.pk).task.status == "cancelled"
     assert_books_agree()
+
+
+def test_an_import_with_several_unknown_merchants_is_undone(user: User) -> None:
+    statement = imported(user, f"{HEADER}2026-03-01,UNKNOWN SHOP LLC,-4.50\n2026-03-02,OTHER SHOP LLC,-5.50\n")
+    assert undo(statement).rows_deleted == 2
+    assert not Merchant.objects.filter(waiting_count__gt=0).exists()
+    assert_books_agree()
