@@ -24,6 +24,8 @@ DISTRIBUTION = Distribution(
         "audit_events": "one row per action of staff, protected by a trigger",
         "background_tasks": "one row per long-running action, looked up by id",
         "broker_positions": "one row per company",
+        "broker_orders": "one row per company and settlement",
+        "collections": "one row per collection",
         "bank_accounts": "a few rows per customer, read once per file",
         "import_profiles": "a few rows per customer, read once per file",
         "statement_imports": "one row per file",

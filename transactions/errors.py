@@ -14,6 +14,10 @@ class PriceProviderError(KamioiError):
     """The price provider returns no prices."""
 
 
+class SettlementError(KamioiError):
+    """Nothing can be collected or settled."""
+
+
 class StatementError(KamioiError):
     """The statement cannot be read."""
 

@@ -4,12 +4,15 @@ import logging
 import time
 
 from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
 
 from kamioi_site.errors import KamioiError
 from transactions.legacy.sync.outbox import send_outbox
 from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import BackgroundTask, Transaction
-from transactions.services import email_addresses, processing, uploads
+from transactions.rules.market_hours import market_is_open
+from transactions.services import email_addresses, processing, settlement, uploads
 from transactions.services.accounts import send_password_reset_email
 from transactions.services.background_tasks import claim_first, heartbeat
 from transactions.services.idempotency import delete_expired_idempotency_keys
@@ -179,6 +182,25 @@ def seal_ledger() -> int:
 @shared_task(name="verify_ledger", time_limit=12 * 3600, soft_time_limit=12 * 3600 - 60)
 def verify_ledger(task_id: str) -> None:
     run_ledger_check(task_id=task_id)
+
+
+# One statement reads what was posted since the last collection.
+@shared_task(name="collect_round_ups", time_limit=3600, soft_time_limit=3540)
+def collect_round_ups() -> dict[str, int | str]:
+    """Collect what customers owe; without a provider nothing happens."""
+    if not settings.SETTLEMENT_PROVIDER:
+        return {}
+    result = settlement.collect_round_ups()
+    return {"customers": result.customers, "amount": str(result.amount), "returned": str(result.returned)}
+
+
+@shared_task(name="settle_positions")
+def settle_positions() -> dict[str, int | str]:
+    """Settle the house's positions while the market is open; without a provider nothing happens."""
+    if not settings.SETTLEMENT_PROVIDER or not market_is_open(timezone.now()):
+        return {}
+    result = settlement.settle_positions()
+    return {"orders": result.orders, "bought": str(result.bought), "sold": str(result.sold)}
 
 
 @shared_task(name="export_person", time_limit=3600, soft_time_limit=3540)

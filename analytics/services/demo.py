@@ -52,6 +52,7 @@ from transactions.services.goals import create_goal
 from transactions.services.ingest import create_transaction, run_statement_import, upload_statement
 from transactions.services.journal import Line, create_entry
 from transactions.services.processing import process_pending, release_waiting_transactions
+from transactions.services.settlement import collect_round_ups, settle_positions
 
 ADMIN_EMAIL: Final = "admin@kamioi.example"
 REVIEWERS: Final = (("ruth@kamioi.example", "Ruth Adler"), ("omar@kamioi.example", "Omar Haddad"))
@@ -141,6 +142,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
     _move_to_past(now)
     fit_and_store_calibration()
     _keep_books(login, now.date())
+    _settle(say)
     rebuild_rollups()
     for _ in range(2):  # the first round sets the mark, the second counts up to it; no other writer is active
         update_ledger_days(settle=None)
@@ -365,6 +367,13 @@ def _keep_books(login: DemoLogin, today: date) -> None:
             actor=admin,
             post=True,
         )
+
+
+def _settle(say: Callable[[str], object]) -> None:
+    """Collect what the customers owe, and let the house buy what they own."""
+    with override_settings(SETTLEMENT_PROVIDER="paper"):
+        collected, settled = collect_round_ups(), settle_positions()
+    say(f"collected: ${collected.amount:,}, orders of the house: {settled.orders} for ${settled.bought:,}")
 
 
 def _make_reports(today: date) -> None:

@@ -46,8 +46,10 @@ SECTIONS: Final = {
     "Books": (
         ("account_balance", "Ledger", "transactions_ledgertransfer"),
         ("menu_book", "Journal", "transactions_journalentry"),
+        ("payments", "Collections", "transactions_collection"),
         ("inventory_2", "Broker positions", "transactions_brokerposition"),
         ("verified_user", "Seals", "transactions_ledgerseal"),
+        ("swap_horiz", "Broker orders", "transactions_brokerorder"),
         ("list_alt", "Chart of accounts", "transactions_ledgeraccount"),
         ("dataset", "Data assets", "llm_center_llmdataasset"),
         ("trending_down", "Amortization", "llm_center_amortizationentry"),

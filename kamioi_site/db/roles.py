@@ -26,6 +26,8 @@ WRITE: Final = APPEND | {"UPDATE", "DELETE"}
 # What the application may do with a table; `WRITE` by default.
 TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
     "audit_events": APPEND,
+    "broker_orders": APPEND,
+    "collections": APPEND,
     "django_migrations": READ,
     "ledger_seals": APPEND,
     "ledger_transfers": APPEND,

@@ -18,7 +18,16 @@ from django.urls import reverse_lazy
 from kamioi_site.cache.redis import cache_settings, celery_options, celery_url
 from kamioi_site.messaging.broker import broker_settings
 from kamioi_site.observability.logs import logging_config
-from kamioi_site.settings.env import env_bool, env_decimal, env_int, env_list, env_networks, env_secret, env_str
+from kamioi_site.settings.env import (
+    env_bool,
+    env_choice,
+    env_decimal,
+    env_int,
+    env_list,
+    env_networks,
+    env_secret,
+    env_str,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KAMIOI_HOME = Path(env_str("KAMIOI_HOME") or BASE_DIR / ".kamioi")
@@ -209,8 +218,9 @@ CELERY_TASK_ROUTES = {
     task: {"queue": queue}
     for queue, tasks in {
         "transactions": (
-            "execute_queued_orders process_backlog process_selected process_transaction "
-            "process_transactions release_merchants settle_held_purchases sweep_stuck undo_decision"
+            "collect_round_ups execute_queued_orders process_backlog process_selected process_transaction "
+            "process_transactions release_merchants settle_held_purchases settle_positions sweep_stuck "
+            "undo_decision"
         ),
         "ai": ("decide_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue"),
         "analytics": (
@@ -432,6 +442,7 @@ PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such 
 PRICE_API_KEY = env_secret("PRICE_API_KEY")
 # A quote that changes by more than this factor is rejected; 0 accepts any.
 PRICE_MAX_JUMP = env_decimal("PRICE_MAX_JUMP", "4")
+SETTLEMENT_PROVIDER = env_choice("SETTLEMENT_PROVIDER", ("", "paper"))
 PROCESS_BATCH_SIZE = env_int("PROCESS_BATCH_SIZE", 4000)
 PURCHASE_HISTORY_DAYS = env_int("PURCHASE_HISTORY_DAYS", 120)  # unless the setting `purchase_history_days` overrides it
 PLATFORM_FEE = env_decimal("PLATFORM_FEE", "0.25")  # unless the admin setting `platform_fee` overrides it

@@ -4,7 +4,7 @@ import secrets
 
 from kamioi_site.observability.logs import register_secret
 from kamioi_site.settings.base import *  # noqa: F403
-from kamioi_site.settings.base import KAMIOI_HOME, STORAGES, env_bool, env_list, env_secret, env_str
+from kamioi_site.settings.base import KAMIOI_HOME, STORAGES, env_bool, env_choice, env_list, env_secret, env_str
 
 DEBUG = env_bool("DEBUG")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
@@ -12,6 +12,7 @@ ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
 SEALS_FILE = env_str("SEALS_FILE", str(KAMIOI_HOME / "seals.jsonl"))
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
+SETTLEMENT_PROVIDER = env_choice("SETTLEMENT_PROVIDER", ("paper", ""))
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
 # Development servers of the front ends.
 CORS_ALLOWED_ORIGINS = env_list(

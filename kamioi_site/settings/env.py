@@ -7,6 +7,7 @@ that holds it (Docker and Kubernetes secrets), so that it never appears in a pro
 import ipaddress
 import os
 import re
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def env_secret(name: str, default: str = "") -> str:
         return register_secret(Path(path).read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
+
+
+def env_choice(name: str, choices: Sequence[str]) -> str:
+    """Read one of the choices; the first is the default."""
+    value = os.environ.get(name, choices[0])
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return value
 
 
 def env_bool(name: str, default: bool = False) -> bool:

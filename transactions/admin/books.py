@@ -12,7 +12,17 @@ from kamioi_site.admin.display import StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.formatting import EMPTY
-from transactions.models import BrokerPosition, Holding, JournalEntry, LedgerAccount, LedgerSeal, LedgerTransfer, User
+from transactions.models import (
+    BrokerOrder,
+    BrokerPosition,
+    Collection,
+    Holding,
+    JournalEntry,
+    LedgerAccount,
+    LedgerSeal,
+    LedgerTransfer,
+    User,
+)
 from transactions.models.ledger import POSTING_RULES, USUAL_ACCOUNTS, USUAL_KINDS
 
 
@@ -119,3 +129,17 @@ class LedgerSealAdmin(HistoryAdmin):
 
     keyset = ("-day",)
     list_display = ("day", "rows", "events", "chain", "sealed_at")
+
+
+@admin.register(BrokerOrder)
+class BrokerOrderAdmin(HistoryAdmin):
+    """Filled orders of the house; `settle_positions` places one for each ticker that differs."""
+
+    list_display = ("id", "filled_at", "ticker", "side", "shares", "price", "amount")
+
+
+@admin.register(Collection)
+class CollectionAdmin(HistoryAdmin):
+    """What `collect_round_ups` collected; the rows of the customers are in the ledger."""
+
+    list_display = ("id", "day", "customers", "amount", "returned", "collected_at")

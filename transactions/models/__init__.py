@@ -15,6 +15,7 @@ from transactions.models.orders import Order
 from transactions.models.prices import StockPrice
 from transactions.models.seals import LedgerSeal
 from transactions.models.settings import PlatformFee, Setting
+from transactions.models.settlement import BrokerOrder, Collection
 from transactions.models.statement_imports import StatementImport, StatementReject
 from transactions.models.transactions import (
     USER_BUCKETS,
@@ -33,7 +34,9 @@ __all__ = [
     "AuditEvent",
     "BackgroundTask",
     "BankAccount",
+    "BrokerOrder",
     "BrokerPosition",
+    "Collection",
     "Company",
     "Goal",
     "Holding",

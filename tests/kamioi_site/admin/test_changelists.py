@@ -56,7 +56,9 @@ from transactions.models import (
     ApiToken,
     BackgroundTask,
     BankAccount,
+    BrokerOrder,
     BrokerPosition,
+    Collection,
     Goal,
     IdempotencyKey,
     ImportProfile,
@@ -151,6 +153,8 @@ def _fill(number: int) -> None:
         sealed_at=timezone.now(),
     )
     PlatformFee.objects.create(first_day=date(2001, 1, 1) + timedelta(days=number), fee=1, max_share=1)
+    BrokerOrder.objects.create(ticker=company.ticker, side="buy", shares=1, price=1, amount=1)
+    Collection.objects.create(day=timezone.now(), collected_to=number, customers=1, amount=1, returned=0)
     ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user

@@ -59,6 +59,7 @@ call_command("check", deploy=True, fail_level="WARNING")
         ({"ALLOWED_HOSTS": "*"}, "* would allow any"),
         ({"DATABASE_URL": ""}, "DATABASE_URL"),
         ({"REDIS_URL": ""}, "REDIS_URL"),
+        ({"SETTLEMENT_PROVIDER": "other"}, "SETTLEMENT_PROVIDER must be one of"),
         ({"SECRET_KEY_FILE": "/nowhere/secret_key"}, "SECRET_KEY_FILE cannot be read"),
     ],
 )
@@ -66,6 +67,10 @@ def test_a_missing_decision_prevents_the_start(changed, message):
     done = _python("from django.conf import settings; settings.DEBUG", **GIVEN | changed)
     assert done.returncode != 0
     assert message in done.stderr
+
+
+def test_nothing_is_settled_without_a_decision():
+    assert _settings("SETTLEMENT_PROVIDER", **GIVEN) == {"SETTLEMENT_PROVIDER": ""}
 
 
 def test_secrets_come_from_files_before_the_environment(tmp_path):
