@@ -77,7 +77,7 @@ def dashboard(request: HttpRequest, name: str) -> HttpResponse:
         messages.error(request, period.error)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
-        "title": f"{selected.title} dashboard",
+        "title": selected.title if selected.area else f"{selected.title} dashboard",
         "dashboard": selected,
         "dashboards": [other for other in DASHBOARDS if request.user.has_perm(other.permission)],
         "panels": [RenderedPanel(panel) if panel.deferred else render_panel(panel, page) for panel in selected.panels],

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from analytics.api.views import figures, llm_center, llm_data, maintenance, transactions
+from analytics.api.views import figures, financial_statements, llm_center, llm_data, maintenance, transactions
 from analytics.api.views.figures import figures_view, llm_data_view
 from analytics.selectors import automation_api, llm_center_api, llm_data_api
 
@@ -10,6 +10,11 @@ _CENTER, _AUTO, _DATA = "admin/llm-center", "admin/llm-center/automation", "llm-
 
 urlpatterns = [
     path("admin/transactions", transactions.TransactionsView.as_view(), name="api-staff-transactions"),
+    path(
+        "admin/financial-statements",
+        financial_statements.FinancialStatementsView.as_view(),
+        name="api-financial-statements",
+    ),
     path("admin/llm-mappings/remove-duplicates", maintenance.DuplicatesView.as_view(), name="api-remove-duplicates"),
     path(f"{_CENTER}/dashboard", llm_center.DashboardView.as_view(), name="api-dashboard"),
     path(f"{_CENTER}/analytics", llm_center.AnalyticsView.as_view(), name="api-analytics"),

@@ -382,10 +382,11 @@ class Dashboard:
     panels: tuple[Panel, ...]
     refresh: int = 0
     has_period: bool = True
+    area: str = ""  # the dashboard whose permission this page needs, if not its own
 
     @property
     def permission(self) -> str:
-        return f"analytics.view_{self.name.replace('-', '_')}_dashboard"
+        return f"analytics.view_{(self.area or self.name).replace('-', '_')}_dashboard"
 
     @property
     def url(self) -> str:

@@ -7,7 +7,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
-# Icon (Material Symbols), label, and model or view name. Views that are no changelist name their permission.
+# Icon (Material Symbols), label, and model or view name. Views that are no changelist name their permission;
+# a dashboard names the one whose permission it needs, if not its own.
 TOP: Final = (("home", "Home", "admin:index", ""), ("rule", "Review queue", "llm_center_reviewmerchant"))
 SECTIONS: Final = {
     "Dashboards": (
@@ -44,6 +45,7 @@ SECTIONS: Final = {
         ("show_chart", "Prices", "transactions_stockprice"),
     ),
     "Books": (
+        ("balance", "Financial statements", "dashboard", "financial-statements", "finance"),
         ("account_balance", "Ledger", "transactions_ledgertransfer"),
         ("menu_book", "Journal", "transactions_journalentry"),
         ("payments", "Collections", "transactions_collection"),
@@ -122,8 +124,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 def _items(request: HttpRequest, entries: tuple[tuple[str, ...], ...]) -> Iterator[dict[str, Any]]:
     for icon, title, target, *argument in entries:
         if target == "dashboard":
-            permission = f"analytics.view_{argument[0].replace('-', '_')}_dashboard"
-            link = reverse("dashboard", args=argument)
+            permission = f"analytics.view_{argument[-1].replace('-', '_')}_dashboard"
+            link = reverse("dashboard", args=argument[:1])
         elif argument:
             permission, link = argument[0], reverse(target)
         else:

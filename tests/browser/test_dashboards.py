@@ -41,7 +41,7 @@ def figures() -> None:
 
 def test_every_dashboard_is_readable_and_deferred_panels_load(live_server, page, figures):
     log_in(page, live_server.url, make_staff().email)
-    for name in ("llm-center", "transactions", "finance", "operations"):
+    for name in ("llm-center", "transactions", "finance", "financial-statements", "operations"):
         page.goto(f"{live_server.url}/admin/dashboards/{name}/")
         expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=30_000)
         expect(page.locator("[role=alert]")).to_have_count(0)

@@ -1,6 +1,7 @@
 """The finance report: a month of the ledger, fees, amortization and cost."""
 
 import time
+from dataclasses import astuple
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -8,11 +9,12 @@ from typing import Final
 from django.utils import timezone
 
 from analytics.errors import BooksOutOfBalanceError
-from analytics.selectors.finance import COST_TARGETS, CostMonth, account_movements, cost_by_month
+from analytics.selectors.finance import COST_TARGETS, CostMonth, cost_by_month
+from analytics.selectors.financial_statements import StatementRow, financial_statements
 from analytics.selectors.periods import Period, month_bounds, month_name
 from analytics.selectors.queries import ledger_counted_at
 from analytics.services.ledger_days import update_ledger_days
-from analytics.services.reports.output import Files, ProgressCallback, snapshot
+from analytics.services.reports.output import Files, ProgressCallback, long_date, snapshot
 from analytics.services.reports.pdf import Column, ReportPdf
 from analytics.sql import load_sql
 from kamioi_site.db.replica import primary_reads
@@ -32,12 +34,19 @@ _CHARGES = """
     WHERE entry.period = %(first)s AND entry.reversed_at IS NULL ORDER BY asset.asset_name, entry.id
 """
 _ACCOUNT_COLUMNS: Final = (
-    Column("Account", 52),
-    Column("Name", 152),
-    Column("Opening", 80, number=True),
-    Column("Debit", 78, number=True),
-    Column("Credit", 78, number=True),
-    Column("Closing", 80, number=True),
+    Column("Account", 44),
+    Column("Name", 126),
+    Column("Opening", 70, number=True),
+    Column("Debit", 70, number=True),
+    Column("Credit", 70, number=True),
+    Column("Closing debit", 70, number=True),
+    Column("Closing credit", 70, number=True),
+)
+_STATEMENT_COLUMNS: Final = (
+    Column("Section", 90),
+    Column("Account", 70),
+    Column("Name", 250),
+    Column("Dollars", 110, number=True),
 )
 _ENTRY_COLUMNS: Final = (
     Column("Kind", 130),
@@ -62,9 +71,7 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     _count_ledger(until=timezone.now())
     first = month.replace(day=1)
     last = (month_bounds(month)[1] - timedelta(days=1)).date()
-    accounts = account_movements(Period(first, last))
-    day_before = first - timedelta(days=1)
-    opening = {a.number: a.balance for a in account_movements(Period(day_before, day_before))}
+    statements = financial_statements(Period(first, last))
     costs, counted = cost_by_month(last=last, months=1), ledger_counted_at()
     with snapshot() as cursor:
         results = []
@@ -72,9 +79,11 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
             cursor.execute(sql, {"first": first, "last": last})
             results.append(cursor.fetchall())
     kinds, days, charges = results
-    debit, credit = sum((a.debit for a in accounts), ZERO), sum((a.credit for a in accounts), ZERO)
-    if debit != credit:
+    accounts = statements.trial_balance
+    if not statements.is_balanced:
         raise BooksOutOfBalanceError
+    debit = sum((account.debit for account in accounts), ZERO)
+    closing = sum((account.closing_debit for account in accounts), ZERO)
     fees, shares_cost = sum((row[2] for row in days), ZERO), sum((row[3] for row in days), ZERO)
     amortization = sum((row[1] for row in charges), ZERO)
     bookings = sum(row[3] for row in kinds)
@@ -92,14 +101,30 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     pdf.paragraph(
         f"Includes postings made before {counted:%Y-%m-%d %H:%M} UTC." if counted else "No postings are included yet."
     )
-    pdf.heading("Accounts")
+    pdf.heading("Trial balance")
     pdf.table(
         _ACCOUNT_COLUMNS,
         [
-            [a.number, a.name, *(number(v, 2) for v in (opening.get(a.number, ZERO), a.debit, a.credit, a.balance))]
+            [
+                a.number,
+                a.name,
+                *(number(v, 2) for v in (a.opening, a.debit, a.credit, a.closing_debit, a.closing_credit)),
+            ]
             for a in accounts
         ],
-        total=["Total", "", "", number(debit, 2), number(credit, 2), ""],
+        total=["Total", "", number(ZERO, 2), *(number(v, 2) for v in (debit, debit, closing, closing))],
+    )
+    pdf.heading(f"Balance sheet on {long_date(last)}")
+    pdf.table(
+        _STATEMENT_COLUMNS,
+        _statement_rows(statements.balance_sheet),
+        total=["Total", "assets; liabilities and equity are the same", "", number(statements.assets, 2)],
+    )
+    pdf.heading("Profit and loss")
+    pdf.table(
+        _STATEMENT_COLUMNS,
+        _statement_rows(statements.profit_and_loss),
+        total=["Profit", "", "", number(statements.profit, 2)],
     )
     pdf.heading("Entries")
     pdf.table(
@@ -126,10 +151,12 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     counted_up_to = f"{counted:%Y-%m-%d %H:%M:%S}" if counted else ""
     files.line("Kamioi finance month", f"{month:%Y-%m}", "counted up to", counted_up_to)
     files.line()
-    files.line("Account", "Name", "Type", "Opening", "Debit", "Credit", "Closing")
-    for a in accounts:
-        files.line(a.number, a.name, a.type, opening.get(a.number, ZERO), a.debit, a.credit, a.balance)
+    files.line("Account", "Name", "Type", "Opening", "Debit", "Credit", "Closing debit", "Closing credit")
+    for account in accounts:
+        files.line(*astuple(account))
     for headings, rows in (
+        (("Balance sheet", "Account", "Name", "Amount"), map(astuple, statements.balance_sheet)),
+        (("Profit and loss", "Account", "Name", "Amount"), map(astuple, statements.profit_and_loss)),
         (("Kind", "Debit account", "Credit account", "Entries", "Amount"), kinds),
         (("Day", "Fees booked", "Fees", "Shares at cost"), [(day.isoformat(), *values) for day, *values in days]),
         (("Asset", "Amortization", "Credited to"), charges),
@@ -140,6 +167,10 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
             files.line(*row)
     on_progress(bookings)
     return bookings
+
+
+def _statement_rows(rows: list[StatementRow]) -> list[list[str]]:
+    return [[row.section, row.number, row.name, number(row.amount, 2)] for row in rows]
 
 
 def _cost_rows(cost: CostMonth) -> list[list[str]]:

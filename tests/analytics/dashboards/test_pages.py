@@ -102,6 +102,9 @@ def test_every_panel_shows_its_numbers(staff_client, dashboard, subtests):
                 "revenue",
                 "ledger",
                 "accounts",
+                "trial-balance",
+                "balance-sheet",
+                "profit-and-loss",
                 "cost",
             }
             page = staff_client.get(f"/admin/dashboards/{dashboard}/{panel.name}/")
@@ -117,6 +120,7 @@ def test_panels_of_a_new_installation_say_that_they_are_empty(staff_client, dash
         "llm-center": "No proposals were made in this period.",
         "transactions": "No transactions in this period.",
         "finance": "No postings yet.",
+        "financial-statements": "No postings yet.",
         "operations": "No background task has failed.",
     }
     assert messages[dashboard] in page
@@ -166,7 +170,7 @@ def test_an_unavailable_broker_is_an_error_of_two_panels(staff_client, settings,
 # --- permissions ------------------------------------------------------------------------------------------------------
 ALLOWED = {
     "reviewer": {"llm-center", "transactions"},
-    "finance": {"finance", "transactions"},
+    "finance": {"finance", "financial-statements", "transactions"},
     "operator": {"operations", "transactions", "llm-center"},
     "admin": {d.name for d in DASHBOARDS},
     "customer": set(),

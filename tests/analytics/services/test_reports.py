@@ -187,10 +187,13 @@ def test_a_finance_report_adds_up(monkeypatch):
     monkeypatch.setattr(finance, "update_ledger_days", _count_now)
     made = _generate(request_report(kind="finance", period=MONTH, requested_by=make_staff()))
     rows = _read_csv(made["csv"])
-    accounts = {row[0]: row for row in rows if len(row) == 7 and row[0].isdigit()}
-    assert [accounts["40100"][n] for n in (3, 4, 5, 6)] == ["0.00", "0.00", "0.75", "0.75"]
+    accounts = {row[0]: row for row in rows if len(row) == 8 and row[0].isdigit()}
+    assert [accounts["40100"][n] for n in (3, 4, 5, 6, 7)] == ["0.00", "0.00", "0.75", "0.00", "0.75"]
     assert sum(Decimal(row[4]) for row in accounts.values()) == sum(Decimal(row[5]) for row in accounts.values()) > 0
     assert ["fee", "11100", "40100", "3", "0.75"] in rows
+    assert ["asset", "11100", "Receivable from customers", "3.75"] in rows
+    assert ["equity", "", "Retained earnings", "0.75"] in rows
+    assert ["revenue", "40100", "Platform fees", "0.75"] in rows
     assert [str(MIDDLE.date()), "3", "0.75", "3.00"] in rows
     assert "Finance report" in _read_pdf(made["pdf"])
 
