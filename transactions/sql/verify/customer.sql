@@ -1,12 +1,13 @@
--- A customer paid no more than was ever booked, and got no more back than was collected.
-SELECT 'customer', user_id, account, format('$%%s', balance), 'not negative'
+-- Up to the last collection, what was collected from a customer is what the customer owed.
+SELECT 'customer', user_id, 'account 11100', format('$%%s collected', -collected), format('$%%s owed', owed)
 FROM (
-    SELECT user_id, sum(CASE WHEN starts_with(kind, 'undo_') THEN 0 WHEN debit_account = '11100' THEN amount
-                             WHEN credit_account = '11100' THEN -amount ELSE 0 END) AS receivable,
-           sum(CASE '10100' WHEN debit_account THEN amount WHEN credit_account THEN -amount ELSE 0 END) AS bank
-    FROM ledger_transfers WHERE user_id > 0 GROUP BY user_id
-) AS customers
-CROSS JOIN LATERAL (
-    VALUES ('account 11100 without reversals', receivable), ('account 10100', bank)
-) AS side (account, balance)
-WHERE balance < 0
+    SELECT user_id, coalesce(sum(signed) FILTER (WHERE kind IN ('collection', 'returned')), 0) AS collected,
+           coalesce(sum(signed) FILTER (WHERE kind NOT IN ('collection', 'returned')
+                                        AND id <= (SELECT max(collected_to) FROM collections)), 0) AS owed
+    FROM (
+        SELECT id, user_id, kind, CASE debit_account WHEN '11100' THEN amount ELSE -amount END AS signed
+        FROM ledger_transfers WHERE user_id > 0 AND '11100' IN (debit_account, credit_account)
+    ) AS entries
+    GROUP BY user_id
+) AS receivables
+WHERE collected + owed <> 0
