@@ -33,6 +33,7 @@ CHECKS: Final = {
     "holding": "Holdings and broker positions are the sum of the ledger",
     "positions": "Holdings and broker positions follow from the last seal",
     "transaction": "Transactions agree with their postings and prices",
+    "fee": "Fees are those of the settings of their day",
     "funds": "Customers have no money that is not invested",
     "customer": "Collections are what customers owed",
     "bank": "The bank is not overdrawn",

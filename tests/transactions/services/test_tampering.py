@@ -147,8 +147,8 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
             " (kind, debit, credit)"
             f" WHERE transactions.id = {_ANNS}"
         ],
-        {"day"},
-        {"day"},
+        {"day", "fee"},
+        {"day", "fee"},
     ),
     "moment of writing in the future": (
         ["UPDATE ledger_transfers SET created_at = 'infinity' WHERE kind = 'broker_cash'"],
@@ -234,6 +234,30 @@ def test_tampering_is_found(sealed_books: None, kind: str) -> None:
     statements, with_all, without = CASES[kind]
     strike(*statements)
     assert (found(), found(everything=False)) == (with_all, without)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [
+            "UPDATE ledger_transfers SET amount = 0.26 WHERE kind = 'fee'",
+            "UPDATE transactions SET total_debit = amount + round_up + 0.26, fee = 0.26",
+        ],
+        [
+            "DELETE FROM ledger_transfers WHERE kind = 'fee'",
+            "UPDATE transactions SET total_debit = amount + round_up, fee = 0",
+        ],
+        ["UPDATE platform_fees SET fee = 0.01"],
+    ],
+)
+def test_a_fee_other_than_that_of_its_day_is_found(statements: list[str]) -> None:
+    make_company("SBUX")
+    make_merchant()
+    make_transaction(make_user())
+    process_pending()
+    assert found() == set()
+    strike(*statements)
+    assert found() == {"fee"}
 
 
 def test_seals_made_again_after_a_change_are_found_with_the_file(sealed_books: None, tmp_path: Path, settings) -> None:

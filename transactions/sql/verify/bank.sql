@@ -1,4 +1,4 @@
--- The bank is not overdrawn. It can be judged once a journal entry brought in its opening balance or the capital.
+-- The bank is not overdrawn. This is checked once a journal entry brought in its opening balance or the capital.
 SELECT 'bank', 0, 'account 10100', format('$%%s', balance), 'not negative'
 FROM (
     SELECT %(bank)s + coalesce(sum(CASE debit_account WHEN '10100' THEN amount ELSE -amount END), 0) AS balance
