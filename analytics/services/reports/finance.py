@@ -118,7 +118,7 @@ def write_finance_report(files: Files, *, month: date, on_progress: ProgressCall
     pdf.table(
         _STATEMENT_COLUMNS,
         _statement_rows(statements.balance_sheet),
-        total=["Total", "assets; liabilities and equity are the same", "", number(statements.assets, 2)],
+        total=["Total assets", "", "equal to liabilities and equity", number(statements.assets, 2)],
     )
     pdf.heading("Profit and loss")
     pdf.table(
