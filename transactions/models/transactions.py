@@ -116,6 +116,14 @@ class Transaction(MonthlyPartitionedModel):
     booking = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How often the booking has been reversed by contra entries."
     )
+    # What the purchase sets aside and costs whenever it invests; two bytes each, because there are billions of rows.
+    # NULL until the first processing if the row was not stored by ingestion.
+    round_up_cents = models.SmallIntegerField(
+        null=True, blank=True, help_text="The round-up in cents, fixed when the purchase is stored."
+    )
+    fee_cents = models.SmallIntegerField(
+        null=True, blank=True, help_text="The fee in cents, fixed when the purchase is stored."
+    )
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.CUSTOMER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -195,6 +203,12 @@ class Transaction(MonthlyPartitionedModel):
             models.CheckConstraint(
                 condition=Q(amount__gt=0) | Q(source="legacy") | Q(investable=0, round_up=0, fee=0),
                 name="transactions_refund_invests_nothing",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="completed")
+                | Q(investable=0)
+                | Q(round_up_cents=F("round_up") * 100, fee_cents=F("fee") * 100),
+                name="transactions_booked_as_stored",  # true for rows from before, whose cents are NULL
             ),
             models.CheckConstraint(
                 condition=~Q(status="failed") | ~Q(failure_reason="") | Q(source="legacy"),

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from transactions import live_settings
 from transactions.models import BackgroundTask, Merchant, Transaction, TransactionKey, User
-from transactions.rules.money import ZERO, round_up_of
+from transactions.rules.money import CENT, ZERO, round_up_of
 from transactions.services.background_tasks import create_task, send_task
 from transactions.services.processing import process_transaction_now, release_waiting_transactions
 
@@ -110,7 +110,7 @@ def run_selection(
 
 
 _CHECK = """
-    SELECT rows.id, rows.merchant, rows.amount, rows.status, rows.round_up, merchants.status, merchants.ticker,
+    SELECT rows.id, rows.merchant, rows.amount, rows.status, rows.round_up_cents, merchants.status, merchants.ticker,
            users.round_up_enabled, users.round_up_rule, users.round_up_amount, companies.is_listed
     FROM transactions AS rows
     JOIN users ON users.id = rows.user_id
@@ -146,7 +146,7 @@ def _status_of(  # noqa: PLR0917  # the columns of the statement
     merchant: str,
     amount: Decimal,
     status: str,
-    round_up: Decimal,
+    round_up_cents: int | None,
     merchant_status: str | None,
     ticker: str | None,
     enabled: bool,
@@ -162,5 +162,8 @@ def _status_of(  # noqa: PLR0917  # the columns of the statement
     if merchant_status != Merchant.Status.APPROVED or not listed:
         reason = "The merchant waits for a decision."
         return SelectionStatus(transaction_id, merchant, "no_match", None, reason, ZERO)
-    dollars = round_up or round_up_of(amount, enabled=enabled, rule=rule, flat=flat)
+    if round_up_cents is None:
+        dollars = round_up_of(amount, enabled=enabled, rule=rule, flat=flat)
+    else:
+        dollars = round_up_cents * CENT
     return SelectionStatus(transaction_id, merchant, "mapped", ticker, "", dollars)

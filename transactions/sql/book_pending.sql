@@ -2,11 +2,13 @@
 -- claimed: first_pending.sql, on Citus first_pending_sharded.sql. The advisory locks on the buckets protect the rows.
 WITH claimed AS MATERIALIZED (
 {first_pending}),
--- looked_up: the merchant's company (an approved ticker counts only while its company is listed) and the round-up.
+-- looked_up: the merchant's company (an approved ticker counts only while its company is listed) and the round-up, which
+-- is fixed since the purchase was stored, or now.
 looked_up AS MATERIALIZED (
     SELECT claimed.*, merchants.status AS merchant_status, companies.ticker,
-           kamioi_round_up(claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount)
-               AS round_up,
+           coalesce(claimed.round_up_cents / 100.0, kamioi_round_up(
+               claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount
+           ))::numeric(14, 2) AS round_up,
            CASE WHEN NOT users.is_active THEN %(suspended)s
                 WHEN users.email_verified_at IS NULL THEN %(unverified)s END AS hold_reason
     FROM claimed
@@ -29,11 +31,12 @@ prices AS MATERIALIZED (
 decided AS MATERIALIZED (
     SELECT outcomes.*,
            CASE WHEN outcome = 'completed' AND round_up > 0 THEN kamioi_shares(round_up, price) END AS shares,
-           CASE WHEN outcome IN ('completed', 'mapped', 'awaiting_price')
-                THEN kamioi_fee(round_up, %(platform_fee)s, %(max_share)s) ELSE 0 END AS fee,
+           CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE fixed_fee END AS fee,
            CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE round_up END AS set_aside
     FROM (
         SELECT looked_up.*, prices.price,
+               coalesce(fee_cents / 100.0, kamioi_fee(round_up, %(platform_fee)s, %(max_share)s))::numeric(14, 2)
+                   AS fixed_fee,
                CASE
                    WHEN amount < 0 THEN 'refunded'
                    WHEN hold_reason IS NOT NULL THEN 'on_hold'
@@ -56,6 +59,8 @@ moved AS (
         round_up = decided.set_aside,
         investable = decided.set_aside,
         fee = decided.fee,
+        round_up_cents = decided.round_up * 100,
+        fee_cents = decided.fixed_fee * 100,
         total_debit = transactions.amount + decided.set_aside + decided.fee,
         shares = decided.shares,
         price_per_share = CASE WHEN decided.shares IS NOT NULL THEN decided.price END,

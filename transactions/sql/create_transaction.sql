@@ -28,14 +28,19 @@ decided AS (
     SELECT transaction_id, other.id AS related_id, CASE WHEN other.id IS NULL THEN 'pending' ELSE 'on_hold' END AS status
     FROM fresh LEFT JOIN other ON true
 ),
+{include storing_rule}
 counted AS (
     INSERT INTO transaction_deltas (day, status, rows, amount, round_up, fee, investable, user_id, writes)
     SELECT (%(date)s AT TIME ZONE 'UTC')::date, status, 1, %(amount)s, 0, 0, 0, %(user)s, 1 FROM decided
 )
 INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
-                          status, failure_reason, related_id, source, priority, created_at, updated_at)
+                          status, failure_reason, related_id, source, round_up_cents, fee_cents, priority, created_at,
+                          updated_at)
 SELECT transaction_id, %(user)s, %(date)s, %(merchant)s, %(merchant_key)s, %(amount)s, %(amount)s, %(category)s,
-       %(description)s, status, CASE status WHEN 'on_hold' THEN %(reason)s ELSE '' END, related_id, %(source)s, 0,
-       %(now)s, %(now)s
+       %(description)s, status, CASE status WHEN 'on_hold' THEN %(reason)s ELSE '' END, related_id, %(source)s,
+       round_up * 100, kamioi_fee(round_up, rule.fee, rule.max_share) * 100, 0, %(now)s, %(now)s
 FROM decided
+CROSS JOIN rule CROSS JOIN LATERAL (
+    SELECT kamioi_round_up(%(amount)s, rule.round_up_enabled, rule.round_up_rule, rule.round_up_amount)
+) AS fixed (round_up)
 RETURNING id, status

@@ -58,14 +58,19 @@ fresh AS (
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
     RETURNING transaction_id
 ),
+{include storing_rule}
 added AS (
     INSERT INTO transactions (id, user_id, date, merchant, merchant_key, amount, total_debit, category, description,
-                              status, row_class, source, statement_id, bank_account_id, bank_reference, priority,
-                              created_at, updated_at)
+                              status, row_class, source, statement_id, bank_account_id, bank_reference,
+                              round_up_cents, fee_cents, priority, created_at, updated_at)
     SELECT id, %(user)s, date, merchant, merchant_key, amount, amount, category, description,
            CASE row_class WHEN '' THEN 'pending' ELSE 'excluded' END, row_class, 'statement', %(statement)s,
-           bank_account_id, reference, 9, %(now)s, %(now)s
+           bank_account_id, reference, round_up * 100, kamioi_fee(round_up, rule.fee, rule.max_share) * 100,
+           9, %(now)s, %(now)s
     FROM numbered JOIN fresh ON fresh.transaction_id = numbered.id
+    CROSS JOIN rule CROSS JOIN LATERAL (
+        SELECT kamioi_round_up(amount, rule.round_up_enabled, rule.round_up_rule, rule.round_up_amount)
+    ) AS fixed (round_up)
     RETURNING id, date, amount, status
 ),
 counted_days AS (

@@ -301,7 +301,10 @@ def test_urgent_transactions_are_processed_first(starbucks: Merchant, settings) 
     ("sql", "constraint"),
     [
         ("UPDATE transactions SET status = 'done'", "transactions_status_known"),
-        ("UPDATE transactions SET fee = -1, total_debit = amount + round_up - 1", "transactions_parts_not_negative"),
+        (
+            "UPDATE transactions SET fee = -1, fee_cents = -100, total_debit = amount + round_up - 1",
+            "transactions_parts_not_negative",
+        ),
         ("UPDATE transactions SET total_debit = 0", "transactions_total_debit_adds_up"),
         ("UPDATE transactions SET ticker = NULL", "transactions_completed_is_bought"),
         (
@@ -356,7 +359,7 @@ def test_the_database_rejects_invalid_writes_that_bypass_the_models(
         ("UPDATE holdings SET shares = shares + 0.00000001", "holding"),
         ("DELETE FROM holdings", "holding"),
         ("DELETE FROM ledger_transfers WHERE kind = 'fee'", "transaction"),
-        ("UPDATE transactions SET fee = 0, total_debit = amount + round_up", "transaction"),
+        ("UPDATE transactions SET fee = 0, fee_cents = 0, total_debit = amount + round_up", "transaction"),
         ("UPDATE transactions SET status = 'pending'", "transaction"),
         ("DELETE FROM ledger_accounts WHERE number = '40100'", "account"),
     ],
