@@ -45,6 +45,7 @@ from transactions.models import (
     MigrationReject,
     Notification,
     Order,
+    PlatformFee,
     ReleasedTransaction,
     StatementImport,
     StatementReject,
@@ -295,6 +296,7 @@ personal_data_table(MigrationReject, "staff", column="resolved_by_id")
 personal_data_table(Merchant, "staff", column="decided_by_id")
 personal_data_table(JournalEntry, "staff", column="created_by_id")
 personal_data_table(JournalEntry, "staff", column="reversed_by_id")
+personal_data_table(PlatformFee, "staff", column="set_by_id")
 
 
 # --- Background tasks -------------------------------------------------------------------------------------------------
