@@ -163,7 +163,10 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
     "shares of a transaction": (["UPDATE transactions SET shares = shares + 1"], {"transaction"}, set()),
     "ticker of a transaction": (["UPDATE transactions SET ticker = 'TGT'"], {"transaction"}, set()),
     "round-up of a transaction": (
-        ["UPDATE transactions SET round_up = round_up + 1, total_debit = total_debit + 1"],
+        [
+            "UPDATE transactions SET round_up = round_up + 1, round_up_cents = round_up_cents + 100, "
+            "total_debit = total_debit + 1"
+        ],
         {"transaction"},
         set(),
     ),
@@ -241,11 +244,11 @@ def test_tampering_is_found(sealed_books: None, kind: str) -> None:
     [
         [
             "UPDATE ledger_transfers SET amount = 0.26 WHERE kind = 'fee'",
-            "UPDATE transactions SET total_debit = amount + round_up + 0.26, fee = 0.26",
+            "UPDATE transactions SET total_debit = amount + round_up + 0.26, fee = 0.26, fee_cents = 26",
         ],
         [
             "DELETE FROM ledger_transfers WHERE kind = 'fee'",
-            "UPDATE transactions SET total_debit = amount + round_up, fee = 0",
+            "UPDATE transactions SET total_debit = amount + round_up, fee = 0, fee_cents = 0",
         ],
         ["UPDATE platform_fees SET fee = 0.01"],
     ],

@@ -1,5 +1,6 @@
--- The fee of each booking is that of the settings of its day. Bookings from before fees were kept by day are not checked.
-SELECT 'fee', user_id, 'transaction ' || transaction_id, format('$%%s', paid.fee), format('$%%s', due.fee)
+-- The fee of each booking is that of the day on which the purchase was stored; of one from before fees were kept by day,
+-- that of the day of booking. Bookings from before are not checked.
+SELECT 'fee', paid.user_id, 'transaction ' || paid.transaction_id, format('$%%s', paid.fee), format('$%%s', due.fee)
 FROM (
     SELECT user_id, transaction_id, date, sum(amount) FILTER (WHERE starts_with(kind, 'round_up')) AS round_up,
            coalesce(sum(amount) FILTER (WHERE starts_with(kind, 'fee')), 0.00) AS fee
@@ -8,8 +9,12 @@ FROM (
       AND kind ~ '^(round_up|fee)'
     GROUP BY user_id, transaction_id, date, ltrim(kind, '_abcdefghijklmnopqrstuvwxyz')
 ) AS paid
+LEFT JOIN transactions AS stored
+  ON stored.user_id = paid.user_id AND stored.id = paid.transaction_id
+ AND stored.created_at >= (SELECT min(set_at) FROM platform_fees)
 CROSS JOIN LATERAL (
     SELECT kamioi_fee(paid.round_up, platform_fees.fee, max_share) AS fee FROM platform_fees
-    WHERE first_day <= (paid.date AT TIME ZONE 'UTC')::date ORDER BY first_day DESC LIMIT 1
+    WHERE first_day <= (coalesce(stored.created_at, paid.date) AT TIME ZONE 'UTC')::date
+    ORDER BY first_day DESC LIMIT 1
 ) AS due
 WHERE paid.round_up IS NOT NULL AND paid.fee <> due.fee
