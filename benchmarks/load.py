@@ -382,9 +382,15 @@ def _measure(home: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any],
         time.sleep(0.5)
     drained = round(time.monotonic() - ended, 1)
     stored, completed = (now - then for now, then in zip(_count(cluster), before, strict=True))
-    from transactions.sql import load_sql
-
-    books = len(_sql(cluster, load_sql("verify_ledger"), {}))
+    verified = subprocess.run(
+        [sys.executable, "manage.py", "verify_ledger", "--all"],
+        cwd=common.ROOT,
+        env=os.environ | {"DATABASE_URL": cluster.direct_database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    books = len(verified.stdout.splitlines()) if verified.returncode else 0
     endpoints, samples = _endpoints(home / "load_stats.csv"), sampler.samples
     everything = endpoints[-1]
     waits = sorted(samples.wait)

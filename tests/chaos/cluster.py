@@ -6,7 +6,7 @@ and retries with the same `Idempotency-Key` until it has an answer; then Postgre
   change of the holding; at an unknown merchant it waits for a reviewer;
 - the same holds for every row of an accepted statement; every task has an outcome, a failed one with a reason;
 - nothing that was sent twice exists twice, whether it was answered or not;
-- the books are correct (the SQL of `verify_ledger`).
+- the books are correct (the checks of `verify_ledger`).
 
 A cluster is *healthy* when no request has just failed and nothing has waited longer than `PATIENCE`. The recovery time
 is the time from the injection to the last moment it was not healthy.
@@ -38,7 +38,7 @@ from docker.local.topology import Cluster
 from kamioi_site.messaging.broker import broker_settings
 from tests import cluster as local
 from tests.chaos.model import ModelServer
-from transactions.sql import load_sql
+from transactions.services.ledger_verification import checks_of_rows
 
 QUEUES = ("ai", "transactions", "analytics", "notifications", "bulk")
 USERS = 64
@@ -458,7 +458,7 @@ class SystemUnderTest:
                 and not key.endswith("big")
             ):
                 lost.append(f"{key}: {rows.get(key, 0)} of {STATEMENT_ROWS} rows")
-        books = [" ".join(map(str, row)) for row in self.sql(load_sql("verify_ledger"), {})]
+        books = [" ".join(map(str, row)) for row in self.sql(*checks_of_rows())]
         return Verdict(
             fault=fault,
             injections=injections,

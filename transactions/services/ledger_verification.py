@@ -80,18 +80,25 @@ def find_ledger_problems(*, everything: bool = True, seals: Path | None = None) 
     for check, day, found, expected in find_seal_problems(recount=everything, file=seals):
         yield LedgerProblem(check, 0, day, found, expected)
     last = LedgerSeal.objects.order_by("-day").first()
-    everything = everything or last is None
-    skipped = {*_BY_SEALS, *(_SINCE_SEAL if everything else _EVERYTHING)}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'")
-        # One statement is one snapshot, whatever the isolation level.
-        cursor.execute(
-            " UNION ALL ".join(f"({load_sql(f'verify/{check}')})" for check in CHECKS if check not in skipped),
-            _start_from(last, everything=everything),
-        )
+        cursor.execute(*checks_of_rows(last, everything=everything))
         while rows := cursor.fetchmany(_FETCH):
             for row in rows:
                 yield LedgerProblem(*row)
+
+
+def checks_of_rows(last: LedgerSeal | None = None, *, everything: bool = True) -> tuple[str, dict[str, Any]]:
+    """Return all checks but those of the seals as one statement, which is one snapshot, and its parameters.
+
+    Args:
+        last: the last seal.
+        everything: check all rows, not only those since the last seal.
+    """
+    parameters = _start_from(last, everything=everything)
+    skipped = {*_BY_SEALS, *(_SINCE_SEAL if parameters["everything"] else _EVERYTHING)}
+    files = [load_sql(f"verify/{check}") for check in CHECKS if check not in skipped]
+    return " UNION ALL ".join(f"({sql})" for sql in files), parameters
 
 
 def _start_from(last: LedgerSeal | None, *, everything: bool) -> dict[str, Any]:
