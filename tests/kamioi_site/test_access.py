@@ -193,6 +193,7 @@ roles are those that the migrations create; *superuser* has every permission.
 
 def test_the_access_matrix_is_documented(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TemplateResponse, "rendered_content", "")  # only the status counts
+    monkeypatch.setattr(admin.site, "each_context", lambda request: {})
     visitors = {role: Visitor(user) for role, user in _roles(world).items()}
     head = f"| route | {' | '.join(visitors)} |\n|---|{'---|' * len(visitors)}\n"
     text = INTRODUCTION + head + "".join(_rows(world, visitors))
@@ -276,6 +277,7 @@ def test_no_request_changes_rights_or_accounts_of_staff_but_a_superusers(
 ) -> None:
     """Nor does a superuser change their own rights."""
     monkeypatch.setattr(TemplateResponse, "rendered_content", "")  # forms are read from the context
+    monkeypatch.setattr(admin.site, "each_context", lambda request: {})
     TOTPDevice.objects.create(user=world.reviewer, name="authenticator")
     superuser = Visitor(world.admin)
     found: list[str] = []
