@@ -85,7 +85,7 @@ def make_provider(server: ModelServer, **config: Any) -> OpenAIProvider:
         "base_url": server.url,
         "model": "test-model",
         "api_key": KEY,
-        "timeout": 2,
+        "timeout": 30,
         "backoff": 0.01,
         "price_input": Decimal("0.15"),
         "price_output": Decimal("0.60"),

@@ -80,7 +80,7 @@ def _bad(status: int, body: bytes = b"", **headers: str) -> Callable[[list[str]]
 
 
 def _provider(url: str) -> HttpPrices:
-    return HttpPrices(url, "secret", timeout=0.5, tries=3, pause=0.01)
+    return HttpPrices(url, "secret", timeout=20, tries=3, pause=0.01)
 
 
 def test_a_request_has_a_hundred_symbols_and_the_key(api):

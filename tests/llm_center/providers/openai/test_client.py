@@ -1,11 +1,13 @@
 """Requests to the model server: batching, retries, circuit breaker, budget."""
 
 import logging
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
@@ -13,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from llm_center.models import LlmCall
 from llm_center.providers import MerchantQuestion, llm_spent_this_month
+from llm_center.providers.openai import client
 from tests.factories import make_company
 from tests.llm_center.providers.model_server import (
     KEY,
@@ -82,19 +85,31 @@ def test_impossible_token_counts_count_as_zero(server: ModelServer, usage: objec
     assert result.usage.answered == 1
 
 
+def reply_together(requests: int) -> Callable[[list[dict[str, Any]]], Reply]:
+    """Return a reply that is sent once this many requests wait for theirs."""
+    together = threading.Barrier(requests, timeout=60)
+
+    def reply(merchants: list[dict[str, Any]]) -> Reply:
+        together.wait()
+        return reply_to_all()(merchants)
+
+    return reply
+
+
 def test_a_hundred_merchants_are_requested_concurrently(server: ModelServer) -> None:
-    server.script = [lambda merchants: replace(reply_to_all()(merchants), delay=0.5)]
+    server.script = [reply_together(4)]
     keys = [f"ZZYZX {chr(65 + number // 26)}{chr(65 + number % 26)}X" for number in range(100)]
     result = propose(server, *keys, concurrency=4, batch_size=25)
     assert (result.usage.calls, result.usage.answered) == (4, 100)
     assert server.most_busy == 4
+    server.script = [reply_to_all()]
     propose(server, *keys, concurrency=2, batch_size=10)
     assert server.most_busy == 4
     assert LlmCall.objects.count() == 14
 
 
 def test_concurrency_is_limited(server: ModelServer) -> None:
-    server.script = [lambda merchants: replace(reply_to_all()(merchants), delay=0.05)]
+    server.script = [reply_together(2)]
     propose(server, *(f"ZZYZX {letter}{letter}X" for letter in "ABCDEFGHIJ"), concurrency=2, batch_size=1)
     assert (len(server.requests), server.most_busy) == (10, 2)
 
@@ -130,8 +145,8 @@ def test_server_errors_are_retried_and_then_the_matcher_answers(server: ModelSer
 
 
 def test_a_request_times_out_and_is_retried(server: ModelServer) -> None:
-    server.script = [Reply(delay=3), reply_to_all()]
-    result = propose(server, "ZZYZX QWERT", timeout=0.3)
+    server.script = [Reply(delay=10), reply_to_all()]
+    result = propose(server, "ZZYZX QWERT", timeout=2)
     assert (result.proposals[0].method, result.usage.retries) == ("llm", 1)
 
 
@@ -144,7 +159,7 @@ def test_a_slow_reply_times_out(server: ModelServer) -> None:
 
 def test_a_broken_connection_is_retried(server: ModelServer) -> None:
     server.script = [Reply(body="{", headers={"Content-Length": "500", "Connection": "close"}), reply_to_all()]
-    result = propose(server, "ZZYZX QWERT", timeout=0.5)
+    result = propose(server, "ZZYZX QWERT", timeout=10)
     assert (result.proposals[0].method, result.usage.retries) == ("llm", 1)
 
 
@@ -182,7 +197,7 @@ def test_unsupported_options_are_not_sent_again(server: ModelServer) -> None:
 
 def test_the_breaker_opens_after_failures_and_closes_when_the_server_is_back(server: ModelServer) -> None:
     server.script = [Reply(500, "oops")]
-    subject = make_provider(server, max_retries=0, breaker_failures=3, breaker_seconds=0.4, batch_size=1, concurrency=1)
+    subject = make_provider(server, max_retries=0, breaker_failures=3, breaker_seconds=60, batch_size=1, concurrency=1)
     questions = [MerchantQuestion(f"ZZYZX {letter}{letter}X") for letter in "ABCDEF"]
     result = subject.propose_batch(questions)
     assert len(server.requests) == 3
@@ -192,19 +207,19 @@ def test_the_breaker_opens_after_failures_and_closes_when_the_server_is_back(ser
     subject.propose_batch(questions)
     assert len(server.requests) == 3  # the breaker is open
 
-    time.sleep(0.5)
+    subject.breaker._state_storage.opened_at = datetime.now(UTC) - timedelta(seconds=61)
     subject.propose_batch(questions)
     assert len(server.requests) == 4  # one try, and open again
 
     server.script = [reply_to_all()]
-    time.sleep(0.5)
+    subject.breaker._state_storage.opened_at = datetime.now(UTC) - timedelta(seconds=61)
     result = subject.propose_batch(questions)
     assert len(server.requests) == 10
     assert all(answer.proposal.method == "llm" for answer in result.answers)
 
 
 def test_the_breaker_does_not_serialize_calls(server: ModelServer) -> None:
-    server.script = [lambda merchants: replace(reply_to_all()(merchants), delay=0.3)]
+    server.script = [reply_together(4)]
     propose(server, *(f"ZZYZX {letter}{letter}X" for letter in "ABCD"), batch_size=1, concurrency=4)
     assert server.most_busy == 4
 
@@ -216,17 +231,23 @@ def test_429_does_not_open_the_breaker(server: ModelServer) -> None:
     assert subject.breaker.current_state == "closed"
 
 
-def test_no_call_begins_after_the_deadline(server: ModelServer) -> None:
-    server.script = [lambda merchants: replace(reply_to_all()(merchants), delay=0.3)]
+def test_no_call_begins_after_the_deadline(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def reply_after_a_second(merchants: list[dict[str, Any]]) -> Reply:
+        clock.now += 1
+        return reply_to_all()(merchants)
+
+    server.script = [reply_after_a_second]
     subject = make_provider(server, batch_size=1, concurrency=1)
     questions = [MerchantQuestion(f"ZZYZX {letter}{letter}X") for letter in "ABCDEF"]
-    result = subject.propose_batch(questions, deadline=time.monotonic() + 0.4)
+    result = subject.propose_batch(questions, deadline=1.5)
     assert len(server.requests) == 2
     assert result.usage.errors == ("the time for this batch is over",)
     server.script = [Reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "30"})]
-    started = time.monotonic()
-    subject.propose_batch(questions[:1], deadline=started + 1)
-    assert time.monotonic() - started < 1  # no pause goes past the deadline
+    subject.propose_batch(questions[:1], deadline=12)
+    assert len(server.requests) == 3  # no pause goes past the deadline
 
 
 def record(cost: str, *, started_at: datetime) -> LlmCall:
