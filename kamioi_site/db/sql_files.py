@@ -9,7 +9,7 @@ from pathlib import Path
 def sql_loader(package_file: str) -> Callable[[str], str]:
     """Return a function that reads `<name>.sql` beside this file once per process.
 
-    `{include other}` in a file stands for the content of `other.sql`.
+    `{include other}` in a file is replaced by the content of `other.sql`.
     """
     folder = Path(package_file).parent
 

@@ -80,7 +80,7 @@ USUAL_KINDS = ("round_up", "fee", "purchase")
 USUAL_ACCOUNTS = (Account.RECEIVABLE, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES, Account.PLATFORM_FEES)
 # Only the kinds below that name them are posted to these accounts, never a journal entry.
 CUSTOMER_ACCOUNTS = (Account.RECEIVABLE, Account.BROKER_SECURITIES, Account.CUSTOMER_FUNDS, Account.CUSTOMER_SECURITIES)
-# Entries of staff, on any other accounts. `journal` is the legacy system's journal, with accounts of its own.
+# Entries of staff, on any other accounts. `journal` is the legacy system's journal, with its accounts.
 JOURNAL_KINDS = ("journal_entry", "journal_reverse")
 
 # A transaction is booked at most this often: once, and again after each reversal.

@@ -1,4 +1,4 @@
-"""The platform fee by day: a change of the settings applies from a later day on, and customers are told before."""
+"""The platform fee by day: a change of the settings applies from a later day on, with notice to customers."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -28,8 +28,8 @@ def fee_on(moment: datetime) -> PlatformFee:
 def announce_fee(*, actor: User | None, from_today: bool = False) -> PlatformFee | None:
     """Announce the fee of the settings if it differs from the last one; return the new fee, or None.
 
-    It applies from tomorrow (UTC) on, or from the day after the last announced one: customers were told of that one, so
-    it is not taken back.
+    It applies from tomorrow (UTC) on, or from the day after the last announced one: customers were notified of that
+    one, so it is not taken back.
 
     Args:
         from_today: it applies from today on and customers are not notified, because they have paid it already.

@@ -68,7 +68,7 @@ def test_children_killed_in_the_middle_of_their_work_lose_and_double_nothing(pen
         for part in (1, 8_000):
             wait_until("some work", lambda part=part: _completed() >= part)
             for child in worker.children(recursive=True):
-                with suppress(psutil.NoSuchProcess):  # it has ended by itself
+                with suppress(psutil.NoSuchProcess):  # it has ended already
                     child.kill()
                     killed += 1
         # What beat does every minute: the messages of the killed may be lost, the work is not.
