@@ -25,7 +25,7 @@ movements AS MATERIALIZED (
     FROM ledger_transfers
     CROSS JOIN LATERAL (
         SELECT {include position_weight}
-               * CASE WHEN credit_account = '22100' OR debit_account = '12100' THEN 1 ELSE -1 END AS weight
+               * {include position_direction} AS weight
     ) AS weighted
     WHERE created_at >= %(start)s AND created_at < %(end)s
     GROUP BY 1, 2, 3

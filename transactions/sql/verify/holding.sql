@@ -3,7 +3,7 @@ WITH owned AS (
     SELECT user_id, ticker, sum(direction * shares) AS shares, sum(direction * amount) AS cost
     FROM (
         SELECT user_id, ticker, shares, amount,
-               CASE WHEN credit_account = '22100' OR debit_account = '12100' THEN 1 ELSE -1 END AS direction
+               {include position_direction} AS direction
         FROM ledger_transfers WHERE shares IS NOT NULL
     ) AS with_shares
     GROUP BY user_id, ticker

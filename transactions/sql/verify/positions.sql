@@ -14,7 +14,7 @@ booked AS (
     SELECT coalesce(sum(shares * weight), 0) + %(holdings)s AS shares, coalesce(sum(amount * weight), 0) + %(cost)s AS cost
     FROM (
         SELECT shares, amount, {include position_weight}
-               * CASE WHEN credit_account = '22100' OR debit_account = '12100' THEN 1 ELSE -1 END AS weight
+               * {include position_direction} AS weight
         FROM ledger_transfers WHERE created_at >= %(since)s AND shares IS NOT NULL
     ) AS weighted
 )
