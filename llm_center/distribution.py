@@ -18,5 +18,6 @@ DISTRIBUTION = Distribution(
         "llm_data_assets": "one row per asset",
         "llm_asset_events": "one row per event of an asset",
         "amortization_entries": "one row per asset and month",
+        "amortization_reversals": "one row per reversed charge",
     },
 )

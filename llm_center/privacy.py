@@ -1,6 +1,6 @@
 """Personal data in this app's tables: customers' proposals and staff decisions."""
 
-from llm_center.models import AmortizationEntry, AssetEvent, LlmMapping, MappingDecision, PendingDecision
+from llm_center.models import AmortizationReversal, AssetEvent, LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.mapping_log import update_log_row
 from transactions.models import User
 from transactions.services.privacy import personal_data_table
@@ -19,4 +19,4 @@ def declare() -> None:
     personal_data_table(MappingDecision, "staff", column="first_reviewer_id")
     personal_data_table(PendingDecision, "staff", column="requested_by_id")
     personal_data_table(AssetEvent, "staff", column="created_by_id")
-    personal_data_table(AmortizationEntry, "staff", column="reversed_by_id")
+    personal_data_table(AmortizationReversal, "staff", column="reversed_by_id")

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kamioi_site.errors import KamioiError
+from kamioi_site.formatting import money
 
 if TYPE_CHECKING:
     from transactions.statements.evidence import Question
@@ -96,6 +98,25 @@ class EntryAlreadyBookedError(KamioiError):
     """A posted entry cannot be changed. Reverse it and create a new one."""
 
     status_code = 409
+
+
+class SecondPersonRequiredError(KamioiError):
+    """An entry above the limit (setting journal_four_eyes_limit) is posted by someone who did not write it."""
+
+    status_code = 403
+
+
+class BankOverdrawnError(KamioiError):
+    """The bank has less money than this entry takes."""
+
+    status_code = 409
+
+    def __init__(self, *, balance: Decimal, taken: Decimal) -> None:
+        shortfall = taken - balance
+        self.details = {"balance": balance, "shortfall": shortfall}
+        super().__init__(
+            f"Bank (10100) has {money(balance)} and this entry takes {money(taken)}: {money(shortfall)} is missing."
+        )
 
 
 class UserChangeNotAllowedError(KamioiError):

@@ -18,6 +18,10 @@ PURCHASE_HISTORY_DAYS: Final = IntegerSetting(
 # What staff may send to the market at once: orders, and dollars.
 MAX_ORDERS: Final = IntegerSetting("process_selected_max_orders", 1, 500, default=lambda: 500, blank=True)
 MAX_AMOUNT: Final = DecimalSetting("process_selected_max_amount", 0, 10**9, default=lambda: Decimal(10_000), blank=True)
+# Dollars above which a journal entry is posted by another person than its author; 0 when the author may always post.
+JOURNAL_FOUR_EYES_LIMIT: Final = DecimalSetting(
+    "journal_four_eyes_limit", 0, 10**9, default=lambda: Decimal(10_000), places=2
+)
 # What a customer may upload: imports that run at the same time, and files and megabytes within 24 hours.
 UPLOADS_RUNNING: Final = IntegerSetting("uploads_running", 1, 1_000, default=lambda: 5)
 UPLOADS_PER_DAY: Final = IntegerSetting("uploads_per_day", 1, 100_000, default=lambda: 500)

@@ -102,8 +102,10 @@ class AssetValue:
 
 
 _AMORTIZATION = """
-    SELECT period, count(*), sum(amount) FROM amortization_entries
-    WHERE reversed_at IS NULL AND period BETWEEN %(first)s AND %(last)s GROUP BY period ORDER BY period
+    SELECT period, count(*), sum(amount) FROM amortization_entries AS entry
+    WHERE period BETWEEN %(first)s AND %(last)s
+      AND NOT EXISTS (SELECT FROM amortization_reversals WHERE entry_id = entry.id)
+    GROUP BY period ORDER BY period
 """
 
 
@@ -118,7 +120,8 @@ _ASSETS = """
            coalesce(charged.amount, 0) + coalesce(impaired.amount, 0)
     FROM llm_data_assets AS asset
     LEFT JOIN (
-        SELECT asset_id, sum(amount) AS amount FROM amortization_entries WHERE reversed_at IS NULL GROUP BY asset_id
+        SELECT asset_id, sum(amount) AS amount FROM amortization_entries AS entry
+        WHERE NOT EXISTS (SELECT FROM amortization_reversals WHERE entry_id = entry.id) GROUP BY asset_id
     ) AS charged ON charged.asset_id = asset.id
     LEFT JOIN (
         SELECT asset_id, sum(amount) AS amount FROM llm_asset_events WHERE kind = 'impairment' GROUP BY asset_id

@@ -50,12 +50,13 @@ from transactions.rules.market_hours import market_is_open
 from transactions.rules.money import ZERO
 from transactions.services.goals import create_goal
 from transactions.services.ingest import create_transaction, run_statement_import, upload_statement
-from transactions.services.journal import Line, create_entry
+from transactions.services.journal import Line, create_entry, update_entry
 from transactions.services.processing import process_pending, release_waiting_transactions
 from transactions.services.settlement import collect_round_ups, settle_positions
 
 ADMIN_EMAIL: Final = "admin@kamioi.example"
 REVIEWERS: Final = (("ruth@kamioi.example", "Ruth Adler"), ("omar@kamioi.example", "Omar Haddad"))
+ACCOUNTANT: Final = ("nadia@kamioi.example", "Nadia Rahman")
 CUSTOMERS: Final = (
     ("maya@kamioi.example", "Maya Chen", "individual", "flat", 1),
     ("the-ortegas@kamioi.example", "The Ortega family", "family", "next_dollar", 1),
@@ -343,8 +344,10 @@ def _move_to_past(now: datetime) -> None:
 
 
 def _keep_books(login: DemoLogin, today: date) -> None:
-    """Capitalize a data asset, amortize it up to last month, and post a journal entry."""
+    """Capitalize a data asset, amortize it up to last month, and post a journal entry; leave another one as a draft."""
     admin = User.objects.get(email=login.email)
+    accountant, _ = _user(ACCOUNTANT[0], login.password, name=ACCOUNTANT[1], is_staff=True)
+    accountant.groups.add(Group.objects.get(name="finance"))
     in_service = today.replace(day=1) - relativedelta(months=5)
     asset, created = LlmDataAsset.objects.get_or_create(
         asset_name="Merchant matcher 2.0",
@@ -361,12 +364,16 @@ def _keep_books(login: DemoLogin, today: date) -> None:
                 asset_id=asset.pk, amount=Decimal(amount), component=component, dated_on=in_service, actor=admin
             )
         amortize_month(month=today.replace(day=1) - relativedelta(months=1))
-        create_entry(
-            fields={"entry_date": today - timedelta(days=50), "description": "Capital contribution"},
-            lines=[Line("10100", Decimal(100_000), ZERO), Line("30900", ZERO, Decimal(100_000))],
-            actor=admin,
-            post=True,
-        )
+        capital, _ = [
+            create_entry(
+                fields={"entry_date": today - timedelta(days=days_ago), "description": "Capital contribution"},
+                lines=[Line("10100", amount, ZERO), Line("30900", ZERO, amount)],
+                actor=accountant,
+                post=False,
+            )
+            for days_ago, amount in ((50, Decimal(100_000)), (2, Decimal(25_000)))
+        ]
+        update_entry(entry_id=capital.pk, fields={}, lines=None, actor=admin, post=True)
 
 
 def _settle(say: Callable[[str], object]) -> None:

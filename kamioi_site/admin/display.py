@@ -109,6 +109,20 @@ class StatusMixin:
         return row.status, row.status.replace("_", " ")
 
 
+class ReversalMixin:
+    """Shows when and by whom a row was reversed, from the related row `reversal`."""
+
+    @display(description="Reversed at")
+    def reversed_at(self, row: Any) -> str:
+        reversal = getattr(row, "reversal", None)
+        return moment(reversal and reversal.reversed_at)
+
+    @display(description="Reversed by")
+    def reversed_by(self, row: Any) -> str:
+        reversal = getattr(row, "reversal", None)
+        return str(reversal.reversed_by) if reversal else EMPTY
+
+
 class TaskStatusMixin:
     """Shows the status of the row's background task as a coloured label."""
 

@@ -48,6 +48,7 @@ SECTIONS: Final = {
         ("balance", "Financial statements", "dashboard", "financial-statements", "finance"),
         ("account_balance", "Ledger", "transactions_ledgertransfer"),
         ("menu_book", "Journal", "transactions_journalentry"),
+        ("edit_note", "Journal drafts", "transactions_journaldraft"),
         ("payments", "Collections", "transactions_collection"),
         ("inventory_2", "Broker positions", "transactions_brokerposition"),
         ("verified_user", "Seals", "transactions_ledgerseal"),

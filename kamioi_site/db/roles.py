@@ -25,10 +25,14 @@ WRITE: Final = APPEND | {"UPDATE", "DELETE"}
 
 # What the application may do with a table; `WRITE` by default.
 TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
+    "amortization_entries": APPEND,
+    "amortization_reversals": APPEND,
     "audit_events": APPEND,
     "broker_orders": APPEND,
     "collections": APPEND,
     "django_migrations": READ,
+    "journal_entries": APPEND,
+    "journal_reversals": APPEND,
     "ledger_seals": APPEND,
     "ledger_transfers": APPEND,
     "platform_fees": APPEND,

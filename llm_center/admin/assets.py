@@ -17,7 +17,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from kamioi_site.admin.display import FormattedListMixin
+from kamioi_site.admin.display import FormattedListMixin, ReversalMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.pages import CHART_OPTIONS, line_chart, page_context, staff_user
 from kamioi_site.errors import KamioiError
@@ -77,7 +77,7 @@ class LlmDataAssetAdmin(NoDeleteMixin, FormattedListMixin, ModelAdmin):
     inlines = (AssetEventInline,)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        charges = AmortizationEntry.objects.filter(reversed_at=None)
+        charges = AmortizationEntry.objects.filter(reversal=None)
         impairments = AssetEvent.objects.filter(kind=AssetEvent.Kind.IMPAIRMENT)
         return super().get_queryset(request).annotate(written_off=_total(charges) + _total(impairments))
 
@@ -228,11 +228,12 @@ class AssetEventAdmin(HistoryAdmin):
 
 
 @admin.register(AmortizationEntry)
-class AmortizationEntryAdmin(HistoryAdmin):
+class AmortizationEntryAdmin(ReversalMixin, HistoryAdmin):
     """Monthly amortization charges."""
 
     list_display = ("id", "asset", "period", "amount", "credit_account", "created_at", "reversed_at", "reversed_by")
-    list_select_related = ("asset", "reversed_by")
+    list_select_related = ("asset", "reversal__reversed_by")
+    readonly_fields = ("reversed_at", "reversed_by")
     list_link = AMORTIZE_LINK
     list_before_template = "admin/list_link.html"
     change_form_before_template = "admin/llm_center/reverse_link.html"

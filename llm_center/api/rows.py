@@ -119,12 +119,12 @@ def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: i
 
 def asset_rows() -> list[dict[str, Any]]:
     """Return all data assets. What was never measured is null."""
-    assets = LlmDataAsset.objects.prefetch_related("amortization", "events").order_by("pk")
+    assets = LlmDataAsset.objects.prefetch_related("amortization__reversal", "events").order_by("pk")
     return [_asset_row(asset) for asset in assets]
 
 
 def _asset_row(asset: LlmDataAsset) -> dict[str, Any]:
-    charged = sum((entry.amount for entry in asset.amortization.all() if entry.reversed_at is None), Decimal(0))
+    charged = sum((entry.amount for entry in asset.amortization.all() if not entry.is_reversed), Decimal(0))
     events = list(asset.events.all())
     impaired = sum((event.amount for event in events if event.kind == AssetEvent.Kind.IMPAIRMENT), Decimal(0))
     disposed = asset.status == LlmDataAsset.Status.DISPOSED

@@ -1,6 +1,6 @@
 """The tables of the LLM Center, one file per subject."""
 
-from llm_center.models.assets import AmortizationEntry, AssetEvent, LlmDataAsset
+from llm_center.models.assets import AmortizationEntry, AmortizationReversal, AssetEvent, LlmDataAsset
 from llm_center.models.calibration import CalibrationFit
 from llm_center.models.calls import LlmCall
 from llm_center.models.catalogue import CatalogueBrand
@@ -10,6 +10,7 @@ from llm_center.models.mappings import LlmMapping, MappingDelta
 
 __all__ = [
     "AmortizationEntry",
+    "AmortizationReversal",
     "AssetEvent",
     "CalibrationFit",
     "CatalogueBrand",

@@ -94,16 +94,23 @@ class AssetEvent(models.Model):
 
 
 class AmortizationEntry(models.Model):
-    """The charge of one asset for one month; posted once, unless it was reversed."""
+    """The charge of one asset for one month. Rows are never changed.
+
+    It is posted once; after a reversal it may be posted again, by an entry that replaces the reversed one.
+    """
 
     asset = models.ForeignKey(LlmDataAsset, on_delete=models.PROTECT, related_name="amortization")
     period = models.DateField(help_text="First day of the month.")
     amount = models.DecimalField(max_digits=14, decimal_places=2)
     credit_account = models.CharField(max_length=10, default="15100", db_default="15100")
     transfer_id = models.BigIntegerField(null=True, blank=True, help_text="ID of the ledger transfer.")
-    reversed_at = models.DateTimeField(null=True, blank=True)
-    reversed_by = models.ForeignKey(
-        "transactions.User", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    replaces = models.OneToOneField(
+        "AmortizationReversal",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The reversal of the entry before, of the same asset and month.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -112,10 +119,29 @@ class AmortizationEntry(models.Model):
         verbose_name_plural = "amortization entries"
         constraints = [
             models.UniqueConstraint(
-                fields=["asset", "period"], condition=Q(reversed_at=None), name="amortization_entries_once_per_month"
+                fields=["asset", "period"], condition=Q(replaces=None), name="amortization_entries_once_per_month"
             ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="amortization_entries_amount_positive"),
         ]
 
     def __str__(self) -> str:
         return f"{self.period:%B %Y}, asset {self.asset_id}"
+
+    @property
+    def is_reversed(self) -> bool:
+        return hasattr(self, "reversal")
+
+
+class AmortizationReversal(models.Model):
+    """The reversal of a charge by a contra transfer. Rows are never changed."""
+
+    entry = models.OneToOneField(AmortizationEntry, primary_key=True, on_delete=models.PROTECT, related_name="reversal")
+    transfer_id = models.BigIntegerField(null=True, help_text="ID of the ledger transfer.")
+    reversed_by = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="+")
+    reversed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "amortization_reversals"
+
+    def __str__(self) -> str:
+        return f"reversal of entry {self.entry_id}"

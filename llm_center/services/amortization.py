@@ -7,9 +7,9 @@ The rules:
 * A change of the facts (a later cost, an impairment, another useful life) applies from its month on: the remaining
   value, less the salvage value, is spread over the remaining months. Posted months do not change.
 * There is one entry per asset and month: entry and transfer are written by one statement, and the database refuses a
-  second entry unless the first was reversed. A run for a month also posts the months missed before it, each under its
-  own date.
-* Posted entries are never edited: a reversal is a contra entry.
+  second entry unless it replaces a reversed one. A run for a month also posts the months missed before it, each under
+  its own date.
+* Posted entries are never edited: a reversal is a separate row with a contra transfer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from django.utils import timezone
 from kamioi_site.formatting import money
 from llm_center.errors import AssetOperationError
 from llm_center.live_settings import AMORTIZATION_CREDIT_ACCOUNT
-from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
+from llm_center.models import AmortizationEntry, AmortizationReversal, AssetEvent, LlmDataAsset
 from llm_center.sql import load_sql
 from transactions.models import Account, LedgerTransfer, User
 from transactions.rules.money import CENT, ZERO
@@ -128,7 +128,7 @@ def asset_schedule(asset: LlmDataAsset) -> list[Charge]:
     ]
     impairments = [(event.dated_on, -event.amount) for event in events if event.kind == AssetEvent.Kind.IMPAIRMENT]
     disposal = next((event.dated_on for event in events if event.kind == AssetEvent.Kind.DISPOSAL), None)
-    posted = {entry.period: entry.amount for entry in asset.amortization.all() if entry.reversed_at is None}
+    posted = {entry.period: entry.amount for entry in asset.amortization.all() if not entry.is_reversed}
     return schedule(
         cost=asset.cost_basis - sum((amount for _, amount in late), ZERO),
         salvage=asset.salvage_value,
@@ -148,7 +148,7 @@ def carrying_value(asset: LlmDataAsset) -> Decimal:
 
 
 def _amortized(asset: LlmDataAsset, **filters: str) -> Decimal:
-    entries = asset.amortization.filter(reversed_at=None, **filters)
+    entries = asset.amortization.filter(reversal=None, **filters)
     return entries.aggregate(total=Sum("amount"))["total"] or ZERO
 
 
@@ -170,7 +170,7 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
         rows = LlmDataAsset.objects.select_for_update(of=("self",)).order_by("pk")
         if assets is not None:
             rows = rows.filter(pk__in=assets)
-        for asset in rows.prefetch_related("events", "amortization"):
+        for asset in rows.prefetch_related("events", "amortization__reversal"):
             due = [
                 charge
                 for charge in asset_schedule(asset)
@@ -191,7 +191,7 @@ def _idle_reason(asset: LlmDataAsset, last: date) -> str:
         return "not in service"
     if first_of_month(asset.in_service_on) > last:
         return f"in service from {asset.in_service_on:%Y-%m-%d}"
-    posted_until = max((entry.period for entry in asset.amortization.all() if entry.reversed_at is None), default=None)
+    posted_until = max((entry.period for entry in asset.amortization.all() if not entry.is_reversed), default=None)
     return f"posted up to {posted_until:%Y-%m}" if posted_until else "nothing to amortize"
 
 
@@ -220,17 +220,16 @@ def reverse_entry(*, entry_id: int, actor: User, reason: str) -> AmortizationEnt
 
     Raises AssetOperationError.
     """
-    entry = AmortizationEntry.objects.select_for_update().select_related("asset").get(pk=entry_id)
-    LlmDataAsset.objects.select_for_update().get(pk=entry.asset_id)
-    if entry.reversed_at is not None:
+    entry = AmortizationEntry.objects.get(pk=entry_id)
+    LlmDataAsset.objects.select_for_update().get(pk=entry.asset_id)  # charges and reversals of an asset hold this lock
+    if entry.is_reversed:
         raise AssetOperationError("This charge has already been reversed.")
-    if AmortizationEntry.objects.filter(asset_id=entry.asset_id, reversed_at=None, period__gt=entry.period).exists():
+    if AmortizationEntry.objects.filter(asset_id=entry.asset_id, reversal=None, period__gt=entry.period).exists():
         raise AssetOperationError("Later months of this asset are posted: reverse those first.")
     reference = f"{amortization_reference(entry.period)} reversed: {reason}"
     accounts = (entry.credit_account, Account.AMORTIZATION_EXPENSE)
-    _post("amort_reversal", entry.period, accounts, entry.amount, reference)
-    entry.reversed_at, entry.reversed_by = timezone.now(), actor
-    entry.save(update_fields=["reversed_at", "reversed_by"])
+    contra = _post("amort_reversal", entry.period, accounts, entry.amount, reference)
+    AmortizationReversal.objects.create(entry=entry, transfer_id=contra.pk, reversed_by=actor)
     return entry
 
 
@@ -314,7 +313,7 @@ def _lock_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
         raise AssetOperationError("The asset has been disposed of.")
     if dated_on > timezone.now().date():
         raise AssetOperationError("The date is in the future.")
-    newest = asset.amortization.filter(reversed_at=None).order_by("-period").values_list("period", flat=True).first()
+    newest = asset.amortization.filter(reversal=None).order_by("-period").values_list("period", flat=True).first()
     if newest is not None and first_of_month(dated_on) <= newest:
         raise AssetOperationError(
             f"{newest:%Y-%m} is already posted: choose a later day, or reverse the charges from"
@@ -323,11 +322,11 @@ def _lock_asset(asset_id: int, dated_on: date) -> LlmDataAsset:
     return asset
 
 
-def _post(kind: str, day: date, accounts: tuple[str, str], amount: Decimal, reference: str) -> None:
+def _post(kind: str, day: date, accounts: tuple[str, str], amount: Decimal, reference: str) -> LedgerTransfer:
     """Post a transfer between the accounts (debit, credit)."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     debit, credit = map(str, accounts)
-    LedgerTransfer.objects.create(
+    return LedgerTransfer.objects.create(
         user_id=0,
         date=at,
         kind=kind,

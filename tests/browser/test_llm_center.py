@@ -158,5 +158,4 @@ def test_amortization_from_the_preview_to_a_reversal(live_server, page):
     page.get_by_label("Reason").fill("a test")
     follow(page, page.get_by_role("button", name="Reverse the charge"))
     expect(page.get_by_text("charge reversed")).to_be_visible()
-    newest.refresh_from_db()
-    assert newest.reversed_at is not None
+    assert newest.is_reversed

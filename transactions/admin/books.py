@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from kamioi_site.admin.display import StatusMixin
+from kamioi_site.admin.display import ReversalMixin, StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.formatting import EMPTY
@@ -17,6 +17,7 @@ from transactions.models import (
     BrokerPosition,
     Collection,
     Holding,
+    JournalDraft,
     JournalEntry,
     LedgerAccount,
     LedgerSeal,
@@ -100,13 +101,23 @@ class LedgerTransferAdmin(HistoryAdmin):
         return lookup in {"user_id__exact", "user_id", "kind__exact", "account__exact", "date_from", "date_to"}
 
 
-@admin.register(JournalEntry)
-class JournalEntryAdmin(StatusMixin, HistoryAdmin):
-    """Manual entries of the company's own books; they are written through the API."""
+@admin.register(JournalDraft)
+class JournalDraftAdmin(HistoryAdmin):
+    """Entries that are not posted; they are written through the API."""
 
     keyset = ("-entry_date", "-id")
-    list_display = ("number", "entry_date", "description", "amount", "status_label", "created_by", "posted_at")
-    list_select_related = ("created_by",)
+    list_display = ("number", "entry_date", "description", "amount", "created_by", "changed_by")
+    list_select_related = ("created_by", "changed_by")
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(StatusMixin, ReversalMixin, HistoryAdmin):
+    """Manual entries of the company's own books; they are posted through the API."""
+
+    keyset = ("-entry_date", "-id")
+    list_display = ("number", "entry_date", "description", "amount", "status_label", "created_by", "posted_by")
+    list_select_related = ("created_by", "posted_by", "reversal")
+    readonly_fields = ("reversed_at", "reversed_by")
 
 
 @admin.register(Holding)

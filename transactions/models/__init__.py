@@ -6,7 +6,7 @@ from transactions.models.bank_accounts import BankAccount, ImportProfile
 from transactions.models.companies import Company
 from transactions.models.goals import Goal
 from transactions.models.idempotency import IdempotencyKey
-from transactions.models.journal import JournalEntry
+from transactions.models.journal import JournalDraft, JournalEntry, JournalReversal
 from transactions.models.ledger import Account, BrokerPosition, Holding, LedgerAccount, LedgerTransfer
 from transactions.models.merchants import Merchant, ReleasedTransaction
 from transactions.models.migration import MigrationReject, MigrationRun
@@ -42,7 +42,9 @@ __all__ = [
     "Holding",
     "IdempotencyKey",
     "ImportProfile",
+    "JournalDraft",
     "JournalEntry",
+    "JournalReversal",
     "LedgerAccount",
     "LedgerSeal",
     "LedgerTransfer",

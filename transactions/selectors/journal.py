@@ -7,25 +7,29 @@ from typing import Any
 
 from django.db import connection
 
-from transactions.models import JournalEntry, LedgerTransfer
+from transactions.models import JournalDraft, JournalEntry, LedgerTransfer
 from transactions.models.journal import POSTED_KIND, REVERSED_KIND
 
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """A journal entry written by staff, or a transfer booked by the system."""
+    """A draft or an entry written by staff, or a transfer booked by the system."""
 
     number: str
     entry_date: Any
     created_at: datetime
-    entry: JournalEntry | None = None
+    entry: JournalDraft | JournalEntry | None = None
     transfer: LedgerTransfer | None = None
 
 
-# Company transfers are few and adjacent in the unique index (user_id first); entries have an index by date.
+# Company transfers are few and adjacent in the unique index (user_id first); drafts and entries have an index by date.
 _JOURNAL = """
     SELECT day, rank, id FROM (
-        (SELECT entry_date AS day, 1 AS rank, id FROM journal_entries
+        (SELECT entry_date AS day, 1 AS rank, id FROM journal_drafts
+         WHERE (entry_date, 1, id) < (%(day)s::date, %(rank)s, %(id)s)
+         ORDER BY entry_date DESC, id DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT entry_date, 1, id FROM journal_entries
          WHERE (entry_date, 1, id) < (%(day)s::date, %(rank)s, %(id)s)
          ORDER BY entry_date DESC, id DESC LIMIT %(limit)s)
         UNION ALL
@@ -46,7 +50,7 @@ def journal_page(*, after: Sequence[Any] | None, limit: int) -> list[tuple[Any, 
             _JOURNAL, {"day": day, "rank": rank, "id": last, "limit": limit, "written": [POSTED_KIND, REVERSED_KIND]}
         )
         keys = cursor.fetchall()
-    entries = JournalEntry.objects.select_related("created_by").in_bulk([row[2] for row in keys if row[1] == 1])
+    entries = _entries([row[2] for row in keys if row[1] == 1])
     transfers = LedgerTransfer.objects.filter(user_id=0).in_bulk([row[2] for row in keys if row[1] == 0])
     return [
         (day, rank, pk, _journal_row(entries[pk]) if rank else _transfer_row(transfers[pk]))
@@ -61,7 +65,7 @@ def journal_entry(number: str) -> JournalRow | None:
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         return None
     if kind == "JE":
-        entry = JournalEntry.objects.select_related("created_by").filter(pk=int(digits)).first()
+        entry = _entries([int(digits)]).get(int(digits))
         return _journal_row(entry) if entry else None
     if kind == "LT":
         transfer = LedgerTransfer.objects.filter(pk=int(digits), user_id=0).first()
@@ -69,7 +73,14 @@ def journal_entry(number: str) -> JournalRow | None:
     return None
 
 
-def _journal_row(entry: JournalEntry) -> JournalRow:
+def _entries(ids: Sequence[int]) -> dict[int, JournalDraft | JournalEntry]:
+    """Return drafts and posted entries. Drafts are read first, so that one that is posted meanwhile is not missed."""
+    drafts = JournalDraft.objects.select_related("created_by").in_bulk(ids)
+    entries = JournalEntry.objects.select_related("created_by", "reversal").in_bulk(ids)
+    return {**drafts, **entries}
+
+
+def _journal_row(entry: JournalDraft | JournalEntry) -> JournalRow:
     return JournalRow(entry.number, entry.entry_date, entry.created_at, entry=entry)
 
 

@@ -39,7 +39,9 @@ from transactions.models import (
     Holding,
     IdempotencyKey,
     ImportProfile,
+    JournalDraft,
     JournalEntry,
+    JournalReversal,
     LedgerTransfer,
     Merchant,
     MigrationReject,
@@ -294,8 +296,12 @@ personal_data_table(AuditEvent, "staff")
 personal_data_table(LogEntry, "staff")
 personal_data_table(MigrationReject, "staff", column="resolved_by_id")
 personal_data_table(Merchant, "staff", column="decided_by_id")
+personal_data_table(JournalDraft, "staff", column="created_by_id")
+personal_data_table(JournalDraft, "staff", column="changed_by_id")
 personal_data_table(JournalEntry, "staff", column="created_by_id")
-personal_data_table(JournalEntry, "staff", column="reversed_by_id")
+personal_data_table(JournalEntry, "staff", column="changed_by_id")
+personal_data_table(JournalEntry, "staff", column="posted_by_id")
+personal_data_table(JournalReversal, "staff", column="reversed_by_id")
 personal_data_table(PlatformFee, "staff", column="set_by_id")
 
 

@@ -31,7 +31,8 @@ _KINDS = """
 _CHARGES = """
     SELECT asset.asset_name, entry.amount, entry.credit_account FROM amortization_entries AS entry
     JOIN llm_data_assets AS asset ON asset.id = entry.asset_id
-    WHERE entry.period = %(first)s AND entry.reversed_at IS NULL ORDER BY asset.asset_name, entry.id
+    WHERE entry.period = %(first)s AND NOT EXISTS (SELECT FROM amortization_reversals WHERE entry_id = entry.id)
+    ORDER BY asset.asset_name, entry.id
 """
 _ACCOUNT_COLUMNS: Final = (
     Column("Account", 44),

@@ -84,7 +84,7 @@ class AmortizeView(StaffView):
 
 
 def _asset(asset_id: int) -> LlmDataAsset:
-    asset = LlmDataAsset.objects.prefetch_related("amortization", "events").filter(pk=asset_id).first()
+    asset = LlmDataAsset.objects.prefetch_related("amortization__reversal", "events").filter(pk=asset_id).first()
     if asset is None:
         raise Http404
     return asset

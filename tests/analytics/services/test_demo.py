@@ -18,9 +18,9 @@ pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 # These panels need a replica, a legacy migration or an extension that the embedded server lacks.
 OPTIONAL = {"replicas", "migration", "slow"}
 TABLES = """
-    transactions holdings ledger_transfers journal_entries statement_imports statement_rejects notifications
-    goals merchants llm_mappings mapping_decisions pending_decisions mapping_imports mapping_import_rejects
-    collections broker_orders broker_positions
+    transactions holdings ledger_transfers journal_entries journal_drafts statement_imports statement_rejects
+    notifications goals merchants llm_mappings mapping_decisions pending_decisions mapping_imports
+    mapping_import_rejects collections broker_orders broker_positions
     orders calibration_fits llm_calls llm_data_assets llm_asset_events amortization_entries reports background_tasks
 """.split()
 

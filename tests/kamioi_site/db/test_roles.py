@@ -86,6 +86,15 @@ def test_the_application_owns_nothing() -> None:
         "UPDATE audit_events SET action = 'x'",
         "DELETE FROM audit_events",
         "DELETE FROM django_migrations",
+        "UPDATE journal_entries SET lines = '[]'",
+        "DELETE FROM journal_entries",
+        "SELECT 1 FROM journal_entries FOR UPDATE",
+        "UPDATE journal_reversals SET reversed_at = now()",
+        "DELETE FROM journal_reversals",
+        "UPDATE amortization_entries SET amount = 1",
+        "DELETE FROM amortization_entries",
+        "UPDATE amortization_reversals SET reversed_at = now()",
+        "DELETE FROM amortization_reversals",
     ],
 )
 def test_the_application_can_neither_change_tables_nor_the_past(statement: str) -> None:

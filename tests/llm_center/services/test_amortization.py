@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kamioi_site.live_settings import SettingError
 from llm_center.errors import AssetOperationError
-from llm_center.models import AmortizationEntry, AssetEvent, LlmDataAsset
+from llm_center.models import AmortizationEntry, AmortizationReversal, AssetEvent, LlmDataAsset
 from llm_center.services.amortization import (
     add_asset_cost,
     amortize_month,
@@ -56,9 +56,7 @@ def make_asset(cost: str = "1000.00", months: int = 3, since: date = date(2026, 
 
 
 def posted() -> list[tuple[str, Decimal]]:
-    return [
-        (f"{e.period:%Y-%m}", e.amount) for e in AmortizationEntry.objects.filter(reversed_at=None).order_by("period")
-    ]
+    return [(f"{e.period:%Y-%m}", e.amount) for e in AmortizationEntry.objects.filter(reversal=None).order_by("period")]
 
 
 def balance(account: str) -> Decimal:
@@ -204,12 +202,34 @@ def test_the_database_refuses_a_second_entry_and_a_negative_one():
         LlmDataAsset.objects.filter(pk=asset.pk).update(salvage_value=5000)
 
 
+def test_the_database_accepts_another_entry_of_the_month_once_for_each_reversal():
+    make_asset()
+    for _ in range(3):
+        amortize_month(month=date(2026, 9, 1))
+        amortize_month(month=date(2026, 9, 1))
+        reverse_entry(entry_id=AmortizationEntry.objects.latest("pk").pk, actor=make_staff(), reason="again")
+    first, second, third = AmortizationEntry.objects.order_by("pk")
+    assert (first.replaces, second.replaces.entry, third.replaces.entry) == (None, first, second)
+    assert list(find_ledger_problems()) == []
+    for replaces in (None, first.reversal):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            AmortizationEntry.objects.create(asset=first.asset, period=first.period, amount=1, replaces=replaces)
+
+
 @pytest.mark.as_owner
-def test_verify_ledger_finds_an_entry_without_its_transfer():
+@pytest.mark.parametrize("kind", ["amortization", "amort_reversal"])
+def test_verify_ledger_finds_an_entry_or_a_reversal_without_its_transfer_and_the_opposite(kind):
     make_asset()
     amortize_month(month=date(2026, 9, 1))
-    LedgerTransfer.objects.all().delete()
-    assert [problem.problem for problem in find_ledger_problems()] == ["amortization"]
+    reverse_entry(entry_id=AmortizationEntry.objects.get().pk, actor=make_staff(), reason="a test")
+    with transaction.atomic():
+        LedgerTransfer.objects.filter(kind=kind).delete()
+        assert [problem.problem for problem in find_ledger_problems()] == ["amortization"]
+        transaction.set_rollback(True)
+    AmortizationReversal.objects.all().delete()
+    if kind == "amortization":
+        AmortizationEntry.objects.all().delete()
+    assert {problem.problem for problem in find_ledger_problems()} == {"amortization"}
 
 
 # --- Corrections

@@ -171,6 +171,23 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
         set(),
     ),
     "journal entry deleted": (["DELETE FROM journal_entries"], {"journal"}, {"journal"}),
+    "reversal of a journal entry inserted without transfers": (
+        [
+            "INSERT INTO journal_reversals (entry_id, reversed_by_id, reversed_at)"
+            " SELECT id, created_by_id, now() FROM journal_entries"
+        ],
+        {"journal"},
+        {"journal"},
+    ),
+    "transfers of a reversal inserted without a reversal": (
+        [
+            _INSERT
+            + f"SELECT 0, {_TODAY}, NULL, 'journal_reverse', credit_account, debit_account, 1, NULL, NULL, now()"
+            " FROM ledger_transfers WHERE kind = 'journal_entry'"
+        ],
+        {"journal"},
+        {"journal"},
+    ),
     "transfers of a journal entry deleted": (
         ["DELETE FROM ledger_transfers WHERE kind = 'journal_entry'"],
         {"journal", "seal"},

@@ -21,8 +21,8 @@ from transactions.api.base import QueuedMessageOutput, accepted, current_user, v
 from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView
 from transactions.api.staff.serializers import EntryInput
-from transactions.errors import EntryAlreadyBookedError
-from transactions.models import JournalEntry
+from transactions.errors import EntryAlreadyBookedError, SecondPersonRequiredError
+from transactions.models import JournalDraft, JournalEntry
 from transactions.rules.money import ZERO
 from transactions.selectors import journal
 from transactions.selectors.journal import JournalRow
@@ -126,10 +126,10 @@ class JournalView(StaffView):
         )
         return Response(body)
 
-    @extend_schema(request=EntryInput, responses={201: EntryOutput}, tags=["journal"])
+    @extend_schema(request=EntryInput, responses={201: EntryOutput, 409: ErrorOutput}, tags=["journal"])
     @idempotent
     def post(self, request: Request) -> Response:
-        """Create an entry, posted or as a draft."""
+        """Create an entry, posted or as a draft. Above a limit it stays a draft, which another person posts."""
         data = validated(EntryInput(data=request.data))
         lines = _lines(data)
         if lines is None:
@@ -138,7 +138,11 @@ class JournalView(StaffView):
         fields = {name: data.get(name, "") for name in _TEXTS}
         fields["entry_date"] = data.get("date") or timezone.now().date()
         entry = create_entry(fields=fields, lines=lines, actor=current_user(request), post=post)
-        return _response(entry, "Entry posted." if post else "Draft saved.", status.HTTP_201_CREATED)
+        if entry.status == JournalEntry.Status.POSTED:
+            message = "Entry posted."
+        else:
+            message = f"Draft saved. {SecondPersonRequiredError()}" if post else "Draft saved."
+        return _response(entry, message, status.HTTP_201_CREATED)
 
 
 class JournalEntryView(StaffView):
@@ -151,21 +155,31 @@ class JournalEntryView(StaffView):
         row = _entry_row(_journal_row(number))
         return Response({"success": True, "entry": row, "data": row})
 
-    @extend_schema(request=EntryInput, responses={200: EntryOutput, 409: ErrorOutput}, tags=["journal"])
+    @extend_schema(
+        request=EntryInput, responses={200: EntryOutput, 403: ErrorOutput, 409: ErrorOutput}, tags=["journal"]
+    )
     def put(self, request: Request, number: str) -> Response:
-        """Change a draft; `status: posted` posts it. A posted entry is 409: reverse it with DELETE."""
+        """Change a draft; `status: posted` posts it, above a limit only for someone who did not write it (403).
+
+        A posted entry is 409: reverse it with DELETE.
+        """
         entry = _staff_entry(number)
         data = validated(EntryInput(data=request.data))
         fields = {name: data[name] for name in _TEXTS if name in data}
         if "date" in data:
             fields["entry_date"] = data["date"]
         post = data.get("status") == "posted"
-        entry = update_entry(entry_id=entry.pk, fields=fields, lines=_lines(data), post=post)
+        entry = update_entry(
+            entry_id=entry.pk, fields=fields, lines=_lines(data), actor=current_user(request), post=post
+        )
         return _response(entry, "Entry posted." if post else "Draft updated.")
 
-    @extend_schema(responses={200: EntryRemovedOutput, 409: ErrorOutput}, tags=["journal"])
+    @extend_schema(responses={200: EntryRemovedOutput, 403: ErrorOutput, 409: ErrorOutput}, tags=["journal"])
     def delete(self, request: Request, number: str) -> Response:
-        """Delete a draft. A posted entry stays and is reversed by contra postings dated today."""
+        """Delete a draft. A posted entry stays and is reversed by contra postings dated today.
+
+        Above a limit, someone else than the one who posted it must reverse it (403).
+        """
         entry = delete_or_reverse_entry(entry_id=_staff_entry(number).pk, actor=current_user(request))
         body = EntryRemovedOutput(
             success=True,
@@ -210,7 +224,7 @@ def _journal_row(number: str) -> JournalRow:
     return row
 
 
-def _staff_entry(number: str) -> JournalEntry:
+def _staff_entry(number: str) -> JournalDraft | JournalEntry:
     """Return an entry that staff may change."""
     entry = _journal_row(number).entry
     if entry is None:
@@ -232,7 +246,7 @@ def _lines(data: Mapping[str, Any]) -> list[Line] | None:
     return [Line(data["to_account"], data["amount"], ZERO), Line(data["from_account"], ZERO, data["amount"])]
 
 
-def _row_of(entry: JournalEntry) -> JournalRow:
+def _row_of(entry: JournalDraft | JournalEntry) -> JournalRow:
     return JournalRow(entry.number, entry.entry_date, entry.created_at, entry)
 
 
@@ -293,6 +307,6 @@ def _entry_row(row: JournalRow) -> EntryRow:
     )
 
 
-def _response(entry: JournalEntry, message: str, code: int = status.HTTP_200_OK) -> Response:
+def _response(entry: JournalDraft | JournalEntry, message: str, code: int = status.HTTP_200_OK) -> Response:
     row = _entry_row(_row_of(entry))
     return Response({"success": True, "message": message, "entry": row, "data": row}, status=code)

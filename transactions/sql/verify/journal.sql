@@ -1,13 +1,16 @@
--- The lines of each journal entry are in the ledger, and the ledger has no others.
+-- The lines of each journal entry and of each reversal are in the ledger, and the ledger has no others.
 SELECT 'journal', 0, reference || ' account ' || account, coalesce(format('$%%s', posted.amount), 'no transfer'),
        coalesce(format('$%%s', entered.amount), 'no entry')
 FROM (
-    SELECT 'JE-' || entries.id AS reference, step.kind, line ->> 'account_code' AS account,
+    SELECT 'JE-' || step.id AS reference, step.kind, line ->> 'account_code' AS account,
            sum(step.sign * ((line ->> 'debit')::numeric - (line ->> 'credit')::numeric)) AS amount
-    FROM journal_entries AS entries
+    FROM (
+        SELECT id, 'journal_entry' AS kind, 1 AS sign FROM journal_entries
+        UNION ALL
+        SELECT entry_id, 'journal_reverse', -1 FROM journal_reversals
+    ) AS step
+    JOIN journal_entries AS entries USING (id)
     CROSS JOIN jsonb_array_elements(entries.lines) AS line
-    JOIN (VALUES ('journal_entry', 1), ('journal_reverse', -1)) AS step (kind, sign)
-      ON entries.status = 'reversed' OR (entries.status = 'posted' AND step.sign = 1)
     GROUP BY 1, 2, 3
 ) AS entered
 FULL JOIN (
