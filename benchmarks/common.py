@@ -78,8 +78,8 @@ def seed_directory(*, users: int = 2000, merchants: int = 200) -> None:
         INSERT INTO stock_prices (ticker, price, as_of, source)
         SELECT 'T' || n, 10 + n * 1.37, now(), 'benchmark' FROM generate_series(1, %(merchants)s) AS n;
         INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason,
-            rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
-        SELECT 'M' || n, 'M' || n, 'T' || n, '', '', 'approved', 'seed', '', '[]', 0, 0, now(), now()
+            rejected_tickers, decision_id, waiting_count, waiting_amount, created_at, updated_at)
+        SELECT 'M' || n, 'M' || n, 'T' || n, '', '', 'approved', 'seed', '', '[]', n, 0, 0, now(), now()
         FROM generate_series(1, %(merchants)s) AS n;
         """,
         users=users,

@@ -12,7 +12,6 @@ DISTRIBUTION = Distribution(
         "holdings": "user_id",
         "notifications": "user_id",
         "orders": "user_id",
-        "released_transactions": "user_id",
         "idempotency_keys": "user_id",
         "goals": "user_id",
         "user_settings": "user_id",

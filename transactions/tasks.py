@@ -62,7 +62,6 @@ def release_merchants(task: BackgroundTask) -> None:
     """Release the transactions that wait for the merchants decided on in this background task."""
     released = processing.release_waiting_transactions(
         merchant_keys=task.arguments["merchant_keys"],
-        decision_ids=task.arguments.get("decision_ids", ()),
         on_progress=lambda rows: heartbeat(task=task, progress=rows, total=task.total),
     )
     task.progress = task.total = released

@@ -279,10 +279,7 @@ def _decide_queue(reviewers: list[User], trading: datetime, *, is_last: bool) ->
             decisions.append(result.decision)
             approved += [result.decision] if action == Action.APPROVE else []
     released = [decision for decision in decisions if decision.action != Action.REJECT]
-    release_waiting_transactions(
-        merchant_keys=[decision.merchant_key for decision in released],
-        decision_ids=[decision.pk for decision in released],
-    )
+    release_waiting_transactions(merchant_keys=[decision.merchant_key for decision in released])
     process_pending(now=trading)
     if is_last:
         undo = request_undo(decision_id=approved[-1].pk, actor=reviewers[0], reason="Approved by mistake.")

@@ -72,7 +72,6 @@ SECTIONS: Final = {
     ),
     "System": (
         ("hourglass_top", "Pending LLM requests", "llm_center_proposalclaim"),
-        ("undo", "Released transactions", "transactions_releasedtransaction"),
         ("tune", "Preferences", "transactions_usersetting"),
         ("fingerprint", "Ingest keys", "transactions_transactionkey"),
         ("repeat", "Idempotency keys", "transactions_idempotencykey"),

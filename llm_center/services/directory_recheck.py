@@ -95,7 +95,7 @@ def _check_batch(batch: Sequence[Merchant], result: RecheckResult, *, dry_run: b
         apply_proposal(merchant, proposal)
         merchant.status = Merchant.Status.PROPOSED
         merchant.reason = f"Was {before['ticker']} before: {reason} {proposal.reason}"
-        merchant.decided_by, merchant.decided_at = None, None
+        merchant.decided_by, merchant.decided_at, merchant.decision_id = None, None, None
         stopped.append(merchant)
         decisions.append(
             MappingDecision(

@@ -33,7 +33,7 @@ from llm_center.models import LlmMapping, MappingDecision, MappingImport, Mappin
 from llm_center.providers import MerchantQuestion
 from llm_center.services.mapping_log import LogRow, insert_log_rows
 from llm_center.services.matching import propose_owners
-from llm_center.services.merchants import merchant_snapshot, update_merchants
+from llm_center.services.merchants import merchant_snapshot, record_decisions, update_merchants
 from llm_center.services.proposal_queue import auto_approval_threshold
 from transactions.models import Company, Merchant, User
 from transactions.rules.merchant_key import normalise
@@ -201,7 +201,7 @@ def _update_merchants(
     questions = [MerchantQuestion(key, (group[0].display_name,), group[0].category) for key, group in by_key.items()]
     changed: list[Merchant] = []
     added: list[Merchant] = []
-    decisions: list[MappingDecision] = []
+    decided: list[tuple[Merchant, MappingDecision]] = []
     for (key, group), proposal in zip(by_key.items(), propose_owners(questions).proposals, strict=True):
         first = group[0]
         merchant = known.get(key) or Merchant(merchant_key=key, display_name=first.display_name)
@@ -213,6 +213,7 @@ def _update_merchants(
         merchant.ticker, merchant.company_name = first.ticker, names[first.ticker][:200]
         merchant.category = merchant.category or first.category
         merchant.confidence, merchant.source = first.confidence, Merchant.Source.ADMIN
+        merchant.decision_id = None
         merchant.alternatives = [
             {"ticker": other.ticker, "company_name": names[other.ticker], "brand": ""} for other in group[1:4]
         ]
@@ -224,26 +225,25 @@ def _update_merchants(
             continue
         merchant.status, merchant.reason = Merchant.Status.APPROVED, f"Uploaded in {imported.filename}."[:500]
         merchant.decided_by, merchant.decided_at = uploader, now
-        decisions.append(
-            MappingDecision(
-                merchant_key=key,
-                action=MappingDecision.Action.APPROVE,
-                before=before,
-                after=merchant_snapshot(merchant),
-                reason=merchant.reason,
-                decided_by=uploader,
-                released_count=merchant.waiting_count,
-                decided_at=now,
-            )
+        decision = MappingDecision(
+            merchant_key=key,
+            action=MappingDecision.Action.APPROVE,
+            before=before,
+            after=merchant_snapshot(merchant),
+            reason=merchant.reason,
+            decided_by=uploader,
+            released_count=merchant.waiting_count,
+            decided_at=now,
         )
+        decided.append((merchant, decision))
+    record_decisions(decided)
     if changed:
         update_merchants(changed, now)
     Merchant.objects.bulk_create(added, batch_size=1_000)
     invalidate_mappings()
-    MappingDecision.objects.bulk_create(decisions, batch_size=1_000)
-    imported.merchants_approved += len(decisions)
+    imported.merchants_approved += len(decided)
     imported.save(update_fields=["merchants_approved", "merchants_kept", "merchants_review"])
-    return [decision.merchant_key for decision in decisions]
+    return [merchant.merchant_key for merchant, _ in decided]
 
 
 def _review_reason(

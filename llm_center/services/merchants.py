@@ -10,6 +10,7 @@ from psycopg2.extras import Json, execute_values
 
 from llm_center.cache import invalidate_mappings
 from llm_center.matcher import Proposal
+from llm_center.models import MappingDecision
 from llm_center.sql import load_sql
 from transactions.models import Merchant
 
@@ -17,12 +18,16 @@ _columns = attrgetter(
     "pk", "ticker", "company_name", "category", "confidence", "stated_confidence", "reason", "source", "status"
 )
 _VALUES = (
-    "(%s, %s::text, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, %s::timestamptz)"
+    "(%s, %s::text, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, "
+    "%s::bigint, %s::timestamptz)"
 )
 
 
 def merchant_snapshot(merchant: Merchant) -> dict[str, Any]:
-    """Return the columns that a decision changes, for its record and for undoing it."""
+    """Return the columns that a decision changes, for its record and for undoing it.
+
+    `decision_id` is null in the `after` of a decision: it has no id yet.
+    """
     return {
         "status": merchant.status,
         "ticker": merchant.ticker,
@@ -33,7 +38,15 @@ def merchant_snapshot(merchant: Merchant) -> dict[str, Any]:
         "rejected_tickers": merchant.rejected_tickers,
         "decided_by": merchant.decided_by_id,
         "decided_at": merchant.decided_at and merchant.decided_at.isoformat(),
+        "decision_id": merchant.decision_id,
     }
+
+
+def record_decisions(decided: Sequence[tuple[Merchant, MappingDecision]]) -> None:
+    """Insert the decisions and set them on their merchants, without saving these."""
+    MappingDecision.objects.bulk_create([decision for _, decision in decided], batch_size=1_000)
+    for merchant, decision in decided:
+        merchant.decision_id = decision.pk
 
 
 def apply_proposal(merchant: Merchant, proposal: Proposal) -> None:
@@ -65,6 +78,7 @@ def update_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
                     Json(row.rejected_tickers),
                     row.decided_by_id,
                     row.decided_at,
+                    row.decision_id,
                     now,
                 )
                 for row in merchants

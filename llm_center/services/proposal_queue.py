@@ -14,7 +14,6 @@ from decimal import Decimal
 
 from django.db import connection, transaction
 from django.utils import timezone
-from psycopg2.extras import Json, execute_values
 
 from kamioi_site.live_settings import stored_values
 from llm_center import matcher
@@ -25,7 +24,7 @@ from llm_center.providers import Answer, BatchResult, MerchantQuestion, Provider
 from llm_center.selectors import descriptor_samples
 from llm_center.services.mapping_log import LogRow, insert_log_rows
 from llm_center.services.matching import propose_owners
-from llm_center.services.merchants import apply_proposal, merchant_snapshot, update_merchants
+from llm_center.services.merchants import apply_proposal, merchant_snapshot, record_decisions, update_merchants
 from llm_center.sql import load_sql
 from transactions.models import Company, Merchant
 from transactions.services.processing import release_waiting_transactions
@@ -33,12 +32,6 @@ from transactions.services.processing import release_waiting_transactions
 BATCH = 500
 # A worker that has not answered in this time is considered dead, and its merchants are claimed by others.
 CLAIM_EXPIRES = timedelta(minutes=10)
-
-_INSERT_DECISIONS = """
-    INSERT INTO mapping_decisions (merchant_key, action, before, after, reason, automatic, released_count, decided_at,
-        waited_seconds)
-    VALUES %s
-"""
 
 
 @dataclass(slots=True)
@@ -159,7 +152,8 @@ def _store_answers(
         return []
     tickers = {answer.proposal.ticker for answer in answers.values() if answer.proposal.ticker}
     listed = set(Company.objects.filter(ticker__in=tickers, is_listed=True).values_list("ticker", flat=True))
-    decisions, log, keys = [], [], []
+    decided_merchants: list[tuple[Merchant, MappingDecision]] = []
+    log = []
     for merchant in merchants:
         answer = answers[merchant.pk]
         proposal = _validate_ticker(answer.proposal, merchant, listed)
@@ -179,26 +173,23 @@ def _store_answers(
         run.proposed += proposal.ticker is not None
         if decided:
             run.decided += 1
-            keys.append(merchant.merchant_key)
-            decisions.append(
-                (
-                    merchant.merchant_key,
-                    MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED,
-                    Json(before),
-                    Json(merchant_snapshot(merchant)),
-                    proposal.reason[:500],
-                    True,
-                    merchant.waiting_count,
-                    now,
-                    max(0, int((now - merchant.created_at).total_seconds())),
-                )
+            action = MappingDecision.Action.APPROVE if proposal.ticker else MappingDecision.Action.NOT_LISTED
+            decision = MappingDecision(
+                merchant_key=merchant.merchant_key,
+                action=action,
+                before=before,
+                after=merchant_snapshot(merchant),
+                reason=proposal.reason[:500],
+                automatic=True,
+                released_count=merchant.waiting_count,
+                waited_seconds=max(0, int((now - merchant.created_at).total_seconds())),
+                decided_at=now,
             )
+            decided_merchants.append((merchant, decision))
+    record_decisions(decided_merchants)
     update_merchants(merchants, now)
     insert_log_rows(log)
-    if decisions:
-        with connection.cursor() as cursor:
-            execute_values(cursor.cursor, _INSERT_DECISIONS, decisions, page_size=BATCH)
-    return keys
+    return [merchant.merchant_key for merchant, _ in decided_merchants]
 
 
 def _log_row(

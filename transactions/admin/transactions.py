@@ -14,15 +14,7 @@ from kamioi_site.admin.history import HistoryAdmin
 from kamioi_site.admin.keyset import DayRangeFilter, active_filters
 from kamioi_site.admin.pages import staff_user
 from kamioi_site.formatting import EMPTY, moment, money, plural
-from transactions.models import (
-    Order,
-    PossibleDuplicate,
-    ReleasedTransaction,
-    Transaction,
-    TransactionKey,
-    UnmatchedRefund,
-    User,
-)
+from transactions.models import Order, PossibleDuplicate, Transaction, TransactionKey, UnmatchedRefund, User
 from transactions.models.transactions import TransactionQuerySet
 from transactions.selectors.possible_duplicates import COUNT_LIMIT, attach_counterparts, count_possible_duplicates
 from transactions.selectors.transaction_pages import NO_PURCHASE
@@ -236,11 +228,3 @@ class OrderAdmin(StatusMixin, HistoryAdmin):
     list_display = ("id", "user", "ticker", "amount", "status_label", "execute_after", "executed_at", "shares", "price")
     list_select_related = ("user",)
     list_filter = ("status",)
-
-
-@admin.register(ReleasedTransaction)
-class ReleasedTransactionAdmin(HistoryAdmin):
-    """Transactions released by a decision."""
-
-    list_display = ("id", "decision_id", "user", "transaction_id", "date")
-    list_select_related = ("user",)

@@ -8,7 +8,7 @@ from transactions.models.goals import Goal
 from transactions.models.idempotency import IdempotencyKey
 from transactions.models.journal import JournalDraft, JournalEntry, JournalReversal
 from transactions.models.ledger import Account, BrokerPosition, Holding, LedgerAccount, LedgerTransfer
-from transactions.models.merchants import Merchant, ReleasedTransaction
+from transactions.models.merchants import Merchant
 from transactions.models.migration import MigrationReject, MigrationRun
 from transactions.models.notifications import Notification
 from transactions.models.orders import Order
@@ -55,7 +55,6 @@ __all__ = [
     "Order",
     "PlatformFee",
     "PossibleDuplicate",
-    "ReleasedTransaction",
     "Setting",
     "StatementImport",
     "StatementReject",

@@ -54,6 +54,12 @@ class Merchant(models.Model):
     rejected_tickers = models.JSONField(default=list, blank=True, help_text="Never proposed again for this merchant.")
     decided_by = models.ForeignKey("transactions.User", null=True, blank=True, on_delete=models.PROTECT)
     decided_at = models.DateTimeField(null=True, blank=True)
+    decision_id = models.BigIntegerField(
+        "decision",
+        null=True,
+        blank=True,
+        help_text="The current decision in `mapping_decisions`; empty if none is recorded there.",
+    )
     waiting_count = models.PositiveIntegerField("waiting", default=0)
     waiting_amount = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
     review_priority = models.GeneratedField(
@@ -103,24 +109,3 @@ class Merchant(models.Model):
 
     def __str__(self) -> str:
         return self.merchant_key
-
-
-class ReleasedTransaction(models.Model):
-    """A transaction that a reviewer's decision released, kept while the decision can be undone."""
-
-    decision_id = models.BigIntegerField(help_text="The id in `mapping_decisions`.")
-    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_constraint=False, db_index=False)
-    transaction_id = models.BigIntegerField()
-    date = models.DateTimeField(help_text="The date of the transaction.")
-
-    class Meta:
-        db_table = "released_transactions"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["user", "decision_id", "transaction_id"], name="released_transactions_once_per_decision"
-            )
-        ]
-        indexes = [models.Index(fields=["decision_id", "user"], name="idx_released_decision")]
-
-    def __str__(self) -> str:
-        return f"{self.transaction_id} by decision {self.decision_id}"

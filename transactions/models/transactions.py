@@ -124,6 +124,9 @@ class Transaction(MonthlyPartitionedModel):
     fee_cents = models.SmallIntegerField(
         null=True, blank=True, help_text="The fee in cents, fixed when the purchase is stored."
     )
+    decision_id = models.BigIntegerField(
+        "decision", null=True, blank=True, help_text="The decision on the merchant by which this row was settled."
+    )
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.CUSTOMER)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -156,6 +159,12 @@ class Transaction(MonthlyPartitionedModel):
             # The release of a merchant, and the count of its waiting transactions.
             NamedIndex(
                 fields=["merchant_key", "id"], name="idx_transactions_waiting", condition=Q(status="needs_review")
+            ),
+            # What a decision settled, which undoing it reverses; the purchases of a merchant.
+            NamedIndex(
+                fields=["merchant_key", "decision_id"],
+                name="idx_transactions_decided",
+                condition=Q(status__in=["completed", "mapped", "awaiting_price", "not_listed"]),
             ),
             NamedIndex(fields=["ticker", "id"], name="idx_transactions_no_price", condition=Q(status="awaiting_price")),
             # Possible duplicates, which wait for a person.

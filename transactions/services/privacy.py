@@ -48,7 +48,6 @@ from transactions.models import (
     Notification,
     Order,
     PlatformFee,
-    ReleasedTransaction,
     StatementImport,
     StatementReject,
     Transaction,
@@ -278,7 +277,6 @@ personal_data_table(LedgerTransfer, "kept")
 personal_data_table(Holding, "kept")
 personal_data_table(Order, "kept")
 personal_data_table(TransactionKey, "blanked", erase=_erase_fingerprints)
-personal_data_table(ReleasedTransaction, "kept")
 personal_data_table(TransactionDelta, "kept")  # consumed within the hour
 personal_data_table(StatementImport, "blanked", erase=_erase_statements)
 personal_data_table(ImportProfile, "deleted")

@@ -5,7 +5,7 @@ WITH claimed AS MATERIALIZED (
 -- looked_up: the merchant's company (an approved ticker counts only while its company is listed) and the round-up, which
 -- is fixed since the purchase was stored, or now.
 looked_up AS MATERIALIZED (
-    SELECT claimed.*, merchants.status AS merchant_status, companies.ticker,
+    SELECT claimed.*, merchants.status AS merchant_status, merchants.decision_id, companies.ticker,
            coalesce(claimed.round_up_cents / 100.0, kamioi_round_up(
                claimed.amount, users.round_up_enabled, users.round_up_rule, users.round_up_amount
            ))::numeric(14, 2) AS round_up,
@@ -56,6 +56,8 @@ moved AS (
         failure_reason = CASE WHEN decided.outcome = 'on_hold' THEN decided.hold_reason
                               ELSE transactions.failure_reason END,
         ticker = CASE WHEN decided.outcome <> 'on_hold' THEN decided.ticker END,
+        decision_id = CASE WHEN decided.outcome IN ('completed', 'mapped', 'awaiting_price', 'not_listed')
+                           THEN decided.decision_id END,
         round_up = decided.set_aside,
         investable = decided.set_aside,
         fee = decided.fee,

@@ -12,7 +12,7 @@ changed AS (
     SET amount = %(amount)s, total_debit = %(amount)s, merchant = %(merchant)s, merchant_key = %(merchant_key)s,
         description = %(description)s, bank_reference = %(reference)s, row_class = %(row_class)s,
         status = CASE %(row_class)s WHEN '' THEN 'pending' ELSE 'excluded' END, failure_reason = '', ticker = NULL,
-        round_up = 0, fee = 0, investable = 0, updated_at = %(now)s,
+        decision_id = NULL, round_up = 0, fee = 0, investable = 0, updated_at = %(now)s,
         round_up_cents = CASE WHEN transactions.amount = %(amount)s THEN round_up_cents ELSE fixed.round_up * 100 END,
         fee_cents = CASE WHEN transactions.amount = %(amount)s THEN fee_cents
                          ELSE kamioi_fee(fixed.round_up, rule.fee, rule.max_share) * 100 END

@@ -4,7 +4,7 @@ WITH changed AS (
     UPDATE transactions
     SET status = CASE %(row_class)s WHEN '' THEN 'pending' ELSE 'excluded' END,
         related_id = CASE %(row_class)s WHEN '' THEN NULL ELSE transactions.related_id END,
-        row_class = %(row_class)s, failure_reason = '', priority = 3, ticker = NULL,
+        row_class = %(row_class)s, failure_reason = '', priority = 3, ticker = NULL, decision_id = NULL,
         round_up = 0, fee = 0, investable = 0, total_debit = transactions.amount, updated_at = %(now)s
     FROM (
         SELECT id, user_id, date, status, amount, round_up, fee, investable FROM transactions

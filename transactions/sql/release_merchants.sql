@@ -1,5 +1,4 @@
--- Make transactions pending that wait for these merchants, in locked user buckets, and record which each decision
--- released.
+-- Make transactions pending that wait for these merchants, in locked user buckets.
 WITH released AS (
     UPDATE transactions SET status = 'pending', priority = 3, updated_at = %(now)s
     FROM (
@@ -10,8 +9,7 @@ WITH released AS (
     ) AS waiting
     WHERE transactions.id = waiting.id AND transactions.user_id = waiting.user_id AND transactions.date = waiting.date
       AND transactions.status = 'needs_review'
-    RETURNING transactions.id, transactions.user_id, transactions.merchant_key, transactions.date,
-        transactions.ticker, transactions.amount,
+    RETURNING transactions.user_id, transactions.date, transactions.ticker, transactions.amount,
               transactions.round_up, transactions.fee, transactions.investable
 ),
 counted AS (
@@ -20,14 +18,5 @@ counted AS (
            sum(side.n * round_up), sum(side.n * fee), sum(side.n * investable), sum(greatest(side.n, 0))
     FROM released CROSS JOIN (VALUES (-1, 'needs_review'), (1, 'pending')) AS side (n, status)
     GROUP BY 1, 2, 3
-),
-recorded AS (
-    INSERT INTO released_transactions (decision_id, user_id, transaction_id, date)
-    SELECT decided.id, released.user_id, released.id, released.date
-    FROM released
-    JOIN unnest(%(merchant_keys)s::text[], %(decisions)s::bigint[]) AS decided (merchant_key, id)
-      ON decided.merchant_key = released.merchant_key
-    WHERE decided.id IS NOT NULL
-    ON CONFLICT DO NOTHING
 )
 SELECT count(*), coalesce(array_agg(DISTINCT user_id), '{}') FROM released

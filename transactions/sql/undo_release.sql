@@ -1,23 +1,12 @@
 -- Undo the effect of a decision in locked user buckets: bookings get contra entries, and the transactions become
 -- pending, to be looked up in the current directory.
-WITH led_to AS MATERIALIZED (
-    SELECT user_id, transaction_id AS id, date FROM released_transactions
-    WHERE decision_id = %(decision)s AND mod(user_id, 64) = ANY (%(buckets)s::int[])
-    UNION
-    -- Purchases that arrived after the decision never waited.
-    SELECT user_id, id, date FROM transactions
-    WHERE created_at >= %(since)s AND merchant_key = %(merchant_key)s AND mod(user_id, 64) = ANY (%(buckets)s::int[])
-),
-reversed AS MATERIALIZED (
-    SELECT transactions.id, transactions.user_id, transactions.date, transactions.ticker, transactions.merchant,
-           transactions.shares, transactions.booking,
-           transactions.status = 'completed' AND transactions.investable > 0 AS booked,
-           transactions.status, transactions.amount, transactions.round_up, transactions.fee, transactions.investable
+WITH reversed AS MATERIALIZED (
+    SELECT id, user_id, date, ticker, merchant, shares, booking, status = 'completed' AND investable > 0 AS booked,
+           status, amount, round_up, fee, investable
     FROM transactions
-    JOIN led_to ON led_to.id = transactions.id AND led_to.user_id = transactions.user_id
-      AND led_to.date = transactions.date
-    WHERE transactions.status IN ('completed', 'not_listed', 'mapped', 'awaiting_price')
-      AND transactions.ticker IS NOT DISTINCT FROM %(ticker)s
+    WHERE merchant_key = %(merchant_key)s AND decision_id = %(decision)s
+      AND status IN ('completed', 'mapped', 'awaiting_price', 'not_listed')
+      AND mod(user_id, 64) = ANY (%(buckets)s::int[])
     LIMIT %(limit)s
 ),
 {include reverse_bookings}
@@ -35,7 +24,7 @@ notified AS (
 ),
 moved AS (
     UPDATE transactions SET status = 'pending', priority = 3, booking = transactions.booking + reversed.booked::int,
-        ticker = NULL, shares = NULL, price_per_share = NULL, round_up = 0, investable = 0, fee = 0,
+        ticker = NULL, decision_id = NULL, shares = NULL, price_per_share = NULL, round_up = 0, investable = 0, fee = 0,
         total_debit = transactions.amount, updated_at = %(now)s
     FROM reversed
     WHERE transactions.id = reversed.id AND transactions.user_id = reversed.user_id AND transactions.date = reversed.date

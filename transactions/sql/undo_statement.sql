@@ -22,10 +22,6 @@ removed_orders AS (
     DELETE FROM orders USING reversed
     WHERE NOT reversed.kept AND orders.user_id = reversed.user_id AND orders.transaction_id = reversed.id
 ),
-removed_releases AS (
-    DELETE FROM released_transactions AS released USING reversed
-    WHERE NOT reversed.kept AND released.user_id = reversed.user_id AND released.transaction_id = reversed.id
-),
 freed_keys AS (
     UPDATE transaction_keys AS keys SET idempotency_key = 'undone:' || keys.transaction_id FROM reversed
     WHERE reversed.kept AND keys.user_id = reversed.user_id AND keys.transaction_id = reversed.id
@@ -39,8 +35,8 @@ removed_refunds AS (
     WHERE refunds.user_id = reversed.user_id AND refunds.transaction_id = reversed.id
 ),
 undone AS (
-    UPDATE transactions SET status = 'undone', ticker = NULL, shares = NULL, price_per_share = NULL, round_up = 0,
-        investable = 0, fee = 0, total_debit = transactions.amount, failure_reason = '', related_id = NULL,
+    UPDATE transactions SET status = 'undone', ticker = NULL, decision_id = NULL, shares = NULL, price_per_share = NULL,
+        round_up = 0, investable = 0, fee = 0, total_debit = transactions.amount, failure_reason = '', related_id = NULL,
         updated_at = %(now)s
     FROM reversed
     WHERE reversed.kept AND transactions.id = reversed.id AND transactions.user_id = reversed.user_id

@@ -120,10 +120,7 @@ def run_bulk_decision(
                 else:
                     decisions.append(outcome.decision)
         if decisions:
-            released += release_waiting_transactions(
-                merchant_keys=[decision.merchant_key for decision in decisions],
-                decision_ids=[decision.pk for decision in decisions],
-            )
+            released += release_waiting_transactions(merchant_keys=[decision.merchant_key for decision in decisions])
         decided, skipped = decided + len(decisions), skipped[:MAX_MESSAGES]
         if on_progress:
             on_progress(decided + len(skipped))

@@ -38,6 +38,7 @@ DECISION_FIELDS = [
     "source",
     "decided_by",
     "decided_at",
+    "decision_id",
     "confidence",
     "updated_at",
 ]
@@ -153,7 +154,7 @@ def decide_merchant(
     merchant.source, merchant.decided_by, merchant.decided_at = Merchant.Source.ADMIN, actor, now
     # A reviewer's decision is certain; after a rejection nothing is known.
     merchant.confidence = Decimal(0) if action == Action.REJECT else Decimal(1)
-    merchant.save(update_fields=DECISION_FIELDS)
+    merchant.decision_id = None
     decision = MappingDecision.objects.create(
         merchant_key=merchant.merchant_key,
         action=action,
@@ -166,15 +167,13 @@ def decide_merchant(
         released_count=0 if action == Action.REJECT else merchant.waiting_count,
         waited_seconds=max(0, int((now - waiting_since).total_seconds())) if waiting_since else None,
     )
+    merchant.decision_id = decision.pk
+    merchant.save(update_fields=DECISION_FIELDS)
     _log_decision(merchant, decision, reason)
     invalidate_mappings()
     task = None
     if release and action != Action.REJECT:
-        task = create_task(
-            name="release_merchants",
-            user=actor,
-            arguments={"merchant_keys": [merchant.merchant_key], "decision_ids": [decision.pk]},
-        )
+        task = create_task(name="release_merchants", user=actor, arguments={"merchant_keys": [merchant.merchant_key]})
         task.total = merchant.waiting_count
         task.save(update_fields=["total"])
         send_task(task=task)

@@ -61,15 +61,7 @@ def undoable_decisions(*, actor: User) -> QuerySet[MappingDecision]:
 
 def undo_effect(*, decision: MappingDecision) -> UndoEffect:
     with connection.cursor() as cursor:
-        cursor.execute(
-            load_sql("undo_effect"),
-            {
-                "decision": decision.pk,
-                "merchant_key": decision.merchant_key,
-                "ticker": decision.after["ticker"],
-                "since": decision.decided_at,
-            },
-        )
+        cursor.execute(load_sql("undo_effect"), {"decision": decision.pk, "merchant_key": decision.merchant_key})
         return UndoEffect(*cursor.fetchone())
 
 
@@ -88,7 +80,7 @@ def request_undo(*, decision_id: int, actor: User, reason: str = "") -> Decision
         raise UndoNotAllowedError("This decision has already been undone.")
     if decision.decided_at <= timezone.now() - UNDO_WINDOW:
         raise UndoNotAllowedError("This decision is older than ten minutes; correct the merchant instead.")
-    if merchant.decided_at != decision.decided_at:
+    if merchant.decision_id != decision.pk:
         raise UndoNotAllowedError(f"{merchant.merchant_key} has been decided again since.")
     previous, before, now = decision.before, merchant_snapshot(merchant), timezone.now()
     for name in ("status", "ticker", "company_name", "source", "rejected_tickers"):
@@ -96,6 +88,7 @@ def request_undo(*, decision_id: int, actor: User, reason: str = "") -> Decision
     merchant.confidence = None if previous["confidence"] is None else Decimal(previous["confidence"])
     merchant.decided_by_id = previous["decided_by"]
     merchant.decided_at = previous["decided_at"] and datetime.fromisoformat(previous["decided_at"])
+    merchant.decision_id = previous["decision_id"]
     merchant.save(update_fields=DECISION_FIELDS)
     undo = MappingDecision.objects.create(
         merchant_key=merchant.merchant_key,
@@ -128,10 +121,4 @@ def request_undo(*, decision_id: int, actor: User, reason: str = "") -> Decision
 def run_undo(*, decision_id: int, on_progress: Callable[[int], None] | None = None) -> UndoReleaseResult:
     """Reverse the purchases of an undone decision; a second run finds none."""
     decision = MappingDecision.objects.get(pk=decision_id)
-    return undo_release(
-        decision_id=decision.pk,
-        merchant_key=decision.merchant_key,
-        ticker=decision.after["ticker"],
-        since=decision.decided_at,
-        on_progress=on_progress,
-    )
+    return undo_release(decision_id=decision.pk, merchant_key=decision.merchant_key, on_progress=on_progress)

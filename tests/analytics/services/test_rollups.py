@@ -122,12 +122,12 @@ def decide(merchant: Merchant, action: Action, by: User) -> MappingDecision:
         merchant_id=merchant.pk, action=action, actor=by, expected_updated_at=None, ticker="SBUX", release=False
     )
     assert done.decision is not None
-    release_waiting_transactions(merchant_keys=[merchant.merchant_key], decision_ids=[done.decision.pk])
+    release_waiting_transactions(merchant_keys=[merchant.merchant_key])
     return done.decision
 
 
 def undo(decision: MappingDecision, by: User) -> None:
-    if Merchant.objects.get(merchant_key=decision.merchant_key).decided_at == decision.decided_at:
+    if Merchant.objects.get(merchant_key=decision.merchant_key).decision_id == decision.pk:
         request_undo(decision_id=decision.pk, actor=by)
         run_undo(decision_id=decision.pk)
 

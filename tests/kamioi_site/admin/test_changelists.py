@@ -73,7 +73,6 @@ from transactions.models import (
     Order,
     PlatformFee,
     PossibleDuplicate,
-    ReleasedTransaction,
     StatementImport,
     StatementReject,
     Transaction,
@@ -158,7 +157,6 @@ def _fill(number: int) -> None:
     PlatformFee.objects.create(first_day=date(2001, 1, 1) + timedelta(days=number), fee=1, max_share=1)
     BrokerOrder.objects.create(ticker=company.ticker, side="buy", shares=1, price=1, amount=1)
     Collection.objects.create(day=timezone.now(), collected_to=number, customers=1, amount=1, returned=0)
-    ReleasedTransaction.objects.create(user=user, decision_id=1, transaction_id=1, date=timezone.now())
     MappingDecision.objects.create(
         merchant_key=f"KNOWN {number}", action="approve", before={}, after={"ticker": company.ticker}, decided_by=user
     )

@@ -36,7 +36,7 @@ def old_approvals() -> None:
         ("TARGET", "TGT"),
         ("HERTZ CAR SALES TAMPA", "HTZ"),
     ):
-        make_merchant(key, ticker, source="legacy")
+        make_merchant(key, ticker, source="legacy", decision_id=7)
     make_merchant("SUBWAY TILES", "SBUX", source="admin")
 
 
@@ -46,7 +46,7 @@ def test_contradictions_stop_investing_and_go_to_review(old_approvals):
     assert stopped == {"SUBWAY", "MATTRESS", "DELTA DENTAL", "TARGETED FITNESS", "RITE AID"}
     assert (result.checked, result.stopped, result.unlisted) == (9, 5, 1)
     subway = Merchant.objects.get(merchant_key="SUBWAY")
-    assert subway.status == "proposed"
+    assert (subway.status, subway.decision_id) == ("proposed", None)
     assert "SBUX" in subway.rejected_tickers
     assert "Was SBUX before" in subway.reason
     assert MappingDecision.objects.filter(automatic=True, action="reject").count() == 5

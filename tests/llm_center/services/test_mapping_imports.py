@@ -47,7 +47,8 @@ def test_an_upload_approves_merchants_and_releases_waiting_transactions(companie
     merchant = Merchant.objects.get(merchant_key="CORNER CAFE")
     assert (merchant.status, merchant.ticker, merchant.source) == ("approved", "SBUX", "admin")
     assert Transaction.objects.get().status == "pending"
-    assert MappingDecision.objects.get().decided_by == imported.task.user
+    decision = MappingDecision.objects.get()
+    assert (decision.decided_by, decision.pk) == (imported.task.user, merchant.decision_id)
     assert set(LlmMapping.objects.values_list("source", "status", "merchant_key")) == {
         ("bulk", "approved", "CORNER CAFE")
     }

@@ -81,6 +81,8 @@ def test_one_proposal_settles_all_purchases_of_a_merchant(starbucks):
     assert (log.ticker, log.status, log.ai_auto_approved, log.source) == ("SBUX", "approved", True, "matcher")
     decision = MappingDecision.objects.get()
     assert (decision.automatic, decision.action, decision.released_count) == (True, "approve", 250)
+    assert merchant.decision_id == decision.pk
+    assert Transaction.objects.filter(decision_id=decision.pk).count() == 250
     assert not ProposalClaim.objects.exists()
     assert list(find_ledger_problems()) == []
     assert propose_merchants().processed == 0

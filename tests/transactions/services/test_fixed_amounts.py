@@ -117,26 +117,25 @@ def test_the_amount_that_a_reviewer_sees_is_what_is_booked() -> None:
 
 
 def test_a_purchase_that_is_undone_and_booked_again_keeps_its_amounts(starbucks: Merchant) -> None:
-    since = timezone.now()
+    Merchant.objects.update(decision_id=1)
     row = store(make_user(round_up_rule="next_dollar"))
     process_pending()
     change_everything()
-    undo_release(decision_id=1, merchant_key="STARBUCKS", ticker="SBUX", since=since)
+    undo_release(decision_id=1, merchant_key="STARBUCKS")
     assert booked(row) == (0, 0)
     process_pending()
     assert booked(row) == (Decimal("0.40"), Decimal("0.10"))
 
 
 def test_a_purchase_that_was_not_listed_keeps_its_amounts(starbucks: Merchant) -> None:
-    since = timezone.now()
-    Merchant.objects.update(status="not_listed", ticker=None)
+    Merchant.objects.update(status="not_listed", ticker=None, decision_id=1)
     row = store(make_user(round_up_rule="next_dollar"))
     process_pending()
     row.refresh_from_db()
     assert (row.status, row.round_up, row.total_debit) == ("not_listed", 0, row.amount)
     change_everything()
     Merchant.objects.update(status="approved", ticker="SBUX")
-    undo_release(decision_id=1, merchant_key="STARBUCKS", ticker=None, since=since)
+    undo_release(decision_id=1, merchant_key="STARBUCKS")
     process_pending()
     assert booked(row) == (Decimal("0.40"), Decimal("0.10"))
 

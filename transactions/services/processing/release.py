@@ -19,7 +19,7 @@ from transactions.sql import load_sql
 
 
 def release_waiting_transactions(
-    *, merchant_keys: Sequence[str], decision_ids: Sequence[int] = (), on_progress: Callable[[int], None] | None = None
+    *, merchant_keys: Sequence[str], on_progress: Callable[[int], None] | None = None
 ) -> int:
     """Make every transaction that waits for these merchants pending, ahead of bulk imports. Returns how many.
 
@@ -27,16 +27,11 @@ def release_waiting_transactions(
     locked before its rows are read: rows parked earlier are visible by then, and later batches see the decision.
 
     Args:
-        decision_ids: the decision on each key; it records what it released, so that it can be undone.
         on_progress: called after each batch with the number released so far.
     """
     keys = list(merchant_keys)
-    decisions: list[int | None] = [*decision_ids] or [None] * len(keys)
     released, *_ = move_to_pending(
-        "release_merchants",
-        {"merchant_keys": keys, "decisions": decisions},
-        buckets=ALL_BUCKETS,
-        on_progress=on_progress,
+        "release_merchants", {"merchant_keys": keys}, buckets=ALL_BUCKETS, on_progress=on_progress
     )
     _recount_waiting(keys)
     return released
@@ -63,32 +58,17 @@ class UndoReleaseResult:
 
 
 def undo_release(
-    *,
-    decision_id: int,
-    merchant_key: str,
-    ticker: str | None,
-    since: datetime,
-    on_progress: Callable[[int], None] | None = None,
+    *, decision_id: int, merchant_key: str, on_progress: Callable[[int], None] | None = None
 ) -> UndoReleaseResult:
     """Undo the effects of a decision that the directory no longer contains.
 
     Bookings are reversed by contra entries at the original price, never edited; the transactions become pending and are
     looked up again. Each user bucket is locked first: batches booked under the decision have committed by then, and
     later ones see the current directory. A second run finds nothing.
-
-    Args:
-        ticker: the ticker decided on; None for "not listed". Transactions with another outcome are left alone.
-        since: when the decision was made.
     """
     moved, bought = move_to_pending(
         "undo_release",
-        {
-            "decision": decision_id,
-            "merchant_key": merchant_key,
-            "ticker": ticker,
-            "since": since,
-            "reference": f"undo of decision {decision_id}",
-        },
+        {"decision": decision_id, "merchant_key": merchant_key, "reference": f"undo of decision {decision_id}"},
         buckets=ALL_BUCKETS,
         on_progress=on_progress,
     )

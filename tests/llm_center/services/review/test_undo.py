@@ -1,5 +1,8 @@
 """Undoing decisions: the merchant's previous state and the money are restored."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 
@@ -63,6 +66,7 @@ def test_undoing_reverses_only_the_purchases_of_the_decision_by_contra_entries(r
     rows = list(LedgerTransfer.objects.order_by("pk").values())
     effect = undo_effect(decision=decided.decision)
     assert (effect.transactions, effect.bought, effect.customers) == (7, 7, 3)
+    assert Transaction.objects.filter(merchant="STARBUKS", decision_id=decided.decision.pk).count() == 7
     assert effect.amount == Decimal(2 * 1 + 2 * 3 + Decimal("0.50") + Decimal("0.75") + 1)
     assert "puts 7 transactions back; 7 of them bought shares for" in effect.text
 
@@ -76,8 +80,69 @@ def test_undoing_reverses_only_the_purchases_of_the_decision_by_contra_entries(r
     }
     assert after["STARBUKS"] == {"merchant_key": "STARBUKS", "status": "proposed", "ticker": None, "waiting_count": 7}
     assert after["KNOWN"] == before[2]
-    assert Transaction.objects.filter(merchant="STARBUKS", status="needs_review", ticker=None).count() == 7
+    waiting = Transaction.objects.filter(merchant="STARBUKS", status="needs_review", ticker=None, decision_id=None)
+    assert waiting.count() == 7
     assert Notification.objects.filter(title="Your purchase of DNUT was reversed").count() == 7
+    assert list(find_ledger_problems()) == []
+
+
+@contextmanager
+def _another_connection(write: Callable[[], object]) -> Iterator[None]:
+    """Write on another connection, which commits at the end of the block."""
+    written, may_commit = threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            with transaction.atomic():
+                write()
+                written.set()
+                assert may_commit.wait(60)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert written.wait(60)
+        yield
+    finally:
+        may_commit.set()
+        thread.join(60)
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_purchase_that_was_pending_during_the_decision_is_undone_with_it(reviewer, customers):
+    with _another_connection(lambda: make_transaction(customers[0], "STARBUKS", "3.30")):
+        decided = decide(reviewer, Action.CORRECT, "DNUT")
+    process_pending()
+    assert undo_effect(decision=decided.decision).bought == 7
+    assert _undo(decided, reviewer).result == {"put_back": 7, "taken_back": 7}
+    assert list(find_ledger_problems()) == []
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_purchase_booked_under_an_older_decision_is_not_undone(reviewer, customers):
+    first = decide(reviewer, Action.CORRECT, "DNUT").decision
+    assert first
+    make_transaction(customers[0], "STARBUKS", "3.30")
+    merchant = Merchant.objects.get(merchant_key="STARBUKS")
+    with _another_connection(process_pending):  # a batch that read the merchant before the second decision
+        second = decide_merchant(
+            merchant_id=merchant.pk,
+            action=Action.CORRECT,
+            ticker="DNUT",
+            actor=make_staff(),
+            expected_updated_at=merchant.updated_at,
+        )
+    assert second.decision
+    make_transaction(customers[0], "STARBUKS", "4.40")
+    process_pending()
+    assert Transaction.objects.filter(decision_id=first.pk).count() == 7
+    assert undo_effect(decision=second.decision).bought == 1
+    assert _undo(second, reviewer).result == {"put_back": 1, "taken_back": 1}
+    # The first decision applies again.
+    assert Merchant.objects.get(merchant_key="STARBUKS").decision_id == first.pk
+    assert Transaction.objects.filter(status="completed", decision_id=first.pk).count() == 8
     assert list(find_ledger_problems()) == []
 
 
