@@ -33,6 +33,7 @@ from analytics.services.reports.requests import request_report
 from analytics.services.rollups import rebuild_rollups
 from analytics.sql import load_sql
 from kamioi_site.db.partitions import ensure_partitions
+from kamioi_site.db.roles import as_owner
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.amortization import add_asset_cost, amortize_month
 from llm_center.services.brands import import_brands
@@ -336,7 +337,8 @@ def _import_mapping_file(login: DemoLogin, say: Callable[[str], object]) -> None
 def _move_to_past(now: datetime) -> None:
     """Spread proposals and decisions over the last 60 days."""
     ensure_partitions(LlmMapping, [now - relativedelta(months=months) for months in range(3)])
-    with transaction.atomic(), connection.cursor() as cursor:
+    # The application cannot change decisions.
+    with as_owner(), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(load_sql("demo_history"), {"now": now, "days": DAYS})
 
 

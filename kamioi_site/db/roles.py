@@ -35,6 +35,7 @@ TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
     "journal_reversals": APPEND,
     "ledger_seals": APPEND,
     "ledger_transfers": APPEND,
+    "mapping_decisions": APPEND,
     "platform_fees": APPEND,
 }
 

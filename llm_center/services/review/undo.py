@@ -72,7 +72,7 @@ def request_undo(*, decision_id: int, actor: User, reason: str = "") -> Decision
     Raises:
         UndoNotAllowedError: too late, already undone, automatic, or the merchant was decided again since.
     """
-    decision = MappingDecision.objects.select_for_update(of=("self",)).get(pk=decision_id)
+    decision = MappingDecision.objects.get(pk=decision_id)
     merchant = Merchant.objects.select_for_update().get(merchant_key=decision.merchant_key)
     if decision.automatic or decision.action == Action.UNDO:
         raise UndoNotAllowedError("Only a reviewer's decision can be undone; correct the merchant instead.")

@@ -119,7 +119,12 @@ def some_of_everything() -> User:
 
 def decide(merchant: Merchant, action: Action, by: User) -> MappingDecision:
     done = decide_merchant(
-        merchant_id=merchant.pk, action=action, actor=by, expected_updated_at=None, ticker="SBUX", release=False
+        merchant_id=merchant.pk,
+        action=action,
+        actor=by,
+        expected_updated_at=merchant.updated_at,
+        ticker="SBUX",
+        release=False,
     )
     assert done.decision is not None
     release_waiting_transactions(merchant_keys=[merchant.merchant_key])
@@ -243,7 +248,7 @@ class Books(RuleBasedStateMachine):
         when = timezone.now() - timedelta(days=days)
         self.uncounted = True
         if what == "insert":
-            make_transaction(self.reviewer, "BY HAND", date=when)
+            make_transaction(self.customers[0], "BY HAND", date=when)
             LlmMapping.objects.create(merchant_name="X", merchant_key="X", source="user", created_at=when)
         elif what == "update":
             Transaction.objects.filter(date__lt=when, status="needs_review").update(
@@ -688,7 +693,9 @@ def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
             merchant_id=merchant.pk, action=Action.CORRECT, actor=reviewer, expected_updated_at=None, ticker="SBUX"
         )
     wrong = make_merchant("WRONG", "SBUX", "approved", source="matcher")
-    decide_merchant(merchant_id=wrong.pk, action=Action.NOT_LISTED, actor=reviewer, expected_updated_at=None)
+    decide_merchant(
+        merchant_id=wrong.pk, action=Action.NOT_LISTED, actor=reviewer, expected_updated_at=wrong.updated_at
+    )
     refresh_rollups()
     review = {row["action"]: row for row in rows_of("analytics_review")}
     correct = review["correct"]
@@ -700,6 +707,7 @@ def test_review_speed_is_the_median_of_how_long_merchants_waited() -> None:
     assert review["not_listed"]["overturned"] == 1
 
 
+@pytest.mark.as_owner  # it changes the time of a decision
 def test_a_reopened_merchant_waits_from_then_on_and_an_undone_decision_does_not_count() -> None:
     make_company("SBUX", "95.00")
     reviewer, now = make_staff(), timezone.now()
@@ -717,7 +725,11 @@ def test_a_reopened_merchant_waits_from_then_on_and_an_undone_decision_does_not_
     assert second.waited_seconds == pytest.approx(5 * 3600, abs=30)
     MappingDecision.objects.filter(pk=second.pk).update(decided_at=now - timedelta(minutes=30))
     third = decide_merchant(
-        merchant_id=merchant.pk, action=Action.CORRECT, ticker="SBUX", actor=reviewer, expected_updated_at=None
+        merchant_id=merchant.pk,
+        action=Action.CORRECT,
+        ticker="SBUX",
+        actor=reviewer,
+        expected_updated_at=Merchant.objects.get().updated_at,
     ).decision
     assert third is not None
     assert third.waited_seconds == pytest.approx(1800, abs=30)

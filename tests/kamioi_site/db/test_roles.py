@@ -77,12 +77,14 @@ def test_the_application_owns_nothing() -> None:
         "ALTER TABLE transactions DETACH PARTITION transactions_default",
         "ALTER FUNCTION kamioi_shares(numeric, numeric) OWNER TO CURRENT_USER",
         "SET ROLE kamioi_owner",
-        # The books and the audit trail are only added to, also by way of a partition.
+        # The books, the decisions and the audit trail are only added to, also by way of a partition.
         "UPDATE ledger_transfers SET amount = 1",
         "DELETE FROM ledger_transfers",
         "DELETE FROM ledger_transfers_default",
         "INSERT INTO ledger_transfers_default SELECT * FROM ledger_transfers",
         "SELECT 1 FROM ledger_transfers FOR UPDATE",
+        "UPDATE mapping_decisions SET reason = 'x'",
+        "DELETE FROM mapping_decisions",
         "UPDATE audit_events SET action = 'x'",
         "DELETE FROM audit_events",
         "DELETE FROM django_migrations",
