@@ -9,6 +9,12 @@ class MerchantChangedError(KamioiError):
     status_code = 409
 
 
+class OwnPurchasesError(KamioiError):
+    """Your own purchases wait for the decision on this merchant. Another reviewer must make it."""
+
+    status_code = 403
+
+
 class InvalidTickerError(KamioiError):
     """This ticker cannot be invested in."""
 

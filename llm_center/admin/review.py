@@ -1,6 +1,5 @@
 """Admin pages of the review queue and of decisions."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -23,12 +22,11 @@ from kamioi_site.formatting import EMPTY, moment, plural
 from kamioi_site.http.server_sent_events import events_response
 from kamioi_site.numbers import FormIntegerField
 from llm_center.cache import QUEUE_EVENTS, QUEUE_TOTALS
-from llm_center.errors import MerchantChangedError
 from llm_center.events import review_queue_event
 from llm_center.models import MappingDecision, PendingDecision, ReviewMerchant
 from llm_center.selectors import review_evidence, search_companies
 from llm_center.services.review.bulk import bulk_effect, request_bulk_decision
-from llm_center.services.review.decisions import Action, decide_merchant, merchant_effect
+from llm_center.services.review.decisions import Action, decide_merchant, merchant_effect, parse_version
 from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals
 from llm_center.services.review.undo import request_undo, undo_effect, undoable_decisions
 from transactions.models import BackgroundTask
@@ -116,7 +114,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
                     action=decision,
                     actor=staff_user(request),
                     ticker=ticker,
-                    expected_updated_at=_timestamp(request.POST.get("expected_updated_at", "")),
+                    expected_updated_at=parse_version(request.POST.get("expected_updated_at", "")),
                     reason=request.POST.get("reason", ""),
                 )
             except KamioiError as error:
@@ -146,7 +144,9 @@ class ReviewMerchantAdmin(HistoryAdmin):
             )
         try:
             if decision != Action.CORRECT or ticker:
-                context["effect"] = merchant_effect(merchant=merchant, action=decision, ticker=ticker)
+                context["effect"] = merchant_effect(
+                    merchant=merchant, action=decision, actor=staff_user(request), ticker=ticker
+                )
         except KamioiError as error:
             context["error"] = str(error)
         return TemplateResponse(request, "admin/llm_center/decide.html", context)
@@ -166,7 +166,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
                         queue_filter=queue_filter,
                         action=action,
                         actor=staff_user(request),
-                        until=_timestamp(data.get("until", "")),
+                        until=parse_version(data.get("until", "")),
                     )
                     messages.success(request, f"Deciding {task.total:,} merchants.")
                     return redirect("admin:llm_center_reviewmerchant_changelist")
@@ -237,17 +237,6 @@ class BulkForm(forms.Form):
     def queue_filter(self) -> QueueFilter:
         data = self.cleaned_data
         return QueueFilter(data["starts"], data["ticker"], Decimal(data["confidence"] or 0) / 100)
-
-
-def _timestamp(text: str) -> datetime:
-    """Parse the timestamp that the form carried. Raises MerchantChangedError when it is missing or invalid."""
-    try:
-        timestamp = datetime.fromisoformat(text)
-    except ValueError:
-        raise MerchantChangedError from None
-    if timestamp.tzinfo is None:
-        raise MerchantChangedError
-    return timestamp
 
 
 def _decision_message(decision: MappingDecision) -> str:

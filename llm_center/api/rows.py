@@ -1,5 +1,6 @@
 """The rows of the LLM Center as the legacy front end knows them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, TypedDict
@@ -10,6 +11,7 @@ from django.db.models import QuerySet
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import Charge
+from transactions.models import Merchant
 
 _APPROVED: Final = {LlmMapping.Status.APPROVED: 1, LlmMapping.Status.PENDING: 0, LlmMapping.Status.REJECTED: -1}
 _SOURCES: Final = {1: "admin_approved", 0: "pending", -1: "admin_rejected"}
@@ -45,6 +47,7 @@ class MappingRow(TypedDict):
     approval_source: str
     approval_status_label: str
     display_status: str
+    merchant_version: str | None
 
 
 class NumberedMappings(TypedDict):
@@ -54,8 +57,14 @@ class NumberedMappings(TypedDict):
     pagination: dict[str, Any]
 
 
-def mapping_row(row: LlmMapping) -> MappingRow:
-    """Return a row of the log with its user."""
+def mapping_rows(rows: Sequence[LlmMapping]) -> list[MappingRow]:
+    """Return rows of the log with their users and the versions of their merchants."""
+    merchants = Merchant.objects.filter(merchant_key__in={row.merchant_key for row in rows})
+    versions = dict(merchants.values_list("merchant_key", "updated_at"))
+    return [_mapping_row(row, versions.get(row.merchant_key)) for row in rows]
+
+
+def _mapping_row(row: LlmMapping, version: datetime | None) -> MappingRow:
     approved = _APPROVED[LlmMapping.Status(row.status)]
     user = row.user
     return {
@@ -85,13 +94,14 @@ def mapping_row(row: LlmMapping) -> MappingRow:
         "approval_source": _SOURCES[approved],
         "approval_status_label": _LABELS[approved],
         "display_status": row.status,
+        "merchant_version": version.isoformat() if version else None,
     }
 
 
 def newest_mappings(status: str, *, limit: int) -> list[MappingRow]:
     """Return the latest rows with this status."""
     rows = LlmMapping.objects.select_related("user").filter(status=status).order_by("-created_at", "-pk")
-    return [mapping_row(row) for row in rows[:limit]]
+    return mapping_rows(list(rows[:limit]))
 
 
 def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: int) -> NumberedMappings:
@@ -101,7 +111,7 @@ def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: i
     total = ordered.values("pk")[:NUMBERED_ROWS_MAX].count()
     pages = max(1, -(-total // limit))
     return {
-        "mappings": [mapping_row(row) for row in page_rows],
+        "mappings": mapping_rows(page_rows),
         "pagination": {
             "page": page,
             "limit": limit,

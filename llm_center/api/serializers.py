@@ -12,6 +12,11 @@ def _notes() -> TextField:
     return TextField(required=False, allow_blank=True, max_length=500, default="")
 
 
+def _version() -> TextField:
+    message = "Required: the `merchant_version` of the mapping as you saw it."
+    return TextField(max_length=40, error_messages={"required": message})
+
+
 class NotesInput(serializers.Serializer[Any]):
     """The reason for a decision."""
 
@@ -28,6 +33,25 @@ class ManyInput(serializers.Serializer[Any]):
     """The mappings to decide."""
 
     mapping_ids = serializers.ListField(child=IdField(), min_length=1, max_length=500)
+
+
+class VersionInput(NotesInput):
+    """The version of the merchant that the reviewer saw, and the reason."""
+
+    merchant_version = _version()
+
+
+class VersionedMapping(serializers.Serializer[Any]):
+    """A mapping, and the version of its merchant that the reviewer saw."""
+
+    mapping_id = IdField()
+    merchant_version = _version()
+
+
+class VersionedManyInput(serializers.Serializer[Any]):
+    """The mappings to decide."""
+
+    mappings = serializers.ListField(child=VersionedMapping(), min_length=1, max_length=500)
 
 
 class EditInput(serializers.Serializer[Any]):

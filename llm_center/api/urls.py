@@ -33,6 +33,19 @@ urlpatterns = [
     path("admin/bulk-upload/progress", uploads.UploadProgressView.as_view(), name="api-bulk-upload-progress"),
     path("lookup/ticker", proposals.LookupView.as_view(), name="api-lookup"),
 ]
+for _verb, _approves in (("approve", True), ("reject", False)):
+    urlpatterns += [
+        path(
+            f"{_CENTER}/mapping/<int:mapping_id>/{_verb}",
+            decisions.DecideVersionView.as_view(approve=_approves),
+            name=f"api-{_verb}-version",
+        ),
+        path(
+            f"{_CENTER}/mappings/{_verb}",
+            decisions.DecideManyVersionsView.as_view(approve=_approves),
+            name=f"api-{_verb}-versions",
+        ),
+    ]
 for _name in ("mapping", "llm-mappings"):
     urlpatterns += [
         path(f"admin/{_name}/<int:mapping_id>/{_verb}", _view, name=f"api-{_name}-{_verb}")

@@ -1,7 +1,7 @@
 """Decisions on rows of the log, as the legacy front end makes them: each settles the row's merchant."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ from llm_center.services.mapping_log import create_log_row, delete_log_row, upda
 from llm_center.services.matching import propose_owner
 from llm_center.services.proposal_queue import auto_approval_threshold
 from llm_center.services.review.bulk import request_bulk_decision
-from llm_center.services.review.decisions import Action, DecisionResult, decide_merchant
+from llm_center.services.review.decisions import Action, DecisionResult, decide_merchant, parse_version
 from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter
 from transactions.models import BackgroundTask, Company, Merchant, User
 from transactions.rules.merchant_key import normalise
@@ -38,10 +38,15 @@ class MappingDecisionResult:
 
 
 @transaction.atomic
-def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingDecisionResult:
+def approve_mapping(
+    *, mapping_id: int, actor: User, notes: str = "", version: str | None = None
+) -> MappingDecisionResult:
     """Approve the row's ticker for its merchant and all waiting transactions; a second approval changes nothing.
 
-    Raises LlmMapping.DoesNotExist, InvalidTickerError, DecisionNotAllowedError.
+    Raises LlmMapping.DoesNotExist, and the errors of `decide_merchant`.
+
+    Args:
+        version: of the merchant as the reviewer saw it; None if it is unknown.
     """
     mapping = LlmMapping.objects.get(pk=mapping_id)
     if not mapping.ticker:
@@ -55,7 +60,7 @@ def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> Mapping
             action=Action.CORRECT,
             ticker=mapping.ticker,
             actor=actor,
-            expected_updated_at=None,
+            expected_updated_at=None if version is None else parse_version(version),
             reason=notes,
         )
     if decided is None or decided.decision is not None:  # otherwise a second approval is required first
@@ -65,18 +70,25 @@ def approve_mapping(*, mapping_id: int, actor: User, notes: str = "") -> Mapping
 
 
 @transaction.atomic
-def reject_mapping(*, mapping_id: int, actor: User, notes: str = "") -> MappingDecisionResult:
-    """Reject the row's ticker, so that it is never proposed for its merchant again. Raises LlmMapping.DoesNotExist."""
+def reject_mapping(
+    *, mapping_id: int, actor: User, notes: str = "", version: str | None = None
+) -> MappingDecisionResult:
+    """Reject the row's ticker, so that it is never proposed for its merchant again.
+
+    Raises LlmMapping.DoesNotExist, and the errors of `decide_merchant`.
+
+    Args:
+        version: of the merchant as the reviewer saw it; None if it is unknown.
+    """
     mapping = LlmMapping.objects.get(pk=mapping_id)
     merchant, decided = _get_or_create_merchant(mapping), None
     if mapping.ticker and merchant.ticker == mapping.ticker:
-        if merchant.status not in WAITING_STATUSES:
-            raise DecisionNotAllowedError(
-                f"{mapping.ticker} is approved for {merchant.merchant_key}; correct it in the review queue, where"
-                " purchases can be undone."
-            )
         decided = decide_merchant(
-            merchant_id=merchant.pk, action=Action.REJECT, actor=actor, expected_updated_at=None, reason=notes
+            merchant_id=merchant.pk,
+            action=Action.REJECT,
+            actor=actor,
+            expected_updated_at=None if version is None else parse_version(version),
+            reason=notes,
         )
     elif mapping.ticker and mapping.ticker not in merchant.rejected_tickers:
         merchant.rejected_tickers = [*merchant.rejected_tickers, mapping.ticker]
@@ -228,18 +240,23 @@ def request_queue_run(*, actor: User) -> BackgroundTask:
     return task
 
 
-def decide_mappings(*, mapping_ids: Sequence[int], approve: bool, actor: User) -> tuple[int, list[dict[str, object]]]:
+def decide_mappings(
+    *, versions: Mapping[int, str | None], approve: bool, actor: User
+) -> tuple[int, list[dict[str, object]]]:
     """Decide several rows one by one; return the number decided, and [{mapping_id, error}] of the others.
 
     Raises DecisionNotAllowedError: more than `MAX_BULK_MAPPINGS` rows.
+
+    Args:
+        versions: of the merchants of the rows, by the id of the row; None if it is unknown.
     """
-    if len(mapping_ids) > MAX_BULK_MAPPINGS:
+    if len(versions) > MAX_BULK_MAPPINGS:
         raise DecisionNotAllowedError(f"At most {MAX_BULK_MAPPINGS} mappings at once.")
     decided = 0
     errors: list[dict[str, object]] = []
-    for mapping_id in dict.fromkeys(mapping_ids):
+    for mapping_id, version in versions.items():
         try:
-            (approve_mapping if approve else reject_mapping)(mapping_id=mapping_id, actor=actor)
+            (approve_mapping if approve else reject_mapping)(mapping_id=mapping_id, actor=actor, version=version)
         except LlmMapping.DoesNotExist:
             errors.append({"mapping_id": mapping_id, "error": "There is no such mapping."})
         except KamioiError as error:
@@ -266,7 +283,7 @@ def _get_open_mapping(mapping_id: int) -> LlmMapping:
 
 
 def _get_or_create_merchant(mapping: LlmMapping) -> Merchant:
-    merchant, _ = Merchant.objects.get_or_create(
+    merchant, _ = Merchant.objects.select_for_update().get_or_create(
         merchant_key=mapping.merchant_key,
         defaults={"display_name": mapping.merchant_name, "source": Merchant.Source.INGEST},
     )

@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from psycopg2.extras import execute_values
 
-from kamioi_site.formatting import money, percent
+from kamioi_site.formatting import percent
 from kamioi_site.imports.rows import RowError
 from llm_center.cache import invalidate_mappings
 from llm_center.live_settings import FOUR_EYES_LIMIT
@@ -35,6 +35,7 @@ from llm_center.services.mapping_log import LogRow, insert_log_rows
 from llm_center.services.matching import propose_owners
 from llm_center.services.merchants import merchant_snapshot, record_decisions, update_merchants
 from llm_center.services.proposal_queue import auto_approval_threshold
+from llm_center.services.review.decisions import find_own_waiting, needs_two_reviewers
 from transactions.models import Company, Merchant, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, run_task, send_task
@@ -199,6 +200,7 @@ def _update_merchants(
     }
     names = dict(Company.objects.filter(ticker__in={row.ticker for row in rows}).values_list("ticker", "name"))
     questions = [MerchantQuestion(key, (group[0].display_name,), group[0].category) for key, group in by_key.items()]
+    own = find_own_waiting(uploader, list(by_key)) if uploader else set()
     changed: list[Merchant] = []
     added: list[Merchant] = []
     decided: list[tuple[Merchant, MappingDecision]] = []
@@ -209,7 +211,7 @@ def _update_merchants(
             imported.merchants_kept += merchant.ticker != first.ticker
             continue
         before = merchant_snapshot(merchant)
-        reason = _review_reason(merchant, group, proposal, threshold=threshold, limit=limit)
+        reason = _review_reason(merchant, group, proposal, threshold=threshold, limit=limit, is_own=key in own)
         merchant.ticker, merchant.company_name = first.ticker, names[first.ticker][:200]
         merchant.category = merchant.category or first.category
         merchant.confidence, merchant.source = first.confidence, Merchant.Source.ADMIN
@@ -247,7 +249,13 @@ def _update_merchants(
 
 
 def _review_reason(
-    merchant: Merchant, rows: list[MappingImportKey], proposal: Proposal, *, threshold: Decimal, limit: Decimal
+    merchant: Merchant,
+    rows: list[MappingImportKey],
+    proposal: Proposal,
+    *,
+    threshold: Decimal,
+    limit: Decimal,
+    is_own: bool,
 ) -> str:
     """Return why a reviewer must decide the merchant; empty if the file is sufficient."""
     first = rows[0]
@@ -258,10 +266,10 @@ def _review_reason(
         return f"The file has {first.ticker}, which was rejected for this merchant before."
     if first.confidence < threshold:
         return f"The file has {first.ticker} with a confidence of only {percent(first.confidence)}."
-    if limit and merchant.waiting_amount >= limit:
-        return (
-            f"The file has {first.ticker}; {money(merchant.waiting_amount)} are waiting, so two reviewers must agree."
-        )
+    if is_own:
+        return f"The file has {first.ticker}; purchases of its uploader wait for the decision."
+    if needs_two_reviewers(merchant, first.ticker, limit=limit):
+        return f"The file has {first.ticker}; two reviewers must agree on an amount this large."
     if proposal.confidence >= threshold and proposal.listed is not None and proposal.ticker != first.ticker:
         catalogue = proposal.ticker or "no listed company"
         return f"The file has {first.ticker}; the catalogue has {catalogue}. {proposal.reason}"

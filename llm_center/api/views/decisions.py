@@ -1,5 +1,6 @@
 """Approving and rejecting mappings, one or many, and running the LLM queue."""
 
+from collections.abc import Mapping
 from typing import Any, NotRequired
 from uuid import UUID
 
@@ -10,7 +11,14 @@ from rest_framework.response import Response
 
 from kamioi_site.api.payloads import ErrorOutput, MessageOutput
 from kamioi_site.formatting import percent
-from llm_center.api.serializers import ApprovePendingInput, DecideInput, ManyInput, NotesInput
+from llm_center.api.serializers import (
+    ApprovePendingInput,
+    DecideInput,
+    ManyInput,
+    NotesInput,
+    VersionedManyInput,
+    VersionInput,
+)
 from llm_center.models import LlmMapping
 from llm_center.services.mapping_decisions import (
     MappingDecisionResult,
@@ -49,6 +57,8 @@ class ApprovePendingOutput(QueuedMessageOutput):
 
 
 class DecideView(StaffView):
+    """Decides without a version, as the legacy front end does; never replaces a different decision."""
+
     required_permissions = ("llm_center.change_reviewmerchant",)
     approve = True
 
@@ -58,11 +68,11 @@ class DecideView(StaffView):
         """Decide the mapping's merchant; its waiting transactions are released in the background."""
         return self.decide(request, **validated(DecideInput(data=request.data)))
 
-    def decide(self, request: Request, *, mapping_id: int, notes: str) -> Response:
+    def decide(self, request: Request, *, mapping_id: int, notes: str, merchant_version: str | None = None) -> Response:
         """Decide, and return the response."""
         decide = approve_mapping if self.approve else reject_mapping
         try:
-            result = decide(mapping_id=mapping_id, actor=current_user(request), notes=notes)
+            result = decide(mapping_id=mapping_id, actor=current_user(request), notes=notes, version=merchant_version)
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(_decided(result, approved=self.approve))
@@ -76,6 +86,16 @@ class DecideOneView(DecideView):
     def post(self, request: Request, mapping_id: int) -> Response:  # type: ignore[override]
         """Decide the mapping's merchant; its waiting transactions are released in the background."""
         return self.decide(request, mapping_id=mapping_id, **validated(NotesInput(data=request.data)))
+
+
+class DecideVersionView(DecideView):
+    """The same, for the version of the merchant that the reviewer saw."""
+
+    @extend_schema(request=VersionInput, responses={200: DecidedOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request, mapping_id: int) -> Response:  # type: ignore[override]
+        """Decide the mapping's merchant unless it has changed (409)."""
+        return self.decide(request, mapping_id=mapping_id, **validated(VersionInput(data=request.data)))
 
 
 def _decided(result: MappingDecisionResult, *, approved: bool) -> DecidedOutput:
@@ -111,14 +131,27 @@ class DecideManyView(StaffView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Decide each mapping separately; a refused one is listed and does not stop the others."""
-        data = validated(ManyInput(data=request.data))
-        count, refused = decide_mappings(
-            mapping_ids=data["mapping_ids"], approve=self.approve, actor=current_user(request)
-        )
+        ids = validated(ManyInput(data=request.data))["mapping_ids"]
+        return self.decide(request, dict.fromkeys(ids))
+
+    def decide(self, request: Request, versions: Mapping[int, str | None]) -> Response:
+        """Decide, and return the response."""
+        count, refused = decide_mappings(versions=versions, approve=self.approve, actor=current_user(request))
         verb = "approved" if self.approve else "rejected"
         return Response(
             {"success": True, "message": f"{count} mappings {verb}.", f"{verb}_count": count, "refused": refused}
         )
+
+
+class DecideManyVersionsView(DecideManyView):
+    """The same, for the versions of the merchants that the reviewer saw."""
+
+    @extend_schema(request=VersionedManyInput, responses={200: DecidedManyOutput}, tags=["llm center"])
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Decide each mapping separately; refused ones, whose merchant has changed too, are listed."""
+        mappings = validated(VersionedManyInput(data=request.data))["mappings"]
+        return self.decide(request, {row["mapping_id"]: row["merchant_version"] for row in mappings})
 
 
 class ApprovePendingView(StaffView):

@@ -15,7 +15,7 @@ from kamioi_site.api.pagination import CURSOR, LIMIT, PAGE, page_limit, page_num
 from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.pagination import keyset_page
-from llm_center.api.rows import MappingRow, NumberedMappings, mapping_row, numbered_page
+from llm_center.api.rows import MappingRow, NumberedMappings, mapping_rows, numbered_page
 from llm_center.api.serializers import EditInput
 from llm_center.cache import LLM
 from llm_center.models import LlmMapping
@@ -93,7 +93,7 @@ def _page(
     if number is not None:
         return {"success": True, "data": numbered_page(rows, page=number, limit=limit)}
     page = keyset_page(rows, time_field="created_at", cursor=cursor, limit=limit, scope=f"mappings:{status}:{search}")
-    return {"data": [mapping_row(row) for row in page.rows], "next_cursor": page.next_cursor, "has_more": page.has_more}
+    return {"data": mapping_rows(page.rows), "next_cursor": page.next_cursor, "has_more": page.has_more}
 
 
 class MappingDetailView(StaffView):
@@ -105,7 +105,7 @@ class MappingDetailView(StaffView):
         mapping = LlmMapping.objects.select_related("user").filter(pk=mapping_id).first()
         if mapping is None:
             raise Http404
-        return Response({"success": True, "data": mapping_row(mapping)})
+        return Response({"success": True, "data": mapping_rows([mapping])[0]})
 
 
 class MappingUpdateView(StaffView):

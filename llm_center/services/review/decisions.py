@@ -2,29 +2,32 @@
 
 A decision is one database transaction: the row in the directory, an append-only `mapping_decisions` row, the log in
 `llm_mappings`, and a background task that releases the waiting transactions. Reviewers never overwrite each other: each
-submits the `updated_at` of the merchant they saw (`expected_updated_at`), and the second one gets an error.
+submits the version of the merchant they saw (its `updated_at`), and the second one gets an error. The legacy front end
+sends no version; its decisions never replace a different one.
 
 If the setting `four_eyes_limit` is above zero, a decision that releases that amount or more needs two reviewers: the
 first one requests it (`PendingDecision`), and another one makes the same decision. `review.undo` reverts a decision
 within ten minutes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from kamioi_site.formatting import money, plural
 from llm_center.cache import invalidate_mappings
-from llm_center.errors import DecisionNotAllowedError, InvalidTickerError, MerchantChangedError
+from llm_center.errors import DecisionNotAllowedError, InvalidTickerError, MerchantChangedError, OwnPurchasesError
 from llm_center.live_settings import FOUR_EYES_LIMIT
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.mapping_log import create_log_row, update_log_row
 from llm_center.services.merchants import merchant_snapshot
 from llm_center.services.review.queue import WAITING_STATUSES
-from transactions.models import BackgroundTask, Company, Merchant, User
+from llm_center.sql import load_sql
+from transactions.models import BackgroundTask, Company, Merchant, Transaction, User
 from transactions.services.background_tasks import create_task, send_task
 
 Action = MappingDecision.Action
@@ -42,6 +45,9 @@ DECISION_FIELDS = [
     "confidence",
     "updated_at",
 ]
+# Purchases that re-pointing a merchant concerns, and how many of them are summed.
+_RECENT = timedelta(days=30)
+_MAX_RECENT = 10_000
 _STATUSES = {
     Action.APPROVE: Merchant.Status.APPROVED,
     Action.CORRECT: Merchant.Status.APPROVED,
@@ -74,13 +80,16 @@ class DecisionResult:
     pending: PendingDecision | None = None
 
 
-def merchant_effect(*, merchant: Merchant, action: Action, ticker: str = "") -> DecisionEffect:
+def merchant_effect(*, merchant: Merchant, action: Action, actor: User, ticker: str = "") -> DecisionEffect:
     """Describe what the decision would do to the waiting transactions.
 
     Raises:
+        OwnPurchasesError: purchases of the reviewer wait for the decision.
         InvalidTickerError: the ticker is unknown or not listed.
         DecisionNotAllowedError: the merchant has no ticker to approve.
     """
+    if find_own_waiting(actor, [merchant.merchant_key]):
+        raise OwnPurchasesError
     company = _company(merchant, action, ticker)
     count, amount = merchant.waiting_count, merchant.waiting_amount
     transactions = plural(count, "transaction")
@@ -118,24 +127,30 @@ def decide_merchant(
     """Decide one merchant and schedule the release of its waiting transactions.
 
     Args:
-        expected_updated_at: `updated_at` of the merchant as the reviewer saw it; None to skip the check.
+        expected_updated_at: `updated_at` of the merchant as the reviewer saw it; None if it is unknown, which only
+            allows decisions that contradict no other.
         ticker: the right ticker, for `CORRECT`.
         release: False for a caller that releases many merchants at once.
 
     Raises:
-        MerchantChangedError: the merchant has changed since the reviewer saw it.
+        MerchantChangedError: the merchant has changed since the reviewer saw it, or has been decided otherwise.
         InvalidTickerError: the ticker is unknown or not listed.
         DecisionNotAllowedError: there is nothing to approve or to reject.
+        OwnPurchasesError: purchases of the reviewer wait for the decision.
     """
     merchant = Merchant.objects.select_for_update().get(pk=merchant_id)
     if expected_updated_at is not None and merchant.updated_at != expected_updated_at:
         raise MerchantChangedError(_decision_message(merchant))
+    if find_own_waiting(actor, [merchant.merchant_key]):
+        raise OwnPurchasesError
     company = _company(merchant, action, ticker)
+    if expected_updated_at is None and _is_decided_otherwise(merchant, company):
+        raise MerchantChangedError(_decision_message(merchant))
     if action == Action.REJECT and merchant.status not in WAITING_STATUSES:
         raise DecisionNotAllowedError("Only a proposal can be rejected; correct the ticker or mark it as not listed.")
     first_reviewer = None
     limit = FOUR_EYES_LIMIT.get()
-    if limit and action != Action.REJECT and merchant.waiting_amount >= limit:
+    if action != Action.REJECT and needs_two_reviewers(merchant, company.ticker if company else None, limit=limit):
         approval = _second_approval(merchant, action, company, actor, reason)
         if isinstance(approval, PendingDecision):
             return DecisionResult(None, None, approval)
@@ -178,6 +193,53 @@ def decide_merchant(
         task.save(update_fields=["total"])
         send_task(task=task)
     return DecisionResult(decision, task)
+
+
+def parse_version(text: str) -> datetime:
+    """Parse the version of a merchant. Raises MerchantChangedError: it is none."""
+    try:
+        version = datetime.fromisoformat(text)
+    except ValueError:
+        raise MerchantChangedError from None
+    if version.tzinfo is None:
+        raise MerchantChangedError
+    return version
+
+
+def find_own_waiting(user: User, merchant_keys: Sequence[str]) -> set[str]:
+    """Return those of the merchants for whose decision purchases of this user wait."""
+    rows = Transaction.objects.filter(user=user, merchant_key__in=merchant_keys, status=Transaction.Status.NEEDS_REVIEW)
+    return set(rows.values_list("merchant_key", flat=True).distinct())
+
+
+def needs_two_reviewers(merchant: Merchant, ticker: str | None, *, limit: Decimal) -> bool:
+    """Return whether the round-ups that a decision for this ticker concerns reach the limit; 0 is no limit.
+
+    They are those of the waiting purchases and, if an approved merchant gets another ticker or none, those of its
+    purchases of the last 30 days. From `_MAX_RECENT` such purchases on, two reviewers are always needed.
+    """
+    if not limit or merchant.waiting_amount >= limit:
+        return bool(limit)
+    if merchant.status != Merchant.Status.APPROVED or merchant.ticker == ticker:
+        return False
+    since = timezone.now() - _RECENT
+    with connection.cursor() as cursor:
+        cursor.execute(
+            load_sql("recent_round_ups"), {"merchant_key": merchant.merchant_key, "since": since, "limit": _MAX_RECENT}
+        )
+        count, recent = cursor.fetchone()
+    return count == _MAX_RECENT or merchant.waiting_amount + recent >= limit
+
+
+def _is_decided_otherwise(merchant: Merchant, company: Company | None) -> bool:
+    """Return whether the merchant has another company by decision, or the company was rejected by the last one."""
+    match merchant.status:
+        case Merchant.Status.APPROVED | Merchant.Status.NOT_LISTED:
+            return merchant.ticker != (company.ticker if company else None)
+        case Merchant.Status.REJECTED:
+            return company is not None and company.ticker in merchant.rejected_tickers
+        case _:
+            return False
 
 
 def _second_approval(

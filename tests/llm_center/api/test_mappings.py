@@ -131,9 +131,71 @@ def test_an_impossible_decision_is_refused_with_a_reason(staff):
     assert (without_ticker.status_code, "no ticker" in without_ticker.json()["error"]) == (400, True)
     unlisted = client.post(f"{CENTER}/approve", {"mapping_id": make_mapping("Y", "NOPE").pk}, format="json")
     assert unlisted.status_code == 400
-    make_merchant("Z", "SBUX", "approved")
-    settled = client.post(f"{CENTER}/reject", {"mapping_id": make_mapping("Z").pk}, format="json")
-    assert "review queue" in settled.json()["error"]
+
+
+def test_the_legacy_paths_do_not_decide_otherwise_than_another_reviewer(staff):
+    make_merchant("STARBUKS", None, "proposed")
+    mapping, other = make_mapping(), make_mapping(ticker="AAPL")
+    first, second = api_client(make_staff(name="Ruth")), api_client(staff)
+    assert first.post(f"{CENTER}/approve", {"mapping_id": mapping.pk}, format="json").status_code == 200
+    for path, body in (
+        (f"{CENTER}/approve", {"mapping_id": other.pk}),
+        (f"{CENTER}/reject-mapping", {"mapping_id": mapping.pk}),
+        (f"/api/admin/mapping/{mapping.pk}/reject", {}),
+    ):
+        reply = second.post(path, body, format="json")
+        assert reply.status_code == 409, path
+        assert "was changed by Ruth" in reply.json()["error"]
+    refused = second.post(f"{CENTER}/bulk-approve", {"mapping_ids": [other.pk]}, format="json").json()["refused"]
+    assert "was changed by Ruth" in refused[0]["error"]
+    assert second.post(f"{CENTER}/approve", {"mapping_id": mapping.pk}, format="json").status_code == 200
+    assert MappingDecision.objects.count() == 1
+
+
+def test_a_decision_is_made_for_the_version_that_the_reviewer_saw(staff):
+    make_merchant("STARBUKS", None, "proposed")
+    mapping, other = make_mapping(), make_mapping(ticker="AAPL")
+    client = api_client(staff)
+
+    def version() -> str:
+        return client.get(f"{CENTER}/mapping/{mapping.pk}").json()["data"]["merchant_version"]
+
+    approve = f"{CENTER}/mapping/{other.pk}/approve"
+    missing = client.post(approve, {"notes": "clear"}, format="json")
+    assert (missing.status_code, "merchant_version" in missing.json()["error"]) == (400, True), missing.json()
+    seen = version()
+    first = client.post(f"{CENTER}/mapping/{mapping.pk}/approve", {"merchant_version": seen}, format="json")
+    assert first.status_code == 200, first.json()
+    for stale in (seen, "yesterday"):
+        assert client.post(approve, {"merchant_version": stale}, format="json").status_code == 409
+    assert client.post(approve, {"merchant_version": version()}, format="json").status_code == 200
+    assert Merchant.objects.get().ticker == "AAPL"
+
+
+def test_a_bulk_decision_is_made_for_the_versions_that_the_reviewer_saw(staff):
+    client, rows = api_client(staff), []
+    for name in ("A SHOP", "B SHOP"):
+        make_merchant(name, "SBUX", "proposed")
+        row = client.get(f"{CENTER}/mapping/{make_mapping(name).pk}").json()["data"]
+        rows.append({"mapping_id": row["id"], "merchant_version": row["merchant_version"]})
+    Merchant.objects.get(merchant_key="B SHOP").save()
+    answer = client.post(f"{CENTER}/mappings/approve", {"mappings": rows}, format="json").json()
+    assert answer["approved_count"] == 1
+    assert [one["mapping_id"] for one in answer["refused"]] == [rows[1]["mapping_id"]]
+    del rows[0]["merchant_version"]
+    assert client.post(f"{CENTER}/mappings/reject", {"mappings": rows}, format="json").status_code == 400
+
+
+def test_a_reviewer_does_not_decide_on_their_own_purchases(staff):
+    make_merchant("STARBUKS", "SBUX", "proposed")
+    make_transaction(staff, "STARBUKS", status="needs_review")
+    mapping = make_mapping()
+    for path in ("approve", "reject"):
+        refused = api_client(staff).post(f"{CENTER}/{path}", {"mapping_id": mapping.pk}, format="json")
+        assert (refused.status_code, "Another reviewer" in refused.json()["error"]) == (403, True)
+    assert (
+        api_client(make_staff()).post(f"{CENTER}/approve", {"mapping_id": mapping.pk}, format="json").status_code == 200
+    )
 
 
 def test_large_amounts_need_a_second_reviewer(staff):

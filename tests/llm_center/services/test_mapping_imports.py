@@ -12,16 +12,16 @@ from llm_center.models import LlmMapping, MappingDecision, MappingImport, Mappin
 from llm_center.services import mapping_imports
 from llm_center.services.mapping_imports import run_mapping_import, upload_mapping_file
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.models import Merchant, Setting, Transaction
+from transactions.models import Merchant, Setting, Transaction, User
 from transactions.services.processing import process_pending
 
 pytestmark = pytest.mark.django_db
 HEADER = "Merchant Name,Category,Ticker,Company Name,Confidence\n"
 
 
-def run(text: str, *, name: str = "m.csv") -> MappingImport:
+def run(text: str, *, name: str = "m.csv", actor: User | None = None) -> MappingImport:
     imported = upload_mapping_file(
-        filename=name, content=ContentFile(text.encode(), name=name), actor=make_staff(), send=False
+        filename=name, content=ContentFile(text.encode(), name=name), actor=actor or make_staff(), send=False
     )
     result = run_mapping_import(task_id=imported.task_id)
     assert result is not None
@@ -54,6 +54,16 @@ def test_an_upload_approves_merchants_and_releases_waiting_transactions(companie
     }
     assert "NOPE is not a listed company" in "".join(imported.rejects_csv())
     assert not MappingImportKey.objects.exists()
+
+
+def test_a_merchant_for_which_purchases_of_the_uploader_wait_goes_to_another_reviewer(companies):
+    make_merchant("CORNER CAFE", None, "proposed")
+    uploader = make_staff()
+    make_transaction(uploader, "CORNER CAFE", status="needs_review")
+    run(HEADER + "CORNER CAFE,Food,SBUX,,100\n", actor=uploader)
+    merchant = Merchant.objects.get()
+    assert (merchant.status, merchant.decided_by) == ("proposed", None)
+    assert merchant.reason == "The file has SBUX; purchases of its uploader wait for the decision."
 
 
 def test_doubtful_merchants_go_to_a_reviewer(companies):
