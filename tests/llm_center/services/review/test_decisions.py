@@ -1,5 +1,6 @@
 """Who may decide a merchant: one reviewer at a time, two on large amounts, and never on their own purchases."""
 
+import re
 import threading
 from datetime import timedelta
 from decimal import Decimal
@@ -14,10 +15,12 @@ from llm_center.models import MappingDecision, PendingDecision
 from llm_center.services.review.bulk import run_bulk_decision
 from llm_center.services.review.decisions import Action, decide_merchant
 from llm_center.services.review.queue import QueueFilter
+from llm_center.sql import load_sql as llm_center_sql
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from tests.llm_center.services.review.helpers import decide
 from tests.workers import wait_until
 from transactions.models import Merchant, Setting, Transaction
+from transactions.sql import load_sql as transactions_sql
 
 pytestmark = pytest.mark.django_db
 
@@ -150,3 +153,14 @@ def test_too_many_recent_purchases_to_sum_need_two_reviewers(reviewer, monkeypat
     Setting.objects.filter(key="four_eyes_limit").update(value="1000")
     monkeypatch.setattr("llm_center.services.review.decisions._MAX_RECENT", 2)
     assert decide(reviewer, Action.NOT_LISTED, key="SHOP").pending
+
+
+@pytest.mark.parametrize("statement", ["undo_effect", "recent_round_ups"])
+def test_the_purchases_of_a_decision_are_found_by_the_index(statement: str) -> None:
+    sql = (transactions_sql if statement == "undo_effect" else llm_center_sql)(statement)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN " + sql, {"merchant_key": "SHOP", "decision": 1, "since": timezone.now(), "limit": 10})
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert re.search(r"Index Cond: \(+merchant_key\)::text = 'SHOP'", plan), plan
+    assert "Seq Scan" not in plan
