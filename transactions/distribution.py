@@ -35,6 +35,8 @@ DISTRIBUTION = Distribution(
         "journal_entries": "one row per manual entry",
         "journal_reversals": "one row per reversed entry",
         "ledger_seals": "one row per day",
+        "period_closings": "one row per month",
+        "detached_partitions": "one row per detached month",
         "migration_runs": "one row per run",
         "migration_rejects": "read once, by the migration",
         "legacy_rows": "of the legacy system, rarely read",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,21 @@ class PriceProviderError(KamioiError):
 
 class SettlementError(KamioiError):
     """Nothing can be collected or settled."""
+
+
+class PeriodError(KamioiError):
+    """The period cannot be closed or reopened."""
+
+    status_code = 409
+
+
+class PeriodClosedError(KamioiError):
+    """A posting has a date in a closed month."""
+
+    status_code = 409
+
+    def __init__(self, day: date) -> None:
+        super().__init__(f"{day:%B %Y} is closed. Choose a later date, or have the period reopened.")
 
 
 class StatementError(KamioiError):

@@ -11,13 +11,15 @@ The ledger is append-only, so its days need no recount: rows are counted in the 
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from django.db import connection, transaction
 from django.utils import timezone
 
 from kamioi_site.db.replica import primary_reads
+from transactions.models import LedgerTransfer
+from transactions.services.detached_partitions import attached_from
 
 STEP: Final = 2_000_000  # ids counted in one transaction
 # Age of a usable mark: a transaction gets an id a moment before PostgreSQL numbers the transaction itself.
@@ -94,12 +96,16 @@ def _count_step(settle: timedelta | None) -> LedgerCountResult:
 
 @primary_reads()
 def recount_ledger_days() -> None:
-    """Count the whole ledger again, at the cost of its size; meanwhile the dashboards show the count as it grows."""
+    """Count the whole ledger again, at the cost of its size; meanwhile the dashboards show the count as it grows.
+
+    The days of detached months stay.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CREATE_MARK)
         cursor.execute(_LOCK_MARK)
         cursor.execute(
             "UPDATE ledger_marks SET counted_to = 0, drawn_to = 0, drawn_at = NULL, counted_at = NULL WHERE id = 1"
         )
-        cursor.execute("DELETE FROM ledger_days")
+        first = attached_from(LedgerTransfer._meta.db_table) or date.min
+        cursor.execute("DELETE FROM ledger_days WHERE day >= %s", [first])
     update_ledger_days()

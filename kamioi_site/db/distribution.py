@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey
 
-from kamioi_site.db.roles import as_owner
+from kamioi_site.db.roles import PARTITION_NAME, as_owner
 from kamioi_site.errors import KamioiError
 
 APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
@@ -75,7 +75,9 @@ def application_tables() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'm') "
-            "AND NOT relispartition AND relname NOT LIKE 'citus%' AND relname <> 'django_migrations' ORDER BY 1"
+            "AND NOT relispartition AND relname !~ %s "
+            "AND relname NOT LIKE 'citus%%' AND relname <> 'django_migrations' ORDER BY 1",
+            [PARTITION_NAME],
         )
         return [row[0] for row in cursor.fetchall() if row[0] not in library_tables]
 

@@ -5,7 +5,7 @@
 before last year is one partition, `transactions_y2019`. Maintenance and the legacy migration create partitions, by the
 SQL function `kamioi_create_partition`; a request never does. Each table has a default partition for rows of missing
 months; it is monitored and kept empty, because creating the month of a row in it locks the table while the row moves.
-Old partitions are detached on request and never dropped.
+Old partitions are detached on request, the oldest first, and never dropped; they are attached again in reverse order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +15,16 @@ from typing import Any, ClassVar
 
 from dateutil.relativedelta import relativedelta
 from django.apps import apps
-from django.db import connection, models
+from django.db import DatabaseError, connection, models, transaction
+from django.dispatch import Signal
 
-from kamioi_site.db.roles import as_owner
+from kamioi_site.db.roles import PARTITION_NAME, as_owner
 from kamioi_site.errors import KamioiError
 
 MONTHS_AHEAD = 3
+# Sent within the transaction, before the rows disappear and when they are back: `partition`, a `Partition`.
+partition_detaching = Signal()
+partition_attached = Signal()
 
 
 class PartitionError(KamioiError):
@@ -55,6 +59,24 @@ class PartitionPlan:
 
     def __bool__(self) -> bool:
         return any(self.creations.values()) or any(self.strays.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A month or a year of a table: its name, and its bounds."""
+
+    table: str
+    name: str
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, model: type[MonthlyPartitionedModel], period: str) -> "Partition":
+        """Return the partition of a month ("2025-01") or a year ("2019")."""
+        table, year, month = model._meta.db_table, int(period[:4]), int(period[5:] or 1)
+        start = datetime(year, month, 1, tzinfo=UTC)
+        length = relativedelta(months=1) if "-" in period else relativedelta(years=1)
+        return cls(table, f"{table}_y{period.replace('-', 'm')}", start, start + length)
 
 
 def month_start(moment: date | datetime) -> datetime:
@@ -107,15 +129,48 @@ def ensure_partitions(model: type[MonthlyPartitionedModel], months: Iterable[dat
 
 
 def detach_partition(model: type[MonthlyPartitionedModel], period: str) -> str:
-    """Detach an old month ("2025-01") or year ("2019") and return the name of its table, which keeps its rows."""
-    table = model._meta.db_table
-    name = f"{table}_y{period.replace('-', 'm')}"
-    if name not in _partition_names(table):
-        raise PartitionError(f"{name} is not a partition of {table}")
-    if period >= f"{datetime.now(UTC):%Y-%m}"[: len(period)]:
-        raise PartitionError(f"{name} is not in the past; only old partitions are detached")
-    with as_owner(), connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {name}")
+    """Detach the oldest partition, a month ("2025-01") or a year ("2019"); return its table, which keeps its rows.
+
+    Raises PartitionError.
+    """
+    partition = Partition.of(model, period)
+    attached = [name for name in _partition_names(partition.table) if not name.endswith("_default")]
+    if partition.name not in attached:
+        raise PartitionError(f"{partition.name} is not a partition of {partition.table}")
+    if partition.end > month_start(datetime.now(UTC)):
+        raise PartitionError(f"{partition.name} is not in the past; only old partitions are detached")
+    if attached[0] != partition.name:
+        raise PartitionError(f"{attached[0]} is older: detach it first")
+    if any(month < partition.end.date() for month in _default_months(model)):
+        raise PartitionError(f"{partition.table}_default has older rows: run `manage.py partitions apply` first")
+    with as_owner(), transaction.atomic(), connection.cursor() as cursor:
+        partition_detaching.send(sender=model, partition=partition)
+        cursor.execute(f"ALTER TABLE {partition.table} DETACH PARTITION {partition.name}")
+    return partition.name
+
+
+def attach_partition(model: type[MonthlyPartitionedModel], period: str) -> str:
+    """Attach the partition that was detached last; it gets the present checks of its table. Returns its name.
+
+    PostgreSQL reads the rows to check them. Raises PartitionError.
+    """
+    partition = Partition.of(model, period)
+    table, name = partition.table, partition.name
+    [(last,)] = _fetch(_LAST_DETACHED, [f"^{table}{PARTITION_NAME}"])
+    if last != name:
+        raise PartitionError(f"{name} is not detached" if not last or last < name else f"Attach {last} first.")
+    try:
+        with as_owner(), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_DIFFERENT_CHECKS, {"table": table, "name": name})
+            for constraint, definition in cursor.fetchall():
+                cursor.execute(f"ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {constraint}")
+                if definition:
+                    cursor.execute(f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {definition}")
+            bounds = [partition.start, partition.end]
+            cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)", bounds)
+            partition_attached.send(sender=model, partition=partition)
+    except DatabaseError as error:
+        raise PartitionError(f"{name} cannot be attached: {str(error).strip()}") from error
     return name
 
 
@@ -138,6 +193,21 @@ def partition_status(fetch: Callable[..., list[tuple[Any, ...]]] | None = None) 
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {table}_default LIMIT 10000) AS stray"  # noqa: S608
         statuses.append(PartitionStatus(table, names, fetch(sql)[0][0], ahead))
     return statuses
+
+
+_LAST_DETACHED = """
+    SELECT max(relname) FROM pg_class
+    WHERE relkind = 'r' AND NOT relispartition AND relnamespace = 'public'::regnamespace AND relname ~ %s
+"""
+# Checks that a detached partition lacks, or has otherwise or in addition: (name, definition of the table or NULL).
+_DIFFERENT_CHECKS = """
+    SELECT quote_ident(conname), max(definition) FILTER (WHERE is_of_table)
+    FROM (
+        SELECT conname, pg_get_constraintdef(oid) AS definition, conrelid = to_regclass(%(table)s) AS is_of_table
+        FROM pg_constraint WHERE contype = 'c' AND conrelid IN (to_regclass(%(table)s), to_regclass(%(name)s))
+    ) AS checks
+    GROUP BY conname HAVING count(DISTINCT definition) <> 1 OR count(*) <> 2
+"""
 
 
 def _missing(table: str, months: Iterable[datetime]) -> list[datetime]:

@@ -5,7 +5,7 @@ everything else connects with `DATABASE_URL`. `migrate` ends by granting the app
 and revoking the rest. Without `MIGRATION_DATABASE_URL` one role does both.
 
 Rows are written to a partition through its table, for which the table's privileges count. The application may only read
-a partition itself; so an append-only table has no way around.
+a partition itself, also when it is detached; so an append-only table has no way around.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,19 +30,24 @@ TABLE_PRIVILEGES: Final[Mapping[str, frozenset[str]]] = {
     "audit_events": APPEND,
     "broker_orders": APPEND,
     "collections": APPEND,
+    "detached_partitions": READ,
     "django_migrations": READ,
     "journal_entries": APPEND,
     "journal_reversals": APPEND,
     "ledger_seals": APPEND,
     "ledger_transfers": APPEND,
     "mapping_decisions": APPEND,
+    "period_closings": APPEND | {"UPDATE"},
     "platform_fees": APPEND,
 }
+
+# Matches the names of partitions; detached ones keep theirs.
+PARTITION_NAME: Final = "_y[0-9]{4}(m[0-9]{2})?$"
 
 _CONNECTION: Final = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
 
 _RELATIONS: Final = """
-    SELECT relname, relkind::text, relispartition,
+    SELECT relname, relkind::text, relispartition OR relname ~ %s,
            coalesce(array_agg(privilege_type) FILTER (WHERE pg_get_userbyid(grantee) = %s), '{}')
     FROM pg_class LEFT JOIN LATERAL aclexplode(relacl) ON true
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
@@ -129,7 +134,7 @@ def allowed_privileges(name: str, kind: str = "r", *, is_partition: bool = False
 def find_wrong_privileges() -> list[PrivilegeDifference]:
     """Compare the application's grants with `allowed_privileges`; the caller is connected as the owner."""
     differences = []
-    for name, kind, is_partition, granted in _rows(_RELATIONS, [application_role()]):
+    for name, kind, is_partition, granted in _rows(_RELATIONS, [PARTITION_NAME, application_role()]):
         allowed, held = allowed_privileges(name, kind, is_partition=is_partition), frozenset(granted)
         if allowed != held:
             differences.append(PrivilegeDifference(name, kind == "S", allowed - held, held - allowed))

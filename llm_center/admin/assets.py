@@ -150,7 +150,7 @@ class LlmDataAssetAdmin(NoDeleteMixin, FormattedListMixin, ModelAdmin):
             button=title,
             back=reverse("admin:llm_center_llmdataasset_change", args=[pk]),
         )
-        return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
+        return TemplateResponse(request, "admin/confirm.html", context)
 
     def amortize_view(self, request: HttpRequest) -> HttpResponse:
         """Show the charges that are due up to a month; on POST post them."""
@@ -269,7 +269,7 @@ class AmortizationEntryAdmin(ReversalMixin, HistoryAdmin):
             effect=f"{money(entry.amount)} is debited to {entry.credit_account} and credited to 67010. The next run "
             "charges the month again, based on the asset at that time.",
         )
-        return TemplateResponse(request, "admin/llm_center/asset_form.html", context)
+        return TemplateResponse(request, "admin/confirm.html", context)
 
 
 class ReasonForm(forms.Form):

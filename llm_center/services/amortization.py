@@ -12,6 +12,7 @@ The rules:
 * Posted entries are never edited: a reversal is a separate row with a contra transfer.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -29,6 +30,9 @@ from llm_center.models import AmortizationEntry, AmortizationReversal, AssetEven
 from llm_center.sql import load_sql
 from transactions.models import Account, LedgerTransfer, User
 from transactions.rules.money import CENT, ZERO
+from transactions.services.periods import open_from, posting_on
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
     last = first_of_month(month)
     if last > first_of_month(timezone.now().date()):
         raise AssetOperationError(f"{last:%Y-%m} has not begun: its charge is not due.")
-    result, credit = AmortizationResult(), AMORTIZATION_CREDIT_ACCOUNT.get()
+    result, credit, opened = AmortizationResult(), AMORTIZATION_CREDIT_ACCOUNT.get(), open_from()
     with transaction.atomic():
         rows = LlmDataAsset.objects.select_for_update(of=("self",)).order_by("pk")
         if assets is not None:
@@ -178,6 +182,11 @@ def amortize_month(*, month: date, dry_run: bool = False, assets: Sequence[int] 
             ]
             if not due:
                 result.idle.append((asset, _idle_reason(asset, last)))
+            elif (first := due[0].period) < opened:
+                # Later charges follow from it, so none is posted.
+                result.idle.append((asset, f"{first:%Y-%m} is closed: its charge cannot be posted"))
+                logger.warning("%s: the charge of %s cannot be posted, because the month is closed", asset, first)
+                continue
             for charge in due:
                 if dry_run or _post_charge(asset, charge, credit):
                     result.charges.append(PostedCharge(asset, charge.period, charge.amount))
@@ -197,7 +206,7 @@ def _idle_reason(asset: LlmDataAsset, last: date) -> str:
 
 def _post_charge(asset: LlmDataAsset, charge: Charge, credit: str) -> bool:
     at = datetime(charge.period.year, charge.period.month, 1, tzinfo=UTC)
-    with connection.cursor() as cursor:
+    with posting_on(charge.period), connection.cursor() as cursor:
         cursor.execute(
             load_sql("post_amortization"),
             {
@@ -326,12 +335,13 @@ def _post(kind: str, day: date, accounts: tuple[str, str], amount: Decimal, refe
     """Post a transfer between the accounts (debit, credit)."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     debit, credit = map(str, accounts)
-    return LedgerTransfer.objects.create(
-        user_id=0,
-        date=at,
-        kind=kind,
-        debit_account=debit,
-        credit_account=credit,
-        amount=amount,
-        reference=reference[:100],
-    )
+    with posting_on(day):
+        return LedgerTransfer.objects.create(
+            user_id=0,
+            date=at,
+            kind=kind,
+            debit_account=debit,
+            credit_account=credit,
+            amount=amount,
+            reference=reference[:100],
+        )

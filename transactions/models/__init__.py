@@ -12,8 +12,9 @@ from transactions.models.merchants import Merchant
 from transactions.models.migration import MigrationReject, MigrationRun
 from transactions.models.notifications import Notification
 from transactions.models.orders import Order
+from transactions.models.periods import PeriodClosing
 from transactions.models.prices import StockPrice
-from transactions.models.seals import LedgerSeal
+from transactions.models.seals import DetachedPartition, LedgerSeal
 from transactions.models.settings import PlatformFee, Setting
 from transactions.models.settlement import BrokerOrder, Collection
 from transactions.models.statement_imports import StatementImport, StatementReject
@@ -38,6 +39,7 @@ __all__ = [
     "BrokerPosition",
     "Collection",
     "Company",
+    "DetachedPartition",
     "Goal",
     "Holding",
     "IdempotencyKey",
@@ -53,6 +55,7 @@ __all__ = [
     "MigrationRun",
     "Notification",
     "Order",
+    "PeriodClosing",
     "PlatformFee",
     "PossibleDuplicate",
     "Setting",

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+from decimal import Context
 from typing import Any, Final
 
 from django.db import models
+from django.utils import timezone
 
 # Precedes the first seal.
 FIRST_CHAIN: Final = "0" * 64
+# Weighted totals have more digits than Python's default context keeps.
+EXACT: Final = Context(prec=80)
 
 
 class LedgerSeal(models.Model):
@@ -54,7 +58,46 @@ class LedgerSeal(models.Model):
             "sealed_at": self.sealed_at.isoformat(),
         }
 
+    def day_content(self, previous: "LedgerSeal | None") -> dict[str, Any]:
+        """Return what the seal states about the ledger rows of its day alone.
+
+        Args:
+            previous: the seal of the day before.
+        """
+        holdings, cost = self.holdings, self.cost
+        if previous:
+            holdings, cost = EXACT.subtract(holdings, previous.holdings), EXACT.subtract(cost, previous.cost)
+        return {
+            "rows": self.rows,
+            "sums": self.sums,
+            "holdings": f"{holdings:.8f}",
+            "cost": f"{cost:.2f}",
+            "digest": self.digest,
+        }
+
     def chain_after(self, previous: str) -> str:
         """Return the chain that this seal must have after the one with the chain `previous`."""
         text = previous + json.dumps(self.content(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class DetachedPartition(models.Model):
+    """A detached month or year of the ledger or of purchases.
+
+    Its rows cannot be recounted. The seals of the days on which rows of the ledger's partition were written are checked
+    as a chain, and `remaining` has what those days still contain.
+    """
+
+    table = models.CharField(max_length=63)
+    name = models.CharField(max_length=63, unique=True)
+    end = models.DateField(help_text="The first day after it: all rows from before are detached.")
+    remaining = models.JSONField(
+        default=dict, help_text="Day → rows, sums, holdings, cost and digest of the rows written on it that are left."
+    )
+    detached_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "detached_partitions"
+
+    def __str__(self) -> str:
+        return self.name

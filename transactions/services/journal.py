@@ -39,6 +39,7 @@ from transactions.models import (
 from transactions.models.journal import POSTED_KIND, REVERSED_KIND
 from transactions.models.ledger import CUSTOMER_ACCOUNTS
 from transactions.rules.money import ZERO
+from transactions.services.periods import posting_on
 from transactions.sql import load_sql
 
 _EARLIEST: Final = date(2000, 1, 1)
@@ -218,18 +219,19 @@ def _post_transfers(entry: JournalEntry, pairs: Sequence[TransferPair], *, kind:
         if balance < taken:
             raise BankOverdrawnError(balance=balance, taken=taken)
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    LedgerTransfer.objects.bulk_create(
-        LedgerTransfer(
-            user_id=0,
-            date=at,
-            kind=kind,
-            debit_account=pair.debit,
-            credit_account=pair.credit,
-            amount=pair.amount,
-            reference=entry.number,
+    with posting_on(day):
+        LedgerTransfer.objects.bulk_create(
+            LedgerTransfer(
+                user_id=0,
+                date=at,
+                kind=kind,
+                debit_account=pair.debit,
+                credit_account=pair.credit,
+                amount=pair.amount,
+                reference=entry.number,
+            )
+            for pair in pairs
         )
-        for pair in pairs
-    )
 
 
 def _lock_bank_balance() -> Decimal:

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ from django.utils import timezone
 
 from kamioi_site.db.replica import primary_reads
 from transactions.migration_phase import legacy_owns_data
-from transactions.models import AuditEvent, LedgerSeal
-from transactions.models.seals import FIRST_CHAIN
+from transactions.models import AuditEvent, DetachedPartition, LedgerSeal
+from transactions.models.seals import EXACT, FIRST_CHAIN
 from transactions.sql import load_sql
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 CLOCK_DIFFERENCE: Final = timedelta(minutes=5)
 NO_ROWS: Final = "0" * 64
 ONE_DAY: Final = timedelta(days=1)
-# Weighted totals have more digits than Python's default context keeps.
-EXACT: Final = Context(prec=80)
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('seal_ledger', 0))"
 _FIRST_DAY: Final = """
@@ -89,23 +87,30 @@ def read_file(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def compute_days(start: date | None, end: date) -> dict[date, LedgerSeal]:
+def compute_days(start: date | None, end: date, *, dated_from: date | None = None) -> dict[date, LedgerSeal]:
     """Compute what the seals of the days from `start`, or ever, to before `end` contain, for days with rows or events.
 
     Running totals are those of the day alone, and nothing is chained yet.
+
+    Args:
+        dated_from: leave out ledger rows dated before this day.
     """
     days = dict[date, LedgerSeal]()
-    parameters = {"start": start_of(start) if start else "-infinity", "end": start_of(end)}
+    parameters = {
+        "start": start_of(start) if start else "-infinity",
+        "end": start_of(end),
+        "dated_from": start_of(dated_from) if dated_from else "-infinity",
+    }
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '256MB'")
         cursor.execute(load_sql("seal_days"), parameters)
         for day, rows, sums, holdings, cost, digest in cursor.fetchall():
-            seal = _empty(day)
+            seal = empty_seal(day)
             seal.rows, seal.sums, seal.holdings, seal.cost, seal.digest = rows, json.loads(sums), holdings, cost, digest
             days[day] = seal
         cursor.execute(load_sql("seal_events"), parameters)
         for day, events, last_event_id, digest in cursor.fetchall():
-            seal = days.setdefault(day, _empty(day))
+            seal = days.setdefault(day, empty_seal(day))
             seal.events, seal.last_event_id, seal.events_digest = events, last_event_id, digest
     return days
 
@@ -155,9 +160,19 @@ def _compare_with_rows(stored: list[LedgerSeal]) -> Iterator[tuple[str, str, str
         days = compute_days(None, stored[-1].day + ONE_DAY)
     for day in sorted(day for day in days if day < stored[0].day):
         yield "seal", f"{day}", "rows from before the first seal", "no rows"
+    remaining = remaining_days()
     previous: LedgerSeal | None = None
     for seal in stored:
-        actual = add_totals(days.get(seal.day), previous=previous, day=seal.day)
+        counted = days.get(seal.day) or empty_seal(seal.day)
+        if (left := remaining.get(seal.day)) is not None:
+            for name, found in counted.day_content(None).items():
+                if found != left.get(name):
+                    yield "seal", f"{seal.day}", f"{name} {found} of what is not detached", f"{left.get(name)}"
+            # The rest of the day is not recounted.
+            counted.rows, counted.sums, counted.digest = seal.rows, seal.sums, seal.digest
+            own = seal.day_content(previous)
+            counted.holdings, counted.cost = Decimal(own["holdings"]), Decimal(own["cost"])
+        actual = add_totals(counted, previous=previous, day=seal.day)
         for check, names in (
             ("seal", ("rows", "sums", "balances", "holdings", "cost", "digest")),
             ("audit", ("events", "last_event_id", "events_digest")),
@@ -169,9 +184,18 @@ def _compare_with_rows(stored: list[LedgerSeal]) -> Iterator[tuple[str, str, str
         previous = seal
 
 
+def remaining_days() -> dict[date, dict[str, Any]]:
+    """Return what is left of each day of which rows are detached."""
+    return {
+        date.fromisoformat(day): content
+        for partition in DetachedPartition.objects.order_by("pk")
+        for day, content in partition.remaining.items()
+    }
+
+
 def add_totals(seal: LedgerSeal | None, *, previous: LedgerSeal | None, day: date) -> LedgerSeal:
     """Return the seal of a day, whose own content is `seal`, with the running totals after the day before."""
-    seal = seal or _empty(day)
+    seal = seal or empty_seal(day)
     balances = {account: Decimal(amount) for account, amount in (previous.balances if previous else {}).items()}
     for account, amount in seal.sums.items():
         balances[account] = balances.get(account, Decimal("0.00")) + Decimal(amount)
@@ -188,7 +212,7 @@ def start_of(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def _empty(day: date) -> LedgerSeal:
+def empty_seal(day: date) -> LedgerSeal:
     return LedgerSeal(
         day=day, rows=0, sums={}, holdings=Decimal(0), cost=Decimal(0), digest=NO_ROWS,
         events=0, last_event_id=0, events_digest=NO_ROWS,

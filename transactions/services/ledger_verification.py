@@ -7,6 +7,9 @@ cost, and one pass over the holdings:
   the last seal.
 * It does not see a sealed row, a seal's content or a transaction of a sealed day that was changed afterwards, nor audit
   events removed before the newest sealed one; and of wrong positions it names none.
+
+Rows of detached months are not read. Their totals follow from the seals, so positions are compared by their total then;
+purchases and entries that may have postings there are checked as far as their postings are attached.
 """
 
 import time
@@ -19,8 +22,9 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
-from transactions.models import BackgroundTask, LedgerSeal, User
+from transactions.models import BackgroundTask, LedgerSeal, LedgerTransfer, Transaction, User
 from transactions.services.background_tasks import claim_first, get_or_create_task, heartbeat_thread
+from transactions.services.detached_partitions import attached_from, detached_totals
 from transactions.services.ledger_seals import ONE_DAY, find_seal_problems, start_of
 from transactions.sql import load_sql
 
@@ -39,6 +43,7 @@ CHECKS: Final = {
     "bank": "The bank is not overdrawn",
     "account": "Postings use accounts of the chart",
     "day": "Customers' postings carry the day of booking",
+    "period": "Closed months have no later postings",
     "order": "Executed orders have a completed transaction",
     "contra": "Contra entries reverse an existing posting",
     "amortization": "Amortization charges have their transfer",
@@ -47,9 +52,11 @@ CHECKS: Final = {
     "audit": "The audit trail agrees with the seals",
 }
 _BY_SEALS: Final = ("seal", "audit")
-# What is not limited to the rows since a seal, and what takes its place.
-_EVERYTHING: Final = ("holding", "customer", "order")
-_SINCE_SEAL: Final = ("positions",)
+# What is not limited to the rows since a seal.
+_EVERYTHING: Final = ("customer", "order")
+# Positions are compared one by one, or by their total where rows are not read.
+_BY_ROW: Final = ("holding",)
+_BY_TOTAL: Final = ("positions",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +103,35 @@ def checks_of_rows(last: LedgerSeal | None = None, *, everything: bool = True) -
         everything: check all rows, not only those since the last seal.
     """
     parameters = _start_from(last, everything=everything)
-    skipped = {*_BY_SEALS, *(_SINCE_SEAL if parameters["everything"] else _EVERYTHING)}
+    # Without a starting total, each position is compared with its rows; otherwise only their total.
+    skipped = {*_BY_SEALS, *(_BY_TOTAL if parameters["holdings"] is None else _BY_ROW)}
+    if not parameters["everything"]:
+        skipped |= {*_EVERYTHING}
     files = [load_sql(f"verify/{check}") for check in CHECKS if check not in skipped]
     return " UNION ALL ".join(f"({sql})" for sql in files), parameters
 
 
 def _start_from(last: LedgerSeal | None, *, everything: bool) -> dict[str, Any]:
     """Return the parameters of the checks: from when on they read, and the totals up to then."""
-    unsealed = start_of(last.day + ONE_DAY) if last else "infinity"
+    attached, purchases = attached_from(LedgerTransfer._meta.db_table), attached_from(Transaction._meta.db_table)
+    parameters: dict[str, Any] = {
+        "unsealed": start_of(last.day + ONE_DAY) if last else "infinity",
+        "attached": start_of(attached) if attached else "-infinity",
+        "purchases": start_of(purchases) if purchases else "-infinity",
+    }
     if last is None or everything:
-        return {"everything": True, "since": "-infinity", "unsealed": unsealed, "bank": Decimal(0)}
-    return {
+        sums, holdings, cost = detached_totals()
+        is_detached = attached is not None
+        return parameters | {
+            "everything": True,
+            "since": "-infinity",
+            "bank": sums.get("10100", Decimal(0)),
+            "holdings": holdings if is_detached else None,
+            "cost": cost if is_detached else None,
+        }
+    return parameters | {
         "everything": False,
-        "since": unsealed,
-        "unsealed": unsealed,
+        "since": parameters["unsealed"],
         "bank": Decimal(last.balances.get("10100", 0)),
         "holdings": last.holdings,
         "cost": last.cost,

@@ -47,6 +47,7 @@ from transactions.models import (
     MigrationReject,
     Notification,
     Order,
+    PeriodClosing,
     PlatformFee,
     StatementImport,
     StatementReject,
@@ -301,6 +302,9 @@ personal_data_table(JournalEntry, "staff", column="changed_by_id")
 personal_data_table(JournalEntry, "staff", column="posted_by_id")
 personal_data_table(JournalReversal, "staff", column="reversed_by_id")
 personal_data_table(PlatformFee, "staff", column="set_by_id")
+personal_data_table(PeriodClosing, "staff", column="closed_by_id")
+personal_data_table(PeriodClosing, "staff", column="requested_by_id")
+personal_data_table(PeriodClosing, "staff", column="reopened_by_id")
 
 
 # --- Background tasks -------------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
--- Return what the seals of the days from %(start)s to before %(end)s contain, for days with ledger rows: (day, rows, sums by
--- account, weighted shares and cost, digest). The rows are hashed in the order of their ids. Nothing that is hashed
--- depends on settings of the session, so times are hashed in binary form.
+-- Return what the seals of the days from %(start)s to before %(end)s contain of the rows dated from %(dated_from)s on, for days
+-- with such rows: (day, rows, sums by account, weighted shares and cost, digest). The rows are hashed in the order of their
+-- ids. Nothing that is hashed depends on settings of the session, so times are hashed in binary form.
 WITH hashed AS (
     SELECT greatest((created_at AT TIME ZONE 'UTC')::date, '0001-01-01') AS day, id,
            sha256(convert_to(ROW(
                id, user_id, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, reference
            )::text, 'UTF8') || timestamptz_send(date) || timestamptz_send(created_at)) AS digest
     FROM ledger_transfers
-    WHERE created_at >= %(start)s AND created_at < %(end)s
+    WHERE created_at >= %(start)s AND created_at < %(end)s AND date >= %(dated_from)s
 ),
 digests AS (
     SELECT day, sum(rows)::bigint AS rows, encode(sha256(string_agg(digest, '' ORDER BY part)), 'hex') AS digest
@@ -27,7 +27,7 @@ movements AS MATERIALIZED (
         SELECT {include position_weight}
                * {include position_direction} AS weight
     ) AS weighted
-    WHERE created_at >= %(start)s AND created_at < %(end)s
+    WHERE created_at >= %(start)s AND created_at < %(end)s AND date >= %(dated_from)s
     GROUP BY 1, 2, 3
 )
 SELECT day, rows, sums.by_account::text, positions.holdings, positions.cost, digest

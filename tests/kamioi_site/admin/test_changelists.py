@@ -60,6 +60,7 @@ from transactions.models import (
     BrokerOrder,
     BrokerPosition,
     Collection,
+    DetachedPartition,
     Goal,
     IdempotencyKey,
     ImportProfile,
@@ -71,6 +72,7 @@ from transactions.models import (
     MigrationReject,
     MigrationRun,
     Order,
+    PeriodClosing,
     PlatformFee,
     PossibleDuplicate,
     StatementImport,
@@ -154,6 +156,7 @@ def _fill(number: int) -> None:
         chain="0" * 64,
         sealed_at=timezone.now(),
     )
+    PeriodClosing.objects.create(month=date(2001 + number, 1, 1))
     PlatformFee.objects.create(first_day=date(2001, 1, 1) + timedelta(days=number), fee=1, max_share=1)
     BrokerOrder.objects.create(ticker=company.ticker, side="buy", shares=1, price=1, amount=1)
     Collection.objects.create(day=timezone.now(), collected_to=number, customers=1, amount=1, returned=0)
@@ -264,7 +267,8 @@ def test_every_page_of_a_row_opens(staff_client, subtests):
     for model in admin.site._registry:
         with subtests.test(model._meta.label):
             row = model._default_manager.first()
-            assert row is not None or model._meta.app_label in {"django_celery_beat", "auth"}, model
+            # Only the owner of the schema writes detached partitions.
+            assert row or model is DetachedPartition or model._meta.app_label in {"django_celery_beat", "auth"}, model
             if row is not None:
                 name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
                 assert staff_client.get(reverse(name, args=[row.pk]), follow=True).status_code == 200
@@ -285,7 +289,7 @@ def test_every_model_has_an_admin_page():
 def test_history_is_read_only(staff_client, subtests):
     _fill(0)
     for model, page in admin.site._registry.items():
-        if isinstance(page, HistoryAdmin):
+        if isinstance(page, HistoryAdmin) and model is not DetachedPartition:
             with subtests.test(model._meta.label):
                 row: Any = model._default_manager.first()
                 name = f"admin:{model._meta.app_label}_{model._meta.model_name}"

@@ -1,4 +1,4 @@
--- Each charge and each reversal has its transfer, and each transfer its charge or reversal.
+-- Each charge and each reversal has its transfer, unless it is detached, and each transfer its charge or reversal.
 SELECT 'amortization', 0,
        coalesce('asset ' || entry.asset_id || ' ' || to_char(entry.period, 'YYYY-MM'), 'transfer ' || transfers.id),
        coalesce(format('a transfer of $%%s, %%s', transfers.amount, transfers.account), 'no transfer'),
@@ -15,3 +15,4 @@ FULL JOIN (
     FROM ledger_transfers WHERE kind IN ('amortization', 'amort_reversal')
 ) AS transfers ON transfers.id = entry.transfer_id AND transfers.kind = entry.kind
 WHERE (transfers.amount, transfers.account) IS DISTINCT FROM (entry.amount, entry.credit_account)
+  AND (transfers.id IS NOT NULL OR entry.period >= %(attached)s)

@@ -9,3 +9,8 @@ LEFT JOIN ledger_transfers AS booking
   ON booking.user_id = undone.user_id AND booking.transaction_id = undone.transaction_id AND booking.kind = undone.kind
 WHERE (booking.amount, booking.ticker, booking.shares)
       IS DISTINCT FROM (undone.amount, undone.ticker, undone.shares)
+  AND NOT (booking.id IS NULL AND EXISTS (  -- the booking may be detached
+      SELECT FROM transaction_keys AS keys
+      WHERE keys.user_id = undone.user_id AND keys.transaction_id = undone.transaction_id
+        AND keys.date < %(attached)s
+  ))

@@ -18,3 +18,7 @@ CROSS JOIN LATERAL (
     ORDER BY first_day DESC LIMIT 1
 ) AS due
 WHERE paid.round_up IS NOT NULL AND paid.fee <> due.fee
+  AND (stored.id IS NOT NULL OR NOT EXISTS (  -- the purchase may be detached
+      SELECT FROM transaction_keys AS keys
+      WHERE keys.user_id = paid.user_id AND keys.transaction_id = paid.transaction_id AND keys.date < %(purchases)s
+  ))

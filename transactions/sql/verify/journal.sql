@@ -1,13 +1,13 @@
--- The lines of each journal entry and of each reversal are in the ledger, and the ledger has no others.
+-- The lines of each journal entry and of each reversal are in the ledger, unless they are detached, and the ledger has no others.
 SELECT 'journal', 0, reference || ' account ' || account, coalesce(format('$%%s', posted.amount), 'no transfer'),
        coalesce(format('$%%s', entered.amount), 'no entry')
 FROM (
     SELECT 'JE-' || step.id AS reference, step.kind, line ->> 'account_code' AS account,
-           sum(step.sign * ((line ->> 'debit')::numeric - (line ->> 'credit')::numeric)) AS amount
+           sum(step.sign * ((line ->> 'debit')::numeric - (line ->> 'credit')::numeric)) AS amount, min(step.day) AS day
     FROM (
-        SELECT id, 'journal_entry' AS kind, 1 AS sign FROM journal_entries
+        SELECT id, 'journal_entry' AS kind, 1 AS sign, entry_date AS day FROM journal_entries
         UNION ALL
-        SELECT entry_id, 'journal_reverse', -1 FROM journal_reversals
+        SELECT entry_id, 'journal_reverse', -1, (reversed_at AT TIME ZONE 'UTC')::date FROM journal_reversals
     ) AS step
     JOIN journal_entries AS entries USING (id)
     CROSS JOIN jsonb_array_elements(entries.lines) AS line
@@ -21,3 +21,4 @@ FULL JOIN (
     GROUP BY 1, 2, 3
 ) AS posted USING (reference, kind, account)
 WHERE posted.amount IS DISTINCT FROM entered.amount
+  AND (posted.amount IS NOT NULL OR entered.day >= %(attached)s)

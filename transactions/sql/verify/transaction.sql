@@ -27,17 +27,19 @@ booked AS (
            coalesce(sum(signed) FILTER (WHERE base = 'fee'), 0) AS fee,
            coalesce(sum(signed) FILTER (WHERE base = 'purchase'), 0) AS invested,
            coalesce(sum(sign(signed) * shares), 0) AS shares,
+           bool_or(is_first) AS has_first,
            max(ticker) FILTER (WHERE NOT is_undone) AS ticker
     FROM (
         -- base: the kind without the booking number.
         SELECT transaction_id, user_id, rtrim(kind, '_23456789') AS base, amount AS signed, shares, ticker,
+               kind = 'round_up' AS is_first,
                EXISTS (
                    SELECT FROM undone WHERE undone.user_id = postings.user_id
                    AND undone.transaction_id = postings.transaction_id AND undone.kind = postings.kind
                ) AS is_undone
         FROM postings WHERE NOT starts_with(kind, 'undo_')
         UNION ALL
-        SELECT transaction_id, user_id, rtrim(kind, '_23456789'), -amount, shares, ticker, true FROM undone
+        SELECT transaction_id, user_id, rtrim(kind, '_23456789'), -amount, shares, ticker, false, true FROM undone
     ) AS bookings
     GROUP BY transaction_id, user_id
 )
@@ -48,7 +50,7 @@ SELECT 'transaction', coalesce(moved.user_id, booked.user_id),
        format('round-up %%s, fee %%s, invested %%s, %%s shares of %%s at $%%s',
               moved.round_up, moved.fee, moved.investable, moved.shares, moved.ticker, moved.price_per_share)
 FROM (
-    SELECT id, user_id, round_up, fee, investable, ticker, shares, price_per_share FROM transactions
+    SELECT id, user_id, date, round_up, fee, investable, ticker, shares, price_per_share FROM transactions
     WHERE status = 'completed' AND investable > 0 AND source <> 'legacy'
 ) AS moved
 FULL JOIN booked ON booked.transaction_id = moved.id AND booked.user_id = moved.user_id
@@ -58,3 +60,11 @@ WHERE (%(everything)s OR booked.transaction_id IS NOT NULL)
                             coalesce(booked.shares, 0))
        OR (booked.ticker IS NOT NULL AND booked.ticker IS DISTINCT FROM moved.ticker)
        OR moved.shares IS DISTINCT FROM kamioi_shares(moved.investable, moved.price_per_share))
+  -- Bookings of an older purchase may be detached, unless the first is not; and so may the purchase itself.
+  AND coalesce(
+          moved.date,
+          (SELECT keys.date FROM transaction_keys AS keys
+           WHERE keys.user_id = booked.user_id AND keys.transaction_id = booked.transaction_id),
+          'infinity'
+      ) >= greatest(CASE WHEN booked.has_first THEN '-infinity' ELSE %(attached)s::timestamptz END,
+                    CASE WHEN moved.id IS NULL THEN %(purchases)s::timestamptz ELSE '-infinity' END)
