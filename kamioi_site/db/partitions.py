@@ -129,20 +129,17 @@ def ensure_partitions(model: type[MonthlyPartitionedModel], months: Iterable[dat
 
 
 def detach_partition(model: type[MonthlyPartitionedModel], period: str) -> str:
-    """Detach the oldest partition, a month ("2025-01") or a year ("2019"); return its table, which keeps its rows.
+    """Detach the oldest rows, a month ("2025-01") or a year ("2019"); return their table, which keeps them.
 
     Raises PartitionError.
     """
     partition = Partition.of(model, period)
-    attached = [name for name in _partition_names(partition.table) if not name.endswith("_default")]
-    if partition.name not in attached:
+    if partition.name not in _partition_names(partition.table):
         raise PartitionError(f"{partition.name} is not a partition of {partition.table}")
     if partition.end > month_start(datetime.now(UTC)):
         raise PartitionError(f"{partition.name} is not in the past; only old partitions are detached")
-    if attached[0] != partition.name:
-        raise PartitionError(f"{attached[0]} is older: detach it first")
-    if any(month < partition.end.date() for month in _default_months(model)):
-        raise PartitionError(f"{partition.table}_default has older rows: run `manage.py partitions apply` first")
+    if model._base_manager.filter(**{f"{model.partition_column}__lt": partition.start}).exists():
+        raise PartitionError(f"{partition.table} has older rows than {partition.name}: detach those first")
     with as_owner(), transaction.atomic(), connection.cursor() as cursor:
         partition_detaching.send(sender=model, partition=partition)
         cursor.execute(f"ALTER TABLE {partition.table} DETACH PARTITION {partition.name}")

@@ -230,7 +230,7 @@ CELERY_TASK_ROUTES = {
         ),
         "notifications": "apply_due_email_changes send_account_email send_password_reset",
         "bulk": (
-            "erase_person expire_uploads export_person import_mappings ingest_statement "
+            "delete_expired_rows erase_person expire_uploads export_person import_mappings ingest_statement "
             "make_monthly_statements make_report make_statements preview_statement rebuild_indexes "
             "remove_duplicates undo_statement"
         ),

@@ -124,7 +124,6 @@ class PeriodClosingAdmin(HistoryAdmin):
             except KamioiError as error:
                 form.add_error(None, str(error))
             else:
-                self.log_change(request, closing, button)
                 self.message_user(request, f"{closing}: done.", messages.SUCCESS)
                 return redirect(_LIST)
         if closing.requested_by:

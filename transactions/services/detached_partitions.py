@@ -5,6 +5,7 @@ rows are left, so the record has what is left of every such day: a verification 
 completely, and takes the totals of the detached rows from the seals. Purchases are only recorded.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -27,13 +28,14 @@ def attached_from(table: str) -> date | None:
 def detached_totals() -> tuple[dict[str, Decimal], Decimal, Decimal]:
     """Return the totals of the detached rows by the seals: debits less credits by account, weighted shares and cost."""
     sums, holdings, cost = dict[str, Decimal](), Decimal(0), Decimal(0)
-    for day, left in remaining_days().items():
-        sealed = _sealed_content(day)
-        for account in sealed["sums"].keys() | left["sums"].keys():
-            amount = Decimal(sealed["sums"].get(account, 0)) - Decimal(left["sums"].get(account, 0))
-            sums[account] = sums.get(account, Decimal(0)) + amount
-        holdings = EXACT.add(holdings, EXACT.subtract(Decimal(sealed["holdings"]), Decimal(left["holdings"])))
-        cost = EXACT.add(cost, EXACT.subtract(Decimal(sealed["cost"]), Decimal(left["cost"])))
+    remaining = remaining_days()
+    sealed = _sealed_contents(remaining)
+    for day, left in remaining.items():
+        for content, add in ((sealed[day], EXACT.add), (left, EXACT.subtract)):
+            for account, amount in content.get("sums", {}).items():
+                sums[account] = add(sums.get(account, Decimal(0)), Decimal(amount))
+            holdings = add(holdings, Decimal(content.get("holdings", 0)))
+            cost = add(cost, Decimal(content.get("cost", 0)))
     return sums, holdings, cost
 
 
@@ -67,9 +69,9 @@ def _remaining(partition: Partition) -> dict[str, Any]:
     last = LedgerSeal.objects.aggregate(last=Max("day"))["last"]
     if written and (last is None or written[-1] > last):
         raise PartitionError(f"{written[-1]} is not sealed yet.")
-    already, remaining = remaining_days(), dict[str, Any]()
+    expected, remaining = _sealed_contents(written) | remaining_days(), dict[str, Any]()
     for day in written:
-        if _content(day) != (already.get(day) or _sealed_content(day)):
+        if _content(day) != expected[day]:
             raise PartitionError(f"The ledger of {day} does not match its seal, see `manage.py verify_ledger --all`.")
         remaining[f"{day}"] = _content(day, dated_from=end)
     return remaining
@@ -80,9 +82,14 @@ def _content(day: date, *, dated_from: date | None = None) -> dict[str, Any]:
     return (days.get(day) or empty_seal(day)).day_content(None)
 
 
-def _sealed_content(day: date) -> dict[str, Any]:
-    seals = {seal.day: seal for seal in LedgerSeal.objects.filter(day__in=(day, day - ONE_DAY))}
-    return seals[day].day_content(seals.get(day - ONE_DAY))
+def _sealed_contents(days: Iterable[date]) -> dict[date, dict[str, Any]]:
+    """Return what the seals state about these days; a missing seal is another check's problem."""
+    wanted = {day: day - ONE_DAY for day in days}
+    seals = {seal.day: seal for seal in LedgerSeal.objects.filter(day__in=[*wanted, *wanted.values()])}
+    return {
+        day: (seals.get(day) or empty_seal(day)).day_content(seals.get(before) if day in seals else None)
+        for day, before in wanted.items()
+    }
 
 
 partition_detaching.connect(_record, dispatch_uid="detached_partitions")

@@ -19,6 +19,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
+from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.db.partitions import ensure_partitions
 from kamioi_site.db.replica import primary_reads
 from transactions.errors import PeriodClosedError, PeriodError
@@ -75,6 +76,8 @@ def close_period(*, month: date, actor: User | None) -> PeriodClosing:
             _check_order(month)  # another call may have closed or reopened months meanwhile
             closing = PeriodClosing.objects.create(month=month, closed_by=actor)
             _enforce_closings()
+            if actor is not None:
+                audit_log(actor, "Closed", target=closing)
     elif closing.rows is not None:
         raise PeriodError(f"{closing} is closed already.")
     # Only now no row can be added. Counting takes a while, and the table is not locked any more.
@@ -94,6 +97,7 @@ def request_reopening(*, closing_id: int, actor: User, reason: str) -> PeriodClo
         raise PeriodError("Give a reason.")
     closing.requested_by, closing.reopening_reason = actor, reason.strip()[:500]
     closing.save(update_fields=["requested_by", "reopening_reason"])
+    audit_log(actor, f"Reopening requested: {closing.reopening_reason}", target=closing)
     return closing
 
 
@@ -102,11 +106,12 @@ def approve_reopening(*, closing_id: int, actor: User) -> PeriodClosing:
     """Reopen a month as another person requested. Raises PermissionDenied, PeriodError."""
     closing = _last_closing(closing_id, actor)
     if closing.requested_by is None:
-        raise PeriodError("Nobody has requested to reopen this period.")
+        raise PeriodError("The reopening of this period is not requested.")
     if closing.requested_by == actor:
         raise PeriodError("Another person must approve your request.")
     closing.reopened_by, closing.reopened_at = actor, timezone.now()
     closing.save(update_fields=["reopened_by", "reopened_at"])
+    audit_log(actor, "Reopening approved", target=closing)
     _enforce_closings()
     return closing
 
@@ -117,6 +122,7 @@ def reject_reopening(*, closing_id: int, actor: User) -> PeriodClosing:
     closing = _last_closing(closing_id, actor)
     closing.requested_by, closing.reopening_reason = None, ""
     closing.save(update_fields=["requested_by", "reopening_reason"])
+    audit_log(actor, "Reopening rejected", target=closing)
     return closing
 
 
@@ -139,7 +145,7 @@ def _check_closable(month: date) -> None:
     _check_order(month)
     last = LedgerSeal.objects.order_by("-day").values_list("day", flat=True).first()
     if last is None or last < (end - ONE_DAY).date():
-        raise PeriodError(f"{month:%B %Y} is not sealed yet. The log of seal_ledger says what it waits for.")
+        raise PeriodError(f"{month:%B %Y} is not sealed yet. The log of seal_ledger has the reason.")
     # Read to the end: a suspended query would keep the table from being changed.
     if problems := list(find_ledger_problems(everything=False)):
         raise PeriodError(f"verify_ledger finds {len(problems)} problems, such as {problems[0]}.")

@@ -126,7 +126,7 @@ def test_rows_in_the_default_partition_move_into_their_year() -> None:
 
 
 @pytest.mark.as_owner
-def test_an_old_year_is_detached_and_its_rows_are_kept() -> None:
+def test_an_old_year_is_detached_with_its_rows_and_attached_again() -> None:
     partitions.ensure_partitions(LlmMapping, [date(2019, 5, 1)])
     LlmMapping.objects.create(
         merchant_name="X", merchant_key="X", source="matcher", created_at=datetime(2019, 5, 2, tzinfo=UTC)
@@ -138,6 +138,9 @@ def test_an_old_year_is_detached_and_its_rows_are_kept() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM llm_mappings_y2019")
         assert cursor.fetchone()[0] == 1
+    call_command("partitions", "attach", "llm_mappings", "2019", stdout=out)
+    assert "llm_mappings_y2019 was attached" in out.getvalue()
+    assert LlmMapping.objects.count() == 1
 
 
 @pytest.mark.parametrize(

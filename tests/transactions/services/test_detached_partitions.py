@@ -142,6 +142,7 @@ def test_a_detached_table_may_be_dropped(books: None) -> None:
         ),
         ("UPDATE holdings SET shares = shares + 1", {"positions"}),
         ("UPDATE ledger_seals SET rows = rows + 1 WHERE rows > 0", {"seal"}),
+        (f"DELETE FROM ledger_seals WHERE day = '{MONTH + timedelta(days=2)}'", {"seal", "positions"}),
         ("UPDATE detached_partitions SET remaining = '{}'", {"seal", "positions"}),
     ],
 )
@@ -153,14 +154,17 @@ def test_tampering_with_what_is_left_is_found(books: None, statement: str, check
 
 def test_tampering_with_a_detached_month_is_found_when_it_is_attached(books: None) -> None:
     detach()
-    run(f"UPDATE ledger_transfers_y{MONTH:%Ym%m} SET reference = 'forged' WHERE kind = 'fee'")
+    table = f"ledger_transfers_y{MONTH:%Ym%m}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT ledger_transfers_period_closed")
+    run(f"UPDATE {table} SET reference = 'forged' WHERE kind = 'fee'")
     assert found() == set()
     call_command("partitions", "attach", "ledger_transfers", PERIOD)
     assert found() == {"seal"}
 
 
 def test_only_a_closed_sealed_and_correct_month_is_detached(books: None) -> None:
-    run("UPDATE ledger_transfers SET reference = 'forged' WHERE kind = 'fee'")
+    run("DELETE FROM ledger_transfers WHERE kind = 'fee'")
     with pytest.raises(CommandError, match="does not match its seal"):
         detach()
     PeriodClosing.objects.all().delete()
@@ -171,7 +175,7 @@ def test_only_a_closed_sealed_and_correct_month_is_detached(books: None) -> None
 def test_the_oldest_month_is_detached_first_and_attached_last(books: None) -> None:
     with time_machine.travel(noon(THIS_MONTH), tick=False):
         close_period(month=NEXT, actor=None)
-    with pytest.raises(CommandError, match=f"ledger_transfers_y{MONTH:%Ym%m} is older"):
+    with pytest.raises(CommandError, match="has older rows"):
         call_command("partitions", "detach", "ledger_transfers", f"{NEXT:%Y-%m}", "--yes")
     with pytest.raises(CommandError, match="is not detached"):
         call_command("partitions", "attach", "ledger_transfers", PERIOD)

@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 import time_machine
 from dateutil.relativedelta import relativedelta
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
@@ -18,7 +19,7 @@ from llm_center.models import AmortizationEntry, LlmDataAsset
 from llm_center.services.amortization import add_asset_cost, amortize_month
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.errors import PeriodClosedError, PeriodError
-from transactions.models import LedgerTransfer, PeriodClosing, User
+from transactions.models import AuditEvent, LedgerTransfer, PeriodClosing, User
 from transactions.services.journal import Line, create_entry
 from transactions.services.ledger_seals import seal_days
 from transactions.services.ledger_verification import find_ledger_problems
@@ -172,7 +173,7 @@ def test_closing_and_reopening_need_permissions(sealed_months: None) -> None:
 
 def test_another_person_reopens_the_month_and_it_can_be_closed_again(closed: PeriodClosing) -> None:
     ann, bob = finance("ann@example.com"), finance("bob@example.com")
-    with pytest.raises(PeriodError, match="Nobody has requested"):
+    with pytest.raises(PeriodError, match="is not requested"):
         approve_reopening(closing_id=closed.pk, actor=bob)
     request_reopening(closing_id=closed.pk, actor=ann, reason="late invoice")
     with pytest.raises(PeriodError, match="Another person"):
@@ -202,7 +203,7 @@ def test_a_rejected_request_reopens_nothing(closed: PeriodClosing) -> None:
     with pytest.raises(PeriodError, match="has requested it already"):
         request_reopening(closing_id=closed.pk, actor=bob, reason="another")
     reject_reopening(closing_id=closed.pk, actor=ann)
-    with pytest.raises(PeriodError, match="Nobody has requested"):
+    with pytest.raises(PeriodError, match="is not requested"):
         approve_reopening(closing_id=closed.pk, actor=bob)
 
 
@@ -256,7 +257,7 @@ def test_a_posting_that_a_closing_overtakes_gets_the_same_error(closed: PeriodCl
         post(MONTH)
 
 
-def test_amortize_says_that_a_month_is_closed(closed: PeriodClosing) -> None:
+def test_amortize_reports_a_closed_month(closed: PeriodClosing) -> None:
     for name, since in (("Old", MONTH), ("New", NEXT)):
         LlmDataAsset.objects.create(
             asset_name=name,
@@ -310,4 +311,11 @@ def test_staff_close_and_reopen_in_the_admin(sealed_months: None, client) -> Non
     step("approve")
     closing.refresh_from_db()
     assert (closing.reopened_by, closing.state) == (bob, "reopened")
+    logged = LogEntry.objects.filter(object_id=closing.pk).order_by("pk").values_list("user__email", "change_message")
+    assert list(logged) == [
+        ("ann@example.com", "Closed"),
+        ("ann@example.com", "Reopening requested: late invoice"),
+        ("bob@example.com", "Reopening approved"),
+    ]
+    assert AuditEvent.objects.filter(user=bob, action__contains="periodclosing_reopening").exists()
     assert constraint_of(MONTH) == ""
