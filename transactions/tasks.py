@@ -143,7 +143,13 @@ def expire_uploads() -> int:
 
 @shared_task(name="refresh_prices")
 def refresh_prices() -> dict[str, int | str]:
-    """Fetch quotes and release the transactions that waited for them."""
+    """Fetch quotes and release the transactions that waited for them.
+
+    It is sent every five minutes. While the market is closed only every third message does something.
+    """
+    now = timezone.now()
+    if now.minute % 15 >= 5 and not market_is_open(now):
+        return {}
     result = refresh_stock_prices()
     if result.error:
         logger.error("prices: %s", result.error)

@@ -433,6 +433,7 @@ SENTRY_TRACES_SAMPLE_RATE = env_decimal("SENTRY_TRACES_SAMPLE_RATE", "0")  # sha
 SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower SQL is logged, without values; 0 disables it
 
 # --- Kamioi -----------------------------------------------------------------------------------------------------------
+EXECUTION_PRICE_MAX_AGE = timedelta(minutes=env_int("EXECUTION_PRICE_MAX_AGE_MINUTES", 15))  # in trading hours
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
 PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http

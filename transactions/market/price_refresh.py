@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from transactions.errors import PriceProviderError
 from transactions.market.price_providers import PriceProvider, Quote, QuoteError, price_provider
+from transactions.rules.market_hours import oldest_execution_price
 from transactions.services.processing.buckets import move_to_pending
 from transactions.sql import load_sql
 
@@ -116,7 +117,7 @@ def release_priced_transactions(*, now: datetime) -> int:
             " FROM (SELECT DISTINCT ticker FROM transactions WHERE status = 'awaiting_price') AS waiting"
             " CROSS JOIN LATERAL (SELECT as_of FROM stock_prices WHERE stock_prices.ticker = waiting.ticker"
             " AND as_of <= %s ORDER BY as_of DESC LIMIT 1) AS newest WHERE newest.as_of >= %s",
-            [now, now - settings.PRICE_MAX_AGE],
+            [now, oldest_execution_price(now)],
         )
         priced = [row[0] for row in cursor.fetchall()]
     released, *_ = move_to_pending("release_priced", {"now": now, "priced": priced})

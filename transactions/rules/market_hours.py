@@ -25,6 +25,16 @@ def market_is_open(now: datetime) -> bool:
     return started > 0 and now < closes[started - 1]
 
 
+def oldest_execution_price(now: datetime) -> datetime:
+    """Return from when on a quote is new enough to buy at.
+
+    `EXECUTION_PRICE_MAX_AGE` applies in trading hours only: at other times, which matter with `MARKET_ALWAYS_OPEN`, the
+    last quote is that of the close.
+    """
+    is_trading = market_is_open(now) and not settings.MARKET_ALWAYS_OPEN
+    return now - (settings.EXECUTION_PRICE_MAX_AGE if is_trading else settings.PRICE_MAX_AGE)
+
+
 def next_open(now: datetime) -> datetime:
     """Return the first opening after `now`, in UTC; `now` itself with `MARKET_ALWAYS_OPEN`.
 

@@ -24,6 +24,7 @@ from django.utils import timezone
 from kamioi_site.db.replica import primary_reads
 from transactions.errors import SettlementError
 from transactions.migration_phase import legacy_owns_data
+from transactions.rules.market_hours import oldest_execution_price
 from transactions.rules.money import ZERO
 from transactions.sql import load_sql
 
@@ -141,7 +142,7 @@ def settle_positions(
     now, result = now or timezone.now(), SettlementResult()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SETTLEMENT_LOCK])
-        cursor.execute(load_sql("find_unsettled"), {"now": now, "oldest_price": now - settings.PRICE_MAX_AGE})
+        cursor.execute(load_sql("find_unsettled"), {"now": now, "oldest_price": oldest_execution_price(now)})
         unsettled = [_Unsettled(*row) for row in cursor.fetchall()]
         priced = [row for row in unsettled if row.price is not None or not row.shares]
         result.without_quote = [row.ticker for row in unsettled if row.price is None and row.shares]

@@ -11,8 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
 
 from tests.factories import make_company, make_merchant, make_price, make_transaction, make_user
@@ -25,7 +27,7 @@ from transactions.market.price_providers import (
     QuoteError,
     price_provider,
 )
-from transactions.market.price_refresh import refresh_stock_prices
+from transactions.market.price_refresh import refresh_stock_prices, release_priced_transactions
 from transactions.models import Holding, StockPrice, Transaction
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.processing import process_pending
@@ -278,6 +280,50 @@ def test_a_transaction_without_a_current_price_waits_and_is_bought_once(tmp_path
     assert {row.price_per_share for row in Transaction.objects.all()} == {Decimal("95.1200")}
     assert Holding.objects.count() == 3
     assert list(find_ledger_problems()) == []
+
+
+OPEN = datetime(2025, 11, 24, 15, 0, tzinfo=UTC)  # a Monday, 10:00 in New York
+CLOSED = datetime(2025, 11, 23, 15, 0, tzinfo=UTC)
+
+
+@pytest.mark.django_db
+def test_in_trading_hours_a_quote_is_at_most_fifteen_minutes_old(settings: Settings):
+    settings.MARKET_ALWAYS_OPEN = False
+    make_company("SBUX", None)
+    make_merchant()
+    make_transaction(make_user(), date=OPEN)
+    for age, outcome in ((16, "awaiting_price"), (15, "completed")):
+        StockPrice.objects.create(ticker="SBUX", price=90 + age, as_of=OPEN - timedelta(minutes=age), source="test")
+        assert release_priced_transactions(now=OPEN) == (outcome == "completed")
+        process_pending(now=OPEN)
+        assert Transaction.objects.get().status == outcome
+    assert Transaction.objects.get().price_per_share == 105
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("now", [OPEN, CLOSED])
+def test_a_demo_without_trading_hours_buys_at_the_last_close(now: datetime):
+    make_company("SBUX", None)
+    make_merchant()
+    StockPrice.objects.create(ticker="SBUX", price=95, as_of=now - timedelta(hours=72), source="test")
+    make_transaction(make_user(), date=now)
+    process_pending(now=now)
+    assert Transaction.objects.get().status == "completed"
+
+
+@pytest.mark.django_db
+def test_prices_are_refreshed_every_five_minutes_in_trading_hours_and_every_fifteen_otherwise(settings: Settings):
+    settings.MARKET_ALWAYS_OPEN = False
+    refreshed = {}
+    for day in (OPEN, CLOSED):
+        refreshed[day] = 0
+        for minute in range(0, 60, 5):
+            with time_machine.travel(day + timedelta(minutes=minute, seconds=1), tick=False):
+                refreshed[day] += bool(refresh_prices())
+    assert refreshed == {OPEN: 12, CLOSED: 4}
+    crontab = PeriodicTask.objects.get(name="refresh_prices").crontab
+    assert crontab
+    assert crontab.minute == "*/5"
 
 
 @pytest.mark.django_db

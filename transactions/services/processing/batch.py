@@ -17,7 +17,7 @@ from kamioi_site.observability.metrics import TRANSACTIONS
 from transactions.cache import invalidate_customers, review_queue_changed
 from transactions.migration_phase import legacy_owns_data
 from transactions.models import USER_BUCKETS, Transaction
-from transactions.rules.market_hours import market_is_open, next_open
+from transactions.rules.market_hours import market_is_open, next_open, oldest_execution_price
 from transactions.services.platform_fees import fee_on
 from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, claim_buckets_on_citus, lock_buckets
 from transactions.services.processing.refunds import match_refunds
@@ -186,7 +186,7 @@ def _process_batch(
                     "buckets": buckets,
                     "per_bucket": -(-size // len(buckets)),
                     "now": now,
-                    "oldest_price": now - settings.PRICE_MAX_AGE,
+                    "oldest_price": oldest_execution_price(now),
                     "platform_fee": fee.fee,
                     "max_share": fee.max_share,
                     "market_open": market_open,
