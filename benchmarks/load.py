@@ -50,6 +50,7 @@ _OWN_ENVIRONMENT = (
 )
 
 SEED = """
+    UPDATE admin_settings SET value = '1000000000' WHERE key ~ '^limit_';
     INSERT INTO users (id, password, is_superuser, email, name, account_type, user_guid, city, state, zip_code,
         phone, round_up_enabled, round_up_rule, round_up_amount, is_staff, is_active, created_at, updated_at)
     SELECT n, '!', false, 'user' || n || '@example.com', '', 'individual', '', '', '', '', '', true, 'flat', 1,

@@ -19,7 +19,7 @@ def _per_row_loop(rows: int) -> float:
     from django.db import transaction
     from django.utils import timezone
 
-    from transactions.models import Holding, LedgerTransfer, Merchant, Notification, StockPrice, Transaction
+    from transactions.models import Holding, LedgerTransfer, Merchant, Notification, Receivable, StockPrice, Transaction
     from transactions.rules.money import purchase_of
 
     started = time.monotonic()
@@ -60,6 +60,11 @@ def _per_row_loop(rows: int) -> float:
                 shares=bought.shares,
                 **base,
             )
+            owed, _ = Receivable.objects.select_for_update().get_or_create(
+                user=row.user, part="booked", defaults={"amount": 0}
+            )
+            owed.amount += bought.round_up + bought.fee
+            owed.save()
             holding, _ = Holding.objects.select_for_update().get_or_create(user=row.user, ticker=merchant.ticker)
             holding.shares += bought.shares
             holding.cost_basis += bought.investable

@@ -99,6 +99,22 @@ class DecimalSetting(LiveSetting[Decimal]):
         return number
 
 
+class LimitSetting(LiveSetting[Decimal | None]):
+    """A number of at least zero with at most `places` decimals; None, no limit, when it is stored blank."""
+
+    def __init__(self, key: str, *, default: int, places: int = 2) -> None:
+        super().__init__(key, default=lambda: Decimal(default), blank=True)
+        self.number = DecimalSetting(key, 0, 10**9, default=lambda: Decimal(default), places=places)
+        self.registry[key] = self
+        self.requirement = f"{self.number.requirement}, or blank"
+
+    def parse(self, text: str) -> Decimal:
+        return self.number.parse(text)
+
+    def value_of(self, text: str | None) -> Decimal | None:
+        return None if text == "" else super().value_of(text)
+
+
 class IntegerSetting(LiveSetting[int]):
     """A whole number from `low` to `high`."""
 

@@ -208,6 +208,7 @@ def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         flush = "django.db.backends.base.operations.BaseDatabaseOperations.execute_sql_flush"
         patch.setattr(flush, database.reset_database)
+        database.remove_limits()
         database.keep_initial_rows()
         database.connect_as(database.role_of_test)
         yield

@@ -77,6 +77,12 @@ _FILLED = """
 _initial_rows: dict[str, bytes] = {}
 
 
+def remove_limits() -> None:
+    """Let customers of tests buy what they like; the tests of limits set their own."""
+    with _administrator_cursor() as cursor:
+        cursor.execute("UPDATE admin_settings SET value = '' WHERE key ~ '^(limit_|upload_confirm_)'")
+
+
 def keep_initial_rows() -> None:
     """Keep the rows of the migrations, with which every test starts."""
     with _administrator_cursor() as cursor:

@@ -10,6 +10,7 @@ DISTRIBUTION = Distribution(
         "unmatched_refunds": "user_id",
         "ledger_transfers": "user_id",
         "holdings": "user_id",
+        "receivables": "user_id",
         "notifications": "user_id",
         "orders": "user_id",
         "idempotency_keys": "user_id",

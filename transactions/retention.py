@@ -40,6 +40,7 @@ RETENTION = Retention(
                 "journal_entries",
                 "journal_reversals",
                 "holdings",
+                "receivables",
                 "orders",
                 "broker_positions",
                 "broker_orders",

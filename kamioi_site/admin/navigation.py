@@ -49,6 +49,7 @@ SECTIONS: Final = {
         ("account_balance", "Ledger", "transactions_ledgertransfer"),
         ("menu_book", "Journal", "transactions_journalentry"),
         ("edit_note", "Journal drafts", "transactions_journaldraft"),
+        ("request_quote", "Receivables", "transactions_receivable"),
         ("payments", "Collections", "transactions_collection"),
         ("inventory_2", "Broker positions", "transactions_brokerposition"),
         ("verified_user", "Seals", "transactions_ledgerseal"),

@@ -186,6 +186,7 @@ class SystemUnderTest:
                 "VALUES (%s, %s, now(), now() + interval '1 day')",
                 (user, hashed),
             )
+        self.sql("UPDATE admin_settings SET value = '' WHERE key LIKE 'limit_%'")
         # It would stop the approvals of our shops, which no catalogue knows.
         self.sql("UPDATE django_celery_beat_periodictask SET enabled = false WHERE name = 'recheck_directory'")
         if sweep_seconds:

@@ -22,6 +22,7 @@ from transactions.models import (
     LedgerAccount,
     LedgerSeal,
     LedgerTransfer,
+    Receivable,
     User,
 )
 from transactions.models.ledger import POSTING_RULES, USUAL_ACCOUNTS, USUAL_KINDS
@@ -123,6 +124,14 @@ class JournalEntryAdmin(StatusMixin, ReversalMixin, HistoryAdmin):
 @admin.register(Holding)
 class HoldingAdmin(HistoryAdmin):
     list_display = ("id", "user", "ticker", "shares", "cost_basis", "updated_at")
+    list_select_related = ("user",)
+
+
+@admin.register(Receivable)
+class ReceivableAdmin(HistoryAdmin):
+    """What customers owe: booked by purchases, and collected."""
+
+    list_display = ("id", "user", "part", "amount", "month", "month_amount")
     list_select_related = ("user",)
 
 

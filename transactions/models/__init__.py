@@ -7,7 +7,7 @@ from transactions.models.companies import Company
 from transactions.models.goals import Goal
 from transactions.models.idempotency import IdempotencyKey
 from transactions.models.journal import JournalDraft, JournalEntry, JournalReversal
-from transactions.models.ledger import Account, BrokerPosition, Holding, LedgerAccount, LedgerTransfer
+from transactions.models.ledger import Account, BrokerPosition, Holding, LedgerAccount, LedgerTransfer, Receivable
 from transactions.models.merchants import Merchant
 from transactions.models.migration import MigrationReject, MigrationRun
 from transactions.models.notifications import Notification
@@ -20,6 +20,7 @@ from transactions.models.settlement import BrokerOrder, Collection
 from transactions.models.statement_imports import StatementImport, StatementReject
 from transactions.models.transactions import (
     USER_BUCKETS,
+    LimitReason,
     PossibleDuplicate,
     Transaction,
     TransactionDelta,
@@ -50,6 +51,7 @@ __all__ = [
     "LedgerAccount",
     "LedgerSeal",
     "LedgerTransfer",
+    "LimitReason",
     "Merchant",
     "MigrationReject",
     "MigrationRun",
@@ -58,6 +60,7 @@ __all__ = [
     "PeriodClosing",
     "PlatformFee",
     "PossibleDuplicate",
+    "Receivable",
     "Setting",
     "StatementImport",
     "StatementReject",

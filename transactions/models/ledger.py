@@ -1,4 +1,4 @@
-"""The ledger: chart of accounts, transfers, holdings.
+"""The ledger: chart of accounts, transfers, holdings, receivables.
 
 One row of `ledger_transfers` is one balanced movement from the credit account to the debit account, so an unbalanced
 entry cannot exist. A purchase makes three: `round_up` and `fee` (the customer owes us both) and `purchase` (the
@@ -10,8 +10,8 @@ orders, one for each ticker.
 `ledger_transfers` is partitioned by month on `date`, the day of booking (00:00 UTC), and unique on
 (user, transaction, kind, date): a retry never books anything twice.
 
-At all times `holdings` is the sum of the customers' rows that carry shares, and `broker_positions` that of the house's;
-`manage.py verify_ledger` checks both.
+At all times `holdings` is the sum of the customers' rows that carry shares, `broker_positions` that of the house's, and
+`receivables` that of the customers' rows of account 11100; `manage.py verify_ledger` checks all three.
 """
 
 from decimal import Decimal
@@ -231,6 +231,35 @@ class Holding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ticker} {self.shares}"
+
+
+class Receivable(models.Model):
+    """What a customer owes: the sum of the customer's rows of account 11100, updated in the same transaction.
+
+    Bookings and collections write different rows, so that neither waits for the other.
+    """
+
+    class Part(models.TextChoices):
+        BOOKED = "booked", "booked by purchases"
+        COLLECTED = "collected"
+
+    user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_index=False, related_name="receivables")
+    part = models.CharField(max_length=10, choices=Part)
+    amount = models.DecimalField(max_digits=14, decimal_places=2, help_text="Negative what was collected.")
+    month = models.DateField(null=True, help_text="The month of the last booking.")
+    month_amount = models.DecimalField(
+        max_digits=14, decimal_places=2, default=Decimal(0), help_text="Booked in that month, in dollars."
+    )
+
+    class Meta:
+        db_table = "receivables"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "part"], name="receivables_one_per_part"),
+            models.CheckConstraint(condition=Q(part__in=["booked", "collected"]), name="receivables_part_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.part} ${self.amount:,}"
 
 
 class BrokerPosition(models.Model):

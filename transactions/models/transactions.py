@@ -24,6 +24,14 @@ from transactions.models.ledger import MAX_BOOKINGS
 USER_BUCKETS = 64
 
 
+class LimitReason(models.TextChoices):
+    """The limit that a purchase on hold would exceed, stored as its `failure_reason`. An index contains these texts."""
+
+    DAY = "The limit for the purchases of one day is reached."
+    MONTH = "The monthly limit is reached."
+    OWED = "The limit on the balance owed is reached."
+
+
 class TransactionQuerySet(models.QuerySet["Transaction"]):
     """Transactions, found by id."""
 
@@ -69,7 +77,7 @@ class Transaction(MonthlyPartitionedModel):
         WITHDRAWN = "withdrawn", "deleted by the bank"
 
     class HoldReason(models.TextChoices):
-        """Why a purchase is on hold, stored as its `failure_reason`."""
+        """Why a purchase is on hold, stored as its `failure_reason`; or a `LimitReason`."""
 
         SUSPENDED = "The account is suspended."
         UNVERIFIED = "The e-mail address is not verified."
@@ -167,6 +175,12 @@ class Transaction(MonthlyPartitionedModel):
                 condition=Q(status__in=["completed", "mapped", "awaiting_price", "not_listed"]),
             ),
             NamedIndex(fields=["ticker", "id"], name="idx_transactions_no_price", condition=Q(status="awaiting_price")),
+            # What exceeds a limit, which the sweep looks at again.
+            NamedIndex(
+                fields=["user", "date", "id"],
+                name="idx_transactions_over_limit",
+                condition=Q(status="on_hold", failure_reason__in=LimitReason.values),
+            ),
             # Possible duplicates, which wait for a person.
             NamedIndex(
                 fields=["user", "-date", "-id"],

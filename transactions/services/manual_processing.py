@@ -126,7 +126,7 @@ _CLOSED = {
     Status.FAILED: "Failed.",
     Status.EXCLUDED: "Not a purchase: nothing is invested.",
     Status.UNDONE: "Undone with its import.",
-    Status.ON_HOLD: "On hold until the account is active, its e-mail address verified, or a person decides.",
+    Status.ON_HOLD: "On hold, see its reason: it is processed when the reason has passed.",
 }
 
 

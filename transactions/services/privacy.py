@@ -49,6 +49,7 @@ from transactions.models import (
     Order,
     PeriodClosing,
     PlatformFee,
+    Receivable,
     StatementImport,
     StatementReject,
     Transaction,
@@ -276,6 +277,7 @@ def _erase_tasks(user: User) -> int:
 personal_data_table(Transaction, "blanked", erase=_erase_transactions)
 personal_data_table(LedgerTransfer, "kept")
 personal_data_table(Holding, "kept")
+personal_data_table(Receivable, "kept")
 personal_data_table(Order, "kept")
 personal_data_table(TransactionKey, "blanked", erase=_erase_fingerprints)
 personal_data_table(TransactionDelta, "kept")  # consumed within the hour

@@ -27,6 +27,28 @@ prices AS MATERIALIZED (
     ) AS newest
     WHERE newest.as_of >= %(oldest_price)s
 ),
+-- priced: the outcome of each row without regard to limits.
+priced AS MATERIALIZED (
+    SELECT looked_up.*, prices.price,
+           coalesce(fee_cents / 100.0, kamioi_fee(round_up, %(platform_fee)s, %(max_share)s))::numeric(14, 2)
+               AS fixed_fee,
+           CASE
+               WHEN amount < 0 THEN 'refunded'
+               WHEN hold_reason IS NOT NULL THEN 'on_hold'
+               WHEN merchant_status = 'not_listed' THEN 'not_listed'
+               WHEN looked_up.ticker IS NULL THEN 'needs_review'
+               WHEN round_up = 0 THEN 'completed'
+               WHEN NOT %(market_open)s THEN 'mapped'
+               WHEN prices.price IS NULL THEN 'awaiting_price'
+               ELSE 'completed'
+           END AS possible
+    FROM looked_up LEFT JOIN prices ON prices.ticker = looked_up.ticker
+),
+candidates AS MATERIALIZED (
+    SELECT id, user_id, date, (date AT TIME ZONE 'UTC')::date AS day, round_up + fixed_fee AS amount
+    FROM priced WHERE possible = 'completed' AND round_up > 0 AND %(is_limited)s
+),
+{include check_limits}
 -- decided: the outcome of each row; shares only if it is bought now.
 decided AS MATERIALIZED (
     SELECT outcomes.*,
@@ -34,26 +56,15 @@ decided AS MATERIALIZED (
            CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE fixed_fee END AS fee,
            CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE round_up END AS set_aside
     FROM (
-        SELECT looked_up.*, prices.price,
-               coalesce(fee_cents / 100.0, kamioi_fee(round_up, %(platform_fee)s, %(max_share)s))::numeric(14, 2)
-                   AS fixed_fee,
-               CASE
-                   WHEN amount < 0 THEN 'refunded'
-                   WHEN hold_reason IS NOT NULL THEN 'on_hold'
-                   WHEN merchant_status = 'not_listed' THEN 'not_listed'
-                   WHEN looked_up.ticker IS NULL THEN 'needs_review'
-                   WHEN round_up = 0 THEN 'completed'
-                   WHEN NOT %(market_open)s THEN 'mapped'
-                   WHEN prices.price IS NULL THEN 'awaiting_price'
-                   ELSE 'completed'
-               END AS outcome
-        FROM looked_up LEFT JOIN prices ON prices.ticker = looked_up.ticker
+        SELECT priced.*, coalesce(hold_reason, over_limit.reason) AS reason,
+               CASE WHEN over_limit.reason IS NULL THEN possible ELSE 'on_hold' END AS outcome
+        FROM priced LEFT JOIN over_limit ON over_limit.id = priced.id
     ) AS outcomes
 ),
 moved AS (
     UPDATE transactions SET
         status = decided.outcome,
-        failure_reason = CASE WHEN decided.outcome = 'on_hold' THEN decided.hold_reason
+        failure_reason = CASE WHEN decided.outcome = 'on_hold' THEN decided.reason
                               ELSE transactions.failure_reason END,
         ticker = CASE WHEN decided.outcome <> 'on_hold' THEN decided.ticker END,
         decision_id = CASE WHEN decided.outcome IN ('completed', 'mapped', 'awaiting_price', 'not_listed')
@@ -73,7 +84,7 @@ moved AS (
     RETURNING transactions.id, transactions.user_id, transactions.date, transactions.status, transactions.merchant,
               transactions.merchant_key, transactions.category, transactions.ticker, transactions.round_up,
               transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price,
-              transactions.booking, transactions.amount, was_ticker, was_round_up, was_fee, was_investable
+              transactions.booking, transactions.amount, transactions.failure_reason, was_ticker, was_round_up, was_fee, was_investable
 ),
 -- counted: the changes of each day's totals (see analytics.services.rollups).
 counted AS (
@@ -104,6 +115,10 @@ booked AS (
     ) AS entry (kind, debit, credit, amount, ticker, shares)
     WHERE entry.amount > 0
 ),
+charged AS (
+    SELECT user_id, sum(round_up + fee) AS amount FROM bought GROUP BY user_id
+),
+{include update_receivables}
 holding_updates AS (
     INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at)
     SELECT user_id, ticker, sum(shares), sum(investable), %(now)s
@@ -161,5 +176,6 @@ waiting AS (
         waiting_count = merchants.waiting_count + excluded.waiting_count,
         waiting_amount = merchants.waiting_amount + excluded.waiting_amount
 )
-SELECT status, count(*), coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), array_agg(DISTINCT user_id)
-FROM moved GROUP BY status
+SELECT status, CASE status WHEN 'on_hold' THEN failure_reason END, count(*),
+       coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), array_agg(DISTINCT user_id)
+FROM moved GROUP BY 1, 2

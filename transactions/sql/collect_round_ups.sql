@@ -14,7 +14,12 @@ booked AS (
            CASE WHEN amount > 0 THEN '10100' ELSE '11100' END, CASE WHEN amount > 0 THEN '11100' ELSE '10100' END,
            abs(amount), 'collection ' || (%(now)s::timestamptz AT TIME ZONE 'UTC')::date, %(now)s
     FROM owed WHERE amount <> 0
-    RETURNING kind, amount
+    RETURNING user_id, kind, amount
+),
+settled AS (
+    INSERT INTO receivables (user_id, part, amount, month_amount)
+    SELECT user_id, 'collected', CASE kind WHEN 'collection' THEN -amount ELSE amount END, 0 FROM booked
+    ON CONFLICT (user_id, part) DO UPDATE SET amount = receivables.amount + excluded.amount
 )
 INSERT INTO collections (day, collected_to, customers, amount, returned, collected_at)
 SELECT (%(now)s::timestamptz AT TIME ZONE 'UTC')::date, %(last)s, count(*),

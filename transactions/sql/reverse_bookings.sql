@@ -1,4 +1,4 @@
--- Contra entries of the booked rows of `reversed`, and their shares and cost taken from the holdings.
+-- Contra entries of the booked rows of `reversed`, taken from the holdings and the balances owed.
 contra AS (
     INSERT INTO ledger_transfers
         (user_id, date, transaction_id, kind, debit_account, credit_account, amount, ticker, shares, reference,
@@ -23,3 +23,7 @@ holding_updates AS (
     ) AS back
     WHERE holdings.user_id = back.user_id AND holdings.ticker = back.ticker
 ),
+charged AS (
+    SELECT user_id, -sum(round_up + fee) AS amount FROM reversed WHERE booked GROUP BY user_id
+),
+{include update_receivables}

@@ -141,7 +141,7 @@ def undo(decision: MappingDecision, by: User) -> None:
 def market(*, is_open: bool) -> Iterator[None]:
     """Open or close the exchange; orders are due at once in either case."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("batch", "release"):
+        for module in ("batch", "limits", "release"):
             patch.setattr(f"transactions.services.processing.{module}.market_is_open", lambda now: is_open)
         patch.setattr("transactions.services.processing.batch.next_open", lambda now: now - timedelta(seconds=1))
         yield

@@ -135,8 +135,9 @@ class TestCollection:
             credit_account="11100",
             amount=Decimal("0.01"),
         )
-        found = {problem.problem: (problem.found, problem.expected) for problem in find_ledger_problems()}
-        assert found["customer"] == ("$2.26 collected", "$2.25 owed")
+        found = {problem.subject: (problem.found, problem.expected) for problem in find_ledger_problems()}
+        assert found["collected from account 11100"] == ("$2.26", "$2.25")
+        assert found["receivable"] == ("$0.00", "$-0.01")
 
     def test_the_command_prints_a_summary(self, customer):
         buy(customer)

@@ -82,20 +82,20 @@ _OLD = f"date_trunc('day', now(), 'UTC') - interval '{DAYS} days'"
 
 # kind of tampering: (statements, checks that find it with --all, checks that find it without)
 CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
-    "row deleted": (["DELETE FROM ledger_transfers WHERE kind = 'fee'"], {"transaction", "seal"}, set()),
+    "row deleted": (["DELETE FROM ledger_transfers WHERE kind = 'fee'"], {"transaction", "customer", "seal"}, set()),
     "row inserted without a transaction": (
         [_INSERT + f"VALUES ({_ANN}, {_OLD}, 999, 'fee', '11100', '40100', 1, NULL, NULL, {_OLD})"],
-        {"transaction", "seal"},
+        {"transaction", "customer", "seal"},
         set(),
     ),
     "row inserted today without a transaction": (
         [_INSERT + f"VALUES ({_ANN}, {_TODAY}, 999, 'fee', '11100', '40100', 1, NULL, NULL, now())"],
-        {"transaction"},
+        {"transaction", "customer"},
         {"transaction"},
     ),
     "second fee of a transaction": (
         [_INSERT + f"VALUES ({_ANN}, {_OLD}, {_ANNS}, 'fee_2', '11100', '40100', 1, NULL, NULL, {_OLD})"],
-        {"transaction", "seal"},
+        {"transaction", "customer", "seal"},
         set(),
     ),
     "purchase inserted with a transaction and a holding": (
@@ -112,12 +112,12 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
             "INSERT INTO holdings (user_id, ticker, shares, cost_basis, updated_at) "
             f"VALUES ({_BOB}, 'TGT', 0.01, 1, now())",
         ],
-        {"seal"},
+        {"customer", "seal"},
         {"positions"},
     ),
     "amount changed": (
         ["UPDATE ledger_transfers SET amount = amount + 1 WHERE kind = 'round_up'"],
-        {"transaction", "funds", "seal"},
+        {"transaction", "funds", "customer", "seal"},
         set(),
     ),
     "account changed": (
@@ -127,7 +127,7 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
     ),
     "user changed": (
         [f"UPDATE ledger_transfers SET user_id = {_BOB} WHERE transaction_id = {_ANNS}"],
-        {"transaction", "holding", "seal"},
+        {"transaction", "holding", "customer", "seal"},
         set(),
     ),
     "ticker changed": (
@@ -212,7 +212,7 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
     ),
     "customer funds not zero": (
         [_INSERT + f"VALUES ({_ANN}, {_TODAY}, NULL, 'round_up', '11100', '20100', 5, NULL, NULL, now())"],
-        {"funds"},
+        {"funds", "customer"},
         {"funds"},
     ),
     "holdings moved between customers": (
@@ -259,27 +259,33 @@ def test_tampering_is_found(sealed_books: None, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statements",
+    ("statements", "checks"),
     [
-        [
-            "UPDATE ledger_transfers SET amount = 0.26 WHERE kind = 'fee'",
-            "UPDATE transactions SET total_debit = amount + round_up + 0.26, fee = 0.26, fee_cents = 26",
-        ],
-        [
-            "DELETE FROM ledger_transfers WHERE kind = 'fee'",
-            "UPDATE transactions SET total_debit = amount + round_up, fee = 0, fee_cents = 0",
-        ],
-        ["UPDATE platform_fees SET fee = 0.01"],
+        (
+            [
+                "UPDATE ledger_transfers SET amount = 0.26 WHERE kind = 'fee'",
+                "UPDATE transactions SET total_debit = amount + round_up + 0.26, fee = 0.26, fee_cents = 26",
+            ],
+            {"fee", "customer"},
+        ),
+        (
+            [
+                "DELETE FROM ledger_transfers WHERE kind = 'fee'",
+                "UPDATE transactions SET total_debit = amount + round_up, fee = 0, fee_cents = 0",
+            ],
+            {"fee", "customer"},
+        ),
+        (["UPDATE platform_fees SET fee = 0.01"], {"fee"}),
     ],
 )
-def test_a_fee_other_than_that_of_its_day_is_found(statements: list[str]) -> None:
+def test_a_fee_other_than_that_of_its_day_is_found(statements: list[str], checks: set[str]) -> None:
     make_company("SBUX")
     make_merchant()
     make_transaction(make_user())
     process_pending()
     assert found() == set()
     strike(*statements)
-    assert found() == {"fee"}
+    assert found() == checks
 
 
 def test_seals_made_again_after_a_change_are_found_with_the_file(sealed_books: None, tmp_path: Path, settings) -> None:

@@ -9,6 +9,7 @@ workers; `sweep_stuck` makes up for a lost one. A row that the database rejects 
 
 from transactions.services.processing.batch import ProcessingResult, process_pending, process_transaction_now
 from transactions.services.processing.holds import request_hold_settlement, settle_held_purchases
+from transactions.services.processing.limits import release_within_limits
 from transactions.services.processing.reclassify import reclassify_transactions
 from transactions.services.processing.release import (
     UndoReleaseResult,
@@ -30,6 +31,7 @@ __all__ = [
     "reclassify_transactions",
     "recover_stuck",
     "release_waiting_transactions",
+    "release_within_limits",
     "request_hold_settlement",
     "settle_held_purchases",
     "undo_release",

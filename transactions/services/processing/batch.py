@@ -16,10 +16,11 @@ from django.utils import timezone
 from kamioi_site.observability.metrics import TRANSACTIONS
 from transactions.cache import invalidate_customers, review_queue_changed
 from transactions.migration_phase import legacy_owns_data
-from transactions.models import USER_BUCKETS, Transaction
+from transactions.models import USER_BUCKETS, LimitReason, Transaction
 from transactions.rules.market_hours import market_is_open, next_open, oldest_execution_price
 from transactions.services.platform_fees import fee_on
 from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, claim_buckets_on_citus, lock_buckets
+from transactions.services.processing.limits import limit_parameters, notify_held
 from transactions.services.processing.refunds import match_refunds
 from transactions.sql import load_sql
 
@@ -155,6 +156,7 @@ def _process_batch(
     now = now or timezone.now()
     fee = fee_on(now)
     market_open = market_is_open(now)
+    limits = limit_parameters()
     with transaction.atomic(), connection.cursor() as cursor:
         # Hints for the planner: a batch fits into memory, and compiling the statement would cost more than it saves.
         cursor.execute(
@@ -194,7 +196,8 @@ def _process_batch(
                     "any_orders": any_orders,
                     "suspended": Transaction.HoldReason.SUSPENDED,
                     "unverified": Transaction.HoldReason.UNVERIFIED,
-                },
+                }
+                | limits,
             )
         except InternalError as error:
             # A constraint violation on rows copied to a shard arrives without its SQLSTATE.
@@ -202,15 +205,18 @@ def _process_batch(
                 raise IntegrityError(str(error)) from error.__cause__
             raise
         rows = cursor.fetchall()
+        for _, reason, _, _, user_ids in rows:
+            if reason in LimitReason:
+                notify_held(cursor, user_ids=user_ids, reason=reason, now=now)
     if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
         review_queue_changed.send(sender=None)
-    for status, count, invested, _ in rows:
+    for status, _, count, invested, _ in rows:
         result.statuses[status] += count
         TRANSACTIONS.labels(status).inc(count)
         result.invested += invested
     result.batches += 1
-    invalidate_customers(user_id for row in rows for user_id in row[3])
-    return sum(row[1] for row in rows)
+    invalidate_customers(user_id for row in rows for user_id in row[4])
+    return sum(row[2] for row in rows)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Purchases on hold, because the customer is suspended or has not verified the e-mail address.
 
-Possible duplicates are on hold too, but only a person's decision settles them; see `services.possible_duplicates`.
+Possible duplicates are on hold too, but only a person's decision settles them; see `services.possible_duplicates`. For
+purchases that exceed a limit see `limits`.
 
 Processing puts them on hold. A background task, created in the transaction that ends the cause, settles them.
 """

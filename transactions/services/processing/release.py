@@ -13,6 +13,7 @@ from transactions.models import Company, Merchant, Transaction
 from transactions.rules.market_hours import market_is_open
 from transactions.services.background_tasks import recover_stuck_tasks
 from transactions.services.processing.buckets import ALL_BUCKETS, move_to_pending
+from transactions.services.processing.limits import release_within_limits
 from transactions.services.processing.refunds import match_refunds
 from transactions.services.processing.wake import notify_workers
 from transactions.sql import load_sql
@@ -101,3 +102,4 @@ def recover_stuck() -> None:
     )
     if keys := list(decided.values_list("merchant_key", flat=True)[:1000]):
         release_waiting_transactions(merchant_keys=keys)
+    release_within_limits()
