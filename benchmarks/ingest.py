@@ -89,7 +89,7 @@ def _import(path: Path, *, rows: int) -> _Import:
     _empty()
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "ingest_statement", str(path), "--user", _EMAIL],
+        [sys.executable, "manage.py", "ingest_statement", str(path), "--user", _EMAIL, "--yes"],
         cwd=common.ROOT,
         stdout=subprocess.PIPE,
         text=True,

@@ -28,7 +28,7 @@ from transactions.services.ingest import upload_statement
 from transactions.services.statement_previews import preview_statement, read_preview, request_preview
 from transactions.services.statement_repeats import repeat_statement
 from transactions.services.statement_undo import cancel_statement_import, may_undo, request_statement_undo, undo_effect
-from transactions.statements.evidence import ANSWER_KEYS
+from transactions.statements.evidence import ANSWER_KEYS, CONFIRM
 from transactions.statements.excel import is_workbook
 from transactions.statements.reader import StatementPreview
 
@@ -183,7 +183,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
         statement = self._undoable(request, pk)
         form = AnswersForm(request.POST or None, initial=statement.answers)
         if request.method == "POST" and form.is_valid():
-            answers = {key: value for key, value in form.cleaned_data.items() if value}
+            answers = {key: value for key, value in form.cleaned_data.items() if value} | {CONFIRM: "true"}
             try:
                 repeat = repeat_statement(statement_id=pk, answers=answers, actor=staff_user(request))
             except KamioiError as error:
@@ -241,6 +241,8 @@ class StatementImportAdmin(PreviewedUploadAdmin):
                 "Account": ", ".join(summary.accounts) or "unknown",
                 "Rows": rows,
                 "Days": days or "none",
+                "Purchases": f"{summary.purchases:,} of {money(summary.spent)}",
+                "To be set aside": f"{money(summary.set_aside)} (round-ups and fees)",
                 "Money out": money(summary.money_out),
                 "Money in": money(summary.money_in),
             }
@@ -268,7 +270,7 @@ class StatementImportAdmin(PreviewedUploadAdmin):
             filename=filename,
             content=content,
             requested_by=staff_user(request),
-            answers=answers,
+            answers=answers | {CONFIRM: "true"},  # by the preview, which shows the totals
             account=account,
             limited=False,
         )

@@ -21,7 +21,7 @@ from rest_framework.request import Request
 
 from kamioi_site.numbers import parse_decimal
 from transactions.api.serializers import StatementUploadInput
-from transactions.statements.evidence import ANSWER_KEYS
+from transactions.statements.evidence import ANSWER_KEYS, CONFIRM
 
 _HEADINGS = ("Date", "Merchant", "Debit", "Credit", "Category", "Description", "Reference")
 
@@ -85,7 +85,8 @@ class StatementOptions:
 def statement_options(request: Request) -> StatementOptions:
     """Return the options of an upload, from the form or the query string."""
     given = request.data if isinstance(request.data, Mapping) else {}
-    fields = {key: given.get(key) or request.query_params.get(key) for key in (*ANSWER_KEYS, "account", "dry_run")}
+    keys = (*ANSWER_KEYS, CONFIRM, "account", "dry_run")
+    fields = {key: given.get(key) or request.query_params.get(key) for key in keys}
     options = StatementUploadInput(data={key: value for key, value in fields.items() if value})
     options.is_valid(raise_exception=True)
     answers = dict(options.validated_data)

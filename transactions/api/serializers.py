@@ -23,6 +23,7 @@ from kamioi_site.api.fields import (
 from kamioi_site.api.validation import contains_invalid_text
 from transactions.models import Goal, Transaction, User
 from transactions.services.accounts import MAX_SETTINGS, SETTING_KEY, SETTING_LENGTH
+from transactions.statements.evidence import CONFIRM
 
 
 def optional_text(source: str | None = None, *, length: int) -> TextField:
@@ -232,6 +233,13 @@ class StatementAnswersInput(serializers.Serializer[Any]):
     spending = serializers.ChoiceField(choices=["negative", "positive"], required=False)
     columns = serializers.RegexField(r"^[a-z]+=[0-9]+(,[a-z]+=[0-9]+)*$", max_length=200, required=False)
     balance = serializers.ChoiceField(choices=["ignore"], required=False)
+    confirm = BooleanField(required=False, help_text="Import a large file, whose totals were shown.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Answers are texts."""
+        if attrs.pop(CONFIRM, False):
+            attrs[CONFIRM] = "true"
+        return attrs
 
 
 class StatementUploadInput(StatementAnswersInput):

@@ -23,6 +23,9 @@ class StatementPreviewData(TypedDict):
     questions: list[dict[str, Any]]
     accounts: list[str]
     rows: int
+    purchases: Annotated[int, "Rows that may be invested."]
+    spent: Annotated[Decimal, "Dollars of these purchases."]
+    set_aside: Annotated[Decimal, "Round-ups and fees of these purchases, in dollars."]
     complete: Annotated[bool, "False where only the first rows are added up."]
     money_out: Decimal
     money_in: Decimal
@@ -55,6 +58,9 @@ def statement_preview(
         questions=[asdict(question) for question in found.questions],
         accounts=summary.accounts,
         rows=summary.rows,
+        purchases=summary.purchases,
+        spent=summary.spent,
+        set_aside=summary.set_aside,
         complete=summary.is_complete,
         money_out=summary.money_out,
         money_in=summary.money_in,

@@ -37,6 +37,7 @@ from transactions.models import USER_BUCKETS, BackgroundTask, StatementImport, T
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, heartbeat, heartbeat_thread, run_task, send_task
 from transactions.services.bank_accounts import account_of_file, learn_number, recall_for, remember_answers
+from transactions.services.large_uploads import ask_to_confirm
 from transactions.services.possible_duplicates import StoredRows, hold_possible_duplicates
 from transactions.services.processing import notify_workers
 from transactions.services.processing.buckets import lock_buckets
@@ -46,7 +47,7 @@ from transactions.services.statement_undo import undo_for_repeat
 from transactions.services.uploads import check_upload_quota
 from transactions.sql import load_sql
 from transactions.statements.excel import is_workbook
-from transactions.statements.reader import Recall, nothing_remembered, open_statement
+from transactions.statements.reader import Recall, Statement, nothing_remembered, open_statement
 from transactions.statements.values import FIRST_DATE, StatementRow, as_csv
 
 # psycopg2 takes the whole batch at once; with its default of 8 kB it acquires the GIL 300 times per batch.
@@ -162,14 +163,15 @@ def upload_statement(
     other files are in the `result` of the task, which then has failed.
 
     Args:
-        answers: to questions that the file leaves open, by their keys; kept for later files of the account.
+        answers: to questions that the file leaves open, by their keys; kept for later files of the account. `confirm`
+            is "true" if a person has seen what a large file adds up to.
         account: the name or the last digits of the account, where neither the file nor its name contains it.
         send: false for a caller that runs the import itself.
         limited: whether the customer's quota applies; not for staff.
         repeats: an import that is undone first.
 
     Raises:
-        StatementQuestionsError: the file can be read in more than one way.
+        StatementQuestionsError: the file can be read in more than one way, or is large and not confirmed.
         StatementTooLargeError: more than `STATEMENT_MAX_BYTES`.
         UnknownAccountError: the account may be one of several.
         UploadQuotaError: the customer uploaded too much.
@@ -183,10 +185,10 @@ def upload_statement(
     answers = dict(answers or {})
     with transaction.atomic():
         bank_account = account_of_file(user=user, filename=filename, chosen=account)
-        if size <= _ASK_BYTES:
+        if size <= _ASK_BYTES or not send:
             # A repeated import is given other answers than those that are remembered.
             recall = nothing_remembered if repeats else recall_for(user=user, account=bank_account)
-            _ask_questions(content, filename, answers, recall)
+            _ask_questions(content, filename, answers, recall, user)
         if limited:
             check_upload_quota(user=user, size=size)
         task = create_task(name="ingest_statement", user=requested_by, arguments={"filename": filename})
@@ -209,12 +211,16 @@ def upload_statement(
     return imported
 
 
-def _ask_questions(content: "File[bytes]", filename: str, answers: Mapping[str, str], recall: Recall) -> None:
+def _ask_questions(
+    content: "File[bytes]", filename: str, answers: Mapping[str, str], recall: Recall, user: User
+) -> None:
     """Raise the questions that a text file leaves open; what cannot be read at all fails in the background."""
     file = cast("BinaryIO", content)
     if not is_workbook(file):
         try:
-            open_statement(file, filename=filename, answers=answers, recall=recall)
+            statement = open_statement(file, filename=filename, answers=answers, recall=recall)
+            rows = reject_old_rows(statement.rows(), earliest_purchase_date(user))
+            ask_to_confirm(rows, user=user, filename=filename, answers=answers)
         except StatementQuestionsError:
             raise
         except StatementError:
@@ -267,7 +273,8 @@ def _undo_repeated(statement: StatementImport, task: BackgroundTask) -> None:
     if statement.repeats_id is None or statement.rows_done:
         return
     with statement.file.open("rb") as file:
-        open_statement(cast("BinaryIO", file), filename=statement.filename, answers=statement.answers)
+        found = open_statement(cast("BinaryIO", file), filename=statement.filename, answers=statement.answers)
+        _ask_to_confirm(statement, found)
     undo_for_repeat(statement_id=statement.repeats_id, task=task)
 
 
@@ -285,6 +292,8 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
     _delete_fingerprints(imported)
     with imported.file.open("rb") as file:
         source = _open_source(imported, cast("BinaryIO", file))
+        if not imported.rows_done:
+            _ask_to_confirm(imported, source.statement)
         items = reject_old_rows(source.statement.rows(), earliest_purchase_date(imported.user))
         for batch in read_ahead(itertools.islice(items, imported.rows_done), source):
             _count_stored_batch(imported, batch)
@@ -294,6 +303,11 @@ def ingest_statement_file(*, statement_id: int, on_progress: Callable[[int], Non
                 on_progress(imported.rows_done)
     _delete_fingerprints(imported)
     return imported
+
+
+def _ask_to_confirm(imported: StatementImport, statement: Statement) -> None:
+    rows = reject_old_rows(statement.rows(), earliest_purchase_date(imported.user))
+    ask_to_confirm(rows, user=imported.user, filename=imported.filename, answers=imported.answers)
 
 
 def _open_source(imported: StatementImport, file: BinaryIO) -> Source:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 from django.core.files.storage import default_storage
 from django.core.serializers.json import DjangoJSONEncoder
@@ -21,11 +21,10 @@ from transactions.models import BackgroundTask, Transaction, User
 from transactions.services.background_tasks import claim_first, create_task, heartbeat_thread, send_task
 from transactions.services.bank_accounts import account_of_file, recall_for
 from transactions.services.ingest import earliest_purchase_date, reject_old_rows
+from transactions.services.large_uploads import SUMMARY_ROWS, set_aside_by
 from transactions.statements.evidence import Choice, Question
 from transactions.statements.reader import StatementPreview, StatementSummary, preview
 from transactions.statements.values import StatementRow
-
-SUMMARY_ROWS: Final = 100_000  # about two seconds; a command reads the whole file
 
 
 def preview_statement(
@@ -54,6 +53,7 @@ def preview_statement(
         answers=answers,
         recall=recall,
         reject=lambda items: reject_old_rows(items, earliest_purchase_date(user)),
+        set_aside=set_aside_by(user),
         summary_rows=summary_rows,
     )
     summary = found.summary
@@ -89,7 +89,7 @@ def read_preview(task: BackgroundTask) -> StatementPreview:
     content = json.loads(previews.read_preview(task.arguments["stored"]))
     rows, errors, questions = content.pop("rows"), content.pop("errors"), content.pop("questions")
     summary = content.pop("summary")
-    summary |= {name: Decimal(summary[name]) for name in ("money_out", "money_in")}
+    summary |= {name: Decimal(summary[name]) for name in ("money_out", "money_in", "spent", "set_aside")}
     summary |= {name: summary[name] and date.fromisoformat(summary[name]) for name in ("first_day", "last_day")}
     return StatementPreview(
         **content,

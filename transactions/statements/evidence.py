@@ -43,6 +43,8 @@ _HABITS: Final = {"American", "one month"}
 ASKED_AGAIN: Final = " This file contradicts the answer for an earlier one."
 
 ANSWER_KEYS: Final = ("date_order", "spending", "columns", "balance")
+# Not about the content of the file: "true" imports a large one.
+CONFIRM: Final = "confirm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,15 @@ _MAX_ACCOUNTS: Final = 20
 class StatementSummary:
     """What the rows of a file add up to: dollars out and in, the first and the last day, and what is not invested.
 
-    `not_booked` counts rows by their class or by the reason of the rejection. `is_complete` is false where only the
-    first rows were read.
+    `purchases` are the rows that may be invested, `spent` their dollars and `set_aside` their round-ups and fees.
+    `not_booked` counts the others by their class or by the reason of the rejection. `is_complete` is false where only
+    the first rows were read.
     """
 
     rows: int = 0
+    purchases: int = 0
+    spent: Decimal = Decimal("0.00")
+    set_aside: Decimal = Decimal("0.00")
     money_out: Decimal = Decimal("0.00")
     money_in: Decimal = Decimal("0.00")
     first_day: date | None = None
@@ -58,8 +62,8 @@ class StatementSummary:
     not_booked: dict[str, int] = field(default_factory=dict)
     is_complete: bool = True
 
-    def add(self, item: StatementRow | RowError) -> None:
-        """Count one row."""
+    def add(self, item: StatementRow | RowError, set_aside: Callable[[Decimal], Decimal]) -> None:
+        """Count one row; `set_aside` gives the round-up and the fee of a purchase of so many dollars."""
         self.rows += 1
         if isinstance(item, RowError):
             reason = re.sub("“[^”]*”", "…", item.reason)
@@ -74,6 +78,10 @@ class StatementSummary:
             self.money_in -= item.amount
         if item.row_class:
             self._skip(item.row_class)
+        elif item.amount > 0:
+            self.purchases += 1
+            self.spent += item.amount
+            self.set_aside += set_aside(item.amount)
 
     def _skip(self, reason: str) -> None:
         self.not_booked[reason] = self.not_booked.get(reason, 0) + 1
@@ -149,12 +157,14 @@ def preview(
     answers: Mapping[str, str] | None = None,
     recall: Recall = nothing_remembered,
     reject: Callable[[Iterable[StatementRow | RowError]], Iterator[StatementRow | RowError]] = iter,
+    set_aside: Callable[[Decimal], Decimal] = lambda _: Decimal("0.00"),
     summary_rows: int | None = None,
 ) -> StatementPreview:
     """Return how the file is understood, its first rows, and what it adds up to.
 
     Args:
         reject: replaces rows that the import will not accept by their errors.
+        set_aside: the round-up and the fee of a purchase of so many dollars.
         summary_rows: rows of the summary; all of them by default.
 
     Raises StatementError.
@@ -166,7 +176,7 @@ def preview(
     if not statement.questions:
         accounts = dict.fromkeys(map(str, statement.accounts.values()))
         for item in itertools.islice(itertools.chain(first, items), summary_rows):
-            summary.add(item)
+            summary.add(item, set_aside)
             account = item.account if isinstance(item, StatementRow) else ""
             if account and account not in statement.accounts and len(accounts) < _MAX_ACCOUNTS:
                 accounts[str(account_of_text(account))] = None

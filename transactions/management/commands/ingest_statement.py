@@ -1,5 +1,6 @@
 """`manage.py ingest_statement FILE --user EMAIL`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from kamioi_site.errors import KamioiError
 from transactions.errors import StatementQuestionsError
 from transactions.models import User
 from transactions.services.ingest import run_statement_import, upload_statement
+from transactions.services.large_uploads import totals_text
 from transactions.services.statement_previews import preview_statement
 from transactions.statements.csv import ROLES
-from transactions.statements.evidence import ANSWER_KEYS
+from transactions.statements.evidence import ANSWER_KEYS, CONFIRM
 
 
 class Command(BaseCommand):
@@ -40,6 +42,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--balance", choices=("ignore",), help="import amounts that contradict the file's running balance"
         )
+        parser.add_argument("--yes", action="store_true", help="import a large file without asking")
         parser.add_argument("--rejects", type=Path, metavar="OUT.csv", help="write the rejected rows to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,11 +53,13 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"no user has the e-mail {options['user']}")
         answers = {key: options[key] for key in ANSWER_KEYS if options[key]}
+        if options["yes"]:
+            answers[CONFIRM] = "true"
         try:
             if options["dry_run"]:
                 self._preview(path, user, answers, options["account"])
             else:
-                self._import(path, user, answers, options)
+                self._import_or_ask(path, user, answers, options)
         except StatementQuestionsError as error:
             raise CommandError(_as_text(error), returncode=2) from error
         except KamioiError as error:
@@ -73,6 +78,7 @@ class Command(BaseCommand):
         summary = result.summary
         days = f"{summary.first_day} to {summary.last_day}" if summary.first_day else "none"
         self.stdout.write(f"account: {', '.join(summary.accounts) or 'unknown'}; days: {days}; rows: {summary.rows:,}")
+        self.stdout.write(totals_text(summary))
         self.stdout.write(f"money out {summary.money_out:,}, money in {summary.money_in:,}")
         for reason, count in summary.not_booked.items():
             self.stdout.write(f"  not invested: {count:,} {reason}")
@@ -81,6 +87,15 @@ class Command(BaseCommand):
         for error in result.errors:
             self.stdout.write(f"  row {error.row_number}: {error.field}: {error.reason}")
         self.stdout.write("Nothing was changed.")
+
+    def _import_or_ask(self, path: Path, user: User, answers: dict[str, str], options: dict[str, Any]) -> None:
+        try:
+            self._import(path, user, answers, options)
+        except StatementQuestionsError as error:
+            is_large = [question.key for question in error.questions] == [CONFIRM]
+            if not (is_large and sys.stdin.isatty() and input(f"{error} [y/N] ").strip().lower() == "y"):
+                raise
+            self._import(path, user, answers | {CONFIRM: "true"}, options)
 
     def _import(self, path: Path, user: User, answers: dict[str, str], options: dict[str, Any]) -> None:
         rejects: Path | None = options["rejects"]
@@ -104,8 +119,9 @@ class Command(BaseCommand):
         if done is None:
             raise CommandError("another worker runs this import; see Background tasks in the admin")
         if done.task.error:
-            is_question = "questions" in (done.task.result or {})
-            raise CommandError(f"{path}: {done.task.error}", returncode=2 if is_question else 1)
+            questions = (done.task.result or {}).get("questions", [])
+            hint = " Repeat with --yes." if any(question["key"] == CONFIRM for question in questions) else ""
+            raise CommandError(f"{path}: {done.task.error}{hint}", returncode=2 if questions else 1)
         self.stdout.write(f"{done.rows_added} added, {done.rows_duplicate} duplicates, {done.rows_rejected} rejected")
         if done.rows_held:
             self.stdout.write(f"{done.rows_held} of them on hold: possible duplicates of purchases from another source")
@@ -120,10 +136,11 @@ class Command(BaseCommand):
 
 def _as_text(error: StatementQuestionsError) -> str:
     """Return the questions with the options that answer them."""
-    lines = []
+    lines = ["Nothing was imported: the file leaves a question open."]
     for question in error.questions:
         lines.append(question.text)
         for choice in question.choices:
-            lines.append(f"  --{question.key.replace('_', '-')} {choice.value:<10} {choice.label}")
+            option = "--yes" if question.key == CONFIRM else f"--{question.key.replace('_', '-')} {choice.value:<10}"
+            lines.append(f"  {option} {choice.label}")
             lines += [f"      {sample}" for sample in choice.samples]
-    return "\n".join(["The file can be read in more than one way; nothing was imported.", *lines])
+    return "\n".join(lines)

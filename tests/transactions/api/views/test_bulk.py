@@ -70,7 +70,7 @@ def test_a_list_is_stored_as_a_statement_and_queued_unread() -> None:
     with CaptureQueriesContext(connection) as queries:
         reply = client.post("/api/transactions/bulk", items, format="json")
     assert len(_kept(_queued(reply, user)).splitlines()) == 501
-    assert len(queries) < 12
+    assert len(queries) < 14
 
 
 def test_items_of_a_list_are_read_correctly() -> None:
