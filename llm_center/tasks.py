@@ -14,6 +14,7 @@ from llm_center.services.directory_recheck import recheck_merchant_directory
 from llm_center.services.mapping_imports import run_mapping_import
 from llm_center.services.proposal_queue import propose_merchants
 from llm_center.services.review.bulk import run_bulk_decision
+from llm_center.services.review.corrections import run_correction
 from llm_center.services.review.decisions import Action
 from llm_center.services.review.queue import QueueFilter
 from llm_center.services.review.undo import run_undo
@@ -83,6 +84,13 @@ def undo_decision(task: BackgroundTask) -> None:
     )
     task.progress = task.total = result.moved
     task.result = {"put_back": result.moved, "taken_back": result.bought}
+
+
+@shared_task(name="correct_purchases", time_limit=6 * 3600, soft_time_limit=6 * 3600 - 60)
+@claim_first
+def correct_purchases(task: BackgroundTask) -> None:
+    """Correct what was booked before a decision, with progress."""
+    run_correction(task)
 
 
 # A large file takes longer than five minutes; its batches are short, and the sweep detects a dead worker.

@@ -36,6 +36,16 @@ class PeriodClosedError(KamioiError):
         super().__init__(f"{day:%B %Y} is closed. Choose a later date, or have the period reopened.")
 
 
+class CorrectionNotPossibleError(KamioiError):
+    """Booked purchases cannot be corrected now."""
+
+    status_code = 409
+
+
+class TaskTakenOverError(KamioiError):
+    """Another worker has taken over this task."""
+
+
 class StatementError(KamioiError):
     """The statement cannot be read."""
 

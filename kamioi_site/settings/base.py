@@ -218,9 +218,9 @@ CELERY_TASK_ROUTES = {
     task: {"queue": queue}
     for queue, tasks in {
         "transactions": (
-            "collect_round_ups execute_queued_orders process_backlog process_selected process_transaction "
-            "process_transactions release_merchants settle_held_purchases settle_positions sweep_stuck "
-            "undo_decision"
+            "collect_round_ups correct_purchases execute_queued_orders process_backlog process_selected "
+            "process_transaction process_transactions release_merchants settle_held_purchases settle_positions "
+            "sweep_stuck undo_decision"
         ),
         "ai": ("decide_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue"),
         "analytics": (

@@ -26,7 +26,8 @@ from llm_center.events import review_queue_event
 from llm_center.models import MappingDecision, PendingDecision, ReviewMerchant
 from llm_center.selectors import review_evidence, search_companies
 from llm_center.services.review.bulk import bulk_effect, request_bulk_decision
-from llm_center.services.review.decisions import Action, decide_merchant, merchant_effect, parse_version
+from llm_center.services.review.corrections import CORRECTION
+from llm_center.services.review.decisions import Action, booked_effect, decide_merchant, merchant_effect, parse_version
 from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals
 from llm_center.services.review.undo import request_undo, undo_effect, undoable_decisions
 from transactions.models import BackgroundTask
@@ -35,7 +36,7 @@ DECISIONS = {Action.APPROVE, Action.CORRECT, Action.NOT_LISTED, Action.REJECT}
 
 
 # Background tasks shown above the queue.
-QUEUE_TASKS = ("release_merchants", "undo_decision", "decide_merchants")
+QUEUE_TASKS = ("release_merchants", CORRECTION, "undo_decision", "decide_merchants")
 
 
 RECENT_TASKS = 5
@@ -116,6 +117,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
                     ticker=ticker,
                     expected_updated_at=parse_version(request.POST.get("expected_updated_at", "")),
                     reason=request.POST.get("reason", ""),
+                    include_booked=request.POST.get("scope") == "booked",
                 )
             except KamioiError as error:
                 messages.error(request, str(error))
@@ -135,6 +137,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
             action=decision,
             ticker=ticker,
             expected_updated_at=merchant.updated_at.isoformat(),
+            pending=PendingDecision.objects.filter(merchant=merchant).select_related("requested_by").first(),
         )
         if merchant.status not in WAITING_STATUSES and merchant.decided_at:
             reviewer = merchant.decided_by.email if merchant.decided_by else "The system"
@@ -149,6 +152,13 @@ class ReviewMerchantAdmin(HistoryAdmin):
                 )
         except KamioiError as error:
             context["error"] = str(error)
+        if "effect" in context and decision != Action.REJECT:
+            try:
+                context["booked"] = booked_effect(
+                    merchant=merchant, action=decision, actor=staff_user(request), ticker=ticker
+                )
+            except KamioiError as error:
+                context["not_correctable"] = str(error)
         return TemplateResponse(request, "admin/llm_center/decide.html", context)
 
     def bulk_view(self, request: HttpRequest) -> HttpResponse:
@@ -240,22 +250,22 @@ class BulkForm(forms.Form):
 
 
 def _decision_message(decision: MappingDecision) -> str:
-    key, count = decision.merchant_key, decision.released_count
-    transactions = plural(count, "transaction")
+    key, transactions = decision.merchant_key, plural(decision.released_count, "transaction")
+    booked = f" Correcting {plural(decision.corrected_count, 'booked purchase')}." if decision.corrected_count else ""
     match Action(decision.action):
         case Action.NOT_LISTED:
-            return f"{key} is not listed: {transactions} closed."
+            return f"{key} is not listed: {transactions} closed.{booked}"
         case Action.REJECT:
             return f"{decision.before['ticker']} was rejected for {key}, which stays in the queue."
         case _:
-            return f"{key} is {decision.after['ticker']}: {transactions} released."
+            return f"{key} is {decision.after['ticker']}: {transactions} released.{booked}"
 
 
 @admin.register(PendingDecision)
 class PendingDecisionAdmin(HistoryAdmin):
     """Decisions that need the approval of a second reviewer."""
 
-    list_display = ("id", "merchant", "action", "ticker", "requested_by", "requested_at", "reason")
+    list_display = ("id", "merchant", "action", "ticker", "include_booked", "requested_by", "requested_at", "reason")
     list_select_related = ("merchant", "requested_by")
 
 
@@ -269,6 +279,7 @@ class MappingDecisionAdmin(HistoryAdmin):
         "change",
         "reviewer",
         "released_count",
+        "corrected_count",
         "reason",
     )
     list_select_related = ("decided_by",)

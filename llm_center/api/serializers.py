@@ -36,9 +36,10 @@ class ManyInput(serializers.Serializer[Any]):
 
 
 class VersionInput(NotesInput):
-    """The version of the merchant that the reviewer saw, and the reason."""
+    """The version of the merchant that the reviewer saw, the reason, and whether to correct what was booked as well."""
 
     merchant_version = _version()
+    include_booked = serializers.BooleanField(required=False, default=False)
 
 
 class VersionedMapping(serializers.Serializer[Any]):

@@ -19,6 +19,11 @@ urlpatterns = [
     path(f"{_CENTER}/bulk-reject", decisions.DecideManyView.as_view(approve=False), name="api-bulk-reject"),
     path(f"{_CENTER}/mapping/<int:mapping_id>/update", mappings.MappingUpdateView.as_view(), name="api-mapping-update"),
     path(f"{_CENTER}/mapping/<int:mapping_id>/delete", mappings.MappingDeleteView.as_view(), name="api-mapping-delete"),
+    path(
+        f"{_CENTER}/mapping/<int:mapping_id>/correction",
+        decisions.CorrectionView.as_view(),
+        name="api-mapping-correction",
+    ),
     path(f"{_CENTER}/process-mapping/<int:mapping_id>", mappings.ReconsiderView.as_view(), name="api-process-mapping"),
     path(f"{_CENTER}/approve-all-pending", decisions.ApprovePendingView.as_view(), name="api-approve-pending"),
     path(f"{_CENTER}/data-assets", assets.AssetListView.as_view(), name="api-data-assets"),

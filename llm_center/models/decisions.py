@@ -46,6 +46,9 @@ class MappingDecision(models.Model):
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     automatic = models.BooleanField(default=False)
     released_count = models.PositiveIntegerField("released", default=0)
+    corrected_count = models.PositiveIntegerField(
+        "corrected", default=0, db_default=0, help_text="Booked purchases that the decision corrects too."
+    )
     waited_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -88,6 +91,9 @@ class PendingDecision(models.Model):
     merchant = models.OneToOneField(Merchant, on_delete=models.CASCADE, related_name="pending_decision")
     action = models.CharField(max_length=12, choices=MappingDecision.Action)
     ticker = models.CharField(max_length=12, blank=True)
+    include_booked = models.BooleanField(
+        "also what was booked", default=False, db_default=False, help_text="Whether booked purchases are corrected too."
+    )
     reason = models.CharField(max_length=500, blank=True)
     requested_by = models.ForeignKey("transactions.User", on_delete=models.PROTECT, related_name="+")
     requested_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -96,4 +102,5 @@ class PendingDecision(models.Model):
         db_table = "pending_decisions"
 
     def __str__(self) -> str:
-        return f"{self.get_action_display()} {self.ticker}".strip()
+        booked = ", also what was booked" if self.include_booked else ""
+        return f"{self.get_action_display()} {self.ticker}".strip() + booked

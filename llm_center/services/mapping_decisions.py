@@ -17,11 +17,19 @@ from llm_center.services.mapping_log import create_log_row, delete_log_row, upda
 from llm_center.services.matching import propose_owner
 from llm_center.services.proposal_queue import auto_approval_threshold
 from llm_center.services.review.bulk import request_bulk_decision
-from llm_center.services.review.decisions import Action, DecisionResult, decide_merchant, parse_version
+from llm_center.services.review.decisions import (
+    REJECTION_CORRECTS_NOTHING,
+    Action,
+    DecisionResult,
+    booked_effect,
+    decide_merchant,
+    parse_version,
+)
 from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter
 from transactions.models import BackgroundTask, Company, Merchant, User
 from transactions.rules.merchant_key import normalise
 from transactions.services.background_tasks import create_task, send_task
+from transactions.services.processing import CorrectionEffect
 
 MAX_BULK_MAPPINGS = 500
 # Alternatives that a merchant keeps for its reviewer.
@@ -39,7 +47,7 @@ class MappingDecisionResult:
 
 @transaction.atomic
 def approve_mapping(
-    *, mapping_id: int, actor: User, notes: str = "", version: str | None = None
+    *, mapping_id: int, actor: User, notes: str = "", version: str | None = None, include_booked: bool = False
 ) -> MappingDecisionResult:
     """Approve the row's ticker for its merchant and all waiting transactions; a second approval changes nothing.
 
@@ -47,6 +55,7 @@ def approve_mapping(
 
     Args:
         version: of the merchant as the reviewer saw it; None if it is unknown.
+        include_booked: correct the merchant's booked purchases as well.
     """
     mapping = LlmMapping.objects.get(pk=mapping_id)
     if not mapping.ticker:
@@ -54,7 +63,7 @@ def approve_mapping(
     merchant = _get_or_create_merchant(mapping)
     decided = None
     approved = merchant.status == Merchant.Status.APPROVED and merchant.ticker == mapping.ticker
-    if not (approved and merchant.decided_by_id):
+    if include_booked or not (approved and merchant.decided_by_id):
         decided = decide_merchant(
             merchant_id=merchant.pk,
             action=Action.CORRECT,
@@ -62,6 +71,7 @@ def approve_mapping(
             actor=actor,
             expected_updated_at=None if version is None else parse_version(version),
             reason=notes,
+            include_booked=include_booked,
         )
     if decided is None or decided.decision is not None:  # otherwise a second approval is required first
         _close_mapping(mapping, LlmMapping.Status.APPROVED, actor)
@@ -69,9 +79,16 @@ def approve_mapping(
     return MappingDecisionResult(mapping, merchant, decided)
 
 
+def correction_of_mapping(*, mapping_id: int, actor: User) -> CorrectionEffect:
+    """Return what approving the row would do to booked purchases, if it includes them. Raises as `approve_mapping`."""
+    mapping = LlmMapping.objects.get(pk=mapping_id)
+    merchant = Merchant.objects.filter(merchant_key=mapping.merchant_key).first() or Merchant()
+    return booked_effect(merchant=merchant, action=Action.CORRECT, actor=actor, ticker=mapping.ticker or "")
+
+
 @transaction.atomic
 def reject_mapping(
-    *, mapping_id: int, actor: User, notes: str = "", version: str | None = None
+    *, mapping_id: int, actor: User, notes: str = "", version: str | None = None, include_booked: bool = False
 ) -> MappingDecisionResult:
     """Reject the row's ticker, so that it is never proposed for its merchant again.
 
@@ -79,8 +96,11 @@ def reject_mapping(
 
     Args:
         version: of the merchant as the reviewer saw it; None if it is unknown.
+        include_booked: refused, because a rejection has no other company.
     """
     mapping = LlmMapping.objects.get(pk=mapping_id)
+    if include_booked:
+        raise DecisionNotAllowedError(REJECTION_CORRECTS_NOTHING)
     merchant, decided = _get_or_create_merchant(mapping), None
     if mapping.ticker and merchant.ticker == mapping.ticker:
         decided = decide_merchant(

@@ -1,6 +1,6 @@
 """The LLM Center in a real browser: review queue, live totals, mapping files, learning, data assets."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,9 +10,11 @@ from playwright.sync_api import Browser, expect
 from llm_center.models import AmortizationEntry, LlmDataAsset, MappingImport
 from llm_center.services.mapping_imports import run_mapping_import
 from llm_center.services.review.decisions import Action, decide_merchant
+from llm_center.tasks import correct_purchases
 from tests.browser.conftest import check_page, follow, log_in, needs_chromium, open_menu
-from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
-from transactions.models import Merchant
+from tests.factories import make_company, make_merchant, make_price, make_staff, make_transaction, make_user
+from transactions.models import BackgroundTask, Merchant
+from transactions.services.processing import process_pending
 
 pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), needs_chromium]
 
@@ -72,6 +74,35 @@ def test_the_queue_by_mouse_with_live_totals(live_server, page, queue):
     expect(dialog).to_contain_text(f"{other.email} decided this on")
     dialog.get_by_role("link", name="Cancel").click()
     expect(dialog).to_be_hidden()
+
+
+def test_a_merchant_is_corrected_with_what_was_booked(live_server, page):
+    make_company("SBUX", "95.00", name="Starbucks Corporation")
+    make_company("DNUT", "7.00", name="Krispy Kreme, Inc.")
+    merchant = make_merchant("STARBUKS COFFEE", "DNUT")
+    for customer in (make_user(), make_user(round_up_amount=3), make_user(round_up_rule="next_dollar")):
+        for amount in ("4.50", "11.25", "5.80"):
+            make_transaction(customer, "STARBUKS COFFEE", amount)
+    process_pending()
+    make_price("DNUT", "9.37", age=timedelta(0))
+    log_in(page, live_server.url, make_staff().email)
+
+    page.goto(live_server.url + reverse("admin:transactions_merchant_change", args=[merchant.pk]))
+    follow(page, page.get_by_role("link", name="Correct …"))
+    page.get_by_label("Ticker or company").fill("SBUX")
+    follow(page, page.get_by_role("button", name="Preview"))
+    expect(page.get_by_label("From now on")).to_be_checked()
+    page.get_by_label("Also what was booked").check()
+    expect(page.get_by_text("9 purchases of 3 customers")).to_be_visible()
+    check_page(page, "correction")
+    follow(page, page.get_by_role("button", name="Set SBUX"))
+    expect(page.get_by_text("Correcting 9 booked purchases")).to_be_visible()
+
+    task = BackgroundTask.objects.get(name="correct_purchases")
+    correct_purchases(str(task.pk))
+    page.goto(live_server.url + reverse("admin:transactions_backgroundtask_change", args=[task.pk]))
+    expect(page.get_by_text("were corrected to SBUX: 9 completed").first).to_be_visible()
+    check_page(page, "correction-report")
 
 
 def test_the_queue_on_a_phone(live_server, browser: Browser, queue):

@@ -55,6 +55,7 @@ class MerchantAdmin(StatusMixin, HistoryAdmin):
     search_lookup = "merchant_key__startswith"
     search_case = "upper"
     search_help_text = "Start of the merchant name, as listed here"
+    change_form_outer_before_template = "admin/transactions/merchant_actions.html"
 
 
 @admin.register(StockPrice)

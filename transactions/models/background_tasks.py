@@ -27,6 +27,7 @@ VIEW_PERMISSIONS: Final = {
     "run_llm_queue": "llm_center.view_llmmapping",
     "decide_merchants": "llm_center.view_reviewmerchant",
     "release_merchants": "llm_center.view_reviewmerchant",
+    "correct_purchases": "llm_center.view_reviewmerchant",
     "undo_decision": "llm_center.view_reviewmerchant",
     "import_mappings": "llm_center.view_mappingimport",
     "remove_duplicates": "transactions.change_backgroundtask",

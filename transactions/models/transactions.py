@@ -88,6 +88,7 @@ class Transaction(MonthlyPartitionedModel):
 
         CUSTOMER = 0, "a customer's own purchase"
         RELEASE = 3, "released by a reviewer"
+        CORRECTION = 4, "booked again by a correction"
         BULK = 9, "bulk"
 
     user = models.ForeignKey("transactions.User", on_delete=models.PROTECT, db_index=False, related_name="transactions")

@@ -28,6 +28,7 @@ from django.utils import timezone
 from kamioi_site.errors import KamioiError
 from kamioi_site.http.server_sent_events import publish
 from kamioi_site.messaging.broker import BROKER_ERRORS
+from transactions.errors import TaskTakenOverError
 from transactions.models import BackgroundTask, User
 
 logger = logging.getLogger(__name__)
@@ -159,6 +160,16 @@ def heartbeat(*, task: BackgroundTask, progress: int, total: int | None = None) 
     task.progress, task.total, task.heartbeat_at = progress, total, timezone.now()
     _current_attempt(task).update(progress=progress, total=total, heartbeat_at=Now())
     publish(EVENTS, str(task.pk))
+
+
+def store_result(*, task: BackgroundTask, result: dict[str, Any]) -> None:
+    """Write an intermediate result in the transaction of the work that it counts.
+
+    Raises:
+        TaskTakenOverError: this attempt was taken for dead, and its work must not be committed.
+    """
+    if not _current_attempt(task).update(result=result, heartbeat_at=Now()):
+        raise TaskTakenOverError
 
 
 @contextmanager

@@ -84,7 +84,8 @@ moved AS (
     RETURNING transactions.id, transactions.user_id, transactions.date, transactions.status, transactions.merchant,
               transactions.merchant_key, transactions.category, transactions.ticker, transactions.round_up,
               transactions.fee, transactions.investable, transactions.shares, transactions.price_per_share AS price,
-              transactions.booking, transactions.amount, transactions.failure_reason, was_ticker, was_round_up, was_fee, was_investable
+              transactions.booking, transactions.amount, transactions.priority, transactions.failure_reason, was_ticker,
+              was_round_up, was_fee, was_investable
 ),
 -- counted: the changes of each day's totals (see analytics.services.rollups).
 counted AS (
@@ -134,7 +135,7 @@ notified AS (
            merchant || ': $' || investable || ' bought ' || shares || ' shares of ' || ticker || ' at $'
                || price || '.',
            'investment_success', false, %(now)s
-    FROM bought
+    FROM bought WHERE priority <> 4  -- a correction notifies each customer once
 ),
 queued AS (
     INSERT INTO orders (user_id, transaction_id, transaction_date, ticker, amount, status, execute_after, created_at)

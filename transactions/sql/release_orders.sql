@@ -1,6 +1,7 @@
 -- Make transactions pending whose order is due; the order stays queued until it is booked.
 WITH released AS (
-    UPDATE transactions SET status = 'pending', decision_id = NULL, priority = 3, updated_at = %(now)s
+    UPDATE transactions SET status = 'pending', decision_id = NULL, priority = CASE priority WHEN 4 THEN 4 ELSE 3 END,
+        updated_at = %(now)s
     FROM (
         SELECT orders.user_id, orders.transaction_id, orders.transaction_date
         FROM orders

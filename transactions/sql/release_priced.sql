@@ -1,6 +1,7 @@
 -- Make transactions pending that waited for a price that exists now, or whose merchant has a different ticker now.
 WITH released AS (
-    UPDATE transactions SET status = 'pending', decision_id = NULL, priority = 3, updated_at = %(now)s
+    UPDATE transactions SET status = 'pending', decision_id = NULL, priority = CASE priority WHEN 4 THEN 4 ELSE 3 END,
+        updated_at = %(now)s
     FROM (
         SELECT transactions.id, transactions.user_id, transactions.date FROM transactions
         LEFT JOIN merchants ON merchants.merchant_key = transactions.merchant_key

@@ -1,7 +1,8 @@
 """Approving and rejecting mappings, one or many, and running the LLM queue."""
 
 from collections.abc import Mapping
-from typing import Any, NotRequired
+from decimal import Decimal
+from typing import Any, NotRequired, TypedDict
 from uuid import UUID
 
 from django.http import Http404
@@ -9,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.payloads import ErrorOutput, MessageOutput
+from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from kamioi_site.formatting import percent
 from llm_center.api.serializers import (
     ApprovePendingInput,
@@ -23,6 +24,7 @@ from llm_center.models import LlmMapping
 from llm_center.services.mapping_decisions import (
     MappingDecisionResult,
     approve_mapping,
+    correction_of_mapping,
     decide_mappings,
     reject_mapping,
     request_pending_approval,
@@ -68,11 +70,25 @@ class DecideView(StaffView):
         """Decide the mapping's merchant; its waiting transactions are released in the background."""
         return self.decide(request, **validated(DecideInput(data=request.data)))
 
-    def decide(self, request: Request, *, mapping_id: int, notes: str, merchant_version: str | None = None) -> Response:
+    def decide(
+        self,
+        request: Request,
+        *,
+        mapping_id: int,
+        notes: str,
+        merchant_version: str | None = None,
+        include_booked: bool = False,
+    ) -> Response:
         """Decide, and return the response."""
         decide = approve_mapping if self.approve else reject_mapping
         try:
-            result = decide(mapping_id=mapping_id, actor=current_user(request), notes=notes, version=merchant_version)
+            result = decide(
+                mapping_id=mapping_id,
+                actor=current_user(request),
+                notes=notes,
+                version=merchant_version,
+                include_booked=include_booked,
+            )
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
         return Response(_decided(result, approved=self.approve))
@@ -121,6 +137,47 @@ def _decided(result: MappingDecisionResult, *, approved: bool) -> DecidedOutput:
             "order_id": None,
         }
     return body
+
+
+class ReturnedOutput(TypedDict):
+    """What customers give back of one company, at the newest quote."""
+
+    ticker: str
+    price: str
+    quoted_at: str
+    purchases: int
+    shares: str
+    cost: str
+    fees: str
+    value: str
+    difference: str
+
+
+class CorrectionOutput(TypedDict):
+    """What approving a mapping with `include_booked` would do; `left` is what cannot be moved, by reason."""
+
+    ticker: str
+    purchases: int
+    customers: int
+    round_ups: Decimal
+    returned: list[ReturnedOutput]
+    shares_bought: Decimal
+    difference: Decimal
+    held: int
+    left: dict[str, Any]
+
+
+class CorrectionView(StaffView):
+    required_permissions = ("llm_center.change_reviewmerchant",)
+
+    @extend_schema(responses={200: Data[CorrectionOutput], 404: ErrorOutput, 409: ErrorOutput}, tags=["llm center"])
+    def get(self, request: Request, mapping_id: int) -> Response:
+        """Show what approving the mapping with `include_booked` would do at the newest quotes."""
+        try:
+            effect = correction_of_mapping(mapping_id=mapping_id, actor=current_user(request))
+        except LlmMapping.DoesNotExist as error:
+            raise Http404 from error
+        return Response({"success": True, "data": effect.as_json()})
 
 
 class DecideManyView(StaffView):

@@ -5,9 +5,11 @@ A decision is one database transaction: the row in the directory, an append-only
 submits the version of the merchant they saw (its `updated_at`), and the second one gets an error. The legacy front end
 sends no version; its decisions never replace a different one.
 
-If the setting `four_eyes_limit` is above zero, a decision that releases that amount or more needs two reviewers: the
-first one requests it (`PendingDecision`), and another one makes the same decision. `review.undo` reverts a decision
-within ten minutes.
+A decision counts from now on; with `include_booked`, a background task also corrects the merchant's booked purchases.
+
+If the setting `four_eyes_limit` is above zero, a decision that releases or corrects that amount or more needs two
+reviewers: the first one requests it (`PendingDecision`), and another one makes the same decision. `review.undo` reverts
+a decision within ten minutes.
 """
 
 from collections.abc import Sequence
@@ -25,10 +27,13 @@ from llm_center.live_settings import FOUR_EYES_LIMIT
 from llm_center.models import LlmMapping, MappingDecision, PendingDecision
 from llm_center.services.mapping_log import create_log_row, update_log_row
 from llm_center.services.merchants import merchant_snapshot
+from llm_center.services.review.corrections import request_correction
 from llm_center.services.review.queue import WAITING_STATUSES
 from llm_center.sql import load_sql
 from transactions.models import BackgroundTask, Company, Merchant, Transaction, User
+from transactions.rules.money import ZERO
 from transactions.services.background_tasks import create_task, send_task
+from transactions.services.processing import CorrectionEffect, correction_effect
 
 Action = MappingDecision.Action
 
@@ -48,6 +53,7 @@ DECISION_FIELDS = [
 # Purchases that re-pointing a merchant concerns, and how many of them are summed.
 _RECENT = timedelta(days=30)
 _MAX_RECENT = 10_000
+REJECTION_CORRECTS_NOTHING = "A rejection cannot correct purchases. Correct the ticker instead."
 _STATUSES = {
     Action.APPROVE: Merchant.Status.APPROVED,
     Action.CORRECT: Merchant.Status.APPROVED,
@@ -70,7 +76,7 @@ class DecisionEffect:
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """A decision, and the task that releases the waiting transactions (None when there are none).
+    """A decision, and the task that releases the waiting transactions and corrects the booked ones, if any.
 
     If a second approval is required, `decision` is None and `pending` is set.
     """
@@ -113,6 +119,24 @@ def merchant_effect(*, merchant: Merchant, action: Action, actor: User, ticker: 
     )
 
 
+def booked_effect(*, merchant: Merchant, action: Action, actor: User, ticker: str = "") -> CorrectionEffect:
+    """Return what the decision would do to the booked purchases, if it includes them.
+
+    Raises:
+        OwnPurchasesError: purchases of the reviewer would be corrected.
+        InvalidTickerError: the ticker is unknown or not listed.
+        DecisionNotAllowedError: the merchant has no ticker to approve, or the decision is a rejection.
+        CorrectionNotPossibleError: a company whose shares would be returned has no quote.
+    """
+    if action == Action.REJECT:
+        raise DecisionNotAllowedError(REJECTION_CORRECTS_NOTHING)
+    company = _company(merchant, action, ticker)
+    effect = correction_effect(merchant_key=merchant.merchant_key, ticker=company.ticker if company else None)
+    if effect.purchases and Transaction.objects.filter(user=actor, merchant_key=merchant.merchant_key).exists():
+        raise OwnPurchasesError("Your own purchases would be corrected. Another reviewer must decide.")
+    return effect
+
+
 @transaction.atomic
 def decide_merchant(
     *,
@@ -122,6 +146,7 @@ def decide_merchant(
     expected_updated_at: datetime | None,
     ticker: str = "",
     reason: str = "",
+    include_booked: bool = False,
     release: bool = True,
 ) -> DecisionResult:
     """Decide one merchant and schedule the release of its waiting transactions.
@@ -130,6 +155,7 @@ def decide_merchant(
         expected_updated_at: `updated_at` of the merchant as the reviewer saw it; None if it is unknown, which only
             allows decisions that contradict no other.
         ticker: the right ticker, for `CORRECT`.
+        include_booked: correct the booked purchases as well.
         release: False for a caller that releases many merchants at once.
 
     Raises:
@@ -137,6 +163,7 @@ def decide_merchant(
         InvalidTickerError: the ticker is unknown or not listed.
         DecisionNotAllowedError: there is nothing to approve or to reject.
         OwnPurchasesError: purchases of the reviewer wait for the decision.
+        CorrectionNotPossibleError: a company whose shares would be returned has no quote.
     """
     merchant = Merchant.objects.select_for_update().get(pk=merchant_id)
     if expected_updated_at is not None and merchant.updated_at != expected_updated_at:
@@ -148,10 +175,13 @@ def decide_merchant(
         raise MerchantChangedError(_decision_message(merchant))
     if action == Action.REJECT and merchant.status not in WAITING_STATUSES:
         raise DecisionNotAllowedError("Only a proposal can be rejected; correct the ticker or mark it as not listed.")
+    correction = booked_effect(merchant=merchant, action=action, actor=actor, ticker=ticker) if include_booked else None
     first_reviewer = None
-    limit = FOUR_EYES_LIMIT.get()
-    if action != Action.REJECT and needs_two_reviewers(merchant, company.ticker if company else None, limit=limit):
-        approval = _second_approval(merchant, action, company, actor, reason)
+    limit, corrected = FOUR_EYES_LIMIT.get(), correction.round_ups if correction else ZERO
+    if action != Action.REJECT and needs_two_reviewers(
+        merchant, company.ticker if company else None, limit=limit, corrected=corrected
+    ):
+        approval = _second_approval(merchant, action, company, actor, reason, include_booked=include_booked)
         if isinstance(approval, PendingDecision):
             return DecisionResult(None, None, approval)
         first_reviewer = approval
@@ -180,6 +210,7 @@ def decide_merchant(
         first_reviewer=first_reviewer,
         decided_at=now,
         released_count=0 if action == Action.REJECT else merchant.waiting_count,
+        corrected_count=correction.purchases if correction else 0,
         waited_seconds=max(0, int((now - waiting_since).total_seconds())) if waiting_since else None,
     )
     merchant.decision_id = decision.pk
@@ -187,7 +218,9 @@ def decide_merchant(
     _log_decision(merchant, decision, reason)
     invalidate_mappings()
     task = None
-    if release and action != Action.REJECT:
+    if correction and correction.purchases:
+        task = request_correction(decision, actor=actor)
+    elif release and action != Action.REJECT:
         task = create_task(name="release_merchants", user=actor, arguments={"merchant_keys": [merchant.merchant_key]})
         task.total = merchant.waiting_count
         task.save(update_fields=["total"])
@@ -212,13 +245,14 @@ def find_own_waiting(user: User, merchant_keys: Sequence[str]) -> set[str]:
     return set(rows.values_list("merchant_key", flat=True).distinct())
 
 
-def needs_two_reviewers(merchant: Merchant, ticker: str | None, *, limit: Decimal) -> bool:
+def needs_two_reviewers(merchant: Merchant, ticker: str | None, *, limit: Decimal, corrected: Decimal = ZERO) -> bool:
     """Return whether the round-ups that a decision for this ticker concerns reach the limit; 0 is no limit.
 
-    They are those of the waiting purchases and, if an approved merchant gets another ticker or none, those of its
-    purchases of the last 30 days. From `_MAX_RECENT` such purchases on, two reviewers are always needed.
+    They are those of the waiting purchases and of the corrected ones. If an approved merchant gets another ticker or
+    none, those of the waiting ones and its purchases of the last 30 days count too. From `_MAX_RECENT` such purchases
+    on, two reviewers are always needed.
     """
-    if not limit or merchant.waiting_amount >= limit:
+    if not limit or merchant.waiting_amount + corrected >= limit:
         return bool(limit)
     if merchant.status != Merchant.Status.APPROVED or merchant.ticker == ticker:
         return False
@@ -243,14 +277,19 @@ def _is_decided_otherwise(merchant: Merchant, company: Company | None) -> bool:
 
 
 def _second_approval(
-    merchant: Merchant, action: Action, company: Company | None, actor: User, reason: str
+    merchant: Merchant, action: Action, company: Company | None, actor: User, reason: str, *, include_booked: bool
 ) -> PendingDecision | User:
     """Return the first reviewer if this decision confirms theirs; otherwise store it for confirmation."""
     ticker = company.ticker if company else ""
     # Approving the proposed ticker and setting the same ticker are the same decision.
     same_actions = {Action.APPROVE, Action.CORRECT} if company else {action}
     pending = PendingDecision.objects.filter(merchant=merchant).first()
-    if pending and pending.requested_by_id != actor.pk and pending.action in same_actions and pending.ticker == ticker:
+    if (
+        pending
+        and pending.requested_by_id != actor.pk
+        and pending.action in same_actions
+        and (pending.ticker, pending.include_booked) == (ticker, include_booked)
+    ):
         first_reviewer = pending.requested_by
         pending.delete()
         return first_reviewer
@@ -259,6 +298,7 @@ def _second_approval(
         defaults={
             "action": action,
             "ticker": ticker,
+            "include_booked": include_booked,
             "reason": reason[:500],
             "requested_by": actor,
             "requested_at": timezone.now(),

@@ -19,11 +19,13 @@ from tests.factories import make_company, make_merchant, make_price, make_transa
 from transactions import tasks
 from transactions.errors import SettlementError
 from transactions.models import (
+    BackgroundTask,
     BrokerOrder,
     BrokerPosition,
     Collection,
     Holding,
     LedgerTransfer,
+    Merchant,
     StatementImport,
     StockPrice,
     User,
@@ -32,7 +34,7 @@ from transactions.services import settlement
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.services.ledger_seals import start_of
 from transactions.services.ledger_verification import find_ledger_problems
-from transactions.services.processing import process_pending
+from transactions.services.processing import correct_bookings, process_pending
 from transactions.services.settlement import collect_round_ups, settle_positions
 from transactions.services.statement_undo import request_statement_undo, run_statement_undo
 
@@ -72,6 +74,14 @@ def import_statement(customer: User, text: str) -> StatementImport:
 
 def undo(statement: StatementImport) -> None:
     run_statement_undo(task_id=request_statement_undo(statement_id=statement.pk, actor=None, send=False).undo_task_id)
+
+
+def correct(key: str, ticker: str | None, *, decision_id: int) -> None:
+    """Decide the merchant, and correct what was booked."""
+    status = Merchant.Status.APPROVED if ticker else Merchant.Status.NOT_LISTED
+    Merchant.objects.filter(merchant_key=key).update(ticker=ticker, status=status, decision_id=decision_id)
+    task = BackgroundTask.objects.create(name="correct_purchases", status=BackgroundTask.Status.RUNNING)
+    correct_bookings(task=task, merchant=Merchant.objects.get(merchant_key=key), decision_id=decision_id)
 
 
 def kinds(**filters: Any) -> list[tuple[str, Decimal]]:
@@ -239,7 +249,7 @@ def test_the_task_settles_only_while_the_market_is_open(customer, settings, monk
     assert tasks.settle_positions() == {"orders": 1, "bought": "2.00", "sold": "0.00"}
 
 
-ACTIONS = st.sampled_from(["import", "process", "undo", "collect", "settle", "price"])
+ACTIONS = st.sampled_from(["import", "process", "undo", "correct", "collect", "settle", "price"])
 STEPS = st.lists(st.tuples(ACTIONS, st.integers(min_value=1, max_value=4)), min_size=3, max_size=10)
 
 
@@ -264,6 +274,8 @@ def test_the_books_balance_after_any_sequence(steps):
                 process_pending()
             elif step == "undo" and statements:
                 undo(statements.pop(size % len(statements)))
+            elif step == "correct":
+                correct("STARBUCKS", ("SBUX", "NFLX", None)[size % 3], decision_id=number)
             elif step == "price":
                 StockPrice.objects.filter(ticker="SBUX").update(price=Decimal(40 * size) + Decimal("0.37"))
             elif step == "collect":

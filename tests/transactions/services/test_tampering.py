@@ -224,6 +224,11 @@ CASES: dict[str, tuple[list[str], set[str], set[str]]] = {
         {"positions"},
     ),
     "broker position changed": (["UPDATE broker_positions SET shares = shares + 1"], {"holding"}, {"positions"}),
+    "correction without the broker's position": (
+        [_INSERT + f"VALUES (0, {_TODAY}, NULL, 'correction', '12100', '67050', 1, 'SBUX', 0, now())"],
+        {"holding"},
+        {"positions"},
+    ),
     "seal missing": (
         ["DELETE FROM ledger_seals WHERE day = (SELECT min(day) + 1 FROM ledger_seals)"],
         {"seal"},

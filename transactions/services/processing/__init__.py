@@ -8,6 +8,7 @@ workers; `sweep_stuck` makes up for a lost one. A row that the database rejects 
 """
 
 from transactions.services.processing.batch import ProcessingResult, process_pending, process_transaction_now
+from transactions.services.processing.corrections import CorrectionEffect, correct_bookings, correction_effect
 from transactions.services.processing.holds import request_hold_settlement, settle_held_purchases
 from transactions.services.processing.limits import release_within_limits
 from transactions.services.processing.reclassify import reclassify_transactions
@@ -21,9 +22,12 @@ from transactions.services.processing.release import (
 from transactions.services.processing.wake import clear_notification, notify_workers
 
 __all__ = [
+    "CorrectionEffect",
     "ProcessingResult",
     "UndoReleaseResult",
     "clear_notification",
+    "correct_bookings",
+    "correction_effect",
     "execute_orders",
     "notify_workers",
     "process_pending",

@@ -11,6 +11,7 @@ from functools import cache
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, InternalError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from kamioi_site.observability.metrics import TRANSACTIONS
@@ -65,14 +66,21 @@ def process_pending(*, deadline: float | None = None, now: datetime | None = Non
 
 def process_transaction_now(*, transaction_id: int) -> ProcessingResult:
     """Process one transaction, and whatever else is pending in its user's bucket. Waits for the bucket."""
-    result = ProcessingResult()
     row = Transaction.objects.with_ids(transaction_id)
     user_id = row.values_list("user_id", flat=True).first()
     if user_id is None or legacy_owns_data():
-        return result
-    while row.filter(user_id=user_id, status=Transaction.Status.PENDING).exists():
-        _process_batch_with_fallback([user_id % USER_BUCKETS], result, wait=True)
+        return ProcessingResult()
+    pending = row.filter(user_id=user_id, status=Transaction.Status.PENDING)
+    result = process_until_gone(pending, [user_id % USER_BUCKETS])
     match_refunds()
+    return result
+
+
+def process_until_gone(pending: QuerySet[Transaction], buckets: Sequence[int]) -> ProcessingResult:
+    """Process these pending transactions, and whatever is more urgent in their buckets. Waits for the buckets."""
+    result = ProcessingResult()
+    while pending.exists():
+        _process_batch_with_fallback(buckets, result, wait=True)
     return result
 
 

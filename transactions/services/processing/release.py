@@ -69,7 +69,12 @@ def undo_release(
     """
     moved, bought = move_to_pending(
         "undo_release",
-        {"decision": decision_id, "merchant_key": merchant_key, "reference": f"undo of decision {decision_id}"},
+        {
+            "decision": decision_id,
+            "merchant_key": merchant_key,
+            "priority": Transaction.Priority.RELEASE,
+            "reference": f"undo of decision {decision_id}",
+        },
         buckets=ALL_BUCKETS,
         on_progress=on_progress,
     )
