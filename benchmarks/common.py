@@ -127,6 +127,34 @@ def server_program(name: str) -> str:
     return str(max(POSTGRES_VERSIONS.items())[1] / name)
 
 
+def run_psql(command: str) -> float:
+    """Run one command in psql; return the seconds."""
+    started = time.monotonic()
+    subprocess.run(
+        [
+            server_program("psql"),
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--command",
+            command,
+            os.environ["DATABASE_URL"],
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.monotonic() - started
+
+
+def wal_position() -> int:
+    """Return the bytes of write-ahead log that the server has ever written."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_lsn() - '0/0'")
+        return int(cursor.fetchone()[0])
+
+
 def pgbench_tps(*, seconds: int = 20, scale: int = 20, clients: int = 4) -> float:
     """Return the transactions per second of `pgbench -N` on the same server, in a separate database."""
     name = "kamioi_pgbench"

@@ -102,31 +102,12 @@ def _import(path: Path, *, rows: int) -> _Import:
     return _Import(rows / seconds, peak)
 
 
-def _psql(command: str) -> float:
-    """Run one command in psql; return the seconds."""
-    started = time.monotonic()
-    subprocess.run(
-        [
-            common.server_program("psql"),
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--command",
-            command,
-            os.environ["DATABASE_URL"],
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return time.monotonic() - started
-
-
 def _copy(path: Path, *, rows: int) -> float:
     """Return the rows per second of `\\copy` of the stored rows, in the order of the file, into the emptied table."""
     if not path.exists():
-        _psql(f"\\copy (SELECT * FROM transactions ORDER BY id) TO '{path}'")
+        common.run_psql(f"\\copy (SELECT * FROM transactions ORDER BY id) TO '{path}'")
     _empty()
-    return rows / _psql(f"\\copy transactions FROM '{path}'")
+    return rows / common.run_psql(f"\\copy transactions FROM '{path}'")
 
 
 def _empty() -> None:

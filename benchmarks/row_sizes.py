@@ -31,15 +31,6 @@ _PER_PURCHASE = ("transactions", "transaction_keys", "ledger_transfers", "notifi
 _OTHERS = ("llm_mappings", "merchants", "holdings", "users")
 
 
-def _position() -> int:
-    """Return the bytes of write-ahead log ever written."""
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_wal_lsn() - '0/0'")
-        return int(cursor.fetchone()[0])
-
-
 def main() -> None:
     """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,10 +45,10 @@ def main() -> None:
 
     from transactions.services.processing import process_pending
 
-    before = _position()
+    before = common.wal_position()
     while process_pending().total:
         pass
-    log = _position() - before
+    log = common.wal_position() - before
     sizes: dict[str, dict[str, float]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_MAPPINGS.replace(" % ", " %% "), {"rows": arguments.rows})

@@ -72,7 +72,7 @@ def ledger_by_day(period: Period) -> list[LedgerKindDay]:
 
 def last_booking_at() -> datetime | None:
     """Return the time of the last booking for a customer."""
-    rows = fetch_rows("SELECT created_at FROM ledger_transfers WHERE user_id > 0 ORDER BY id DESC LIMIT 1")
+    rows = fetch_rows("SELECT created_at FROM ledger_transfers WHERE user_id > 0 ORDER BY date DESC, id DESC LIMIT 1")
     return rows[0][0] if rows else None
 
 

@@ -33,7 +33,7 @@ _LOCK_MARK = """
     SELECT counted_to, drawn_to, drawn_before, drawn_at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
     FROM ledger_marks WHERE id = 1 FOR UPDATE
 """
-_HIGHEST_ID = "SELECT coalesce(max(id), 0) FROM ledger_transfers"
+_HIGHEST_ID = "SELECT coalesce(max(id), %(first)s) FROM ledger_transfers WHERE id > %(first)s"
 # Read after `_HIGHEST_ID`, never with it: every transaction that holds a smaller id has a smaller number than this.
 _NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _COUNT = """
@@ -82,7 +82,7 @@ def _count_step(settle: timedelta | None) -> LedgerCountResult:
         more, counted_at = settled and counted_to < high_water_mark, None
         if settled and not more:
             counted_at = marked_at
-            cursor.execute(_HIGHEST_ID)
+            cursor.execute(_HIGHEST_ID, {"first": counted_to})
             high_water_mark, marked_at = cursor.fetchone()[0], now
             cursor.execute(_NEXT_TRANSACTION)
             open_before = cursor.fetchone()[0]

@@ -10,7 +10,7 @@ from unfold.decorators import display
 
 from kamioi_site.admin.display import ReversalMixin, StatusMixin
 from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
-from kamioi_site.admin.keyset import DayRangeFilter, active_filters
+from kamioi_site.admin.keyset import DayRangeFilter
 from kamioi_site.formatting import EMPTY
 from transactions.models import (
     BrokerOrder,
@@ -62,6 +62,7 @@ class AccountFilter(admin.SimpleListFilter):
 
 @admin.register(LedgerTransfer)
 class LedgerTransferAdmin(HistoryAdmin):
+    keyset = ("-date", "-id")
     list_display = (
         "id",
         "date",
@@ -91,10 +92,6 @@ class LedgerTransferAdmin(HistoryAdmin):
         if not hasattr(row, "customer_email"):  # the page of one transfer
             self.prepare_page([row])
         return row.customer_email or (f"#{row.user_id}" if row.user_id else EMPTY)
-
-    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
-        by_date = {"kind__exact", "account__exact", "date_from", "date_to"} & active_filters(request)
-        return ("-date", "-id") if by_date else ("-id",)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         if lookup == "transaction_id__exact":  # served only by the index that starts with the user

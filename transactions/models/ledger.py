@@ -8,7 +8,8 @@ have the kinds `round_up_2`, `fee_2` and so on. `collection` pays what a custome
 orders, one for each ticker.
 
 `ledger_transfers` is partitioned by month on `date`, the day of booking (00:00 UTC), and unique on
-(user, transaction, kind, date): a retry never books anything twice.
+(user, transaction, kind, date): a retry never books anything twice. Its database key is (date, id, user_id), the order
+of the staff's list.
 
 At all times `holdings` is the sum of the customers' rows that carry shares, `broker_positions` that of the house's, and
 `receivables` that of the customers' rows of account 11100; `manage.py verify_ledger` checks all three.
@@ -184,14 +185,12 @@ class LedgerTransfer(MonthlyPartitionedModel):
     class Meta:
         db_table = "ledger_transfers"
         indexes = [
-            # The ledger between two days.
-            NamedIndex(fields=["-date", "-id"], name="idx_ledger_transfers_date"),
-            # The same without the usual kinds, which are nearly all rows.
+            # The ledger by day without the usual kinds, which are nearly all rows.
             NamedIndex(
                 fields=["-date", "-id"], name="idx_ledger_transfers_unusual", condition=~Q(kind__in=USUAL_KINDS)
             ),
-            # The rows of a day to be sealed; tiny, because rows are stored in this order.
-            BrinIndex(fields=["created_at"], name="idx_ledger_transfers_created", autosummarize=True),
+            # The rows of a day to be sealed, and ranges of ids; tiny, because rows are stored in this order.
+            BrinIndex(fields=["created_at", "id"], name="idx_ledger_transfers_stored", autosummarize=True),
         ]
         constraints = [
             models.UniqueConstraint(

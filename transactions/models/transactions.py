@@ -1,7 +1,8 @@
 """Card transactions and the keys that make their ingestion idempotent.
 
-`transactions` is partitioned by month on `date`. Its database key is (id, user_id, date); Django sees `id`. A reference
-to a transaction is therefore its id together with the user and the date, never a foreign key.
+`transactions` is partitioned by month on `date`. Its database key is (user_id, date, id), which also serves the list
+of a customer; Django sees `id`. A reference to a transaction is therefore its id together with the user and the date,
+which `transaction_keys` has, never a foreign key.
 
 A transaction goes `pending → mapped → completed`, or waits (`needs_review`, `awaiting_price`, `on_hold`), or ends as
 `not_listed`, `excluded` (not a purchase), `failed` or `refunded`. When its import is undone, it is `undone` if it was
@@ -11,6 +12,7 @@ ever booked and deleted otherwise. Only services of this app move it.
 from decimal import Decimal
 from typing import ClassVar, Self
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Mod
@@ -36,9 +38,9 @@ class TransactionQuerySet(models.QuerySet["Transaction"]):
     """Transactions, found by id."""
 
     def with_ids(self, *ids: int) -> Self:
-        """Filter by id in the partitions of these transactions; `filter(pk=…)` would plan a scan of every partition."""
-        dates = TransactionKey.objects.using(self.db).filter(pk__in=ids).values_list("date", flat=True)
-        return self.filter(pk__in=ids, date__in=list(dates))
+        """Filter by the whole key of these transactions; `filter(pk=…)` would scan every partition."""
+        keys = list(TransactionKey.objects.using(self.db).filter(pk__in=ids).values_list("user_id", "date"))
+        return self.filter(pk__in=ids, user_id__in={user for user, _ in keys}, date__in={date for _, date in keys})
 
     def possible_duplicates(self) -> Self:
         """Filter by what waits for a decision; an index has these rows by customer, newest first."""
@@ -145,7 +147,8 @@ class Transaction(MonthlyPartitionedModel):
     class Meta:
         db_table = "transactions"
         indexes = [
-            NamedIndex(fields=["user", "-date"], name="idx_transactions_user_id_date"),
+            # A range of ids, in the legacy migration; tiny, because rows are stored in this order.
+            BrinIndex(fields=["id"], name="idx_transactions_id", autosummarize=True),
             # Staff lists by status or ticker between two days; a list by days alone goes through the statuses.
             NamedIndex(fields=["status", "-date", "-id"], name="idx_transactions_status"),
             NamedIndex(

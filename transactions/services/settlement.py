@@ -38,7 +38,10 @@ _POLL_SECONDS: Final = 0.05
 # Tickers settled by one statement.
 BATCH: Final = 500
 
-_HIGHEST_ID = "SELECT coalesce(max(id), 0) FROM ledger_transfers"
+_HIGHEST_ID = """
+    SELECT coalesce(max(id), 0) FROM ledger_transfers
+    WHERE id > (SELECT coalesce(max(collected_to), 0) FROM collections)
+"""
 # Read after `_HIGHEST_ID`, never with it. An INSERT locks the table before it takes an id, and holds the lock until the
 # transaction ends: who holds a smaller id without having committed is among these.
 _OPEN_WRITERS = """
@@ -109,7 +112,10 @@ def collect_round_ups(*, now: datetime | None = None, wait: float = WAIT_SECONDS
 
 
 def _final_ledger_id(cursor: CursorWrapper, wait: float) -> int:
-    """Return the highest id of the ledger, once no transaction can commit a smaller one any more."""
+    """Return the highest id after the last collection, once no transaction can commit a smaller one.
+
+    0 if nothing is new.
+    """
     cursor.execute(_HIGHEST_ID)
     highest: int = cursor.fetchone()[0]
     deadline, waiting_for = time.monotonic() + wait, _open_writers(cursor)

@@ -129,13 +129,20 @@ holding_updates AS (
         cost_basis = holdings.cost_basis + excluded.cost_basis,
         updated_at = excluded.updated_at
 ),
+-- One for all purchases of a customer in the batch.
 notified AS (
     INSERT INTO notifications (user_id, title, message, type, read, created_at)
-    SELECT user_id, 'You own more ' || ticker,
-           merchant || ': $' || investable || ' bought ' || shares || ' shares of ' || ticker || ' at $'
-               || price || '.',
+    SELECT user_id,
+           CASE WHEN min(ticker) = max(ticker) THEN 'You own more ' || min(ticker)
+                ELSE 'You own more of ' || count(DISTINCT ticker) || ' companies' END,
+           CASE count(*)
+               WHEN 1 THEN min(merchant) || ': $' || min(investable) || ' bought ' || min(shares) || ' shares of '
+                   || min(ticker) || ' at $' || min(price) || '.'
+               ELSE count(*) || ' purchases: $' || sum(investable) || ' bought shares of '
+                   || string_agg(DISTINCT ticker, ', ') || '.' END,
            'investment_success', false, %(now)s
     FROM bought WHERE priority <> 4  -- a correction notifies each customer once
+    GROUP BY user_id
 ),
 queued AS (
     INSERT INTO orders (user_id, transaction_id, transaction_date, ticker, amount, status, execute_after, created_at)
