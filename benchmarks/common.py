@@ -89,7 +89,9 @@ def seed_directory(*, users: int = 2000, merchants: int = 200) -> None:
     )
 
 
-def seed_pending(rows: int, *, users: int = 2000, merchants: int = 200, days: int = 60) -> None:
+def seed_pending(
+    rows: int, *, users: int = 2000, merchants: int = 200, days: int = 60, checkpoint: bool = True
+) -> None:
     """Insert `rows` pending purchases of these users at these merchants, spread over the last `days` days."""
     _run(
         """
@@ -104,13 +106,15 @@ def seed_pending(rows: int, *, users: int = 2000, merchants: int = 200, days: in
         merchants=merchants,
         days=days,
     )
-    settle()
+    settle(checkpoint=checkpoint)
 
 
-def settle() -> None:
-    """Vacuum and checkpoint what the preparation left, so that it is not measured."""
-    for command in ("VACUUM ANALYZE transactions", "ANALYZE users", "ANALYZE merchants", "CHECKPOINT"):
+def settle(*, checkpoint: bool = True) -> None:
+    """Vacuum what the preparation left, and write it to disk, so that it is not measured."""
+    for command in ("VACUUM ANALYZE transactions", "ANALYZE users", "ANALYZE merchants"):
         _run(command)
+    if checkpoint:
+        _run("CHECKPOINT")
 
 
 def _run(sql: str, **parameters: Any) -> None:

@@ -1,7 +1,8 @@
 """Bytes per row of every table that grows with use, indexes included, in a database filled by the real statements.
 
 The real service processes the purchases, so ledger entries, holdings, notifications and row updates are those of
-production. `ours` is the total size of one purchase, after VACUUM.
+production. They arrive in rounds, with a VACUUM after each, as autovacuum does it: the index entries of pending rows
+leave pages that the next round fills again. `ours` is the total size of one purchase.
 """
 
 import argparse
@@ -35,20 +36,23 @@ def main() -> None:
     """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
 
     common.fresh_database("kamioi_bench_row_sizes")
     common.seed_directory()
-    common.seed_pending(arguments.rows)
 
     from django.db import connection
 
     from transactions.services.processing import process_pending
 
-    before = common.wal_position()
-    while process_pending().total:
-        pass
-    log = common.wal_position() - before
+    log = 0
+    for number in range(arguments.rounds):
+        common.seed_pending(arguments.rows // arguments.rounds, checkpoint=not number)
+        before = common.wal_position()
+        while process_pending().total:
+            pass
+        log += common.wal_position() - before
     sizes: dict[str, dict[str, float]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_MAPPINGS.replace(" % ", " %% "), {"rows": arguments.rows})
@@ -75,6 +79,7 @@ def main() -> None:
         tables={table: found["bytes"] for table, found in sizes.items()},
         wal_bytes=round(log / arguments.rows),
         rows=arguments.rows,
+        rounds=arguments.rounds,
     )
 
 

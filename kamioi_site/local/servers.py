@@ -47,6 +47,7 @@ POSTGRES_SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    "wal_compression": "on",
     "fsync": "on",
     "synchronous_commit": "on",
     "timezone": "UTC",
