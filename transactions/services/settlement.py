@@ -38,10 +38,8 @@ _POLL_SECONDS: Final = 0.05
 # Tickers settled by one statement.
 BATCH: Final = 500
 
-_HIGHEST_ID = """
-    SELECT coalesce(max(id), 0) FROM ledger_transfers
-    WHERE id > (SELECT coalesce(max(collected_to), 0) FROM collections)
-"""
+_COLLECTED_TO = "SELECT coalesce(max(collected_to), 0) FROM collections"
+_HIGHEST_ID = "SELECT coalesce(max(id), %(first)s) FROM ledger_transfers WHERE id > %(first)s"
 # Read after `_HIGHEST_ID`, never with it. An INSERT locks the table before it takes an id, and holds the lock until the
 # transaction ends: who holds a smaller id without having committed is among these.
 _OPEN_WRITERS = """
@@ -102,7 +100,7 @@ def collect_round_ups(*, now: datetime | None = None, wait: float = WAIT_SECONDS
         last = _final_ledger_id(cursor, wait)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_COLLECTION_LOCK])
-        cursor.execute("SELECT coalesce(max(collected_to), 0) FROM collections")
+        cursor.execute(_COLLECTED_TO)
         first = cursor.fetchone()[0]
         if first >= last:
             return CollectionResult()
@@ -112,11 +110,9 @@ def collect_round_ups(*, now: datetime | None = None, wait: float = WAIT_SECONDS
 
 
 def _final_ledger_id(cursor: CursorWrapper, wait: float) -> int:
-    """Return the highest id after the last collection, once no transaction can commit a smaller one.
-
-    0 if nothing is new.
-    """
-    cursor.execute(_HIGHEST_ID)
+    """Return the highest id of the ledger, once no transaction can commit a smaller one any more."""
+    cursor.execute(_COLLECTED_TO)
+    cursor.execute(_HIGHEST_ID, {"first": cursor.fetchone()[0]})
     highest: int = cursor.fetchone()[0]
     deadline, waiting_for = time.monotonic() + wait, _open_writers(cursor)
     while waiting_for := waiting_for & _open_writers(cursor):
