@@ -16,7 +16,9 @@ import gc
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -98,6 +100,11 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     os.environ["KAMIOI_HOME"] = str(here)
     os.environ.pop("REPLICA_URL", None)  # a standby has no test database; tests of replicas start their own
     _number, _slot = _take_slot(here)
+    # Temporary files of this session alone: each start of pytest makes the directory that all share private again, and
+    # a test's servers run as another user.
+    _temporary = Path(tempfile.gettempdir(), f"kamioi-{blake2b(bytes(here), digest_size=4).hexdigest()}-{_number}")
+    _temporary.mkdir(exist_ok=True)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_temporary)
     for _name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL"):
         if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would override what is set below
             os.environ[_name] = Path(_file).read_text().strip()

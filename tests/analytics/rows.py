@@ -30,7 +30,9 @@ def create_proposals(day: date, status: str, rows: int, *, automatic: bool = Fal
     )
 
 
-TODAY = timezone.now().date()
+def today() -> date:
+    """Return the day of the test, which is not always the one on which the session began."""
+    return timezone.now().date()
 
 
 NOW = timedelta(0)

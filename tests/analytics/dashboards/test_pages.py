@@ -22,7 +22,7 @@ from analytics.selectors import finance, transactions
 from analytics.selectors.periods import Period
 from llm_center.models import LlmCall, LlmDataAsset, LlmMapping
 from llm_center.services.review.queue import queue_totals_cached
-from tests.analytics.rows import TODAY, create_proposals, create_volume
+from tests.analytics.rows import create_proposals, create_volume, today
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import BackgroundTask, LedgerTransfer, Setting, Transaction
 from transactions.services.background_tasks import retry_task
@@ -55,7 +55,7 @@ def _create_everything(days: int = 3) -> None:
     make_company("SBUX")
     staff = make_staff()
     for n in range(days):
-        day, at = TODAY - timedelta(days=n), timezone.now() - timedelta(days=n)
+        day, at = today() - timedelta(days=n), timezone.now() - timedelta(days=n)
         create_volume(day, "completed", 80, ticker="SBUX", investable="100.00", fee="20.00")
         create_volume(day, "failed", 2)
         create_proposals(day, "approved", 8, automatic=True)
@@ -74,7 +74,7 @@ def _create_everything(days: int = 3) -> None:
             median_seconds=7200.0,
             slow_seconds=9000.0,
         )
-    CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=40, transactions=7)
+    CustomerCount.objects.create(month=today().replace(day=1), account_type="family", users=40, transactions=7)
     LlmDataAsset.objects.create(asset_name="Directory", asset_type="dataset", cost_basis=Decimal("3600.00"))
     make_merchant("CAFE", None, "proposed", category="cafe", waiting_count=3, waiting_amount=Decimal("4.00"))
     LlmMapping.objects.create(merchant_name="CAFE", merchant_key="CAFE", source="llm")
@@ -238,16 +238,16 @@ def test_a_long_period_is_shown_by_months(staff_client):
 
 
 def test_cost_is_compared_with_its_targets(staff_client):
-    create_volume(TODAY, "completed", 1000, ticker="SBUX")
-    CustomerCount.objects.create(month=TODAY.replace(day=1), account_type="family", users=10, transactions=1000)
+    create_volume(today(), "completed", 1000, ticker="SBUX")
+    CustomerCount.objects.create(month=today().replace(day=1), account_type="family", users=10, transactions=1000)
     LlmCall.objects.create(provider="openai", merchants=25, cost=Decimal("0.500000"))
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="not set")
-    month = finance.cost_by_month(last=TODAY)[-1]
+    month = finance.cost_by_month(last=today())[-1]
     assert (month.transactions, month.active_users, month.llm_cost, month.cost) == (1000, 10, Decimal("0.500000"), None)
     page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
     assert "not set: setting infrastructure_monthly_cost" in page
     Setting.objects.filter(key="infrastructure_monthly_cost").update(value="0")
-    month = finance.cost_by_month(last=TODAY)[-1]
+    month = finance.cost_by_month(last=today())[-1]
     assert (month.per_transaction, month.per_user) == (Decimal("0.000500"), Decimal("0.0500"))
     page = staff_client.get("/admin/dashboards/finance/cost/").content.decode()
     assert page.count('class="is-good"') == 2
@@ -277,7 +277,7 @@ def test_a_link_finds_the_proposals_of_a_day(staff_client):
         LlmMapping.objects.create(
             merchant_name="X", merchant_key="X", source="llm", created_at=timezone.now() - timedelta(days=n)
         )
-    yesterday = TODAY - timedelta(days=1)
+    yesterday = today() - timedelta(days=1)
     link = PageContext(make_staff(), Period.of_days(30)).changelist_url(
         "llm_center_llmmapping", yesterday, yesterday, column="created_at", status="pending"
     )
@@ -290,7 +290,7 @@ def test_the_account_filter_finds_debits_and_credits(staff_client):
             date=timezone.now(), kind="journal", debit_account=debit, credit_account=credit, amount=1
         )
     link = PageContext(make_staff(), Period.of_days(30)).changelist_url(
-        "transactions_ledgertransfer", TODAY, TODAY, account="10100"
+        "transactions_ledgertransfer", today(), today(), account="10100"
     )
     assert len(staff_client.get(link).context_data["cl"].result_list) == 2
 
@@ -306,10 +306,10 @@ def test_the_table_of_a_panel_is_a_csv(staff_client):
     _create_everything(2)
     reply = staff_client.get("/admin/dashboards/transactions/volume/?days=7&format=csv")
     assert reply["Content-Type"].startswith("text/csv")
-    assert f"transactions-volume-{TODAY - timedelta(days=6)}-{TODAY}.csv" in reply["Content-Disposition"]
+    assert f"transactions-volume-{today() - timedelta(days=6)}-{today()}.csv" in reply["Content-Disposition"]
     rows = list(csv.reader(io.StringIO(b"".join(reply).decode())))
     assert rows[0] == ["Day", "Invested", "Failed"]
-    assert rows[1:] == [[str(TODAY - timedelta(days=1)), "80", "2"], [str(TODAY), "80", "2"]]
+    assert rows[1:] == [[str(today() - timedelta(days=1)), "80", "2"], [str(today()), "80", "2"]]
 
 
 def test_no_cell_runs_as_a_formula():
@@ -352,9 +352,9 @@ def test_the_number_of_queries_does_not_grow_with_the_data(staff_client, dashboa
     statements()  # fills the caches
     few = statements()
     for n in range(2, 20):
-        create_volume(TODAY - timedelta(days=n), "completed", 5, ticker="SBUX")
-        create_volume(TODAY - timedelta(days=n), "needs_review", 5)
-        create_proposals(TODAY - timedelta(days=n), "rejected", 5)
+        create_volume(today() - timedelta(days=n), "completed", 5, ticker="SBUX")
+        create_volume(today() - timedelta(days=n), "needs_review", 5)
+        create_proposals(today() - timedelta(days=n), "rejected", 5)
         BackgroundTask.objects.create(name="import_mappings", status="failed", error="It broke.")
     _refresh_summary()
     many = statements()

@@ -10,7 +10,7 @@ from analytics.selectors import llm_center
 from analytics.selectors.periods import Period
 from analytics.services.rollups import refresh_rollups
 from llm_center.models import MappingDecision
-from tests.analytics.rows import TODAY, create_proposals
+from tests.analytics.rows import create_proposals, today
 from tests.factories import make_merchant, make_staff
 
 pytestmark = pytest.mark.django_db
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.django_db
 
 # --- figures ----------------------------------------------------------------------------------------------------------
 def test_proposals_are_totalled_with_their_automatic_share():
-    create_proposals(TODAY, "approved", 6, automatic=True, confidence="0.95")
-    create_proposals(TODAY, "approved", 1, confidence="0.60")
-    create_proposals(TODAY, "rejected", 1, confidence="0.50")
-    create_proposals(TODAY - timedelta(days=5), "pending", 2, confidence="0.40")
-    create_proposals(TODAY - timedelta(days=200), "pending", 3)
+    create_proposals(today(), "approved", 6, automatic=True, confidence="0.95")
+    create_proposals(today(), "approved", 1, confidence="0.60")
+    create_proposals(today(), "rejected", 1, confidence="0.50")
+    create_proposals(today() - timedelta(days=5), "pending", 2, confidence="0.40")
+    create_proposals(today() - timedelta(days=200), "pending", 3)
     totals = llm_center.proposal_totals(Period.of_days(30))
     assert (totals.count, totals.pending, totals.approved, totals.rejected) == (10, 2, 7, 1)
     assert totals.automatic_rate == Decimal(6) / 8
@@ -43,7 +43,7 @@ def test_undone_decisions_count_on_the_day_they_were_made():
     days = llm_center.review_by_day(Period.of_days(7))
     assert [(d.date, d.manual, d.automatic, d.manual_reversed, d.automatic_reversed, d.released) for d in days] == [
         (before.date(), 0, 1, 0, 1, 4),
-        (TODAY, 1, 0, 0, 0, 0),
+        (today(), 1, 0, 0, 0, 0),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from transactions.models.seals import FIRST_CHAIN
 from transactions.services.ledger_seals import NO_ROWS, compute_days, read_file, seal_days
 from transactions.services.processing import process_pending
 
-pytestmark = pytest.mark.django_db
-TODAY = timezone.now().astimezone(UTC).date()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("days_end_at_midnight")]
+
+
+def today() -> date:
+    return timezone.now().astimezone(UTC).date()
 
 
 def at(days_ago: int, hour: int = 12) -> datetime:
-    return datetime(TODAY.year, TODAY.month, TODAY.day, hour, tzinfo=UTC) - timedelta(days=days_ago)
+    return datetime.combine(today() - timedelta(days=days_ago), time(hour), UTC)
 
 
 def post(days_ago: int, *, amount: str = "1.50", **fields) -> LedgerTransfer:
@@ -40,7 +43,7 @@ def test_every_day_up_to_yesterday_is_sealed_once_and_in_order() -> None:
 
     sealed = seal_days()
 
-    assert [seal.day for seal in sealed] == [TODAY - timedelta(days=back) for back in (4, 3, 2, 1)]
+    assert [seal.day for seal in sealed] == [today() - timedelta(days=back) for back in (4, 3, 2, 1)]
     assert [seal.rows for seal in sealed] == [1, 0, 1, 0]
     assert [seal.sums for seal in sealed] == [
         {"10100": "1.50", "30900": "-1.50"},
@@ -70,13 +73,13 @@ def test_a_row_belongs_to_the_day_on_which_it_was_written() -> None:
 
 
 def test_the_digest_does_not_depend_on_the_order_in_which_rows_are_stored() -> None:
-    day = TODAY - timedelta(days=1)
+    day = today() - timedelta(days=1)
     for pk in (3, 1, 2):
         post(1, pk=pk, amount=f"{pk}.00")
-    first = compute_days(day, TODAY)[day].digest
+    first = compute_days(day, today())[day].digest
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL TimeZone = 'Asia/Tokyo'; SET LOCAL bytea_output = 'escape'")
-    assert compute_days(day, TODAY)[day].digest == first
+    assert compute_days(day, today())[day].digest == first
 
 
 @pytest.mark.as_owner
@@ -96,12 +99,12 @@ def test_the_digest_does_not_depend_on_the_order_in_which_rows_are_stored() -> N
     ],
 )
 def test_the_digest_covers_every_column(change: str) -> None:
-    day = TODAY - timedelta(days=1)
+    day = today() - timedelta(days=1)
     post(1)
-    before = compute_days(day, TODAY)[day].digest
+    before = compute_days(day, today())[day].digest
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE ledger_transfers SET {change}")
-    assert compute_days(day, TODAY)[day].digest != before
+    assert compute_days(day, today())[day].digest != before
 
 
 def test_positions_are_carried_as_weighted_totals_that_holdings_reproduce() -> None:
@@ -110,13 +113,14 @@ def test_positions_are_carried_as_weighted_totals_that_holdings_reproduce() -> N
     make_transaction(make_user())
     make_transaction(make_user())
     process_pending()
-    today = compute_days(TODAY, TODAY + timedelta(days=1))[TODAY]
+    day = today()
+    computed = compute_days(day, day + timedelta(days=1))[day]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sum(shares * w), sum(cost_basis * w) FROM (SELECT *, "
             "('x' || left(md5(user_id || ' ' || ticker), 15))::bit(60)::bigint AS w FROM holdings) AS weighted"
         )
-        assert cursor.fetchone() == (today.holdings, today.cost)
+        assert cursor.fetchone() == (computed.holdings, computed.cost)
 
 
 def test_audit_events_are_counted_and_hashed_with_the_day() -> None:

@@ -1,6 +1,6 @@
 """What a superuser of the database changes behind the application's back is found; docs/finance.md has the table."""
 
-from datetime import UTC, timedelta
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 
@@ -35,10 +35,8 @@ def strike(*statements: str) -> None:
 
 
 @pytest.fixture
-def sealed_books(monkeypatch: pytest.MonkeyPatch) -> None:
+def sealed_books(days_end_at_midnight: None) -> None:
     """Books of three days ago, with a seal of every day since."""
-    # Yesterday is sealed in the first minutes of a day too.
-    monkeypatch.setattr("transactions.services.ledger_seals.CLOCK_DIFFERENCE", timedelta(0))
     make_company("SBUX")
     make_company("TGT")
     make_merchant()
