@@ -32,12 +32,12 @@ def _key_columns(table: str) -> list[str]:
 @pytest.mark.parametrize(
     ("table", "key"),
     [
-        ("transactions", ["id", "user_id", "date"]),
-        ("ledger_transfers", ["id", "user_id", "date"]),
+        ("transactions", ["user_id", "date", "id"]),
+        ("ledger_transfers", ["date", "id", "user_id"]),
         ("llm_mappings", ["id", "created_at"]),
     ],
 )
-def test_the_database_key_starts_with_id(table: str, key: list[str]) -> None:
+def test_the_database_key_serves_the_list_of_its_table(table: str, key: list[str]) -> None:
     assert _key_columns(table) == key
 
 
