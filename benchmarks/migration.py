@@ -31,7 +31,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psycopg2
 
 from benchmarks import common
-from benchmarks.ingest import _peak_of, _psql
+from benchmarks.ingest import _peak_of
 from tests.legacy_db import SCHEMA, SCRYPT
 
 _NAME = "kamioi_bench_migration"
@@ -252,10 +252,10 @@ def _limit(folder: Path) -> float:
     for table in _TABLES:
         ready = folder / f"{table}.tsv"
         if not ready.exists():
-            _psql(f"\\copy (SELECT * FROM {table}) TO '{ready}'")
-        _psql(f"DROP TABLE IF EXISTS bare_{table}; CREATE TABLE bare_{table} (LIKE {table})")
-        seconds += _psql(f"\\copy bare_{table} FROM '{ready}'")
-        _psql(f"DROP TABLE bare_{table}")
+            common.run_psql(f"\\copy (SELECT * FROM {table}) TO '{ready}'")
+        common.run_psql(f"DROP TABLE IF EXISTS bare_{table}; CREATE TABLE bare_{table} (LIKE {table})")
+        seconds += common.run_psql(f"\\copy bare_{table} FROM '{ready}'")
+        common.run_psql(f"DROP TABLE bare_{table}")
     return seconds
 
 
