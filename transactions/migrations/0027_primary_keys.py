@@ -8,7 +8,7 @@ from kamioi_site.db.sql_migrations import RunSQLFile
 
 
 class Migration(migrations.Migration):
-    dependencies = [("transactions", "0025_limits")]
+    dependencies = [("transactions", "0026_corrections")]
 
     operations = [
         AddIndexByPartition(
@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             BrinIndex(fields=["created_at", "id"], name="idx_ledger_transfers_stored", autosummarize=True),
         ),
         AddIndexByPartition("transaction", BrinIndex(fields=["id"], name="idx_transactions_id", autosummarize=True)),
-        RunSQLFile(__file__, "0026_primary_keys.sql"),
+        RunSQLFile(__file__, "0027_primary_keys.sql"),
         migrations.RemoveIndex("ledgertransfer", "idx_ledger_transfers_created"),
         migrations.RemoveIndex("ledgertransfer", "idx_ledger_transfers_date"),
         migrations.RemoveIndex("transaction", "idx_transactions_user_id_date"),
