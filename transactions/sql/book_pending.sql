@@ -47,6 +47,7 @@ priced AS MATERIALIZED (
 candidates AS MATERIALIZED (
     SELECT id, user_id, date, (date AT TIME ZONE 'UTC')::date AS day, round_up + fixed_fee AS amount
     FROM priced WHERE possible = 'completed' AND round_up > 0 AND %(is_limited)s
+      AND NOT (priority = 4 AND booking > 0)  -- a correction books what was charged already
 ),
 {include check_limits}
 -- decided: the outcome of each row; shares only if it is bought now.

@@ -298,6 +298,13 @@ def test_purchases_of_a_suspended_customer_wait_on_hold(reviewer: User, wrong: M
     verify()
 
 
+def test_a_limit_does_not_hold_what_was_charged_before(reviewer: User, wrong: Merchant) -> None:
+    Setting.objects.filter(key__in=["limit_day", "limit_month", "limit_owed"]).update(value="0.01")
+    before = paid()
+    assert correct(reviewer).result["booked"] == {"completed": 6}
+    assert paid() == before
+
+
 def test_a_task_that_is_run_again_continues_and_counts_everything_once(
     reviewer: User, wrong: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
