@@ -13,7 +13,7 @@ purchases and entries that may have postings there are checked as far as their p
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -89,20 +89,27 @@ def find_ledger_problems(*, everything: bool = True, seals: Path | None = None) 
     last = LedgerSeal.objects.order_by("-day").first()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'")
-        cursor.execute(*checks_of_rows(last, everything=everything))
+        cursor.execute(*checks_of_rows(_start_from(last, everything=everything)))
         while rows := cursor.fetchmany(_FETCH):
             for row in rows:
                 yield LedgerProblem(*row)
 
 
-def checks_of_rows(last: LedgerSeal | None = None, *, everything: bool = True) -> tuple[str, dict[str, Any]]:
-    """Return all checks but those of the seals as one statement, which is one snapshot, and its parameters.
+# From when on the checks read, and the totals up to then: all rows of a ledger without detached months.
+_ALL_ROWS: Final[Mapping[str, Any]] = {
+    "everything": True,
+    "since": "-infinity",
+    "unsealed": "infinity",
+    "attached": "-infinity",
+    "purchases": "-infinity",
+    "bank": Decimal(0),
+    "holdings": None,
+    "cost": None,
+}
 
-    Args:
-        last: the last seal.
-        everything: check all rows, not only those since the last seal.
-    """
-    parameters = _start_from(last, everything=everything)
+
+def checks_of_rows(parameters: Mapping[str, Any] = _ALL_ROWS) -> tuple[str, Mapping[str, Any]]:
+    """Return all checks but those of the seals as one statement, which is one snapshot, and its parameters."""
     # Without a starting total, each position is compared with its rows; otherwise only their total.
     skipped = {*_BY_SEALS, *(_BY_TOTAL if parameters["holdings"] is None else _BY_ROW)}
     if not parameters["everything"]:
@@ -111,31 +118,34 @@ def checks_of_rows(last: LedgerSeal | None = None, *, everything: bool = True) -
     return " UNION ALL ".join(f"({sql})" for sql in files), parameters
 
 
-def _start_from(last: LedgerSeal | None, *, everything: bool) -> dict[str, Any]:
-    """Return the parameters of the checks: from when on they read, and the totals up to then."""
+def _start_from(last: LedgerSeal | None, *, everything: bool) -> Mapping[str, Any]:
+    """Return the parameters of the checks.
+
+    Args:
+        last: the last seal.
+        everything: check all rows, not only those since the last seal.
+    """
     attached, purchases = attached_from(LedgerTransfer._meta.db_table), attached_from(Transaction._meta.db_table)
-    parameters: dict[str, Any] = {
-        "unsealed": start_of(last.day + ONE_DAY) if last else "infinity",
-        "attached": start_of(attached) if attached else "-infinity",
-        "purchases": start_of(purchases) if purchases else "-infinity",
-    }
-    if last is None or everything:
-        sums, holdings, cost = detached_totals()
-        is_detached = attached is not None
+    parameters = dict(_ALL_ROWS)
+    if last:
+        parameters["unsealed"] = start_of(last.day + ONE_DAY)
+    if attached:
+        parameters["attached"] = start_of(attached)
+    if purchases:
+        parameters["purchases"] = start_of(purchases)
+    if last and not everything:
+        bank, holdings, cost = Decimal(last.balances.get("10100", 0)), last.holdings, last.cost
         return parameters | {
-            "everything": True,
-            "since": "-infinity",
-            "bank": sums.get("10100", Decimal(0)),
-            "holdings": holdings if is_detached else None,
-            "cost": cost if is_detached else None,
+            "everything": False,
+            "since": parameters["unsealed"],
+            "bank": bank,
+            "holdings": holdings,
+            "cost": cost,
         }
-    return parameters | {
-        "everything": False,
-        "since": parameters["unsealed"],
-        "bank": Decimal(last.balances.get("10100", 0)),
-        "holdings": last.holdings,
-        "cost": last.cost,
-    }
+    if attached:
+        sums, holdings, cost = detached_totals()
+        parameters |= {"bank": sums.get("10100", Decimal(0)), "holdings": holdings, "cost": cost}
+    return parameters
 
 
 # Disagreements that the result of a task lists; it counts all.

@@ -125,4 +125,5 @@ def test_questions_are_answered_below_the_preview(client):
     assert "Which amounts are money spent?" in _confirm(client, token)
     assert not StatementImport.objects.exists()
     client.post(_address(), {"token": token, "date_order": "dmy", "spending": "positive"})
-    assert StatementImport.objects.get().answers == {"date_order": "dmy", "spending": "positive"}
+    answers = {"date_order": "dmy", "spending": "positive"}
+    assert StatementImport.objects.get().answers == answers | {"confirm": "true"}  # the totals were shown

@@ -509,5 +509,5 @@ def test_the_ledger_is_verified_in_the_background_and_the_last_result_is_shown(s
     LedgerTransfer.objects.filter(kind="fee").delete()
     verify_ledger(check_ledger())
     wrong = client.get(path).json()["data"]
-    assert (wrong["is_consistent"], wrong["problems"], len(wrong["examples"])) == (False, 2, 2)
+    assert (wrong["is_consistent"], wrong["problems"], len(wrong["examples"])) == (False, 3, 3)
     assert date.fromisoformat(wrong["checked_at"][:10]) == timezone.now().date()
