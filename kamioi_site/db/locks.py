@@ -39,8 +39,9 @@ def advisory_lock(key: int, *, wait: float = 0) -> Iterator[None]:
     """Hold the lock while the block runs; waits `wait` seconds for another holder.
 
     The lock belongs to a transaction that stays open, so that PgBouncer's transaction pooling reserves its connection,
-    and ends with the process, however that ends. The transaction has no snapshot, not even while it waits: it holds up
-    neither VACUUM nor CREATE INDEX CONCURRENTLY.
+    and ends with the process, however that ends. The transaction has no snapshot, and each attempt to get the lock is
+    a transaction of its own: CREATE INDEX CONCURRENTLY waits until a transaction ends that has a snapshot for only a
+    moment, and the holder of the lock may run it.
 
     Raises:
         LockBusyError: another process still holds the lock.
@@ -49,12 +50,13 @@ def advisory_lock(key: int, *, wait: float = 0) -> Iterator[None]:
     lock = psycopg2.connect(connection_string())
     try:
         with lock.cursor() as cursor:
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             deadline = time.monotonic() + wait
             while True:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                 cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
                 if cursor.fetchone()[0]:
                     break
+                lock.rollback()
                 if time.monotonic() >= deadline:
                     raise LockBusyError
                 time.sleep(0.05)
@@ -78,7 +80,7 @@ def _keep_alive(lock: Any, done: threading.Event) -> None:
     while not done.wait(KEEPALIVE_SECONDS):
         try:
             with lock.cursor() as cursor:
-                cursor.execute("SELECT 1 AS advisory_lock_keepalive")
+                cursor.execute("SHOW idle_in_transaction_session_timeout")  # takes no snapshot
         except psycopg2.Error as error:
             logger.error("lost an advisory lock: %s", str(error).strip())
             return

@@ -105,7 +105,9 @@ def test_the_lock_sends_queries_while_it_is_held(target: None, monkeypatch: pyte
     monkeypatch.setattr("kamioi_site.db.locks.KEEPALIVE_SECONDS", 0.01)
     with migration_lock(), connection.cursor() as cursor:
         for _ in range(500):
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT 1 AS advisory_lock_keepalive'")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE query = 'SHOW idle_in_transaction_session_timeout'"
+            )
             if cursor.fetchone()[0] == 1:
                 break
             time.sleep(0.01)
