@@ -59,7 +59,7 @@ def _write_files(folder: Path, *, customers: int, rows: int) -> list[Path]:
 
 
 def _import_files(paths: list[Path]) -> int:
-    """Import one customer's file after the other, in a process of its own; return the rows stored."""
+    """Import one customer's file after the other in a separate process; return the rows stored."""
     import django
 
     django.setup()

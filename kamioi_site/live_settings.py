@@ -166,3 +166,8 @@ def stored_values(*settings: LiveSetting[Any]) -> list[str | None]:
         cursor.execute("SELECT key, trim(value) FROM admin_settings WHERE key = ANY (%s)", [keys])
         stored = dict(cursor.fetchall())
     return [stored.get(key) for key in keys]
+
+
+def current_values(*settings: LiveSetting[Any]) -> list[Any]:
+    """Return the values with one query. Raises SettingError when a stored one is invalid."""
+    return [setting.value_of(text) for setting, text in zip(settings, stored_values(*settings), strict=True)]

@@ -40,7 +40,7 @@ def advisory_lock(key: int, *, wait: float = 0) -> Iterator[None]:
 
     The lock belongs to a transaction that stays open, so that PgBouncer's transaction pooling reserves its connection,
     and ends with the process, however that ends. The transaction has no snapshot, and each attempt to get the lock is
-    a transaction of its own: CREATE INDEX CONCURRENTLY waits until a transaction ends that has a snapshot for only a
+    a separate transaction: CREATE INDEX CONCURRENTLY waits until a transaction ends that has a snapshot for only a
     moment, and the holder of the lock may run it.
 
     Raises:

@@ -84,11 +84,11 @@ def _content(day: date, *, dated_from: date | None = None) -> dict[str, Any]:
 
 def _sealed_contents(days: Iterable[date]) -> dict[date, dict[str, Any]]:
     """Return what the seals state about these days; a missing seal is another check's problem."""
-    wanted = {day: day - ONE_DAY for day in days}
-    seals = {seal.day: seal for seal in LedgerSeal.objects.filter(day__in=[*wanted, *wanted.values()])}
+    days_before = {day: day - ONE_DAY for day in days}
+    seals = {seal.day: seal for seal in LedgerSeal.objects.filter(day__in=[*days_before, *days_before.values()])}
     return {
         day: (seals.get(day) or empty_seal(day)).day_content(seals.get(before) if day in seals else None)
-        for day, before in wanted.items()
+        for day, before in days_before.items()
     }
 
 

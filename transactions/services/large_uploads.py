@@ -7,7 +7,7 @@ from typing import Final
 from django.utils import timezone
 
 from kamioi_site.imports.rows import RowError
-from kamioi_site.live_settings import stored_values
+from kamioi_site.live_settings import current_values
 from transactions.errors import StatementQuestionsError
 from transactions.live_settings import UPLOAD_CONFIRM_AMOUNT, UPLOAD_CONFIRM_PURCHASES
 from transactions.models import User
@@ -37,9 +37,10 @@ def ask_to_confirm(
     items: Iterable[StatementRow | RowError], *, user: User, filename: str, answers: Mapping[str, str]
 ) -> None:
     """Raise StatementQuestionsError if the rows are a large upload that is not confirmed."""
-    texts = stored_values(UPLOAD_CONFIRM_PURCHASES, UPLOAD_CONFIRM_AMOUNT)
-    most, most_dollars = UPLOAD_CONFIRM_PURCHASES.value_of(texts[0]), UPLOAD_CONFIRM_AMOUNT.value_of(texts[1])
-    if answers.get(CONFIRM) == "true" or most is most_dollars is None:
+    if answers.get(CONFIRM) == "true":
+        return
+    most, most_dollars = current_values(UPLOAD_CONFIRM_PURCHASES, UPLOAD_CONFIRM_AMOUNT)
+    if most is most_dollars is None:
         return
     summary, set_aside, is_large = StatementSummary(), set_aside_by(user), False
     for item in items:

@@ -1,14 +1,13 @@
 """What customers may upload, and when uploads, rejected rows and exports expire."""
 
 from datetime import timedelta
-from typing import Final
 
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from kamioi_site.imports.models import expire_imports
 from kamioi_site.imports.previews import delete_expired_previews
-from kamioi_site.live_settings import stored_values
+from kamioi_site.live_settings import current_values
 from transactions import live_settings
 from transactions.errors import UploadQuotaError
 from transactions.models import BackgroundTask, StatementImport, User
@@ -16,7 +15,6 @@ from transactions.services.privacy import delete_expired_exports
 
 _OPEN = BackgroundTask.OPEN
 _MEGABYTE = 1_000_000
-_QUOTA: Final = (live_settings.UPLOADS_RUNNING, live_settings.UPLOADS_PER_DAY, live_settings.UPLOAD_MEGABYTES_PER_DAY)
 
 
 def check_upload_quota(*, user: User, size: int) -> None:
@@ -29,8 +27,8 @@ def check_upload_quota(*, user: User, size: int) -> None:
     used = StatementImport.objects.filter(user=user, created_at__gte=since).aggregate(
         files=Count("pk"), bytes=Sum("size", default=0), running=Count("pk", filter=Q(task__status__in=_OPEN))
     )
-    running, files, megabytes = (
-        setting.value_of(text) for setting, text in zip(_QUOTA, stored_values(*_QUOTA), strict=True)
+    running, files, megabytes = current_values(
+        live_settings.UPLOADS_RUNNING, live_settings.UPLOADS_PER_DAY, live_settings.UPLOAD_MEGABYTES_PER_DAY
     )
     if used["running"] >= running:
         raise UploadQuotaError(f"{running} uploads are still being read. Wait until one is done.", wait=60)

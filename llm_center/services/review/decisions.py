@@ -229,7 +229,7 @@ def decide_merchant(
 
 
 def parse_version(text: str) -> datetime:
-    """Parse the version of a merchant. Raises MerchantChangedError: it is none."""
+    """Parse the version of a merchant. Raises MerchantChangedError when the text is no version."""
     try:
         version = datetime.fromisoformat(text)
     except ValueError:

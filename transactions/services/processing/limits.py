@@ -16,23 +16,24 @@ from typing import Any, Final
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from kamioi_site.live_settings import stored_values
+from kamioi_site.live_settings import current_values
 from transactions.live_settings import DAY_LIMIT, MONTH_LIMIT, OWED_LIMIT
 from transactions.models import LimitReason
 from transactions.rules.market_hours import market_is_open
 from transactions.services.processing.buckets import move_to_pending
 from transactions.sql import load_sql
 
-_SETTINGS: Final = {"day": DAY_LIMIT, "month": MONTH_LIMIT, "owed": OWED_LIMIT}
 _NOTICE: Final = "Some purchases are on hold"
 
 
 def limit_parameters() -> dict[str, Any]:
     """Return the parameters of `sql/check_limits.sql`. Raises SettingError."""
-    texts = stored_values(*_SETTINGS.values())
-    limits = {name: setting.value_of(text) for (name, setting), text in zip(_SETTINGS.items(), texts, strict=True)}
-    return {f"{name}_limit": value for name, value in limits.items()} | {
-        "is_limited": any(value is not None for value in limits.values()),
+    day, month, owed = current_values(DAY_LIMIT, MONTH_LIMIT, OWED_LIMIT)
+    return {
+        "day_limit": day,
+        "month_limit": month,
+        "owed_limit": owed,
+        "is_limited": not (day is month is owed is None),
         "over_day": LimitReason.DAY,
         "over_month": LimitReason.MONTH,
         "over_owed": LimitReason.OWED,

@@ -387,7 +387,7 @@ def test_four_eyes_count_what_is_booked(reviewer: User, wrong: Merchant) -> None
     result = request(reviewer)
     assert result.pending is not None
     assert str(PendingDecision.objects.get()) == "correct the ticker SBUX, also what was booked"
-    # Below the limit, nobody else is needed.
+    # Below the limit, one reviewer is enough.
     Setting.objects.filter(key="four_eyes_limit").update(value="9.26")
     assert request(reviewer, action=Action.NOT_LISTED, ticker="").decision is not None
 
