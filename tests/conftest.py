@@ -153,12 +153,19 @@ def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest tests first: with `-n`, at the start of the share that each process gets."""
+    """Put the longest tests first: with `-n`, at the start of the share that each process gets.
+
+    Tests of an `xdist_group` stay together, because they share what takes long to start.
+    """
     processes = int(getattr(config, "workerinput", {}).get("workercount", 1))
     long = [item for item in items if item.path.relative_to(ROOT / "tests").as_posix() in LONG_TESTS]
     short, ordered = [item for item in items if item not in set(long)], list[pytest.Item]()
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in long:
+        marker = item.get_closest_marker("xdist_group")
+        groups.setdefault(marker.args[0] if marker else item.nodeid, []).append(item)
     for number in range(processes):
-        share = long[number::processes]
+        share = [item for group in list(groups.values())[number::processes] for item in group]
         size = max(0, (len(items) - len(ordered)) // (processes - number) - len(share))
         ordered += share + short[:size]
         short = short[size:]
@@ -180,6 +187,7 @@ def pytest_unconfigure() -> None:
     if _slot is None:
         return
     here = Path(os.environ["KAMIOI_HOME"])
+    database.drop_template()
     _slot.close()
     others = []
     try:
@@ -204,14 +212,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def _schema_owner(django_db_modify_db_settings: None) -> None:
+def _template(django_db_modify_db_settings: None) -> database.Template:
     database.connect_as("owner")
     database.end_sessions(connection.creation._get_test_db_name())  # type: ignore[attr-defined]
+    return database.Template(Path(os.environ["KAMIOI_HOME"]))
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(_schema_owner: None, django_db_setup: None) -> Iterator[None]:
+def django_db_setup(_template: database.Template, django_db_setup: None) -> Iterator[None]:
     """Create and drop the test database as the owner; after a test that committed, restore its initial rows."""
+    _template.save()
     with pytest.MonkeyPatch.context() as patch:
         flush = "django.db.backends.base.operations.BaseDatabaseOperations.execute_sql_flush"
         patch.setattr(flush, database.reset_database)

@@ -1,9 +1,13 @@
 """The two database roles in tests: tests run as the application, the owner of the schema changes tables."""
 
+import fcntl
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -98,6 +102,47 @@ def end_sessions(database: str) -> None:
     """End the connections to a test database, so that it can be dropped: those of a killed run or of threads."""
     with _administrator_cursor("postgres") as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
+
+
+def _template_name() -> str:
+    return f"test_{urlsplit(settings.DATABASE_URL).path.lstrip('/')}_template"
+
+
+class Template:
+    """A migrated database that the processes of a parallel run copy. The first of them makes it; the others wait."""
+
+    def __init__(self, home: Path) -> None:
+        self._run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+        self._made_by: IO[str] | None = None
+        if not self._run:
+            return
+        self._made_by = (home / f"{_template_name()}.run").open("a+")
+        fcntl.flock(self._made_by, fcntl.LOCK_EX)
+        self._made_by.seek(0)
+        if self._made_by.read() == self._run:
+            connection.settings_dict["TEST"]["TEMPLATE"] = _template_name()
+            self._made_by.close()
+            self._made_by = None
+
+    def save(self) -> None:
+        """Copy the test database, unless it is a copy itself. Call it once, when the database is ready."""
+        if self._made_by is None:
+            return
+        name = connection.settings_dict["NAME"]
+        connection.close()
+        end_sessions(name)
+        drop_template()
+        with owner_cursor("postgres") as cursor:
+            cursor.execute(f"CREATE DATABASE {_template_name()} TEMPLATE {name}")
+        self._made_by.truncate(0)
+        self._made_by.write(self._run)
+        self._made_by.close()
+
+
+def drop_template() -> None:
+    """Drop the template if this run or a killed one made it."""
+    with owner_cursor("postgres") as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {_template_name()}")
 
 
 def reset_database(_: Any, statements: Sequence[str]) -> None:

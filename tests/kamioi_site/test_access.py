@@ -26,6 +26,7 @@ from django.urls import URLResolver, get_resolver
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
+from analytics.dashboards import DASHBOARDS
 from tests.factories import make_staff, make_user
 from tests.operations import World, make_world, operations, sample
 from transactions.models import ApiToken, BackgroundTask, User
@@ -72,6 +73,9 @@ def routes() -> list[Route]:
             pattern = prefix + str(entry.pattern)
             if isinstance(entry, URLResolver):
                 yield from walk(entry.url_patterns, pattern)
+            elif "<slug:name>" in pattern:  # every dashboard has its own permission
+                for board in DASHBOARDS:
+                    yield Route(pattern.replace("<slug:name>", board.name), entry.name, entry.callback)
             elif entry.name:  # the others are redirects
                 yield Route(pattern, entry.name, entry.callback)
 
@@ -131,6 +135,8 @@ def _url(route: Route, world: World, target: User | None = None) -> str:
             parent = route.pattern[: match.start()].rstrip("/").rsplit("/", 1)[-1]
             return str(world.things.get(f"{parent}/{name}") or world.things[name])
         known = {"app_label": "auth", "action": "approve", "what": "impair", "task_id": world.things["task_id"]}
+        if name == "panel":
+            return next(board.panels[0].name for board in DASHBOARDS if f"/{board.name}/" in route.pattern)
         if name in known:
             return str(known[name])
         if route.model is BackgroundTask:

@@ -154,7 +154,6 @@ class Transaction(MonthlyPartitionedModel):
             NamedIndex(
                 fields=["ticker", "-date", "-id"], name="idx_transactions_ticker", condition=Q(ticker__isnull=False)
             ),
-            NamedIndex(fields=["-created_at"], name="idx_transactions_created_at"),
             NamedIndex(
                 fields=["id"],
                 name="idx_transactions_pending_ticker",

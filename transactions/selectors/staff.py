@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
-from transactions.models import User
+from transactions.models import Transaction, User
 from transactions.rules.merchant_key import normalise
 
 
@@ -60,12 +60,19 @@ class _Where:
 _COLUMNS = """rows.id, rows.user_id, rows.date, rows.merchant, rows.amount, rows.category, rows.description,
            rows.investable, rows.round_up, rows.fee, rows.total_debit, rows.ticker, rows.shares, rows.price_per_share,
            rows.status, rows.failure_reason, rows.related_id, rows.created_at"""
+# One status after the other, because the index of the days begins with it.
 _WINDOW = """
     WITH candidates AS MATERIALIZED (
-        SELECT {columns} FROM transactions AS rows WHERE {indexed} ORDER BY rows.created_at DESC LIMIT %(window)s
+        SELECT newest.*
+        FROM unnest(%(statuses)s::text[]) AS listed (status)
+        CROSS JOIN LATERAL (
+            SELECT {columns} FROM transactions AS rows WHERE rows.status = listed.status AND {indexed}
+            ORDER BY rows.date DESC, rows.id DESC LIMIT %(window)s
+        ) AS newest
+        ORDER BY newest.date DESC, newest.id DESC LIMIT %(window)s
     )
 """
-# One status after the other: an index finds the waiting rows of each, and only the window is sorted.
+# An index finds the waiting rows of each status, and only the window is sorted.
 _WAITING_WINDOW = """
     WITH candidates AS MATERIALIZED (
         (SELECT {columns} FROM transactions AS rows WHERE rows.status = 'pending' AND {indexed} LIMIT %(window)s)
@@ -81,16 +88,14 @@ _PAGE = """,
     )
     SELECT (SELECT count(*) FROM candidates) AS scanned, (SELECT count(*) FROM matches) AS total, page.*
     FROM (VALUES (1)) AS one LEFT JOIN LATERAL (
-        SELECT * FROM matches ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+        SELECT * FROM matches ORDER BY date DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
     ) AS page ON true
 """
 
 
 def transactions_page(filters: StaffTransactionFilter, *, page: int, limit: int) -> StaffTransactionPage:
-    """Return all users' transactions, the latest to arrive first."""
-    indexed, residual = _Where(), _Where()
-    if filters.statuses:
-        indexed.add("rows.status = ANY (%(statuses)s)", statuses=list(filters.statuses))
+    """Return all users' transactions, newest first."""
+    indexed, residual = _Where(values={"statuses": list(filters.statuses or Transaction.Status.values)}), _Where()
     if filters.since:
         indexed.add("rows.date >= %(since)s", since=filters.since)
     if filters.until:
@@ -105,7 +110,7 @@ def transactions_page(filters: StaffTransactionFilter, *, page: int, limit: int)
 
 
 def transactions_waiting_page(filters: StaffTransactionFilter, *, page: int, limit: int) -> StaffTransactionPage:
-    """Return transactions that are pending or whose merchant awaits a decision, the latest to arrive first."""
+    """Return transactions that are pending or whose merchant awaits a decision, newest first."""
     indexed, residual = _Where(), _Where()
     if filters.search:
         # An index serves the key of a whole name; parts of a name are searched within the window.

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from analytics.models import CustomerCount, TransactionDay
+from kamioi_site.observability import metrics
 from kamioi_site.observability.metrics import clear_process_files, collectors, database
 from kamioi_site.observability.metrics.collectors import BUDGET_SECONDS, Metrics, MetricsCollector, MetricsDatabase
 from llm_center.models import LlmCall
@@ -29,7 +30,10 @@ TOKEN = "a-token-for-scrapes"
 
 @pytest.fixture(autouse=True)
 def _expire_metrics() -> None:
+    """Start with no value read and no request counted; other tests send requests to every route."""
     collectors.metrics_collector.expire()
+    metrics.HTTP_REQUESTS.clear()
+    metrics.HTTP_SECONDS.clear()
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
