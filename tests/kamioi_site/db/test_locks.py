@@ -1,11 +1,12 @@
 """Advisory locks: what a process holds while it waits for one."""
 
 import threading
+from contextlib import closing
 
+import psycopg2
 import pytest
 
-from kamioi_site.db.locks import advisory_lock
-from tests.database import owner_cursor
+from kamioi_site.db.locks import advisory_lock, connection_string
 from tests.workers import wait_until
 
 KEY = 7_310_001
@@ -21,14 +22,15 @@ def test_a_process_that_waits_for_the_lock_is_in_no_transaction_between_its_atte
             acquired.set()
 
     def waiting_is_idle() -> bool:
-        with owner_cursor() as cursor:  # what a transaction sees of the other sessions does not change
+        with observer.cursor() as cursor:
             cursor.execute(
                 "SELECT state FROM pg_stat_activity"
                 " WHERE datname = current_database() AND state LIKE 'idle%' AND query = 'ROLLBACK'"
             )
             return ("idle",) in cursor.fetchall()
 
-    with advisory_lock(KEY):
+    with closing(psycopg2.connect(connection_string())) as observer, advisory_lock(KEY):
+        observer.autocommit = True  # what a transaction sees of other sessions does not change
         waiting = threading.Thread(target=wait_for_the_lock)
         waiting.start()
         wait_until("the end of an attempt", waiting_is_idle, seconds=30, every=0.01)
