@@ -143,7 +143,10 @@ def _garbage(system: SystemUnderTest) -> None:
 def _poisoned_row(system: SystemUnderTest) -> None:
     """Create a purchase that the database always rejects; others must not wait for it."""
     if not system.sql("SELECT 1 FROM pg_constraint WHERE conname = 'chaos_poison'"):
-        system.sql("ALTER TABLE notifications ADD CONSTRAINT chaos_poison CHECK (message NOT LIKE '%#6666%') NOT VALID")
+        system.sql(
+            "ALTER TABLE transactions ADD CONSTRAINT chaos_poison"
+            " CHECK (status <> 'completed' OR merchant <> 'SHOPA #6666') NOT VALID"
+        )
     for _ in range(3):
         system.purchase(2 + random.randrange(60), f"purchase-{os.urandom(4).hex()}", shop="SHOPA #6666")
 
