@@ -1,6 +1,8 @@
 """The embedded matcher: from a merchant key to the share of the company that owns the merchant, or to none.
 
-A wrong purchase is worse than none, so a match is worth what it proves. In order:
+A wrong purchase is worse than none, so a match is worth what it proves. What only moves money (a card payment, a
+transfer, a loan, a tax; `transactions.statements.row_classes`) is closed first, whatever name it contains. Then, in
+order:
 
 1. The whole key is a known spelling (``exact``), or its web address is one (``domain``).
 2. The key starts with a known spelling (``prefix``). The longest one applies, so DELTA DENTAL is never Delta Air Lines.

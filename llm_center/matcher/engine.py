@@ -10,6 +10,7 @@ from llm_center.matcher.proposal import (
     EXACT,
     GUESS,
     IN_CONTEXT,
+    MONEY,
     NO_MATCH,
     PREFIX,
     TRUNCATED,
@@ -20,6 +21,7 @@ from llm_center.matcher.proposal import (
 )
 from llm_center.matcher.rules import AIRLINES, apply_bank_category, score_suffix
 from transactions.rules.merchant_key import normalise
+from transactions.statements.row_classes import NOT_MONEY_MOVED, match_rule
 
 # An airline's code and ten more digits; banks often truncate the name before it to a few letters.
 _TICKET_NUMBER = re.compile(rf"(?<!\d)({'|'.join(AIRLINES)})\d{{10}}(?!\d)")
@@ -38,6 +40,8 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     key = merchant_key.strip()
     if not key:
         return NO_MATCH
+    if (moved := _money_moved(descriptor or key, category)) is not None:
+        return moved
     tokens = key.split()
     if any(" ".join(tokens[:size]) in index.others for size in (1, 2, 3)) and key not in index.spellings:
         return replace(NO_MATCH, method="look-alike", reason="Starts like a brand but is a different merchant.")
@@ -51,6 +55,17 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
 
 def propose_descriptor(descriptor: str) -> Proposal:
     return propose(normalise(descriptor), descriptor)
+
+
+def _money_moved(descriptor: str, category: str) -> Proposal | None:
+    """Close what moves money, whatever name stands beside it: paying a bank's card is no purchase at the bank."""
+    rule = match_rule(descriptor, category=category)
+    if rule is None or rule.row_class in NOT_MONEY_MOVED:
+        return None
+    what = rule.row_class.replace("_", " ")
+    return replace(
+        NO_MATCH, listed=False, category="money", confidence=MONEY, method="money", reason=f"Money moved ({what})."
+    )
 
 
 def _exact(index: Index, key: str) -> Proposal | None:

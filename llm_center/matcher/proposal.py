@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from llm_center.catalogue import Brand, load_companies
 
+MONEY = Decimal("0.99")
 EXACT = Decimal("0.98")
 DOMAIN = Decimal("0.97")
 PREFIX = Decimal("0.95")

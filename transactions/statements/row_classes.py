@@ -17,6 +17,8 @@ _STATUSES: Final = {word: kind for kind, words in _data["statuses"].items() for 
 TRNTYPE_CLASSES: Final[dict[str, str]] = _data["trntypes"]
 GENERIC_MERCHANTS: Final = frozenset(_data["merchants"]["generic"])
 _UNPOSTED: Final = re.compile(_data["unposted"]["text"])
+# Classes of rules that say nothing about money being moved.
+NOT_MONEY_MOVED: Final = frozenset(("purchase", "refund", "balance"))
 CURRENCIES: Final = frozenset(_data["unposted"]["currencies"].split())
 _PAIRS: Final = [pair.split() for pair in _data["directions"]["pairs"]]
 
@@ -29,10 +31,14 @@ class RowRule:
     direction: Direction
 
 
+def _compile(pattern: str | list[str]) -> re.Pattern[str]:
+    return re.compile(pattern if isinstance(pattern, str) else "|".join(pattern))
+
+
 _RULES: Final = [
     (
         RowRule(rule["class"], rule.get("direction", "")),
-        {field: re.compile(rule[field]) for field in ("type", "category", "text") if field in rule},
+        {field: _compile(rule[field]) for field in ("type", "category", "text") if field in rule},
     )
     for rule in _data["rules"]
 ]
@@ -86,7 +92,7 @@ def unposted_reason(status: str) -> str:
 def excluded_class(text: str, type_text: str, category: str, *, is_spending: bool) -> str:
     """Return the class of a posted row that is neither a purchase nor a refund; else an empty string."""
     rule = match_rule(text, type_text, category)
-    if rule is None or rule.row_class in ("purchase", "refund", "balance"):
+    if rule is None or rule.row_class in NOT_MONEY_MOVED:
         return ""
     # "Deposit" or "interest paid" beside money spent says that the words mean something else here.
     if rule.direction and (rule.direction == "out") != is_spending:
