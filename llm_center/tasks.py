@@ -8,6 +8,9 @@ from decimal import Decimal
 from celery import shared_task
 from django.utils import timezone
 
+from kamioi_site.messaging.wake import clear_wake
+from llm_center.apps import MATCHER_WAKE
+from llm_center.services import proposal_queue
 from llm_center.services.amortization import amortize_month
 from llm_center.services.calibration import fit_and_store_calibration
 from llm_center.services.directory_recheck import recheck_merchant_directory
@@ -39,6 +42,16 @@ def process_llm_queue() -> dict[str, int]:
     for problem in run.problems:
         logger.warning("the model was not used: %s", problem)
     return {"seen": run.processed, "proposed": run.proposed, "decided": run.decided, "released": run.released}
+
+
+@shared_task(name="match_merchants")
+def match_merchants() -> dict[str, int]:
+    """Ask the matcher about merchants that have just been stored; does nothing while the queue is disabled."""
+    clear_wake(MATCHER_WAKE)
+    if not is_queue_enabled():
+        return {}
+    run = proposal_queue.match_merchants(deadline=time.monotonic() + RUN_SECONDS)
+    return {"seen": run.processed, "decided": run.decided, "released": run.released}
 
 
 @shared_task(name="run_llm_queue", time_limit=3600, soft_time_limit=3540)

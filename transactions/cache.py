@@ -22,6 +22,8 @@ TRANSACTIONS: Final = CacheNamespace(
 
 # Sent, within the transaction that causes it, when transactions start or stop waiting for a decision on their merchant.
 review_queue_changed = Signal()
+# Sent when processing stored purchases whose merchant has no decision.
+merchants_waiting = Signal()
 
 
 def invalidate_customers(user_ids: Iterable[int]) -> None:

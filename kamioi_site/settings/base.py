@@ -222,7 +222,7 @@ CELERY_TASK_ROUTES = {
             "process_transaction process_transactions release_merchants settle_held_purchases settle_positions "
             "sweep_stuck undo_decision"
         ),
-        "ai": ("decide_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue"),
+        "ai": "decide_merchants match_merchants process_llm_queue recheck_directory refit_calibration run_llm_queue",
         "analytics": (
             "calculate_analytics check_ledger count_ledger expire_idempotency_keys "
             "legacy_dual_write maintain_partitions monthly_llm_amortization refresh_prices seal_ledger "

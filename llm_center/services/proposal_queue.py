@@ -8,7 +8,7 @@ its reason.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -20,7 +20,7 @@ from llm_center import matcher
 from llm_center.live_settings import AUTO_APPROVAL_ENABLED, BATCH_SIZE, CONFIDENCE_THRESHOLD, MONTHLY_BUDGET, PROVIDER
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
-from llm_center.providers import Answer, BatchResult, MerchantQuestion, Provider, get_provider
+from llm_center.providers import Answer, BatchResult, MatcherProvider, MerchantQuestion, Provider, get_provider
 from llm_center.selectors import descriptor_samples
 from llm_center.services.mapping_log import LogRow, insert_log_rows
 from llm_center.services.matching import propose_owners
@@ -32,6 +32,8 @@ from transactions.services.processing import release_waiting_transactions
 BATCH = 500
 # A worker that has not answered in this time is considered dead, and its merchants are claimed by others.
 CLAIM_EXPIRES = timedelta(minutes=10)
+# What the matcher could not decide waits for the model. It is not asked again about merchants stored longer ago.
+RECENT = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
@@ -107,11 +109,43 @@ def propose_merchants(
     return run
 
 
-def _claim() -> list[Merchant]:
-    """Claim merchants without a proposal that no other worker has claimed."""
+def match_merchants(*, deadline: float | None = None) -> ProposalRunResult:
+    """Ask the matcher about merchants as soon as they are stored, so that a purchase at a known brand does not wait.
+
+    With a model configured, only what the matcher decides is stored; the rest is left for `propose_merchants`.
+    """
+    threshold = auto_approval_threshold()
+    matcher_provider = MatcherProvider()
+    if get_queue_provider(threshold=threshold).name == matcher_provider.name:
+        return propose_merchants(deadline=deadline)
+    run, last = ProposalRunResult(), 0
+    while threshold is not None and (deadline is None or time.monotonic() < deadline):
+        claimed = _claim(after=last, since=timezone.now() - RECENT)
+        if not claimed:
+            break
+        last = claimed[-1].pk
+        result = propose_owners(_questions(claimed, with_samples=False), provider=matcher_provider)
+        chosen = [
+            (merchant, answer)
+            for merchant, answer in zip(claimed, result.answers, strict=True)
+            if _may_decide(answer.proposal, answer, threshold)
+        ]
+        decided = replace(result, answers=tuple(answer for _, answer in chosen))
+        keys = _store_answers([row for row, _ in chosen], decided, run, threshold=threshold, now=timezone.now())
+        ProposalClaim.objects.filter(merchant_id__in=[row.pk for row in claimed]).delete()
+        if keys:
+            run.released += release_waiting_transactions(merchant_keys=keys)
+    return run
+
+
+def _claim(*, after: int = 0, since: datetime | None = None) -> list[Merchant]:
+    """Claim merchants without a proposal that no other worker has claimed, with greater ids and stored since then."""
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(load_sql("claim_merchants"), {"now": now, "expired": now - CLAIM_EXPIRES, "limit": BATCH})
+        cursor.execute(
+            load_sql("claim_merchants"),
+            {"now": now, "expired": now - CLAIM_EXPIRES, "limit": BATCH, "after": after, "since": since},
+        )
         ids = [row[0] for row in cursor.fetchall()]
     return list(Merchant.objects.filter(pk__in=ids).order_by("id")) if ids else []
 
@@ -157,12 +191,7 @@ def _store_answers(
     for merchant in merchants:
         answer = answers[merchant.pk]
         proposal = _validate_ticker(answer.proposal, merchant, listed)
-        decided = (
-            threshold is not None
-            and answer.corroborated
-            and proposal.confidence >= threshold
-            and proposal.listed is not None
-        )
+        decided = _may_decide(proposal, answer, threshold)
         before = merchant_snapshot(merchant)
         apply_proposal(merchant, proposal)
         if decided:
@@ -190,6 +219,16 @@ def _store_answers(
     update_merchants(merchants, now)
     insert_log_rows(log)
     return [merchant.merchant_key for merchant, _ in decided_merchants]
+
+
+def _may_decide(proposal: Proposal, answer: Answer, threshold: Decimal | None) -> bool:
+    """Return whether the proposal needs no reviewer."""
+    return (
+        threshold is not None
+        and answer.corroborated
+        and proposal.confidence >= threshold
+        and proposal.listed is not None
+    )
 
 
 def _log_row(

@@ -1,7 +1,8 @@
 -- Claim merchants without a proposal for this worker, the oldest first; claims of other workers expire.
 WITH unclaimed AS (
     SELECT id FROM merchants
-    WHERE status = 'proposed' AND source = 'ingest'
+    WHERE status = 'proposed' AND source = 'ingest' AND id > %(after)s
+      AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
       AND NOT EXISTS (
           SELECT FROM proposal_claims WHERE merchant_id = merchants.id AND claimed_at > %(expired)s
       )

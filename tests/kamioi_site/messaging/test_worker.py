@@ -11,6 +11,7 @@ from django.db import connection
 from tests.factories import make_company, make_merchant, make_user
 from tests.workers import celery_worker, wait_until
 from transactions.models import Holding, LedgerTransfer, Transaction
+from transactions.services.ingest import create_transaction
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.processing import recover_stuck
 
@@ -33,6 +34,14 @@ def pending() -> int:
             [users, USERS, ROWS],
         )
     return ROWS
+
+
+def test_a_purchase_at_a_known_brand_is_booked_without_the_queue() -> None:
+    make_company("SBUX", "95.00")
+    with celery_worker():
+        create_transaction(user=make_user(), merchant="STARBUCKS STORE 01234 SEATTLE WA", amount=Decimal("4.50"))
+        wait_until("the booking", lambda: _completed() == 1)
+    _booked_once(1)
 
 
 def _send() -> None:

@@ -10,7 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from kamioi_site.live_settings import SettingError
-from llm_center import providers
+from kamioi_site.messaging import wake
+from llm_center import providers, tasks
 from llm_center.matcher import Proposal
 from llm_center.models import LlmMapping, MappingDecision, ProposalClaim
 from llm_center.providers import Answer, BatchResult, MatcherProvider, MerchantQuestion, Usage
@@ -98,6 +99,44 @@ def test_doubtful_and_unknown_merchants_wait_for_a_reviewer_and_are_proposed_onc
     assert 0 < (ford.confidence or 0) < Decimal("0.9")
     assert Merchant.objects.get(merchant_key="BLUE HERON COFFEE").ticker is None
     assert propose_merchants().processed == 0
+
+
+def test_the_matcher_is_asked_when_purchases_are_stored(starbucks, django_capture_on_commit_callbacks, monkeypatch):
+    sent: list[str] = []
+    monkeypatch.setattr(wake.current_app, "send_task", lambda task, **_: sent.append(task))
+    with django_capture_on_commit_callbacks(execute=True):
+        _make_waiting("STARBUCKS", "BLUE HERON COFFEE")
+    with django_capture_on_commit_callbacks(execute=True):
+        _make_waiting("RED HERON COFFEE")
+    assert sent.count("match_merchants") == 1  # one message in flight
+    assert tasks.match_merchants() == {"seen": 3, "decided": 1, "released": 1}
+    with django_capture_on_commit_callbacks(execute=True):
+        _make_waiting("GREEN HERON COFFEE")
+    assert sent.count("match_merchants") == 2
+
+
+def test_what_the_matcher_cannot_decide_is_left_for_the_model(starbucks, use_provider):
+    model = use_provider(FakeProvider(CONFIDENT))
+    _make_waiting("STARBUCKS", "BLUE HERON COFFEE")
+    assert tasks.match_merchants() == {"seen": 1, "decided": 1, "released": 1}
+    assert not ProposalClaim.objects.exists()
+    assert Merchant.objects.get(merchant_key="BLUE HERON COFFEE").source == "ingest"
+    assert model.questions == []
+    propose_merchants()
+    assert [question.merchant_key for question in model.questions] == ["BLUE HERON COFFEE"]
+
+
+def test_the_matcher_is_not_asked_again_about_what_waits_for_the_model(starbucks, use_provider):
+    use_provider(FakeProvider(CONFIDENT))
+    _make_waiting("STARBUCKS")
+    Merchant.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    assert tasks.match_merchants()["seen"] == 0
+
+
+def test_a_disabled_queue_does_not_ask_the_matcher(starbucks):
+    Setting.objects.update_or_create(key="queue_processing_enabled", defaults={"value": "false"})
+    _make_waiting("STARBUCKS")
+    assert tasks.match_merchants() == {}
 
 
 def test_a_merchant_without_a_listed_owner_is_decided_too():

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from kamioi_site.observability.metrics import TRANSACTIONS
-from transactions.cache import invalidate_customers, review_queue_changed
+from transactions.cache import invalidate_customers, merchants_waiting, review_queue_changed
 from transactions.migration_phase import legacy_owns_data
 from transactions.models import USER_BUCKETS, LimitReason, Transaction
 from transactions.rules.market_hours import market_is_open, next_open, oldest_execution_price
@@ -218,6 +218,7 @@ def _process_batch(
                 notify_held(cursor, user_ids=user_ids, reason=reason, now=now)
     if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
         review_queue_changed.send(sender=None)
+        merchants_waiting.send(sender=None)
     for status, _, count, invested, _ in rows:
         result.statuses[status] += count
         TRANSACTIONS.labels(status).inc(count)
