@@ -45,7 +45,10 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """A brand name, its spellings on statements, and its owner; ``ticker`` is empty if no share can be bought."""
+    """A brand name, its spellings on statements, and its owner; ``ticker`` is empty if no share can be bought.
+
+    ``as_of`` is when the owner was looked up, as a year, a month or a day.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -54,6 +57,7 @@ class Brand:
     reason: str
     category: str
     source: str
+    as_of: str
 
     @property
     def is_unknown(self) -> bool:
@@ -108,6 +112,7 @@ def shipped_brands() -> tuple[Brand, ...]:
                 reason=row["reason"],
                 category=row["category"],
                 source=row["source"],
+                as_of=row["as_of"],
             )
             for row in csv.DictReader(text)
         )

@@ -35,7 +35,7 @@ class BrandResource(resources.ModelResource):
     class Meta:
         model = CatalogueBrand
         import_id_fields = ("name",)
-        fields = ("name", "aliases", "owner", "ticker", "reason", "category", "source")
+        fields = ("name", "aliases", "owner", "ticker", "reason", "category", "source", "as_of")
         skip_unchanged = True
         report_skipped = False
         use_bulk = False
@@ -77,7 +77,7 @@ class CatalogueBrandAdmin(KeysetAdmin, ImportExportModelAdmin):
     import_form_class = ImportForm
     export_form_class = ExportForm
     keyset = ("name",)
-    list_display = ("name", "owner", "ticker", "reason", "category", "edited", "updated_at")
+    list_display = ("name", "owner", "ticker", "reason", "category", "as_of", "edited", "updated_at")
     list_filter = ("reason", "edited")
     search_fields = ("name", "ticker")
     search_help_text = "Part of the name or the ticker"

@@ -43,7 +43,8 @@ def import_brands() -> BrandImportResult:
             refused.append(brand.name)
             continue
         aliases, reason = Json(list(brand.aliases)), "" if brand.ticker else brand.reason
-        rows.append((brand.name, aliases, brand.owner, brand.ticker, reason, brand.category, brand.source, False, now))
+        owner = (brand.name, aliases, brand.owner, brand.ticker, reason)
+        rows.append((*owner, brand.category, brand.source, brand.as_of, False, now))
     with connection.cursor() as cursor:
         outcome = execute_values(cursor.cursor, load_sql("upsert_brands"), rows, page_size=2000, fetch=True)
         cursor.execute(
@@ -84,7 +85,9 @@ def refresh_catalogue() -> bool:
     if state == _loaded or not table["count"]:
         return False
     rows = [
-        catalogue.Brand(row.name, tuple(row.aliases), row.owner, row.ticker, row.reason, row.category, row.source)
+        catalogue.Brand(
+            row.name, tuple(row.aliases), row.owner, row.ticker, row.reason, row.category, row.source, row.as_of
+        )
         for row in CatalogueBrand.objects.order_by("name")
     ]
     today = datetime.now(UTC).date()
