@@ -30,7 +30,8 @@ def _write_files(folder: Path, *, customers: int, rows: int) -> list[Path]:
     from transactions.rules.merchant_key import normalise
 
     chance = random.Random(customers)
-    cities = (common.ROOT / "transactions" / "data" / "us_cities.txt").read_text().split("\n")
+    lines = (common.ROOT / "transactions" / "data" / "us_cities.txt").read_text().splitlines()
+    cities = [line.split("\t")[0] for line in lines if line.endswith("\tlarge")]
     brands = [f"{first}{second}{last}ER MARKET" for first in "BCDFGHJK" for second in "AEIOU" for last in "LMNRSTVX"]
     keys = {normalise(f"{brand} #01000 {cities[0]} TX") for brand in brands}
     with connection.cursor() as cursor:

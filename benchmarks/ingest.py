@@ -46,7 +46,8 @@ def _write_statement(path: Path, *, rows: int) -> int:
     in a hundred are refunds, some descriptors have a comma and are therefore quoted.
     """
     chance = random.Random(rows)
-    cities = (common.ROOT / "transactions" / "data" / "us_cities.txt").read_text().split("\n")
+    lines = (common.ROOT / "transactions" / "data" / "us_cities.txt").read_text().splitlines()
+    cities = [line.split("\t")[0] for line in lines if line.endswith("\tlarge")]
     prefixes = [first + second for first, second in itertools.product("BCDFGHJKLM", "AEIOU")]
     brands = [
         f"{prefixes[number % 50]}{prefixes[number // 10]}R {_KINDS[number % len(_KINDS)]}" for number in range(_BRANDS)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from llm_center.catalogue import DATA
 from llm_center.matcher.index import Spelling
 from llm_center.matcher.proposal import DOUBTFUL, GUESS, IN_CONTEXT, PREFIX, WEAK, Proposal
-from transactions.rules.merchant_key import is_place
+from transactions.rules.places import is_place
 
 with (DATA / "matcher_words.toml").open("rb") as _file:
     _LISTS = tomllib.load(_file)
