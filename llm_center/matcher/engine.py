@@ -20,7 +20,7 @@ from llm_center.matcher.proposal import (
     brand_proposal,
 )
 from llm_center.matcher.rules import AIRLINES, apply_bank_category, score_suffix
-from transactions.rules.merchant_key import normalise
+from transactions.rules.merchant_key import key_readings, normalise
 from transactions.statements.row_classes import NOT_MONEY_MOVED, match_rule
 
 # An airline's code and ten more digits; banks often truncate the name before it to a few letters.
@@ -45,12 +45,42 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     tokens = key.split()
     if any(" ".join(tokens[:size]) in index.others for size in (1, 2, 3)) and key not in index.spellings:
         return replace(NO_MATCH, method="look-alike", reason="Starts like a brand but is a different merchant.")
-    proposal = _exact(index, key) or _domain(index, tokens) or _prefix(index, tokens) or _truncated(index, key, tokens)
+    proposal = _by_key(index, key, tokens)
     if proposal is None or proposal.confidence < IN_CONTEXT:
-        proposal = _from_descriptor(index, descriptor, tokens, proposal) or proposal or _best_guess(index, key, tokens)
+        found = _from_descriptor(index, descriptor, tokens, proposal) or proposal
+        if found is None or found.confidence < TRUNCATED:
+            found = _after_star(index, descriptor, found) or found
+        proposal = found or _best_guess(index, key, tokens)
     if category and proposal.ticker and proposal.method != "exact":
         proposal = apply_bank_category(proposal, category)
     return proposal
+
+
+def _by_key(index: Index, key: str, tokens: list[str]) -> Proposal | None:
+    return _exact(index, key) or _domain(index, tokens) or _prefix(index, tokens) or _truncated(index, key, tokens)
+
+
+def _after_star(index: Index, descriptor: str, first: Proposal | None) -> Proposal | None:
+    """Match what follows an unknown prefix and a star: XYZ*HULU.COM may be paid through XYZ.
+
+    Only a whole name or a web address is trusted then: a prefix that nobody knows may also be a shop that names a
+    product.
+    """
+    if "*" not in descriptor:
+        return None
+    for key in key_readings(descriptor)[1:]:
+        tokens = key.split()
+        if any(" ".join(tokens[:size]) in index.others for size in (1, 2, 3)) and key not in index.spellings:
+            continue
+        found = _by_key(index, key, tokens)
+        if found is None:
+            continue
+        limit = IN_CONTEXT if found.method in ("exact", "domain") else DOUBTFUL
+        confidence = min(found.confidence, limit)
+        if first is None or confidence > first.confidence:
+            reason = f"Read as “{key}”, paid through an unknown service. {found.reason}"
+            return replace(found, confidence=confidence, reason=reason)
+    return None
 
 
 def propose_descriptor(descriptor: str) -> Proposal:

@@ -83,9 +83,29 @@ def test_a_known_spelling_is_trusted(descriptor: str, ticker: str) -> None:
     assert ticker in proposal.reason
 
 
-@pytest.mark.parametrize("descriptor", LOOK_ALIKES)
-def test_a_look_alike_is_never_bought(descriptor: str) -> None:
+@pytest.mark.parametrize(
+    ("descriptor", "ticker", "trusted"),
+    [
+        ("QRS*LOGITECH STORE", "LOGI", True),
+        ("QRS *NETFLIX 408-540-3700 CA", "NFLX", True),
+        ("QRS*STARBUCKS COFFEE KITCHEN", "SBUX", False),  # not the whole name: only a reviewer trusts it
+        ("QRS*JOES TAVERN", None, False),
+        ("MICROSOFT*NETFLIX", "MSFT", True),  # the first reading is known
+    ],
+)
+def test_what_follows_an_unknown_prefix_is_tried_second(descriptor: str, ticker: str | None, trusted: bool) -> None:
     proposal = propose_descriptor(descriptor)
+    assert proposal.ticker == ticker
+    assert (proposal.confidence >= THRESHOLD) is trusted
+    second = ticker is not None and ticker != "MSFT"
+    assert ("paid through an unknown service" in proposal.reason) is second
+    assert proposal.confidence <= Decimal("0.93") or not second
+
+
+@pytest.mark.parametrize("prefix", ["", "QRS*"])
+@pytest.mark.parametrize("descriptor", LOOK_ALIKES)
+def test_a_look_alike_is_never_bought(descriptor: str, prefix: str) -> None:
+    proposal = propose_descriptor(prefix + descriptor)
     assert proposal.ticker is None or proposal.confidence < THRESHOLD
 
 
