@@ -23,7 +23,7 @@ _MODEL_SECONDS = 2.0
 
 def _descriptors(count: int) -> list[str]:
     """Return bank descriptors: labelled ones with other store numbers, and as many of unknown shops."""
-    with (common.ROOT / "tests" / "data" / "descriptors_report.csv").open(encoding="utf-8", newline="") as file:
+    with (common.ROOT / "llm_center" / "data" / "descriptors_tune.csv").open(encoding="utf-8", newline="") as file:
         seen = [row["descriptor"] for row in csv.DictReader(file)]
     chance = random.Random(3)
     words = ("MAPLE", "RIVER", "OAK", "SUNSET", "HARBOR", "PRAIRIE", "COPPER", "NORTHSIDE", "LAKEVIEW", "GOLDEN")

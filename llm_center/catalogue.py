@@ -119,6 +119,23 @@ def shipped_brands() -> tuple[Brand, ...]:
 
 
 @lru_cache(maxsize=1)
+def load_word_frequencies() -> dict[str, float]:
+    """Return how frequent words are in English, on the Zipf scale (3: once in a million words); others are rarer."""
+    return _read_numbers("word_frequencies.csv", "zipf")
+
+
+@lru_cache(maxsize=1)
+def load_nobody_words() -> dict[str, float]:
+    """Return words of local merchants (positive) and of brands (negative), as log odds in the labelled descriptors."""
+    return _read_numbers("nobody_words.csv", "log_odds")
+
+
+def _read_numbers(name: str, column: str) -> dict[str, float]:
+    with (DATA / name).open(encoding="utf-8", newline="") as text:
+        return {row["word"]: float(row[column]) for row in csv.DictReader(text)}
+
+
+@lru_cache(maxsize=1)
 def load_words() -> dict[str, str]:
     """Return how ambiguous a spelling is, by merchant key: ``common``, ``known`` or ``other``.
 

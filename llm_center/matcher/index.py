@@ -5,30 +5,40 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from llm_center.catalogue import Brand, load_brands, load_words
+from llm_center.catalogue import Brand, load_brands, load_word_frequencies, load_words
 from transactions.rules.merchant_key import normalise_uncached
+from transactions.rules.places import is_place
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """One way to write a brand, as a merchant key. `kind` is "", "common" or "known"; see `catalogue.load_words`."""
+    """One way to write a brand, as a merchant key.
+
+    `kind` is "", "common" or "known"; see `catalogue.load_words`. `rarity` is that of its rarest word, from 0 for
+    the most frequent words of English to 1. `is_place`: it is also the name of a place.
+    """
 
     key: str
     brand: Brand
     kind: str
+    rarity: float
+    is_place: bool
 
 
 class Index:
-    """The spellings by key, by compact key, in order, and by initial letter."""
+    """The spellings by key, by compact key, in order, and by the first three letters."""
 
     def __init__(self, brands: Iterable[Brand]) -> None:
         words = load_words()
         self.others = {key for key, kind in words.items() if kind == "other"}
+        self.others_start = {key.split()[0] for key in self.others}
         self.spellings: dict[str, Spelling] = {}
         self.disputed: set[str] = set()
         for brand in brands:
             for text in (brand.name, *brand.aliases):
                 key = normalise_uncached(text)
+                if " " in text and " " not in key and key not in words and _rarity(key) < _FREQUENT:
+                    continue  # what is left of United Online is an ordinary word
                 if len(key) > 1 or key == "76":
                     self._add(key, brand, words.get(key, ""))
         self.longest = max((len(key.split()) for key in self.spellings), default=0)
@@ -41,19 +51,19 @@ class Index:
                 if known.brand.ticker != spelling.brand.ticker:
                     self.disputed.add(compact)
         self.sorted = sorted(key for key in self.spellings if len(key) >= 8)
-        self.by_initial: dict[str, list[str]] = {}
+        self.by_initials: dict[str, list[str]] = {}
         for key in self.spellings:
             if len(key) >= 6:
-                self.by_initial.setdefault(key[0], []).append(key)
+                self.by_initials.setdefault(key[:3], []).append(key)
 
     def _add(self, key: str, brand: Brand, kind: str) -> None:
         known = self.spellings.get(key)
         if known is None or (known.brand.is_unknown and not brand.is_unknown):
-            self.spellings[key] = Spelling(key, brand, kind)
+            self.spellings[key] = Spelling(key, brand, kind, _rarity(key), is_place(key))
         elif known.brand.ticker != brand.ticker and not brand.is_unknown:
             # Two owners use one spelling. A brand's own name takes precedence over an alias; otherwise it is disputed.
             if normalise_uncached(brand.name) == key and normalise_uncached(known.brand.name) != key:
-                self.spellings[key] = Spelling(key, brand, kind)
+                self.spellings[key] = Spelling(key, brand, kind, _rarity(key), is_place(key))
             elif normalise_uncached(known.brand.name) != key or normalise_uncached(brand.name) == key:
                 self.disputed.add(key)
 
@@ -73,6 +83,15 @@ class Index:
                 break
             matches.append(self.spellings[self.sorted[i]])
         return matches
+
+
+# Words that occur more than once in 400,000 words.
+_FREQUENT = 1 - 3.4 / 8
+
+
+def _rarity(key: str) -> float:
+    frequencies = load_word_frequencies()
+    return 1 - min(frequencies.get(word, 0.0) for word in key.split()) / 8
 
 
 def compact_key(key: str) -> str:

@@ -33,8 +33,8 @@ class Proposal:
     """The proposed owner of one merchant.
 
     ``listed`` is True with a ticker, False when it is known that nothing can be bought, None when nothing is known.
-    ``confidence`` is the probability, 0 to 1, that ticker (or "not listed") is right; ``stated_confidence`` is the
-    figure before calibration, if it was calibrated.
+    ``confidence`` is the probability, 0 to 1, that ticker (or "not listed") is right, ``bound`` its lower bound, which
+    automatic approval looks at. ``stated_confidence`` is the figure before calibration, if it was calibrated.
     """
 
     ticker: str | None
@@ -46,6 +46,12 @@ class Proposal:
     reason: str
     alternatives: tuple[Alternative, ...] = ()
     stated_confidence: Decimal | None = None
+    bound: Decimal | None = None
+
+    @property
+    def proven(self) -> Decimal:
+        """The confidence that automatic approval looks at."""
+        return self.confidence if self.bound is None else self.bound
 
     @property
     def source(self) -> str:
@@ -56,17 +62,40 @@ class Proposal:
 NO_MATCH = Proposal(None, None, "", "", NOTHING, "none", "No brand in the catalogue matches.")
 
 
-def brand_proposal(brand: Brand, confidence: Decimal, method: str, reason: str) -> Proposal:
+def brand_proposal(
+    brand: Brand,
+    confidence: Decimal,
+    method: str,
+    reason: str,
+    *,
+    bound: Decimal,
+    alternatives: tuple[Alternative, ...] = (),
+) -> Proposal:
     """Propose a brand: its ticker, "not listed" if that is known, or only its category if nothing is."""
     if brand.ticker:
         company = load_companies()[brand.ticker]
         reason = f"{reason} {brand.name} belongs to {brand.owner or company.name} ({brand.ticker})."
-        return Proposal(brand.ticker, True, company.name, brand.category, confidence, method, reason)
+        return Proposal(
+            brand.ticker,
+            True,
+            company.name,
+            brand.category,
+            confidence,
+            method,
+            reason,
+            alternatives=alternatives,
+            bound=bound,
+        )
     if brand.is_unknown:
         reason = f"{reason} The owner of {brand.name} is unknown."
-        return Proposal(None, None, "", brand.category, min(confidence, GUESS), method, reason)
+        confidence, bound = min(confidence, GUESS), min(bound, GUESS)
+        return Proposal(
+            None, None, "", brand.category, confidence, method, reason, alternatives=alternatives, bound=bound
+        )
     reason = f"{reason} {brand.name} cannot be bought: {brand.reason} ({brand.owner})."
-    return Proposal(None, False, brand.owner, brand.category, confidence, method, reason)
+    return Proposal(
+        None, False, brand.owner, brand.category, confidence, method, reason, alternatives=alternatives, bound=bound
+    )
 
 
 def brand_alternatives(brands: Iterable[Brand], ticker: str | None) -> tuple[Alternative, ...]:

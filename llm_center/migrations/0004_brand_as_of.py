@@ -18,5 +18,5 @@ class Migration(migrations.Migration):
                 db_default="",
                 help_text="When the owner was looked up: 2026-10.",
             ),
-        ),
+        )
     ]

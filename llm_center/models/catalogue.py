@@ -30,7 +30,12 @@ class CatalogueBrand(models.Model):
     category = models.CharField(max_length=100, blank=True)
     source = models.CharField(max_length=100, blank=True)
     as_of = models.CharField(
-        "as of", max_length=10, blank=True, default="", db_default="", help_text="When the owner was looked up: 2026-10."
+        "as of",
+        max_length=10,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="When the owner was looked up: 2026-10.",
     )
     edited = models.BooleanField(
         default=False, db_default=False, help_text="Edited manually: imports do not change it."

@@ -4,24 +4,22 @@ Every decision of a reviewer on a proposal is an observation: the proposed ticke
 undone automatic approval.
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final
 
 from django.db import connection
 
 from llm_center.calibration import Calibration, Observation, brier_score, fit, merge_observations
-from llm_center.catalogue import DATA
 from llm_center.models import CalibrationFit
 from llm_center.sql import load_sql
 
 MAX_DECISIONS: Final = 50_000
 SOURCES: Final = ("matcher", "llm")
+_HUNDREDTH: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +45,12 @@ def get_reviewed_proposals() -> list[ReviewedProposal]:
 
 
 def get_calibration(source: str) -> Calibration:
-    """Return the newest fit of the source, or the shipped one if there is none yet."""
-    points = CalibrationFit.objects.filter(source=source).order_by("-id").values_list("points", flat=True).first()
-    if points is None:
-        points = (
-            [(row.confidence, share) for row, share in shipped_observations().items()] if source == "matcher" else []
-        )
-    return Calibration(tuple((float(stated), float(share)) for stated, share in points))
+    """Return the newest fit of the source; without one, confidence stays as stated.
 
-
-@lru_cache(maxsize=1)
-def shipped_observations() -> dict[Observation, float]:
-    """Return the matcher's answers on labelled descriptors, each with the confidence that `fit` gives it.
-
-    The fit is shipped with the data, so that matching needs no scipy.
+    The matcher's confidence is calibrated with the data it ships with (`services.confidence_training`).
     """
-    with (DATA / "calibration_base.csv").open(encoding="ascii", newline="") as file:
-        return {
-            Observation(Decimal(row["confidence"]), int(row["answers"]), int(row["right"])): float(row["calibrated"])
-            for row in csv.DictReader(file)
-        }
-
-
-def _prior_observations(source: str) -> list[Observation]:
-    return list(shipped_observations() if source == "matcher" else _legacy_feedback())
+    points = CalibrationFit.objects.filter(source=source).order_by("-id").values_list("points", flat=True).first() or ()
+    return Calibration(tuple((float(stated), float(share)) for stated, share in points))
 
 
 _FEEDBACK = """
@@ -99,9 +79,12 @@ def fit_and_store_calibration() -> dict[str, CalibrationFit | None]:
     proposals = get_reviewed_proposals()
     fits: dict[str, CalibrationFit | None] = {}
     for source in SOURCES:
-        reviewed = [Observation(row.stated, 1, row.right) for row in proposals if row.source == source]
-        prior = _prior_observations(source)
-        count = len(reviewed) + (len(prior) if source == "llm" else 0)
+        # The matcher's confidence has four places: without rounding, hardly two reviews would have the same.
+        reviewed = [
+            Observation(row.stated.quantize(_HUNDREDTH), 1, row.right) for row in proposals if row.source == source
+        ]
+        prior = list(_legacy_feedback()) if source == "llm" else []
+        count = len(reviewed) + len(prior)
         last = CalibrationFit.objects.filter(source=source).order_by("-id").first()
         if not count or (last is not None and last.observations == count):
             fits[source] = None

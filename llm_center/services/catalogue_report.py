@@ -102,10 +102,10 @@ def compare_with_list(companies: Sequence[ListedCompany]) -> list[CompanyChange]
             brands.setdefault(brand.ticker, []).append(brand.name)
     changes = list(_compare(companies))
     tickers = [change.ticker for change in changes]
-    approved = {
-        row["ticker"]: row
-        for row in Merchant.objects.filter(status=Merchant.Status.APPROVED, ticker__in=tickers)
-        .values("ticker")
+    approved: dict[str | None, tuple[int, int]] = {
+        ticker: (merchants, waiting)
+        for ticker, merchants, waiting in Merchant.objects.filter(status=Merchant.Status.APPROVED, ticker__in=tickers)
+        .values_list("ticker")
         .annotate(merchants=Count("pk"), waiting=Sum("waiting_count"))
     }
     owners = Counter(
@@ -122,8 +122,7 @@ def compare_with_list(companies: Sequence[ListedCompany]) -> list[CompanyChange]
             change.name,
             change.new,
             tuple(brands.get(change.ticker, ())),
-            approved.get(change.ticker, {}).get("merchants", 0),
-            approved.get(change.ticker, {}).get("waiting", 0),
+            *approved.get(change.ticker, (0, 0)),
             owners[change.ticker],
         )
         for change in changes
@@ -136,22 +135,22 @@ def _compare(companies: Sequence[ListedCompany]) -> Iterator[CompanyChange]:
     for company in companies:
         by_cik.setdefault(company.cik, []).append(company)
     known = load_companies()
-    for company in known.values():
-        if not company.is_listed:
+    for old in known.values():
+        if not old.is_listed:
             continue
-        now = by_cik.get(company.cik, [])
-        same = next((row for row in now if row.ticker == company.ticker), None)
+        now = by_cik.get(old.cik, [])
+        same = next((row for row in now if row.ticker == old.ticker), None)
         other = next((row for row in now if row.is_listed and row.ticker not in known), None)
         if same is not None and same.is_listed:
-            if same.name.casefold() != company.name.casefold():
-                yield CompanyChange("renamed", company.ticker, company.name, same.name)
+            if same.name.casefold() != old.name.casefold():
+                yield CompanyChange("renamed", old.ticker, old.name, same.name)
         elif other is not None:
-            yield CompanyChange("ticker changed", company.ticker, company.name, other.ticker)
+            yield CompanyChange("ticker changed", old.ticker, old.name, other.ticker)
         elif same is not None:
-            yield CompanyChange("now over the counter", company.ticker, company.name)
+            yield CompanyChange("now over the counter", old.ticker, old.name)
         else:
-            yield CompanyChange("delisted", company.ticker, company.name)
+            yield CompanyChange("delisted", old.ticker, old.name)
     ciks = {company.cik for company in known.values()}
-    for row in companies:
-        if row.is_listed and row.cik not in ciks:
-            yield CompanyChange("new", row.ticker, row.name)
+    for listed in companies:
+        if listed.is_listed and listed.cik not in ciks:
+            yield CompanyChange("new", listed.ticker, listed.name)

@@ -120,9 +120,9 @@ def _review_reason(merchant: Merchant, proposal: Proposal, *, listed: set[str], 
         return "unlisted", f"{ticker} is not a listed company."
     if proposal.ticker == ticker:
         return "", ""
-    if proposal.confidence >= threshold and proposal.ticker:
+    if proposal.proven >= threshold and proposal.ticker:
         return "contradicted", f"The catalogue has {proposal.ticker}."
-    if proposal.confidence >= threshold and proposal.listed is False:
+    if proposal.proven >= threshold and proposal.listed is False:
         return "contradicted", "According to the catalogue, there is nothing to buy."
     if proposal.method == "look-alike":
         return "contradicted", "The name only starts like a brand."

@@ -95,6 +95,6 @@ def evaluate(labelled: Iterable[tuple[str, str]]) -> Evaluation:
                 result.errors.append((proposal.confidence, descriptor, proposal.ticker, label, proposal.reason))
         elif label:
             result.missed += 1
-            result.closed_wrongly += proposal.listed is False and proposal.confidence >= Decimal("0.90")
+            result.closed_wrongly += proposal.listed is False and proposal.proven >= Decimal("0.90")
     result.errors.sort(key=lambda error: -error[0])
     return result

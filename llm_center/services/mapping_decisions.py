@@ -221,7 +221,7 @@ def reconsider_mapping(*, mapping_id: int) -> ReconsiderResult:
     if not proposal.confidence:
         verdict = "uncertain"
     else:
-        verdict = "approved" if threshold is not None and proposal.confidence >= threshold else "review_required"
+        verdict = "approved" if threshold is not None and proposal.proven >= threshold else "review_required"
     stored = False
     if mapping.source in {LlmMapping.Source.MATCHER, LlmMapping.Source.LLM}:
         stored = bool(

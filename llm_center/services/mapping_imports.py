@@ -270,7 +270,8 @@ def _review_reason(
         return f"The file has {first.ticker}; purchases of its uploader wait for the decision."
     if needs_two_reviewers(merchant, first.ticker, limit=limit):
         return f"The file has {first.ticker}; two reviewers must agree on an amount this large."
-    if proposal.confidence >= threshold and proposal.listed is not None and proposal.ticker != first.ticker:
+    knows = proposal.listed is not None and proposal.method != "local"
+    if knows and proposal.proven >= threshold and proposal.ticker != first.ticker:
         catalogue = proposal.ticker or "no listed company"
         return f"The file has {first.ticker}; the catalogue has {catalogue}. {proposal.reason}"
     if proposal.method == "look-alike":

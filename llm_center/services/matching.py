@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from llm_center.calibration import Calibration
 from llm_center.matcher import Proposal
 from llm_center.providers import BatchResult, MatcherProvider, MerchantQuestion, Provider
 from llm_center.services.brands import refresh_catalogue
@@ -25,17 +26,16 @@ def propose_owners(
     result = (provider or MatcherProvider()).propose_batch(questions, deadline=deadline)
     calibrations = {source: get_calibration(source) for source in {answer.proposal.source for answer in result.answers}}
     answers = tuple(
-        replace(
-            answer,
-            proposal=replace(
-                answer.proposal,
-                confidence=calibrations[answer.proposal.source].apply(answer.proposal.confidence),
-                stated_confidence=answer.proposal.confidence,
-            ),
-        )
+        replace(answer, proposal=_calibrated(answer.proposal, calibrations[answer.proposal.source]))
         for answer in result.answers
     )
     return replace(result, answers=answers)
+
+
+def _calibrated(proposal: Proposal, calibration: Calibration) -> Proposal:
+    confidence = calibration.apply(proposal.confidence)
+    bound = None if proposal.bound is None else min(proposal.bound, confidence)
+    return replace(proposal, confidence=confidence, bound=bound, stated_confidence=proposal.confidence)
 
 
 def propose_owner(merchant_key: str, descriptor: str = "", category: str = "") -> Proposal:

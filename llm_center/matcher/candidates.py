@@ -1,0 +1,222 @@
+"""The ways in which a text may name a brand, from the strongest evidence to the weakest."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llm_center.matcher.index import Index, Spelling, compact_key
+from llm_center.matcher.rules import AIRLINES
+from transactions.rules.merchant_key import key_readings
+
+# An airline's code and ten more digits; banks often truncate the name before it to a few letters.
+_TICKET_NUMBER = re.compile(rf"(?<!\d)({'|'.join(AIRLINES)})\d{{10}}(?!\d)")
+_FUZZY_CUTOFF = 88.0
+# Terminals and services of small shops. Chains have their own.
+_SMALL_SHOP = re.compile(
+    r"\b(?:GOSQ\.COM|SQC?|TST|TOAST|CLV|CLOVER\.?|SUMUP|I?ZETTLE|ZTL|SPO|SPOTON|LS|LIGHTSPEED|VAGARO|MINDBODY|SHOPKEEP"
+    r"|GLOFOX|BOULEVARD|FSP|PAR|CKE|PY|SPI) ?[*-]"
+)
+_ONLINE = re.compile(r"\b(?:PAYPAL|PYPL|PP|SP|STRIPE|SHOPIFY|WPY|EB|ETSY|GUMROAD|PADDLE|FS|IN|BT) ?\*")
+_STORE_NUMBER = re.compile(r"# ?\d|(?<=[A-Z'&] )\d{2,6}(?= |$)|(?<=[A-Z])\d{3,5}(?= |$)|\bSTORE\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A spelling found in a text.
+
+    Attributes:
+        letters: of the key that the spelling explains.
+        before, after: the other words of the key.
+        strength: how much of the spelling was found, or how similar it is, from 0 to 1.
+        is_disputed: whether several owners use the spelling, or several spellings start like the text.
+    """
+
+    spelling: Spelling
+    method: str
+    letters: int
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    strength: float = 1.0
+    is_disputed: bool = False
+    rivals: tuple[Spelling, ...] = ()
+
+
+class Text:
+    """A merchant's key with the bank's text, both in capitals.
+
+    Attributes:
+        letters: of the key, without blanks.
+        wrapper: whether a terminal for small shops, and whether an online payment service, is named: 0 or 1 each.
+        store_number: 1 when the text has a number like that of a store.
+    """
+
+    __slots__ = ("descriptor", "key", "letters", "store_number", "tokens", "wrapper")
+
+    def __init__(self, key: str, descriptor: str) -> None:
+        self.key, self.descriptor = key, descriptor
+        self.tokens = key.split()
+        self.letters = len(key) - len(self.tokens) + 1
+        self.store_number = 1.0 if _STORE_NUMBER.search(descriptor) else 0.0
+        self.wrapper = (0.0, 0.0)
+        if "*" in descriptor or "TST-" in descriptor:
+            self.wrapper = (1.0 if _SMALL_SHOP.search(descriptor) else 0.0, 1.0 if _ONLINE.search(descriptor) else 0.0)
+
+
+def find_matches(index: Index, text: Text) -> Iterator[Match]:
+    """Yield at most one match of each kind; a caller stops when one is certain enough."""
+    for find in (_exact, _domain, _prefix, _compact, _truncated, _ticket, _text_domain, _star, _inside, _fuzzy):
+        match = find(index, text)
+        if match is not None:
+            yield match
+
+
+def _exact(index: Index, text: Text) -> Match | None:
+    spelling = index.spellings.get(text.key)
+    if spelling is None:
+        return None
+    return Match(spelling, "exact", text.letters, is_disputed=text.key in index.disputed)
+
+
+def _domain(index: Index, text: Text) -> Match | None:
+    """Match a web address, which identifies its owner however the shop's own name is written: BESTBUY.COM."""
+    tokens = text.tokens
+    for position, token in enumerate(tokens):
+        if "." not in token:
+            continue
+        name = token.rsplit(".", 1)[0]
+        whole = " ".join(tokens[: position + 1])
+        spelling = index.spellings.get(token) or index.spellings.get(whole)
+        if spelling is None:
+            spelling = index.compact.get(compact_key(" ".join([*tokens[:position], name])))
+            spelling = spelling or (index.compact.get(compact_key(name)) if position == 0 else None)
+        if spelling is not None and spelling.key not in index.disputed and compact_key(name) not in index.disputed:
+            return Match(spelling, "domain", len(whole), after=tuple(tokens[position + 1 :]))
+    return None
+
+
+def _prefix(index: Index, text: Text) -> Match | None:
+    tokens = text.tokens
+    spelling, size = index.longest_prefix(tokens)
+    if spelling is None or size == len(tokens):
+        return None
+    shorter, _ = index.longest_prefix(tokens[: size - 1])
+    is_at = tokens[size] == "AT" and spelling.kind == ""  # STARBUCKS AT HYATT REGENCY
+    return Match(
+        spelling,
+        "prefix",
+        text.letters if is_at else sum(map(len, tokens[:size])),
+        after=() if is_at else tuple(tokens[size:]),
+        is_disputed=spelling.key in index.disputed,
+        rivals=(shorter,) if shorter else (),
+    )
+
+
+def _compact(index: Index, text: Text) -> Match | None:
+    """Match a spelling that is written without spaces, or joined with a number or the next word."""
+    compact = compact_key(text.key)
+    spelling = index.compact.get(compact)
+    if spelling is not None and compact not in index.disputed and spelling.key not in index.disputed:
+        return Match(spelling, "compact", text.letters)
+    tokens = text.tokens
+    first = tokens[0].rstrip("0123456789")
+    if first != tokens[0] and len(first) >= 3:
+        found, size = index.longest_prefix([first, *tokens[1:]])
+        if found is not None and found.key not in index.disputed:
+            letters = len(found.key.replace(" ", ""))
+            return Match(found, "joined", letters, after=tuple(tokens[size:]), strength=min(1.0, len(first) / 8))
+    for size in (3, 2):  # BEST BUY written BESTBUY before other words
+        if len(tokens) > size - 1:
+            found = index.compact.get(compact_key("".join(tokens[:size])))
+            if found is not None and found.key not in index.disputed and len(found.key) >= 6:
+                return Match(found, "joined", sum(map(len, tokens[:size])), after=tuple(tokens[size:]))
+    return None
+
+
+def _truncated(index: Index, text: Text) -> Match | None:
+    """Match the beginning of a longer spelling: banks cut names."""
+    key = text.key
+    if len(key) < 8:
+        return None
+    matches = index.starting_with(key)
+    if not matches:
+        return None
+    shortest = min(matches, key=lambda match: len(match.key))
+    is_inside_a_word = shortest.key[len(key) : len(key) + 1] not in ("", " ")
+    owners = {match.brand.ticker: match for match in matches}
+    rivals = tuple(match for ticker, match in owners.items() if ticker != shortest.brand.ticker)
+    return Match(
+        shortest,
+        "truncated" if is_inside_a_word else "beginning",
+        text.letters,
+        strength=len(key) / len(shortest.key),
+        is_disputed=bool(rivals),
+        rivals=rivals,
+    )
+
+
+def _ticket(index: Index, text: Text) -> Match | None:
+    ticket = _TICKET_NUMBER.search(text.descriptor)
+    if ticket is None or text.tokens[0] not in AIRLINES[ticket[1]]:
+        return None
+    spelling = index.spellings.get(AIRLINES[ticket[1]][0])
+    return Match(spelling, "ticket", text.letters) if spelling else None
+
+
+def _text_domain(index: Index, text: Text) -> Match | None:
+    """Match a web address in the bank's text that is not in the key: HELP.UBER.COM."""
+    if "." not in text.descriptor:
+        return None
+    for part in text.descriptor.replace("*", " ").split():
+        labels = part.split("/")[0].strip(".,").split(".")
+        if len(labels) < 2 or labels[-1] not in ("COM", "NET", "TV", "ORG"):
+            continue
+        spelling = index.spellings.get(".".join(labels[-2:])) or index.compact.get(labels[-2].replace("-", ""))
+        if spelling is not None and spelling.key not in index.disputed:
+            return Match(spelling, "address", 0, before=tuple(text.tokens))
+    return None
+
+
+def _star(index: Index, text: Text) -> Match | None:
+    """Match what follows an unknown prefix and a star: XYZ*HULU.COM may be paid through XYZ.
+
+    Only a whole name: a prefix that nobody knows may also be a shop that names a product.
+    """
+    if "*" not in text.descriptor:
+        return None
+    for key in key_readings(text.descriptor)[1:]:
+        spelling = index.spellings.get(key)
+        if spelling is not None and key not in index.disputed:
+            return Match(spelling, "star", text.letters)
+    return None
+
+
+def _inside(index: Index, text: Text) -> Match | None:
+    tokens = text.tokens
+    for start in range(1, len(tokens)):
+        spelling, size = index.longest_prefix(tokens[start:])
+        if spelling is not None and spelling.kind == "" and len(spelling.key) >= 4:
+            return Match(
+                spelling,
+                "inside",
+                sum(map(len, tokens[start : start + size])),
+                before=tuple(tokens[:start]),
+                after=tuple(tokens[start + size :]),
+                is_disputed=spelling.key in index.disputed,
+            )
+    return None
+
+
+def _fuzzy(index: Index, text: Text) -> Match | None:
+    """Match a spelling that is a typo away."""
+    if len(text.key) < 6:
+        return None
+    from rapidfuzz import fuzz, process  # noqa: PLC0415  # large; few processes match merchants
+
+    candidates = index.by_initials.get(text.key[:3])
+    if candidates is None:
+        return None
+    match = process.extractOne(text.key, candidates, scorer=fuzz.ratio, score_cutoff=_FUZZY_CUTOFF)
+    if match is None:
+        return None
+    spelling = index.spellings[match[0]]
+    return Match(spelling, "similar", text.letters, strength=match[1] / 100, is_disputed=spelling.key in index.disputed)
