@@ -125,9 +125,9 @@ def load_word_frequencies() -> dict[str, float]:
 
 
 @lru_cache(maxsize=1)
-def load_nobody_words() -> dict[str, float]:
+def load_local_words() -> dict[str, float]:
     """Return words of local merchants (positive) and of brands (negative), as log odds in the labelled descriptors."""
-    return _read_numbers("nobody_words.csv", "log_odds")
+    return _read_numbers("local_words.csv", "log_odds")
 
 
 def _read_numbers(name: str, column: str) -> dict[str, float]:

@@ -53,7 +53,7 @@ def spellings(name: str, state: str) -> set[str]:
     names = {name, _OTHER_NAMES.get((name, state), name)}
     for long, short in _SHORT_FORMS.items():
         for one, other in ((long, short), (short, long)):
-            # A single letter is a word of its own only in front: S SAN FRANCISCO.
+            # A single letter is a separate word only in front: S SAN FRANCISCO.
             pattern = rf"^{one}(?= )" if len(short) < 3 else rf"\b{one}$"
             names |= {re.sub(pattern, other, each) for each in tuple(names)}
     return names

@@ -179,7 +179,7 @@ def _text_domain(index: Index, text: Text) -> Match | None:
 def _star(index: Index, text: Text) -> Match | None:
     """Match what follows an unknown prefix and a star: XYZ*HULU.COM may be paid through XYZ.
 
-    Only a whole name: a prefix that nobody knows may also be a shop that names a product.
+    Only a whole name: an unknown prefix may also be a shop that names a product.
     """
     if "*" not in text.descriptor:
         return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from llm_center.matcher.candidates import Match, Text, find_matches
-from llm_center.matcher.features import PHRASES, match_features, nobody_features
+from llm_center.matcher.features import PHRASES, match_features, unlisted_features
 from llm_center.matcher.index import Index, get_index
 from llm_center.matcher.model import load_models
 from llm_center.matcher.proposal import GUESS, MONEY, NO_MATCH, Proposal, brand_alternatives, brand_proposal
@@ -47,13 +47,15 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     text = Text(key, descriptor.upper() or key)
     scored = [] if _is_other_merchant(index, text) else score_matches(index, text)
     best = max(scored, key=lambda found: found.score, default=None)
-    # A brand whose owner nobody has looked up is no local merchant.
+    # A brand whose owner is unknown is no local merchant.
     if best is not None and best.score >= (0.5 if best.match.spelling.brand.is_unknown else _CERTAIN):
         return _proposal(best, [found.match for found in scored], category)
     listed = max((found.score for found in scored if found.match.spelling.brand.ticker), default=0.0)
     private = max((found.score for found in scored if is_private(found.match)), default=0.0)
-    nobody = load_models()["nobody"]
-    closed, bound = nobody.confidence(nobody.score(nobody_features(text, listed, private, has_match=bool(scored))))
+    unlisted = load_models()["unlisted"]
+    closed, bound = unlisted.confidence(
+        unlisted.score(unlisted_features(text, listed, private, has_match=bool(scored)))
+    )
     if best is not None:
         proposal = _proposal(best, [found.match for found in scored], category)
         if proposal.listed is not None and proposal.confidence >= closed:
@@ -87,7 +89,7 @@ def score_matches(index: Index, text: Text) -> list[_Scored]:
     model, scored = load_models()["match"], list[_Scored]()
     for match in find_matches(index, text):
         if match.method in _GUESSES and any(found.score >= 0.4 for found in scored):
-            break  # what stands at the start is who was paid
+            break  # the name at the start is who was paid
         features = match_features(match, text)
         scored.append(_Scored(match, features, model.score(features)))
         if scored[-1].score >= _CERTAIN:
@@ -110,7 +112,7 @@ def _is_other_merchant(index: Index, text: Text) -> bool:
 
 
 def _money_moved(descriptor: str, category: str) -> Proposal | None:
-    """Close what moves money, whatever name stands beside it: paying a bank's card is no purchase at the bank."""
+    """Close what moves money, whatever name it contains: paying a bank's card is no purchase at the bank."""
     rule = match_rule(descriptor, category=category)
     if rule is None or rule.row_class in NOT_MONEY_MOVED:
         return None

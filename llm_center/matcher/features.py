@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from llm_center.catalogue import load_nobody_words, load_word_frequencies
+from llm_center.catalogue import load_local_words, load_word_frequencies
 from llm_center.matcher.candidates import Match, Text
 from llm_center.matcher.rules import ANCHORS, FOREIGN, fitting_words, split_unfit
 from transactions.rules.places import is_place
@@ -58,7 +58,7 @@ def match_features(match: Match, text: Text) -> list[float]:
         text.store_number,
         common * text.store_number,
         float(len(spelling.key) <= 3),
-        nobody_word_score(after) if after else 0.0,
+        local_word_score(after) if after else 0.0,
         float(not _PROFESSION.isdisjoint(after)),
         float(not _PUBLIC.isdisjoint(after)),
         float(spelling.brand.category == "shop/car"),
@@ -99,19 +99,19 @@ _MATCH_FEATURES: Final = (
     ("car dealer", "", "it may be a dealer"),
 )
 MATCH_FEATURES: Final = tuple(name for name, _, _ in _MATCH_FEATURES)
-# What to write about each feature: (for, against); empty where nothing needs to be said.
+# What to write about each feature: (for, against); empty where the reviewer needs no words.
 PHRASES: Final = tuple((raises, lowers) for _, raises, lowers in _MATCH_FEATURES)
 
 
-def nobody_features(text: Text, best: float, private: float, *, has_match: bool) -> list[float]:
-    """Return the features of a text that may belong to no listed company, in the order of `NOBODY_FEATURES`.
+def unlisted_features(text: Text, best: float, private: float, *, has_match: bool) -> list[float]:
+    """Return the features of a text that may belong to no listed company, in the order of `UNLISTED_FEATURES`.
 
     Args:
         best: confidence of the best match with a listed owner.
         private: confidence of the best match with an owner that cannot be bought.
     """
     tokens, descriptor = text.tokens, text.descriptor
-    frequencies, weights = load_word_frequencies(), load_nobody_words()
+    frequencies, weights = load_word_frequencies(), load_local_words()
     score = highest = frequency = 0.0
     for token in tokens:
         weight = weights.get(token, 0.0)
@@ -140,7 +140,7 @@ def nobody_features(text: Text, best: float, private: float, *, has_match: bool)
     ]
 
 
-NOBODY_FEATURES: Final = (
+UNLISTED_FEATURES: Final = (
     "a listed brand matches",
     "a listed brand matches well",
     "a private brand matches",
@@ -163,7 +163,7 @@ NOBODY_FEATURES: Final = (
 )
 
 
-def nobody_word_score(words: list[str] | tuple[str, ...]) -> float:
+def local_word_score(words: list[str] | tuple[str, ...]) -> float:
     """Return how much more often these words occur with local merchants than with brands, as a sum of log odds."""
-    weights = load_nobody_words()
+    weights = load_local_words()
     return sum(weights.get(word, 0.0) for word in words)

@@ -54,5 +54,5 @@ def model_from(data: dict[str, Any]) -> ConfidenceModel:
 
 @lru_cache(maxsize=1)
 def load_models() -> dict[str, ConfidenceModel]:
-    """Return the models `match` and `nobody`."""
+    """Return the models `match` and `unlisted`."""
     return {name: model_from(data) for name, data in json.loads(PATH.read_text()).items()}

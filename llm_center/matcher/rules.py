@@ -39,7 +39,7 @@ def split_unfit(spelling: Spelling, words: Sequence[str]) -> list[str]:
 
 
 def bank_category_fits(category: str, brand_category: str) -> bool | None:
-    """Return whether the bank's category fits the brand's; None when it says nothing."""
+    """Return whether the bank's category fits the brand's; None when it is too general."""
     text = category.upper()
     for words, allowed in _BANK_CATEGORIES if text else ():
         if any(word in text for word in words):

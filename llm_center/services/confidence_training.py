@@ -1,7 +1,7 @@
 """Training of the models of confidence from labelled descriptors; `manage.py train_confidence` writes the data files.
 
 Labels are split by brand, so that what is measured on one file was not learned from another. Each row is also matched
-with a catalogue that lacks its owner: so the models see brands that nobody has entered yet.
+with a catalogue that lacks its owner: so the models see brands that are not entered yet.
 """
 
 import csv
@@ -19,7 +19,7 @@ from typing import Any, Final
 from llm_center import catalogue
 from llm_center.matcher import engine
 from llm_center.matcher.candidates import Text, find_matches
-from llm_center.matcher.features import MATCH_FEATURES, NOBODY_FEATURES, match_features, nobody_features
+from llm_center.matcher.features import MATCH_FEATURES, UNLISTED_FEATURES, match_features, unlisted_features
 from llm_center.matcher.index import Index
 from llm_center.matcher.model import ConfidenceModel, load_models
 from transactions.rules.merchant_key import normalise_uncached
@@ -112,10 +112,10 @@ def train(rows: Sequence[LabelledDescriptor]) -> dict[str, Any]:
 
     match, match_points = _fit_and_calibrate(examples(lambda part: _match_examples(part, folds)))
     model = ConfidenceModel(*match, tuple(match_points))
-    nobody, nobody_points = _fit_and_calibrate(examples(lambda part: _nobody_examples(part, folds, model)))
+    unlisted, unlisted_points = _fit_and_calibrate(examples(lambda part: _unlisted_examples(part, folds, model)))
     return {
         "match": _as_data(match, MATCH_FEATURES, match_points),
-        "nobody": _as_data(nobody, NOBODY_FEATURES, nobody_points),
+        "unlisted": _as_data(unlisted, UNLISTED_FEATURES, unlisted_points),
     }
 
 
@@ -130,18 +130,18 @@ def _fit_and_calibrate(
 
 
 def write_data(words: dict[str, float], models: dict[str, Any]) -> None:
-    """Write `nobody_words.csv` and `confidence.json`."""
-    with (catalogue.DATA / "nobody_words.csv").open("w", encoding="utf-8", newline="") as file:
+    """Write `local_words.csv` and `confidence.json`."""
+    with (catalogue.DATA / "local_words.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["word", "log_odds"])
         writer.writerows((word, value) for word, value in words.items() if abs(value) >= 0.5)
     (catalogue.DATA / "confidence.json").write_text(json.dumps(models, indent=1) + "\n")
     load_models.cache_clear()
-    catalogue.load_nobody_words.cache_clear()
+    catalogue.load_local_words.cache_clear()
 
 
 def _set_words(words: dict[str, float]) -> None:
-    current = catalogue.load_nobody_words()
+    current = catalogue.load_local_words()
     current.clear()
     current.update({word: value for word, value in words.items() if abs(value) >= 0.5})
 
@@ -181,7 +181,7 @@ def _match_examples(
     return examples
 
 
-def _nobody_examples(
+def _unlisted_examples(
     rows: Sequence[LabelledDescriptor], folds: list[tuple[Index, Callable[[str], bool]]], model: ConfidenceModel
 ) -> list[_Example]:
     examples = []
@@ -194,8 +194,8 @@ def _nobody_examples(
             scores = [(model.score(match_features(match, text)), match) for match in matches]
             best = max((score for score, match in scores if match.spelling.brand.ticker), default=0.0)
             private = max((score for score, match in scores if engine.is_private(match)), default=0.0)
-            features = nobody_features(text, best, private, has_match=bool(matches))
-            weight = 0.35 if number else 1.0  # an owner that nobody has entered must not be closed
+            features = unlisted_features(text, best, private, has_match=bool(matches))
+            weight = 0.35 if number else 1.0  # an owner that is not entered must not be closed
             examples.append(_Example(features, not row.ticker, weight, row.fold))
     return examples
 
@@ -208,7 +208,7 @@ def _fit(examples: Sequence[_Example]) -> tuple[float, tuple[float, ...]]:
     x = np.array([[1.0, *row.features] for row in examples])
     y = np.array([1.0 if row.right else -1.0 for row in examples])
     w = np.array([row.weight for row in examples])
-    penalty = np.full(x.shape[1], 1.0)
+    penalty = np.ones_like(x[0])
     penalty[0] = 0.0
 
     def loss(beta: Any) -> tuple[float, Any]:
@@ -217,7 +217,7 @@ def _fit(examples: Sequence[_Example]) -> tuple[float, tuple[float, ...]]:
         slope = -(w * y / (1 + np.exp(np.clip(margin, -50, 50)))) @ x + penalty * beta
         return float(value), slope
 
-    beta = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
+    beta = minimize(loss, np.zeros_like(x[0]), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
     return round(float(beta[0]), 4), tuple(round(float(value), 4) for value in beta[1:])
 
 

@@ -32,7 +32,7 @@ from transactions.services.processing import release_waiting_transactions
 BATCH = 500
 # A worker that has not answered in this time is considered dead, and its merchants are claimed by others.
 CLAIM_EXPIRES = timedelta(minutes=10)
-# What the matcher could not decide waits for the model. It is not asked again about merchants stored longer ago.
+# What the matcher could not decide waits for the model. The matcher tries only merchants stored since.
 RECENT = timedelta(minutes=10)
 
 

@@ -42,7 +42,7 @@ class Wrapper:
     unless: tuple[str, ...] = ()
 
     def pattern(self, literal: str) -> str:
-        """Return the regular expression of one of the prefixes that the row stands for."""
+        """Return the regular expression of one of the prefixes of the row."""
         body = literal.rstrip(" *~")
         end = literal[len(body) :]
         text = "".join(_SIGNS.get(c) or re.escape(c) for c in body)
@@ -58,7 +58,7 @@ class Wrapper:
 
 
 def expand(prefix: str) -> list[str]:
-    """Return what a prefix with alternatives stands for: ``A(|B)`` is A and AB."""
+    """Expand a prefix with alternatives: ``A(|B)`` is A and AB."""
     parts = _GROUP.split(prefix)
     choices = [part.split("|") if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(choice) for choice in itertools.product(*choices)]
@@ -135,7 +135,7 @@ def _without_bank_wording(text: str) -> str:
 def unwrap(text: str) -> tuple[str, str]:
     """Remove what is before the merchant's name.
 
-    Returns the rest, and the merchant key if a wrapper says who was paid: then the rest is of no interest.
+    Returns the rest, and the merchant key if a wrapper names who was paid: then the rest is of no interest.
     """
     text = text.strip(EDGES)
     if "  " in text:

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from llm_center import catalogue
-from llm_center.matcher.features import MATCH_FEATURES, NOBODY_FEATURES
+from llm_center.matcher.features import MATCH_FEATURES, UNLISTED_FEATURES
 from llm_center.matcher.model import load_models
 from llm_center.services import confidence_training
 from llm_center.services.confidence_training import count_words, read_labelled, train
@@ -20,16 +20,16 @@ TUNE = catalogue.DATA / "descriptors_tune.csv"
 def _shipped_words():
     """Training counts words in folds; the shipped ones are read again afterwards."""
     yield
-    catalogue.load_nobody_words.cache_clear()
+    catalogue.load_local_words.cache_clear()
 
 
 def test_the_shipped_models_have_a_weight_for_each_feature() -> None:
     models = json.loads((catalogue.DATA / "confidence.json").read_text())
     assert list(models["match"]["weights"]) == list(MATCH_FEATURES)
-    assert list(models["nobody"]["weights"]) == list(NOBODY_FEATURES)
+    assert list(models["unlisted"]["weights"]) == list(UNLISTED_FEATURES)
 
 
-@pytest.mark.parametrize("name", ["match", "nobody"])
+@pytest.mark.parametrize("name", ["match", "unlisted"])
 def test_confidence_rises_with_the_score_and_its_bound_stays_below(name: str) -> None:
     model = load_models()[name]
     pairs = [model.confidence(score / 200) for score in range(201)]
@@ -45,11 +45,13 @@ def test_training_is_repeatable_and_learns_what_matters(monkeypatch: pytest.Monk
     weights = models["match"]["weights"]
     assert weights["share of the name"] > 0 > weights["another trade"]
     assert (
-        models["nobody"]["weights"]["small shop terminal"] > 0 > models["nobody"]["weights"]["a listed brand matches"]
+        models["unlisted"]["weights"]["small shop terminal"]
+        > 0
+        > models["unlisted"]["weights"]["a listed brand matches"]
     )
 
 
-def test_words_of_local_merchants_and_of_brands_are_told_apart() -> None:
+def test_words_of_local_merchants_and_of_brands_differ_in_sign() -> None:
     words = count_words(read_labelled(TUNE))
     assert words["GRILL"] > 1
     assert words["MARRIOTT"] < -1
@@ -70,7 +72,7 @@ def test_the_command_prints_the_weights_and_writes_nothing_in_a_dry_run(
     (tmp_path / "some.csv").write_text("\n".join([lines[0], *lines[1::4]]) + "\n", encoding="utf-8")
     out = StringIO()
     call_command("train_confidence", tmp_path / "some.csv", dry_run=True, stdout=out)
-    assert "nobody: intercept" in out.getvalue()
+    assert "unlisted: intercept" in out.getvalue()
     assert "share of the name" in out.getvalue()
     assert (catalogue.DATA / "confidence.json").read_bytes() == before
 

@@ -146,7 +146,7 @@ def test_what_the_matcher_cannot_decide_is_left_for_the_model(starbucks, use_pro
     assert [question.merchant_key for question in model.questions] == ["BLUE HERON COFFEE"]
 
 
-def test_the_matcher_is_not_asked_again_about_what_waits_for_the_model(starbucks, use_provider):
+def test_the_matcher_does_not_retry_what_waits_for_the_model(starbucks, use_provider):
     use_provider(FakeProvider(CONFIDENT))
     _make_waiting("STARBUCKS")
     Merchant.objects.update(created_at=timezone.now() - timedelta(hours=1))

@@ -58,7 +58,7 @@ REAL = [
 
 
 def _written(literal: str) -> str:
-    """Return a prefix as it stands in a descriptor."""
+    """Return a prefix as a descriptor has it."""
     return literal.replace("#", "1234").replace("@", "RT4QW1234").replace("%", "GATOR").replace("~", "")
 
 
