@@ -26,12 +26,14 @@ _WORDS_BY_LAST: dict[str, int] = {}  # of the longest city that ends in a word
 
 
 def _load() -> None:
-    """Fill the sets above."""
+    """Fill the sets above at the first use: most processes never compare a place."""
+    large: set[str] = set()
+    cities: set[str] = set()
     for line in (_DATA / "us_cities.txt").read_text(encoding="ascii").splitlines():
         city, states, *mark = line.split("\t")
-        _CITIES.add(city)
+        cities.add(city)
         if mark:
-            _LARGE.add(city)
+            large.add(city)
         written = [city]
         for size in (len(city) - 1, *_FIELDS):
             if _SHORTEST_CUT <= size < len(city):
@@ -46,13 +48,14 @@ def _load() -> None:
                 _PAIRS.add(f"{each} {state}")
             if mark:
                 _LARGE_PAIRS.add(f"{city} {state}")
-
-
-_load()
+    _LARGE.update(large)
+    _CITIES.update(cities)  # the last one, because other threads check whether it is filled
 
 
 def is_place(text: str) -> bool:
     """Whether upper-case text is a large city, a state, or a city and its state, of the United States."""
+    if not _CITIES:
+        _load()
     if text in STATES or text in _LARGE or text in _PAIRS:
         return True
     city, _, state = text.rpartition(" ")
@@ -106,6 +109,8 @@ def _remove_glued_city(tokens: list[str], state: str) -> bool:
 
 def ends_in_place(tokens: list[str]) -> bool:
     """Whether the tokens end in a state or a country, or are a city."""
+    if not _CITIES:
+        _load()
     if not tokens:
         return False
     return tokens[-1] in STATES or tokens[-1] in COUNTRIES or " ".join(tokens) in _LARGE or _glued_state(tokens) != ""
@@ -113,6 +118,8 @@ def ends_in_place(tokens: list[str]) -> bool:
 
 def strip_place(tokens: list[str]) -> None:
     """Remove country, state and city from the end, in place, as long as a name remains."""
+    if not _CITIES:
+        _load()
     # MURPHY USA and SPOTIFY USA are names; after two or more words the country is only a location.
     while len(tokens) > 1 and tokens[-1] in COUNTRIES and len(tokens[-2]) > 1 and tokens[1:] != ["USA"]:
         tokens.pop()
