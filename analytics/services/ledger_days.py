@@ -28,9 +28,17 @@ SETTLE: Final = timedelta(seconds=30)
 _CREATE_MARK = (
     "INSERT INTO ledger_marks (id, counted_to, drawn_to, drawn_before) VALUES (1, 0, 0, 0) ON CONFLICT DO NOTHING"
 )
-# Locks the row: of two workers, the second waits and then finds nothing to count.
+# Locks the row: of two workers, the second waits and then finds nothing to count. Transactions are numbered across the
+# server; a long one in another database must not stop the count.
 _LOCK_MARK = """
-    SELECT counted_to, drawn_to, drawn_before, drawn_at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    SELECT counted_to, drawn_to, drawn_before, drawn_at, coalesce(
+        (
+            SELECT min(open.number::text::bigint)
+            FROM pg_snapshot_xip(pg_current_snapshot()) AS open (number)
+            JOIN pg_stat_activity ON backend_xid = open.number::xid AND datname = current_database()
+        ),
+        pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    )
     FROM ledger_marks WHERE id = 1 FOR UPDATE
 """
 _HIGHEST_ID = "SELECT coalesce(max(id), %(first)s) FROM ledger_transfers WHERE id > %(first)s"
