@@ -1,11 +1,15 @@
-"""Reads for reviewers: the evidence for a merchant, and companies by ticker or name."""
+"""Reads for reviewers: the evidence for a merchant, similar merchants that wait, and companies by ticker or name."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypedDict
 
 from django.db import connection
 
+from llm_center.reasons import Reason, split_reason
 from llm_center.sql import load_sql
 from transactions.models import Company, Merchant, StockPrice
 
@@ -13,6 +17,30 @@ from transactions.models import Company, Merchant, StockPrice
 _SCAN_LIMIT = 200
 SIMILAR = 3
 COMPANIES = 10
+# Companies found by their ticker, if at least as many are found by name.
+_BY_TICKER = 5
+# Merchants of one family that are decided together.
+FAMILY = 50
+# A single word this long is probably a name.
+_NAME_LENGTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyMember:
+    """A waiting merchant that one decision on a similar merchant may settle as well.
+
+    Attributes:
+        is_alike: whether the same company was proposed for both.
+        updated_at: the version that the reviewer sees.
+    """
+
+    pk: int
+    merchant_key: str
+    ticker: str
+    waiting_count: int
+    waiting_amount: Decimal
+    updated_at: datetime
+    is_alike: bool
 
 
 @dataclass(slots=True)
@@ -25,6 +53,11 @@ class Evidence:
     descriptors: list[str] = field(default_factory=list)
     customers: int = 0
     similar: list[str] = field(default_factory=list)
+    family: list[FamilyMember] = field(default_factory=list)
+
+    @property
+    def reason(self) -> Reason:
+        return split_reason(self.merchant.reason)
 
     @property
     def percent(self) -> int:
@@ -37,7 +70,10 @@ class Evidence:
 
 
 def review_evidence(merchants: Sequence[Merchant]) -> list[Evidence]:
-    """Return the evidence for a page of merchants, in four queries."""
+    """Return the evidence for a page of merchants, in five queries.
+
+    Merchants that the default decision on an earlier one of the page settles as well are listed only in its family.
+    """
     tickers = {row.ticker for row in merchants if row.ticker}
     companies = Company.objects.in_bulk(list(tickers), field_name="ticker")
     prices = {
@@ -63,7 +99,54 @@ def review_evidence(merchants: Sequence[Merchant]) -> list[Evidence]:
         cursor.execute(load_sql("similar_merchants"), parameters)
         for key, other, status, ticker in cursor.fetchall():
             evidence[key].similar.append(f"{other} → {ticker if status == 'approved' else 'not listed'}")
-    return list(evidence.values())
+    folded: set[str] = set()
+    for key, family in find_families(merchants).items():
+        evidence[key].family = family
+        if key not in folded:
+            folded |= {member.merchant_key for member in family if member.is_alike}
+    return [row for key, row in evidence.items() if key not in folded]
+
+
+def find_families(merchants: Sequence[Merchant]) -> dict[str, list[FamilyMember]]:
+    """Return for each merchant the waiting ones of its family, by key, in one query.
+
+    Merchants are a family if they have the same proposal and the same first word. If one of them has no proposal, their
+    first two words must be the same, or one of them consists of the first word.
+    """
+    starts = [(row.merchant_key, row.ticker or "", start) for row in merchants for start in _starts(row.merchant_key)]
+    families: dict[str, dict[str, FamilyMember]] = {row.merchant_key: {} for row in merchants}
+    parameters: dict[str, Any] = {
+        "keys": [key for key, _, _ in starts],
+        "tickers": [ticker for _, ticker, _ in starts],
+        "starts": [start for _, _, start in starts],
+        # Keys are words between blanks: this is after the words themselves, and after them with a blank and more words.
+        "beyond": [_after_prefix(f"{start} ") for _, _, start in starts],
+        "scan_limit": _SCAN_LIMIT,
+    }
+    tickers = {row.merchant_key: row.ticker for row in merchants}
+    with connection.cursor() as cursor:
+        cursor.execute(load_sql("waiting_families"), parameters)
+        for key, pk, other, ticker, count, amount, updated_at in cursor.fetchall():
+            is_alike = bool(ticker) and ticker == tickers[key]
+            if is_alike or _share_name(key, other):
+                families[key][other] = FamilyMember(pk, other, ticker, count, amount, updated_at, is_alike)
+    # Those with the same proposal first.
+    return {
+        key: sorted(family.values(), key=lambda member: not member.is_alike)[:FAMILY]
+        for key, family in families.items()
+    }
+
+
+def _starts(key: str) -> set[str]:
+    """Return the first word and the first two: the range of a frequent first word may be longer than what is read."""
+    words = key.split(" ")
+    return {words[0], " ".join(words[:2])} - {""}
+
+
+def _share_name(one: str, other: str) -> bool:
+    """Whether keys with the same first word have the second one in common, or one of them has no second one."""
+    words, others = one.split(" ")[:2], other.split(" ")[:2]
+    return words == others or (min(len(words), len(others)) == 1 and len(words[0]) >= _NAME_LENGTH)
 
 
 def descriptor_samples(merchant_keys: Sequence[str]) -> dict[str, tuple[list[str], int]]:
@@ -99,11 +182,30 @@ class CompanyRow(TypedDict):
 
 
 def search_companies(term: str) -> list[CompanyRow]:
-    """Return listed companies whose ticker starts with the term, then those whose name contains it."""
-    term = term.strip()[:40]
+    """Return listed companies whose ticker starts with the term, then those with such words in their name.
+
+    Names are searched from two letters on.
+    """
+    term = term.replace("\0", "").strip()[:40]
     if not term:
         return []
-    listed = Company.objects.filter(is_listed=True)
-    rows = list(listed.filter(ticker__istartswith=term).order_by("ticker")[:COMPANIES])
-    rows += listed.filter(name__icontains=term).exclude(pk__in=[row.pk for row in rows]).order_by("name")[:COMPANIES]
-    return [{"ticker": row.ticker, "name": row.name, "exchange": row.exchange} for row in rows[:COMPANIES]]
+    # As in the index: without apostrophes, divided at other punctuation.
+    words = re.findall(r"[^\W_]+", re.sub("['’]", "", term.lower())) if len(term) > 1 else []
+    ticker = term.upper().replace("-", ".")
+    ticker = ticker if re.fullmatch(r"[A-Z0-9.]+", ticker) else ""
+    parameters: dict[str, Any] = {
+        "ticker": ticker,
+        "beyond": _after_prefix(ticker),
+        "start": term.upper(),
+        "words": " & ".join(f"{word}:*" for word in words),
+        "limit": COMPANIES,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(load_sql("search_companies"), parameters)
+        rows = cursor.fetchall()
+    by_ticker, by_name = ([row[:3] for row in rows if row[3] == found] for found in (True, False))
+    by_ticker = by_ticker[: max(_BY_TICKER, COMPANIES - len(by_name))]
+    return [
+        {"ticker": ticker, "name": name, "exchange": exchange}
+        for ticker, name, exchange in (*by_ticker, *by_name)[:COMPANIES]
+    ]

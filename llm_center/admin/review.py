@@ -6,10 +6,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -24,22 +24,24 @@ from kamioi_site.numbers import FormIntegerField
 from llm_center.cache import QUEUE_EVENTS, QUEUE_TOTALS
 from llm_center.events import review_queue_event
 from llm_center.models import MappingDecision, PendingDecision, ReviewMerchant
-from llm_center.selectors import review_evidence, search_companies
+from llm_center.selectors import FAMILY, review_evidence, search_companies
 from llm_center.services.review.bulk import bulk_effect, request_bulk_decision
 from llm_center.services.review.corrections import CORRECTION
 from llm_center.services.review.decisions import Action, booked_effect, decide_merchant, merchant_effect, parse_version
+from llm_center.services.review.families import FamilyResult, decide_family, family_choices, parse_choices
 from llm_center.services.review.queue import WAITING_STATUSES, QueueFilter, queue_totals
 from llm_center.services.review.undo import request_undo, undo_effect, undoable_decisions
 from transactions.models import BackgroundTask
 
 DECISIONS = {Action.APPROVE, Action.CORRECT, Action.NOT_LISTED, Action.REJECT}
-
-
 # Background tasks shown above the queue.
 QUEUE_TASKS = ("release_merchants", CORRECTION, "undo_decision", "decide_merchants")
-
-
-RECENT_TASKS = 5
+RECENT_TASKS = 3
+# Decisions offered to be undone: those on a whole family, and a few more. The first ones are shown at once.
+UNDOABLE = FAMILY + 10
+# Merchants of a family whose refusal is reported one by one.
+MAX_REFUSED = 5
+NEEDS_APPROVAL = "amounts this large need a second reviewer's approval."
 
 
 @admin.register(ReviewMerchant)
@@ -82,14 +84,18 @@ class ReviewMerchantAdmin(HistoryAdmin):
         changelist = getattr(reply, "context_data", {}).get("cl")
         if not isinstance(changelist, KeysetChangeList):
             return reply
+        if changelist.first_url and not changelist.result_list:
+            return redirect(f"{request.path}{changelist.first_url}")  # the last page has been decided
         merchants, count, amount = queue_totals()
         reply.context_data |= {
             "title": "Review queue",
             "totals": {"merchants": merchants, "transactions": count, "amount": amount},
             "rows": review_evidence(changelist.result_list),
             "tasks": BackgroundTask.objects.filter(name__in=QUEUE_TASKS).order_by("-created_at")[:RECENT_TASKS],
-            "undoable": undoable_decisions(actor=staff_user(request))[:3],
+            "open_statuses": BackgroundTask.OPEN,
+            "undoable": list(undoable_decisions(actor=staff_user(request))[:UNDOABLE]),
             "may_decide": self.has_decide_permission(request),
+            "back": request.GET.urlencode(),
         }
         return reply
 
@@ -110,25 +116,10 @@ class ReviewMerchantAdmin(HistoryAdmin):
         decision, ticker = Action(action), request.POST.get("ticker") or request.GET.get("ticker") or ""
         if request.method == "POST":
             try:
-                result = decide_merchant(
-                    merchant_id=pk,
-                    action=decision,
-                    actor=staff_user(request),
-                    ticker=ticker,
-                    expected_updated_at=parse_version(request.POST.get("expected_updated_at", "")),
-                    reason=request.POST.get("reason", ""),
-                    include_booked=request.POST.get("scope") == "booked",
-                )
+                _decide(request, merchant, decision, ticker)
             except KamioiError as error:
                 messages.error(request, str(error))
-            else:
-                if result.decision:
-                    messages.success(request, _decision_message(result.decision))
-                else:
-                    messages.info(
-                        request, f"{merchant.merchant_key}: amounts this large need a second reviewer's approval."
-                    )
-            return redirect("admin:llm_center_reviewmerchant_changelist")
+            return redirect(_queue_address(request.POST))
         context = page_context(
             self,
             request,
@@ -137,6 +128,8 @@ class ReviewMerchantAdmin(HistoryAdmin):
             action=decision,
             ticker=ticker,
             expected_updated_at=merchant.updated_at.isoformat(),
+            back=request.GET.get("back", ""),
+            queue=_queue_address(request.GET),
             pending=PendingDecision.objects.filter(merchant=merchant).select_related("requested_by").first(),
         )
         if merchant.status not in WAITING_STATUSES and merchant.decided_at:
@@ -150,6 +143,7 @@ class ReviewMerchantAdmin(HistoryAdmin):
                 context["effect"] = merchant_effect(
                     merchant=merchant, action=decision, actor=staff_user(request), ticker=ticker
                 )
+                context["family"] = family_choices(merchant=merchant, action=decision, actor=staff_user(request))
         except KamioiError as error:
             context["error"] = str(error)
         if "effect" in context and decision != Action.REJECT:
@@ -201,9 +195,15 @@ class ReviewMerchantAdmin(HistoryAdmin):
                 messages.error(request, str(error))
             else:
                 messages.success(request, f"The decision on {decision.merchant_key} was undone.")
-            return redirect("admin:llm_center_reviewmerchant_changelist")
+            return redirect(_queue_address(request.POST))
         context = page_context(
-            self, request, f"Undo: {decision.merchant_key}", decision=decision, effect=undo_effect(decision=decision)
+            self,
+            request,
+            f"Undo: {decision.merchant_key}",
+            decision=decision,
+            effect=undo_effect(decision=decision),
+            back=request.GET.get("back", ""),
+            queue=_queue_address(request.GET),
         )
         return TemplateResponse(request, "admin/llm_center/undo.html", context)
 
@@ -247,6 +247,73 @@ class BulkForm(forms.Form):
     def queue_filter(self) -> QueueFilter:
         data = self.cleaned_data
         return QueueFilter(data["starts"], data["ticker"], Decimal(data["confidence"] or 0) / 100)
+
+
+def _queue_address(data: QueryDict) -> str:
+    """Return the address of the queue, with the search and the page where the reviewer decides."""
+    query = QueryDict(data.get("back", "")).urlencode()
+    return reverse("admin:llm_center_reviewmerchant_changelist") + (f"?{query}" if query else "")
+
+
+def _decide(request: HttpRequest, merchant: ReviewMerchant, action: Action, ticker: str) -> None:
+    """Make the decision of the form, and report what came of it."""
+    actor, others = staff_user(request), parse_choices(request.POST.getlist("similar"))
+    version, reason = parse_version(request.POST.get("expected_updated_at", "")), request.POST.get("reason", "")
+    include_booked = request.POST.get("scope") == "booked"
+    if others:
+        result = decide_family(
+            merchant_id=merchant.pk,
+            action=action,
+            actor=actor,
+            expected_updated_at=version,
+            others=others,
+            ticker=ticker,
+            reason=reason,
+            include_booked=include_booked,
+        )
+        _report_family(request, result)
+        return
+    decided = decide_merchant(
+        merchant_id=merchant.pk,
+        action=action,
+        actor=actor,
+        ticker=ticker,
+        expected_updated_at=version,
+        reason=reason,
+        include_booked=include_booked,
+    )
+    if decided.decision:
+        messages.success(request, _decision_message(decided.decision))
+    else:
+        messages.info(request, f"{merchant.merchant_key}: {NEEDS_APPROVAL}")
+
+
+def _report_family(request: HttpRequest, result: FamilyResult) -> None:
+    if result.decisions:
+        messages.success(request, _family_message(result.decisions))
+    if result.pending:
+        messages.info(request, f"{_names(result.pending)}: {NEEDS_APPROVAL}")
+    for text in result.refused[:MAX_REFUSED]:
+        messages.error(request, text)
+    if (more := len(result.refused) - MAX_REFUSED) > 0:
+        messages.error(request, f"{plural(more, 'more merchant')} could not be decided.")
+
+
+def _family_message(decisions: list[MappingDecision]) -> str:
+    first = decisions[0]
+    if len(decisions) == 1:
+        return _decision_message(first)
+    names = _names([decision.merchant_key for decision in decisions])
+    transactions = plural(sum(decision.released_count for decision in decisions), "transaction")
+    booked = f" Correcting {plural(first.corrected_count, 'booked purchase')}." if first.corrected_count else ""
+    if first.action == Action.NOT_LISTED:
+        return f"{names} are not listed: {transactions} closed.{booked}"
+    return f"{names} are {first.after['ticker']}: {transactions} released.{booked}"
+
+
+def _names(keys: list[str]) -> str:
+    """Return the first name and how many similar merchants there are beside it."""
+    return keys[0] if len(keys) == 1 else f"{keys[0]} and {plural(len(keys) - 1, 'similar merchant')}"
 
 
 def _decision_message(decision: MappingDecision) -> str:

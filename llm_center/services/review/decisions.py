@@ -221,11 +221,18 @@ def decide_merchant(
     if correction and correction.purchases:
         task = request_correction(decision, actor=actor)
     elif release and action != Action.REJECT:
-        task = create_task(name="release_merchants", user=actor, arguments={"merchant_keys": [merchant.merchant_key]})
-        task.total = merchant.waiting_count
-        task.save(update_fields=["total"])
-        send_task(task=task)
+        task = request_release([decision], actor=actor)
     return DecisionResult(decision, task)
+
+
+def request_release(decisions: Sequence[MappingDecision], *, actor: User) -> BackgroundTask:
+    """Schedule the release of the transactions that waited for these decisions."""
+    keys = [decision.merchant_key for decision in decisions]
+    task = create_task(name="release_merchants", user=actor, arguments={"merchant_keys": keys})
+    task.total = sum(decision.released_count for decision in decisions)
+    task.save(update_fields=["total"])
+    send_task(task=task)
+    return task
 
 
 def parse_version(text: str) -> datetime:

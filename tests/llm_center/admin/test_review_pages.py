@@ -1,6 +1,9 @@
 """The pages of the review queue without JavaScript."""
 
+import json
+import re
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -8,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.factories import make_company, make_merchant, make_staff, make_user
-from transactions.models import BackgroundTask, Merchant
+from transactions.models import BackgroundTask, Merchant, Setting
 
 pytestmark = pytest.mark.django_db
 QUEUE = "admin:llm_center_reviewmerchant_changelist"
@@ -130,3 +133,78 @@ def test_suggestions_match_ticker_and_name_of_listed_companies(client):
     companies = client.get(reverse("admin:llm_center_reviewmerchant_companies"), {"q": "sb"}).json()["companies"]
     assert [company["ticker"] for company in companies] == ["SBUX", "KO"]
     assert client.get(reverse("admin:llm_center_reviewmerchant_companies")).json() == {"companies": []}
+
+
+def _similar(text: str) -> dict[str, bool]:
+    """Return the similar merchants that a form offers, and whether they are checked."""
+    boxes = re.findall(r'<input type="checkbox" name="similar" ([^>]*)> ([^<]*)<', text)
+    return {name.strip(): "checked" in attributes for attributes, name in boxes}
+
+
+def test_similar_merchants_are_listed_once_and_decided_together(client, merchant):
+    east = make_merchant("STARBUKS EAST", "SBUX", "proposed", waiting_count=1, waiting_amount=Decimal("0.10"))
+    make_merchant("STARBUKS WEST", None, "proposed", waiting_count=1, waiting_amount=Decimal("0.10"))
+    queue = client.get(reverse(QUEUE)).content.decode()
+    assert "2 similar merchants wait: STARBUKS EAST, STARBUKS WEST" in queue
+    assert re.findall('data-merchant="([^"]*)"', queue) == ["STARBUKS", "STARBUKS WEST"]
+    form = client.get(reverse(DECIDE, args=[merchant.pk, "approve"])).content.decode()
+    assert _similar(form) == {"STARBUKS EAST": True, "STARBUKS WEST": False}
+    assert _similar(client.get(reverse(DECIDE, args=[merchant.pk, "reject"])).content.decode()) == {}
+    chosen = f"{east.pk}@{east.updated_at.isoformat()}"
+    text = _decide(client, merchant, "approve", ticker="SBUX", similar=chosen)
+    assert "STARBUKS and 1 similar merchant are SBUX: 4 transactions released." in text
+    assert "2 more to undo" not in text
+    assert text.count(">Undo</a>") == 2
+    approved = Merchant.objects.filter(status="approved").values_list("merchant_key", flat=True)
+    assert set(approved) == {"STARBUKS", "STARBUKS EAST"}
+
+
+def test_the_result_names_similar_merchants_that_were_not_decided(client, merchant):
+    east = make_merchant("STARBUKS EAST", "SBUX", "proposed")
+    chosen = f"{east.pk}@{east.updated_at.isoformat()}"
+    east.save()
+    text = _decide(client, merchant, "not_listed", similar=chosen)
+    assert "STARBUKS is not listed: 3 transactions closed." in text
+    assert "STARBUKS EAST was changed by" in text
+    assert "decided this merchant in the meantime" in _decide(client, merchant, "not_listed", similar="1@x")
+
+
+def test_many_refusals_and_second_approvals_are_summed_up(client, merchant):
+    Setting.objects.filter(key="four_eyes_limit").update(value="3")
+    others = [make_merchant(f"STARBUKS {n}", "SBUX", "proposed") for n in range(8)]
+    chosen = [f"{other.pk}@{other.updated_at.isoformat()}" for other in others]
+    for other in others[:7]:
+        other.save()
+    Merchant.objects.filter(pk=others[7].pk).update(waiting_amount=Decimal(3))
+    data = {"expected_updated_at": merchant.updated_at.isoformat(), "ticker": "SBUX", "similar": chosen}
+    text = client.post(reverse(DECIDE, args=[merchant.pk, "approve"]), data, follow=True).content.decode()
+    assert "STARBUKS and 1 similar merchant: amounts this large need" in text
+    assert text.count("was changed by") == 5
+    assert "2 more merchants could not be decided." in text
+    assert not Merchant.objects.filter(status="approved").exists()
+
+
+def test_a_decision_leads_back_to_the_search_and_page_it_was_made_on(client, merchant):
+    make_merchant("STARBOARD", None, "proposed")
+    query = urlencode({"q": "STAR"})
+    link = f"{reverse(DECIDE, args=[merchant.pk, 'approve'])}?{urlencode({'back': query})}"
+    assert link in client.get(f"{reverse(QUEUE)}?{query}").content.decode()
+    assert '<input type="hidden" name="back" value="q=STAR">' in client.get(link).content.decode()
+    data = {"expected_updated_at": merchant.updated_at.isoformat(), "back": query}
+    assert client.post(link, data).headers["Location"] == f"{reverse(QUEUE)}?q=STAR"
+    [undo] = re.findall(r'data-undo [^>]*href="([^"]*)"', client.get(f"{reverse(QUEUE)}?{query}").content.decode())
+    assert client.post(undo, {"back": "//example.com\r\n"}).headers["Location"].startswith(f"{reverse(QUEUE)}?%2F%2F")
+
+
+def test_behind_the_last_merchant_of_the_queue_is_its_first_page(client, merchant):
+    cursor = urlencode({"q": "STAR", "after": json.dumps(["0.000000", merchant.pk + 1])})
+    assert client.get(f"{reverse(QUEUE)}?{cursor}").headers["Location"] == f"{reverse(QUEUE)}?q=STAR"
+
+
+def test_what_speaks_for_and_against_a_proposal_is_listed(client, merchant):
+    merchant.reason = "“STARBUKS” is misspelled; for it: a place follows; against it: the name is short. It is a guess."
+    merchant.save()
+    text = client.get(reverse(QUEUE)).content.decode()
+    assert "<p>“STARBUKS” is misspelled. It is a guess.</p>" in text
+    assert "<dt>For</dt><dd>A place follows</dd>" in text
+    assert "<dt>Against</dt><dd>The name is short</dd>" in text
