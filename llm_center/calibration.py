@@ -15,7 +15,7 @@ from math import sqrt
 from typing import Final
 
 PRIOR: Final = 20.0  # weight of the stated confidence, in observations
-_WILSON_Z: Final = 1.96
+WILSON_Z: Final = 1.96  # 95 %
 _PLACES: Final = Decimal("0.0001")
 
 
@@ -78,17 +78,17 @@ def fit(observations: Iterable[Observation]) -> Calibration:
     for row, fitted in zip(rows, isotonic_regression(shares, weights=weights).x, strict=True):
         stated, share = float(row.confidence), float(fitted)
         if share > stated:
-            share = max(stated, min(share, _wilson_lower_bound(row.right, row.answers)))
+            share = max(stated, min(share, wilson_lower_bound(row.right, row.answers)))
         highest = max(highest, share)
         points.append((stated, round(highest, 4)))
     return Calibration(tuple(points))
 
 
-def _wilson_lower_bound(right: int, answers: int) -> float:
-    """Return the lower bound of the 95 % Wilson interval of a share."""
-    share, z2 = right / answers, _WILSON_Z**2
+def wilson_lower_bound(right: float, answers: float, z: float = WILSON_Z) -> float:
+    """Return the lower bound of the Wilson interval of a share, `z` standard deviations wide to each side."""
+    share, z2 = right / answers, z**2
     center = share + z2 / (2 * answers)
-    spread = _WILSON_Z * sqrt(share * (1 - share) / answers + z2 / (4 * answers**2))
+    spread = z * sqrt(share * (1 - share) / answers + z2 / (4 * answers**2))
     return (center - spread) / (1 + z2 / answers)
 
 

@@ -1,4 +1,4 @@
-"""The text that explains a proposal, divided for reviewers into what it says and what speaks for and against it."""
+"""The text that explains a proposal, divided for reviewers into a summary and the evidence for and against it."""
 
 import re
 from dataclasses import dataclass

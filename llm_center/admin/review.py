@@ -256,7 +256,7 @@ def _queue_address(data: QueryDict) -> str:
 
 
 def _decide(request: HttpRequest, merchant: ReviewMerchant, action: Action, ticker: str) -> None:
-    """Make the decision of the form, and report what came of it."""
+    """Make the decision of the form, and report the outcome."""
     actor, others = staff_user(request), parse_choices(request.POST.getlist("similar"))
     version, reason = parse_version(request.POST.get("expected_updated_at", "")), request.POST.get("reason", "")
     include_booked = request.POST.get("scope") == "booked"

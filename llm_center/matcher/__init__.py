@@ -19,11 +19,10 @@ calls `llm_center.services.matching`, which uses the current catalogue and calib
 
 from llm_center.matcher.engine import propose, propose_descriptor
 from llm_center.matcher.index import clear_index
-from llm_center.matcher.proposal import DOUBTFUL, IN_CONTEXT, MAX_ALTERNATIVES, NOTHING, PREFIX, Alternative, Proposal
+from llm_center.matcher.proposal import DOUBTFUL, MAX_ALTERNATIVES, NOTHING, PREFIX, Alternative, Proposal
 
 __all__ = [
     "DOUBTFUL",
-    "IN_CONTEXT",
     "MAX_ALTERNATIVES",
     "NOTHING",
     "PREFIX",

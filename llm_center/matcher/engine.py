@@ -10,7 +10,7 @@ from llm_center.matcher.model import load_models
 from llm_center.matcher.proposal import GUESS, MONEY, NO_MATCH, Proposal, brand_alternatives, brand_proposal
 from llm_center.matcher.rules import bank_category_fits
 from transactions.rules.merchant_key import normalise
-from transactions.statements.row_classes import NOT_MONEY_MOVED, match_rule
+from transactions.statements.row_classes import match_money_rule
 
 # A match of this score needs no further search.
 _CERTAIN = 0.9
@@ -58,9 +58,9 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     )
     if best is not None:
         proposal = _proposal(best, [found.match for found in scored], category)
-        if proposal.listed is not None and proposal.confidence >= closed:
-            return proposal
-        if proposal.ticker and proposal.confidence >= GUESS:
+        if (proposal.ticker and proposal.confidence >= GUESS) or (
+            proposal.listed is not None and proposal.confidence >= closed
+        ):
             return proposal
         alternatives = proposal.alternatives or brand_alternatives([best.match.spelling.brand], None)
     else:
@@ -113,8 +113,8 @@ def _is_other_merchant(index: Index, text: Text) -> bool:
 
 def _money_moved(descriptor: str, category: str) -> Proposal | None:
     """Close what moves money, whatever name it contains: paying a bank's card is no purchase at the bank."""
-    rule = match_rule(descriptor, category=category)
-    if rule is None or rule.row_class in NOT_MONEY_MOVED:
+    rule = match_money_rule(descriptor, category=category)
+    if rule is None:
         return None
     what = rule.row_class.replace("_", " ")
     return replace(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
 from operator import mul
-from typing import Any
 
 from llm_center.catalogue import DATA
 
@@ -48,11 +47,10 @@ class ConfidenceModel:
         return share, bound
 
 
-def model_from(data: dict[str, Any]) -> ConfidenceModel:
-    return ConfidenceModel(data["intercept"], tuple(data["weights"].values()), tuple(map(tuple, data["points"])))
-
-
 @lru_cache(maxsize=1)
 def load_models() -> dict[str, ConfidenceModel]:
     """Return the models `match` and `unlisted`."""
-    return {name: model_from(data) for name, data in json.loads(PATH.read_text()).items()}
+    return {
+        name: ConfidenceModel(data["intercept"], tuple(data["weights"].values()), tuple(map(tuple, data["points"])))
+        for name, data in json.loads(PATH.read_text()).items()
+    }

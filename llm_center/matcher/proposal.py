@@ -1,4 +1,4 @@
-"""The matcher's result, and the confidence of each kind of match."""
+"""The matcher's result, and levels of confidence."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,8 @@ from decimal import Decimal
 from llm_center.catalogue import Brand, load_companies
 
 MONEY = Decimal("0.99")
-EXACT = Decimal("0.98")
-DOMAIN = Decimal("0.97")
 PREFIX = Decimal("0.95")
-IN_CONTEXT = Decimal("0.93")
-TRUNCATED = Decimal("0.92")
 DOUBTFUL = Decimal("0.80")
-WEAK = Decimal("0.60")
 GUESS = Decimal("0.40")
 NOTHING = Decimal("0.00")
 MAX_ALTERNATIVES = 3

@@ -8,30 +8,31 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1
-from math import log, sqrt
+from math import log
 from pathlib import Path
 from typing import Any, Final
 
 from llm_center import catalogue
+from llm_center.calibration import WILSON_Z, wilson_lower_bound
 from llm_center.matcher import engine
-from llm_center.matcher.candidates import Text, find_matches
+from llm_center.matcher.candidates import Match, Text, find_matches
 from llm_center.matcher.features import MATCH_FEATURES, UNLISTED_FEATURES, match_features, unlisted_features
 from llm_center.matcher.index import Index
 from llm_center.matcher.model import ConfidenceModel, load_models
-from transactions.rules.merchant_key import normalise_uncached
-from transactions.statements.row_classes import NOT_MONEY_MOVED, match_rule
+from transactions.rules.merchant_key import normalise
+from transactions.statements.row_classes import match_money_rule
 
 _FOLDS: Final = 8
-# What one row counts when its owner is taken out of the catalogue.
-_UNKNOWN_WEIGHT: Final = 0.3
+# What one row counts, for each model, when its owner is taken out of the catalogue.
+_UNKNOWN_MATCH: Final = 0.3
+_UNKNOWN_UNLISTED: Final = 0.35
 _MIN_WORD_ROWS: Final = 3
 # Standard deviations by which the confidence, and the bound that approval looks at, stay below what was measured.
 _CAUTION: Final = 0.67
-_WILSON_Z: Final = 1.96
 _BIN: Final = 60
 
 
@@ -48,11 +49,15 @@ class LabelledDescriptor:
     def fold(self) -> int:
         """The fold of its owner, or of its merchant's name."""
         name = self.ticker or " ".join(re.findall(r"[a-z0-9]+", self.brand.casefold())[:2])
-        return int(sha1(name.encode(), usedforsecurity=False).hexdigest(), 16) % _FOLDS
+        return _fold_of(name)
 
     @property
     def key(self) -> str:
-        return normalise_uncached(self.descriptor)
+        return normalise(self.descriptor)
+
+
+def _fold_of(name: str) -> int:
+    return int(sha1(name.encode(), usedforsecurity=False).hexdigest(), 16) % _FOLDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,7 @@ def read_labelled(path: Path) -> list[LabelledDescriptor]:
     with path.open(encoding="utf-8", newline="") as file:
         columns = ("descriptor", "brand", "ticker", "kind")
         rows = [LabelledDescriptor(*(row[name] for name in columns)) for row in csv.DictReader(file)]
-    return [
-        row
-        for row in rows
-        if row.key and ((rule := match_rule(row.descriptor)) is None or rule.row_class in NOT_MONEY_MOVED)
-    ]
+    return [row for row in rows if row.key and match_money_rule(row.descriptor) is None]
 
 
 def count_words(rows: Iterable[LabelledDescriptor]) -> dict[str, float]:
@@ -87,7 +88,7 @@ def count_words(rows: Iterable[LabelledDescriptor]) -> dict[str, float]:
             local.update(words)
     for known in catalogue.shipped_brands():
         if known.ticker:
-            brand.update(dict.fromkeys(set(normalise_uncached(known.name).split()), 0.3))
+            brand.update(dict.fromkeys(set(normalise(known.name).split()), 0.3))
     totals = sum(local.values()), sum(brand.values())
     return {
         word: round(log((local[word] + 0.5) / totals[0]) - log((brand[word] + 0.5) / totals[1]), 2)
@@ -151,7 +152,7 @@ def _folds() -> list[tuple[Index, Callable[[str], bool]]]:
     brands = catalogue.shipped_brands()
 
     def in_fold(fold: int, ticker: str) -> bool:
-        return bool(ticker) and int(sha1(ticker.encode(), usedforsecurity=False).hexdigest(), 16) % _FOLDS == fold
+        return bool(ticker) and _fold_of(ticker) == fold
 
     whole: list[tuple[Index, Callable[[str], bool]]] = [(Index(brands), lambda ticker: True)]
     return whole + [
@@ -160,24 +161,30 @@ def _folds() -> list[tuple[Index, Callable[[str], bool]]]:
     ]
 
 
+def _find_all(
+    rows: Sequence[LabelledDescriptor], folds: list[tuple[Index, Callable[[str], bool]]]
+) -> Iterator[tuple[LabelledDescriptor, Text, list[Match], bool]]:
+    """Yield (row, text, matches, whether the catalogue lacks the owner) for each row and index."""
+    for number, (index, applies) in enumerate(folds):
+        for row in rows:
+            if applies(row.ticker):
+                text = Text(row.key, row.descriptor.upper())
+                yield row, text, list(find_matches(index, text)), number > 0
+
+
 def _match_examples(
     rows: Sequence[LabelledDescriptor], folds: list[tuple[Index, Callable[[str], bool]]]
 ) -> list[_Example]:
     examples = []
-    for number, (index, applies) in enumerate(folds):
-        for row in rows:
-            if not applies(row.ticker):
+    for row, text, matches, is_unknown in _find_all(rows, folds):
+        # Whether a private owner is the right one is not labelled with local merchants.
+        is_local = not row.ticker and row.kind not in ("brand", "unclear")
+        for match in matches:
+            ticker = match.spelling.brand.ticker
+            if match.spelling.brand.is_unknown or (not ticker and is_local):
                 continue
-            text = Text(row.key, row.descriptor.upper())
-            matches = list(find_matches(index, text))
-            for match in matches:
-                ticker = match.spelling.brand.ticker
-                # Whether a private owner is the right one is not labelled with local merchants.
-                is_local = not row.ticker and row.kind not in ("brand", "unclear")
-                if match.spelling.brand.is_unknown or (not ticker and is_local):
-                    continue
-                weight = (_UNKNOWN_WEIGHT if number else 1.0) / len(matches)
-                examples.append(_Example(match_features(match, text), ticker == row.ticker, weight, row.fold))
+            weight = (_UNKNOWN_MATCH if is_unknown else 1.0) / len(matches)
+            examples.append(_Example(match_features(match, text), ticker == row.ticker, weight, row.fold))
     return examples
 
 
@@ -185,18 +192,13 @@ def _unlisted_examples(
     rows: Sequence[LabelledDescriptor], folds: list[tuple[Index, Callable[[str], bool]]], model: ConfidenceModel
 ) -> list[_Example]:
     examples = []
-    for number, (index, applies) in enumerate(folds):
-        for row in rows:
-            if not applies(row.ticker):
-                continue
-            text = Text(row.key, row.descriptor.upper())
-            matches = list(find_matches(index, text))
-            scores = [(model.score(match_features(match, text)), match) for match in matches]
-            best = max((score for score, match in scores if match.spelling.brand.ticker), default=0.0)
-            private = max((score for score, match in scores if engine.is_private(match)), default=0.0)
-            features = unlisted_features(text, best, private, has_match=bool(matches))
-            weight = 0.35 if number else 1.0  # an owner that is not entered must not be closed
-            examples.append(_Example(features, not row.ticker, weight, row.fold))
+    for row, text, matches, is_unknown in _find_all(rows, folds):
+        scores = [(model.score(match_features(match, text)), match) for match in matches]
+        best = max((score for score, match in scores if match.spelling.brand.ticker), default=0.0)
+        private = max((score for score, match in scores if engine.is_private(match)), default=0.0)
+        features = unlisted_features(text, best, private, has_match=bool(matches))
+        weight = _UNKNOWN_UNLISTED if is_unknown else 1.0  # an owner that is not entered must not be closed
+        examples.append(_Example(features, not row.ticker, weight, row.fold))
     return examples
 
 
@@ -238,16 +240,11 @@ def _points(scored: Iterable[tuple[float, bool, float]]) -> list[tuple[float, fl
         pooled = [i for i, share in enumerate(shares) if round(float(share), 9) == level]
         found = sum(right[i] for i in pooled), sum(weights[i] for i in pooled)
         score = sum(scores[i] * weights[i] for i in pooled) / found[1]
-        highest = [max(top, _wilson(*found, z)) for top, z in zip(highest, (_CAUTION, _WILSON_Z), strict=True)]
+        highest = [
+            max(top, wilson_lower_bound(*found, z)) for top, z in zip(highest, (_CAUTION, WILSON_Z), strict=True)
+        ]
         points.append((round(score, 5), round(highest[0], 4), round(highest[1], 4)))
     return points
-
-
-def _wilson(right: float, total: float, z: float) -> float:
-    """Return the lower bound of a share, `z` standard deviations below it."""
-    share = right / total
-    centre, spread = share + z * z / (2 * total), z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return (centre - spread) / (1 + z * z / total)
 
 
 def _as_data(

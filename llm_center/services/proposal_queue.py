@@ -186,13 +186,22 @@ def _store_answers(
         return []
     tickers = {answer.proposal.ticker for answer in answers.values() if answer.proposal.ticker}
     listed = set(Company.objects.filter(ticker__in=tickers, is_listed=True).values_list("ticker", flat=True))
-    own_input = _only_own_input([merchant.merchant_key for merchant in merchants])
+    proposals = {row.pk: _validate_ticker(answers[row.pk].proposal, row, listed) for row in merchants}
+    needs_more = _own_input_threshold(threshold) if threshold is not None else None
+    own_input = _only_own_input(
+        [
+            row.merchant_key
+            for row in merchants
+            if _may_decide(proposals[row.pk], answers[row.pk], threshold)
+            and not _may_decide(proposals[row.pk], answers[row.pk], needs_more)
+        ]
+    )
     decided_merchants: list[tuple[Merchant, MappingDecision]] = []
     log = []
     for merchant in merchants:
         answer = answers[merchant.pk]
-        proposal = _validate_ticker(answer.proposal, merchant, listed)
-        decided = _may_decide(proposal, answer, threshold, own_input=merchant.merchant_key in own_input)
+        proposal = proposals[merchant.pk]
+        decided = _may_decide(proposal, answer, threshold) and merchant.merchant_key not in own_input
         before = merchant_snapshot(merchant)
         apply_proposal(merchant, proposal)
         if decided:
@@ -222,13 +231,10 @@ def _store_answers(
     return [merchant.merchant_key for merchant, _ in decided_merchants]
 
 
-def _may_decide(proposal: Proposal, answer: Answer, threshold: Decimal | None, *, own_input: bool = False) -> bool:
-    """Return whether the proposal needs no reviewer. `own_input`: see `_only_own_input`."""
+def _may_decide(proposal: Proposal, answer: Answer, threshold: Decimal | None) -> bool:
+    """Return whether the proposal needs no reviewer."""
     return (
-        threshold is not None
-        and answer.corroborated
-        and proposal.listed is not None
-        and proposal.proven >= (_own_input_threshold(threshold) if own_input else threshold)
+        threshold is not None and answer.corroborated and proposal.listed is not None and proposal.proven >= threshold
     )
 
 
@@ -239,6 +245,8 @@ def _own_input_threshold(threshold: Decimal) -> Decimal:
 
 def _only_own_input(keys: Sequence[str]) -> set[str]:
     """Return the keys that no bank file has, and that a single customer entered."""
+    if not keys:
+        return set()
     with connection.cursor() as cursor:
         cursor.execute(load_sql("own_input"), {"keys": list(keys)})
         return {key for (key,) in cursor.fetchall()}

@@ -17,8 +17,8 @@ _STATUSES: Final = {word: kind for kind, words in _data["statuses"].items() for 
 TRNTYPE_CLASSES: Final[dict[str, str]] = _data["trntypes"]
 GENERIC_MERCHANTS: Final = frozenset(_data["merchants"]["generic"])
 _UNPOSTED: Final = re.compile(_data["unposted"]["text"])
-# Classes of rules that say nothing about money being moved.
-NOT_MONEY_MOVED: Final = frozenset(("purchase", "refund", "balance"))
+# Classes of rules for rows that move no money between accounts.
+_NOT_MONEY_MOVED: Final = frozenset(("purchase", "refund", "balance"))
 CURRENCIES: Final = frozenset(_data["unposted"]["currencies"].split())
 _PAIRS: Final = [pair.split() for pair in _data["directions"]["pairs"]]
 
@@ -89,10 +89,16 @@ def unposted_reason(status: str) -> str:
     return f"“{status.strip()}”: the transaction is not posted yet" if "pending" in kinds else ""
 
 
+def match_money_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
+    """Return the rule by which a row only moves money: a transfer, a loan, a fee; None when it is anything else."""
+    rule = match_rule(text, type_text, category)
+    return None if rule is None or rule.row_class in _NOT_MONEY_MOVED else rule
+
+
 def excluded_class(text: str, type_text: str, category: str, *, is_spending: bool) -> str:
     """Return the class of a posted row that is neither a purchase nor a refund; else an empty string."""
-    rule = match_rule(text, type_text, category)
-    if rule is None or rule.row_class in NOT_MONEY_MOVED:
+    rule = match_money_rule(text, type_text, category)
+    if rule is None:
         return ""
     # "Deposit" or "interest paid" beside money spent says that the words mean something else here.
     if rule.direction and (rule.direction == "out") != is_spending:

@@ -54,7 +54,7 @@ class FamilyChoice:
 
 @dataclass(frozen=True, slots=True)
 class FamilyResult:
-    """What became of the merchants of one decision.
+    """The outcome of one decision for each merchant.
 
     Attributes:
         decisions: those made.
