@@ -1,0 +1,9 @@
+"""The base of views that only the legacy front end calls."""
+
+from kamioi_site.api.views import ApiView
+
+
+class LegacyView(ApiView):
+    """Base of a view that the documented API does not have."""
+
+    schema = None  # type: ignore[assignment]  # leaves it out of the OpenAPI schema
