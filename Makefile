@@ -75,9 +75,13 @@ servers:
 		echo "Missing for some tests. As root: apt-get install$$missing" >&2; \
 	fi
 
+COVERAGE = .kamioi/coverage.json
+
 # Many tests wait for other processes, so four run at once on two cores.
 test: install browser servers lint types migrations-check ## run all checks and tests; without ARGS, coverage must reach its floor
-	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m pytest -n 4 --dist worksteal $(if $(ARGS),--no-cov,--cov) $(ARGS)
+	@mkdir -p .kamioi
+	@env -u DJANGO_SETTINGS_MODULE $(BIN)/python -m $(if $(ARGS),,slipcover --json --out $(COVERAGE) -m )pytest -n 4 --dist worksteal $(ARGS)
+	@$(if $(ARGS),:,$(BIN)/python -m slipcover --merge $(COVERAGE) --out $(COVERAGE) --skip-covered --fail-under 95)
 
 # Sweeps run every two seconds so that all faults fit into 15 minutes; CHAOS_SHIPPED=1 keeps the shipped intervals.
 chaos: install servers ## inject every fault into the whole cluster and print a table of outcomes; RECORD=1 writes docs/faults.md
@@ -88,10 +92,10 @@ FUZZ_EXAMPLES ?= 50
 FUZZ_SEED := $(or $(FUZZ_SEED),$(shell date +%s))
 fuzz: install ## send generated requests to every operation of the API (about an hour; FUZZ_EXAMPLES=5 for less)
 	@echo "FUZZ_SEED=$(FUZZ_SEED)"
-	@env -u DJANGO_SETTINGS_MODULE FUZZ_EXAMPLES="$(FUZZ_EXAMPLES)" FUZZ_SEED="$(FUZZ_SEED)" $(BIN)/python -m pytest -n 4 --dist worksteal --no-cov tests/kamioi_site/api/test_schema.py $(ARGS)
+	@env -u DJANGO_SETTINGS_MODULE FUZZ_EXAMPLES="$(FUZZ_EXAMPLES)" FUZZ_SEED="$(FUZZ_SEED)" $(BIN)/python -m pytest -n 4 --dist worksteal tests/kamioi_site/api/test_schema.py $(ARGS)
 
 access: install ## write docs/access.md: what every role may do at every route
-	@env -u DJANGO_SETTINGS_MODULE RECORD=1 $(BIN)/python -m pytest -q -n 0 --no-cov tests/kamioi_site/test_access.py -k matrix
+	@env -u DJANGO_SETTINGS_MODULE RECORD=1 $(BIN)/python -m pytest -q -n 0 tests/kamioi_site/test_access.py -k matrix
 
 lint: install ## ruff, formatting and the import contracts
 	@$(BIN)/python -m ruff check .

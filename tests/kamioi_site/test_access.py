@@ -32,8 +32,7 @@ from tests.operations import World, make_world, operations, sample
 from transactions.models import ApiToken, BackgroundTask, User
 from transactions.services.user_admin import RIGHTS
 
-# Thousands of requests: other tests measure what these lines do.
-pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]
+pytestmark = pytest.mark.django_db
 
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "access.md"
 METHODS: Final = ("get", "post", "put", "patch", "delete")

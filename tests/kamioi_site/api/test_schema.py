@@ -37,7 +37,7 @@ from tests.factories import make_company
 from tests.operations import STAFF, World, make_world
 from transactions.models import ApiToken, User
 
-pytestmark = [pytest.mark.django_db, pytest.mark.no_cover]  # other tests measure what these lines do
+pytestmark = pytest.mark.django_db
 VALID, BROKEN = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 ROLES: Final = ("anonymous", "customer", "reviewer", "superuser")
 # Examples of each kind per operation; 0 for the bounded run.
