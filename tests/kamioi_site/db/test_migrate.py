@@ -44,7 +44,7 @@ def test_two_migrate_at_once_apply_each_migration_once(empty_database: dict[str,
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in both]
+    outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     first, second = sorted((out for out, _ in outputs), key=lambda out: "No migrations to apply" in out)
     assert "Applying transactions.0001_initial... OK" in first
