@@ -26,6 +26,7 @@ DISTRIBUTION = Distribution(
         "broker_positions": "one row per company",
         "broker_orders": "one row per company and settlement",
         "collections": "one row per collection",
+        "account_members": "a few rows per family or business, looked up by its owner and by the member",
         "bank_accounts": "a few rows per customer, read once per file",
         "import_profiles": "a few rows per customer, read once per file",
         "statement_imports": "one row per file",

@@ -177,6 +177,32 @@ class TooManyGoalsError(KamioiError):
     """The maximum number of goals is reached. Delete one first."""
 
 
+class MembersNotAllowedError(KamioiError):
+    """Only family and business accounts have members."""
+
+    status_code = 403
+
+
+class InvitationNotPossibleError(KamioiError):
+    """This person cannot be invited."""
+
+    status_code = 409
+
+
+class TooManyInvitationsError(KamioiError):
+    """The limit of invitations for today is reached."""
+
+    status_code = 429
+
+    def __init__(self, *, wait: int) -> None:
+        self.wait = wait
+        super().__init__()
+
+
+class InvalidInvitationError(KamioiError):
+    """This invitation is invalid or has expired. Ask for a new one."""
+
+
 class ErasureNotAllowedError(KamioiError):
     """This user cannot be erased now."""
 

@@ -6,7 +6,7 @@ from django.db.models import DateTimeField, Exists, Func, OuterRef, Q, Value
 from django.db.models.functions import Now
 
 from kamioi_site.db.retention import Expiry, Retention
-from transactions.models import ApiToken, BackgroundTask, Notification, StockPrice
+from transactions.models import AccountMember, ApiToken, BackgroundTask, Notification, StockPrice
 
 _BOOKS = "the books"
 _CUSTOMER = "with the customer's account"
@@ -86,6 +86,8 @@ RETENTION = Retention(
             days=365,
             only=~Q(status__in=BackgroundTask.OPEN) & ~Q(name__in=_KEPT_TASKS),
         ),
+        # Addresses of people who did not answer, declined or left. Members stay as long as they agree.
+        Expiry(model=AccountMember, column="invited_at", days=90, only=~Q(status=AccountMember.Status.ACTIVE)),
         # The last quote of each day stays: account statements value holdings by it.
         Expiry(model=StockPrice, column="as_of", by_id=True, days=400, only=Q(Exists(_LATER_QUOTE_OF_THE_DAY))),
     ],

@@ -12,7 +12,7 @@ from transactions.legacy.sync.outbox import send_outbox
 from transactions.market.price_refresh import refresh_stock_prices
 from transactions.models import BackgroundTask, Transaction
 from transactions.rules.market_hours import market_is_open
-from transactions.services import email_addresses, processing, settlement, uploads
+from transactions.services import email_addresses, members, processing, settlement, uploads
 from transactions.services.accounts import send_password_reset_email
 from transactions.services.background_tasks import claim_first, heartbeat
 from transactions.services.idempotency import delete_expired_idempotency_keys
@@ -228,6 +228,12 @@ def send_password_reset(email: str) -> bool:
 def send_account_email(kind: str, user_id: int) -> bool:
     """Send one of the e-mails about an account."""
     return email_addresses.send_account_email(kind=kind, user_id=user_id)
+
+
+@shared_task(name="send_invitation", autoretry_for=(OSError,), retry_backoff=True, max_retries=3)
+def send_invitation(member_id: int) -> bool:
+    """Send an invitation to become a member of an account."""
+    return members.send_invitation(member_id=member_id)
 
 
 @shared_task(name="apply_due_email_changes")

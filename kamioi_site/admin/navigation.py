@@ -20,6 +20,7 @@ SECTIONS: Final = {
     ),
     "Customers": (
         ("group", "Users", "transactions_user"),
+        ("family_restroom", "Members", "transactions_accountmember"),
         ("receipt_long", "Transactions", "transactions_transaction"),
         ("content_copy", "Possible duplicates", "transactions_possibleduplicate"),
         ("upload_file", "Statements", "transactions_statementimport"),

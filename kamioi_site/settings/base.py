@@ -228,7 +228,7 @@ CELERY_TASK_ROUTES = {
             "legacy_dual_write maintain_partitions monthly_llm_amortization refresh_prices seal_ledger "
             "verify_ledger"
         ),
-        "notifications": "apply_due_email_changes send_account_email send_password_reset",
+        "notifications": "apply_due_email_changes send_account_email send_invitation send_password_reset",
         "bulk": (
             "delete_expired_rows erase_person expire_uploads export_person import_mappings ingest_statement "
             "make_monthly_statements make_report make_statements preview_statement rebuild_indexes "

@@ -25,7 +25,7 @@ from kamioi_site.admin.history import HistoryAdmin, NoDeleteMixin
 from kamioi_site.admin.keyset import KeysetAdmin
 from kamioi_site.admin.pages import page_context, staff_user
 from transactions.errors import ErasureNotAllowedError
-from transactions.models import ApiToken, BackgroundTask, Goal, Holding, Notification, User, UserSetting
+from transactions.models import AccountMember, ApiToken, BackgroundTask, Goal, Holding, Notification, User, UserSetting
 from transactions.services.privacy import erasure_obstacle, export_path, request_erasure, request_export
 from transactions.services.user_admin import RIGHTS, may_change, record_rights_change, update_user
 
@@ -228,6 +228,18 @@ class ApiTokenAdmin(HistoryAdmin):
             return
         count = ApiToken.objects.filter(pk__in=tokens.values("pk")).revoke()
         messages.success(request, f"{count} tokens revoked.")
+
+
+@admin.register(AccountMember)
+class AccountMemberAdmin(HistoryAdmin):
+    """Members of family and business accounts, also invited and former ones. Their owner changes them."""
+
+    list_display = ("id", "owner", "email", "name", "role", "status", "shares_totals", "invited_at")
+    list_select_related = ("owner",)
+    fields = (
+        *("owner", "email", "name", "role", "status", "user", "shares_totals"),
+        *("invited_at", "answered_at", "removed_at"),
+    )
 
 
 @admin.register(Notification)

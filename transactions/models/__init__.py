@@ -8,6 +8,7 @@ from transactions.models.goals import Goal
 from transactions.models.idempotency import IdempotencyKey
 from transactions.models.journal import JournalDraft, JournalEntry, JournalReversal
 from transactions.models.ledger import Account, BrokerPosition, Holding, LedgerAccount, LedgerTransfer, Receivable
+from transactions.models.members import AccountMember
 from transactions.models.merchants import Merchant
 from transactions.models.migration import MigrationReject, MigrationRun
 from transactions.models.notifications import Notification
@@ -32,6 +33,7 @@ from transactions.models.users import ApiToken, User, UserSetting
 __all__ = [
     "USER_BUCKETS",
     "Account",
+    "AccountMember",
     "ApiToken",
     "AuditEvent",
     "BackgroundTask",

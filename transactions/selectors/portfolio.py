@@ -1,5 +1,6 @@
 """What a customer owns, at the latest quotes. Amounts are dollars."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
@@ -9,7 +10,7 @@ from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
 from transactions.migration_phase import KAMIOI, ReadSource
-from transactions.models import Order, User
+from transactions.models import Order, Transaction, User
 from transactions.rules.money import CENT, ZERO, rounded
 
 
@@ -107,3 +108,31 @@ def _holding(row: tuple[str, str, Decimal, Decimal, Decimal | None, datetime | N
 
 def percent(part: Decimal, whole: Decimal) -> Decimal:
     return rounded(part * 100 / whole, CENT) if whole else ZERO
+
+
+_VALUES = """
+    SELECT h.user_id, h.shares, p.price
+    FROM holdings h
+    JOIN LATERAL (
+        SELECT price FROM stock_prices s WHERE s.ticker = h.ticker ORDER BY as_of DESC LIMIT 1
+    ) p ON true
+    WHERE h.user_id = ANY(%s) AND h.shares > 0
+"""
+
+
+def holding_values(user_ids: Sequence[int]) -> dict[int, Decimal]:
+    """Return the `total_value` of the portfolio of each customer who has any, in one query."""
+    values: dict[int, Decimal] = {}
+    if not user_ids:
+        return values
+    with connection.cursor() as cursor:
+        cursor.execute(_VALUES, [list(user_ids)])
+        for user_id, shares, price in cursor.fetchall():
+            values[user_id] = values.get(user_id, ZERO) + rounded(shares * price, CENT)
+    return values
+
+
+def round_up_totals(user_ids: Sequence[int]) -> dict[int, Decimal]:
+    """Return the round-ups of all completed purchases of each customer who has any, in one query."""
+    completed = Transaction.objects.filter(user_id__in=user_ids, status=Transaction.Status.COMPLETED)
+    return dict(completed.values_list("user_id").annotate(total=Sum("round_up")))

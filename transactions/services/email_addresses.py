@@ -26,6 +26,7 @@ from kamioi_site.messaging.broker import BROKER_ERRORS
 from transactions.errors import EmailTakenError, InvalidEmailLinkError
 from transactions.models import User
 from transactions.services.access import end_all_access
+from transactions.services.members import send_waiting_invitations
 from transactions.services.processing import request_hold_settlement
 
 logger = logging.getLogger(__name__)
@@ -156,13 +157,18 @@ def use_email_token(*, token: str, purpose: Purpose, now: datetime | None = None
         if user.email_verified_at is None:
             user.email_verified_at = now
             user.save(update_fields=["email_verified_at", "updated_at"])
-            request_hold_settlement(user=user)
+            _start_what_waited(user)
     elif purpose == "verify" and user.pending_email == address:
         user.pending_email_verified_at = user.pending_email_verified_at or now
         user.save(update_fields=["pending_email_verified_at", "updated_at"])
     else:
         raise InvalidEmailLinkError
     return user
+
+
+def _start_what_waited(user: User) -> None:
+    request_hold_settlement(user=user)
+    send_waiting_invitations(owner=user)
 
 
 def request_email_change(*, user: User, email: str, now: datetime | None = None) -> None:
@@ -214,6 +220,6 @@ def apply_due_email_changes(*, now: datetime | None = None) -> int:
                 applied += 1
                 end_all_access(user)
                 if not was_verified:
-                    request_hold_settlement(user=user)
+                    _start_what_waited(user)
             _clear_change(user)
     return applied

@@ -20,7 +20,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -31,6 +31,7 @@ from kamioi_site.storage import StorageFullError, is_storage_full
 from transactions.errors import ErasureNotAllowedError
 from transactions.live_settings import EXPORT_EXPIRY_DAYS
 from transactions.models import (
+    AccountMember,
     ApiToken,
     AuditEvent,
     BackgroundTask,
@@ -127,12 +128,13 @@ def write_user_export(*, user: User, path: Path, on_progress: Callable[[int], No
         for table in _tables:
             if table.policy == "staff":
                 continue
+            name = table.model._meta.db_table + ("" if table.column == "user_id" else f"_by_{table.column}")
             columns = [field.attname for field in table.model._meta.concrete_fields if field.attname not in _SECRETS]
             rows = table.model._base_manager.filter(**{table.column: user.pk})
             if not rows.exists():
                 continue
             with (
-                archive.open(f"{table.model._meta.db_table}.csv", "w", force_zip64=True) as raw,
+                archive.open(f"{name}.csv", "w", force_zip64=True) as raw,
                 TextIOWrapper(raw, encoding="utf-8", newline="") as text,
             ):
                 text.write(csv_line(columns))
@@ -274,6 +276,11 @@ def _erase_tasks(user: User) -> int:
     return BackgroundTask.objects.filter(user=user).exclude(name=_ERASE_TASK).update(arguments={}, result={}, error="")
 
 
+def _erase_memberships(user: User) -> int:
+    """Delete the memberships of the user and every invitation to the address."""
+    return AccountMember.objects.filter(Q(user=user) | Q(email=user.email.lower())).delete()[0]
+
+
 personal_data_table(Transaction, "blanked", erase=_erase_transactions)
 personal_data_table(LedgerTransfer, "kept")
 personal_data_table(Holding, "kept")
@@ -288,6 +295,8 @@ personal_data_table(BackgroundTask, "blanked", erase=_erase_tasks)
 personal_data_table(UnmatchedRefund, "deleted")
 personal_data_table(Notification, "deleted")
 personal_data_table(Goal, "deleted")
+personal_data_table(AccountMember, "deleted", column="owner_id")
+personal_data_table(AccountMember, "deleted", erase=_erase_memberships)
 personal_data_table(UserSetting, "deleted")
 personal_data_table(IdempotencyKey, "deleted")
 personal_data_table(ApiToken, "deleted")

@@ -12,11 +12,13 @@ from django.contrib.admin.models import DELETION
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 
 from kamioi_site.admin.audit_log import audit_log
 from kamioi_site.observability.metrics import RIGHTS_CHANGES
 from transactions.errors import EmailTakenError, UserChangeNotAllowedError
 from transactions.models import (
+    AccountMember,
     ApiToken,
     Goal,
     Holding,
@@ -143,6 +145,7 @@ def _delete(user: User, actor: User) -> None:
     """Delete the row and its dependents. The ORM's collector would search every table that references users."""
     for model in (ApiToken, Goal, UserSetting, IdempotencyKey):
         model._base_manager.filter(user_id=user.pk).delete()
+    AccountMember.objects.filter(Q(owner=user) | Q(user=user)).delete()
     user.groups.clear()
     user.user_permissions.clear()
     audit_log(actor, "deleted: nothing was booked", target=user, action=DELETION)

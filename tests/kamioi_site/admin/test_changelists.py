@@ -54,6 +54,7 @@ from llm_center.services.proposal_queue import propose_merchants
 from llm_center.services.review.queue import queue_totals_cached
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
 from transactions.models import (
+    AccountMember,
     ApiToken,
     BackgroundTask,
     BankAccount,
@@ -135,6 +136,7 @@ def _fill(number: int) -> None:
         execute_after=timezone.now() + timedelta(days=1),
     )
     Goal.objects.create(user=user, title=f"Goal {number}", target_amount=Decimal(100))
+    AccountMember.objects.create(owner=user, email=f"member{number}@example.com")
     UserSetting.objects.create(user=user, setting_key="theme", setting_value="dark")
     IdempotencyKey.objects.create(user=user, key=f"key {number}", fingerprint="0" * 64, status=201)
     ProposalClaim.objects.create(merchant=merchant, claimed_at=timezone.now())

@@ -1,0 +1,53 @@
+"""What the owner of a family or business account sees of its members, and members of each other."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from transactions.models import AccountMember, User
+from transactions.rules.money import ZERO
+from transactions.selectors.portfolio import holding_values, round_up_totals
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member as the owner sees it. `value` and `round_ups` are dollars; None unless the member shares them."""
+
+    member: AccountMember
+    value: Decimal | None
+    round_ups: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a member sees of the account: its owner and the names of those who accepted."""
+
+    id: int
+    owner: str
+    members: list[str]
+    shares_totals: bool
+
+
+def members_of(owner: User) -> list[MemberRow]:
+    """Return those who are invited or accepted, oldest first; three queries for any number of them."""
+    members = list(AccountMember.objects.live().filter(owner=owner).order_by("pk"))
+    sharing = [member.user_id for member in members if member.user_id is not None and member.shares_totals]
+    values, round_ups = holding_values(sharing), round_up_totals(sharing)
+    return [
+        MemberRow(member, values.get(member.user_id, ZERO), round_ups.get(member.user_id, ZERO))
+        if member.user_id is not None and member.shares_totals
+        else MemberRow(member, None, None)
+        for member in members
+    ]
+
+
+def memberships_of(user: User) -> list[Membership]:
+    """Return the accounts of others that the user is a member of."""
+    own = list(AccountMember.objects.filter(user=user, status="active").select_related("owner").order_by("pk"))
+    names: dict[int, list[str]] = {}
+    if own:
+        active = AccountMember.objects.filter(owner__in=[row.owner_id for row in own], status="active").order_by("pk")
+        for owner_id, name in active.values_list("owner_id", "name"):
+            names.setdefault(owner_id, []).append(name)
+    return [
+        Membership(row.pk, row.owner.name or row.owner.email, names[row.owner_id], row.shares_totals) for row in own
+    ]
