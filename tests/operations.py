@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from analytics.models import Report
 from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import make_staff, make_transaction, make_user
-from transactions.models import BackgroundTask, Goal, Notification, StatementImport, User
+from transactions.models import AccountMember, BackgroundTask, Goal, Notification, StatementImport, User
 from transactions.services.privacy import export_path
 
 _RESET = ("forgot-password", "verify-reset-token", "reset-password")
@@ -158,6 +158,7 @@ def make_world() -> World:
         "asset_id": asset.pk,
         "notification_id": Notification.objects.create(user=owner, title="Hello", message="you").pk,
         "goal_id": Goal.objects.create(user=owner, title="Car", target_amount=Decimal(9)).pk,
+        "member_id": AccountMember.objects.create(owner=owner, email="member@example.com").pk,
         "user_id": owner.pk,
         "statement_id": _statement(owner, task).pk,
         "number": "JE-2026-000000",
