@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from analytics.api.legacy.overview import LegacyUserListView
 from analytics.api.views import figures, financial_statements, llm_center, llm_data, maintenance, transactions
 from analytics.api.views.figures import figures_view, llm_data_view
 from analytics.selectors import automation_api, llm_center_api, llm_data_api
@@ -9,6 +10,7 @@ from analytics.selectors import automation_api, llm_center_api, llm_data_api
 _CENTER, _AUTO, _DATA = "admin/llm-center", "admin/llm-center/automation", "llm-data"
 
 urlpatterns = [
+    path("admin/users", LegacyUserListView.as_view(), name="api-people"),
     path("admin/transactions", transactions.TransactionsView.as_view(), name="api-staff-transactions"),
     path(
         "admin/financial-statements",

@@ -1,8 +1,9 @@
 """Accounts, bookings, data assets and cost (see `analytics.selectors.queries` for the rules)."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from analytics.selectors.periods import Period, months_before
@@ -68,6 +69,52 @@ _LEDGER_DAYS = """
 
 def ledger_by_day(period: Period) -> list[LedgerKindDay]:
     return [LedgerKindDay(*row) for row in fetch_rows(_LEDGER_DAYS, first=period.first, last=period.last)]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSum:
+    """Bookings of a kind between two accounts: of a day of the running month, or of an earlier month (its last day)."""
+
+    until: date
+    kind: str
+    debit_account: str
+    credit_account: str
+    bookings: int
+    amount: Decimal
+
+
+_LEDGER_SUMS = """
+    SELECT CASE WHEN day >= %(month)s THEN day ELSE (date_trunc('month', day) + interval '1 month - 1 day')::date END,
+           kind, debit_account, credit_account, sum(rows)::bigint, sum(amount)
+    FROM ledger_days WHERE day <= %(today)s GROUP BY 1, 2, 3, 4 ORDER BY 1 DESC, 2, 3, 4
+"""
+
+
+def ledger_sums(today: date) -> list[LedgerSum]:
+    """Return the whole ledger as sums, latest first; together they are the balances of all accounts."""
+    return [LedgerSum(*row) for row in fetch_rows(_LEDGER_SUMS, month=today.replace(day=1), today=today)]
+
+
+_REVENUE_DAYS = """
+    SELECT day, sum(CASE WHEN credit_account = chart.number THEN amount ELSE -amount END)
+    FROM ledger_days
+    JOIN ledger_accounts AS chart ON chart.type = 'revenue' AND chart.number IN (debit_account, credit_account)
+    WHERE day BETWEEN %(first)s AND %(last)s GROUP BY day
+"""
+
+
+def revenue_by_day(first: date, last: date) -> dict[date, Decimal]:
+    """Return the revenue of the days that have any, since the beginning for `date.min`."""
+    return dict(fetch_rows(_REVENUE_DAYS, first=first, last=last))
+
+
+def revenue_by_week(today: date) -> list[Decimal]:
+    """Return the revenue of the four weeks up to yesterday, and of today."""
+    starts = [today - timedelta(days=days) for days in (28, 21, 14, 7, 0, -1)]
+    revenue = revenue_by_day(starts[0], today)
+    return [
+        sum((amount for day, amount in revenue.items() if first <= day < end), ZERO) for first, end in pairwise(starts)
+    ]
 
 
 def last_booking_at() -> datetime | None:

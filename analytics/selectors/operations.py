@@ -211,6 +211,11 @@ def system_status() -> SystemStatus:
     )
 
 
+def machine_load() -> float:
+    """Return the load of the last minute in percent of the processors."""
+    return psutil.getloadavg()[0] * 100 / (psutil.cpu_count() or 1)
+
+
 def process_uptime() -> float:
     """Return the age of this process in seconds."""
     return round(timezone.now().timestamp() - psutil.Process(os.getpid()).create_time(), 1)

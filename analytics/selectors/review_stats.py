@@ -19,6 +19,8 @@ from llm_center.services.proposal_queue import auto_approval_threshold
 DASHBOARD_CACHE: Final = CacheNamespace("llm:dashboard:{user_id}", ttl=900, generation=LLM)
 ANALYTICS_CACHE: Final = CacheNamespace("llm:analytics:{date}", ttl=3600, generation=LLM)
 STAFF_STATS_CACHE: Final = CacheNamespace("staff:figures:{name}", ttl=30)
+# A count of all customers is worth a minute, and for an hour an older one while it is counted again.
+CUSTOMERS_CACHE: Final = CacheNamespace("staff:customers", ttl=60, stale=3600)
 ACCOUNT_TYPES_CACHE: Final = CacheNamespace("staff:account_types", ttl=3600)
 
 

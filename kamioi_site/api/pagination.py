@@ -21,7 +21,12 @@ PAGE: Final = OpenApiParameter(
 )
 _ROWS: Final = {"type": "integer", "minimum": 1, "maximum": PAGE_SIZE_MAX, "default": PAGE_SIZE}
 LIMIT: Final = OpenApiParameter("limit", _ROWS, description="Rows per page.")
-PER_PAGE: Final = OpenApiParameter("per_page", _ROWS, description="An alias of `limit`.")
+# For lists of the legacy front end, which asks for more.
+_CLAMPED_ROWS: Final = {"type": "integer", "minimum": 1, "default": PAGE_SIZE}
+CLAMPED_LIMIT: Final = OpenApiParameter(
+    "limit", _CLAMPED_ROWS, description=f"Rows per page, at most {PAGE_SIZE_MAX}; more are not refused."
+)
+PER_PAGE: Final = OpenApiParameter("per_page", _CLAMPED_ROWS, description="An alias of `limit`.")
 CURSOR: Final = OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the previous page.")
 
 
@@ -38,10 +43,12 @@ class Pagination(TypedDict):
     total_is_capped: bool
 
 
-def page_limit(request: Request, *, parameter: str = "limit") -> int:
-    """Return `?limit=`: 1 to 500, 100 when absent."""
+def page_limit(request: Request, *, parameter: str = "limit", clamp: bool = False) -> int:
+    """Return `?limit=`: 1 to 500, 100 when absent. With `clamp` more is 500."""
     text = request.query_params.get(parameter) or str(PAGE_SIZE)
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
+    limit = int(text[:5]) if text.isascii() and text.isdigit() else 0
+    if clamp:
+        limit = min(limit, PAGE_SIZE_MAX)
     if not 1 <= limit <= PAGE_SIZE_MAX:
         raise ValidationError({parameter: [f"Must be a whole number from 1 to {PAGE_SIZE_MAX}."]})
     return limit

@@ -4,18 +4,21 @@ A list of transactions takes at most `NUMBERED_ROWS_MAX` rows that match what an
 time), and filters those by the rest; `capped` marks that there may be more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import QuerySet
 
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
 from transactions.models import Transaction, User
 from transactions.rules.merchant_key import normalise
+
+_STAFF_MAX: Final = 500  # listed members of staff
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +171,22 @@ def search_users(*, search: str = "", account_type: str = "") -> QuerySet[User, 
     if search.isascii() and search.isdigit() and len(search) < 19:
         return users.filter(pk=int(search))
     return users.filter(account_number=search)
+
+
+def staff_members() -> list[tuple[User, frozenset[str]]]:
+    """Return the accounts of staff with their permissions (`app.name`), newest first; a superuser needs none."""
+
+    def names(permissions: Iterable[Permission]) -> set[str]:
+        return {f"{permission.content_type.app_label}.{permission.codename}" for permission in permissions}
+
+    users = User.objects.filter(is_staff=True).order_by("-pk")[:_STAFF_MAX]
+    related = ("groups__permissions__content_type", "user_permissions__content_type")
+    return [
+        (
+            user,
+            frozenset(
+                names(user.user_permissions.all()).union(*(names(g.permissions.all()) for g in user.groups.all()))
+            ),
+        )
+        for user in users.prefetch_related(*related)
+    ]

@@ -1,5 +1,8 @@
 """A customer's account statements: the list, the files, and requesting one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.http import Http404, StreamingHttpResponse
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
@@ -31,7 +34,10 @@ class StatementListView(ETagView):
             export_url=reverse(f"api-{self.area}-export"),
             download_url=lambda pk: reverse(f"api-{self.area}-statement-download", args=[pk]),
         )
-        return Response({"success": True, "data": rows})
+        return Response(self.payload(request, rows))
+
+    def payload(self, request: Request, rows: list[StatementRow]) -> Mapping[str, Any]:
+        return {"success": True, "data": rows}
 
     @extend_schema(request=StatementInput, responses={202: QueuedOutput}, tags=["statements"])
     @idempotent

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from analytics.selectors.periods import utc_today
 from analytics.selectors.review_stats import ACCOUNT_TYPES_CACHE, STAFF_STATS_CACHE
 from analytics.selectors.transactions import transaction_totals, transactions_by_account_type
-from kamioi_site.api.pagination import LIMIT, PAGE, PER_PAGE, Pagination, page_limit, page_number, pagination
+from kamioi_site.api.pagination import CLAMPED_LIMIT, PAGE, PER_PAGE, Pagination, page_limit, page_number, pagination
 from kamioi_site.api.payloads import SuccessOutput
 from transactions.api.staff.base import StaffView
 from transactions.models import Transaction, User
@@ -75,7 +75,7 @@ class TransactionsView(StaffView):
     @extend_schema(
         parameters=[
             PAGE,
-            LIMIT,
+            CLAMPED_LIMIT,
             PER_PAGE,
             OpenApiParameter("search", OpenApiTypes.STR, description="Part of a merchant's name, or a full e-mail."),
             OpenApiParameter("status", OpenApiTypes.STR, enum=["all", *Transaction.Status.values]),
@@ -99,9 +99,9 @@ class TransactionsView(StaffView):
 
         `search` covers the latest 10,000 matching rows; `stats` are over all transactions, whatever the filter.
         """
-        limit = page_limit(request)
+        limit = page_limit(request, clamp=True)
         if request.query_params.get("per_page"):
-            limit = page_limit(request, parameter="per_page")
+            limit = page_limit(request, parameter="per_page", clamp=True)
         page = page_number(request, limit)
         result = selectors.transactions_page(_filters(request), page=page, limit=limit)
         body = StaffTransactionsOutput(

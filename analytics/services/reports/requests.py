@@ -70,6 +70,12 @@ def _validate(kind: str, period: date, user: User | None) -> None:
         raise InvalidReportError(f"There are no transactions up to {month_name(period)}.")
 
 
+def open_statement_requests(user: User) -> list[BackgroundTask]:
+    """Return the user's own requests for statements that are not done, newest first."""
+    tasks = BackgroundTask.objects.filter(name=TASK, status__in=BackgroundTask.OPEN, user=user)
+    return list(tasks.filter(arguments__user=user.pk).order_by("-created_at")[:20])
+
+
 def parse_period(text: str) -> date:
     """Return the first day of a month like `2026-10`. Raises InvalidReportError."""
     try:

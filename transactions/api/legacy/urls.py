@@ -1,12 +1,14 @@
 """URLs that only the legacy front end calls, all outside the documented API."""
 
-from typing import Any
+from kamioi_site.api.legacy.views import legacy_path
+from transactions.api.legacy import members, staff
 
-from django.urls import path
-
-from transactions.api.legacy import members
-
-urlpatterns: list[Any] = []
+urlpatterns = [
+    legacy_path("admin/investments/process-single", staff.ProcessSingleView.as_view()),
+    legacy_path("admin/employees", staff.EmployeesView.as_view()),
+    legacy_path("admin/settings/system", staff.SettingsView.as_view(held=staff.SYSTEM)),
+    legacy_path("admin/settings/business", staff.SettingsView.as_view(held=staff.BUSINESS)),
+]
 # Area → where its pages expect the members, and where staff do.
 for _area, _path, _staff in (
     ("family", "family/members", "admin/families/<int:user_id>/members"),
@@ -14,17 +16,11 @@ for _area, _path, _staff in (
 ):
     _list, _one = (view.as_view(area=_area) for view in (members.MemberListView, members.MemberView))
     urlpatterns += [
-        path(_path, _list, name=f"api-legacy-{_area}-members"),
-        path(f"{_path}/<int:member_id>", _one, name=f"api-legacy-{_area}-member"),
-        path(
-            f"{_path}/<int:member_id>/invite",
-            members.MemberInviteView.as_view(area=_area),
-            name=f"api-legacy-{_area}-member-invite",
+        legacy_path(_path, _list),
+        legacy_path(f"{_path}/<int:member_id>", _one),
+        legacy_path(f"{_path}/<int:member_id>/invite", members.MemberInviteView.as_view(area=_area)),
+        legacy_path(
+            f"{_area}/invite", members.MemberListView.as_view(area=_area, http_method_names=["post", "options"])
         ),
-        path(
-            f"{_area}/invite",
-            members.MemberListView.as_view(area=_area, http_method_names=["post", "options"]),
-            name=f"api-legacy-{_area}-invite",
-        ),
-        path(_staff, members.StaffMembersView.as_view(area=_area), name=f"api-legacy-{_area}-staff-members"),
+        legacy_path(_staff, members.StaffMembersView.as_view(area=_area)),
     ]

@@ -116,7 +116,7 @@ class JournalView(StaffView):
         after = decode_cursor(cursor, "journal") if cursor else None
         keyed_rows = journal.journal_page(after=after, limit=limit + 1)
         page, has_more = keyed_rows[:limit], len(keyed_rows) > limit
-        rows = [_entry_row(row) for *_, row in page]
+        rows = [entry_row(row) for *_, row in page]
         body = JournalOutput(
             success=True,
             entries=rows,
@@ -124,13 +124,13 @@ class JournalView(StaffView):
             next_cursor=encode_cursor(page[-1][:3], "journal") if has_more else None,
             has_more=has_more,
         )
-        return Response(body)
+        return Response(self.payload(body))
 
     @extend_schema(request=EntryInput, responses={201: EntryOutput, 409: ErrorOutput}, tags=["journal"])
     @idempotent
     def post(self, request: Request) -> Response:
         """Create an entry, posted or as a draft. Above a limit it stays a draft, which another person posts."""
-        data = validated(EntryInput(data=request.data))
+        data = self.entry_input(request)
         lines = _lines(data)
         if lines is None:
             raise ValidationError({"lines": ["Send lines, or from_account, to_account and amount."]})
@@ -144,6 +144,12 @@ class JournalView(StaffView):
             message = f"Draft saved. {SecondPersonRequiredError()}" if post else "Draft saved."
         return _response(entry, message, status.HTTP_201_CREATED)
 
+    def payload(self, body: JournalOutput) -> Mapping[str, Any]:
+        return body
+
+    def entry_input(self, request: Request) -> dict[str, Any]:
+        return validated(EntryInput(data=request.data))
+
 
 class JournalEntryView(StaffView):
     required_permissions = ("transactions.view_ledgertransfer",)
@@ -152,7 +158,7 @@ class JournalEntryView(StaffView):
     @extend_schema(responses={200: EntryOutput}, tags=["journal"])
     def get(self, request: Request, number: str) -> Response:
         """Return the entry with this number."""
-        row = _entry_row(_journal_row(number))
+        row = entry_row(_journal_row(number))
         return Response({"success": True, "entry": row, "data": row})
 
     @extend_schema(
@@ -185,7 +191,7 @@ class JournalEntryView(StaffView):
             success=True,
             message="Draft deleted." if entry is None else "Entry reversed.",
             reversed=entry is not None,
-            entry=None if entry is None else _entry_row(_row_of(entry)),
+            entry=None if entry is None else entry_row(_row_of(entry)),
         )
         return Response(body)
 
@@ -250,7 +256,7 @@ def _row_of(entry: JournalDraft | JournalEntry) -> JournalRow:
     return JournalRow(entry.number, entry.entry_date, entry.created_at, entry)
 
 
-def _entry_row(row: JournalRow) -> EntryRow:
+def entry_row(row: JournalRow) -> EntryRow:
     entry, transfer = row.entry, row.transfer
     if entry is not None:
         lines = [
@@ -308,5 +314,5 @@ def _entry_row(row: JournalRow) -> EntryRow:
 
 
 def _response(entry: JournalDraft | JournalEntry, message: str, code: int = status.HTTP_200_OK) -> Response:
-    row = _entry_row(_row_of(entry))
+    row = entry_row(_row_of(entry))
     return Response({"success": True, "message": message, "entry": row, "data": row}, status=code)

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.pagination import (
-    LIMIT,
+    CLAMPED_LIMIT,
     PAGE,
     Pagination,
     dollars,
@@ -101,7 +101,7 @@ class WaitingView(StaffView):
     @extend_schema(
         parameters=[
             PAGE,
-            LIMIT,
+            CLAMPED_LIMIT,
             OpenApiParameter("merchant", OpenApiTypes.STR, description="A name, or part of one."),
             OpenApiParameter("category", OpenApiTypes.STR),
             dollars_parameter("min_amount"),
@@ -112,7 +112,7 @@ class WaitingView(StaffView):
     )
     def get(self, request: Request) -> Response:
         """Return a page of pending transactions and those that need review, from the first 10,000 of each."""
-        limit = page_limit(request)
+        limit = page_limit(request, clamp=True)
         page = page_number(request, limit)
         filters = selectors.StaffTransactionFilter(
             search=(request.query_params.get("merchant") or "").strip(),

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from transactions.api.legacy.staff import LegacyJournalEntryView, LegacyJournalView
 from transactions.api.staff import journal, settings, transactions, users
 
 _CENTER = "admin/llm-center"
@@ -17,10 +18,9 @@ urlpatterns = [
         f"{_CENTER}/process-transaction", transactions.ProcessTransactionView.as_view(), name="api-process-transaction"
     ),
     path("admin/settings", settings.SettingsView.as_view(), name="api-settings"),
-    path("admin/users", users.UserListView.as_view(), name="api-people"),
     path("admin/users/<int:user_id>", users.UserView.as_view(), name="api-person"),
     path("admin/users/<int:user_id>/status", users.UserStatusView.as_view(), name="api-person-status"),
-    path("admin/journal-entries", journal.JournalView.as_view(), name="api-journal"),
-    path("admin/journal-entries/<str:number>", journal.JournalEntryView.as_view(), name="api-journal-entry"),
+    path("admin/journal-entries", LegacyJournalView.as_view(), name="api-journal"),
+    path("admin/journal-entries/<str:number>", LegacyJournalEntryView.as_view(), name="api-journal-entry"),
     path("admin/ledger/consistency", journal.ConsistencyView.as_view(), name="api-ledger-consistency"),
 ]

@@ -1,5 +1,6 @@
 """Users for staff."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
@@ -13,7 +14,7 @@ from rest_framework.response import Response
 
 from kamioi_site.api.pagination import CURSOR, LIMIT, page_limit
 from kamioi_site.api.payloads import MessageOutput, SuccessOutput
-from kamioi_site.pagination import keyset_page
+from kamioi_site.pagination import decode_cursor, encode_cursor
 from transactions.api.base import current_user, validated
 from transactions.api.staff.base import StaffView
 from transactions.api.staff.serializers import UserInput, UserStatusInput
@@ -89,17 +90,20 @@ class UserListView(StaffView):
         if account_type and account_type not in User.AccountType.values:
             raise ValidationError({"account_type": [f"Must be one of {', '.join(User.AccountType.values)}."]})
         search = (request.query_params.get("search") or "").strip()
-        page = keyset_page(
-            selectors.search_users(search=search, account_type=account_type),
-            time_field="created_at",
-            cursor=request.query_params.get("cursor"),
-            limit=page_limit(request),
-            scope=f"people:{account_type}:{search}",
-        )
-        rows = [_row(user) for user in page.rows]
+        limit, cursor, scope = page_limit(request), request.query_params.get("cursor"), f"users:{account_type}:{search}"
+        users = selectors.search_users(search=search, account_type=account_type).order_by("-pk")
+        if cursor:
+            users = users.filter(pk__lt=decode_cursor(cursor, scope)[0])
+        found = list(users[: limit + 1])
+        page, has_more = found[:limit], len(found) > limit
+        rows = self.rows(request, page)
+        next_cursor = encode_cursor([page[-1].pk], scope) if has_more else None
         return Response(
-            {"success": True, "users": rows, "data": rows, "next_cursor": page.next_cursor, "has_more": page.has_more}
+            {"success": True, "users": rows, "data": rows, "next_cursor": next_cursor, "has_more": has_more}
         )
+
+    def rows(self, request: Request, users: Sequence[User]) -> Sequence[Mapping[str, Any]]:
+        return [user_row(user) for user in users]
 
 
 class UserView(StaffView):
@@ -153,7 +157,7 @@ def _update(request: Request, user_id: int, changes: dict[str, Any]) -> User:
         raise ValidationError(error.message_dict) from error
 
 
-def _row(user: User) -> UserRow:
+def user_row(user: User) -> UserRow:
     return UserRow(
         id=user.pk,
         email=user.email,
@@ -179,5 +183,5 @@ def _row(user: User) -> UserRow:
 
 
 def _response(user: User) -> Response:
-    row = _row(user)
+    row = user_row(user)
     return Response({"success": True, "user": row, "data": row})

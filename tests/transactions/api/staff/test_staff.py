@@ -199,7 +199,7 @@ def test_users_are_listed_by_cursor_and_found_by_full_values(staff: User) -> Non
         cursor = body["next_cursor"]
     assert seen == [person.pk for person in [*reversed(people), staff]]
     assert len(set(costs)) == 1
-    assert set(client.get(PEOPLE).json()["data"][0]) == set(UserRow.__annotations__)
+    assert set(client.get(PEOPLE, {"limit": 1}).json()["data"][0]) == set(UserRow.__annotations__)
     assert "password" not in UserRow.__annotations__
     for search in ("P3@example.com", "I3", str(people[3].pk)):
         assert [row["id"] for row in client.get(PEOPLE, {"search": search}).json()["data"]] == [people[3].pk]

@@ -1,0 +1,91 @@
+"""A customer's account statements as the old Reports and Statements pages read and request them."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from analytics.api.views.account_statements import StatementDownloadView, StatementListView
+from analytics.errors import InvalidReportError
+from analytics.models import Report
+from analytics.selectors.periods import month_name, months_before, utc_today
+from analytics.selectors.reports import account_statements, month_totals
+from analytics.services.reports.requests import open_statement_requests, parse_period, request_report
+from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.errors import error_body
+from transactions.api.base import accepted, current_user
+from transactions.selectors.customer import StatementRow
+
+_OTHER_REPORTS: Final = (
+    "Kamioi makes account statements of past months, which are listed below. There are no reports of this kind."
+)
+
+
+class LegacyStatementListView(StatementListView):
+    """Adds the statements with the figures of their months, which the old family page adds up."""
+
+    def payload(self, request: Request, rows: list[StatementRow]) -> Mapping[str, Any]:
+        months = month_totals(current_user(request), {row["period"] for row in rows})
+        statements = [
+            {
+                **row,
+                "period": month_name(parse_period(row["period"])),
+                "status": "available",
+                "size": row["size"] or "",
+                "amount": months[row["period"]].spent,
+                "transactions": months[row["period"]].transactions,
+                "roundUps": months[row["period"]].round_ups,
+                "investments": months[row["period"]].invested,
+            }
+            for row in rows
+        ]
+        return {"success": True, "data": rows, "statements": statements}
+
+
+class ReportsView(LegacyView):
+    def get(self, request: Request) -> Response:
+        """Return the caller's statements as PDF, newest first: those that are being made, and those that are done."""
+        user = current_user(request)
+        tasks = [
+            _report(str(task.pk), date.fromisoformat(task.arguments["period"]), task.created_at, "generating")
+            for task in open_statement_requests(user)
+        ]
+        reports = [
+            _report(report.pk, report.period, report.made_at, "completed")
+            for report in account_statements(user)
+            if report.format == Report.Format.PDF
+        ]
+        return Response({"success": True, "reports": [*tasks, *reports]})
+
+
+class GenerateView(LegacyView):
+    def post(self, request: Request) -> Response:
+        """Request the statement of a month that is over, by default of the last one; 501 for other kinds of reports."""
+        body = request.data if isinstance(request.data, Mapping) else {}
+        if body.get("type") not in {"monthly", "financial"}:
+            return _refused(_OTHER_REPORTS, status.HTTP_501_NOT_IMPLEMENTED)
+        month = body.get("start_date") or body.get("period") or months_before(utc_today(), 1)
+        user = current_user(request)
+        try:
+            period = parse_period(str(month)[:7])
+            task = request_report(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
+        except InvalidReportError as error:
+            return _refused(str(error), error.status_code)
+        return accepted(task, message="The statement is being made. It is listed when it is done.")
+
+
+class ReportDownloadView(StatementDownloadView):
+    schema = None  # the documented one is that of the statement
+
+
+def _report(pk: int | str, period: date, at: datetime, state: str) -> dict[str, Any]:
+    name = f"Account statement {month_name(period)}"
+    return {"id": pk, "name": name, "type": "monthly", "status": state, "format": "PDF", "created_at": at}
+
+
+def _refused(sentence: str, code: int) -> Response:
+    """Return an error under both names that the pages read."""
+    return Response(error_body(sentence) | {"message": sentence}, status=code)
