@@ -4,19 +4,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llm_center.catalogue import load_word_frequencies
 from llm_center.matcher.index import Index, Spelling, compact_key
-from llm_center.matcher.rules import AIRLINES
+from llm_center.matcher.rules import AIRLINES, NEUTRAL
 from transactions.rules.merchant_key import key_readings
 
 # An airline's code and ten more digits; banks often truncate the name before it to a few letters.
 _TICKET_NUMBER = re.compile(rf"(?<!\d)({'|'.join(AIRLINES)})\d{{10}}(?!\d)")
 _FUZZY_CUTOFF = 88.0
+_SIMILAR_WORDS = 60.0
+_SHORTEST_GLUED, _LONGEST_GLUED = 6, 24
 # Terminals and services of small shops. Chains have their own.
 _SMALL_SHOP = re.compile(
     r"\b(?:GOSQ\.COM|SQC?|TST|TOAST|CLV|CLOVER\.?|SUMUP|I?ZETTLE|ZTL|SPO|SPOTON|LS|LIGHTSPEED|VAGARO|MINDBODY|SHOPKEEP"
     r"|GLOFOX|BOULEVARD|FSP|PAR|CKE|PY|SPI) ?[*-]"
 )
 _ONLINE = re.compile(r"\b(?:PAYPAL|PYPL|PP|SP|STRIPE|SHOPIFY|WPY|EB|ETSY|GUMROAD|PADDLE|FS|IN|BT) ?\*")
+_TOLL_FREE = re.compile(r"(?<!\d)8(?:00|33|44|55|66|77|88)(?:\d{7}(?!\d)|-(?!\d{4}(?!\d)))")
+_NO_LETTERS = {code: None for code in range(128) if not chr(code).isalnum()}
 _STORE_NUMBER = re.compile(r"# ?\d|(?<=[A-Z'&] )\d{2,6}(?= |$)|(?<=[A-Z])\d{3,5}(?= |$)|\bSTORE\b")
 
 
@@ -48,15 +53,19 @@ class Text:
         letters: of the key, without blanks.
         wrapper: whether a terminal for small shops, and whether an online payment service, is named: 0 or 1 each.
         store_number: 1 when the text has a number like that of a store.
+        toll_free: 1 when it has a telephone number without charge, as businesses in many places have.
+        payee: letters and digits before the last star, after which a product or a reference follows.
     """
 
-    __slots__ = ("descriptor", "key", "letters", "store_number", "tokens", "wrapper")
+    __slots__ = ("descriptor", "key", "letters", "payee", "store_number", "tokens", "toll_free", "wrapper")
 
     def __init__(self, key: str, descriptor: str) -> None:
         self.key, self.descriptor = key, descriptor
         self.tokens = key.split()
         self.letters = len(key) - len(self.tokens) + 1
         self.store_number = 1.0 if _STORE_NUMBER.search(descriptor) else 0.0
+        self.toll_free = 1.0 if "8" in descriptor and _TOLL_FREE.search(descriptor) else 0.0
+        self.payee = descriptor.rpartition("*")[0].translate(_NO_LETTERS) if "*" in descriptor else ""
         self.wrapper = (0.0, 0.0)
         if "*" in descriptor or "TST-" in descriptor:
             self.wrapper = (1.0 if _SMALL_SHOP.search(descriptor) else 0.0, 1.0 if _ONLINE.search(descriptor) else 0.0)
@@ -124,11 +133,15 @@ def _compact(index: Index, text: Text) -> Match | None:
         if found is not None and found.key not in index.disputed:
             letters = len(found.key.replace(" ", ""))
             return Match(found, "joined", letters, after=tuple(tokens[size:]), strength=min(1.0, len(first) / 8))
-    for size in (3, 2):  # BEST BUY written BESTBUY before other words
-        if len(tokens) > size - 1:
+    for size in (3, 2, 1):  # BEST BUY written BESTBUY before other words, and the other way round
+        if len(tokens) >= max(size, 2) and " ".join(tokens[:size]) not in index.spellings:
             found = index.compact.get(compact_key("".join(tokens[:size])))
             if found is not None and found.key not in index.disputed and len(found.key) >= 6:
                 return Match(found, "joined", sum(map(len, tokens[:size])), after=tuple(tokens[size:]))
+    for size in range(min(len(tokens[0]) - 2, _LONGEST_GLUED), _SHORTEST_GLUED - 1, -1):  # VERIZONRECURRING PAY
+        found = index.compact.get(tokens[0][:size])
+        if found is not None and found.key not in index.disputed and tokens[0][size:] in NEUTRAL:
+            return Match(found, "joined", len(tokens[0]), after=tuple(tokens[1:]))
     return None
 
 
@@ -194,12 +207,15 @@ def _inside(index: Index, text: Text) -> Match | None:
     tokens = text.tokens
     for start in range(1, len(tokens)):
         spelling, size = index.longest_prefix(tokens[start:])
-        if spelling is not None and spelling.kind == "" and len(spelling.key) >= 4:
+        if spelling is None or spelling.kind == "common":
+            continue
+        is_distinctive = spelling.kind == "" or size > 1 or "".join(tokens[:start]).isdigit()
+        if is_distinctive and len(spelling.key) >= (3 if spelling.kind else 4):
             return Match(
                 spelling,
                 "inside",
                 sum(map(len, tokens[start : start + size])),
-                before=tuple(tokens[:start]),
+                before=tuple(token for token in tokens[:start] if not token.isdigit()),
                 after=tuple(tokens[start + size :]),
                 is_disputed=spelling.key in index.disputed,
             )
@@ -219,4 +235,13 @@ def _fuzzy(index: Index, text: Text) -> Match | None:
     if match is None:
         return None
     spelling = index.spellings[match[0]]
+    words = spelling.key.split()
+    if len(words) != len(text.tokens):
+        if compact_key(spelling.key) != compact_key(text.key):
+            return None
+    elif any(
+        word != other and (word in load_word_frequencies() or fuzz.ratio(word, other) < _SIMILAR_WORDS)
+        for word, other in zip(text.tokens, words, strict=True)
+    ):
+        return None  # another word, not a typo: SALOON is not SALOMON
     return Match(spelling, "similar", text.letters, strength=match[1] / 100, is_disputed=spelling.key in index.disputed)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from llm_center.matcher.candidates import Match, Text, find_matches
-from llm_center.matcher.features import PHRASES, match_features, unlisted_features
+from llm_center.matcher.features import PHRASES, leading_brand, match_features, unlisted_features
 from llm_center.matcher.index import Index, get_index
 from llm_center.matcher.model import load_models
 from llm_center.matcher.proposal import GUESS, MONEY, NO_MATCH, Proposal, brand_alternatives, brand_proposal
@@ -53,8 +53,9 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
     listed = max((found.score for found in scored if found.match.spelling.brand.ticker), default=0.0)
     private = max((found.score for found in scored if is_private(found.match)), default=0.0)
     unlisted = load_models()["unlisted"]
+    leading = leading_brand(found.match for found in scored)
     closed, bound = unlisted.confidence(
-        unlisted.score(unlisted_features(text, listed, private, has_match=bool(scored)))
+        unlisted.score(unlisted_features(text, listed, private, leading, has_match=bool(scored)))
     )
     if best is not None:
         proposal = _proposal(best, [found.match for found in scored], category)

@@ -1,11 +1,13 @@
 """What a match, and a text without one, prove: numbers for the models of `model.py`."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from llm_center.catalogue import load_local_words, load_word_frequencies
 from llm_center.matcher.candidates import Match, Text
+from llm_center.matcher.index import compact_key
 from llm_center.matcher.rules import ANCHORS, FOREIGN, fitting_words, split_unfit
-from transactions.rules.places import is_place
+from transactions.rules.places import is_place, is_town
 
 METHODS: Final = (
     "exact", "domain", "prefix", "compact", "joined", "truncated", "beginning", "ticket", "address", "star", "inside",
@@ -30,9 +32,11 @@ def match_features(match: Match, text: Text) -> list[float]:
     if is_place_after:
         unfit = []
     one_word = " " not in spelling.key
-    common, known = float(spelling.kind == "common"), float(spelling.kind == "known")
+    common, known = float(spelling.kind == "common"), float(spelling.kind == "known" and one_word)
+    is_town_after = bool(unfit) and is_town(" ".join(unfit))
     fitting = fitting_words(spelling.brand.category) if unfit else ()
     small_shop, online = text.wrapper
+    first = spelling.key.partition(" ")[0]
     return [
         *_METHOD_ROWS[match.method],
         match.letters / text.letters - 0.7 if text.letters else 0.0,
@@ -45,7 +49,7 @@ def match_features(match: Match, text: Text) -> list[float]:
         min(len(unfit), 4) / 4,
         common * bool(unfit),
         known * bool(unfit),
-        float(any(word in FOREIGN and word not in fitting for word in unfit)),
+        float(not is_town_after and any(word in FOREIGN and word not in fitting for word in unfit)),
         float(is_place_after),
         float(bool(after) and not unfit and not is_place_after),
         float(bool(after) and after[0] in ANCHORS),
@@ -62,9 +66,17 @@ def match_features(match: Match, text: Text) -> list[float]:
         float(not _PROFESSION.isdisjoint(after)),
         float(not _PUBLIC.isdisjoint(after)),
         float(spelling.brand.category == "shop/car"),
+        float(spelling.brand.category.startswith(_BANKS)),
+        (spelling.rarity - 0.6) * bool(unfit),
+        min(spelling.key.count(" "), 3) / 3 * bool(unfit),
+        float(is_town_after),
+        text.toll_free,
+        float(bool(text.payee) and text.payee.endswith(compact_key(spelling.key))),
+        float(len(first) > 3 and text.descriptor.count(first) > 1),
     ]
 
 
+_BANKS: Final = ("amenity/bank", "finance", "office/financial", "office/mortgage", "shop/money_lender")
 _PARTIAL: Final = frozenset(("truncated", "beginning", "joined"))
 _METHOD_ROWS: Final = {name: tuple(float(name == other) for other in METHODS) for name in METHODS}
 # Name, and the words for it where it raises the score and where it lowers it.
@@ -97,18 +109,38 @@ _MATCH_FEATURES: Final = (
     ("profession", "", "a profession or a family is named"),
     ("public body", "", "a public or charitable body is named"),
     ("car dealer", "", "it may be a dealer"),
+    ("bank", "", "money at a bank is seldom a purchase"),
+    ("unfit words after a rare one", "its words are rare", ""),
+    ("unfit words after several", "several words agree", ""),
+    ("town after it", "a town follows", ""),
+    ("toll-free number", "a toll-free number follows", ""),
+    ("star after it", "a star and a product or a reference follow", ""),
+    ("named twice", "it is named twice", ""),
 )
 MATCH_FEATURES: Final = tuple(name for name, _, _ in _MATCH_FEATURES)
 # What to write about each feature: (for, against); empty where the reviewer needs no words.
 PHRASES: Final = tuple((raises, lowers) for _, raises, lowers in _MATCH_FEATURES)
 
 
-def unlisted_features(text: Text, best: float, private: float, *, has_match: bool) -> list[float]:
+def leading_brand(matches: Iterable[Match]) -> float:
+    """Return 1 when the text starts with a listed brand's name that is no ordinary word, less when it may be one."""
+    return max(
+        (
+            0.5 if match.spelling.kind and " " not in match.spelling.key else 1.0
+            for match in matches
+            if match.spelling.brand.ticker and match.spelling.kind != "common" and not match.before
+        ),
+        default=0.0,
+    )
+
+
+def unlisted_features(text: Text, best: float, private: float, leading: float, *, has_match: bool) -> list[float]:
     """Return the features of a text that may belong to no listed company, in the order of `UNLISTED_FEATURES`.
 
     Args:
         best: confidence of the best match with a listed owner.
         private: confidence of the best match with an owner that cannot be bought.
+        leading: see `leading_brand`.
     """
     tokens, descriptor = text.tokens, text.descriptor
     frequencies, weights = load_word_frequencies(), load_local_words()
@@ -137,6 +169,9 @@ def unlisted_features(text: Text, best: float, private: float, *, has_match: boo
         1.0 if "*" in descriptor or descriptor[0] == "#" else 0.0,
         1.0 if "'S " in descriptor else 0.0,
         1.0 if " & " in text.key else 0.0,
+        text.toll_free,
+        0.0 if FOREIGN.isdisjoint(tokens) else 1.0,
+        leading,
     ]
 
 
@@ -160,6 +195,9 @@ UNLISTED_FEATURES: Final = (
     "star",
     "a person's name",
     "two names",
+    "toll-free number",
+    "a trade",
+    "a listed brand's name first",
 )
 
 

@@ -37,8 +37,9 @@ class Index:
         for brand in brands:
             for text in (brand.name, *brand.aliases):
                 key = normalise_uncached(text)
-                if " " in text and " " not in key and key not in words and _rarity(key) < _FREQUENT:
-                    continue  # what is left of United Online is an ordinary word
+                is_cut = key not in words or (words[key] == "common" and text.upper().startswith(f"{key} "))
+                if " " in text and " " not in key and is_cut and _rarity(key) < _FREQUENT:
+                    continue  # what is left of United Online and of Rue La La is an ordinary word
                 if len(key) > 1 or key == "76":
                     self._add(key, brand, words.get(key, ""))
         self.longest = max((len(key.split()) for key in self.spellings), default=0)
@@ -46,7 +47,9 @@ class Index:
         self.compact: dict[str, Spelling] = {}
         for key, spelling in self.spellings.items():
             compact = compact_key(key)
-            if len(compact) >= 5 and spelling.kind == "":
+            is_word = compact != key and _rarity(compact) < _FREQUENT  # SPRI NG is no SPRING
+            is_distinctive = spelling.kind == "" or (spelling.kind == "known" and " " in key)
+            if len(compact) >= 5 and is_distinctive and not is_word:
                 known = self.compact.setdefault(compact, spelling)
                 if known.brand.ticker != spelling.brand.ticker:
                     self.disputed.add(compact)

@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha1
 from math import log
@@ -20,13 +20,20 @@ from llm_center import catalogue
 from llm_center.calibration import WILSON_Z, wilson_lower_bound
 from llm_center.matcher import engine
 from llm_center.matcher.candidates import Match, Text, find_matches
-from llm_center.matcher.features import MATCH_FEATURES, UNLISTED_FEATURES, match_features, unlisted_features
+from llm_center.matcher.features import (
+    MATCH_FEATURES,
+    UNLISTED_FEATURES,
+    leading_brand,
+    match_features,
+    unlisted_features,
+)
 from llm_center.matcher.index import Index
 from llm_center.matcher.model import ConfidenceModel, load_models
 from transactions.rules.merchant_key import normalise
+from transactions.rules.places import is_place
 from transactions.statements.row_classes import match_money_rule
 
-_FOLDS: Final = 8
+FOLDS: Final = 8
 # What one row counts, for each model, when its owner is taken out of the catalogue.
 _UNKNOWN_MATCH: Final = 0.3
 _UNKNOWN_UNLISTED: Final = 0.35
@@ -57,7 +64,7 @@ class LabelledDescriptor:
 
 
 def _fold_of(name: str) -> int:
-    return int(sha1(name.encode(), usedforsecurity=False).hexdigest(), 16) % _FOLDS
+    return int(sha1(name.encode(), usedforsecurity=False).hexdigest(), 16) % FOLDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +75,16 @@ class _Example:
     fold: int
 
 
-def read_labelled(path: Path) -> list[LabelledDescriptor]:
-    """Read the columns descriptor, ticker and kind. Rows that only move money are left out: rules decide them."""
+def read_all_labelled(path: Path) -> list[LabelledDescriptor]:
+    """Read the columns descriptor, brand, ticker and kind."""
     with path.open(encoding="utf-8", newline="") as file:
         columns = ("descriptor", "brand", "ticker", "kind")
-        rows = [LabelledDescriptor(*(row[name] for name in columns)) for row in csv.DictReader(file)]
-    return [row for row in rows if row.key and match_money_rule(row.descriptor) is None]
+        return [LabelledDescriptor(*(row[name] for name in columns)) for row in csv.DictReader(file)]
+
+
+def read_labelled(path: Path) -> list[LabelledDescriptor]:
+    """Read the rows to train with. Those that only move money are left out: rules decide them."""
+    return [row for row in read_all_labelled(path) if row.key and match_money_rule(row.descriptor) is None]
 
 
 def count_words(rows: Iterable[LabelledDescriptor]) -> dict[str, float]:
@@ -93,7 +104,7 @@ def count_words(rows: Iterable[LabelledDescriptor]) -> dict[str, float]:
     return {
         word: round(log((local[word] + 0.5) / totals[0]) - log((brand[word] + 0.5) / totals[1]), 2)
         for word in sorted(local.keys() | brand.keys())
-        if local[word] + brand[word] >= _MIN_WORD_ROWS and word.isalpha()
+        if local[word] + brand[word] >= _MIN_WORD_ROWS and word.isalpha() and not is_place(word)
     }
 
 
@@ -102,32 +113,52 @@ def train(rows: Sequence[LabelledDescriptor]) -> dict[str, Any]:
 
     Each fold of brands is scored by a model that was fitted to the other folds, with words counted in them.
     """
-    folds = _folds()
-
-    def examples(of_rows: Callable[[Sequence[LabelledDescriptor]], list[_Example]]) -> list[_Example]:
-        found = []
-        for fold in range(_FOLDS):
-            _set_words(count_words(row for row in rows if row.fold != fold))
-            found += of_rows([row for row in rows if row.fold == fold])
-        return found
-
-    match, match_points = _fit_and_calibrate(examples(lambda part: _match_examples(part, folds)))
-    model = ConfidenceModel(*match, tuple(match_points))
-    unlisted, unlisted_points = _fit_and_calibrate(examples(lambda part: _unlisted_examples(part, folds, model)))
-    return {
-        "match": _as_data(match, MATCH_FEATURES, match_points),
-        "unlisted": _as_data(unlisted, UNLISTED_FEATURES, unlisted_points),
-    }
+    match, unlisted = fit_models(rows)
+    return {"match": _as_data(match.whole, MATCH_FEATURES), "unlisted": _as_data(unlisted.whole, UNLISTED_FEATURES)}
 
 
-def _fit_and_calibrate(
-    examples: Sequence[_Example],
-) -> tuple[tuple[float, tuple[float, ...]], list[tuple[float, float, float]]]:
-    scored: list[tuple[float, bool, float]] = []
-    for fold in range(_FOLDS):
+@dataclass(frozen=True, slots=True)
+class FittedModels:
+    """A model fitted to all rows, and for each fold one that was fitted to the others; they share the calibration."""
+
+    whole: ConfidenceModel
+    folds: tuple[ConfidenceModel, ...]
+
+
+def fit_models(rows: Sequence[LabelledDescriptor]) -> tuple[FittedModels, FittedModels]:
+    """Return the models `match` and `unlisted`."""
+    indexes = _indexes()
+    match = _fit_and_calibrate(_by_fold(rows, lambda part: _match_examples(part, indexes)))
+    return match, _fit_and_calibrate(_by_fold(rows, lambda part: _unlisted_examples(part, indexes, match.whole)))
+
+
+def _by_fold(
+    rows: Sequence[LabelledDescriptor], of_rows: Callable[[Sequence[LabelledDescriptor]], list[_Example]]
+) -> list[_Example]:
+    found = []
+    for fold in range(FOLDS):
+        use_words_without(fold, rows)
+        found += of_rows([row for row in rows if row.fold == fold])
+    return found
+
+
+def use_words_without(fold: int, rows: Iterable[LabelledDescriptor]) -> None:
+    """Let the matcher use words counted in the rows of the other folds."""
+    words = count_words(row for row in rows if row.fold != fold)
+    current = catalogue.load_local_words()
+    current.clear()
+    current.update({word: value for word, value in words.items() if abs(value) >= 0.5})
+
+
+def _fit_and_calibrate(examples: Sequence[_Example]) -> FittedModels:
+    fitted, scored = [], list[tuple[float, bool, float]]()
+    for fold in range(FOLDS):
         model = ConfidenceModel(*_fit([row for row in examples if row.fold != fold]), ())
+        fitted.append(model)
         scored += [(model.score(row.features), row.right, row.weight) for row in examples if row.fold == fold]
-    return _fit(examples), _points(scored)
+    points = tuple(_points(scored))
+    whole = ConfidenceModel(*_fit(examples), points)
+    return FittedModels(whole, tuple(replace(model, points=points) for model in fitted))
 
 
 def write_data(words: dict[str, float], models: dict[str, Any]) -> None:
@@ -141,13 +172,7 @@ def write_data(words: dict[str, float], models: dict[str, Any]) -> None:
     catalogue.load_local_words.cache_clear()
 
 
-def _set_words(words: dict[str, float]) -> None:
-    current = catalogue.load_local_words()
-    current.clear()
-    current.update({word: value for word, value in words.items() if abs(value) >= 0.5})
-
-
-def _folds() -> list[tuple[Index, Callable[[str], bool]]]:
+def _indexes() -> list[tuple[Index, Callable[[str], bool]]]:
     """Return the whole index, and indexes that each lack an eighth of the owners, with the rows to which they apply."""
     brands = catalogue.shipped_brands()
 
@@ -157,7 +182,7 @@ def _folds() -> list[tuple[Index, Callable[[str], bool]]]:
     whole: list[tuple[Index, Callable[[str], bool]]] = [(Index(brands), lambda ticker: True)]
     return whole + [
         (Index(brand for brand in brands if not in_fold(fold, brand.ticker)), partial(in_fold, fold))
-        for fold in range(_FOLDS)
+        for fold in range(FOLDS)
     ]
 
 
@@ -196,7 +221,7 @@ def _unlisted_examples(
         scores = [(model.score(match_features(match, text)), match) for match in matches]
         best = max((score for score, match in scores if match.spelling.brand.ticker), default=0.0)
         private = max((score for score, match in scores if engine.is_private(match)), default=0.0)
-        features = unlisted_features(text, best, private, has_match=bool(matches))
+        features = unlisted_features(text, best, private, leading_brand(matches), has_match=bool(matches))
         weight = _UNKNOWN_UNLISTED if is_unknown else 1.0  # an owner that is not entered must not be closed
         examples.append(_Example(features, not row.ticker, weight, row.fold))
     return examples
@@ -247,7 +272,6 @@ def _points(scored: Iterable[tuple[float, bool, float]]) -> list[tuple[float, fl
     return points
 
 
-def _as_data(
-    fitted: tuple[float, tuple[float, ...]], names: Sequence[str], points: list[tuple[float, float, float]]
-) -> dict[str, Any]:
-    return {"intercept": fitted[0], "weights": dict(zip(names, fitted[1], strict=True)), "points": points}
+def _as_data(model: ConfidenceModel, names: Sequence[str]) -> dict[str, Any]:
+    weights = dict(zip(names, model.weights, strict=True))
+    return {"intercept": model.intercept, "weights": weights, "points": model.points}

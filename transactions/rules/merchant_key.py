@@ -25,7 +25,7 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from transactions.rules.places import ends_in_place, strip_place
+from transactions.rules.places import ends_in_place, split_fields, strip_place
 from transactions.rules.wrappers import DATE, after_unknown, unwrap
 
 MAX_KEY_LENGTH = 120  # characters; the ``merchant_key`` columns are at least this wide
@@ -208,7 +208,7 @@ def normalise_uncached(descriptor: str) -> str:
     """Compute the merchant key without the cache; see :func:`normalise`."""
     # Real descriptors are far shorter; the limit keeps hostile text from costing seconds.
     descriptor = descriptor.strip()[:_READ_LENGTH]
-    text = _fold(descriptor).translate(_ASCII)
+    text = split_fields(_fold(descriptor)).translate(_ASCII)
     if not text.strip():
         # Punctuation alone is still a descriptor and its own key.
         return " ".join(descriptor.split())[:MAX_KEY_LENGTH]

@@ -8,17 +8,22 @@ the merchant (COFFEENEW YORK NY). The list of cities is `data/us_cities.txt`; `d
 """
 
 import tomllib
+from bisect import bisect_left
 from pathlib import Path
 
 _DATA = Path(__file__).parent.parent / "data"
 _WORDS = {name: frozenset(words.split()) for name, words in tomllib.loads((_DATA / "places.toml").read_text()).items()}
 STATES, _WORD_STATES, COUNTRIES = _WORDS["states"], _WORDS["word_states"], _WORDS["countries"]
+_TOWN_WORDS = 3  # of a city that is_town compares
 _CITY_WORDS = 4  # of the longest city compared
 _SHORTEST_CUT = 8  # letters of a city that was cut off
+_SHORTEST_BEGINNING = 6  # letters of a city that is_town compares
+_NAME_FIELDS = (20, 22, 23, 25)  # letters that banks' records have for the name
 _FIELDS = (12, 13)  # letters that banks' and card networks' records have for the city
 
 
 _CITIES: set[str] = set()
+_SORTED: list[str] = []
 _LARGE: set[str] = set()
 _PAIRS: set[str] = set()  # a city, also cut off, and its state
 _LARGE_PAIRS: set[str] = set()
@@ -48,6 +53,7 @@ def _load() -> None:
                 _PAIRS.add(f"{each} {state}")
             if mark:
                 _LARGE_PAIRS.add(f"{city} {state}")
+    _SORTED[:] = sorted(large)
     _LARGE.update(large)
     _CITIES.update(cities)  # the last one, because other threads check whether it is filled
 
@@ -60,6 +66,38 @@ def is_place(text: str) -> bool:
         return True
     city, _, state = text.rpartition(" ")
     return state in STATES and city in _LARGE
+
+
+def is_town(text: str) -> bool:
+    """Whether upper-case text is likely a city of the United States: a large one, also cut off or with other words."""
+    if not _CITIES:
+        _load()
+    if len(text) >= _SHORTEST_BEGINNING:
+        i = bisect_left(_SORTED, text)
+        if i < len(_SORTED) and _SORTED[i].startswith(text):
+            return True
+    words = text.split(" ")
+    if len(words) > 1 and text in _CITIES:
+        return True
+    return any(
+        " ".join(words[:size]) in _LARGE or " ".join(words[-size:]) in _LARGE
+        for size in range(1, min(len(words), _TOWN_WORDS) + 1)
+    )
+
+
+def split_fields(text: str) -> str:
+    """Separate a name that fills its field from the city that follows it: DICK'S SPORTICORAOPOLIS PA."""
+    if text[-2:] not in STATES or text[-3:-2] != " ":
+        return text
+    if not _CITIES:
+        _load()
+    for width in _NAME_FIELDS:
+        if not text[width - 1 : width + 3].isalnum() or " ".join(text[width:].split()) not in _PAIRS:
+            continue
+        start = text.rfind(" ", 0, width) + 1
+        if " ".join(text[start:].split()) not in _PAIRS:  # SOUTHAMPTON contains HAMPTON
+            return f"{text[:width]} {text[width:]}"
+    return text
 
 
 def _city_size(tokens: list[str], state: str) -> tuple[int, int]:

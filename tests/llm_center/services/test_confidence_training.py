@@ -38,7 +38,7 @@ def test_confidence_rises_with_the_score_and_its_bound_stays_below(name: str) ->
 
 
 def test_training_is_repeatable_and_learns_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confidence_training, "_FOLDS", 2)
+    monkeypatch.setattr(confidence_training, "FOLDS", 2)
     rows = read_labelled(TUNE)[::2]
     models = train(rows)
     assert models == train(rows)
@@ -66,7 +66,7 @@ def test_rows_that_only_move_money_are_left_to_the_rules(tmp_path: Path) -> None
 def test_the_command_prints_the_weights_and_writes_nothing_in_a_dry_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confidence_training, "_FOLDS", 2)
+    monkeypatch.setattr(confidence_training, "FOLDS", 2)
     before = (catalogue.DATA / "confidence.json").read_bytes()
     lines = TUNE.read_text(encoding="utf-8").splitlines()
     (tmp_path / "some.csv").write_text("\n".join([lines[0], *lines[1::4]]) + "\n", encoding="utf-8")

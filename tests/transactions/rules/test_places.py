@@ -2,7 +2,7 @@
 
 import pytest
 
-from transactions.rules.places import ends_in_place, is_place, strip_place
+from transactions.rules.places import ends_in_place, is_place, is_town, split_fields, strip_place
 
 
 @pytest.mark.parametrize("text", ["SEATTLE", "SEATTLE WA", "WA", "NEW YORK NY", "SAN FRANCISC CA", "HAPPY TX"])
@@ -13,6 +13,30 @@ def test_a_city_or_a_state_is_a_place(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "PLUMBING", "SEATTLE PLUMBING", "WA SEATTLE", "HAPPY", "HAPPY NJ"])
 def test_other_words_are_not_places(text: str) -> None:
     assert not is_place(text)
+
+
+@pytest.mark.parametrize("text", ["DENVER", "CHARLOTT", "DENVER DWTN", "KANSAS CTY CRWN KANSAS CITY", "CENTRAL VALLEY"])
+def test_a_town_may_be_cut_or_have_words_around_it(text: str) -> None:
+    assert is_town(text)
+
+
+@pytest.mark.parametrize("text", ["", "PLUMBING", "HAPPY", "FAMILY DENTISTRY"])
+def test_a_word_that_is_also_a_small_town_is_none(text: str) -> None:
+    assert not is_town(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("APLPAY DICK'S SPORTICORAOPOLIS PA", "APLPAY DICK'S SPORTI CORAOPOLIS PA"),
+        ("TST* LOSERS - MIDTOWNASHVILLE TN", "TST* LOSERS - MIDTOW NASHVILLE TN"),
+        ("MERRICK FISH 12 SOUTHAMPTON NY", "MERRICK FISH 12 SOUTHAMPTON NY"),
+        ("THE LONG NAME OF A SHOP TULSA OK", "THE LONG NAME OF A SHOP TULSA OK"),
+        ("CAFE", "CAFE"),
+    ],
+)
+def test_a_name_that_fills_its_field_is_separated_from_the_city(text: str, split: str) -> None:
+    assert split_fields(text) == split
 
 
 @pytest.mark.parametrize(
