@@ -73,10 +73,20 @@ def match_features(match: Match, text: Text) -> list[float]:
         text.toll_free,
         float(bool(text.payee) and text.payee.endswith(compact_key(spelling.key))),
         float(len(first) > 3 and text.descriptor.count(first) > 1),
+        small_shop * (not spelling.brand.category.startswith(_OVER_THE_COUNTER)),
     ]
 
 
-_BANKS: Final = ("amenity/bank", "finance", "office/financial", "office/mortgage", "shop/money_lender")
+_BANKS: Final = (
+    "amenity/bank",
+    "amenity/money_transfer",
+    "finance",
+    "office/financial",
+    "office/mortgage",
+    "shop/money_lender",
+)
+# Trades that have terminals like those of small shops.
+_OVER_THE_COUNTER: Final = ("amenity/", "shop/", "leisure", "tourism")
 _PARTIAL: Final = frozenset(("truncated", "beginning", "joined"))
 _METHOD_ROWS: Final = {name: tuple(float(name == other) for other in METHODS) for name in METHODS}
 # Name, and the words for it where it raises the score and where it lowers it.
@@ -116,6 +126,7 @@ _MATCH_FEATURES: Final = (
     ("toll-free number", "a toll-free number follows", ""),
     ("star after it", "a star and a product or a reference follow", ""),
     ("named twice", "it is named twice", ""),
+    ("small shop of another trade", "", "such companies have no terminals of small shops"),
 )
 MATCH_FEATURES: Final = tuple(name for name, _, _ in _MATCH_FEATURES)
 # What to write about each feature: (for, against); empty where the reviewer needs no words.
