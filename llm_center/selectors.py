@@ -1,4 +1,4 @@
-"""Reads for reviewers: the evidence for a merchant, similar merchants that wait, and companies by ticker or name."""
+"""Reads for reviewers: evidence for a merchant, similar merchants that wait, companies, and search of the log."""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +8,15 @@ from decimal import Decimal
 from typing import Any, TypedDict
 
 from django.db import connection
+from django.db.models import Avg, Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
+from kamioi_site.pagination import NUMBERED_ROWS_MAX, Keyset, decode_cursor, encode_cursor
+from llm_center.models import LlmCall, LlmMapping
 from llm_center.reasons import Reason, split_reason
 from llm_center.sql import load_sql
-from transactions.models import Company, Merchant, StockPrice
+from transactions.models import Company, Merchant, StockPrice, User
+from transactions.rules.merchant_key import normalise
 
 # Rows of a merchant that are scanned for samples, customers and similar names.
 _SCAN_LIMIT = 200
@@ -23,6 +28,8 @@ _BY_TICKER = 5
 FAMILY = 50
 # A single word this long is probably a name.
 _NAME_LENGTH = 4
+# Merchants whose rows a search of the log returns completely.
+_FOUND_MERCHANTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +216,115 @@ def search_companies(term: str) -> list[CompanyRow]:
         {"ticker": ticker, "name": name, "exchange": exchange}
         for ticker, name, exchange in (*by_ticker, *by_name)[:COMPANIES]
     ]
+
+
+def customer_proposals(user: User, *, limit: int) -> list[LlmMapping]:
+    """Return the customer's latest proposals."""
+    rows = LlmMapping.objects.filter(user=user, source=LlmMapping.Source.USER)
+    return list(rows.order_by("-created_at", "-pk")[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCallTotals:
+    """Calls to language models, dollars, and mean milliseconds; None without calls."""
+
+    calls: int
+    failed: int
+    cost: Decimal
+    tokens: int
+    average_ms: float | None
+
+
+def llm_call_totals(since: datetime) -> LlmCallTotals:
+    """Return the totals since then."""
+    sums = LlmCall.objects.filter(started_at__gte=since).aggregate(
+        calls=Count("pk"),
+        failed=Count("pk", filter=~Q(error="")),
+        cost=Coalesce(Sum("cost"), Decimal(0)),
+        tokens=Coalesce(Sum(F("prompt_tokens") + F("completion_tokens")), 0),
+        average_ms=Avg("duration_ms"),
+    )
+    return LlmCallTotals(**sums)
+
+
+def llm_calls(*, since: datetime, failed: bool | None = None, model: str = "") -> QuerySet[LlmCall, LlmCall]:
+    """Return the calls since then, newest first; `model` is part of its name."""
+    rows = LlmCall.objects.filter(started_at__gte=since, model__icontains=model).order_by("-started_at", "-pk")
+    return rows if failed is None else rows.exclude(error="") if failed else rows.filter(error="")
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSearch:
+    """A page of the rows that a search found, newest first, and the number of all of them, up to 10,000."""
+
+    rows: list[LlmMapping]
+    total: int
+    next_cursor: str | None
+
+
+def search_mappings(
+    text: str, *, status: str | None = None, cursor: str | None = None, page: int = 1, limit: int
+) -> MappingSearch:
+    """Return a page of the log: rows with this text in merchant, ticker, company or category, in any case.
+
+    They are the rows of up to `_FOUND_MERCHANTS` merchants that contain the text, and those of the newest 10,000 rows
+    that contain it themselves. So the cost does not depend on the size of the log or the length of the text.
+
+    Args:
+        cursor: of the previous page; without it, `page` is its number.
+    """
+    scope = f"mappings:{status or 'all'}:{text}"
+    order = Keyset("-created_at", "-id")
+    after, values = ("true", []) if cursor is None else order.after_sql(_mapping_key(decode_cursor(cursor, scope)))
+    parameters: dict[str, Any] = {
+        "pattern": _like(text),
+        "status": status,
+        "window": NUMBERED_ROWS_MAX,
+        "limit": limit + 1,
+        "offset": 0 if cursor else (page - 1) * limit,
+    }
+    for number, value in enumerate(values):
+        after = after.replace("%s", f"%(after_{number})s", 1)
+        parameters[f"after_{number}"] = value
+    sql = load_sql("search_mappings").format(status="status = %(status)s" if status else "true", after=after)
+    with connection.cursor() as db:
+        parameters["keys"] = _find_merchants(db, text)
+        db.execute(sql, parameters)
+        found = db.fetchall()
+    total, keys = min(found[0][0], NUMBERED_ROWS_MAX), [(created_at, pk) for _, created_at, pk in found if pk]
+    shown = keys[:limit]
+    rows = {}
+    if shown:
+        times = [created_at for created_at, _ in shown]
+        found_rows = LlmMapping.objects.select_related("user").filter(
+            pk__in=[pk for _, pk in shown], created_at__range=(min(times), max(times))
+        )
+        rows = {row.pk: row for row in found_rows}
+    next_cursor = encode_cursor(shown[-1], scope) if len(keys) > limit else None
+    return MappingSearch([rows[pk] for _, pk in shown if pk in rows], total, next_cursor)
+
+
+def _mapping_key(key: list[Any]) -> list[Any]:
+    return [datetime.fromisoformat(key[0]), key[1]]
+
+
+def _find_merchants(db: Any, text: str) -> list[str]:
+    """Return the keys of merchants that a search finds; an index serves each of the two statements."""
+    # Trigrams need three letters in a row, and the index exists where the server has the extension.
+    if re.search(r"[^\W_]{3}", text):
+        db.execute("SELECT FROM pg_index WHERE indexrelid = to_regclass('idx_merchants_search') AND indisvalid")
+        if db.rowcount:
+            db.execute(load_sql("search_merchants"), {"pattern": _like(text), "limit": _FOUND_MERCHANTS})
+            return [row[0] for row in db.fetchall()]
+    key = normalise(text)
+    tickers = [text.upper(), *(row["ticker"] for row in search_companies(text))]
+    db.execute(
+        load_sql("prefix_merchants"),
+        {"key": key, "beyond": _after_prefix(key), "tickers": tickers, "limit": _FOUND_MERCHANTS},
+    )
+    return [row[0] for row in db.fetchall()]
+
+
+def _like(text: str) -> str:
+    """Return the pattern of texts that contain this one."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"

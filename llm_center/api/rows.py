@@ -108,10 +108,14 @@ def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: i
     """Return a numbered page, newest first."""
     ordered = rows.order_by("-created_at", "-pk")
     page_rows = list(ordered[(page - 1) * limit : page * limit])
-    total = ordered.values("pk")[:NUMBERED_ROWS_MAX].count()
+    return numbered(page_rows, ordered.values("pk")[:NUMBERED_ROWS_MAX].count(), page=page, limit=limit)
+
+
+def numbered(rows: Sequence[LlmMapping], total: int, *, page: int, limit: int) -> NumberedMappings:
+    """Return these rows as a page of a list with `total` rows."""
     pages = max(1, -(-total // limit))
     return {
-        "mappings": mapping_rows(page_rows),
+        "mappings": mapping_rows(rows),
         "pagination": {
             "page": page,
             "limit": limit,

@@ -78,6 +78,7 @@ class LlmMapping(MonthlyPartitionedModel):
             ),
             NamedIndex(fields=["user", "status"], name="idx_llm_mappings_user_id_status"),
             NamedIndex(fields=["merchant_name", "ticker"], name="idx_llm_mappings_merchant_ticker"),
+            NamedIndex(fields=["merchant_key"], name="idx_llm_mappings_merchant_key"),
             NamedIndex(fields=["-created_at"], name="idx_llm_mappings_created_at"),
             NamedIndex(
                 fields=["id"], name="idx_llm_mappings_pending", condition=Q(admin_approved=False) & ~Q(source="bulk")

@@ -15,10 +15,11 @@ from kamioi_site.api.pagination import CURSOR, LIMIT, PAGE, page_limit, page_num
 from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from kamioi_site.cache.namespaces import CacheNamespace
 from kamioi_site.pagination import keyset_page
-from llm_center.api.rows import MappingRow, NumberedMappings, mapping_rows, numbered_page
+from llm_center.api.rows import MappingRow, NumberedMappings, mapping_rows, numbered, numbered_page
 from llm_center.api.serializers import EditInput
 from llm_center.cache import LLM
 from llm_center.models import LlmMapping
+from llm_center.selectors import search_mappings
 from llm_center.services.mapping_decisions import delete_mapping, edit_mapping, reconsider_mapping
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
@@ -58,7 +59,7 @@ class MappingListView(StaffView, ETagView):
             CURSOR,
             LIMIT,
             OpenApiParameter("status", OpenApiTypes.STR, enum=STATUSES),
-            OpenApiParameter("search", OpenApiTypes.STR, description="The full name as in the statement."),
+            OpenApiParameter("search", OpenApiTypes.STR, description="Part of merchant, ticker, company or category."),
             PAGE,
         ],
         responses={200: MappingPageOutput | Data[NumberedMappings]},
@@ -69,7 +70,7 @@ class MappingListView(StaffView, ETagView):
         status = request.query_params.get("status") or "all"
         if status not in STATUSES:
             raise ValidationError({"status": [f"Must be one of {', '.join(STATUSES)}."]})
-        search = (request.query_params.get("search") or "").strip()
+        search = (request.query_params.get("search") or "").strip()[:100]
         limit, cursor = page_limit(request), request.query_params.get("cursor")
         number = page_number(request, limit) if "page" in request.query_params else None
 
@@ -85,14 +86,24 @@ class MappingListView(StaffView, ETagView):
 def _page(
     status: str, search: str, *, cursor: str | None, number: int | None, limit: int
 ) -> MappingPageOutput | Data[NumberedMappings]:
+    if search:
+        found = search_mappings(
+            search,
+            status=None if status == "all" else status,
+            cursor=cursor if number is None else None,
+            page=number or 1,
+            limit=limit,
+        )
+        if number is not None:
+            return {"success": True, "data": numbered(found.rows, found.total, page=number, limit=limit)}
+        next_cursor = found.next_cursor
+        return {"data": mapping_rows(found.rows), "next_cursor": next_cursor, "has_more": next_cursor is not None}
     rows = LlmMapping.objects.select_related("user")
     if status != "all":
         rows = rows.filter(status=status)
-    if search:
-        rows = rows.filter(merchant_name=search)
     if number is not None:
         return {"success": True, "data": numbered_page(rows, page=number, limit=limit)}
-    page = keyset_page(rows, time_field="created_at", cursor=cursor, limit=limit, scope=f"mappings:{status}:{search}")
+    page = keyset_page(rows, time_field="created_at", cursor=cursor, limit=limit, scope=f"mappings:{status}:")
     return {"data": mapping_rows(page.rows), "next_cursor": page.next_cursor, "has_more": page.has_more}
 
 
