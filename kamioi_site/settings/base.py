@@ -400,6 +400,7 @@ API_RATES = {
     "anonymous": env_list("API_RATE_ANONYMOUS", "50/h,200/d"),
     "authenticated": env_list("API_RATE_AUTHENTICATED", "6000/m"),
     "dashboard": env_list("API_RATE_DASHBOARD", "10/m"),
+    "lookup": env_list("API_RATE_LOOKUP", "60/m"),  # of tickers without a token, by address
     "login": env_list("API_RATE_LOGIN", "300/h"),  # by address
     "login_email": env_list("API_RATE_LOGIN_EMAIL", "10/15m"),  # by account
     "register": env_list("API_RATE_REGISTER", "60/h"),  # by address

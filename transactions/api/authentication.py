@@ -4,7 +4,7 @@ Only the SHA-256 of a token is stored. An unknown, expired or revoked token, or 
 the same message.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
@@ -43,6 +43,25 @@ class QueryTokenAuthentication(BearerTokenAuthentication):
         """Return user and token; None without a token in the query string."""
         token = request.query_params.get("admin_token")
         return _authenticated(token.encode("utf-8", "replace")) if token else None
+
+
+class FormTokenAuthentication(BearerTokenAuthentication):
+    """`admin_token` in a form, for the upload that the legacy front end sends without a header.
+
+    The body has been checked against its size limit by then. The field is removed, so that nothing stores or logs it.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        """Return user and token; None without a form, or without a token in it."""
+        if not (request.content_type or "").startswith("multipart/form-data"):
+            return None
+        tokens: list[str] = []
+        forms: tuple[Any, Any] = (request.POST, request.data)  # Django's, without the files, and DRF's
+        for form in forms:
+            form._mutable = True
+            tokens = form.pop("admin_token", tokens)
+            form._mutable = False
+        return _authenticated(tokens[-1].encode("utf-8", "replace")) if tokens else None
 
 
 def _authenticated(raw: bytes) -> tuple[User, ApiToken]:

@@ -1,15 +1,19 @@
 """Proposing a company for a merchant, and looking one up."""
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from hashlib import blake2s
+from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.payloads import Data, MessageOutput
 from kamioi_site.api.views import ApiView
+from kamioi_site.cache.namespaces import CacheNamespace
 from llm_center.api.serializers import LookupInput, LookupQuery, SubmitInput
 from llm_center.models import LlmMapping
 from llm_center.services.mapping_decisions import submit_mapping
@@ -18,6 +22,8 @@ from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView
 from transactions.rules.merchant_key import normalise
+
+LOOKUPS: Final = CacheNamespace("lookup:{name}", ttl=300, single_flight=False)
 
 
 class SubmittedOutput(MessageOutput):
@@ -60,6 +66,17 @@ class ManualSubmitView(SubmitView, StaffView):
 
 
 class LookupView(ApiView):
+    """Open to all for reading: it knows the catalogue and listed companies, and nothing of customers."""
+
+    @property
+    def rate_scope(self) -> str | None:  # type: ignore[override]
+        """Return the rate of those without a token, whose form looks up every keystroke."""
+        return None if self.request.user.is_authenticated else "lookup"
+
+    def get_permissions(self) -> Sequence[Any]:
+        """Require a token to write."""
+        return [AllowAny()] if self.request.method in SAFE_METHODS else super().get_permissions()
+
     @extend_schema(parameters=[LookupQuery], responses={200: Data[dict[str, Any]]}, tags=["llm center"])
     def get(self, request: Request) -> Response:
         """Look up `?company=`."""
@@ -72,8 +89,14 @@ class LookupView(ApiView):
 
 
 def _lookup(name: str) -> Response:
+    key = blake2s(name.casefold().encode()).hexdigest()
+    data = LOOKUPS.get(lambda: _proposal(name), name=key)
+    return Response({"success": True, "data": data, **data})
+
+
+def _proposal(name: str) -> dict[str, Any]:
     proposal = propose_owner(normalise(name), name)
-    data = {
+    return {
         "ticker": proposal.ticker,
         "company_name": proposal.company_name,
         "category": proposal.category,
@@ -83,4 +106,3 @@ def _lookup(name: str) -> Response:
             {"ticker": other.ticker, "company_name": other.company_name} for other in proposal.alternatives
         ],
     }
-    return Response({"success": True, "data": data, **data})

@@ -18,7 +18,7 @@ from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from llm_center.api.serializers import UploadInput
 from llm_center.models import MappingImport
 from llm_center.services.mapping_imports import run_mapping_import, upload_mapping_file
-from transactions.api.authentication import QueryTokenAuthentication
+from transactions.api.authentication import FormTokenAuthentication, QueryTokenAuthentication
 from transactions.api.base import current_user
 from transactions.api.idempotency import idempotent
 from transactions.api.parsers import uploaded_file
@@ -131,6 +131,8 @@ class UploadView(_UploadView):
 
 
 class FastUploadView(_UploadView):
+    authentication_classes = (*StaffView.authentication_classes, FormTokenAuthentication)
+
     @extend_schema(
         request={"multipart/form-data": UploadInput}, responses={202: FastUploadOutput}, tags=["mapping files"]
     )
