@@ -1,7 +1,8 @@
 """The audit trail of staff: one row per request that changes or downloads data, and per login.
 
-The middleware covers the admin and the API alike, so no view can omit it. Request bodies are not stored, because they
-contain user input; the ids of the affected rows are.
+The middleware covers the admin and the API alike, so no view can omit it by mistake; one that only reads in reply to
+a POST is marked (`changes_nothing`). Request bodies are not stored, because they contain user input; the ids of the
+affected rows are.
 """
 
 import logging
@@ -44,6 +45,8 @@ class AuditMiddleware(MiddlewareMixin):
         if not isinstance(user, User) or not user.is_staff:
             return response
         match = request.resolver_match
+        if getattr(getattr(match and match.func, "view_class", None), "changes_nothing", False):
+            return response
         _write(
             request,
             kind=AuditEvent.Kind.CHANGE if request.method not in _SAFE_METHODS else AuditEvent.Kind.DOWNLOAD,

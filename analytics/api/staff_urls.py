@@ -3,6 +3,7 @@
 from django.urls import path
 
 from analytics.api.legacy.overview import LegacyUserListView
+from analytics.api.legacy.views import LegacyDashboardView, ProcessPendingView
 from analytics.api.views import figures, financial_statements, llm_center, llm_data, maintenance, transactions
 from analytics.api.views.figures import figures_view, llm_data_view
 from analytics.selectors import automation_api, llm_center_api, llm_data_api
@@ -18,7 +19,7 @@ urlpatterns = [
         name="api-financial-statements",
     ),
     path("admin/llm-mappings/remove-duplicates", maintenance.DuplicatesView.as_view(), name="api-remove-duplicates"),
-    path(f"{_CENTER}/dashboard", llm_center.DashboardView.as_view(), name="api-dashboard"),
+    path(f"{_CENTER}/dashboard", LegacyDashboardView.as_view(), name="api-dashboard"),
     path(f"{_CENTER}/analytics", llm_center.AnalyticsView.as_view(), name="api-analytics"),
     path(f"{_CENTER}/queue", llm_center.QueueView.as_view(), name="api-queue"),
     path(
@@ -44,9 +45,7 @@ urlpatterns = [
     path(f"{_CENTER}/start-processing", maintenance.SwitchView.as_view(on=True), name="api-start-processing"),
     path(f"{_CENTER}/stop-processing", maintenance.SwitchView.as_view(on=False), name="api-stop-processing"),
     path(f"{_CENTER}/process-batch", maintenance.ProcessBacklogView.as_view(), name="api-process-batch"),
-    path(
-        f"{_CENTER}/process-pending-transactions", maintenance.ProcessBacklogView.as_view(), name="api-process-pending"
-    ),
+    path(f"{_CENTER}/process-pending-transactions", ProcessPendingView.as_view(), name="api-process-pending"),
     path(f"{_CENTER}/clear-cache", maintenance.ClearCacheView.as_view(), name="api-clear-cache"),
     path(f"{_CENTER}/rebuild-indexes", maintenance.RebuildView.as_view(), name="api-rebuild-indexes"),
     path(f"{_AUTO}/status", figures_view(automation_api.automation, "automation"), name="api-automation"),

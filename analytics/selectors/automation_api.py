@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from analytics.selectors import llm_center, operations, review_stats
 from analytics.selectors.transactions import transaction_totals
@@ -241,4 +241,22 @@ def automation() -> Automation:
             "voting_strategy": CONSENSUS,
             "agreement_rate": None,
         },
+    }
+
+
+def learning_dashboard() -> dict[str, Any]:
+    """Return the figures of the ML Dashboard: rates from 0 to 1, and texts where the page would make something up."""
+    accuracy, mappings = review_stats.proposal_accuracy(), llm_center.mapping_totals()
+    decided = mappings.approved + mappings.rejected
+    return {
+        "modelVersion": review_stats.models_in_use()[-1],
+        "totalPatterns": llm_center.merchant_counts().total,
+        "totalPredictions": mappings.total,
+        "accuracyRate": None if accuracy.accuracy is None else accuracy.accuracy / 100,
+        "successRate": round(mappings.approved / decided, 4) if decided else None,
+        "learningHistorySize": accuracy.reviewed,
+        "lastTraining": accuracy.last_fit,
+        "avgResponseTime": "not measured: –",
+        "dataQuality": "Unrated",
+        "topPatterns": [],
     }

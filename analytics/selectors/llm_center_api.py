@@ -187,6 +187,8 @@ class RecentTransaction(TypedDict):
 
 
 class TransactionStatsCounts(TypedDict):
+    """Each transaction counts once: `mapped` ones are not invested yet."""
+
     pending: int
     needs_review: int
     mapped: int
@@ -244,7 +246,7 @@ def transaction_stats() -> TransactionStats:
         "stats": {
             "pending": totals.count(Status.PENDING),
             "needs_review": totals.count(Status.NEEDS_REVIEW),
-            "mapped": totals.matched,
+            "mapped": totals.count(Status.MAPPED, Status.AWAITING_PRICE),
             "invested": totals.count(Status.COMPLETED),
             "total": totals.total,
         },

@@ -182,6 +182,46 @@ def edit_mapping(
 
 
 @transaction.atomic
+def correct_decided_mapping(
+    *, mapping_id: int, merchant_name: str, ticker: str, category: str, actor: User
+) -> DecisionResult:
+    """Correct the ticker of an approved row's merchant from now on, if the row is still its decision.
+
+    Raises LlmMapping.DoesNotExist, MappingAlreadyDecidedError, and the errors of `decide_merchant`.
+    """
+    mapping = LlmMapping.objects.get(pk=mapping_id)
+    if (merchant_name, category) != (mapping.merchant_name, mapping.category):
+        raise MappingAlreadyDecidedError("This mapping has been decided: only its ticker can be corrected.")
+    merchant = Merchant.objects.select_for_update().filter(merchant_key=mapping.merchant_key).first()
+    current = merchant is not None and (merchant.status, merchant.ticker) == (mapping.status, mapping.ticker)
+    if merchant is None or not current or mapping.status != LlmMapping.Status.APPROVED or ticker == mapping.ticker:
+        raise MappingAlreadyDecidedError
+    return decide_merchant(
+        merchant_id=merchant.pk,
+        action=Action.CORRECT,
+        ticker=ticker,
+        actor=actor,
+        expected_updated_at=merchant.updated_at,
+    )
+
+
+@transaction.atomic
+def teach_mapping(*, merchant_name: str, ticker: str, category: str, actor: User) -> MappingDecisionResult:
+    """Propose an owner and approve it at once. Raises as `submit_mapping` and `approve_mapping`."""
+    mapping = submit_mapping(
+        merchant_name=merchant_name,
+        ticker=ticker,
+        category=category,
+        company_name="",
+        confidence=Decimal(1),
+        notes="",
+        actor=actor,
+        source=LlmMapping.Source.ADMIN,
+    )
+    return approve_mapping(mapping_id=mapping.pk, actor=actor)
+
+
+@transaction.atomic
 def delete_mapping(*, mapping_id: int, actor: User) -> None:
     """Delete an undecided proposal. Raises LlmMapping.DoesNotExist, BulkRowError, MappingAlreadyDecidedError."""
     mapping = _get_open_mapping(mapping_id)

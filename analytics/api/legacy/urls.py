@@ -6,7 +6,7 @@ from typing import Any, Final
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics.api.legacy import finance, overview, statements
+from analytics.api.legacy import finance, overview, statements, views
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from kamioi_site.api.legacy.views import legacy_path
 from transactions.api.legacy.staff import LegacyStaffView
@@ -45,4 +45,6 @@ urlpatterns = [
     legacy_path("business/reports/generate", statements.GenerateView.as_view()),
     legacy_path("business/reports/<int:statement_id>/download", statements.ReportDownloadView.as_view()),
     legacy_path("family/statements/generate", statements.GenerateView.as_view()),
+    legacy_path("admin/auto-process", views.AutoProcessView.as_view()),
+    legacy_path("ml/stats", views.LearningView.as_view()),
 ]

@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from analytics.api.legacy.figures import page_figures
 from analytics.selectors.automation_api import AutomationRealtime
 from analytics.selectors.llm_center_api import ProcessingStatsData, ProcessingStatsTotals
 from analytics.selectors.llm_data_api import (
@@ -35,27 +36,27 @@ class ProcessingStatsOutput(SuccessOutput):
 
 
 class SystemStatusOutput(SuccessOutput, LlmDataSystemStatus):
-    """The state of the system; `data` repeats the other fields."""
+    """The state of the system; `data` has the other fields as the page shows them."""
 
-    data: LlmDataSystemStatus
+    data: dict[str, Any]
 
 
 class EventStatsOutput(SuccessOutput, LlmDataEventStats):
-    """Purchases as events; `data` repeats the other fields."""
+    """Purchases as events; `data` has the other fields as the page shows them."""
 
-    data: LlmDataEventStats
+    data: dict[str, Any]
 
 
 class VectorEmbeddingsOutput(SuccessOutput, LlmDataVectorEmbeddings):
-    """Vectors; `data` repeats the other fields."""
+    """Vectors; `data` has the other fields as the page shows them."""
 
-    data: LlmDataVectorEmbeddings
+    data: dict[str, Any]
 
 
 class FeatureStoreOutput(SuccessOutput, LlmDataFeatureStore):
-    """The merchants and the cache; `data` repeats the other fields."""
+    """The merchants and the cache; `data` has the other fields as the page shows them."""
 
-    data: LlmDataFeatureStore
+    data: dict[str, Any]
 
 
 def figures_view(
@@ -88,7 +89,11 @@ def figures_view(
 
 
 def llm_data_view(read: Callable[[], Any], cache_name: str, output: Any) -> Callable[..., Any]:
-    """Return a view with the figures both beside `success` and under `data`."""
+    """Return a view with the figures beside `success`, and as the legacy front end shows them under `data`."""
     return figures_view(
-        read, cache_name, tag="llm data", output=output, arrange=lambda figures: {**figures, "data": figures}
+        read,
+        cache_name,
+        tag="llm data",
+        output=output,
+        arrange=lambda figures: {**figures, "data": page_figures(figures)},
     )

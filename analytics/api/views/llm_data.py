@@ -1,5 +1,7 @@
 """Search in the legacy system's page on its data system."""
 
+from typing import TypedDict
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,9 +14,15 @@ from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView
 
 
-class SearchOutput(SuccessOutput):
+class SearchResults(TypedDict):
     passages: list[Passage]
     total: int
+
+
+class SearchOutput(SuccessOutput, SearchResults):
+    """At most twenty results; `data` repeats them."""
+
+    data: SearchResults
 
 
 class SearchView(StaffView):
@@ -25,4 +33,5 @@ class SearchView(StaffView):
     def post(self, request: Request) -> Response:
         """Return at most twenty results."""
         passages = search_passages(validated(SearchInput(data=request.data))["query"])
-        return Response({"success": True, "passages": passages, "total": len(passages)})
+        results = SearchResults(passages=passages, total=len(passages))
+        return Response({"success": True, **results, "data": results})

@@ -99,7 +99,12 @@ class ProcessBacklogView(MaintenanceView):
         """Process the backlog in the background; the task's `result` has the counts."""
         task = get_or_create_task(name="process_backlog", actor=current_user(request))
         counts = BacklogCounts(processed=None, mapped=None, queued=None, review=None, errors=None)
-        return accepted(task, message="Pending transactions are being processed.", data=counts)
+        message = "Pending transactions are being processed."
+        return accepted(task, message=message, data=counts, **self.more_fields())
+
+    def more_fields(self) -> dict[str, Any]:
+        """Return further fields of the response."""
+        return {}
 
 
 class ClearCacheView(MaintenanceView):

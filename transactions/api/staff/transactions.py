@@ -26,6 +26,7 @@ from kamioi_site.api.pagination import (
 from kamioi_site.api.payloads import ErrorOutput, MessageOutput, SuccessOutput
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
+from transactions.api.legacy.limits import LegacyLimits, trading_limits
 from transactions.api.staff.base import StaffView
 from transactions.api.staff.serializers import OneTransactionInput, SelectedInput
 from transactions.selectors import staff as selectors
@@ -50,14 +51,20 @@ class WaitingTransaction(TypedDict):
 
 
 class TradingLimits(TypedDict):
+    """What may be processed at once."""
+
     max_orders: int
     max_amount: Decimal
+
+
+class WaitingLimits(TradingLimits, LegacyLimits):
+    """What may be processed at once, and the same as the legacy front end shows it."""
 
 
 class WaitingOutput(SuccessOutput):
     transactions: list[WaitingTransaction]
     pagination: Pagination
-    trading_limits: TradingLimits
+    trading_limits: WaitingLimits
 
 
 class SelectedTransaction(TypedDict):
@@ -120,12 +127,12 @@ class WaitingView(StaffView):
             min_amount=dollars(request, "min_amount"),
             max_amount=dollars(request, "max_amount"),
         )
-        result = selectors.transactions_waiting_page(filters, page=page, limit=limit)
+        result, allowed = selectors.transactions_waiting_page(filters, page=page, limit=limit), limits()
         body = WaitingOutput(
             success=True,
             transactions=[_waiting_row(row) for row in result.rows],
             pagination=pagination(page=page, limit=limit, total=result.total, capped=result.capped),
-            trading_limits=_limits(limits()),
+            trading_limits={**_limits(allowed), **trading_limits(allowed)},
         )
         return Response(body)
 

@@ -1,0 +1,63 @@
+"""Views of the LLM Center and the ML Dashboard that need figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from analytics.api.legacy.figures import dashboard
+from analytics.api.views.llm_center import DashboardView
+from analytics.api.views.maintenance import ProcessBacklogView
+from analytics.selectors import automation_api
+from analytics.selectors.llm_center_api import LlmDashboard
+from analytics.selectors.review_stats import STAFF_STATS_CACHE
+from analytics.selectors.transactions import transaction_totals
+from kamioi_site.api.legacy.views import LegacyView
+from llm_center.services.review.queue import queue_totals_cached
+from llm_center.services.staff_maintenance import is_queue_enabled
+from transactions.api.staff.base import StaffView
+from transactions.models import Transaction
+
+
+class LegacyDashboardView(DashboardView):
+    def payload(self, data: LlmDashboard) -> Mapping[str, Any]:
+        """Add what the Analytics tab reads."""
+        return dashboard(data)
+
+
+class ProcessPendingView(ProcessBacklogView):
+    """The page's notice begins with `mapped`, before the task has counted anything."""
+
+    def more_fields(self) -> dict[str, Any]:
+        """Return what is true now, as the notice puts it."""
+        totals = transaction_totals()
+        pending = totals.count(Transaction.Status.PENDING)
+        return {
+            "mapped": f"Working in the background on {pending} transactions. So far 0" if pending else 0,
+            "no_match": totals.count(Transaction.Status.NEEDS_REVIEW),
+        }
+
+
+class AutoProcessView(StaffView, LegacyView):
+    """Every open page calls it once or twice a second, so it starts nothing: the queue runs on its schedule."""
+
+    required_permissions = ("llm_center.view_llmmapping",)
+    changes_nothing = True
+
+    def post(self, request: Request) -> Response:
+        state = STAFF_STATS_CACHE.get(_queue_state, name="auto-process")
+        return Response({"success": True, "processed": 0, "mapped": 0, "no_match": 0, **state})
+
+
+def _queue_state() -> dict[str, Any]:
+    return {"enabled": is_queue_enabled(), "waiting_merchants": queue_totals_cached()[0]}
+
+
+class LearningView(StaffView, LegacyView):
+    required_permissions = ("llm_center.view_llmmapping",)
+
+    def get(self, request: Request) -> Response:
+        return Response(
+            {"success": True, "data": STAFF_STATS_CACHE.get(automation_api.learning_dashboard, name="ml-stats")}
+        )
