@@ -21,6 +21,7 @@ from analytics.models import Report
 from llm_center.models import LlmDataAsset, LlmMapping
 from tests.factories import make_staff, make_transaction, make_user
 from transactions.models import AccountMember, BackgroundTask, Goal, Notification, StatementImport, User
+from transactions.services.download_links import Download, sign_download
 from transactions.services.privacy import export_path
 
 _RESET = ("forgot-password", "verify-reset-token", "reset-password")
@@ -162,6 +163,7 @@ def make_world() -> World:
         "user_id": owner.pk,
         "statement_id": _statement(owner, task).pk,
         "number": "JE-2026-000000",
+        "claim": sign_download(Download(owner, "transactions", {})),
     }
     return World(owner, make_user(), reviewer, make_user(is_staff=True), make_staff(), things)
 

@@ -100,6 +100,18 @@ class UploadQuotaError(KamioiError):
         self.wait = wait
 
 
+class LinkExpiredError(KamioiError):
+    """This link has expired. Request the file again."""
+
+    status_code = 404
+
+
+class NothingToRetryError(KamioiError):
+    """No purchase can be retried: its merchant waits for the decision of a reviewer."""
+
+    status_code = 409
+
+
 class InvalidTransactionError(KamioiError):
     """The purchase is invalid."""
 

@@ -383,6 +383,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "ImportStatus": "transactions.models.StatementImport.State",
+        "ListedStatus": "transactions.api.legacy.statuses.ListedStatus",
         "SettingType": "transactions.models.Setting.Type",
         "TransactionKind": ["purchase", "refund"],
         "TransactionStatus": "transactions.models.Transaction.Status",
@@ -406,6 +407,9 @@ API_RATES = {
     "register": env_list("API_RATE_REGISTER", "60/h"),  # by address
     "reset": env_list("API_RATE_RESET", "300/h"),  # by address
     "reset_email": env_list("API_RATE_RESET_EMAIL", "5/h"),  # by account
+    # What the legacy front end asks without a token, by address.
+    "check_email": env_list("API_RATE_CHECK_EMAIL", "60/h"),
+    "quotes": env_list("API_RATE_QUOTES", "60/m"),
 }
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=env_int("IDEMPOTENCY_KEY_HOURS", 24))
 
@@ -420,6 +424,9 @@ CORS_ALLOW_HEADERS = [
     "x-request-id",
     "last-event-id",
     "cache-control",
+    # Of the legacy front end, which sends both of its tokens at once.
+    "x-user-token",
+    "x-admin-token",
 ]
 CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "Idempotency-Replayed", "Content-Disposition", "X-Request-ID"]
 

@@ -65,13 +65,14 @@ class FormTokenAuthentication(BearerTokenAuthentication):
 
 
 def _authenticated(raw: bytes) -> tuple[User, ApiToken]:
-    token = _valid_token(raw)
+    token = valid_token(raw)
     if token is None:
         raise AuthenticationFailed("The token is invalid or has expired.")
     return token.user, token
 
 
-def _valid_token(raw: bytes) -> ApiToken | None:
+def valid_token(raw: bytes) -> ApiToken | None:
+    """Return the token with its user; None unless it is valid."""
     try:
         digest = ApiToken.digest_of(raw.decode("ascii"))
     except UnicodeDecodeError:

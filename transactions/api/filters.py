@@ -1,8 +1,7 @@
 """The query parameters that filter a customer's transactions."""
 
+from collections.abc import Mapping
 from typing import Final
-
-from rest_framework.request import Request
 
 from transactions.api.serializers import TransactionFilterInput
 from transactions.selectors.transaction_pages import TransactionFilter
@@ -11,9 +10,9 @@ from transactions.selectors.transaction_pages import TransactionFilter
 _input: Final = TransactionFilterInput()
 
 
-def transaction_filter(request: Request) -> TransactionFilter:
-    """Return the filter of the query string; absent and empty parameters do not filter."""
-    values = {name: value for name in map(str, _input.fields) if (value := request.query_params.get(name))}
+def transaction_filter(query: Mapping[str, str]) -> TransactionFilter:
+    """Return the filter of these query parameters; absent and empty ones do not filter."""
+    values = {name: value for name in map(str, _input.fields) if (value := query.get(name))}
     if not values:
         return TransactionFilter()
     fields = _input.run_validation(values)

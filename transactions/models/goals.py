@@ -22,6 +22,12 @@ class Goal(models.Model):
     target_amount = models.DecimalField(max_digits=14, decimal_places=2)
     current_amount = models.DecimalField(max_digits=14, decimal_places=2, default=Decimal(0))
     goal_type = models.CharField(max_length=10, choices=Type, default=Type.PERSONAL)
+    details = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="What else a front end stores about the goal: description, department, deadline, status.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -4,6 +4,7 @@ Every function takes the user and never returns another's rows. Amounts are doll
 Nothing here counts or skips through a large table.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypedDict, cast
@@ -13,8 +14,10 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from kamioi_site.http.downloads import csv_line, rows_in_pages
 from transactions.migration_phase import KAMIOI, ReadSource
 from transactions.models import BackgroundTask, Goal, Notification, Transaction, User
+from transactions.rules.merchant_key import normalise
 from transactions.rules.money import ZERO
 from transactions.selectors.portfolio import percent
 from transactions.selectors.transaction_pages import NEWEST, transactions_of
@@ -47,6 +50,17 @@ def newest_notifications(user: User, source: ReadSource = KAMIOI) -> list[Notifi
             Notification.objects.filter(user=user).order_by("-id")[:NEWEST] if legacy_rows is None else legacy_rows
         )
     ]
+
+
+_NOTIFICATION_COLUMNS: Final = ("created_at", "type", "title", "message", "read")
+
+
+def notifications_csv(user: User) -> Iterator[str]:
+    """Yield all notifications as CSV lines, newest first."""
+    yield csv_line(_NOTIFICATION_COLUMNS)
+    rows = Notification.objects.filter(user=user)
+    for created_at, *others in rows_in_pages(rows, _NOTIFICATION_COLUMNS, order=("-id",)):
+        yield csv_line([created_at.isoformat(), *others])
 
 
 def task_visible_to(user: User, task_id: UUID) -> BackgroundTask | None:
@@ -146,6 +160,63 @@ def completed_total(user: User, column: str) -> Total:
     return cast("Total", sums)
 
 
+class Overview(TypedDict):
+    """Figures over all of a customer's purchases, this month's and last month's (UTC)."""
+
+    total_transactions: int
+    total_revenue: Decimal
+    total_roundups: Decimal
+    monthly_purchases: Decimal
+    monthly_revenue: Decimal
+    revenue_growth: Annotated[Decimal | None, "Percent; null if there was none last month."]
+    invested_transactions: int
+    total_invested: Decimal
+    mapped_transactions: int
+    available_to_invest: Decimal
+
+
+_NO_PURCHASES: Final = (Transaction.Status.EXCLUDED, Transaction.Status.UNDONE)
+
+
+def overview(user: User) -> Overview:
+    """Return the figures. “Revenue” is what the business page calls spending, and by month the round-ups."""
+    first = timezone.now().astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month, before = Q(date__gte=first), Q(date__gte=(first - timedelta(days=1)).replace(day=1), date__lt=first)
+    completed = Q(status=Transaction.Status.COMPLETED)
+    mapped = Q(status__in=[Transaction.Status.MAPPED, Transaction.Status.AWAITING_PRICE])
+
+    def total(column: str, rows: Q | None = None) -> Coalesce:
+        return Coalesce(Sum(column, filter=rows), ZERO)
+
+    sums = (
+        Transaction.objects.filter(user=user, amount__gt=0)
+        .exclude(status__in=_NO_PURCHASES)
+        .aggregate(
+            total_transactions=Count("pk"),
+            total_revenue=total("amount"),
+            total_roundups=total("round_up"),
+            monthly_purchases=total("amount", month),
+            monthly_revenue=total("round_up", month),
+            before=total("round_up", before),
+            invested_transactions=Count("pk", filter=completed),
+            total_invested=total("investable", completed),
+            mapped_transactions=Count("pk", filter=mapped),
+            available_to_invest=total("round_up", mapped),
+        )
+    )
+    last = sums.pop("before")
+    growth = percent(sums["monthly_revenue"] - last, last) if last else None
+    return cast("Overview", sums | {"revenue_growth": growth})
+
+
+def waiting_transaction_ids(user: User, merchant: str) -> list[int]:
+    """Return the customer's latest hundred purchases that wait for a decision on this merchant."""
+    rows = Transaction.objects.filter(
+        user=user, status=Transaction.Status.NEEDS_REVIEW, merchant_key=normalise(merchant)
+    )
+    return list(rows.order_by("-date", "-id").values_list("pk", flat=True)[:NEWEST])
+
+
 class GoalRow(TypedDict):
     """A goal; `progress` in percent, at most 100."""
 
@@ -156,12 +227,13 @@ class GoalRow(TypedDict):
     current_amount: Decimal
     progress: Decimal
     goal_type: Annotated[str, Goal.Type]
+    details: Annotated[dict[str, Any], "What else a front end stores about the goal."]
     created_at: datetime
 
 
-def goals(user: User) -> list[GoalRow]:
+def goals(user: User) -> list[Goal]:
     """Return the customer's goals, newest first."""
-    return [goal_row(goal) for goal in Goal.objects.filter(user=user).order_by("-id")]
+    return list(Goal.objects.filter(user=user).order_by("-id"))
 
 
 def goal_row(goal: Goal) -> GoalRow:
@@ -173,6 +245,7 @@ def goal_row(goal: Goal) -> GoalRow:
         "current_amount": goal.current_amount,
         "progress": min(Decimal(100), percent(goal.current_amount, goal.target_amount)),
         "goal_type": goal.goal_type,
+        "details": goal.details,
         "created_at": goal.created_at,
     }
 

@@ -106,6 +106,29 @@ def _holding(row: tuple[str, str, Decimal, Decimal, Decimal | None, datetime | N
     }
 
 
+class Quote(TypedDict):
+    """The latest quote of a company."""
+
+    price: Decimal
+    as_of: datetime
+
+
+_QUOTES = """
+    SELECT asked.ticker, p.price, p.as_of
+    FROM unnest(%s::text[]) AS asked (ticker)
+    CROSS JOIN LATERAL (
+        SELECT price, as_of FROM stock_prices s WHERE s.ticker = asked.ticker ORDER BY as_of DESC LIMIT 1
+    ) p
+"""
+
+
+def latest_quotes(tickers: Sequence[str]) -> dict[str, Quote]:
+    """Return the latest quotes of these companies, one index lookup each; those without a quote are missing."""
+    with connection.cursor() as cursor:
+        cursor.execute(_QUOTES, [list(tickers)])
+        return {ticker: {"price": price, "as_of": as_of} for ticker, price, as_of in cursor.fetchall()}
+
+
 def percent(part: Decimal, whole: Decimal) -> Decimal:
     return rounded(part * 100 / whole, CENT) if whole else ZERO
 

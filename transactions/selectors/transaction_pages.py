@@ -28,8 +28,8 @@ _CSV_PAGE_ROWS: Final = 2_000
 _KEYSET: Final = Keyset("-date", "-id")
 
 
-class TransactionRow(TypedDict):
-    """A transaction in the API: `amount` has no sign, `type` is "purchase" or "refund"."""
+class TransactionFields(TypedDict):
+    """What every list of transactions contains: `amount` has no sign, `type` is "purchase" or "refund"."""
 
     id: int
     merchant: str
@@ -42,7 +42,6 @@ class TransactionRow(TypedDict):
     investable: Decimal
     total_debit: Decimal
     fee: Decimal
-    status: Annotated[str, Transaction.Status]
     ticker: str | None
     shares: Decimal | None
     price_per_share: Decimal | None
@@ -50,6 +49,12 @@ class TransactionRow(TypedDict):
     type: Annotated[str, Literal["purchase", "refund"]]
     failure_reason: str
     related_id: Annotated[int | None, "The purchase that this refund gives back, or the refund of this purchase."]
+
+
+class TransactionRow(TransactionFields):
+    """A transaction in the API."""
+
+    status: Annotated[str, Transaction.Status]
 
 
 TRANSACTION_FIELDS: Final = (

@@ -23,12 +23,12 @@ def create_goal(*, user: User, **values: Any) -> Goal:
 
 @transaction.atomic
 def update_goal(*, user: User, goal_id: int, changes: Mapping[str, Any]) -> Goal | None:
-    """Change a goal; return None when it is not the user's."""
+    """Change a goal; return None when it is not the user's. `details` are added to those that it has."""
     goal = Goal.objects.select_for_update().filter(user=user, pk=goal_id).first()
     if goal is None:
         return None
     for field, value in changes.items():
-        setattr(goal, field, value)
+        setattr(goal, field, goal.details | value if field == "details" else value)
     goal.updated_at = timezone.now()
     goal.save(update_fields=[*changes, "updated_at"])
     return goal

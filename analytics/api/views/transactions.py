@@ -16,10 +16,11 @@ from analytics.selectors.review_stats import ACCOUNT_TYPES_CACHE, STAFF_STATS_CA
 from analytics.selectors.transactions import transaction_totals, transactions_by_account_type
 from kamioi_site.api.pagination import CLAMPED_LIMIT, PAGE, PER_PAGE, Pagination, page_limit, page_number, pagination
 from kamioi_site.api.payloads import SuccessOutput
+from transactions.api.legacy.statuses import ListedStatus, ListedTransaction, listed, statuses_of
 from transactions.api.staff.base import StaffView
 from transactions.models import Transaction, User
 from transactions.selectors import staff as selectors
-from transactions.selectors.transaction_pages import TRANSACTION_FIELDS, TransactionRow, to_transaction_row
+from transactions.selectors.transaction_pages import TRANSACTION_FIELDS, to_transaction_row
 
 # Name → days before today, both included; None is all time.
 _PERIODS: Final = {
@@ -31,10 +32,11 @@ _PERIODS: Final = {
     **dict.fromkeys(("quarter", "90", "90d", "90days"), 89),
     **dict.fromkeys(("year", "365d"), 364),
 }
+_STATUSES: Final = ["all", *dict.fromkeys([*ListedStatus.values, *Transaction.Status.values])]
 _DASHBOARDS: Final = {"": "", "all": "", "user": "individual", **{kind: kind for kind in User.AccountType.values}}
 
 
-class StaffTransaction(TransactionRow):
+class StaffTransaction(ListedTransaction):
     """A transaction with its user; some fields in two spellings."""
 
     user_id: int
@@ -78,7 +80,7 @@ class TransactionsView(StaffView):
             CLAMPED_LIMIT,
             PER_PAGE,
             OpenApiParameter("search", OpenApiTypes.STR, description="Part of a merchant's name, or a full e-mail."),
-            OpenApiParameter("status", OpenApiTypes.STR, enum=["all", *Transaction.Status.values]),
+            OpenApiParameter("status", OpenApiTypes.STR, enum=_STATUSES),
             OpenApiParameter("dashboard", OpenApiTypes.STR, enum=[kind for kind in _DASHBOARDS if kind]),
             OpenApiParameter(
                 "dateFilter",
@@ -117,13 +119,13 @@ class TransactionsView(StaffView):
 def _filters(request: Request) -> selectors.StaffTransactionFilter:
     query = request.query_params
     status, dashboard = query.get("status") or "all", query.get("dashboard") or ""
-    if status != "all" and status not in Transaction.Status.values:
-        raise ValidationError({"status": [f"Must be one of all, {', '.join(Transaction.Status.values)}."]})
+    if status not in _STATUSES:
+        raise ValidationError({"status": [f"Must be one of {', '.join(_STATUSES)}."]})
     if dashboard not in _DASHBOARDS:
         raise ValidationError({"dashboard": [f"Must be one of {', '.join(kind for kind in _DASHBOARDS if kind)}."]})
     since, until = _period(query.get("dateFilter") or "")
     return selectors.StaffTransactionFilter(
-        statuses=() if status == "all" else (status,),
+        statuses=() if status == "all" else statuses_of(status),
         account_type=_DASHBOARDS[dashboard],
         search=(query.get("search") or "").strip(),
         since=since,
@@ -149,7 +151,7 @@ def _period(text: str) -> tuple[datetime | None, datetime | None]:
 
 
 def _row(row: Mapping[str, Any]) -> StaffTransaction:
-    common = to_transaction_row([row[name] for name in TRANSACTION_FIELDS])
+    common = listed(to_transaction_row([row[name] for name in TRANSACTION_FIELDS]))
     return {
         **common,
         "roundUp": row["round_up"],

@@ -495,6 +495,7 @@ ROW = {
     "total_debit": NUMBER,
     "fee": NUMBER,
     "status": TEXT,
+    "booking_status": TEXT,
     "ticker": MAYBE_TEXT,
     "shares": MAYBE,
     "price_per_share": MAYBE,

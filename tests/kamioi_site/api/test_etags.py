@@ -81,7 +81,7 @@ def test_every_change_of_transactions_invalidates_the_etag() -> None:
     assert rows == ["pending"]
     process_pending()
     parked, rows = shown()
-    assert rows == ["needs_review"]
+    assert rows == ["needs-recognition"]
     make_merchant("STARBUCKS 2")
     from transactions.models import Merchant
     from transactions.services.processing import release_waiting_transactions

@@ -1,11 +1,31 @@
 """URLs that only the legacy front end calls, all outside the documented API."""
 
-from kamioi_site.api.legacy.views import legacy_path
-from transactions.api.legacy import members, staff
+from typing import Any, Final
 
+from kamioi_site.api.legacy.views import legacy_path
+from transactions.api.legacy import accounts, base, members, portfolio, staff, transactions
+from transactions.api.legacy.forms import SECTIONS
+
+_VIEWS: Final[dict[str, Any]] = {
+    "auth/check-all": accounts.CheckAllView,
+    "user/auth/check-email": accounts.CheckEmailView,
+    "user/auth/complete-registration": accounts.DetailsView,
+    "user/registration/complete": accounts.DetailsView,
+    "user/preferences": accounts.DetailsView,
+    "user/security/change-password": accounts.ChangePasswordView,
+    "downloads/<str:claim>": transactions.DownloadView,
+    "individual/export/transactions": transactions.LinkedExportView,
+    "business/notifications/export": transactions.NotificationExportView,
+    "transactions/process": transactions.ProcessView,
+    "stock/prices": portfolio.QuotesView,
+    "business/dashboard/overview": portfolio.OverviewView,
+    "admin/investments/process-single": staff.ProcessSingleView,
+    "admin/employees": staff.EmployeesView,
+}
 urlpatterns = [
-    legacy_path("admin/investments/process-single", staff.ProcessSingleView.as_view()),
-    legacy_path("admin/employees", staff.EmployeesView.as_view()),
+    *(legacy_path(route, view.as_view()) for route, view in _VIEWS.items()),
+    *(legacy_path(f"business/settings/{name}", accounts.SectionView.as_view(section=name)) for name in SECTIONS),
+    *(legacy_path(route, base.NotOfferedView.as_view(reason=reason)) for route, reason in base.NOT_OFFERED.items()),
     legacy_path("admin/settings/system", staff.SettingsView.as_view(held=staff.SYSTEM)),
     legacy_path("admin/settings/business", staff.SettingsView.as_view(held=staff.BUSINESS)),
 ]

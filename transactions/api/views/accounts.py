@@ -1,6 +1,6 @@
 """Registering, logging in and out, and the caller's account. Each area of the front end has the same endpoints."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from django.conf import settings
 from django.contrib.auth import logout
@@ -46,14 +46,15 @@ class LogInOutput(MeOutput):
     token: str
 
 
-def _account(user: User, area: str) -> Account:
+def account(user: User, area: str) -> Account:
+    """Return the user as seen in this area."""
     role = "admin" if area == "admin" else user.account_type
-    account = Account(
+    found = Account(
         id=user.pk, email=user.email, name=user.name, role=role, dashboard=role, account_number=user.account_number
     )
     if area == "admin":
-        account["permissions"] = sorted(user.get_all_permissions())
-    return account
+        found["permissions"] = sorted(user.get_all_permissions())
+    return found
 
 
 class RegisterView(ApiView):
@@ -66,18 +67,23 @@ class RegisterView(ApiView):
     @extend_schema(request=RegisterInput, responses={201: LogInOutput, 409: ErrorOutput}, auth=[], tags=["accounts"])
     def post(self, request: Request) -> Response:
         """Create an account and a token for it. A registered e-mail is 409."""
-        data = validated(RegisterInput(data=request.data))
-        now = timezone.now()
+        data, now = self.details(request), timezone.now()
         data.setdefault("account_type", "individual" if self.area == "user" else self.area)
         for document in ("terms", "privacy"):
-            if data.pop(f"{document}_agreed"):
+            if data.pop(f"{document}_agreed", False):
                 data[f"{document}_agreed_at"] = now
-        data["terms_version"] = settings.TERMS_VERSION
+        data["terms_version"] = settings.TERMS_VERSION if "terms_agreed_at" in data else ""
         user = register_user(now=now, **data)
         _, token = ApiToken.issue(user=user)
-        return Response(
-            {"success": True, "token": token, "user": _account(user, self.area)}, status=status.HTTP_201_CREATED
-        )
+        return Response(self.payload(user, token), status=status.HTTP_201_CREATED)
+
+    def details(self, request: Request) -> dict[str, Any]:
+        """Return the fields of the new account."""
+        return validated(RegisterInput(data=request.data))
+
+    def payload(self, user: User, token: str) -> dict[str, object]:
+        """Return the body."""
+        return {"success": True, "token": token, "user": account(user, self.area)}
 
 
 class LogInView(ApiView):
@@ -112,7 +118,7 @@ class LogInView(ApiView):
         if login is None:
             raise AuthenticationFailed("Wrong e-mail or password.")
         user, token = login
-        return Response({"success": True, "token": token, "user": _account(user, self.area)})
+        return Response({"success": True, "token": token, "user": account(user, self.area)})
 
 
 class LogOutView(ApiView):
@@ -137,4 +143,4 @@ class MeView(ApiView):
         user = current_user(request)
         if self.area == "admin" and not user.is_staff:
             raise PermissionDenied("Staff only.")
-        return Response({"success": True, "user": _account(user, self.area)})
+        return Response({"success": True, "user": account(user, self.area)})

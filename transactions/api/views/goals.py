@@ -12,38 +12,53 @@ from kamioi_site.api.views import ApiView
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
 from transactions.api.serializers import GoalInput
+from transactions.models import Goal
 from transactions.selectors import customer
 from transactions.selectors.customer import GoalRow
 from transactions.services.goals import create_goal, delete_goal, update_goal
 
 
-class GoalListView(ETagView):
+class _Goals:
+    """What a front end sends about a goal, and what it gets."""
+
+    input_class: type[GoalInput] = GoalInput
+
+    def row(self, goal: Goal) -> GoalRow:
+        """Return a goal as it is shown."""
+        return customer.goal_row(goal)
+
+
+class GoalListView(_Goals, ETagView):
     area: str = "user"
 
     @extend_schema(responses={200: Data[list[GoalRow]]}, tags=["goals"])
     def get(self, request: Request) -> Response:
         """Return all goals, newest first."""
-        return Response({"success": True, "data": customer.goals(current_user(request))})
+        return Response(self.payload([self.row(goal) for goal in customer.goals(current_user(request))]))
+
+    def payload(self, rows: list[GoalRow]) -> dict[str, object]:
+        """Return the body of the list."""
+        return {"success": True, "data": rows}
 
     @extend_schema(request=GoalInput, responses={201: Data[GoalRow]}, tags=["goals"])
     @idempotent
     def post(self, request: Request) -> Response:
         """Create a goal."""
         default_type = "personal" if self.area == "user" else self.area
-        values = {"goal_type": default_type} | validated(GoalInput(data=request.data))
+        values = {"goal_type": default_type} | validated(self.input_class(data=request.data))
         goal = create_goal(user=current_user(request), **values)
-        return Response({"success": True, "data": customer.goal_row(goal)}, status=status.HTTP_201_CREATED)
+        return Response({"success": True, "data": self.row(goal)}, status=status.HTTP_201_CREATED)
 
 
-class GoalView(ApiView):
+class GoalView(_Goals, ApiView):
     @extend_schema(request=GoalInput(partial=True), responses={200: Data[GoalRow]}, tags=["goals"])
     def put(self, request: Request, goal_id: int) -> Response:
         """Change the given fields of one of the caller's goals."""
-        changes = validated(GoalInput(data=request.data, partial=True))
+        changes = validated(self.input_class(data=request.data, partial=True))
         goal = update_goal(user=current_user(request), goal_id=goal_id, changes=changes)
         if goal is None:
             raise Http404
-        return Response({"success": True, "data": customer.goal_row(goal)})
+        return Response({"success": True, "data": self.row(goal)})
 
     @extend_schema(responses={200: MessageOutput}, tags=["goals"])
     def delete(self, request: Request, goal_id: int) -> Response:

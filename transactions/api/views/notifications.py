@@ -19,7 +19,11 @@ class NotificationListView(ETagView):
     def get(self, request: Request) -> Response:
         """Return the latest hundred."""
         user = current_user(request)
-        return Response({"success": True, "data": newest_notifications(user, get_read_source(user))})
+        return Response(self.payload(newest_notifications(user, get_read_source(user))))
+
+    def payload(self, rows: list[NotificationRow]) -> dict[str, object]:
+        """Return the body."""
+        return {"success": True, "data": rows}
 
 
 class NotificationView(ApiView):

@@ -41,7 +41,11 @@ class PortfolioView(ETagView):
     def get(self, request: Request) -> Response:
         """Return the holdings at their latest quotes."""
         user = current_user(request)
-        return Response({"success": True, "data": portfolio(user, get_read_source(user))})
+        return Response(self.payload(portfolio(user, get_read_source(user))))
+
+    def payload(self, found: Portfolio) -> dict[str, object]:
+        """Return the body."""
+        return {"success": True, "data": found}
 
 
 class RoundUpTotalView(TransactionsView):

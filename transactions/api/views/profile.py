@@ -46,17 +46,24 @@ class ProfileView(ETagView):
     @extend_schema(responses={200: ProfileOutput}, tags=["accounts"])
     def get(self, request: Request) -> Response:
         """Return the profile."""
-        return Response({"success": True, "profile": customer.profile(current_user(request))})
+        return Response(self.payload(current_user(request)))
 
     @extend_schema(request=ProfileInput, responses={200: ProfileOutput, 409: ErrorOutput}, tags=["accounts"])
     def put(self, request: Request) -> Response:
         """Change the given fields. A new e-mail takes effect once it is verified and a day has passed."""
-        user, changes = current_user(request), validated(ProfileInput(data=request.data))
+        user, changes = current_user(request), self.changes(request)
         password = changes.pop("current_password", "")
         if User.objects.normalize_email(changes.get("email", user.email).strip()) != user.email:
             require_password(request, password, "Changing the e-mail address requires your current password.")
-        user = update_profile(user=user, changes=changes)
-        return Response({"success": True, "profile": customer.profile(user)})
+        return Response(self.payload(update_profile(user=user, changes=changes)))
+
+    def changes(self, request: Request) -> dict[str, Any]:
+        """Return the fields to change."""
+        return validated(ProfileInput(data=request.data))
+
+    def payload(self, user: User) -> dict[str, object]:
+        """Return the body."""
+        return {"success": True, "profile": customer.profile(user)}
 
 
 class RoundUpSettingsView(ETagView):
@@ -89,7 +96,11 @@ class SettingsView(ETagView):
     @extend_schema(responses={200: Data[dict[str, Any]]}, tags=["accounts"])
     def get(self, request: Request) -> Response:
         """Return all settings."""
-        return Response({"success": True, "data": get_user_settings(current_user(request))})
+        return Response(self.payload(current_user(request)))
+
+    def payload(self, user: User) -> dict[str, Any]:
+        """Return the body."""
+        return {"success": True, "data": get_user_settings(user)}
 
     @extend_schema(request=SettingsInput, responses={200: Data[dict[str, Any]]}, tags=["accounts"])
     @idempotent
@@ -101,7 +112,7 @@ class SettingsView(ETagView):
         if len(values) == 1 and {*values} <= self.wrappers and isinstance(inner := next(iter(values.values())), dict):
             values = inner
         update_user_settings(user=current_user(request), values=validated(SettingsInput(data=values)))
-        return Response({"success": True, "data": get_user_settings(current_user(request))})
+        return Response(self.payload(current_user(request)))
 
 
 class DataExportView(ApiView):

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.core.files.base import ContentFile, File
 from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -21,6 +22,7 @@ from kamioi_site.http.downloads import csv_download
 from transactions.api.base import ImportQueuedOutput, TransactionsView, accepted, current_user, validated
 from transactions.api.filters import transaction_filter
 from transactions.api.idempotency import idempotency_key, idempotent, request_fingerprint
+from transactions.api.legacy.statuses import ListedTransaction, listed
 from transactions.api.parsers import (
     OfxParser,
     QfxParser,
@@ -48,7 +50,7 @@ class TransactionCreatedOutput(SuccessOutput):
 class TransactionListData(TypedDict):
     """The latest hundred transactions."""
 
-    transactions: list[TransactionRow]
+    transactions: list[ListedTransaction]
     total: Annotated[int, "Number of transactions in this response."]
     user_id: int
 
@@ -82,15 +84,20 @@ class TransactionCreateView(ApiView):
     )
     def post(self, request: Request) -> Response:
         """Store a purchase of the caller; it is processed in the background."""
-        data = validated(TransactionInput(data=request.data))
-        result = create_transaction(
-            user=current_user(request),
-            idempotency_key=idempotency_key(request) or None,
-            fingerprint=UUID(request_fingerprint(request)[:32]),
-            **data,
-        )
-        body = TransactionCreatedOutput(success=True, transaction_id=result.transaction_id, status=result.status)
-        return Response(body, status=status.HTTP_201_CREATED if result.created else status.HTTP_200_OK)
+        return create_purchase(request)
+
+
+def create_purchase(request: Request) -> Response:
+    """Store the purchase in the body."""
+    data = validated(TransactionInput(data=request.data))
+    result = create_transaction(
+        user=current_user(request),
+        idempotency_key=idempotency_key(request) or None,
+        fingerprint=UUID(request_fingerprint(request)[:32]),
+        **data,
+    )
+    body = TransactionCreatedOutput(success=True, transaction_id=result.transaction_id, status=result.status)
+    return Response(body, status=status.HTTP_201_CREATED if result.created else status.HTTP_200_OK)
 
 
 class TransactionBulkView(ApiView):
@@ -156,7 +163,7 @@ class TransactionListView(TransactionsView):
 
     def cache_page(self, request: Request) -> str:
         """Parse the query and name the page that it selects."""
-        filters = transaction_filter(request)
+        filters = transaction_filter(request.query_params)
         cursor = request.query_params.get("cursor")
         paged = cursor is not None or request.query_params.get("limit") is not None
         self._query = filters, cursor, page_limit(request) if paged else None
@@ -168,7 +175,8 @@ def _newest(user: User, filters: TransactionFilter, source: ReadSource) -> Trans
         rows, _ = transaction_pages.transaction_page_rows(user, filters, cursor=None, limit=transaction_pages.NEWEST)
     else:
         rows = transaction_pages.newest_transactions(user, source)
-    return {"success": True, "data": {"transactions": rows, "total": len(rows), "user_id": user.pk}}
+    data: TransactionListData = {"transactions": [listed(row) for row in rows], "total": len(rows), "user_id": user.pk}
+    return {"success": True, "data": data}
 
 
 def _page(user: User, filters: TransactionFilter, cursor: str | None, limit: int) -> TransactionPageOutput:
@@ -192,9 +200,18 @@ class ExportView(FileView):
     @extend_schema(
         parameters=[TransactionFilterInput], responses={(200, "text/csv"): OpenApiTypes.STR}, tags=["transactions"]
     )
-    def get(self, request: Request) -> StreamingHttpResponse:
+    def get(self, request: Request) -> HttpResponseBase:
         """Return the matching transactions, newest first. No cell runs as a formula."""
-        lines = transaction_pages.transactions_csv(current_user(request), transaction_filter(request))
-        response = csv_download(request._request, lines, filename="kamioi-transactions.csv")
-        response["Cache-Control"] = "private, no-store"
-        return response
+        return self.download(request)
+
+    def download(self, request: Request) -> HttpResponseBase:
+        """Return the file."""
+        return transactions_download(request, current_user(request), transaction_filter(request.query_params))
+
+
+def transactions_download(request: Request, user: User, filters: TransactionFilter) -> StreamingHttpResponse:
+    """Stream the customer's transactions as CSV."""
+    lines = transaction_pages.transactions_csv(user, filters)
+    response = csv_download(request._request, lines, filename="kamioi-transactions.csv")
+    response["Cache-Control"] = "private, no-store"
+    return response

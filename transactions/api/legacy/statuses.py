@@ -1,0 +1,54 @@
+"""The status words of the legacy front end, in the lists that it reads. Everywhere else a status is exact."""
+
+from typing import Annotated, Any, Final, cast
+
+from django.db.models import TextChoices
+
+from transactions.models import Transaction
+from transactions.selectors.transaction_pages import TransactionFields
+
+Status = Transaction.Status
+
+
+class ListedStatus(TextChoices):
+    """What the pages know. With some of these words they offer “Edit AI Mapping” and count a row as unrecognized."""
+
+    PENDING = "pending"
+    NEEDS_RECOGNITION = "needs-recognition"
+    MAPPED = "mapped"
+    STAGED = "staged"
+    COMPLETED = "completed"
+    NO_INVESTMENT = "no-investment"
+    FAILED = "failed"
+    # Words of the pages' filters that no row has here.
+    PENDING_MAPPING = "pending-mapping"
+    PENDING_APPROVAL = "pending-approval"
+    PROCESSING = "processing"
+    REJECTED = "rejected"
+
+
+_NO_INVESTMENT: Final = (Status.NOT_LISTED, Status.REFUNDED, Status.EXCLUDED, Status.UNDONE)
+LISTED: Final[dict[str, str]] = {
+    **{status: status.value for status in (Status.PENDING, Status.MAPPED, Status.COMPLETED, Status.FAILED)},
+    **dict.fromkeys(_NO_INVESTMENT, ListedStatus.NO_INVESTMENT.value),
+    Status.ON_HOLD: ListedStatus.PENDING.value,
+    Status.NEEDS_REVIEW: ListedStatus.NEEDS_RECOGNITION.value,
+    Status.AWAITING_PRICE: ListedStatus.STAGED.value,
+}
+
+
+class ListedTransaction(TransactionFields):
+    """A transaction in a list of the legacy front end: `status` in its words, `booking_status` exact."""
+
+    status: Annotated[str, ListedStatus]
+    booking_status: Annotated[str, Status]
+
+
+def listed(row: Any) -> ListedTransaction:
+    """Return a row of the API with both statuses."""
+    return cast("ListedTransaction", row | {"status": LISTED[row["status"]], "booking_status": row["status"]})
+
+
+def statuses_of(word: str) -> tuple[str, ...]:
+    """Return the exact statuses that a word of a filter means; an exact status means itself."""
+    return tuple(status for status, shown in LISTED.items() if shown == word) or (word,)
