@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
+from transactions.statements.rule_words import STEM, alternatives, needed_words
+
 Direction = Literal["", "in", "out"]
 
 _data = tomllib.loads((Path(__file__).parent / "data" / "row_classes.toml").read_text(encoding="utf-8"))
@@ -31,38 +33,70 @@ class RowRule:
     direction: Direction
 
 
-def _compile(pattern: str | list[str]) -> re.Pattern[str]:
-    return re.compile(pattern if isinstance(pattern, str) else "|".join(pattern))
-
-
 _RULES: Final = [
     (
         RowRule(rule["class"], rule.get("direction", "")),
-        {field: _compile(rule[field]) for field in ("type", "category", "text") if field in rule},
+        {field: re.compile(rule[field]) for field in ("type", "category") if field in rule},
+        [rule["text"]] if isinstance(rule.get("text"), str) else rule.get("text", []),
     )
     for rule in _data["rules"]
 ]
-
-
+_WORD: Final = re.compile("[A-Z]+")
 _KEYWORDS: Final = frozenset(_data["keywords"]["text"].split())
 _LETTERS: Final = {code: " " for code in range(128) if not chr(code).isalpha()}
+_ANY: Final = frozenset(("",))  # what a rule needs that no word was found for
+
+
+@lru_cache(maxsize=1)
+def _text_rules() -> tuple[list[tuple[RowRule, re.Pattern[str], frozenset[str]]], dict[str, list[int]]]:
+    """Return the alternatives of all rules over the text, in order, and which of them need each word.
+
+    The third part of an alternative are further words of which a text must have one.
+    """
+    rules: list[tuple[RowRule, re.Pattern[str], frozenset[str]]] = []
+    by_word: dict[str, list[int]] = {}
+    for rule, _, patterns in _RULES:
+        for part in (part for pattern in patterns for part in alternatives(pattern)):
+            needed = needed_words(part) or [_ANY]
+            for word in needed[0]:
+                by_word.setdefault(word, []).append(len(rules))
+            rules.append((rule, re.compile(part), needed[min(1, len(needed) - 1)]))
+    return rules, by_word
 
 
 def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
     """Return the first rule for the text, else for the type, else for the category; None when no rule matches."""
     upper = text.upper()
     # Most texts have none of the words that a rule needs.
-    if not _KEYWORDS.isdisjoint(upper.translate(_LETTERS).split()) and (rule := _match("text", upper)):
+    if not _KEYWORDS.isdisjoint(upper.translate(_LETTERS).split()) and (rule := _match_text(upper)):
         return rule
     if type_text and (rule := _match("type", type_text.upper())):
         return rule
     return _match("category", category.upper()) if category else None
 
 
+def _match_text(text: str) -> RowRule | None:
+    rules, by_word = _text_rules()
+    words = {word[:STEM] for word in _WORD.findall(text)} | _ANY
+    found = [by_word[word] for word in words if word in by_word]
+    if not found:
+        return None
+    cleaned = _cleaned(text)
+    for number in sorted(set[int]().union(*found)):
+        rule, pattern, also = rules[number]
+        if not also.isdisjoint(words) and pattern.search(cleaned):
+            return rule
+    return None
+
+
 @lru_cache(maxsize=10_000)
 def _match(field: str, text: str) -> RowRule | None:
-    cleaned = " ".join(text.replace("_", " ").split())
-    return next((rule for rule, patterns in _RULES if field in patterns and patterns[field].search(cleaned)), None)
+    cleaned = _cleaned(text)
+    return next((rule for rule, patterns, _ in _RULES if field in patterns and patterns[field].search(cleaned)), None)
+
+
+def _cleaned(text: str) -> str:
+    return " ".join(text.replace("_", " ").split())
 
 
 def is_balance_line(text: str) -> bool:
