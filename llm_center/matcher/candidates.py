@@ -1,8 +1,11 @@
 """The ways in which a text may name a brand, from the strongest evidence to the weakest."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Final
 
 from llm_center.catalogue import load_word_frequencies
 from llm_center.matcher.index import Index, Spelling, compact_key
@@ -11,9 +14,13 @@ from transactions.rules.merchant_key import key_readings
 
 # An airline's code and ten more digits; banks often truncate the name before it to a few letters.
 _TICKET_NUMBER = re.compile(rf"(?<!\d)({'|'.join(AIRLINES)})\d{{10}}(?!\d)")
+_AIRLINE_WORDS = frozenset(word for words in AIRLINES.values() for word in words)
 _FUZZY_CUTOFF = 88.0
 _SIMILAR_WORDS = 60.0
 _SHORTEST_GLUED, _LONGEST_GLUED = 6, 24
+# A similar spelling has at least this share of the letters: less than (200 - cutoff) / cutoff.
+_SHORTEST = 0.78
+_NOBODY: tuple[list[str], list[int]] = ([], [])
 # Terminals and services of small shops. Chains have their own.
 _SMALL_SHOP = re.compile(
     r"\b(?:GOSQ\.COM|SQC?|TST|TOAST|CLV|CLOVER\.?|SUMUP|I?ZETTLE|ZTL|SPO|SPOTON|LS|LIGHTSPEED|VAGARO|MINDBODY|SHOPKEEP"
@@ -22,7 +29,9 @@ _SMALL_SHOP = re.compile(
 _ONLINE = re.compile(r"\b(?:PAYPAL|PYPL|PP|SP|STRIPE|SHOPIFY|WPY|EB|ETSY|GUMROAD|PADDLE|FS|IN|BT) ?\*")
 _TOLL_FREE = re.compile(r"(?<!\d)8(?:00|33|44|55|66|77|88)(?:\d{7}(?!\d)|-(?!\d{4}(?!\d)))")
 _NO_LETTERS = {code: None for code in range(128) if not chr(code).isalnum()}
-_STORE_NUMBER = re.compile(r"# ?\d|(?<=[A-Z'&] )\d{2,6}(?= |$)|(?<=[A-Z])\d{3,5}(?= |$)|\bSTORE\b")
+# Each alternative starts with a digit: the search skips everything else.
+_STORE_NUMBER = re.compile(r"\d(?:(?<=#.)|(?<=# .)|(?<=[A-Z'&] .)\d{1,5}(?= |$)|(?<=[A-Z].)\d{2,4}(?= |$))")
+_STORE = re.compile(r"\bSTORE\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,8 @@ class Text:
         self.key, self.descriptor = key, descriptor
         self.tokens = key.split()
         self.letters = len(key) - len(self.tokens) + 1
-        self.store_number = 1.0 if _STORE_NUMBER.search(descriptor) else 0.0
+        is_store = _STORE_NUMBER.search(descriptor) or ("STORE" in descriptor and _STORE.search(descriptor))
+        self.store_number = 1.0 if is_store else 0.0
         self.toll_free = 1.0 if "8" in descriptor and _TOLL_FREE.search(descriptor) else 0.0
         self.payee = descriptor.rpartition("*")[0].translate(_NO_LETTERS) if "*" in descriptor else ""
         self.wrapper = (0.0, 0.0)
@@ -72,8 +82,8 @@ class Text:
 
 
 def find_matches(index: Index, text: Text) -> Iterator[Match]:
-    """Yield at most one match of each kind; a caller stops when one is certain enough."""
-    for find in (_exact, _domain, _prefix, _compact, _truncated, _ticket, _text_domain, _star, _inside, _fuzzy):
+    """Yield at most one match of each kind."""
+    for find in FINDERS:
         match = find(index, text)
         if match is not None:
             yield match
@@ -88,6 +98,8 @@ def _exact(index: Index, text: Text) -> Match | None:
 
 def _domain(index: Index, text: Text) -> Match | None:
     """Match a web address, which identifies its owner however the shop's own name is written: BESTBUY.COM."""
+    if "." not in text.key:
+        return None
     tokens = text.tokens
     for position, token in enumerate(tokens):
         if "." not in token:
@@ -168,6 +180,8 @@ def _truncated(index: Index, text: Text) -> Match | None:
 
 
 def _ticket(index: Index, text: Text) -> Match | None:
+    if text.tokens[0] not in _AIRLINE_WORDS:
+        return None
     ticket = _TICKET_NUMBER.search(text.descriptor)
     if ticket is None or text.tokens[0] not in AIRLINES[ticket[1]]:
         return None
@@ -206,7 +220,7 @@ def _star(index: Index, text: Text) -> Match | None:
 def _inside(index: Index, text: Text) -> Match | None:
     tokens = text.tokens
     for start in range(1, len(tokens)):
-        spelling, size = index.longest_prefix(tokens[start:])
+        spelling, size = index.longest_prefix(tokens, start)
         if spelling is None or spelling.kind == "common":
             continue
         is_distinctive = spelling.kind == "" or size > 1 or "".join(tokens[:start]).isdigit()
@@ -226,12 +240,10 @@ def _fuzzy(index: Index, text: Text) -> Match | None:
     """Match a spelling that is a typo away."""
     if len(text.key) < 6:
         return None
-    from rapidfuzz import fuzz, process  # noqa: PLC0415  # large; few processes match merchants
-
-    candidates = index.by_initials.get(text.key[:3])
-    if candidates is None:
-        return None
-    match = process.extractOne(text.key, candidates, scorer=fuzz.ratio, score_cutoff=_FUZZY_CUTOFF)
+    keys, lengths = index.by_initials.get(text.key[:3], _NOBODY)
+    size = len(text.key)
+    first, last = bisect_left(lengths, size * _SHORTEST), bisect_right(lengths, size / _SHORTEST)
+    match = _most_similar()(text.key, keys[first:last]) if first < last else None
     if match is None:
         return None
     spelling = index.spellings[match[0]]
@@ -240,8 +252,27 @@ def _fuzzy(index: Index, text: Text) -> Match | None:
         if compact_key(spelling.key) != compact_key(text.key):
             return None
     elif any(
-        word != other and (word in load_word_frequencies() or fuzz.ratio(word, other) < _SIMILAR_WORDS)
+        word != other and (word in load_word_frequencies() or _ratio()(word, other) < _SIMILAR_WORDS)
         for word, other in zip(text.tokens, words, strict=True)
     ):
         return None  # another word, not a typo: SALOON is not SALOMON
     return Match(spelling, "similar", text.letters, strength=match[1] / 100, is_disputed=spelling.key in index.disputed)
+
+
+@lru_cache(maxsize=1)
+def _ratio() -> Callable[[str, str], float]:
+    from rapidfuzz import fuzz  # noqa: PLC0415  # large; few processes match merchants
+
+    return fuzz.ratio
+
+
+@lru_cache(maxsize=1)
+def _most_similar() -> Callable[[str, list[str]], tuple[str, float, int] | None]:
+    from rapidfuzz import process  # noqa: PLC0415  # as above
+
+    return partial(process.extractOne, scorer=_ratio(), score_cutoff=_FUZZY_CUTOFF)
+
+
+FINDERS: Final = (_exact, _domain, _prefix, _compact, _truncated, _ticket, _text_domain, _star, _inside, _fuzzy)
+# These only count where nothing better is found.
+GUESSES: Final = (_inside, _fuzzy)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from llm_center.matcher.candidates import Match, Text, find_matches
+from llm_center.matcher.candidates import FINDERS, GUESSES, Match, Text
 from llm_center.matcher.features import PHRASES, leading_brand, match_features, unlisted_features
 from llm_center.matcher.index import Index, get_index
 from llm_center.matcher.model import load_models
@@ -16,8 +16,8 @@ from transactions.statements.row_classes import match_money_rule
 _CERTAIN = 0.9
 # The most that a match is worth whose category the bank contradicts: it may know more than the name.
 _CONTRADICTED = 0.8
-# Matches that are looked at only where nothing better is found.
-_GUESSES = frozenset(("inside", "similar"))
+# A name at the start that reaches this score is who was paid.
+_BETTER_THAN_A_GUESS = 0.4
 # The reason names this many pieces of evidence, if they move the score by at least _NOTABLE.
 _EVIDENCE = 3
 _NOTABLE = 0.4
@@ -46,12 +46,12 @@ def propose(merchant_key: str, descriptor: str = "", category: str = "") -> Prop
         return moved
     text = Text(key, descriptor.upper() or key)
     scored = [] if _is_other_merchant(index, text) else score_matches(index, text)
-    best = max(scored, key=lambda found: found.score, default=None)
+    best = max(scored, key=lambda found: found.score) if scored else None
     # A brand whose owner is unknown is no local merchant.
     if best is not None and best.score >= (0.5 if best.match.spelling.brand.is_unknown else _CERTAIN):
         return _proposal(best, [found.match for found in scored], category)
-    listed = max((found.score for found in scored if found.match.spelling.brand.ticker), default=0.0)
-    private = max((found.score for found in scored if is_private(found.match)), default=0.0)
+    listed = max([found.score for found in scored if found.match.spelling.brand.ticker], default=0.0)
+    private = max([found.score for found in scored if is_private(found.match)], default=0.0)
     unlisted = load_models()["unlisted"]
     leading = leading_brand(found.match for found in scored)
     closed, bound = unlisted.confidence(
@@ -88,12 +88,16 @@ def propose_descriptor(descriptor: str) -> Proposal:
 def score_matches(index: Index, text: Text) -> list[_Scored]:
     """Return the matches with their scores; the search ends with a certain one."""
     model, scored = load_models()["match"], list[_Scored]()
-    for match in find_matches(index, text):
-        if match.method in _GUESSES and any(found.score >= 0.4 for found in scored):
-            break  # the name at the start is who was paid
+    for find in FINDERS:
+        if scored and find in GUESSES and any(found.score >= _BETTER_THAN_A_GUESS for found in scored):
+            break
+        match = find(index, text)
+        if match is None:
+            continue
         features = match_features(match, text)
-        scored.append(_Scored(match, features, model.score(features)))
-        if scored[-1].score >= _CERTAIN:
+        score = model.score(features)
+        scored.append(_Scored(match, features, score))
+        if score >= _CERTAIN:
             break
     return scored
 

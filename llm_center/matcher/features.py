@@ -157,9 +157,9 @@ def unlisted_features(text: Text, best: float, private: float, leading: float, *
     frequencies, weights = load_word_frequencies(), load_local_words()
     score = highest = frequency = 0.0
     for token in tokens:
-        weight = weights.get(token, 0.0)
-        score += weight
-        highest = max(weight, highest)
+        if token in weights:
+            score += weights[token]
+            highest = max(weights[token], highest)
         frequency += frequencies.get(token, 0.0)
     return [
         best,

@@ -1,6 +1,5 @@
 """Lookup tables over every spelling in the catalogue, built once per process."""
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +25,7 @@ class Spelling:
 
 
 class Index:
-    """The spellings by key, by compact key, in order, and by the first three letters."""
+    """The spellings by key, by compact key, and by their first three and eight characters."""
 
     def __init__(self, brands: Iterable[Brand]) -> None:
         words = load_words()
@@ -42,7 +41,11 @@ class Index:
                     continue  # what is left of United Online and of Rue La La is an ordinary word
                 if len(key) > 1 or key == "76":
                     self._add(key, brand, words.get(key, ""))
-        self.longest = max((len(key.split()) for key in self.spellings), default=0)
+        # The number of tokens of the longest spelling that starts with a token.
+        self.longest: dict[str, int] = {}
+        for key in self.spellings:
+            first, _, rest = key.partition(" ")
+            self.longest[first] = max(self.longest.get(first, 1), len(rest.split()) + 1)
         # Without spaces and punctuation; spellings of a few letters would collide with words.
         self.compact: dict[str, Spelling] = {}
         for key, spelling in self.spellings.items():
@@ -53,11 +56,16 @@ class Index:
                 known = self.compact.setdefault(compact, spelling)
                 if known.brand.ticker != spelling.brand.ticker:
                     self.disputed.add(compact)
-        self.sorted = sorted(key for key in self.spellings if len(key) >= 8)
-        self.by_initials: dict[str, list[str]] = {}
-        for key in self.spellings:
+        # Those of at least six characters, in order of length, and the lengths.
+        by_initials: dict[str, list[str]] = {}
+        for key in sorted(self.spellings, key=len):
             if len(key) >= 6:
-                self.by_initials.setdefault(key[:3], []).append(key)
+                by_initials.setdefault(key[:3], []).append(key)
+        self.by_initials = {initials: (keys, [len(key) for key in keys]) for initials, keys in by_initials.items()}
+        self.by_start: dict[str, list[str]] = {}
+        for key in sorted(self.spellings):
+            if len(key) >= 8:
+                self.by_start.setdefault(key[:8], []).append(key)
 
     def _add(self, key: str, brand: Brand, kind: str) -> None:
         known = self.spellings.get(key)
@@ -70,22 +78,19 @@ class Index:
             elif normalise_uncached(known.brand.name) != key or normalise_uncached(brand.name) == key:
                 self.disputed.add(key)
 
-    def longest_prefix(self, tokens: list[str]) -> tuple[Spelling | None, int]:
-        """Return the longest spelling that the tokens start with, and its number of tokens."""
-        for size in range(min(len(tokens), self.longest), 0, -1):
-            spelling = self.spellings.get(" ".join(tokens[:size]))
-            if spelling is not None:
-                return spelling, size
+    def longest_prefix(self, tokens: list[str], start: int = 0) -> tuple[Spelling | None, int]:
+        """Return the longest spelling that the tokens from a position start with, and its number of tokens."""
+        longest = self.longest.get(tokens[start]) if tokens else None
+        if longest is not None:
+            for size in range(min(len(tokens) - start, longest), 0, -1):
+                spelling = self.spellings.get(" ".join(tokens[start : start + size]))
+                if spelling is not None:
+                    return spelling, size
         return None, 0
 
     def starting_with(self, text: str) -> list[Spelling]:
-        """Return the spellings of at least eight characters that start with the text."""
-        matches = []
-        for i in range(bisect_left(self.sorted, text), len(self.sorted)):
-            if not self.sorted[i].startswith(text):
-                break
-            matches.append(self.spellings[self.sorted[i]])
-        return matches
+        """Return the spellings that start with a text of at least eight characters, in order."""
+        return [self.spellings[key] for key in self.by_start.get(text[:8], ()) if key.startswith(text)]
 
 
 # Words that occur more than once in 400,000 words.

@@ -35,16 +35,15 @@ class ConfidenceModel:
         points = self.points
         if not points:
             return score, score
-        i = bisect_right(points, score, key=lambda point: point[0])
+        i = bisect_right(points, (score, 2.0))
         if i in (0, len(points)):
             _, share, bound = points[0 if i == 0 else -1]
             if i == 0 and points[0][0] > 0:
                 share, bound = (value * score / points[0][0] for value in (share, bound))
             return share, bound
-        (x0, *low), (x1, *high) = points[i - 1], points[i]
+        (x0, share0, bound0), (x1, share1, bound1) = points[i - 1], points[i]
         part = (score - x0) / (x1 - x0) if x1 > x0 else 1.0
-        share, bound = (a + (b - a) * part for a, b in zip(low, high, strict=True))
-        return share, bound
+        return share0 + (share1 - share0) * part, bound0 + (bound1 - bound0) * part
 
 
 @lru_cache(maxsize=1)

@@ -90,7 +90,7 @@ _DATES = re.compile(
 _TLD = r"COM|NET|ORG|IO|TV|AI|CO|APP|US|ME|GG|FM|DEV|EDU|GOV|SHOP|STORE|CO\.UK|CA"
 _PLUS = re.compile(r"(?<=[A-Z])\+")
 _GLUED_NUMBER = re.compile(r"(?<=\.COM)(?=\d)")
-_STUCK_NUMBER = re.compile(r"\d(?:(?<=[A-Z]{4}\d)\d{3,}|(?<=&[A-Z]\d)\d{2,}|(?<=AIR\d)\d{6,})")
+_STUCK_NUMBER = re.compile(r"\d(?<=[A-Z]\d)(?:(?<=[A-Z]{4}\d)\d{3,}|(?<=&[A-Z]\d)\d{2,}|(?<=AIR\d)\d{6,})")
 _T_STORE = re.compile(r"(?<= )T-?\d{3,5}(?= |$)")
 _DOMAIN = re.compile(r"(?:HTTPS?:/*)?((?:[A-Z0-9-]+\.)*)([A-Z0-9&-]+)\.(" + _TLD + r")(?![A-Z0-9.])((?:/[^ ]*)?)")
 _INITIALS = re.compile(r"(?<![A-Z0-9.])(?:[A-Z]\.){2,}[A-Z]?(?![A-Z0-9])")
@@ -128,11 +128,11 @@ def _domain(match: re.Match[str]) -> str:
 
 def _is_number(token: str) -> bool:
     """Whether a token is a store number, a zip code or a reference rather than part of a name."""
+    if token.isdigit():
+        return len(token) >= 3
     if token.isalpha() or "." in token:
         return False
-    digits = sum(c.isdigit() for c in token)
-    if digits == len(token):
-        return digits >= 3
+    digits = sum(map(str.isdigit, token))
     if digits >= 3:
         return not token.startswith("1800")
     if digits == 2 and token[0] == "Q" and len(token) == 3:
@@ -143,7 +143,7 @@ def _is_number(token: str) -> bool:
 def _cut_numbers(tokens: list[str]) -> list[str]:
     """Remove store numbers and references, and the place after the first of them."""
     for i in range(1, len(tokens)):
-        if tokens[i].isalpha() or not _is_number(tokens[i]) or (i == 1 and tokens[0] in _GENERIC):
+        if not _is_number(tokens[i]) or (i == 1 and tokens[0] in _GENERIC):
             continue
         head, tail = tokens[:i], [t for t in tokens[i + 1 :] if not _is_number(t)]
         while len(head) > 1 and head[-1] in _NUMBER_WORDS:
@@ -171,7 +171,7 @@ def _without_noise(text: str) -> str:
     if "+" in text:
         text = _PLUS.sub(" PLUS", text)
     if _HAS_DIGIT.search(text):
-        text = _STUCK_NUMBER.sub(r" \g<0> ", text)
+        text = _STUCK_NUMBER.sub(lambda m: f" {m[0]} ", text)  # a template takes longer, even if nothing matches
         if "800" in text or "888" in text:
             text = _TOLL_FREE_NAME.sub(r" 18\1", text)
         if text[0].isalpha():
@@ -198,7 +198,9 @@ def _join(tokens: list[str]) -> str:
             tokens.pop()
         if len(tokens) > 1 and tokens[0] == "THE":
             del tokens[0]
-    key = " ".join("&" if word == "AND" else word for word in tokens)
+    if "AND" in tokens:
+        tokens = ["&" if word == "AND" else word for word in tokens]
+    key = " ".join(tokens)
     if "&" in key:
         key = _SHORT_AMPERSAND.sub(r"\1&\2", _AMPERSAND.sub(" & ", key)).strip()
     return key
