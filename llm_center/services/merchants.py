@@ -1,12 +1,13 @@
 """Changes to the merchant directory that all decisions share."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from psycopg2.extras import Json, execute_values
+from psycopg2.extras import execute_values
 
 from llm_center.cache import invalidate_mappings
 from llm_center.matcher import Proposal
@@ -17,6 +18,11 @@ from transactions.models import Merchant
 _columns = attrgetter(
     "pk", "ticker", "company_name", "category", "confidence", "stated_confidence", "reason", "source", "status"
 )
+_DECISION_COLUMNS = (
+    "merchant_key", "action", "reason", "decided_by_id", "automatic", "released_count", "waited_seconds", "decided_at",
+)  # fmt: skip
+_decision_columns = attrgetter(*_DECISION_COLUMNS)
+_INSERT = f"INSERT INTO mapping_decisions ({', '.join(_DECISION_COLUMNS)}, before, after) VALUES %s RETURNING id"  # noqa: S608
 _VALUES = (
     "(%s, %s::text, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::bigint, %s::timestamptz, "
     "%s::bigint, %s::timestamptz)"
@@ -44,9 +50,18 @@ def merchant_snapshot(merchant: Merchant) -> dict[str, Any]:
 
 def record_decisions(decided: Sequence[tuple[Merchant, MappingDecision]]) -> None:
     """Insert the decisions and set them on their merchants, without saving these."""
-    MappingDecision.objects.bulk_create([decision for _, decision in decided], batch_size=1_000)
-    for merchant, decision in decided:
-        merchant.decision_id = decision.pk
+    if not decided:
+        return
+    with connection.cursor() as cursor:
+        ids = execute_values(
+            cursor.cursor,
+            _INSERT,
+            [(*_decision_columns(row), json.dumps(row.before), json.dumps(row.after)) for _, row in decided],
+            page_size=1_000,
+            fetch=True,
+        )
+    for (merchant, decision), (pk,) in zip(decided, ids, strict=True):
+        merchant.decision_id = decision.pk = pk
 
 
 def apply_proposal(merchant: Merchant, proposal: Proposal) -> None:
@@ -74,8 +89,8 @@ def update_merchants(merchants: Sequence[Merchant], now: datetime) -> None:
             [
                 (
                     *_columns(row),
-                    Json(row.alternatives),
-                    Json(row.rejected_tickers),
+                    json.dumps(row.alternatives),
+                    json.dumps(row.rejected_tickers),
                     row.decided_by_id,
                     row.decided_at,
                     row.decision_id,

@@ -139,7 +139,10 @@ def match_merchants(*, deadline: float | None = None) -> ProposalRunResult:
 
 
 def _claim(*, after: int = 0, since: datetime | None = None) -> list[Merchant]:
-    """Claim merchants without a proposal that no other worker has claimed, with greater ids and stored since then."""
+    """Claim merchants without a proposal that no other worker has claimed, with greater ids and stored since then.
+
+    Returns only the columns of a question: `_store_answers` reads the others again, locked.
+    """
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -147,7 +150,8 @@ def _claim(*, after: int = 0, since: datetime | None = None) -> list[Merchant]:
             {"now": now, "expired": now - CLAIM_EXPIRES, "limit": BATCH, "after": after, "since": since},
         )
         ids = [row[0] for row in cursor.fetchall()]
-    return list(Merchant.objects.filter(pk__in=ids).order_by("id")) if ids else []
+    columns = ("merchant_key", "display_name", "category")
+    return list(Merchant.objects.filter(pk__in=ids).only(*columns).order_by("id")) if ids else []
 
 
 def _questions(merchants: Sequence[Merchant], *, with_samples: bool) -> list[MerchantQuestion]:
@@ -202,7 +206,7 @@ def _store_answers(
         answer = answers[merchant.pk]
         proposal = proposals[merchant.pk]
         decided = _may_decide(proposal, answer, threshold) and merchant.merchant_key not in own_input
-        before = merchant_snapshot(merchant)
+        before = merchant_snapshot(merchant) if decided else {}
         apply_proposal(merchant, proposal)
         if decided:
             merchant.status = Merchant.Status.APPROVED if proposal.ticker else Merchant.Status.NOT_LISTED
