@@ -1,5 +1,5 @@
 """URLs that only the legacy front end calls, all outside the documented API."""
 
-from typing import Any
+from kamioi_site.api.legacy.replies import get_fixed_urls
 
-urlpatterns: list[Any] = []
+urlpatterns = get_fixed_urls()
