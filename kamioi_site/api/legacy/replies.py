@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.api.legacy.views import LegacyView, legacy_path
 from kamioi_site.errors import error_body
 
 ANYONE: Final = "anyone"
@@ -88,10 +88,9 @@ def get_fixed_urls() -> list[URLPattern]:
     for reply in FIXED_REPLIES:
         places[reply.path][reply.method] = reply
     return [
-        path(
+        legacy_path(
             re.sub(r"{(\w+)}", r"<str:\1>", place),
             FixedReplyView.as_view(replies=replies, http_method_names=[method.lower() for method in replies]),
-            name="api-legacy-" + re.sub(r"\W+", "-", place).strip("-"),
         )
         for place, replies in places.items()
     ]

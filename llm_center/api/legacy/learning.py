@@ -19,25 +19,10 @@ from transactions.rules.merchant_key import normalise
 from transactions.services.manual_processing import limits
 
 _EXPORTED: Final = 1_000
-TRAINING: Final = (
-    "The model is not trained from here. Confidence is calibrated every night from the decisions of reviewers; an"
-    " operator retrains the matcher with manage.py train_confidence."
-)
-FEEDBACK: Final = "This form names no mapping. Approve or reject the merchant in the LLM Center instead."
 
 
 class LegacyStaffView(StaffView, LegacyView):
     required_permissions = ("llm_center.view_llmmapping",)
-
-
-class RefusedView(LegacyStaffView):
-    """An action of the old client that does not exist here: 501 with the reason."""
-
-    changes_nothing = True
-    reason: str = ""
-
-    def post(self, request: Request) -> Response:
-        return Response({"success": False, "error": self.reason}, status=status.HTTP_501_NOT_IMPLEMENTED)
 
 
 class TradingLimitsView(LegacyStaffView):

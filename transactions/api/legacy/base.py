@@ -1,12 +1,8 @@
 """Errors as the legacy front end shows them."""
 
-from typing import Any, Final
-
 from rest_framework import exceptions, status
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.api.views import ApiView
 
 
@@ -34,22 +30,3 @@ class BannerErrors(ApiView):
         if response.status_code != status.HTTP_401_UNAUTHORIZED and "error" in (response.data or {}):
             response.data["message"] = response.data["error"]
         return response
-
-
-class NotOfferedView(BannerErrors, LegacyView):
-    """Answers every method with a sentence for the banner."""
-
-    reason: str = ""
-
-    def post(self, request: Request, **_: Any) -> Response:
-        raise NotOfferedError(self.reason)
-
-    put = delete = post
-
-
-NOT_OFFERED: Final = {
-    "user/transactions/sync": "Banks are not connected here. Upload a bank file under Transactions instead.",
-    "user/transactions/<int:transaction_id>": "A booked purchase cannot be edited. Undo its import instead.",
-    "user/roundups/process": "Round-ups are set aside when a purchase arrives; there is nothing to start.",
-    "transactions/create": "Receipts are not read here. Upload a bank file instead.",
-}

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from kamioi_site.api.legacy.views import legacy_path
-from transactions.api.legacy import accounts, base, members, portfolio, staff, transactions
+from transactions.api.legacy import accounts, members, portfolio, staff, transactions
 from transactions.api.legacy.forms import SECTIONS
 
 _VIEWS: Final[dict[str, Any]] = {
@@ -25,7 +25,6 @@ _VIEWS: Final[dict[str, Any]] = {
 urlpatterns = [
     *(legacy_path(route, view.as_view()) for route, view in _VIEWS.items()),
     *(legacy_path(f"business/settings/{name}", accounts.SectionView.as_view(section=name)) for name in SECTIONS),
-    *(legacy_path(route, base.NotOfferedView.as_view(reason=reason)) for route, reason in base.NOT_OFFERED.items()),
     legacy_path("admin/settings/system", staff.SettingsView.as_view(held=staff.SYSTEM)),
     legacy_path("admin/settings/business", staff.SettingsView.as_view(held=staff.BUSINESS)),
 ]
