@@ -18,9 +18,9 @@ _AIRLINE_WORDS = frozenset(word for words in AIRLINES.values() for word in words
 _FUZZY_CUTOFF = 88.0
 _SIMILAR_WORDS = 60.0
 _SHORTEST_GLUED, _LONGEST_GLUED = 6, 24
-# A similar spelling has at least this share of the letters: less than (200 - cutoff) / cutoff.
+# A similar spelling has at least this share of the letters: a little below cutoff / (200 - cutoff).
 _SHORTEST = 0.78
-_NOBODY: tuple[list[str], list[int]] = ([], [])
+_NO_KEYS: tuple[list[str], list[int]] = ([], [])
 # Terminals and services of small shops. Chains have their own.
 _SMALL_SHOP = re.compile(
     r"\b(?:GOSQ\.COM|SQC?|TST|TOAST|CLV|CLOVER\.?|SUMUP|I?ZETTLE|ZTL|SPO|SPOTON|LS|LIGHTSPEED|VAGARO|MINDBODY|SHOPKEEP"
@@ -240,7 +240,7 @@ def _fuzzy(index: Index, text: Text) -> Match | None:
     """Match a spelling that is a typo away."""
     if len(text.key) < 6:
         return None
-    keys, lengths = index.by_initials.get(text.key[:3], _NOBODY)
+    keys, lengths = index.by_initials.get(text.key[:3], _NO_KEYS)
     size = len(text.key)
     first, last = bisect_left(lengths, size * _SHORTEST), bisect_right(lengths, size / _SHORTEST)
     match = _most_similar()(text.key, keys[first:last]) if first < last else None

@@ -42,8 +42,6 @@ _RULES: Final = [
     for rule in _data["rules"]
 ]
 _WORD: Final = re.compile("[A-Z]+")
-_KEYWORDS: Final = frozenset(_data["keywords"]["text"].split())
-_LETTERS: Final = {code: " " for code in range(128) if not chr(code).isalpha()}
 _ANY: Final = frozenset(("",))  # what a rule needs that no word was found for
 
 
@@ -66,9 +64,7 @@ def _text_rules() -> tuple[list[tuple[RowRule, re.Pattern[str], frozenset[str]]]
 
 def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | None:
     """Return the first rule for the text, else for the type, else for the category; None when no rule matches."""
-    upper = text.upper()
-    # Most texts have none of the words that a rule needs.
-    if not _KEYWORDS.isdisjoint(upper.translate(_LETTERS).split()) and (rule := _match_text(upper)):
+    if rule := _match_text(text.upper()):
         return rule
     if type_text and (rule := _match("type", type_text.upper())):
         return rule
@@ -78,6 +74,7 @@ def match_rule(text: str, type_text: str = "", category: str = "") -> RowRule | 
 def _match_text(text: str) -> RowRule | None:
     rules, by_word = _text_rules()
     words = {word[:STEM] for word in _WORD.findall(text)} | _ANY
+    # Most texts have none of the words that a rule needs.
     found = [by_word[word] for word in words if word in by_word]
     if not found:
         return None

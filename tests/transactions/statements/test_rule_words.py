@@ -13,10 +13,10 @@ from transactions.statements.rule_words import alternatives, needed_words
         (r"\bZELLE\b", [{"ZELLE"}]),
         (r"\b(LOANS?|MTG)\b.*\b(PAY|PMT)\b", [{"PAY", "PMT"}, {"LOAN", "LOANS", "MTG"}]),
         (r"\bBILL ?PAY\b", [{"BILL", "BILLPA"}]),
-        (r"\bFINANC\w*", []),  # the word may go on at the end of the pattern
+        (r"\bFINANC\w*", []),  # the pattern ends inside of the word
         (r"\bFINANC\w*\b", [{"FINANC"}]),
         (r"\bFIN\w*\b", []),
-        (r"(CRD |CARD )*PAY\b", []),  # nothing says that the word starts with it
+        (r"(CRD |CARD )*PAY\b", []),  # anything may precede the first letter
         (r"^(CRD |CARD )*PAY\b", [{"PAY"}]),
         (r"^CHECK ?#?\d+(?! PAID)", [{"CHECK"}]),
         (r"\bA[BC]D\b", []),
