@@ -24,6 +24,20 @@ def staff_second_factor(app_configs: Any, **_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def price_provider(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Check that quotes come from somewhere."""
+    if settings.PRICE_PROVIDER:
+        return []
+    return [
+        Warning(
+            "There is no source of prices: nothing is bought, and purchases wait for a price.",
+            hint="Set PRICE_PROVIDER=http and PRICE_API_URL, or csv and PRICE_CSV_PATH. See docs/prices.md.",
+            id="kamioi.W003",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def database_role(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Check that the application's database role owns nothing; a server that does not answer is no complaint."""
     try:

@@ -7,14 +7,16 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import DataError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from kamioi_site.db.outage import DATABASE_AWAY, DATABASE_AWAY_RETRY_SECONDS, is_database_away
 from kamioi_site.errors import KamioiError, error_body
+from kamioi_site.http.unavailable import unavailable_response
 from kamioi_site.storage import StorageFullError, is_storage_full
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,10 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
             # A value that no column can store passed a serializer. The client can change it; we should notice.
             logger.warning("a value reached the database that it cannot store: %s", exc)
             code, message = status.HTTP_400_BAD_REQUEST, "A value of the request is out of range."
+        case OperationalError() | InterfaceError() if is_database_away(exc):
+            logger.warning("the database is away: %s", exc)
+            code, message = status.HTTP_503_SERVICE_UNAVAILABLE, DATABASE_AWAY
+            headers["Retry-After"] = str(DATABASE_AWAY_RETRY_SECONDS)
         case _:
             return None
     if (wait := getattr(exc, "wait", None)) is not None:
@@ -110,8 +116,14 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500: JSON under /api/, the usual page elsewhere. Details go to the log only. A full disk is 507."""
-    if is_storage_full(sys.exc_info()[1]):  # the error that Django handles by calling this
+    """Answer 500: JSON under /api/, the usual page elsewhere. Details go to the log only.
+
+    A full disk is 507, a database that is away 503.
+    """
+    error = sys.exc_info()[1]  # the error that Django handles by calling this
+    if is_database_away(error):
+        return unavailable_response(request, DATABASE_AWAY, retry_seconds=DATABASE_AWAY_RETRY_SECONDS)
+    if is_storage_full(error):
         return HttpResponse(f"{StorageFullError()}\n", status=507, content_type="text/plain; charset=utf-8")
     if request.path.startswith("/api/"):
         return JsonResponse(error_body("Internal server error."), status=500)

@@ -10,15 +10,15 @@ import time
 from typing import Final
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils.deprecation import MiddlewareMixin
 
-from kamioi_site.errors import error_body
 from kamioi_site.http.asgi_handler import request_arrival_time
+from kamioi_site.http.unavailable import unavailable_response
 from kamioi_site.observability import metrics
 
-_RETRY_SECONDS: Final = "5"
+_RETRY_SECONDS: Final = 5
 _MESSAGE: Final = "The service is overloaded. Try again in a few seconds."
 
 
@@ -33,7 +33,4 @@ class LoadSheddingMiddleware(MiddlewareMixin):
         metrics.HTTP_SHED.inc()
         with contextlib.suppress(Resolver404):  # metrics count by route
             request.resolver_match = resolve(request.path_info)
-        headers = {"Retry-After": _RETRY_SECONDS}
-        if request.path.startswith("/api/"):
-            return JsonResponse(error_body(_MESSAGE), status=503, headers=headers)
-        return HttpResponse(f"{_MESSAGE}\n", status=503, headers=headers, content_type="text/plain; charset=utf-8")
+        return unavailable_response(request, _MESSAGE, retry_seconds=_RETRY_SECONDS)

@@ -14,6 +14,7 @@ from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
 
+from kamioi_site.db.outage import is_database_away
 from kamioi_site.http.request_context import context_ids
 from kamioi_site.observability.logs import redact, redact_nested
 
@@ -45,8 +46,10 @@ def init_sentry() -> None:
     )
 
 
-def scrub_event(event: Event, hint: Hint) -> Event:
-    """Remove personal data from the event, and add our ids."""
+def scrub_event(event: Event, hint: Hint) -> Event | None:
+    """Remove personal data from the event, and add our ids. Nothing is sent of a database that is away: alerts tell."""
+    if is_database_away((hint.get("exc_info") or (None, None))[1]):
+        return None
     request = cast("dict[str, Any] | None", event.get("request"))
     if request is not None:
         headers = {name: value for name, value in (request.get("headers") or {}).items() if name.lower() in _HEADERS}

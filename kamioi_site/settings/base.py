@@ -242,6 +242,7 @@ CELERY_TASK_ROUTES = {
 TASK_SILENCE = timedelta(seconds=env_int("TASK_SILENCE_SECONDS", 120))
 TASK_UNANSWERED = timedelta(seconds=env_int("TASK_UNANSWERED_SECONDS", 60))
 CELERY_BEAT_SCHEDULER = "kamioi_site.messaging.beat:Scheduler"
+CELERY_BEAT_SYNC_EVERY = 1  # what was sent is written down at once: health checks and alerts read it
 # A migration creates the schedule in django-celery-beat's tables; staff change it in the admin.
 
 # --- Users ------------------------------------------------------------------------------------------------------------
@@ -444,8 +445,10 @@ SLOW_STATEMENT_SECONDS = env_int("SLOW_STATEMENT_SECONDS", 5)  # slower SQL is l
 EXECUTION_PRICE_MAX_AGE = timedelta(minutes=env_int("EXECUTION_PRICE_MAX_AGE_MINUTES", 15))  # in trading hours
 PRICE_MAX_AGE = timedelta(hours=env_int("PRICE_MAX_AGE_HOURS", 96))  # a long weekend
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN")
-PRICE_PROVIDER = env_str("PRICE_PROVIDER", "csv")  # csv | http
+PRICE_PROVIDER = env_choice("PRICE_PROVIDER", ("csv", "http", ""))  # "": none, purchases wait for a price
 PRICE_CSV_PATH = env_str("PRICE_CSV_PATH", str(BASE_DIR / "transactions" / "data" / "demo_quotes.csv"))
+# Whether a quote of the file may lack its time and counts as of now: for the demo, whose file would be too old.
+PRICE_CSV_UNDATED = False
 PRICE_API_URL = env_str("PRICE_API_URL")
 PRICE_ALLOW_HTTP = env_bool("PRICE_ALLOW_HTTP")  # http to other machines, such as a service in the same cluster
 PRICE_API_KEY = env_secret("PRICE_API_KEY")

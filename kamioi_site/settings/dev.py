@@ -12,6 +12,7 @@ ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}}
 SEALS_FILE = env_str("SEALS_FILE", str(KAMIOI_HOME / "seals.jsonl"))
 MARKET_ALWAYS_OPEN = env_bool("MARKET_ALWAYS_OPEN", True)
+PRICE_CSV_UNDATED = True
 SETTLEMENT_PROVIDER = env_choice("SETTLEMENT_PROVIDER", ("paper", ""))
 PASSWORD_RESET_URL = env_str("PASSWORD_RESET_URL", "http://localhost:3000/reset-password")
 # Development servers of the front ends.

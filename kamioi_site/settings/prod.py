@@ -9,6 +9,7 @@ from kamioi_site.settings.base import (
     SECRET_KEY,
     ImproperlyConfigured,
     env_bool,
+    env_choice,
     env_int,
     env_str,
 )
@@ -19,6 +20,13 @@ if not ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must be set in production")
 if "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts in production; * would allow any")
+
+# The file of `csv` must be named: the one that Kamioi ships holds invented prices.
+PRICE_PROVIDER = env_choice("PRICE_PROVIDER", ("", "csv", "http"))
+if PRICE_PROVIDER == "csv" and not env_str("PRICE_CSV_PATH"):
+    raise ImproperlyConfigured("PRICE_PROVIDER=csv needs PRICE_CSV_PATH in production: the demo's prices are invented")
+if not env_str("PRICE_CSV_PATH"):
+    PRICE_CSV_PATH = ""
 
 SECURE_SSL_REDIRECT = env_bool("SECURE_SSL_REDIRECT", True)
 # Orchestrators and Prometheus connect to the process directly, without TLS.

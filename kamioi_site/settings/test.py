@@ -11,6 +11,7 @@ ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS]
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 MARKET_ALWAYS_OPEN = True
+PRICE_CSV_UNDATED = True
 SETTLEMENT_PROVIDER = "paper"
 PURCHASE_HISTORY_DAYS = 36_500  # statements in tests have fixed dates
 CORS_ALLOWED_ORIGINS = ["https://app.example.com"]

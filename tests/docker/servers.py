@@ -113,7 +113,7 @@ def nginx(upstreams: list[int], *, site: str = "plain", **values: str) -> Iterat
 
 @contextlib.contextmanager
 def pgbouncer(
-    database: str, *, host: str, port: str, user: str, password: str, pool_size: int
+    database: str, *, host: str, port: str, user: str, password: str, pool_size: int, wait: int = 30, **values: str
 ) -> Iterator[dict[str, str]]:
     """PgBouncer before that database: HOST, PORT, USER and PASSWORD for it."""
     binary = program("pgbouncer", "pgbouncer")
@@ -133,8 +133,10 @@ def pgbouncer(
             PGBOUNCER_LISTEN_PORT=str(listen),
             PGBOUNCER_POOL_SIZE=str(pool_size),
             PGBOUNCER_RESERVE="0",
+            PGBOUNCER_QUERY_WAIT=str(wait),
             PGBOUNCER_PASSWORD_FILE=str(place / "password"),
             PGBOUNCER_STATS_PASSWORD_FILE=str(place / "password"),
+            **values,
         )
         assert done.returncode == 0, done.stderr
         with running([binary, str(place / "pgbouncer.ini")], port=listen, log=place / "pgbouncer.log"):

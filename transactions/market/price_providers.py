@@ -71,11 +71,11 @@ def price_provider() -> PriceProvider:
         return CsvPrices(Path(settings.PRICE_CSV_PATH))
     if settings.PRICE_PROVIDER == "http":
         return HttpPrices(settings.PRICE_API_URL, settings.PRICE_API_KEY)
-    raise PriceProviderError(f"PRICE_PROVIDER is {settings.PRICE_PROVIDER!r}; it must be csv or http.")
+    raise PriceProviderError(f"PRICE_PROVIDER is {settings.PRICE_PROVIDER!r}: without csv or http, purchases wait.")
 
 
 class CsvPrices:
-    """A file with the columns `symbol,price[,as_of]`; without `as_of` a quote is as of now."""
+    """A file with the columns `symbol,price,as_of`; with PRICE_CSV_UNDATED, a quote without `as_of` is as of now."""
 
     name = "csv"
 
@@ -84,7 +84,7 @@ class CsvPrices:
 
     def quotes(self, tickers: Sequence[str]) -> Iterator[Quote | QuoteError]:
         """Yield all rows of the file, whatever the tickers."""
-        now = timezone.now()
+        undated = timezone.now() if settings.PRICE_CSV_UNDATED else None
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 rows = csv.DictReader(file)
@@ -93,7 +93,7 @@ class CsvPrices:
                     raise PriceProviderError(f"{self.path} has no column {' and no column '.join(sorted(missing))}.")
                 for row in rows:
                     values = {str(name).strip().lower(): value or "" for name, value in row.items()}
-                    quote = _parse_quote(values["symbol"], values["price"], values.get("as_of") or now)
+                    quote = _parse_quote(values["symbol"], values["price"], values.get("as_of") or undated)
                     if isinstance(quote, QuoteError):
                         quote = QuoteError(quote.ticker, f"row {rows.line_num}: {quote.reason}")
                     yield quote

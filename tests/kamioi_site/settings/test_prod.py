@@ -46,9 +46,13 @@ import django; django.setup()
 from django.core.management import call_command
 call_command("check", deploy=True, fail_level="WARNING")
 """
-    done = _python(code, **GIVEN, STAFF_OTP_REQUIRED="true")
+    decided = {"STAFF_OTP_REQUIRED": "true", "PRICE_PROVIDER": "http", "PRICE_API_URL": "https://prices.example/quotes"}
+    done = _python(code, **GIVEN, **decided)
     assert done.returncode == 0, done.stderr
     assert "no issues (0 silenced)" in done.stdout + done.stderr
+    for name, number in (("STAFF_OTP_REQUIRED", "W001"), ("PRICE_PROVIDER", "W003")):
+        done = _python(code, **GIVEN, **{key: value for key, value in decided.items() if key != name})
+        assert f"kamioi.{number}" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,9 @@ call_command("check", deploy=True, fail_level="WARNING")
         ({"REDIS_URL": ""}, "REDIS_URL"),
         ({"SETTLEMENT_PROVIDER": "other"}, "SETTLEMENT_PROVIDER must be one of"),
         ({"SECRET_KEY_FILE": "/nowhere/secret_key"}, "SECRET_KEY_FILE cannot be read"),
+        ({"PRICE_PROVIDER": "csv"}, "PRICE_PROVIDER=csv needs PRICE_CSV_PATH"),
+        ({"PRICE_PROVIDER": "csv", "PRICE_CSV_PATH": ""}, "PRICE_PROVIDER=csv needs PRICE_CSV_PATH"),
+        ({"PRICE_PROVIDER": "oracle"}, "PRICE_PROVIDER must be one of"),
     ],
 )
 def test_a_missing_decision_prevents_the_start(changed, message):
@@ -71,6 +78,13 @@ def test_a_missing_decision_prevents_the_start(changed, message):
 
 def test_nothing_is_settled_without_a_decision():
     assert _settings("SETTLEMENT_PROVIDER", **GIVEN) == {"SETTLEMENT_PROVIDER": ""}
+
+
+def test_nothing_is_bought_at_the_prices_of_the_demo():
+    names = ("PRICE_PROVIDER", "PRICE_CSV_PATH", "PRICE_CSV_UNDATED")
+    assert _settings(*names, **GIVEN) == {"PRICE_PROVIDER": "", "PRICE_CSV_PATH": "", "PRICE_CSV_UNDATED": False}
+    given = {"PRICE_PROVIDER": "csv", "PRICE_CSV_PATH": "/srv/quotes.csv"}
+    assert _settings(*names, **GIVEN, **given) == given | {"PRICE_CSV_UNDATED": False}
 
 
 def test_secrets_come_from_files_before_the_environment(tmp_path):

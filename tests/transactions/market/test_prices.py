@@ -193,6 +193,17 @@ def test_a_bad_quote_in_a_file_is_reported_with_its_row(tmp_path):
     ]
 
 
+def test_a_quote_without_a_time_is_of_no_time_but_in_the_demo(tmp_path, settings: Settings):
+    path = tmp_path / "quotes.csv"
+    path.write_text("symbol,price\nSBUX,95.12\n")
+    settings.PRICE_CSV_UNDATED = False
+    (refused,) = CsvPrices(path).quotes([])
+    assert refused == QuoteError("SBUX", "row 2: the time of the quote is missing or has no time zone")
+    settings.PRICE_CSV_UNDATED = True
+    (quote,) = CsvPrices(path).quotes([])
+    assert isinstance(quote, Quote)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "cannot be read"), ("ticker,price\n", "no column symbol"), ("", "no column price and no column symbol")],
@@ -209,7 +220,7 @@ def test_the_settings_select_the_provider(settings: Settings):
     assert isinstance(price_provider(), CsvPrices)
     settings.PRICE_PROVIDER, settings.PRICE_API_URL = "http", "https://prices.example/quotes"
     assert isinstance(price_provider(), HttpPrices)
-    for provider, url in (("http", "ftp://x"), ("http", ""), ("oracle", "")):
+    for provider, url in (("http", "ftp://x"), ("http", ""), ("", "")):
         settings.PRICE_PROVIDER, settings.PRICE_API_URL = provider, url
         with pytest.raises(PriceProviderError):
             price_provider()
@@ -354,6 +365,8 @@ def test_the_command_and_the_task_report_their_results(tmp_path, capsys, setting
         call_command("refresh_prices", csv=tmp_path / "none.csv")
     settings.PRICE_CSV_PATH = str(path)
     assert refresh_prices() == {"stored": 1, "refused": 1, "released": 0, "error": ""}
+    settings.PRICE_PROVIDER = ""  # no source: nothing to do, and no failure every five minutes
+    assert refresh_prices() == {}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = "Fetch quotes for the tickers in use and process the transactions that waited for them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--csv", type=Path, metavar="FILE", help="a file of quotes (symbol,price[,as_of])")
+        parser.add_argument("--csv", type=Path, metavar="FILE", help="a file of quotes (symbol,price,as_of)")
         parser.add_argument(
             "--accept-jumps",
             action="store_true",
