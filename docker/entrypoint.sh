@@ -3,15 +3,19 @@
 #   web                the site, by gunicorn (docker/gunicorn.conf.py)
 #   worker QUEUE       a Celery pool for one queue: ai, transactions, analytics, notifications or bulk
 #   beat               the scheduler; there must be exactly one
-#   migrate            brings the database to this release and ends
+#   migrate            waits for the database, brings it to this release and ends
+#   wait               waits until the database is at this release, and ends: for what must not run before the migration
 #   manage ARGUMENTS   any command of manage.py
 #   health             whether this container is well: for the health checks of engines and orchestrators
 set -eu
 cd "$(dirname "$0")/.."
 
+# What a container notes about itself. Uploads go to TMPDIR, which containers may share.
+run=${KAMIOI_RUN:-${TMPDIR:-/tmp}}
+
 # Where the processes of this container count for Prometheus; what an earlier start left is over.
 count_here() {
-	export PROMETHEUS_MULTIPROC_DIR="${PROMETHEUS_MULTIPROC_DIR:-${TMPDIR:-/tmp}/kamioi-metrics}"
+	export PROMETHEUS_MULTIPROC_DIR="${PROMETHEUS_MULTIPROC_DIR:-$run/kamioi-metrics}"
 	rm -rf "$PROMETHEUS_MULTIPROC_DIR"
 	mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
 }
@@ -19,7 +23,15 @@ count_here() {
 role=${1:-web}
 [ $# -eq 0 ] || shift
 remember() { # the health check asks what this container is
-	echo "$*" >"${TMPDIR:-/tmp}/kamioi-role"
+	echo "$*" >"$run/kamioi-role"
+	rm -f "$run/kamioi-failures"
+}
+patiently() { # COMMAND: again and again until it succeeds, for WAIT_SECONDS
+	until "$@"; do
+		waited=$((${waited:-0} + 3))
+		[ "$waited" -lt "${WAIT_SECONDS:-600}" ] || { echo "gave up after $waited seconds" >&2; exit 1; }
+		sleep 3
+	done
 }
 
 case $role in
@@ -45,17 +57,22 @@ beat)
 	exec celery -A kamioi_site beat -l "${LOG_LEVEL:-info}" --pidfile=
 	;;
 migrate)
+	patiently python docker/health.py database
 	exec python manage.py migrate --noinput
+	;;
+wait)
+	patiently python docker/health.py database
+	patiently python manage.py migrate --check
 	;;
 manage)
 	exec python manage.py "$@"
 	;;
 health)
 	# shellcheck disable=SC2046  # the role is a word or two
-	exec python docker/health.py $(cat "${TMPDIR:-/tmp}/kamioi-role")
+	exec python docker/health.py $(cat "$run/kamioi-role")
 	;;
 *)
-	echo "usage: entrypoint.sh web | worker QUEUE | beat | migrate | manage ARGUMENTS | health" >&2
+	echo "usage: entrypoint.sh web | worker QUEUE | beat | migrate | wait | manage ARGUMENTS | health" >&2
 	exit 2
 	;;
 esac

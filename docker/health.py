@@ -1,10 +1,17 @@
-"""Check the process of this container: exit code 0, or 1 with a reason. Usage: health.py web|worker QUEUE|beat.
+"""Check the process of this container: exit code 0, or 1 with a reason.
+
+Usage: health.py web|worker QUEUE|beat|database.
 
 It answers for the process alone: a database or broker that is away is no reason to kill what waits for it. It does not
 load the application, so that asking often costs little.
+
+Docker starts nothing again that is only unhealthy. With KAMIOI_HEALTH_FAILURES a container ends itself after that many
+failures in a row, and two later, when its processes do not even react to that, it kills them. Orchestrators that
+restart what is unhealthy leave it unset.
 """
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -12,7 +19,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-BEAT_SILENCE = 900  # seconds; beat writes down what it sent every three minutes, and something is due every five
+BEAT_SILENCE = 900  # seconds; beat writes down what it sends, and something is due every minute
 
 
 def main(arguments: list[str]) -> int:
@@ -24,12 +31,48 @@ def main(arguments: list[str]) -> int:
             reason = worker(queue)
         case ["beat"]:
             reason = beat()
+        case ["database"]:
+            reason = database()
+            if reason:
+                print(reason, file=sys.stderr)
+            return 1 if reason else 0
         case _:
-            print("usage: health.py web | worker QUEUE | beat", file=sys.stderr)
+            print("usage: health.py web | worker QUEUE | beat | database", file=sys.stderr)
             return 2
     if reason:
         print(reason, file=sys.stderr)
+    count_failures(failed=bool(reason))
     return 1 if reason else 0
+
+
+def count_failures(*, failed: bool) -> None:
+    """Count failures in a row; at KAMIOI_HEALTH_FAILURES end the container."""
+    allowed = int(os.environ.get("KAMIOI_HEALTH_FAILURES") or 0)
+    path = Path(_run_directory(), "kamioi-failures")
+    if not allowed:
+        return
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    count = int(path.read_text()) + 1 if path.exists() else 1
+    path.write_text(str(count))
+    if count >= allowed + 2:
+        print("its processes do not end: killed", file=sys.stderr)
+        os.kill(-1, signal.SIGKILL)  # all but this one and process 1, which ends with its child
+    elif count >= allowed:
+        print(f"{count} failures in a row: ended", file=sys.stderr)
+        os.kill(1, signal.SIGTERM)
+
+
+def database() -> str:
+    """Why the database takes no connection, or nothing: what a migration waits for."""
+    import psycopg2  # noqa: PLC0415  # the other roles do without
+
+    try:
+        psycopg2.connect(_secret("MIGRATION_DATABASE_URL") or _secret("DATABASE_URL"), connect_timeout=5).close()
+    except psycopg2.OperationalError as error:
+        return f"the database takes no connection: {str(error).strip().splitlines()[-1]}"
+    return ""
 
 
 def web() -> str:
@@ -65,7 +108,7 @@ def beat() -> str:
     """Why beat is not well, or nothing: the newest thing it sent is too long ago."""
     import psycopg2  # noqa: PLC0415  # the other roles do without
 
-    started = Path(os.environ.get("TMPDIR", "/tmp"), "kamioi-role").stat().st_mtime  # noqa: S108
+    started = Path(_run_directory(), "kamioi-role").stat().st_mtime
     if time.time() - started < BEAT_SILENCE:
         return ""
     try:
@@ -83,6 +126,10 @@ def beat() -> str:
     return (
         "" if age is not None and age < BEAT_SILENCE else f"beat has sent nothing for {age or 'ever so many'} seconds"
     )
+
+
+def _run_directory() -> str:
+    return os.environ.get("KAMIOI_RUN") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
 
 
 def _secret(name: str) -> str:

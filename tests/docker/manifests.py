@@ -16,13 +16,15 @@ BIN = Path(sys.prefix) / "bin"
 
 
 @cache
-def compose() -> dict[str, Any]:
-    """Return compose.yml with every profile, checked against the schema and resolved by docker-compose."""
+def compose(**settings: str) -> dict[str, Any]:
+    """Return compose.yml with every profile and these settings, checked and resolved by docker-compose."""
     done = subprocess.run(
         [
             str(BIN / "docker-compose"),
             "-f",
             str(DOCKER / "compose.yml"),
+            "--env-file",  # not the settings of this machine
+            os.devnull,
             "--profile",
             "*",
             "config",
@@ -30,7 +32,7 @@ def compose() -> dict[str, Any]:
             "json",
             "--no-path-resolution",
         ],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ALLOWED_HOSTS": "kamioi.example"},
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ALLOWED_HOSTS": "kamioi.example"} | settings,
         capture_output=True,
         text=True,
         check=False,

@@ -1,5 +1,9 @@
 """docker/compose.yml: read by Docker's own client, and held against the settings and against its own parts."""
 
+import datetime
+import ipaddress
+import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -9,7 +13,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from tests.docker.manifests import DOCKER, ROOT, compose
+from tests.docker.manifests import BIN, DOCKER, ROOT, compose
 
 QUEUES = {queue.name for queue in settings.CELERY_TASK_QUEUES}
 APP = {"web", "beat", "migrate", *(f"worker-{queue}" for queue in QUEUES)}
@@ -35,10 +39,11 @@ def test_the_topology_is_whole():
     assert {"nginx", "postgres", "replica", "pgbouncer", "redis", "prometheus", "grafana"} <= set(_services())
     exporters = {"postgres-exporter", "redis-exporter", "pgbouncer-exporter", "nginx-exporter", "node-exporter"}
     assert exporters <= set(_services())
-    by_profile: dict[str, set[str]] = {"logs": set(), "citus": set()}
+    by_profile: dict[str, set[str]] = {"backup": set(), "logs": set(), "citus": set()}
     for name, service in _services().items():
         for profile in service.get("profiles", []):
             by_profile[profile].add(name)
+    assert by_profile["backup"] == {"barman"}
     assert {"elasticsearch", "filebeat", "kibana"} <= by_profile["logs"]
     assert {"citus-coordinator", "citus-worker-1", "citus-worker-2"} <= by_profile["citus"]
 
@@ -118,11 +123,140 @@ def test_containers_give_up_what_they_do_not_need():
         assert service["logging"]["options"]["max-size"], name
 
 
-def test_images_are_pinned():
+def test_every_image_has_an_exact_tag_and_the_date_of_its_review():
+    listed = {row["image"]: row for row in yaml.safe_load((DOCKER / "images.yml").read_text())["images"]}
+    used = {service["image"] for service in _services().values()}
+    used |= set(re.findall(r"^ARG \w+_IMAGE=(\S+)$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE))
+    for path in (DOCKER / "k8s").rglob("*.yaml"):
+        used |= set(re.findall(r"^\s*-?\s*image: (\S+:\S+)$", path.read_text(), re.MULTILINE))
+    own = {image for image in used if image.startswith("kamioi/")}
+    assert {image.rpartition(":")[2] for image in own} == {"local"}
+    assert used - own == set(listed)
+    for image, row in listed.items():
+        assert re.search(r":[\w.-]*\d+\.\d+", image), image
+        assert isinstance(row["reviewed"], datetime.date), image
+        assert row["reviewed"] <= datetime.datetime.now(datetime.UTC).date(), image
+        assert row["digest"] is None or re.fullmatch(r"sha256:[0-9a-f]{64}", row["digest"]), image
+
+
+def test_an_image_is_built_once():
+    """Eight services with the same `build` were eight builds side by side where the builder is the old one."""
+    built = [service["image"] for service in _services().values() if "build" in service]
+    assert sorted(built) == ["kamioi/app:local", "kamioi/barman:local", "kamioi/nginx:local", "kamioi/pgbouncer:local"]
+    assert set(built) == {
+        service["image"] for service in _services().values() if service["image"].startswith("kamioi/")
+    }
+
+
+def test_a_release_of_the_application_changes_no_other_image():
+    text = (DOCKER / "compose.yml").read_text()
+    images = dict(re.findall(r"image: kamioi/(\w+):\$\{(\w+):-local\}", text))
+    assert images == {
+        "app": "KAMIOI_VERSION",
+        "nginx": "NGINX_VERSION",
+        "pgbouncer": "PGBOUNCER_VERSION",
+        "barman": "BARMAN_VERSION",
+    }
+
+
+def test_it_starts_on_a_machine_with_two_processors():
+    """Docker refuses a limit of processors above what is there; more of them are for a variable to say."""
+    limits = re.findall(r'cpus: "([^"]+)"', (DOCKER / "compose.yml").read_text())
+    assert len(limits) > 10
+    assert [limit for limit in limits if not limit.startswith("${") and float(limit) > 2] == []
     for name, service in _services().items():
-        image, _, tag = service["image"].rpartition(":")
-        assert image, name
-        assert tag == "local" or re.search(r"\d+\.\d+", tag), (name, service["image"])
+        assert float(service.get("deploy", {}).get("resources", {}).get("limits", {}).get("cpus", 0)) <= 2, name
+
+
+def test_no_container_is_given_the_address_of_nginx():
+    (front,) = compose()["networks"]["front"]["ipam"]["config"]
+    address = ipaddress.ip_address(_services()["nginx"]["networks"]["front"]["ipv4_address"])
+    assert address in ipaddress.ip_network(front["subnet"])
+    assert address not in ipaddress.ip_network(front["ip_range"])
+    assert ipaddress.ip_network(front["ip_range"]).num_addresses >= 64  # webs
+
+
+def test_services_may_open_enough_files():
+    for name, service in _services().items():
+        if not {"logs", "citus"} & set(service.get("profiles", [])):
+            assert service["ulimits"]["nofile"] == {"soft": 65536, "hard": 65536}, name
+
+
+def test_nothing_is_left_behind_in_nameless_volumes():
+    """Each `down` and `up` left them, with passwords in them."""
+    volumes = {
+        name: [volume for volume in service.get("volumes", []) if volume["type"] == "volume"]
+        for name, service in _services().items()
+    }
+    assert [name for name, rows in volumes.items() for row in rows if not row.get("source")] == []
+    # What holds passwords or files of its own is in memory; uploads are on a disk.
+    for name in ("nginx", "web", "pgbouncer", "redis", "postgres", "replica", "grafana"):
+        assert any(place.startswith("/tmp:") for place in _services()[name]["tmpfs"]), name
+    for name in ("web", "worker-bulk"):
+        environment = _services()[name]["environment"]
+        assert environment["TMPDIR"] in {row["target"] for row in volumes[name]}
+        assert environment["KAMIOI_RUN"] == "/tmp"  # each container's own
+
+
+def test_the_primary_is_named_in_one_place():
+    """Otherwise the next plain `up -d` after a fail-over leads back to the old primary."""
+    moved = compose(POSTGRES_PRIMARY="replica", POSTGRES_REPLICA="postgres")["services"]
+    for services, primary, replica in ((_services(), "postgres", "replica"), (moved, "replica", "postgres")):
+        environment = services["pgbouncer"]["environment"]
+        assert (environment["PGBOUNCER_PRIMARY_HOST"], environment["PGBOUNCER_REPLICA_HOST"]) == (primary, replica)
+        for name in ("postgres", "replica"):
+            assert services[name]["environment"]["SERVER_NAME"] == name
+            assert services[name]["environment"]["POSTGRES_PRIMARY"] == primary
+        assert services["barman"]["environment"]["POSTGRES_PRIMARY"] == primary
+        for name, of in (("postgres-exporter", primary), ("postgres-replica-exporter", replica)):
+            assert services[name]["environment"]["DATA_SOURCE_URI"].startswith(f"{of}:5432/")
+        # Nothing waits for a server that may be the one that is gone.
+        for name, service in services.items():
+            if name != "citus-setup":
+                assert not {"postgres", "replica"} & set(service.get("depends_on") or {}), name
+
+
+def documented_settings() -> set[str]:
+    """Every variable in the table of docs/operations.md."""
+    text = (ROOT / "docs" / "operations.md").read_text().split("## Environment")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", cell)}
+
+
+# Decided by the way it runs, and nobody's to change.
+FIXED = {"DJANGO_SETTINGS_MODULE", "KAMIOI_HOME", "PGBOUNCER"}
+
+
+def test_every_documented_setting_can_be_given_in_one_file(tmp_path):
+    names = documented_settings() | {
+        "API_RATE_LOGIN",
+        "SITE_URL",
+        "STATEMENTS_URL",
+        "STAFF_NETWORKS",
+        "WORKER_MAX_MEMORY_KB",
+    }
+    assert len(names) > 50
+    (tmp_path / "compose.yml").write_text((DOCKER / "compose.yml").read_text())
+    (tmp_path / ".env").write_text("".join(f"{name}=given-{name}\n" for name in sorted(names)))
+    done = subprocess.run(
+        [str(BIN / "docker-compose"), "-f", "compose.yml", "config", "--format", "json"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    for service in APP:
+        environment = services[service]["environment"]
+        # A secret comes from its file, which is read before the variable.
+        missing = {
+            name
+            for name in names - FIXED
+            if environment.get(name) != f"given-{name}" and not environment.get(f"{name}_FILE")
+        }
+        assert missing == set(), service
 
 
 def test_a_pool_is_given_the_time_its_tasks_may_take():

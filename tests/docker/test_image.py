@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import importlib.util
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def test_stages_build_on_exact_versions():
 
 
 def test_every_image_that_runs_is_without_root_and_checked():
-    for name in ("app", "nginx", "pgbouncer"):
+    for name in ("app", "nginx", "pgbouncer", "barman"):
         words = dict(_stages()[name])
         user, _, group = words["USER"].partition(":")
         assert int(user) > 0
@@ -144,9 +145,49 @@ def test_a_container_takes_one_role(tmp_path):
     assert "gunicorn -c docker/gunicorn.conf.py kamioi_site.asgi:application" in _entrypoint(tmp_path=tmp_path).stdout
     assert f"metrics={tmp_path}/kamioi-metrics" in _entrypoint("web", tmp_path=tmp_path).stdout
     assert "celery -A kamioi_site beat" in _entrypoint("beat", tmp_path=tmp_path).stdout
-    assert _entrypoint("migrate", tmp_path=tmp_path).stdout.startswith("python manage.py migrate --noinput")
+    migrate = [line.split(" metrics=")[0] for line in _entrypoint("migrate", tmp_path=tmp_path).stdout.splitlines()]
+    assert migrate == ["python docker/health.py database", "python manage.py migrate --noinput"]
+    # What must not run before the migration waits for it.
+    wait = [line.split(" metrics=")[0] for line in _entrypoint("wait", tmp_path=tmp_path).stdout.splitlines()]
+    assert wait == ["python docker/health.py database", "python manage.py migrate --check"]
     assert _entrypoint("manage", "verify_ledger", tmp_path=tmp_path).stdout.startswith("python manage.py verify_ledger")
     assert _entrypoint("cook", tmp_path=tmp_path).returncode == 2
+
+
+def test_waiting_has_an_end(tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "python").chmod(0o755)
+    done = subprocess.run(
+        [str(DOCKER / "entrypoint.sh"), "wait"],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path), "WAIT_SECONDS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "gave up after 3 seconds\n")
+
+
+def test_a_container_that_stays_unhealthy_ends_itself_where_that_is_asked_for(tmp_path, monkeypatch):
+    """Docker starts nothing again that is only unhealthy; Kubernetes does, and leaves the setting out."""
+    spec = importlib.util.spec_from_file_location("health", DOCKER / "health.py")
+    health = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(health)
+    sent = []
+    monkeypatch.setattr(health.os, "kill", lambda pid, number: sent.append((pid, number.name)))
+    monkeypatch.setenv("KAMIOI_RUN", str(tmp_path))
+    for _ in range(9):
+        health.count_failures(failed=True)
+    assert sent == []
+    monkeypatch.setenv("KAMIOI_HEALTH_FAILURES", "5")
+    for failed in (True, True, True, True, False, True, True, True, True):
+        health.count_failures(failed=failed)
+    assert sent == []  # not in a row
+    for _ in range(4):
+        health.count_failures(failed=True)
+    # Asked to end, asked again, then its processes are killed: stopped ones react to nothing else.
+    assert sent == [(1, "SIGTERM"), (1, "SIGTERM"), (-1, "SIGKILL"), (-1, "SIGKILL")]
 
 
 def test_a_pool_serves_only_its_queue(tmp_path):
@@ -167,7 +208,10 @@ def test_a_pool_serves_only_its_queue(tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    [*sorted(DOCKER.rglob("*.sh")), DOCKER / "make-secrets", DOCKER / "local-cluster"],
+    [
+        *sorted(DOCKER.rglob("*.sh")),
+        *(path for path in sorted(DOCKER.iterdir()) if path.is_file() and path.read_text().startswith("#!")),
+    ],
     ids=lambda path: path.name,
 )
 def test_scripts_are_readable_by_the_shell_they_name(path):

@@ -417,3 +417,43 @@ def test_names_are_asked_for_again_where_containers_come_and_go(tmp_path):
         assert (place / "conf" / "upstream.conf").read_text() == (
             "resolver 127.0.0.11 valid=5s ipv6=off;\nserver web.front:8000 max_fails=2 fail_timeout=5s resolve;\n"
         )
+
+
+@pytest.mark.parametrize(
+    ("version", "port", "files", "listen", "http2", "redirect"),
+    [
+        (
+            "1.22.1",
+            "443",
+            1000,
+            "listen 8443 ssl http2 default_server;",
+            "# no directive yet;",
+            "https://$host$request_uri",
+        ),
+        ("1.29.4", "443", 1000, "listen 8443 ssl default_server;", "http2 on;", "https://$host$request_uri"),
+        ("1.29.4", "18443", 99999, "listen 8443 ssl default_server;", "http2 on;", "https://$host:18443$request_uri"),
+    ],
+)
+def test_nginx_is_told_what_its_version_and_its_engine_know(tmp_path, version, port, files, listen, http2, redirect):
+    """Else it warns at each start: of a word that is gone, and of more open files than it may have."""
+    from kamioi_site.local import system
+    from tests.docker.manifests import DOCKER
+
+    (tmp_path / "nginx").write_text(f"#!/bin/sh\necho 'nginx version: nginx/{version}' >&2\n")
+    (tmp_path / "nginx").chmod(0o755)
+    limited = f"ulimit -Hn {min(files, 65536)} 2>/dev/null || :; exec /bin/sh {DOCKER}/nginx/render.sh"
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NGINX_DIR": str(tmp_path / "conf"), "NGINX_PUBLIC_PORT": port}
+    done = subprocess.run(
+        ["/bin/sh", "-c", limited],
+        env=system.plain_environment() | environment | {"NGINX_TEMP": str(tmp_path / "temp")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    server = (tmp_path / "conf" / "server.conf").read_text()
+    assert listen in server
+    assert http2 in server
+    assert f"return 308 {redirect};" in server
+    (wanted,) = re.findall(r"worker_rlimit_nofile (\d+);", (tmp_path / "conf" / "nginx.conf").read_text())
+    assert int(wanted) <= files

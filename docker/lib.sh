@@ -1,0 +1,32 @@
+#!/bin/sh
+# What docker/release, backup, restore and failover share; they source it. Variables: here, DC.
+here=$(cd "$(dirname "$0")" && pwd)
+DOCKER=${DOCKER:-docker}
+DC="$DOCKER compose -f $here/compose.yml"
+settings=${SETTINGS:-$here/.env}
+
+say() { printf '%s  %s\n' "$(date -u +%T)" "$*" >&2; }
+fail() { echo "$*" >&2; exit 1; }
+usage() { # the comment at the head of the script
+	sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "$0"
+}
+setting() { # NAME: its value in docker/.env, or nothing
+	[ -e "$settings" ] || return 0
+	sed -n "s/^$1=//p" "$settings" | tail -n 1
+}
+set_setting() { # NAME VALUE: kept in docker/.env, so that the next plain `docker compose up -d` agrees
+	touch "$settings"
+	{ grep -v "^$1=" "$settings" || :; echo "$1=$2"; } >"$settings.new"
+	mv "$settings.new" "$settings"
+	export "$1=$2"
+}
+confirm() { # WHAT WORD: asks for the word, unless --yes was given
+	echo "$1" >&2
+	[ -z "${yes:-}" ] || return 0
+	[ -t 0 ] || fail "Not confirmed: there is no terminal; give --yes."
+	printf 'Type %s to go on: ' "$2" >&2
+	read -r answer
+	[ "$answer" = "$2" ] || fail "Nothing was changed."
+}
+primary() { setting POSTGRES_PRIMARY | grep . || echo postgres; }
+replica() { setting POSTGRES_REPLICA | grep . || echo replica; }
