@@ -2,7 +2,9 @@
 # Writes nginx's configuration from the templates beside this file into NGINX_DIR, with the values of the environment.
 #   NGINX_SITE             tls (default) or plain
 #   NGINX_UPSTREAM         the web processes, `host:port` or a DNS name with all of them, blanks between
-#   NGINX_RESOLVER         a DNS server: names of NGINX_UPSTREAM are then asked again and again (nginx 1.27.3 and newer)
+#   NGINX_RESOLVER         a DNS server: names of NGINX_UPSTREAM are then asked again and again (nginx 1.27.3 and newer);
+#                          `auto` is the first one of /etc/resolv.conf
+#   NGINX_RELOAD_SECONDS   how often nginx takes up a renewed certificate; empty is never
 #   NGINX_TRUSTED_PROXIES  networks of load balancers in front of nginx whose X-Forwarded-For and -Proto are believed
 #   NGINX_PUBLIC_PORT      the port of browsers for https, named in redirects unless it is 443
 # With an argument, that is run afterwards instead of this script.
@@ -16,6 +18,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 : "${NGINX_CERTIFICATE:=/run/secrets/tls_certificate}" "${NGINX_CERTIFICATE_KEY:=/run/secrets/tls_key}"
 : "${NGINX_PUBLIC_PORT:=443}"
 
+if [ "$NGINX_RESOLVER" = auto ]; then
+	NGINX_RESOLVER=$(sed -n 's/^nameserver[[:space:]]*//p' "${RESOLV_CONF:-/etc/resolv.conf}" | head -n 1)
+	case $NGINX_RESOLVER in *:*) NGINX_RESOLVER="[$NGINX_RESOLVER]" ;; esac
+fi
 case $NGINX_SITE in tls | plain) ;; *) echo "NGINX_SITE must be tls or plain, not $NGINX_SITE" >&2; exit 1 ;; esac
 
 # Where the engine allows fewer open files, nginx would complain at each start.
@@ -58,4 +64,7 @@ for network in $NGINX_TRUSTED_PROXIES; do echo "$network 1;"; done >"$NGINX_DIR/
 	done
 } >"$NGINX_DIR/upstream.conf"
 
+if [ -n "${NGINX_RELOAD_SECONDS:-}" ]; then
+	(while sleep "$NGINX_RELOAD_SECONDS"; do nginx -e stderr -c "$NGINX_DIR/nginx.conf" -s reload || :; done) &
+fi
 [ $# -eq 0 ] || exec "$@"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -56,8 +57,14 @@ def kubernetes(overlay: str) -> list[dict[str, Any]]:
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
-    """Objects of that kind by their names."""
-    return {item["metadata"]["name"]: item for item in kubernetes(overlay) if item["kind"] == kind}
+    """Objects of that kind by their names; those of ConfigMaps without the hash at their end."""
+    return {plain_name(item): item for item in kubernetes(overlay) if item["kind"] == kind}
+
+
+def plain_name(item: dict[str, Any]) -> str:
+    """The name as in the sources."""
+    name: str = item["metadata"]["name"]
+    return re.sub(r"-[a-z0-9]{10}$", "", name) if item["kind"] == "ConfigMap" else name
 
 
 def pods(overlay: str) -> dict[str, dict[str, Any]]:

@@ -403,6 +403,7 @@ def test_a_value_that_could_write_configuration_is_refused(tmp_path):
 
 
 def test_names_are_asked_for_again_where_containers_come_and_go(tmp_path):
+    from kamioi_site.local import system
     from tests.docker.servers import private_place
 
     with private_place("render") as place:
@@ -417,6 +418,14 @@ def test_names_are_asked_for_again_where_containers_come_and_go(tmp_path):
         assert (place / "conf" / "upstream.conf").read_text() == (
             "resolver 127.0.0.11 valid=5s ipv6=off;\nserver web.front:8000 max_fails=2 fail_timeout=5s resolve;\n"
         )
+        # The DNS of a cluster is what its pods are told.
+        for line, resolver in (("nameserver 10.96.0.10", "10.96.0.10"), ("nameserver fd00::a", "[fd00::a]")):
+            system.write_private(place / "resolv.conf", f"search svc.cluster.local\n{line}\n", system.server_owner())
+            values = {"NGINX_RESOLVER": "auto", "RESOLV_CONF": str(place / "resolv.conf")}
+            assert (
+                render("nginx", NGINX_DIR=str(place / "conf"), NGINX_TEMP=str(place / "temp"), **values).returncode == 0
+            )
+            assert (place / "conf" / "upstream.conf").read_text().startswith(f"resolver {resolver} valid=5s")
 
 
 @pytest.mark.parametrize(
@@ -441,7 +450,7 @@ def test_nginx_is_told_what_its_version_and_its_engine_know(tmp_path, version, p
 
     (tmp_path / "nginx").write_text(f"#!/bin/sh\necho 'nginx version: nginx/{version}' >&2\n")
     (tmp_path / "nginx").chmod(0o755)
-    limited = f"ulimit -Hn {min(files, 65536)} 2>/dev/null || :; exec /bin/sh {DOCKER}/nginx/render.sh"
+    limited = f"ulimit -n {min(files, 65536)} 2>/dev/null || :; exec /bin/sh {DOCKER}/nginx/render.sh"
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NGINX_DIR": str(tmp_path / "conf"), "NGINX_PUBLIC_PORT": port}
     done = subprocess.run(
         ["/bin/sh", "-c", limited],

@@ -15,11 +15,15 @@ LOCK_KEY: Final = 7_203_008
 class Command(migrate.Command):
     """Migrate, and grant the application its privileges.
 
-    A second process waits until the first is done, and then finds nothing to do.
+    A second process waits until the first is done, and then finds nothing to do. `--check` only reads, and waits for
+    nobody: pods of a new release ask again and again while another one migrates.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run Django's command under the lock."""
+        if options["check_unapplied"]:
+            super().handle(*args, **options)
+            return
         with as_owner(), ExitStack() as held:
             try:
                 held.enter_context(advisory_lock(LOCK_KEY))

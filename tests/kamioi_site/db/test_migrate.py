@@ -32,7 +32,19 @@ def _with_name(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+def _check(environment: dict[str, str]) -> int:
+    """The exit code of `migrate --check` as the application, who owns nothing."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--check"],
+        cwd=ROOT,
+        env=environment | {"MIGRATION_DATABASE_URL": ""},
+        capture_output=True,
+        check=False,
+    ).returncode
+
+
 def test_two_migrate_at_once_apply_each_migration_once(empty_database: dict[str, str]) -> None:
+    assert _check(empty_database) == 1
     both = [
         subprocess.Popen(
             [sys.executable, "manage.py", "migrate", "--no-color"],
@@ -50,3 +62,4 @@ def test_two_migrate_at_once_apply_each_migration_once(empty_database: dict[str,
     assert "Applying transactions.0001_initial... OK" in first
     assert "Another `migrate` is running" in second
     assert "Applying" not in second
+    assert _check(empty_database) == 0
