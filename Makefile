@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install requirements browser servers run cluster stop test chaos fuzz lint format types audit migrations-check bench worker beat shell clean access
+.PHONY: help install requirements browser servers run cluster stop test chaos fuzz lint format types audit restore-drill migrations-check bench worker beat shell clean access
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -112,15 +112,23 @@ types: install ## mypy
 # Pins that are in the files stay; UPGRADE="-P django" or UPGRADE=-U raises them within pyproject.toml.
 COMPILE = .kamioi/uv/bin/uv pip compile -q --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" $(UPGRADE)
 
-requirements: ## resolve the direct dependencies of pyproject.toml into requirements.txt and requirements-dev.txt, with hashes
+requirements: ## resolve the direct dependencies of pyproject.toml into the requirements files, with hashes
 	@[ -x .kamioi/uv/bin/uv ] || { $(PYTHON) -m venv .kamioi/uv && .kamioi/uv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9; }
 	@$(COMPILE) --group app -o requirements.txt
-	@$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --group legacy -c requirements.txt -o requirements-legacy.txt
+	@$(COMPILE) --group dev -c requirements-legacy.txt -o requirements-dev.txt
 
 # Installed into a separate environment. It queries PyPI for advisories.
 audit: ## list known vulnerabilities of the pinned packages
 	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
-	@.kamioi/audit/bin/pip-audit -r requirements.txt --no-deps --disable-pip --strict
+	@.kamioi/audit/bin/pip-audit -r requirements-legacy.txt --no-deps --disable-pip --strict
+
+# Barman is a program of its own; it copies with rsync.
+restore-drill: install ## drop a table while purchases come in, and restore to the second before; prints time and loss
+	@[ -x .kamioi/barman/bin/barman ] || { $(PYTHON) -m venv .kamioi/barman && .kamioi/barman/bin/python -m pip install -q --disable-pip-version-check --no-deps \
+		barman==3.19.1 psycopg2-binary==2.9.13 python-dateutil==2.9.0.post0 six==1.17.0; }
+	@command -v rsync >/dev/null || { echo "The drill needs rsync. As root: apt-get install rsync" >&2; exit 1; }
+	@$(BIN)/python -m docker.local.restore_drill --barman .kamioi/barman/bin/barman $(ARGS)
 
 migrations-check: install ## check that models and migrations agree
 	@env -u DJANGO_SETTINGS_MODULE KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python manage.py makemigrations --check --dry-run

@@ -14,6 +14,8 @@ from decimal import Decimal
 from math import sqrt
 from typing import Final
 
+from llm_center.isotonic import isotonic_regression
+
 PRIOR: Final = 20.0  # weight of the stated confidence, in observations
 WILSON_Z: Final = 1.96  # 95 %
 _PLACES: Final = Decimal("0.0001")
@@ -69,13 +71,11 @@ def fit(observations: Iterable[Observation]) -> Calibration:
     rows = [row for row in merge_observations(observations) if row.answers and row.confidence > 0]
     if not rows:
         return Calibration()
-    from scipy.optimize import isotonic_regression  # noqa: PLC0415  # slow to import
-
     weights = [row.answers + PRIOR for row in rows]
     shares = [(row.right + PRIOR * float(row.confidence)) / weight for row, weight in zip(rows, weights, strict=True)]
     points: list[tuple[float, float]] = []
     highest = 0.0
-    for row, fitted in zip(rows, isotonic_regression(shares, weights=weights).x, strict=True):
+    for row, fitted in zip(rows, isotonic_regression(shares, weights), strict=True):
         stated, share = float(row.confidence), float(fitted)
         if share > stated:
             share = max(stated, min(share, wilson_lower_bound(row.right, row.answers)))

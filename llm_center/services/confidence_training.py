@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from llm_center import catalogue
 from llm_center.calibration import WILSON_Z, wilson_lower_bound
+from llm_center.isotonic import isotonic_regression
 from llm_center.matcher import engine
 from llm_center.matcher.candidates import Match, Text, find_matches
 from llm_center.matcher.features import (
@@ -250,8 +251,6 @@ def _fit(examples: Sequence[_Example]) -> tuple[float, tuple[float, ...]]:
 
 def _points(scored: Iterable[tuple[float, bool, float]]) -> list[tuple[float, float, float]]:
     """Return (score, confidence, bound), ascending in all three, of (score, right, weight)."""
-    from scipy.optimize import isotonic_regression  # noqa: PLC0415  # slow to import
-
     rows = sorted(scored)
     bins = [rows[i : i + _BIN] for i in range(0, len(rows), _BIN)]
     if len(bins) > 1 and len(bins[-1]) < _BIN:
@@ -259,7 +258,7 @@ def _points(scored: Iterable[tuple[float, bool, float]]) -> list[tuple[float, fl
     scores = [sum(score for score, *_ in part) / len(part) for part in bins]
     weights = [sum(weight for *_, weight in part) for part in bins]
     right = [sum(weight for _, is_right, weight in part if is_right) for part in bins]
-    shares = isotonic_regression([(r + 0.5) / (w + 1) for r, w in zip(right, weights, strict=True)], weights=weights).x
+    shares = isotonic_regression([(r + 0.5) / (w + 1) for r, w in zip(right, weights, strict=True)], weights)
     points, highest = [], [0.0, 0.0]
     for level in sorted({round(float(share), 9) for share in shares}):  # bins that the regression pooled
         pooled = [i for i, share in enumerate(shares) if round(float(share), 9) == level]

@@ -1,14 +1,23 @@
 """Trading hours: the regular sessions of the New York Stock Exchange, with its holidays and half days.
 
 The market is open from the opening to the second before the close (9:30 to 15:59:59 New York time on a full day). With
-`MARKET_ALWAYS_OPEN` it never closes; that is for demos and tests.
+`MARKET_ALWAYS_OPEN` it never closes; that is for demos and tests. `data/market_closures.csv` lists the weekdays without
+a full session.
 """
 
+import csv
 from bisect import bisect_right
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
+
+_NEW_YORK: Final = ZoneInfo("America/New_York")
+_OPENS, _CLOSES = time(9, 30), time(16, 0)
+_CLOSURES: Final = Path(__file__).resolve().parent.parent / "data" / "market_closures.csv"
 
 
 def market_is_open(now: datetime) -> bool:
@@ -54,18 +63,32 @@ def _utc(now: datetime) -> datetime:
     return now.astimezone(UTC)
 
 
+@cache
+def _closures() -> dict[date, time | None]:
+    """Return the weekdays without a full session: when they close early, or None for the whole day."""
+    with _CLOSURES.open(encoding="utf-8", newline="") as file:
+        return {
+            date.fromisoformat(row["date"]): time.fromisoformat(row["closes"]) if row["closes"] else None
+            for row in csv.DictReader(file)
+        }
+
+
 @lru_cache(maxsize=4)
 def _sessions(year: int) -> tuple[list[datetime], list[datetime]]:
-    """Return the openings and closes, in UTC, of the year and its neighbours.
+    """Return the openings and closes, in UTC, of the year and its neighbours: the next opening may be in the next year.
 
-    Cached per year, because the default calendar ends a year after it was made and a worker may run longer. Neighbours,
-    because the opening after December 31 is in the next year.
+    Raises:
+        ValueError: the closures of a year are not in the file.
     """
-    # Imported here because it imports pandas: half a second and 60 MB that most processes never need.
-    from exchange_calendars import get_calendar  # noqa: PLC0415
-
-    calendar = get_calendar("XNYS", start=f"{year - 1}-01-01", end=f"{year + 1}-12-31")
-    return (
-        [time.to_pydatetime().astimezone(UTC) for time in calendar.opens],
-        [time.to_pydatetime().astimezone(UTC) for time in calendar.closes],
-    )
+    closures = _closures()
+    if not min(closures).year < year < max(closures).year:
+        raise ValueError(f"{_CLOSURES.name} has no closures of the market around {year}")
+    opens, closes = list[datetime](), list[datetime]()
+    day = date(year - 1, 1, 1)
+    while day.year <= year + 1:
+        close = closures.get(day, _CLOSES)
+        if day.weekday() < 5 and close is not None:
+            opens.append(datetime.combine(day, _OPENS, _NEW_YORK).astimezone(UTC))
+            closes.append(datetime.combine(day, close, _NEW_YORK).astimezone(UTC))
+        day += timedelta(days=1)
+    return opens, closes

@@ -1,13 +1,12 @@
 """NYSE trading hours, as a table. Times are in New York, as the exchange publishes them."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 from pytest_django import Settings
 
+from tests import market_closures
 from transactions.rules.market_hours import market_is_open, next_open
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -57,7 +56,7 @@ def _real_hours(settings: Settings) -> None:
         ("2026-12-24 13:00", False, "2026-12-28 09:30"),
         ("2026-12-31 16:00", False, "2027-01-04 09:30"),
         ("2027-01-01 12:00", False, "2027-01-04 09:30"),
-        # Beyond the end of the library's default calendar.
+        # Far ahead.
         ("2040-03-14 10:00", True, "2040-03-15 09:30"),
     ],
 )
@@ -88,6 +87,10 @@ def test_a_market_that_never_closes_is_open_on_sunday(settings: Settings) -> Non
     assert next_open(sunday) == sunday
 
 
-def test_importing_the_module_does_not_import_pandas() -> None:
-    code = "import sys, transactions.rules.market_hours; sys.exit('pandas' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_the_file_of_closures_is_what_the_calendar_of_the_exchange_says() -> None:
+    assert market_closures.FILE.read_text() == market_closures.text()
+
+
+def test_a_year_without_closures_is_refused_instead_of_being_open_every_weekday() -> None:
+    with pytest.raises(ValueError, match="no closures of the market around 2099"):
+        market_is_open(new_york("2099-01-05 12:00"))
