@@ -117,10 +117,10 @@ _STANDBYS = """
     SELECT coalesce(nullif(application_name, ''), client_addr::text, 'standby'), state,
            coalesce(extract(epoch FROM replay_lag), 0)::float,
            CASE WHEN NOT pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint END
-    FROM pg_stat_replication ORDER BY 1
+    FROM pg_stat_replication WHERE left(coalesce(application_name, ''), 6) <> 'barman' ORDER BY 1
 """
 
 
 def standbys(fetch: Fetch) -> list[Standby]:
-    """Return the standbys that are connected to this server."""
+    """Return the standbys that are connected to this server; a receiver of backups is none."""
     return [Standby(*row) for row in fetch(_STANDBYS)]

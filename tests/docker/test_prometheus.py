@@ -49,6 +49,8 @@ ALERTS = [rule for rule in RULES if "alert" in rule]
 CONDITIONAL = {
     "kamioi_replica_lag_seconds",
     "kamioi_replica_lag_bytes",
+    "kamioi_replication_slot_lag_bytes",
+    "kamioi_backup_last_success_timestamp_seconds",  # docker/barman/backup.sh
     "kamioi_pg_statement_seconds_total",
     "kamioi_pg_lock_wait_seconds",
     "rabbitmq_queue_messages_ready",

@@ -153,6 +153,11 @@ def _replication(metrics: Metrics, database: MetricsDatabase) -> None:
     if has_replica():
         used = replica_state().used  # by this process
         metrics.gauge("kamioi_replica_used", "Whether reads go to the replica.", used)
+    for slot, behind in database.rows(
+        "SELECT slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"
+        " ELSE pg_current_wal_lsn() END, restart_lsn) FROM pg_replication_slots WHERE restart_lsn IS NOT NULL LIMIT 20"
+    ):
+        metrics.gauge("kamioi_replication_slot_lag_bytes", "WAL kept for a replication slot.", behind, slot=slot)
     for standby in standbys:
         name = standby.name
         metrics.gauge("kamioi_replica_lag_seconds", "Replay lag of a replica.", standby.lag_seconds, replica=name)
