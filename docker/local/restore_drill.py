@@ -51,6 +51,14 @@ for number in range(100_000):
         print(json.dumps([row.pk, float(cursor.fetchone()[0])]), flush=True)
     time.sleep(0.1)
 """
+# The demo as of two days ago, so that complete days can be sealed.
+_LOAD = """
+from datetime import UTC, datetime, timedelta
+import time_machine
+from django.core.management import call_command
+with time_machine.travel(datetime.now(UTC) - timedelta(days=2), tick=True):
+    call_command("load_demo")
+"""
 _SEAL = "from transactions.tasks import seal_ledger; print(seal_ledger())"
 
 
@@ -65,6 +73,7 @@ class DrillResult:
     backup_seconds: float
     restore_seconds: float
     lost_seconds: float
+    seals: int
     booked: int
     lost: int
 
@@ -133,8 +142,11 @@ def run(here: Path, barman_program: Path, *, seconds: float) -> DrillResult:
         redis.start()
         environment = _environment(here, server, redis)
         echo("Loading the demo and sealing its books ...")
-        for command in (["migrate", "--noinput"], ["load_demo"], ["shell", "-v", "0", "-c", _SEAL]):
-            _manage(environment, *command)
+        _manage(environment, "migrate", "--noinput")
+        _manage(environment, "shell", "-v", "0", "-c", _LOAD)
+        seals = int(_manage(environment, "shell", "-v", "0", "-c", _SEAL).split()[-1])
+        if not seals:
+            raise DrillError("No day was sealed.")
         barman = _prepare_barman(here, barman_program, server)
         with _purchases(environment) as booked:
             _wait(lambda: len(booked()) >= 3, "the first purchases are booked")
@@ -162,6 +174,7 @@ def run(here: Path, barman_program: Path, *, seconds: float) -> DrillResult:
             backup_seconds=backup_seconds,
             restore_seconds=restore_seconds,
             lost_seconds=accident - target,
+            seals=seals,
             booked=len(booked()),
             lost=lost,
         )
@@ -323,6 +336,7 @@ def main(arguments: Sequence[str]) -> int:
     echo(
         f"Restored: {result.booked - result.lost} of {result.booked} purchases of the drill. The {result.lost}"
         f" after the chosen moment, {result.lost_seconds:.1f} s before the table was gone, are lost.\n"
+        f"The books are right, and so are the {result.seals} seals.\n"
         f"Base backup {result.backup_seconds:.1f} s; restore, recovery and verification {result.restore_seconds:.1f} s."
     )
     return 0

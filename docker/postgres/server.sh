@@ -17,7 +17,7 @@ has_data=; [ ! -s "$PGDATA/PG_VERSION" ] || has_data=1
 follows=; [ ! -e "$PGDATA/standby.signal" ] || follows=1
 
 if [ "$SERVER_NAME" = "$POSTGRES_PRIMARY" ]; then
-	[ -n "$has_data" ] || [ "$SERVER_NAME" = "$first" ] || not_served "it is the primary, and its data is gone: see docs/runbooks/restore.md"
+	[ -n "$has_data" ] || [ "$SERVER_NAME" = "$first" ] || not_served "it is the primary, and its data is gone: see docs/recovery.md"
 	[ -z "$follows" ] || not_served "POSTGRES_PRIMARY names it, but it still follows another one: use docker/failover"
 	exec docker-entrypoint.sh postgres -c config_file=/etc/kamioi/postgresql.conf
 fi
