@@ -123,7 +123,7 @@ audit: ## list known vulnerabilities of the pinned packages
 	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
 	@.kamioi/audit/bin/pip-audit -r requirements-legacy.txt --no-deps --disable-pip --strict
 
-# Barman is a program of its own; it copies with rsync.
+# Barman is a separate program; it copies with rsync.
 restore-drill: install ## drop a table while purchases come in, and restore to the second before; prints time and loss
 	@[ -x .kamioi/barman/bin/barman ] || { $(PYTHON) -m venv .kamioi/barman && .kamioi/barman/bin/python -m pip install -q --disable-pip-version-check --no-deps \
 		barman==3.19.1 psycopg2-binary==2.9.13 python-dateutil==2.9.0.post0 six==1.17.0; }

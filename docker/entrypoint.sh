@@ -37,6 +37,8 @@ patiently() { # COMMAND: again and again until it succeeds, for WAIT_SECONDS
 case $role in
 web)
 	remember web
+	# Uploads of a process that was killed; those of running ones are younger.
+	[ -z "${KAMIOI_RUN:-}" ] || find "$TMPDIR" -xdev -mindepth 1 -mtime +1 -delete 2>/dev/null || :
 	count_here
 	exec gunicorn -c docker/gunicorn.conf.py kamioi_site.asgi:application
 	;;

@@ -1,6 +1,6 @@
 """`make restore-drill`: a table is dropped while purchases come in, and everything is restored to the second before.
 
-On embedded servers of its own, with the configuration of the containers (`docker/barman/`): the demo is loaded and its
+On dedicated embedded servers, with the configuration of the containers (`docker/barman/`): the demo is loaded and its
 books are sealed, Barman takes a base backup and receives the WAL, purchases are booked the whole time, a table is
 dropped, the backup is restored to the second before into another server, and the books are verified there, seals
 included. It prints how long that took and what was lost, and ends with 1 when anything is missing or wrong.
@@ -308,7 +308,7 @@ def _wait(condition: Callable[[], bool], what: str, seconds: float = 120) -> Non
 
 
 def _end_leftovers(here: Path) -> None:
-    """End Barman's receivers, which are children of nobody."""
+    """End Barman's receivers, which are orphans."""
     import psutil  # noqa: PLC0415
 
     for process in psutil.process_iter():

@@ -4,7 +4,7 @@
 #   NGINX_UPSTREAM         the web processes, `host:port` or a DNS name with all of them, blanks between
 #   NGINX_RESOLVER         a DNS server: names of NGINX_UPSTREAM are then asked again and again (nginx 1.27.3 and newer);
 #                          `auto` is the first one of /etc/resolv.conf
-#   NGINX_RELOAD_SECONDS   how often nginx takes up a renewed certificate; empty is never
+#   NGINX_RELOAD_SECONDS   how often nginx reloads its certificate; empty is never
 #   NGINX_TRUSTED_PROXIES  networks of load balancers in front of nginx whose X-Forwarded-For and -Proto are believed
 #   NGINX_PUBLIC_PORT      the port of browsers for https, named in redirects unless it is 443
 # With an argument, that is run afterwards instead of this script.

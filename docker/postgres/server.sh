@@ -1,5 +1,5 @@
 #!/bin/bash
-# One of the two PostgreSQL servers of docker/compose.yml: SERVER_NAME says which, POSTGRES_PRIMARY which one is the primary.
+# One of the two PostgreSQL servers of docker/compose.yml: SERVER_NAME is its name, POSTGRES_PRIMARY the name of the primary.
 #   the primary   serves; on an empty data directory the image makes the database first
 #   the other     copies the primary when its data directory is empty, then follows it
 # A server whose data is that of a primary, and that is not the primary now, does not serve: two primaries would each take
@@ -19,7 +19,7 @@ follows=; [ ! -e "$PGDATA/standby.signal" ] || follows=1
 if [ "$SERVER_NAME" = "$POSTGRES_PRIMARY" ]; then
 	[ -n "$has_data" ] || [ "$SERVER_NAME" = "$first" ] || not_served "it is the primary, and its data is gone: see docs/recovery.md"
 	[ -z "$follows" ] || not_served "POSTGRES_PRIMARY names it, but it still follows another one: use docker/failover"
-	exec docker-entrypoint.sh postgres -c config_file=/etc/kamioi/postgresql.conf
+	exec docker-entrypoint.sh postgres -c config_file=/etc/kamioi/postgresql.conf -c "shared_buffers=${POSTGRES_SHARED_BUFFERS:-4GB}"
 fi
 
 [ -z "$has_data" ] || [ -n "$follows" ] || not_served "it was the primary, and $POSTGRES_PRIMARY is now: docker/failover rebuild"
@@ -40,4 +40,4 @@ if [ -z "$has_data" ]; then
 	done
 	mv "$PGDATA.new" "$PGDATA"
 fi
-exec postgres -D "$PGDATA" -c config_file=/etc/kamioi/postgresql.conf
+exec postgres -D "$PGDATA" -c config_file=/etc/kamioi/postgresql.conf -c "shared_buffers=${POSTGRES_SHARED_BUFFERS:-4GB}"

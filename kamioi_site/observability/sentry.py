@@ -47,7 +47,7 @@ def init_sentry() -> None:
 
 
 def scrub_event(event: Event, hint: Hint) -> Event | None:
-    """Remove personal data from the event, and add our ids. Nothing is sent of a database that is away: alerts tell."""
+    """Remove personal data from the event, and add our ids. A database that is away is dropped: alerts report it."""
     if is_database_away((hint.get("exc_info") or (None, None))[1]):
         return None
     request = cast("dict[str, Any] | None", event.get("request"))

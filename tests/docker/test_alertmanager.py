@@ -131,9 +131,10 @@ def test_compose_and_the_cluster_start_it_alike() -> None:
         assert container["image"] == service["image"]
         assert container["command"] == service["entrypoint"]
         files = of_kind(overlay, "ConfigMap")
-        (name,) = [name for name in files if name.startswith("alertmanager-files")]
-        assert {"name": "files", "configMap": {"name": name}} in pods(overlay)["alertmanager"]["volumes"]
-        assert {path: text.strip() for path, text in files[name]["data"].items()} == {
+        mounted = files["alertmanager-files"]
+        volume = {"name": "files", "configMap": {"name": mounted["metadata"]["name"]}}
+        assert volume in pods(overlay)["alertmanager"]["volumes"]
+        assert {path: text.strip() for path, text in mounted["data"].items()} == {
             path.name: path.read_text().strip() for path in ALERTMANAGER.iterdir() if path.name != "kustomization.yaml"
         }
         given = {*files["alertmanager"]["data"], *(row["name"] for row in container["env"])}

@@ -189,7 +189,7 @@ def test_nothing_is_left_behind_in_nameless_volumes():
         for name, service in _services().items()
     }
     assert [name for name, rows in volumes.items() for row in rows if not row.get("source")] == []
-    # What holds passwords or files of its own is in memory; uploads are on a disk.
+    # What holds passwords or private files is in memory; uploads are on a disk.
     for name in ("nginx", "web", "pgbouncer", "redis", "postgres", "replica", "grafana"):
         assert any(place.startswith("/tmp:") for place in _services()[name]["tmpfs"]), name
     for name in ("web", "worker-bulk"):
@@ -223,7 +223,7 @@ def documented_settings() -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", cell)}
 
 
-# Decided by the way it runs, and nobody's to change.
+# Fixed by the way it runs.
 FIXED = {"DJANGO_SETTINGS_MODULE", "KAMIOI_HOME", "PGBOUNCER"}
 
 
@@ -297,6 +297,13 @@ def test_prometheus_asks_services_that_exist_at_ports_that_answer():
             if "authorization" in job:
                 assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_token"
     assert asked.items() >= ports.items()
+    # Everything that measures is asked: a program that sees the whole machine is not run for nothing.
+    assert {name for name in _services() if name.endswith("-exporter")} - {"blackbox-exporter"} <= set(asked)
+    (certificate,) = [job for job in config["scrape_configs"] if job["job_name"] == "certificate"]
+    assert certificate["static_configs"][0]["targets"] == ["nginx:8443"]
+    assert certificate["relabel_configs"][-1]["replacement"] == "blackbox-exporter:9115"
+    modules = yaml.safe_load((DOCKER / "prometheus" / "blackbox.yml").read_text())["modules"]
+    assert set(certificate["params"]["module"]) <= set(modules)
     for name in asked:
         assert "monitoring" in _services()[name]["networks"], name
     worker = _services()["worker-bulk"]["environment"]
@@ -340,3 +347,41 @@ def test_filebeat_reads_what_containers_write():
     mounted = {volume["target"] for volume in _services()["filebeat"]["volumes"]}
     assert config["filebeat.inputs"][0]["paths"][0].startswith("/var/lib/docker/containers")
     assert "/var/lib/docker/containers" in mounted
+
+
+def test_a_backup_says_where_prometheus_looks_that_it_worked(tmp_path):
+    """docker/barman/backup.sh with a Barman that does nothing: uploads are kept, the time is published only then."""
+    for name, code in (("barman", 0), ("fails", 1)):
+        programs = tmp_path / name
+        programs.mkdir()
+        (programs / "barman").write_text(f'#!/bin/sh\ncase "$*" in *backup*) exit {code} ;; esac\n')
+        (programs / "barman").chmod(0o755)
+    for place in ("media", "metrics", "home"):
+        (tmp_path / place).mkdir()
+    (tmp_path / "media" / "statement.csv").write_text("Date,Amount\n")
+
+    def run(programs: str) -> int:
+        return subprocess.run(
+            ["/bin/bash", str(DOCKER / "barman" / "backup.sh")],
+            env={
+                "PATH": f"{tmp_path / programs}:/usr/bin:/bin",
+                "BARMAN_HOME": str(tmp_path / "home"),
+                "MEDIA": str(tmp_path / "media"),
+                "METRICS": str(tmp_path / "metrics"),
+            },
+            capture_output=True,
+            check=False,
+        ).returncode
+
+    assert run("fails") != 0
+    assert list((tmp_path / "metrics").iterdir()) == []
+    assert run("barman") == 0
+    (metric,) = re.findall(r"^(\w+) \d+$", (tmp_path / "metrics" / "backup.prom").read_text(), re.MULTILINE)
+    assert metric in (DOCKER / "prometheus" / "rules" / "alerts.yml").read_text()
+    (kept,) = (tmp_path / "home" / "media").glob("*.tar.gz")
+    listed = subprocess.run(["tar", "-tzf", str(kept)], capture_output=True, text=True, check=True).stdout
+    assert "./statement.csv" in listed
+    node, barman = _services()["node-exporter"], _services()["barman"]
+    assert "--collector.textfile.directory=/metrics" in node["command"]
+    for service in (node, barman):
+        assert ("metrics", "/metrics") in {(row.get("source"), row["target"]) for row in service["volumes"]}

@@ -64,7 +64,7 @@ def test_processes_are_given_what_their_settings_need(overlay):
     for name in APP:
         container = pods(overlay)[name]["containers"][0]
         named = of_kind(overlay, "ConfigMap")["kamioi"]["metadata"]["name"]
-        assert named.startswith("kamioi-")  # with a hash: a change starts the pods anew
+        assert named.startswith("kamioi-")  # with a hash: a change restarts the pods
         assert container["envFrom"] == [{"configMapRef": {"name": named}}]
         environment = {row["name"]: row["value"] for row in container["env"]}
         assert set(environment) <= known
@@ -261,7 +261,7 @@ def test_nothing_of_a_release_works_before_its_migration(overlay):
         read = {value.rpartition("/")[2] for key, value in environment.items() if key.endswith("_FILE")}
         assert {"secret_key", "database_url", "redis_url"} == read <= given
         assert int(environment["WAIT_SECONDS"]) >= 6 * 3600
-    # The web takes part when /readyz says so; it serves nobody before.
+    # The web takes part when /readyz says so; it gets no traffic before.
     assert "initContainers" not in pods(overlay)["web"]
     # An index on a large table is built for hours.
     assert "activeDeadlineSeconds" not in of_kind(overlay, "Job")["migrate"]["spec"]

@@ -418,7 +418,7 @@ def test_names_are_asked_for_again_where_containers_come_and_go(tmp_path):
         assert (place / "conf" / "upstream.conf").read_text() == (
             "resolver 127.0.0.11 valid=5s ipv6=off;\nserver web.front:8000 max_fails=2 fail_timeout=5s resolve;\n"
         )
-        # The DNS of a cluster is what its pods are told.
+        # The DNS of a cluster is in the resolv.conf of its pods.
         for line, resolver in (("nameserver 10.96.0.10", "10.96.0.10"), ("nameserver fd00::a", "[fd00::a]")):
             system.write_private(place / "resolv.conf", f"search svc.cluster.local\n{line}\n", system.server_owner())
             values = {"NGINX_RESOLVER": "auto", "RESOLV_CONF": str(place / "resolv.conf")}

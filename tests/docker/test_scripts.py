@@ -1,4 +1,4 @@
-"""docker/release, restore and failover with a Docker that writes down what it is told, and answers from a table."""
+"""docker/release, restore and failover with a Docker that writes down what it is commands, and answers from a table."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ done <"$ANSWERS"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a script; what Docker was told is in `tmp_path/log`, the settings are in `tmp_path/settings`."""
+    """Run a script; what Docker was commands is in `tmp_path/log`, the settings are in `tmp_path/settings`."""
     stub = tmp_path / "docker"
     stub.write_text(STUB)
     stub.chmod(0o755)
@@ -51,14 +51,14 @@ def run(tmp_path: Path) -> Run:
     return call
 
 
-def _told(tmp_path: Path) -> list[str]:
+def _commands(tmp_path: Path) -> list[str]:
     return [line.strip() for line in (tmp_path / "log").read_text().splitlines()]
 
 
-def _before(told: list[str], first: str, second: str) -> bool:
+def _before(commands: list[str], first: str, second: str) -> bool:
     """Whether some command with `first` comes before every one with `second`."""
-    places = [[number for number, line in enumerate(told) if word in line] for word in (first, second)]
-    assert all(places), (first, second, told)
+    places = [[number for number, line in enumerate(commands) if word in line] for word in (first, second)]
+    assert all(places), (first, second, commands)
     return places[0][0] < places[1][0]
 
 
@@ -69,21 +69,21 @@ def test_a_script_says_what_it_does_and_changes_nothing_then(run, tmp_path, name
     assert f"docker/{name}" in done.stdout
     assert "set -eu" not in done.stdout
     assert run(name, "--nonsense").returncode == 2
-    assert _told(tmp_path) == []
+    assert _commands(tmp_path) == []
 
 
 def test_a_release_migrates_first_doubles_the_webs_and_ends_the_old_ones_one_by_one(run, tmp_path):
     done = run("release", "2", "--pause", "0", answers="ps -q web=old1 old2 old3\n")
     assert done.returncode == 0, done.stderr
-    told = _told(tmp_path)
-    assert _before(told, "run --rm --no-deps migrate", "--scale web=6 --wait web")
-    assert _before(told, "--scale web=6 --wait web", "stop -t 40")
-    ended = [line for line in told if line.startswith(("stop -t 40", "rm -v"))]
+    commands = _commands(tmp_path)
+    assert _before(commands, "run --rm --no-deps migrate", "--scale web=6 --wait web")
+    assert _before(commands, "--scale web=6 --wait web", "stop -t 40")
+    ended = [line for line in commands if line.startswith(("stop -t 40", "rm -v"))]
     assert ended == [f"{what} {web}" for web in ("old1", "old2", "old3") for what in ("stop -t 40", "rm -v")]
-    assert _before(told, "rm -v old3", "--scale web=3 web")
-    assert _before(told, "--scale web=3 web", "worker-transactions")
+    assert _before(commands, "rm -v old3", "--scale web=3 web")
+    assert _before(commands, "--scale web=3 web", "worker-transactions")
     # What everybody's connections and requests go through stays.
-    started = [line for line in told if " up " in line]
+    started = [line for line in commands if " up " in line]
     assert all("--no-deps" in line for line in started)
     assert not [line for line in started if any(name in line for name in ("pgbouncer", "nginx", "postgres", "redis"))]
     assert "KAMIOI_VERSION=2" in (tmp_path / "settings").read_text()
@@ -91,7 +91,7 @@ def test_a_release_migrates_first_doubles_the_webs_and_ends_the_old_ones_one_by_
 
 def test_nginx_is_released_last_and_alone_when_that_is_asked_for(run, tmp_path):
     assert run("release", "2", "--nginx", "7", "--pause", "0", answers="ps -q web=old1\n").returncode == 0
-    assert _told(tmp_path)[-1] == "compose up -d --no-deps --wait nginx"
+    assert _commands(tmp_path)[-1] == "compose up -d --no-deps --wait nginx"
     assert "NGINX_VERSION=7" in (tmp_path / "settings").read_text()
 
 
@@ -108,12 +108,12 @@ def test_nginx_is_released_last_and_alone_when_that_is_asked_for(run, tmp_path):
 def test_a_release_that_fails_leaves_the_old_webs_alone(run, tmp_path, answers, never):
     done = run("release", "2", "--pause", "0", answers=answers)
     assert done.returncode != 0
-    told = _told(tmp_path)
-    assert not [line for line in told if never in line and "pull" not in line]
-    assert not [line for line in told if line.startswith("rm") and "old1" in line]
+    commands = _commands(tmp_path)
+    assert not [line for line in commands if never in line and "pull" not in line]
+    assert not [line for line in commands if line.startswith("rm") and "old1" in line]
     assert "KAMIOI_VERSION=1" in (tmp_path / "settings").read_text()
     if "new1" in answers:
-        assert "rm -f -v new1" in told
+        assert "rm -f -v new1" in commands
 
 
 STANDBY = "pg_promote=t\npg_last_xact=2026-11-28\nState.Running=false\nps -aq postgres=c0ffee\n"
@@ -129,14 +129,14 @@ def _failover(
 def test_the_old_primary_is_fenced_before_the_replica_is_promoted(run, tmp_path):
     done = _failover(run, "--yes", recovery="t|f")
     assert done.returncode == 0, done.stderr
-    told = _told(tmp_path)
-    assert _before(told, "stop -t 30 postgres", "pg_promote")
-    assert _before(told, "inspect -f {{.State.Running}} c0ffee", "pg_promote")
-    assert _before(told, "rm -v c0ffee", "pg_promote")
-    # The new primary is made anew with its new role, then PgBouncer leads there; the old one is not started.
-    assert _before(told, "pg_promote", "--wait replica")
-    assert _before(told, "--wait replica", "--wait pgbouncer")
-    assert not [line for line in told if " up " in line and line.endswith(" postgres")]
+    commands = _commands(tmp_path)
+    assert _before(commands, "stop -t 30 postgres", "pg_promote")
+    assert _before(commands, "inspect -f {{.State.Running}} c0ffee", "pg_promote")
+    assert _before(commands, "rm -v c0ffee", "pg_promote")
+    # The new primary is rebuilt with its new role, then PgBouncer leads there; the old one is not started.
+    assert _before(commands, "pg_promote", "--wait replica")
+    assert _before(commands, "--wait replica", "--wait pgbouncer")
+    assert not [line for line in commands if " up " in line and line.endswith(" postgres")]
     settings = (tmp_path / "settings").read_text()
     assert "POSTGRES_PRIMARY=replica" in settings
     assert "POSTGRES_REPLICA=postgres" in settings
@@ -146,15 +146,15 @@ def test_the_old_primary_is_fenced_before_the_replica_is_promoted(run, tmp_path)
 def test_a_server_that_follows_nobody_is_not_promoted(run, tmp_path):
     done = _failover(run, "--yes", recovery="f")
     assert done.returncode != 0
-    assert "follows nobody" in done.stderr
-    assert not [line for line in _told(tmp_path) if "stop" in line]
+    assert "follows no server" in done.stderr
+    assert not [line for line in _commands(tmp_path) if "stop" in line]
 
 
 def test_nothing_is_promoted_while_the_old_primary_runs(run, tmp_path):
     done = _failover(run, "--yes", running="true")
     assert done.returncode != 0
     assert "still runs: nothing was promoted" in done.stderr
-    assert not [line for line in _told(tmp_path) if "pg_promote" in line]
+    assert not [line for line in _commands(tmp_path) if "pg_promote" in line]
     assert "POSTGRES_PRIMARY" not in (tmp_path / "settings").read_text()
 
 
@@ -170,7 +170,7 @@ def test_nothing_is_destroyed_without_a_confirmation(run, tmp_path, script, argu
     done = run(script, *arguments, answers=answers)
     assert done.returncode != 0
     assert "Not confirmed" in done.stderr
-    assert not [line for line in _told(tmp_path) if any(word in line for word in (" stop", " rm", " run", " up "))]
+    assert not [line for line in _commands(tmp_path) if any(word in line for word in (" stop", " rm", " run", " up "))]
 
 
 def test_a_restore_keeps_the_data_and_starts_the_site_only_with_right_books(run, tmp_path):
@@ -182,19 +182,22 @@ def test_a_restore_keeps_the_data_and_starts_the_site_only_with_right_books(run,
     )
     assert done.returncode != 0
     assert "The books are not right: the site stays stopped." in done.stderr
-    told = _told(tmp_path)
-    assert told[-1] == "compose run --rm --no-deps migrate manage verify_ledger --all"
-    assert _before(told, "stop nginx web", "--entrypoint /bin/bash")
-    (restored,) = [line for line in told if "--entrypoint /bin/bash" in line]
+    commands = _commands(tmp_path)
+    assert commands[-1] == "compose run --rm --no-deps migrate manage verify_ledger --all"
+    assert _before(commands, "stop nginx web", "--entrypoint /bin/bash")
+    # A replica made of it would stop at the same moment.
+    for name in ("restore_command", "recovery_target_time", "recovery_target_action"):
+        assert _before(commands, f"ALTER SYSTEM RESET {name}", "verify_ledger")
+    (restored,) = [line for line in commands if "--entrypoint /bin/bash" in line]
     assert 'mv "$data" "$data.before-$now"' in restored
     assert "--target-time 2026-11-28 05:00:00+00 --target-action promote" in restored
-    assert not any("pgbouncer" in line for line in told if " up " in line)
+    assert not any("pgbouncer" in line for line in commands if " up " in line)
 
 
 def test_a_moment_without_its_zone_is_refused(run, tmp_path):
     done = run("restore", "2026-11-28 05:00:00", "--yes")
     assert "needs a time zone" in done.stderr
-    assert _told(tmp_path) == []
+    assert _commands(tmp_path) == []
 
 
 # --- Which server serves ----------------------------------------------------------------------------------------

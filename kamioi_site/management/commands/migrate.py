@@ -15,8 +15,8 @@ LOCK_KEY: Final = 7_203_008
 class Command(migrate.Command):
     """Migrate, and grant the application its privileges.
 
-    A second process waits until the first is done, and then finds nothing to do. `--check` only reads, and waits for
-    nobody: pods of a new release ask again and again while another one migrates.
+    A second process waits until the first is done, and then finds nothing to do. `--check` only reads, without
+    the lock: pods of a new release repeat it while another one migrates.
     """
 
     def handle(self, *args: Any, **options: Any) -> None:

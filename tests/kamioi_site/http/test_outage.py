@@ -89,7 +89,7 @@ def _ask(process: subprocess.Popen[str], what: str = "request") -> str:
 
 def test_a_stopped_server_is_503_and_a_missing_table_is_500(server: Postgres) -> None:
     with _site(server.url) as site:
-        # The database is empty: a bug, which is told.
+        # The database is empty: a bug, which is reported.
         api, form, healthz, readyz, sent, *_ = _ask(site).split(" | ")
         assert (api, form, healthz, readyz) == ("500", "500", "200", "503")
         assert int(sent) >= 2
@@ -110,7 +110,7 @@ def test_a_server_behind_pgbouncer_that_is_stopped_is_503(server: Postgres) -> N
         with _site(url) as site:
             assert _ask(site).startswith("500 | 500 |")
             server.kill()
-            # PgBouncer lets clients wait for a server, then says that it has none.
+            # PgBouncer lets clients wait for a server, then reports that it has none.
             assert _ask(site) == AWAY
 
 
