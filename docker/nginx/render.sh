@@ -25,6 +25,7 @@ fi
 case $NGINX_SITE in tls | plain) ;; *) echo "NGINX_SITE must be tls or plain, not $NGINX_SITE" >&2; exit 1 ;; esac
 
 # Where the engine allows fewer open files, nginx would complain at each start.
+# shellcheck disable=SC3045  # dash and busybox know -H
 NGINX_FILES=$(ulimit -Hn)
 case $NGINX_FILES in unlimited) NGINX_FILES=65536 ;; esac
 [ "$NGINX_FILES" -lt 65536 ] || NGINX_FILES=65536

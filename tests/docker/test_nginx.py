@@ -388,7 +388,7 @@ def test_upload_addresses_are_those_of_the_application():
     rules = [re.compile(rule) for rule in re.findall(r"location ~ (\S+) \{\n    client_max_body_size", template)]
     for address in large:
         assert any(rule.fullmatch(address) for rule in rules), f"{address} takes large bodies and nginx does not know"
-    ways = {path["path"] for path in of_kind("prod", "Ingress")["web-uploads"]["spec"]["rules"][0]["http"]["paths"]}
+    ways = {path["path"] for path in of_kind("ingress", "Ingress")["web-uploads"]["spec"]["rules"][0]["http"]["paths"]}
     assert {address for address in large if address.startswith("/api/")} <= ways
     assert f"client_max_body_size {usual // 1024**2}m;" in template
     assert usual % 1024**2 == 0
