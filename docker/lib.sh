@@ -28,5 +28,20 @@ confirm() { # WHAT WORD: asks for the word, unless --yes was given
 	read -r answer
 	[ "$answer" = "$2" ] || fail "Nothing was changed."
 }
+barman() { # ARGUMENTS of Barman, in its container
+	# shellcheck disable=SC2086
+	$DC --profile backup exec -T -e PGPASSFILE=/tmp/pgpass barman barman -c /tmp/barman/barman.conf "$@"
+}
+follow_new_history() { # After a restore or a fail-over: what Barman received last may not be in the new primary's history
+	# shellcheck disable=SC2086
+	{
+		$DC --profile backup up -d --no-deps barman
+		until $DC --profile backup exec -T barman test -e /tmp/barman/barman.conf; do sleep 1; done
+	}
+	barman receive-wal --stop kamioi >/dev/null 2>&1 || :
+	barman receive-wal --reset kamioi
+	barman cron
+	"$here/backup" now
+}
 primary() { setting POSTGRES_PRIMARY | grep . || echo postgres; }
 replica() { setting POSTGRES_REPLICA | grep . || echo replica; }

@@ -104,6 +104,10 @@ class _Barman:
         """Run one command of Barman; its output."""
         return self._run(str(self.program), "-c", str(self.directory / "barman.conf"), *arguments)
 
+    def restore(self, data: Path, *target: str) -> None:
+        """Restore the latest backup into this directory, with all that was received."""
+        self._run("/bin/bash", str(REPOSITORY / "docker" / "barman" / "restore.sh"), "latest", str(data), *target)
+
     def _run(self, *command: str) -> str:
         # Barman's own children outlive the command: they may not hold a pipe.
         with tempfile.TemporaryFile("w+") as output:
@@ -270,8 +274,7 @@ def _restore(barman: _Barman, copy: EmbeddedPostgres, moment: str) -> None:
     owner = system.server_owner()
     copy.directory.mkdir(parents=True)
     system.grant_traverse(copy.directory, owner)
-    arguments = ["--target-time", moment, "--target-action", "promote", "kamioi", "latest", str(copy.data)]
-    barman("restore", *arguments)
+    barman.restore(copy.data, "--target-time", moment, "--target-action", "promote")
     if owner is not None:
         for path in (copy.directory, *copy.directory.rglob("*")):
             os.chown(path, owner.pw_uid, owner.pw_gid)

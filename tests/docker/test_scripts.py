@@ -191,13 +191,49 @@ def test_a_restore_keeps_the_data_and_starts_the_site_only_with_right_books(run,
     (restored,) = [line for line in commands if "--entrypoint /bin/bash" in line]
     assert 'mv "$data" "$data.before-$now"' in restored
     assert "--target-time 2026-11-28 05:00:00+00 --target-action promote" in restored
+    # PostgreSQL fetches the WAL from the path to which Barman restored.
+    assert "-v kamioi_postgres:/var/lib/postgresql " in restored
+    assert "data=/var/lib/postgresql/18/main" in restored
+    assert '/etc/kamioi/restore.sh "$backup" "$data" "$@"' in restored
     assert not any("pgbouncer" in line for line in commands if " up " in line)
+
+
+def test_after_a_restore_barman_follows_the_new_history(run, tmp_path):
+    """What it received last is not in the restored server's history: without a reset it receives nothing any more."""
+    done = run("restore", "latest", "--yes", answers="pg_is_in_recovery=f\n")
+    assert done.returncode == 0, done.stderr
+    commands = _commands(tmp_path)
+    assert _before(commands, "verify_ledger --all", "receive-wal --reset kamioi")
+    assert _before(commands, "receive-wal --reset kamioi", "/etc/kamioi/backup.sh")
+    assert not [line for line in commands if "--target-time" in line]
 
 
 def test_a_moment_without_its_zone_is_refused(run, tmp_path):
     done = run("restore", "2026-11-28 05:00:00", "--yes")
     assert "needs a time zone" in done.stderr
     assert _commands(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", ["barman_wal", "pg_wal"])
+def test_a_restore_uses_what_was_received_of_the_last_segment(tmp_path, folder):
+    """The primary is gone: its last purchases are in a segment that never became full."""
+    programs, home, data = tmp_path / "bin", tmp_path / "home", tmp_path / "data"
+    for place in (programs, home / "kamioi" / "streaming"):
+        place.mkdir(parents=True)
+    (home / "kamioi" / "streaming" / "00000001000000000000000C.partial").write_text("last")
+    (home / "kamioi" / "streaming" / "00000001000000000000000B.partial").write_text("old")
+    (programs / "barman").write_text(
+        f'#!/bin/sh\ncase "$*" in *restore*) mkdir -p {data}/pg_wal {data}/{folder}\n'
+        f"echo full >{data}/{folder}/00000001000000000000000B ;; esac\n"
+    )
+    (programs / "barman").chmod(0o755)
+    subprocess.run(
+        ["/bin/bash", str(DOCKER / "barman" / "restore.sh"), "latest", str(data)],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "BARMAN_HOME": str(home)},
+        check=True,
+    )
+    found = {path.name: path.read_text().strip() for path in (data / folder).iterdir()}
+    assert found == {"00000001000000000000000C": "last", "00000001000000000000000B": "full"}
 
 
 # --- Which server serves ----------------------------------------------------------------------------------------
