@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install requirements browser servers run cluster stop test chaos fuzz lint format types audit restore-drill migrations-check bench worker beat shell clean access
+.PHONY: help install requirements browser servers run cluster stop test chaos fuzz lint format types audit containers restore-drill migrations-check bench worker beat shell clean access
 
 PORT ?= 8000
 PYTHON ?= python3.11
@@ -122,6 +122,9 @@ requirements: ## resolve the direct dependencies of pyproject.toml into the requ
 audit: ## list known vulnerabilities of the pinned packages
 	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
 	@.kamioi/audit/bin/pip-audit -r requirements-legacy.txt --no-deps --disable-pip --strict
+
+containers: ## build the images and run compose.yml on Debian's dockerd: no registry needed, but root, podman, buildah, debootstrap
+	@exec tests/docker/engine/containers all
 
 # Barman is a separate program; it copies with rsync.
 restore-drill: install ## drop a table while purchases come in, and restore to the second before; prints time and loss

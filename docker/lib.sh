@@ -3,6 +3,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 DOCKER=${DOCKER:-docker}
 DC="$DOCKER compose -f $here/compose.yml"
+[ ! -e "$here/compose.override.yml" ] || DC="$DC -f $here/compose.override.yml" # what a machine does differently
 settings=${SETTINGS:-$here/.env}
 
 say() { printf '%s  %s\n' "$(date -u +%T)" "$*" >&2; }
