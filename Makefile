@@ -115,13 +115,13 @@ COMPILE = .kamioi/uv/bin/uv pip compile -q --python-version 3.11 --generate-hash
 requirements: ## resolve the direct dependencies of pyproject.toml into the requirements files, with hashes
 	@[ -x .kamioi/uv/bin/uv ] || { $(PYTHON) -m venv .kamioi/uv && .kamioi/uv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9; }
 	@$(COMPILE) --group app -o requirements.txt
-	@$(COMPILE) --group legacy -c requirements.txt -o requirements-legacy.txt
-	@$(COMPILE) --group dev -c requirements-legacy.txt -o requirements-dev.txt
+	@$(COMPILE) --group legacy -c requirements.txt -o docker/requirements-legacy.txt
+	@$(COMPILE) --group dev -c docker/requirements-legacy.txt -o requirements-dev.txt
 
 # Installed into a separate environment. It queries PyPI for advisories.
 audit: ## list known vulnerabilities of the pinned packages
 	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
-	@.kamioi/audit/bin/pip-audit -r requirements-legacy.txt --no-deps --disable-pip --strict
+	@.kamioi/audit/bin/pip-audit -r docker/requirements-legacy.txt --no-deps --disable-pip --strict
 
 containers: ## build the images and run compose.yml on Debian's dockerd: no registry needed, but root, podman, buildah, debootstrap
 	@exec tests/docker/engine/containers all

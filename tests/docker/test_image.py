@@ -119,7 +119,7 @@ def test_the_image_has_every_package_that_the_application_imports():
     for app in APPS:
         for path in (ROOT / app).rglob("*.py"):
             name = path.relative_to(ROOT).as_posix()
-            provided = _packages("requirements-legacy.txt" if name.startswith(LEGACY) else "requirements.txt")
+            provided = _packages("docker/requirements-legacy.txt" if name.startswith(LEGACY) else "requirements.txt")
             if name in DEVELOPMENT:
                 provided = _packages("requirements-dev.txt")
             for module in _imports(path.read_text()):

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-FILES = ("requirements.txt", "requirements-legacy.txt", "requirements-dev.txt")
+FILES = ("requirements.txt", "docker/requirements-legacy.txt", "requirements-dev.txt")
 COPYLEFT = re.compile(r"\bA?GPL|(?<!Lesser )(?<!Library or Lesser )General Public License", re.IGNORECASE)
 
 
@@ -56,7 +56,7 @@ def test_the_installed_packages_are_the_pinned_ones():
 
 
 def test_no_package_of_the_product_is_under_the_gpl():
-    licences = {package: licence(package) for package in pins("requirements-legacy.txt")}
+    licences = {package: licence(package) for package in pins("docker/requirements-legacy.txt")}
     assert {package for package, text in licences.items() if not text.strip("; ")} == set()
     assert {package: text for package, text in licences.items() if COPYLEFT.search(text)} == {}
 
