@@ -1,4 +1,4 @@
-"""Tell a database that is away from a query that is wrong: the first is answered with 503, the second is a bug."""
+"""Distinguish a database that is away from a query that is wrong: the first is answered with 503, the second is a bug."""
 
 from typing import Final
 

@@ -349,7 +349,7 @@ def test_filebeat_reads_what_containers_write():
     assert "/var/lib/docker/containers" in mounted
 
 
-def test_a_backup_says_where_prometheus_looks_that_it_worked(tmp_path):
+def test_a_backup_reports_its_success_to_prometheus(tmp_path):
     """docker/barman/backup.sh with a Barman that does nothing: uploads are kept, the time is published only then."""
     for name, code in (("barman", 0), ("fails", 1)):
         programs = tmp_path / name

@@ -200,7 +200,7 @@ def test_a_container_that_stays_unhealthy_ends_itself_where_that_is_asked_for(tm
     assert sent == []  # not in a row
     for _ in range(4):
         health.count_failures(failed=True)
-    # Asked to end, asked again, then its processes are killed: stopped ones react to nothing else.
+    # SIGTERM twice, then SIGKILL: stopped processes react to nothing else.
     assert sent == [(1, "SIGTERM"), (1, "SIGTERM"), (-1, "SIGKILL"), (-1, "SIGKILL")]
 
 

@@ -74,7 +74,7 @@ def test_processes_are_given_what_their_settings_need(overlay):
         assert ("MIGRATION_DATABASE_URL_FILE" in environment) == (name == "migrate")
         mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
         assert {"/run/secrets/kamioi", "/tmp"} <= mounted
-        # Any documented setting can be given in the ConfigMap: no pod decides one by itself, but secrets.
+        # Any documented setting can be given in the ConfigMap: pods override only secrets.
         assert not documented_settings() & set(environment)
         # What is uploaded is read by the pools; the rest has no use for it.
         assert ("/var/lib/kamioi/media" in mounted) == (name == "web" or name in POOLS)
@@ -261,7 +261,7 @@ def test_nothing_of_a_release_works_before_its_migration(overlay):
         read = {value.rpartition("/")[2] for key, value in environment.items() if key.endswith("_FILE")}
         assert {"secret_key", "database_url", "redis_url"} == read <= given
         assert int(environment["WAIT_SECONDS"]) >= 6 * 3600
-    # The web takes part when /readyz says so; it gets no traffic before.
+    # The web gets traffic only when /readyz succeeds.
     assert "initContainers" not in pods(overlay)["web"]
     # An index on a large table is built for hours.
     assert "activeDeadlineSeconds" not in of_kind(overlay, "Job")["migrate"]["spec"]
@@ -305,7 +305,7 @@ def test_a_pod_is_given_the_secrets_that_it_reads_and_no_others(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_pgbouncer_is_told_of_servers_that_exist(overlay):
+def test_pgbouncer_gets_servers_that_exist(overlay):
     config = of_kind(overlay, "ConfigMap")["pgbouncer"]["data"]
     services = set(of_kind(overlay, "Service"))
     services |= {f"{name}-{kind}" for name in of_kind(overlay, "Cluster") for kind in ("rw", "ro")}

@@ -443,7 +443,7 @@ def test_names_are_asked_for_again_where_containers_come_and_go(tmp_path):
         ("1.29.4", "18443", 99999, "listen 8443 ssl default_server;", "http2 on;", "https://$host:18443$request_uri"),
     ],
 )
-def test_nginx_is_told_what_its_version_and_its_engine_know(tmp_path, version, port, files, listen, http2, redirect):
+def test_the_configuration_fits_the_version_and_the_engine(tmp_path, version, port, files, listen, http2, redirect):
     """Else it warns at each start: of a word that is gone, and of more open files than it may have."""
     from kamioi_site.local import system
     from tests.docker.manifests import DOCKER
@@ -464,5 +464,5 @@ def test_nginx_is_told_what_its_version_and_its_engine_know(tmp_path, version, p
     assert listen in server
     assert http2 in server
     assert f"return 308 {redirect};" in server
-    (wanted,) = re.findall(r"worker_rlimit_nofile (\d+);", (tmp_path / "conf" / "nginx.conf").read_text())
-    assert int(wanted) <= files
+    (limit,) = re.findall(r"worker_rlimit_nofile (\d+);", (tmp_path / "conf" / "nginx.conf").read_text())
+    assert int(limit) <= files

@@ -84,7 +84,7 @@ class Server:
         ("verify-full", "other.pem", True, "refused"),
     ],
 )
-def test_pgbouncer_speaks_tls_as_it_is_told(certificates, mode, authority, offers_tls, seen):
+def test_pgbouncer_uses_tls_as_configured(certificates, mode, authority, offers_tls, seen):
     server = Server(certificates, offers_tls=offers_tls)
     values = {"PGBOUNCER_SERVER_TLS": mode} if mode else {}
     if authority:

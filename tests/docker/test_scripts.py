@@ -63,7 +63,7 @@ def _before(commands: list[str], first: str, second: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["release", "backup", "restore", "failover"])
-def test_a_script_says_what_it_does_and_changes_nothing_then(run, tmp_path, name):
+def test_help_describes_a_script_and_changes_nothing(run, tmp_path, name):
     done = run(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"docker/{name}" in done.stdout
@@ -143,7 +143,7 @@ def test_the_old_primary_is_fenced_before_the_replica_is_promoted(run, tmp_path)
     assert "@replica:5432/" in (tmp_path / "secrets" / "migration_database_url").read_text()
 
 
-def test_a_server_that_follows_nobody_is_not_promoted(run, tmp_path):
+def test_a_server_that_follows_no_primary_is_not_promoted(run, tmp_path):
     done = _failover(run, "--yes", recovery="f")
     assert done.returncode != 0
     assert "follows no server" in done.stderr

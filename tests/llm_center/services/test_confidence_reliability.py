@@ -39,7 +39,7 @@ def test_rows_are_decided_without_their_owner_and_the_shipped_models_are_restore
     assert figures["all"].wrong == 0
 
 
-def test_the_most_similar_spelling_buys_for_a_look_alike() -> None:
+def test_the_most_similar_spelling_buys_for_a_similar_name() -> None:
     figures = rapidfuzz_by_kind(ROWS[:2])
     assert (figures["listed"].right, figures["lookalike"].wrong) == (1, 1)
 

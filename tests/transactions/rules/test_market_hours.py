@@ -87,7 +87,7 @@ def test_a_market_that_never_closes_is_open_on_sunday(settings: Settings) -> Non
     assert next_open(sunday) == sunday
 
 
-def test_the_file_of_closures_is_what_the_calendar_of_the_exchange_says() -> None:
+def test_the_file_of_closures_agrees_with_the_calendar_of_the_exchange() -> None:
     assert market_closures.FILE.read_text() == market_closures.text()
 
 
