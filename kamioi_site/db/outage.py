@@ -1,4 +1,4 @@
-"""Distinguish a database that is away from a query that is wrong: the first is answered with 503, the second is a bug."""
+"""Distinguish a database that is away, which is answered with 503, from a query that is wrong, which is a bug."""
 
 from typing import Final
 
