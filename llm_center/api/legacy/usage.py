@@ -12,6 +12,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kamioi_site.api.fields import MoneyField
 from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.api.pagination import page_limit, page_number
 from kamioi_site.api.views import FileView
@@ -89,12 +90,7 @@ class BalanceView(UsageView):
 
 
 class DailyLimitInput(serializers.Serializer[Any]):
-    limit = serializers.DecimalField(
-        max_digits=8,
-        decimal_places=2,
-        min_value=Decimal("0.01"),
-        error_messages={"min_value": "Must be above 0. The setting llm_monthly_budget lifts the limit."},
-    )
+    limit = MoneyField(error_messages={"min_value": "Must be above 0. The setting llm_monthly_budget lifts the limit."})
 
 
 class DailyLimitView(UsageView):
