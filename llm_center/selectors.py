@@ -17,6 +17,7 @@ from llm_center.reasons import Reason, split_reason
 from llm_center.sql import load_sql
 from transactions.models import Company, Merchant, StockPrice, User
 from transactions.rules.merchant_key import normalise
+from transactions.selectors.staff import escape_like
 
 # Rows of a merchant that are scanned for samples, customers and similar names.
 _SCAN_LIMIT = 200
@@ -277,7 +278,7 @@ def search_mappings(
     order = Keyset("-created_at", "-id")
     after, values = ("true", []) if cursor is None else order.after_sql(_mapping_key(decode_cursor(cursor, scope)))
     parameters: dict[str, Any] = {
-        "pattern": _like(text),
+        "pattern": f"%{escape_like(text)}%",
         "status": status,
         "window": NUMBERED_ROWS_MAX,
         "limit": limit + 1,
@@ -314,7 +315,7 @@ def _find_merchants(db: Any, text: str) -> list[str]:
     if re.search(r"[^\W_]{3}", text):
         db.execute("SELECT FROM pg_index WHERE indexrelid = to_regclass('idx_merchants_search') AND indisvalid")
         if db.rowcount:
-            db.execute(load_sql("search_merchants"), {"pattern": _like(text), "limit": _FOUND_MERCHANTS})
+            db.execute(load_sql("search_merchants"), {"pattern": f"%{escape_like(text)}%", "limit": _FOUND_MERCHANTS})
             return [row[0] for row in db.fetchall()]
     key = normalise(text)
     tickers = [text.upper(), *(row["ticker"] for row in search_companies(text))]
@@ -323,8 +324,3 @@ def _find_merchants(db: Any, text: str) -> list[str]:
         {"key": key, "beyond": _after_prefix(key), "tickers": tickers, "limit": _FOUND_MERCHANTS},
     )
     return [row[0] for row in db.fetchall()]
-
-
-def _like(text: str) -> str:
-    """Return the pattern of texts that contain this one."""
-    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"

@@ -257,31 +257,20 @@ def _queue_address(data: QueryDict) -> str:
 
 def _decide(request: HttpRequest, merchant: ReviewMerchant, action: Action, ticker: str) -> None:
     """Make the decision of the form, and report the outcome."""
-    actor, others = staff_user(request), parse_choices(request.POST.getlist("similar"))
-    version, reason = parse_version(request.POST.get("expected_updated_at", "")), request.POST.get("reason", "")
-    include_booked = request.POST.get("scope") == "booked"
+    others = parse_choices(request.POST.getlist("similar"))
+    decision: dict[str, Any] = {
+        "merchant_id": merchant.pk,
+        "action": action,
+        "actor": staff_user(request),
+        "ticker": ticker,
+        "expected_updated_at": parse_version(request.POST.get("expected_updated_at", "")),
+        "reason": request.POST.get("reason", ""),
+        "include_booked": request.POST.get("scope") == "booked",
+    }
     if others:
-        result = decide_family(
-            merchant_id=merchant.pk,
-            action=action,
-            actor=actor,
-            expected_updated_at=version,
-            others=others,
-            ticker=ticker,
-            reason=reason,
-            include_booked=include_booked,
-        )
-        _report_family(request, result)
+        _report_family(request, decide_family(others=others, **decision))
         return
-    decided = decide_merchant(
-        merchant_id=merchant.pk,
-        action=action,
-        actor=actor,
-        ticker=ticker,
-        expected_updated_at=version,
-        reason=reason,
-        include_booked=include_booked,
-    )
+    decided = decide_merchant(**decision)
     if decided.decision:
         messages.success(request, _decision_message(decided.decision))
     else:

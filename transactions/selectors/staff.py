@@ -107,7 +107,7 @@ def transactions_page(filters: StaffTransactionFilter, *, page: int, limit: int)
         users = User.objects.with_email(filters.search)
         indexed.add("rows.user_id = ANY (%(users)s)", users=list(users.values_list("pk", flat=True)[:1]))
     elif filters.search:
-        residual.add("rows.merchant ILIKE %(search)s", search=f"%{_escape_like(filters.search)}%")
+        residual.add("rows.merchant ILIKE %(search)s", search=f"%{escape_like(filters.search)}%")
     _add_residual(residual, filters)
     return _run(_WINDOW, indexed, residual, page=page, limit=limit)
 
@@ -126,7 +126,7 @@ def transactions_waiting_page(filters: StaffTransactionFilter, *, page: int, lim
         if key_exists:
             indexed.add("rows.merchant_key = %(key)s", key=key)
         else:
-            residual.add("rows.merchant ILIKE %(search)s", search=f"%{_escape_like(filters.search)}%")
+            residual.add("rows.merchant ILIKE %(search)s", search=f"%{escape_like(filters.search)}%")
     _add_residual(residual, filters)
     return _run(_WAITING_WINDOW, indexed, residual, page=page, limit=limit)
 
@@ -135,7 +135,7 @@ def _add_residual(where: _Where, filters: StaffTransactionFilter) -> None:
     if filters.account_type:
         where.add("users.account_type = %(account_type)s", account_type=filters.account_type)
     if filters.category:
-        where.add("rows.category ILIKE %(category)s", category=_escape_like(filters.category))
+        where.add("rows.category ILIKE %(category)s", category=escape_like(filters.category))
     if filters.min_amount is not None:
         where.add("rows.amount >= %(min_amount)s", min_amount=filters.min_amount)
     if filters.max_amount is not None:
@@ -157,7 +157,7 @@ def _run(window: str, indexed: _Where, residual: _Where, *, page: int, limit: in
     )
 
 
-def _escape_like(text: str) -> str:
+def escape_like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 

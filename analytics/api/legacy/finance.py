@@ -17,7 +17,8 @@ from analytics.selectors.financial_statements import CREDIT_TYPES, financial_sta
 from analytics.selectors.periods import Period, utc_today
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from kamioi_site.api.pagination import PAGE_SIZE
-from transactions.api.legacy.staff import LEDGER_SUM, LegacyStaffView, NotDoneView
+from transactions.api.legacy.base import LegacyStaffView, NotDoneView
+from transactions.api.legacy.staff import LEDGER_SUM
 from transactions.api.staff.journal import EntryRow, entry_row
 from transactions.models import LedgerAccount
 from transactions.rules.money import ZERO

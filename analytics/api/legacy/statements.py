@@ -4,19 +4,17 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Final
 
-from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.views.account_statements import StatementDownloadView, StatementListView
-from analytics.errors import InvalidReportError
 from analytics.models import Report
 from analytics.selectors.periods import month_name, months_before, utc_today
 from analytics.selectors.reports import account_statements, month_totals
 from analytics.services.reports.requests import open_statement_requests, parse_period, request_report
 from kamioi_site.api.legacy.views import LegacyView
-from kamioi_site.errors import error_body
 from transactions.api.base import accepted, current_user
+from transactions.api.legacy.base import BannerErrors, NotOfferedError
 from transactions.selectors.customer import StatementRow
 
 _OTHER_REPORTS: Final = (
@@ -61,19 +59,15 @@ class ReportsView(LegacyView):
         return Response({"success": True, "reports": [*tasks, *reports]})
 
 
-class GenerateView(LegacyView):
+class GenerateView(BannerErrors, LegacyView):
     def post(self, request: Request) -> Response:
         """Request the statement of a month that is over, by default of the last one; 501 for other kinds of reports."""
         body = request.data if isinstance(request.data, Mapping) else {}
         if body.get("type") not in {"monthly", "financial"}:
-            return _refused(_OTHER_REPORTS, status.HTTP_501_NOT_IMPLEMENTED)
+            raise NotOfferedError(_OTHER_REPORTS)
         month = body.get("start_date") or body.get("period") or months_before(utc_today(), 1)
-        user = current_user(request)
-        try:
-            period = parse_period(str(month)[:7])
-            task = request_report(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
-        except InvalidReportError as error:
-            return _refused(str(error), error.status_code)
+        user, period = current_user(request), parse_period(str(month)[:7])
+        task = request_report(kind=Report.Kind.STATEMENT, period=period, user=user, requested_by=user)
         return accepted(task, message="The statement is being made. It is listed when it is done.")
 
 
@@ -84,8 +78,3 @@ class ReportDownloadView(StatementDownloadView):
 def _report(pk: int | str, period: date, at: datetime, state: str) -> dict[str, Any]:
     name = f"Account statement {month_name(period)}"
     return {"id": pk, "name": name, "type": "monthly", "status": state, "format": "PDF", "created_at": at}
-
-
-def _refused(sentence: str, code: int) -> Response:
-    """Return an error under both names that the pages read."""
-    return Response(error_body(sentence) | {"message": sentence}, status=code)

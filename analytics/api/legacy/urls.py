@@ -7,9 +7,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.legacy import finance, overview, statements, views
+from analytics.selectors import automation_api
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from kamioi_site.api.legacy.views import legacy_path
-from transactions.api.legacy.staff import LegacyStaffView
+from transactions.api.legacy.base import LegacyStaffView
 
 _BOOKS: Final = "analytics.view_finance_dashboard"
 _PURCHASES: Final = "transactions.view_transaction"
@@ -46,5 +47,5 @@ urlpatterns = [
     legacy_path("business/reports/<int:statement_id>/download", statements.ReportDownloadView.as_view()),
     legacy_path("family/statements/generate", statements.GenerateView.as_view()),
     legacy_path("admin/auto-process", views.AutoProcessView.as_view()),
-    legacy_path("ml/stats", views.LearningView.as_view()),
+    _figures("ml/stats", automation_api.learning_dashboard, "llm_center.view_llmmapping"),
 ]

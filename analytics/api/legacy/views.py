@@ -1,4 +1,4 @@
-"""Views of the LLM Center and the ML Dashboard that need figures."""
+"""Views of the LLM Center that need figures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,12 @@ from rest_framework.response import Response
 from analytics.api.legacy.figures import dashboard
 from analytics.api.views.llm_center import DashboardView
 from analytics.api.views.maintenance import ProcessBacklogView
-from analytics.selectors import automation_api
 from analytics.selectors.llm_center_api import LlmDashboard
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from analytics.selectors.transactions import transaction_totals
-from kamioi_site.api.legacy.views import LegacyView
 from llm_center.services.review.queue import queue_totals_cached
 from llm_center.services.staff_maintenance import is_queue_enabled
-from transactions.api.staff.base import StaffView
+from transactions.api.legacy.base import LegacyStaffView
 from transactions.models import Transaction
 
 
@@ -39,7 +37,7 @@ class ProcessPendingView(ProcessBacklogView):
         }
 
 
-class AutoProcessView(StaffView, LegacyView):
+class AutoProcessView(LegacyStaffView):
     """Every open page calls it once or twice a second, so it starts nothing: the queue runs on its schedule."""
 
     required_permissions = ("llm_center.view_llmmapping",)
@@ -52,12 +50,3 @@ class AutoProcessView(StaffView, LegacyView):
 
 def _queue_state() -> dict[str, Any]:
     return {"enabled": is_queue_enabled(), "waiting_merchants": queue_totals_cached()[0]}
-
-
-class LearningView(StaffView, LegacyView):
-    required_permissions = ("llm_center.view_llmmapping",)
-
-    def get(self, request: Request) -> Response:
-        return Response(
-            {"success": True, "data": STAFF_STATS_CACHE.get(automation_api.learning_dashboard, name="ml-stats")}
-        )

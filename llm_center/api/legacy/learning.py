@@ -7,22 +7,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import TextField, TickerField
-from kamioi_site.api.legacy.views import LegacyView
 from llm_center.models import MappingDecision
 from llm_center.services.mapping_decisions import teach_mapping
 from llm_center.services.matching import propose_owner
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
+from transactions.api.legacy.base import LegacyStaffView
 from transactions.api.legacy.limits import trading_limits
-from transactions.api.staff.base import StaffView
 from transactions.rules.merchant_key import normalise
 from transactions.services.manual_processing import limits
 
 _EXPORTED: Final = 1_000
-
-
-class LegacyStaffView(StaffView, LegacyView):
-    required_permissions = ("llm_center.view_llmmapping",)
 
 
 class TradingLimitsView(LegacyStaffView):
@@ -37,6 +32,7 @@ class RecognizeInput(serializers.Serializer[Any]):
 
 
 class RecognizeView(LegacyStaffView):
+    required_permissions = ("llm_center.view_llmmapping",)
     changes_nothing = True
 
     def post(self, request: Request) -> Response:

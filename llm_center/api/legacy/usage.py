@@ -8,12 +8,11 @@ from typing import Any, Final
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import MoneyField
-from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.api.pagination import page_limit, page_number
 from kamioi_site.api.views import FileView
 from kamioi_site.formatting import money
@@ -25,7 +24,7 @@ from llm_center.providers import llm_spent_this_month
 from llm_center.selectors import llm_call_totals, llm_calls
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
-from transactions.api.staff.base import StaffView
+from transactions.api.legacy.base import LegacyStaffView, NotOfferedError
 from transactions.services.settings import save_settings
 
 _MONTH_DAYS: Final = 30
@@ -35,7 +34,7 @@ _NO_BALANCE: Final = (
 _COLUMNS: Final = ("started_at", "provider", "model", "merchants", "prompt_tokens", "completion_tokens", "cost")
 
 
-class UsageView(StaffView, LegacyView):
+class UsageView(LegacyStaffView):
     required_permissions = ("llm_center.view_llmcall",)
 
     def calls(self, request: Request) -> "QuerySet[LlmCall, LlmCall]":
@@ -86,7 +85,7 @@ class BalanceView(UsageView):
 
     def post(self, request: Request) -> Response:
         """Refuse: the balance is the provider's."""
-        return Response({"success": False, "error": _NO_BALANCE}, status=status.HTTP_501_NOT_IMPLEMENTED)
+        raise NotOfferedError(_NO_BALANCE)
 
 
 class DailyLimitInput(serializers.Serializer[Any]):

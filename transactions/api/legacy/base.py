@@ -1,9 +1,15 @@
-"""Errors as the legacy front end shows them."""
+"""Bases of views for the legacy front end, and errors as it shows them."""
+
+from typing import Any
 
 from rest_framework import exceptions, status
+from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.api.views import ApiView
+from kamioi_site.errors import error_body
+from transactions.api.staff.base import StaffView
 
 
 class NotOfferedError(exceptions.APIException):
@@ -30,3 +36,20 @@ class BannerErrors(ApiView):
         if response.status_code != status.HTTP_401_UNAUTHORIZED and "error" in (response.data or {}):
             response.data["message"] = response.data["error"]
         return response
+
+
+class LegacyStaffView(LegacyView, StaffView):
+    """Base of a view that only the old admin calls."""
+
+
+class NotDoneView(LegacyStaffView):
+    """Refuses an action of the old admin with a sentence for its banner."""
+
+    sentence = ""
+    required_permissions = ("transactions.view_transaction",)
+
+    def refuse(self, request: Request, **ids: Any) -> Response:
+        """Say that this is not done here, and what to do instead."""
+        return Response(error_body(self.sentence), status=status.HTTP_501_NOT_IMPLEMENTED)
+
+    post = put = patch = delete = refuse

@@ -8,7 +8,6 @@ from typing import Any, Final
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,6 +15,7 @@ from kamioi_site.api.fields import EmailField
 from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.formatting import money
 from transactions.api.base import current_user, validated
+from transactions.api.legacy.base import NotOfferedError
 from transactions.api.serializers import optional_text
 from transactions.api.staff.base import StaffView
 from transactions.models import AccountMember, User
@@ -30,13 +30,6 @@ _WORDS: Final[dict[str, str]] = {AccountMember.Status.INVITED: "pending"}
 _VIEW_ONLY: Final[tuple[Any, ...]] = (None, "", [], "view", "View Only")
 
 
-class NoRightsError(APIException):
-    """Refuse what members are not: people who act for the account."""
-
-    status_code = status.HTTP_501_NOT_IMPLEMENTED
-    default_detail = "Members cannot act for the account. Choose “View Only”."
-
-
 class MemberInput(serializers.Serializer[Any]):
     email = EmailField(max_length=254)
     name = optional_text(length=150)
@@ -46,7 +39,7 @@ class MemberInput(serializers.Serializer[Any]):
     def validate_permissions(self, permissions: Any) -> None:
         """Accept that members have no rights."""
         if permissions not in _VIEW_ONLY:
-            raise NoRightsError
+            raise NotOfferedError("Members cannot act for the account. Choose “View Only”.")
 
 
 class _MemberView(LegacyView):
@@ -59,7 +52,7 @@ class _MemberView(LegacyView):
         return response
 
     def fields(self, request: Request, *, partial: bool = False) -> dict[str, Any]:
-        """Return the fields of the body. Raises ValidationError, NoRightsError."""
+        """Return the fields of the body. Raises ValidationError, NotOfferedError."""
         fields = validated(MemberInput(data=request.data, partial=partial))
         return {name: value.lower() if name == "role" else value for name, value in fields.items() if value is not None}
 

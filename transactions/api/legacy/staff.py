@@ -12,10 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import MoneyField
-from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.errors import error_body
 from transactions.api.base import current_user, validated
-from transactions.api.staff.base import StaffView
+from transactions.api.legacy.base import LegacyStaffView, NotDoneView
 from transactions.api.staff.journal import JournalEntryView, JournalOutput, JournalView
 from transactions.api.staff.serializers import EntryInput, OneTransactionInput
 from transactions.errors import EntryAlreadyBookedError
@@ -45,23 +44,6 @@ _PERMISSIONS: Final = {
     "can_manage_system": "transactions.change_setting",
     "can_view_analytics": "analytics.view_finance_dashboard",
 }
-
-
-class LegacyStaffView(LegacyView, StaffView):
-    """Base of a view that only the old admin calls."""
-
-
-class NotDoneView(LegacyStaffView):
-    """Refuses an action of the old admin with a sentence for its banner."""
-
-    sentence = ""
-    required_permissions = ("transactions.view_transaction",)
-
-    def refuse(self, request: Request, **ids: Any) -> Response:
-        """Say that this is not done here, and what to do instead."""
-        return Response(error_body(self.sentence), status=status.HTTP_501_NOT_IMPLEMENTED)
-
-    post = put = patch = delete = refuse
 
 
 # --- The journal ------------------------------------------------------------------------------------------------------
