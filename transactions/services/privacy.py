@@ -62,6 +62,7 @@ from transactions.models import (
 )
 from transactions.services.access import end_all_access
 from transactions.services.background_tasks import claim_first, create_task, heartbeat, send_task
+from transactions.services.erasure_log import record_erasure, recorded_erasures
 from transactions.services.processing import settle_held_purchases
 from transactions.sql import load_sql
 
@@ -114,6 +115,14 @@ class ErasureResult:
 
     user_id: int
     rows: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """Users that were erased again after a restore, and the reasons why others could not be."""
+
+    erased: list[int]
+    refused: dict[int, str]
 
 
 # --- Export -----------------------------------------------------------------------------------------------------------
@@ -207,8 +216,31 @@ def erase_user_data(*, user_id: int) -> ErasureResult:
             if count:
                 rows[table.model._meta.db_table] = rows.get(table.model._meta.db_table, 0) + count
         rows["users"] = _erase_account(user)
+        record_erasure(user)
     clear_caches()
     return ErasureResult(user_id, rows)
+
+
+def replay_erasures() -> ReplayResult:
+    """Erase again whom a restored database still contains. Those with work in progress are closed and named."""
+    result = ReplayResult([], {})
+    recorded = set(recorded_erasures())
+    users = User.objects.filter(pk__in=[pk for pk, _ in recorded], erased_at=None)
+    for pk, created_at in users.values_list("pk", "created_at"):
+        if (pk, created_at) not in recorded:
+            continue  # another account, which got the same id after an earlier restore
+        try:
+            erase_user_data(user_id=pk)
+            result.erased.append(pk)
+        except ErasureNotAllowedError as error:
+            _close_account(User.objects.get(pk=pk))
+            result.refused[pk] = str(error)
+    return result
+
+
+def _close_account(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    end_all_access(user)
 
 
 def _erase_account(user: User) -> int:
@@ -380,9 +412,7 @@ def request_erasure(*, user: User, actor: User, reason: str) -> BackgroundTask:
             return task
         if obstacle := erasure_obstacle(user):
             raise ErasureNotAllowedError(obstacle)
-        # Nothing new may arrive meanwhile.
-        User.objects.filter(pk=user.pk).update(is_active=False)
-        end_all_access(user)
+        _close_account(user)  # nothing new may arrive meanwhile
         task = create_task(name=_ERASE_TASK, user=actor, arguments={"user_id": user.pk, "reason": reason[:500]})
         send_task(task=task)
     return task

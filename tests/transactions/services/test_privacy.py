@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -34,8 +35,10 @@ from transactions.models import (
 from transactions.services.ingest import run_statement_import, upload_statement
 from transactions.services.ledger_verification import find_ledger_problems
 from transactions.services.privacy import (
+    ReplayResult,
     erase_user_data,
     personal_data_tables,
+    replay_erasures,
     request_erasure,
     run_erasure,
     run_export,
@@ -159,6 +162,43 @@ def test_sessions_and_tokens_stop_working(person):
     assert client.get("/api/user/auth/me").status_code == 200
     erase_user_data(user_id=person.pk)
     assert client.get("/api/user/auth/me").status_code == 401
+
+
+def test_an_erasure_is_repeated_on_a_database_that_was_restored_to_before_it(person):
+    kept = User.objects.filter(pk=person.pk).values().get()
+    bystander = make_user("bystander@example.com")
+    erase_user_data(user_id=person.pk)
+    User.objects.filter(pk=person.pk).update(**kept)
+
+    call_command("replay_erasures")
+
+    person.refresh_from_db()
+    bystander.refresh_from_db()
+    assert person.erased_at
+    assert person.email == f"erased-{person.pk}@erased.invalid"
+    assert bystander.erased_at is None
+    assert replay_erasures() == ReplayResult([], {})
+
+
+def test_an_erasure_is_not_repeated_on_another_account_with_the_same_id(person):
+    erase_user_data(user_id=person.pk)
+    User.objects.filter(pk=person.pk).update(
+        erased_at=None, email="new@example.com", created_at=person.created_at + timedelta(days=1)
+    )
+    assert replay_erasures() == ReplayResult([], {})
+
+
+def test_a_repeated_erasure_waits_for_work_in_progress_behind_a_closed_account(person):
+    kept = User.objects.filter(pk=person.pk).values().get()
+    erase_user_data(user_id=person.pk)
+    User.objects.filter(pk=person.pk).update(**kept)
+    make_transaction(person)
+
+    with pytest.raises(CommandError, match="again when the work"):
+        call_command("replay_erasures")
+
+    person.refresh_from_db()
+    assert (person.erased_at, person.is_active) == (None, False)
 
 
 @pytest.mark.parametrize("what", ["staff", "twice", "pending", "order"])
