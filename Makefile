@@ -58,7 +58,7 @@ browser:
 	fi
 
 # Debian programs that tests start, as program:package. Without one of them its tests are skipped with the reason.
-PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager faketime:faketime pdftoppm:poppler-utils
+PROGRAMS := nginx:nginx-light pgbouncer:pgbouncer rabbitmq-server:rabbitmq-server prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager faketime:faketime pdftoppm:poppler-utils restic:restic
 
 servers:
 	@missing=; for pair in $(PROGRAMS); do \

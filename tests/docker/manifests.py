@@ -69,9 +69,9 @@ def plain_name(item: dict[str, Any]) -> str:
 
 def pods(overlay: str) -> dict[str, dict[str, Any]]:
     """The pod specification of everything that runs pods, by its name."""
-    kinds = ("Deployment", "StatefulSet", "Job")
-    return {
-        item["metadata"]["name"]: item["spec"]["template"]["spec"]
-        for item in kubernetes(overlay)
-        if item["kind"] in kinds
-    }
+    found = {}
+    for item in kubernetes(overlay):
+        if item["kind"] in {"Deployment", "StatefulSet", "Job", "CronJob"}:
+            spec = item["spec"]["jobTemplate"]["spec"] if item["kind"] == "CronJob" else item["spec"]
+            found[item["metadata"]["name"]] = spec["template"]["spec"]
+    return found

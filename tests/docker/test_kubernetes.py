@@ -1,6 +1,8 @@
 """docker/k8s: built by kustomize, validated against the Kubernetes schemas, the settings and each other."""
 
+import os
 import re
+import shutil
 import subprocess
 
 import kubernetes_validate
@@ -287,7 +289,7 @@ def test_the_migration_comes_after_what_it_needs_and_before_the_pods(overlay):
 # Policies that let pods of others in, or data of a trial cluster: the migration does without, or is tried again.
 OF_OVERLAYS = {
     "web-from-ingress", "solvers-from-ingress", "postgres-pods", "to-postgres-pods", "data-from-kamioi", "to-data",
-    "postgres-roles", "alertmanager-files",
+    "postgres-roles", "alertmanager-files", "media-backup",
 }  # fmt: skip
 
 
@@ -397,3 +399,24 @@ def test_postgres_of_the_operator_is_backed_up_and_the_wal_is_kept():
     (scheduled,) = of_kind("cnpg", "ScheduledBackup").values()
     assert scheduled["spec"]["cluster"]["name"] == cluster["metadata"]["name"]
     assert cluster["spec"]["instances"] >= 2
+
+
+def test_uploads_are_backed_up_encrypted_and_can_be_restored(tmp_path):
+    if shutil.which("restic") is None:
+        pytest.skip("needs restic")
+    (container,) = pods("cnpg")["media-backup"]["containers"]
+    media, restored = tmp_path / "media", tmp_path / "restored"
+    (media / "statements").mkdir(parents=True)
+    environment = os.environ | {
+        "RESTIC_REPOSITORY": str(tmp_path / "store"),
+        "RESTIC_PASSWORD": "a long phrase",
+        "RESTIC_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    for text in ("first", "second"):
+        (media / "statements" / "bank.csv").write_text(text)
+        subprocess.run([*container["command"], *container["args"]], cwd=media, env=environment, check=True)
+    stored = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert stored
+    assert not any(b"second" in path.read_bytes() or "bank" in path.name for path in stored)
+    subprocess.run(["restic", "restore", "latest", "--target", str(restored)], env=environment, check=True)
+    assert [path.read_text() for path in restored.rglob("bank.csv")] == ["second"]
