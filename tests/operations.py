@@ -81,6 +81,14 @@ def operations() -> list[Operation]:
     ]
 
 
+def kind_of(view: Any) -> tuple[Any, ...]:
+    """Return what the answers of an API view depend on: views of one kind, as in the areas of customers, are the same.
+
+    The code differs where a decorator wraps the view.
+    """
+    return view.__code__, view.cls, repr(view.initkwargs)
+
+
 # --- Users ---------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class World:
