@@ -1,7 +1,8 @@
 """Who reaches what: every route and admin page for every role, and what nobody may write.
 
 Routes come from the URL resolver, roles from the database, forms from the pages themselves. `docs/access.md` is what
-this test observed; `make access` writes it anew.
+this test observed; `make access` writes it again. Routes of the API with the same view and options are tried once, and
+each is resolved to its view.
 """
 
 import json
