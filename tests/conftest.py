@@ -95,6 +95,10 @@ def _claim_redis(url: str) -> None:
         client.close()
 
 
+# Tests start hundreds of processes of Kamioi; compiling its modules in each takes a third of a start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 if not _in_worker:  # the processes of a parallel run inherit all of this
     here = Path(os.environ.get("KAMIOI_TEST_HOME") or ROOT / ".kamioi" / "test")
     os.environ["KAMIOI_HOME"] = str(here)
