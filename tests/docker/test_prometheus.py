@@ -71,7 +71,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 # --- As files ---------------------------------------------------------------------------------------------------
 def _promtool_tests(here: Path) -> list[str]:
-    """Write the cases of each alert with only the rules it needs: promtool evaluates all that it is given, every minute."""
+    """Write the cases of each alert with only the rules it needs: promtool evaluates all it is given, every minute."""
     expressions: dict[str, str] = {}
     for rule in RULES:
         name = rule.get("alert") or rule["record"]
