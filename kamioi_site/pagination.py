@@ -135,6 +135,11 @@ def _scan_end(rows: QuerySet[RowT, RowT], time_field: str) -> tuple[datetime, in
     return (row[0], row[1]) if row and row[2] == SCAN_ROWS else None
 
 
+def numbered_rows(rows: QuerySet[RowT, RowT], *, page: int, limit: int) -> tuple[list[RowT], int]:
+    """Return a page of ordered rows, and how many there are, up to `NUMBERED_ROWS_MAX`."""
+    return list(rows[(page - 1) * limit : page * limit]), rows.values("pk")[:NUMBERED_ROWS_MAX].count()
+
+
 def encode_cursor(key: Sequence[Any], scope: str) -> str:
     """Return the cursor of the rows after this key in the list of this scope; dates and times become ISO 8601."""
     values = [value.isoformat() if hasattr(value, "isoformat") else value for value in key]

@@ -1,7 +1,8 @@
 """Reads for reviewers: evidence for a merchant, similar merchants that wait, companies, and search of the log."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from django.db import connection
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from kamioi_site.http.downloads import csv_line
 from kamioi_site.pagination import NUMBERED_ROWS_MAX, Keyset, decode_cursor, encode_cursor
 from llm_center.models import LlmCall, LlmMapping
 from llm_center.reasons import Reason, split_reason
@@ -226,6 +228,30 @@ def customer_proposals(user: User, *, limit: int) -> list[LlmMapping]:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposalCounts:
+    """How many proposals there are, by decision."""
+
+    approved: int
+    pending: int
+    rejected: int
+
+    @property
+    def total(self) -> int:
+        return self.approved + self.pending + self.rejected
+
+    @property
+    def approved_percent(self) -> float | None:
+        """Of those that are decided."""
+        decided = self.approved + self.rejected
+        return round(self.approved * 100 / decided, 2) if decided else None
+
+
+def proposal_counts(rows: Sequence[LlmMapping]) -> ProposalCounts:
+    counts = Counter(row.status for row in rows)
+    return ProposalCounts(counts["approved"], counts["pending"], counts["rejected"])
+
+
+@dataclass(frozen=True, slots=True)
 class LlmCallTotals:
     """Calls to language models, dollars, and mean milliseconds; None without calls."""
 
@@ -234,6 +260,15 @@ class LlmCallTotals:
     cost: Decimal
     tokens: int
     average_ms: float | None
+
+    @property
+    def succeeded(self) -> int:
+        return self.calls - self.failed
+
+    @property
+    def success_rate(self) -> float | None:
+        """In percent."""
+        return round(self.succeeded * 100 / self.calls, 2) if self.calls else None
 
 
 def llm_call_totals(since: datetime) -> LlmCallTotals:
@@ -252,6 +287,19 @@ def llm_calls(*, since: datetime, failed: bool | None = None, model: str = "") -
     """Return the calls since then, newest first; `model` is part of its name."""
     rows = LlmCall.objects.filter(started_at__gte=since, model__icontains=model).order_by("-started_at", "-pk")
     return rows if failed is None else rows.exclude(error="") if failed else rows.filter(error="")
+
+
+_CALL_COLUMNS = (
+    "started_at", "provider", "model", "merchants", "prompt_tokens", "completion_tokens", "cost", "duration_ms",
+    "retries", "error",
+)  # fmt: skip
+
+
+def llm_calls_csv(calls: QuerySet[LlmCall, LlmCall]) -> Iterator[str]:
+    """Yield the first 10,000 of these calls as CSV lines."""
+    yield csv_line(_CALL_COLUMNS)
+    for started_at, *others in calls.values_list(*_CALL_COLUMNS)[:NUMBERED_ROWS_MAX]:
+        yield csv_line([started_at.isoformat(), *others])
 
 
 @dataclass(frozen=True, slots=True)

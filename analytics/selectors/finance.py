@@ -12,6 +12,7 @@ from transactions.rules.money import ZERO
 
 # Upper limits of the monthly cost in dollars: per transaction, per active user.
 COST_TARGETS: Final = (Decimal("0.001"), Decimal("0.10"))
+CREDIT_TYPES: Final = ("liability", "equity", "revenue")
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------------
@@ -25,6 +26,11 @@ class AccountMovement:
     debit: Decimal
     credit: Decimal
     balance: Decimal
+
+    @property
+    def side(self) -> str:
+        """The normal side: Debit or Credit."""
+        return "Credit" if self.type in CREDIT_TYPES else "Debit"
 
 
 @dataclass(frozen=True, slots=True)

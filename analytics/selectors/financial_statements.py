@@ -6,13 +6,10 @@ earnings.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
-from analytics.selectors.finance import AccountMovement, account_movements
+from analytics.selectors.finance import CREDIT_TYPES, AccountMovement, account_movements
 from analytics.selectors.periods import Period
 from transactions.rules.money import ZERO
-
-CREDIT_TYPES: Final = ("liability", "equity", "revenue")
 
 
 @dataclass(frozen=True, slots=True)

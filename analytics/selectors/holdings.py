@@ -9,6 +9,7 @@ from typing import Final
 
 from analytics.selectors.queries import fetch_rows
 from transactions.rules.money import CENT, ZERO, rounded
+from transactions.selectors.portfolio import percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,20 @@ class CompanyTotal:
     @property
     def value(self) -> Decimal | None:
         return None if self.price is None else rounded(self.shares * self.price, CENT)
+
+    @property
+    def average_cost(self) -> Decimal:
+        """What a share cost, to the hundredth of a cent."""
+        return round(self.cost / self.shares, 4)
+
+    @property
+    def gain(self) -> Decimal:
+        """Zero without a quote."""
+        return ZERO if self.value is None else self.value - self.cost
+
+    @property
+    def gain_percent(self) -> Decimal:
+        return percent(self.gain, self.cost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict
 from dateutil.relativedelta import relativedelta
 from django.db.models import QuerySet
 
-from kamioi_site.pagination import NUMBERED_ROWS_MAX
+from kamioi_site.pagination import NUMBERED_ROWS_MAX, numbered_rows
 from llm_center.models import AssetEvent, LlmDataAsset, LlmMapping
 from llm_center.services.amortization import Charge
 from transactions.models import Merchant
@@ -106,9 +106,8 @@ def newest_mappings(status: str, *, limit: int) -> list[MappingRow]:
 
 def numbered_page(rows: QuerySet[LlmMapping, LlmMapping], *, page: int, limit: int) -> NumberedMappings:
     """Return a numbered page, newest first."""
-    ordered = rows.order_by("-created_at", "-pk")
-    page_rows = list(ordered[(page - 1) * limit : page * limit])
-    return numbered(page_rows, ordered.values("pk")[:NUMBERED_ROWS_MAX].count(), page=page, limit=limit)
+    page_rows, total = numbered_rows(rows.order_by("-created_at", "-pk"), page=page, limit=limit)
+    return numbered(page_rows, total, page=page, limit=limit)
 
 
 def numbered(rows: Sequence[LlmMapping], total: int, *, page: int, limit: int) -> NumberedMappings:

@@ -29,3 +29,7 @@ class LlmCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.started_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens

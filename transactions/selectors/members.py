@@ -5,16 +5,20 @@ from decimal import Decimal
 
 from transactions.models import AccountMember, User
 from transactions.rules.money import ZERO
-from transactions.selectors.portfolio import holding_values, round_up_totals
+from transactions.selectors.portfolio import holding_values, percent, round_up_totals
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """A member as the owner sees it. `value` and `round_ups` are dollars; None unless the member shares them."""
+    """A member as the owner sees it. `value` and `round_ups` are dollars; None unless the member shares them.
+
+    `share` is the percentage of all round-ups that members share.
+    """
 
     member: AccountMember
-    value: Decimal | None
-    round_ups: Decimal | None
+    value: Decimal | None = None
+    round_ups: Decimal | None = None
+    share: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,15 @@ def members_of(owner: User) -> list[MemberRow]:
     members = list(AccountMember.objects.live().filter(owner=owner).order_by("pk"))
     sharing = [member.user_id for member in members if member.user_id is not None and member.shares_totals]
     values, round_ups = holding_values(sharing), round_up_totals(sharing)
-    return [
-        MemberRow(member, values.get(member.user_id, ZERO), round_ups.get(member.user_id, ZERO))
-        if member.user_id is not None and member.shares_totals
-        else MemberRow(member, None, None)
-        for member in members
-    ]
+    total = sum(round_ups.values(), ZERO)
+
+    def row(member: AccountMember) -> MemberRow:
+        if member.user_id is None or not member.shares_totals:
+            return MemberRow(member)
+        own = round_ups.get(member.user_id, ZERO)
+        return MemberRow(member, values.get(member.user_id, ZERO), own, percent(own, total))
+
+    return [row(member) for member in members]
 
 
 def memberships_of(user: User) -> list[Membership]:

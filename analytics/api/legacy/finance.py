@@ -13,11 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.selectors.finance import AccountMovement, LedgerSum, ledger_sums
-from analytics.selectors.financial_statements import CREDIT_TYPES, financial_statements
+from analytics.selectors.financial_statements import financial_statements
 from analytics.selectors.periods import Period, utc_today
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
+from kamioi_site.api.legacy.names import renamed
 from kamioi_site.api.pagination import PAGE_SIZE
-from transactions.api.legacy.base import LegacyStaffView, NotDoneView
+from transactions.api.legacy.base import LegacyStaffView, NotOfferedError, staff_reply
 from transactions.api.legacy.staff import LEDGER_SUM
 from transactions.api.staff.journal import EntryRow, entry_row
 from transactions.models import LedgerAccount
@@ -31,10 +32,8 @@ _CATEGORIES: Final = dict(zip(Type, _NAMES, strict=True))
 _RETAINED_EARNINGS: Final = AccountMovement("32000", "Retained earnings", Type.EQUITY, ZERO, ZERO, ZERO)
 
 
-class AccountsView(NotDoneView):
-    sentence = "Accounts are added in the admin, under Ledger accounts."
+class AccountsView(LegacyStaffView):
     required_permissions = ("analytics.view_finance_dashboard",)
-    http_method_names = ["get", "post", "head", "options"]
 
     def get(self, request: Request) -> Response:
         """Return the accounts of a category, or all, with the balances of the trial balance."""
@@ -42,23 +41,24 @@ class AccountsView(NotDoneView):
         rows = [row for row in _cached_accounts() if category in {"all", row["category"].lower()}]
         return Response({"success": True, "data": rows})
 
+    def post(self, request: Request) -> Response:
+        raise NotOfferedError("Accounts are added in the admin, under Ledger accounts.")
 
-class TransactionsView(LegacyStaffView):
-    required_permissions = ("analytics.view_finance_dashboard", "transactions.view_ledgertransfer")
 
-    def get(self, request: Request) -> Response:
-        """Return the newest entries of the journal, and the sums of all postings."""
-        names = {row["account_number"]: row["name"] for row in _cached_accounts()}
-        entries = [_entry(entry_row(row), names) for *_, row in journal_page(after=None, limit=PAGE_SIZE)]
-        sums = [_sum(row, number, names) for number, row in enumerate(ledger_sums(utc_today()), start=1)]
-        return Response({"success": True, "data": [*entries, *sums]})
+@staff_reply("analytics.view_finance_dashboard", "transactions.view_ledgertransfer")
+def postings(_: Request) -> dict[str, Any]:
+    """Return the newest entries of the journal, and the sums of all postings."""
+    names = {row["account_number"]: row["name"] for row in _cached_accounts()}
+    entries = [_entry(entry_row(row), names) for *_, row in journal_page(after=None, limit=PAGE_SIZE)]
+    sums = [_sum(row, number, names) for number, row in enumerate(ledger_sums(utc_today()), start=1)]
+    return {"data": [*entries, *sums]}
 
 
 def accounts() -> list[dict[str, Any]]:
     """Return the chart of accounts with the balances since the beginning."""
-    movements = {row.number: row for row in financial_statements(Period(date.min, utc_today())).accounts}
-    movements.setdefault(_RETAINED_EARNINGS.number, _RETAINED_EARNINGS)
-    return [_account(movements[number]) for number in sorted(movements)]
+    movements = financial_statements(Period(date.min, utc_today())).accounts
+    rows = {row.number: row for row in (_RETAINED_EARNINGS, *movements)}
+    return [_account(rows[number]) for number in sorted(rows)]
 
 
 def categories(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -77,37 +77,26 @@ def _cached_accounts() -> list[dict[str, Any]]:
 
 
 def _account(account: AccountMovement) -> dict[str, Any]:
-    kind, normal = account.type.title(), "Credit" if account.type in CREDIT_TYPES else "Debit"
     fixed = account.type == Type.ASSET and account.number >= "15000"
-    return {
-        "account_number": account.number,
-        **dict.fromkeys(("account_name", "name"), account.name),
-        **dict.fromkeys(("account_type", "type"), kind),
-        **dict.fromkeys(("normal_balance", "normal"), normal),
+    return renamed("account", account) | {
+        **dict.fromkeys(("account_type", "type"), account.type.title()),
         "category": _CATEGORIES[Type(account.type)],
         "subcategory": f"{'Fixed' if fixed else 'Current'} {account.type}",
-        "debits": account.debit,
-        "credits": account.credit,
-        "balance": account.balance,
     }
 
 
 def _entry(entry: EntryRow, names: Mapping[str, str]) -> dict[str, Any]:
-    kept = {name: entry[name] for name in ("id", "date", "reference", "transaction_type", "amount", "status")}
-    description = entry["description"] or entry["id"]
     sides = _sides(entry["to_account"], entry["from_account"], names)
-    return kept | sides | {"journal_entry_id": entry["id"], "description": description, "debit": 0, "credit": 0}
+    description = entry["description"] or entry["id"]
+    return renamed("listed entry", entry) | sides | {"description": description, "debit": 0, "credit": 0}
 
 
 def _sum(row: LedgerSum, number: int, names: Mapping[str, str]) -> dict[str, Any]:
-    return {
+    return renamed("sum", row) | {
         "id": f"{LEDGER_SUM}-{number}",
         "journal_entry_id": LEDGER_SUM,
-        "date": row.until,
         "reference": f"{LEDGER_SUM} {row.until} {row.kind}",
-        "transaction_type": row.kind,
         "description": f"Sum of {row.bookings:,} postings",
-        "amount": row.amount,
         "status": "posted",
         **_sides(row.debit_account, row.credit_account, names),
     }

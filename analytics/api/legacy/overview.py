@@ -12,10 +12,10 @@ from analytics.selectors.llm_center import mapping_totals
 from analytics.selectors.periods import utc_today
 from analytics.selectors.review_stats import CUSTOMERS_CACHE
 from analytics.selectors.transactions import transaction_totals
+from kamioi_site.api.legacy.names import renamed
 from transactions.api.staff.users import UserListView, user_row
 from transactions.models import Transaction, User
 from transactions.rules.money import ZERO
-from transactions.selectors.portfolio import percent
 
 _WITH_PURCHASES: Final = 50  # companies whose newest purchases are listed
 _UNKNOWN: Final = "—"  # the page breaks on null
@@ -68,14 +68,8 @@ def investments() -> dict[str, Any]:
     """Return all customers' shares by company at the latest quotes."""
     companies = holdings.company_totals()
     newest = holdings.newest_purchases([company.ticker for company in companies[:_WITH_PURCHASES]])
-    total = holdings.total_of(companies)
     return {
-        "stats": {
-            "totalInvested": total.cost,
-            "currentValue": total.value,
-            "totalGainLoss": total.gain,
-            "uniqueStocks": len(companies),
-        },
+        "stats": renamed("investments", holdings.total_of(companies)) | {"uniqueStocks": len(companies)},
         "investments": [_investment(company, newest.get(company.ticker, [])) for company in companies],
     }
 
@@ -103,21 +97,10 @@ def _figures(user: User, figures: customers.CustomerFigures) -> dict[str, Any]:
 
 def _investment(company: holdings.CompanyTotal, newest: Sequence[holdings.CompanyPurchase]) -> dict[str, Any]:
     """Return a company's card; without a quote its value and gain are 0, as the page needs numbers."""
-    gain = ZERO if company.value is None else company.value - company.cost
-    return {
-        "ticker": company.ticker,
-        "name": company.name,
-        "shares": company.shares,
-        "totalInvested": company.cost,
-        "purchasePrice": round(company.cost / company.shares, 4),
+    return renamed("company", company) | {
         "currentPrice": company.price or ZERO,
         "currentValue": company.value or ZERO,
-        "gainLoss": gain,
-        "gainLossPercent": percent(gain, company.cost),
         "userCount": _UNKNOWN if company.holders is None else company.holders,
         "dashboardCount": _UNKNOWN if company.account_types is None else company.account_types,
-        "transactions": [
-            {"merchant": row.merchant, "date": f"{row.date:%Y-%m-%d}", "roundUp": row.round_up, "shares": row.shares}
-            for row in newest
-        ],
+        "transactions": [renamed("purchase", row) | {"date": f"{row.date:%Y-%m-%d}"} for row in newest],
     }

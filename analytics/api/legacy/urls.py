@@ -4,48 +4,45 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from analytics.api.legacy import finance, overview, statements, views
+from analytics.api.views.account_statements import StatementDownloadView
 from analytics.selectors import automation_api
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from kamioi_site.api.legacy.views import legacy_path
-from transactions.api.legacy.base import LegacyStaffView
+from transactions.api.legacy.base import staff_reply
 
 _BOOKS: Final = "analytics.view_finance_dashboard"
 _PURCHASES: Final = "transactions.view_transaction"
 
 
 def _figures(
-    route: str,
     read: Callable[[], Any],
     permission: str,
     arrange: Callable[[Any], Mapping[str, Any]] = lambda figures: {"data": figures},
 ) -> Any:
-    """Return the URL of what `read` returns, at most half a minute old."""
+    """Return a view of what `read` returns, at most half a minute old."""
 
-    class FiguresView(LegacyStaffView):
-        required_permissions = (permission,)
+    @staff_reply(permission)
+    def figures(_: Request) -> Mapping[str, Any]:
+        return arrange(STAFF_STATS_CACHE.get(read, name=f"legacy-{read.__name__}"))
 
-        def get(self, request: Request) -> Response:
-            figures = STAFF_STATS_CACHE.get(read, name=f"legacy-{read.__name__}")
-            return Response({"success": True, **arrange(figures)})
-
-    return legacy_path(route, FiguresView.as_view())
+    return figures
 
 
-urlpatterns = [
-    _figures("admin/dashboard/overview", overview.overview, _PURCHASES),
-    _figures("admin/user-metrics", overview.user_metrics, "transactions.view_user", lambda figures: figures),
-    _figures("admin/investments/summary", overview.investments, _PURCHASES),
-    _figures("admin/financial-analytics", finance.accounts, _BOOKS, lambda rows: {"data": {"gl_accounts": rows}}),
-    _figures("admin/financial/accounts/categories", finance.accounts, _BOOKS, finance.categories),
-    legacy_path("admin/financial/accounts", finance.AccountsView.as_view()),
-    legacy_path("admin/financial/transactions", finance.TransactionsView.as_view()),
-    legacy_path("business/reports", statements.ReportsView.as_view()),
-    legacy_path("business/reports/generate", statements.GenerateView.as_view()),
-    legacy_path("business/reports/<int:statement_id>/download", statements.ReportDownloadView.as_view()),
-    legacy_path("family/statements/generate", statements.GenerateView.as_view()),
-    legacy_path("admin/auto-process", views.AutoProcessView.as_view()),
-    _figures("ml/stats", automation_api.learning_dashboard, "llm_center.view_llmmapping"),
-]
+_VIEWS: Final[dict[str, Any]] = {
+    "admin/dashboard/overview": _figures(overview.overview, _PURCHASES),
+    "admin/user-metrics": _figures(overview.user_metrics, "transactions.view_user", lambda figures: figures),
+    "admin/investments/summary": _figures(overview.investments, _PURCHASES),
+    "admin/financial-analytics": _figures(finance.accounts, _BOOKS, lambda rows: {"data": {"gl_accounts": rows}}),
+    "admin/financial/accounts": finance.AccountsView.as_view(),
+    "admin/financial/accounts/categories": _figures(finance.accounts, _BOOKS, finance.categories),
+    "admin/financial/transactions": finance.postings,
+    "business/reports": statements.reports,
+    "business/reports/generate": statements.GenerateView.as_view(),
+    "business/reports/<int:statement_id>/download": StatementDownloadView.as_view(schema=None),
+    "family/statements/generate": statements.GenerateView.as_view(),
+    "admin/auto-process": views.auto_process,
+    "ml/stats": _figures(automation_api.learning_dashboard, "llm_center.view_llmmapping"),
+}
+urlpatterns = [legacy_path(route, view) for route, view in _VIEWS.items()]

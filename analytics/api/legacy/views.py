@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from analytics.api.legacy.figures import dashboard
 from analytics.api.views.llm_center import DashboardView
@@ -14,7 +13,7 @@ from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from analytics.selectors.transactions import transaction_totals
 from llm_center.services.review.queue import queue_totals_cached
 from llm_center.services.staff_maintenance import is_queue_enabled
-from transactions.api.legacy.base import LegacyStaffView
+from transactions.api.legacy.base import staff_reply
 from transactions.models import Transaction
 
 
@@ -37,15 +36,10 @@ class ProcessPendingView(ProcessBacklogView):
         }
 
 
-class AutoProcessView(LegacyStaffView):
-    """Every open page calls it once or twice a second, so it starts nothing: the queue runs on its schedule."""
-
-    required_permissions = ("llm_center.view_llmmapping",)
-    changes_nothing = True
-
-    def post(self, request: Request) -> Response:
-        state = STAFF_STATS_CACHE.get(_queue_state, name="auto-process")
-        return Response({"success": True, "processed": 0, "mapped": 0, "no_match": 0, **state})
+@staff_reply("llm_center.view_llmmapping", method="post", changes_nothing=True)
+def auto_process(_: Request) -> dict[str, Any]:
+    """Start nothing: every open page calls this once or twice a second, and the queue runs on its schedule."""
+    return {"processed": 0, "mapped": 0, "no_match": 0} | STAFF_STATS_CACHE.get(_queue_state, name="auto-process")
 
 
 def _queue_state() -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any, Final
 from django.urls import URLPattern
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -48,23 +47,18 @@ def _read_table() -> Iterator[FixedReply]:
 FIXED_REPLIES: Final = tuple(_read_table())
 
 
-class FixedReplyPermission(BasePermission):
-    """Allows whom the table names for the method."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        """Whether the user may have the reply."""
-        user, who = request.user, view.get_reply(request).who
-        if who in {ANYONE, CUSTOMER}:
-            return who == ANYONE or bool(user and user.is_authenticated)
-        return bool(user and user.is_authenticated and user.is_staff and user.has_perm(who))
-
-
 class FixedReplyView(LegacyView):
-    """Answers with the table."""
+    """Answers with the table, to those whom it names for the method."""
 
-    permission_classes = [FixedReplyPermission]
     changes_nothing = True
     replies: Mapping[str, FixedReply] = {}
+
+    def check_permissions(self, request: Request) -> None:
+        """Refuse others."""
+        user, who = request.user, self.get_reply(request).who
+        allowed = user.is_authenticated and (who == CUSTOMER or (user.is_staff and user.has_perm(who)))
+        if who != ANYONE and not allowed:
+            self.permission_denied(request)
 
     def get_reply(self, request: Request) -> FixedReply:
         """Return the reply to the request's method; to one that is not served, any: it decides who learns of that."""

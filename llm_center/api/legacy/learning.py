@@ -7,12 +7,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import TextField, TickerField
+from kamioi_site.api.legacy.names import renamed
+from kamioi_site.errors import error_body
 from llm_center.models import MappingDecision
 from llm_center.services.mapping_decisions import teach_mapping
 from llm_center.services.matching import propose_owner
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
-from transactions.api.legacy.base import LegacyStaffView
+from transactions.api.legacy.base import LegacyStaffView, staff_reply
 from transactions.api.legacy.limits import trading_limits
 from transactions.rules.merchant_key import normalise
 from transactions.services.manual_processing import limits
@@ -20,38 +22,26 @@ from transactions.services.manual_processing import limits
 _EXPORTED: Final = 1_000
 
 
-class TradingLimitsView(LegacyStaffView):
-    required_permissions = ("transactions.view_transaction",)
-
-    def get(self, request: Request) -> Response:
-        return Response({"success": True, "limits": trading_limits(limits())})
+@staff_reply("transactions.view_transaction")
+def limits_at_once(_: Request) -> dict[str, Any]:
+    return {"limits": trading_limits(limits())}
 
 
 class RecognizeInput(serializers.Serializer[Any]):
     text = TextField(max_length=255)
 
 
-class RecognizeView(LegacyStaffView):
-    required_permissions = ("llm_center.view_llmmapping",)
-    changes_nothing = True
-
-    def post(self, request: Request) -> Response:
-        """Return the matcher's proposal."""
-        text = validated(RecognizeInput(data=request.data))["text"]
-        proposal = propose_owner(normalise(text), text)
-        data = {
-            "ticker": proposal.ticker or "UNKNOWN",
-            "company_name": proposal.company_name,
-            "category": proposal.category,
-            "confidence": proposal.confidence,
-            "source": "matcher",
-            "reasoning": proposal.reason,
-        }
-        return Response({"success": True, "data": data})
+@staff_reply("llm_center.view_llmmapping", method="post", changes_nothing=True)
+def recognize(request: Request) -> dict[str, Any]:
+    """Return the matcher's proposal."""
+    text = validated(RecognizeInput(data=request.data))["text"]
+    proposal = propose_owner(normalise(text), text)
+    data = renamed("recognition", proposal) | {"ticker": proposal.ticker or "UNKNOWN", "source": "matcher"}
+    return {"data": data}
 
 
 class LearnInput(serializers.Serializer[Any]):
-    merchant = TextField(max_length=255)
+    merchant = TextField(max_length=255, source="merchant_name")
     ticker = TickerField()
     category = TextField(max_length=100, required=False, allow_blank=True, default="")
 
@@ -63,33 +53,15 @@ class LearnView(LegacyStaffView):
 
     @idempotent
     def post(self, request: Request) -> Response:
-        data = validated(LearnInput(data=request.data))
-        result = teach_mapping(
-            merchant_name=data["merchant"],
-            ticker=data["ticker"],
-            category=data["category"],
-            actor=current_user(request),
-        )
+        result = teach_mapping(**validated(LearnInput(data=request.data)), actor=current_user(request))
         if result.decided is not None and result.decided.pending is not None:
-            body = {"success": False, "error": "Another reviewer has to agree."}
-            return Response(body, status=status.HTTP_409_CONFLICT)
+            return Response(error_body("Another reviewer has to agree."), status=status.HTTP_409_CONFLICT)
         return Response({"success": True, "message": f"{result.mapping} is approved."})
 
 
-class ExportView(LegacyStaffView):
-    required_permissions = ("llm_center.view_mappingdecision",)
-
-    def get(self, request: Request) -> Response:
-        """Return the latest thousand decisions, without the people who made them."""
-        decisions = [
-            {
-                "merchant": decision.merchant_key,
-                "action": decision.action,
-                "ticker": decision.after.get("ticker"),
-                "automatic": decision.automatic,
-                "reason": decision.reason,
-                "decided_at": decision.decided_at,
-            }
-            for decision in MappingDecision.objects.order_by("-pk")[:_EXPORTED]
-        ]
-        return Response({"success": True, "data": {"export_file": "mapping-decisions.json", "decisions": decisions}})
+@staff_reply("llm_center.view_mappingdecision")
+def export(_: Request) -> dict[str, Any]:
+    """Return the latest thousand decisions, without the people who made them."""
+    rows = MappingDecision.objects.order_by("-pk")[:_EXPORTED]
+    decisions = [renamed("decision", row) | {"ticker": row.after.get("ticker")} for row in rows]
+    return {"data": {"export_file": "mapping-decisions.json", "decisions": decisions}}

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import ConsentField
-from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.api.legacy.views import LegacyView, replying
 from transactions.api.authentication import valid_token
 from transactions.api.base import current_user, validated
 from transactions.api.legacy.base import BannerErrors, MoreMethods
@@ -78,12 +78,14 @@ class SectionView(BannerErrors, LegacyView):
     section: str = ""
 
     def get(self, request: Request) -> Response:
-        form = FORMS[self.section]
-        return Response({"success": True, form.wrapper: form.shown(current_user(request))})
+        return self._reply(current_user(request))
 
     def put(self, request: Request) -> Response:
+        return self._reply(FORMS[self.section].save(request))
+
+    def _reply(self, user: User) -> Response:
         form = FORMS[self.section]
-        return Response({"success": True, form.wrapper: form.shown(form.save(request))})
+        return Response({"success": True, form.wrapper: form.shown(user)})
 
 
 class ChangePasswordView(BannerErrors, LegacyView, passwords.ChangePasswordView):
@@ -96,15 +98,10 @@ class ChangePasswordView(BannerErrors, LegacyView, passwords.ChangePasswordView)
         return super().post(request)
 
 
-class CheckEmailView(LegacyView):
-    """Reports every e-mail as available: whose is registered stays private, and sign-up refuses it."""
-
-    authentication_classes = ()
-    permission_classes = [AllowAny]
-    rate_scope = "check_email"
-
-    def post(self, request: Request) -> Response:
-        return Response({"success": True, "available": True})
+@replying(method="post", authentication_classes=(), permission_classes=[AllowAny], rate_scope="check_email")
+def check_email(request: Request) -> dict[str, Any]:
+    """Report every e-mail as available: whose is registered stays private, and sign-up refuses it."""
+    return {"available": True}
 
 
 class CheckAllView(LegacyView):

@@ -1,14 +1,13 @@
 """Bases of views for the legacy front end, and errors as it shows them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import exceptions, status
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.api.legacy.views import LegacyView, Reply, replying
 from kamioi_site.api.views import ApiView
-from kamioi_site.errors import error_body
 from transactions.api.staff.base import StaffView
 
 
@@ -42,14 +41,6 @@ class LegacyStaffView(LegacyView, StaffView):
     """Base of a view that only the old admin calls."""
 
 
-class NotDoneView(LegacyStaffView):
-    """Refuses an action of the old admin with a sentence for its banner."""
-
-    sentence = ""
-    required_permissions = ("transactions.view_transaction",)
-
-    def refuse(self, request: Request, **ids: Any) -> Response:
-        """Say that this is not done here, and what to do instead."""
-        return Response(error_body(self.sentence), status=status.HTTP_501_NOT_IMPLEMENTED)
-
-    post = put = patch = delete = refuse
+def staff_reply(*permissions: str, **options: Any) -> Callable[[Reply], Any]:
+    """Return the decorator `replying` for a view that only staff with these permissions call."""
+    return replying(LegacyStaffView, required_permissions=permissions, **options)

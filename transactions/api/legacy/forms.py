@@ -1,10 +1,12 @@
-"""The legacy front end's forms about a customer: under which names it sends and shows what is stored where.
+"""The legacy front end's forms about a customer: `forms.json` has under which names they send what is stored where.
 
 All else that a form sends is stored as a setting, or named in the reply as not stored.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
@@ -34,7 +36,7 @@ class Form:
         wrapper: the key of the reply.
     """
 
-    columns: Mapping[str, Any]
+    columns: Mapping[str, Any] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     refusal: str = ""
@@ -126,76 +128,8 @@ class Details:
         return warning if self.ignored else {}
 
 
-def _same(names: str) -> dict[str, str]:
-    return {name: name for name in names.split()}
-
-
-PROFILE: Final = Form(
-    columns={
-        "street": "address",
-        "zip": "zip_code",
-        "businessName": "company_name",
-        **{f"agreeTo{name.title()}": f"{name}_agreed" for name in ("terms", "privacy", "marketing")},
-    },
-    stored={
-        **_same("business_type business_description industry website employee_count"),
-        "familyName": "family_name",
-        "businessType": "business_type",
-        "numberOfEmployees": "employee_count",
-        "favoriteSectors": "favorite_sectors",
-        "investmentExperience": "investment_experience",
-    },
-)
+_TABLE: Final = json.loads((Path(__file__).parent / "forms.json").read_text())
+_TABLE["security"]["fixed"]["session_timeout"] = int(settings.API_TOKEN_LIFETIME.total_seconds()) // 60
+FORMS: Final = {name: Form(**fields) for name, fields in _TABLE.items()}
+PROFILE: Final = FORMS["profile"]
 SECTIONS: Final = ("account", "security", "notifications", "data")
-FORMS: Final = {
-    "user": Form({}),
-    "family": Form(
-        columns={
-            "guardian_email": "email",
-            "phone": "phone",
-            "address": {"street": "address", "city": "city", "state": "state", "zip": "zip_code", "country": "country"},
-            # Read under the one name, sent under the other.
-            **dict.fromkeys(("round_up_preference", "roundUpPreference"), "round_up_amount"),
-            "investment_goal": "investment_goals",
-            "risk_preference": "risk_tolerance",
-        },
-        stored=_same("family_name family_code family_size notification_preferences"),
-    ),
-    "business": Form(
-        columns={"roundup_multiplier": "round_up_amount", "auto_invest": "round_up_enabled"},
-        stored=_same("notifications email_alerts theme business_sharing budget_alerts department_limits"),
-    ),
-    "account": Form(columns=_same("name email company_name phone address"), wrapper="account"),
-    "notifications": Form(
-        columns={},
-        stored=_same(
-            "email_notifications push_notifications sms_notifications transaction_alerts budget_alerts "
-            "investment_alerts team_updates weekly_reports"
-        ),
-        wrapper="notifications",
-    ),
-    "security": Form(
-        columns={},
-        fixed={
-            **dict.fromkeys(("two_factor_enabled", "login_notifications"), False),
-            "api_access": True,
-            "password_last_changed": None,
-            "ip_whitelist": [],
-            "session_timeout": int(settings.API_TOKEN_LIFETIME.total_seconds()) // 60,
-        },
-        refusal="These settings are the same for everyone: customers sign in without a second factor, signing in sends "
-        "no message, and a session ends after a fixed time, or when you change your password.",
-        wrapper="security",
-    ),
-    "data": Form(
-        columns={},
-        stored=_same("export_format"),
-        fixed={
-            **dict.fromkeys(("auto_backup", "data_sharing", "analytics_tracking"), False),
-            **dict.fromkeys(("backup_frequency", "data_retention_days"), ""),
-        },
-        refusal="Backups and retention are the same for every account, and nothing is shared or tracked. "
-        "Only the export format can be changed here.",
-        wrapper="data_management",
-    ),
-}

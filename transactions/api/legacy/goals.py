@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rest_framework.serializers import RegexField
 
+from kamioi_site.api.legacy.names import NAMES, renamed
 from transactions.api import serializers
 from transactions.api.legacy.base import BannerErrors
 from transactions.api.serializers import optional_text
@@ -12,12 +13,6 @@ from transactions.api.views import goals
 from transactions.models import Goal
 from transactions.selectors.customer import GoalRow
 
-# Documented name → those of the form, which win: it sends changes back in a row that still has the documented ones.
-_NAMES: Final = {
-    "title": ("name",),
-    "target_amount": ("target", "target_value"),
-    "current_amount": ("current", "current_value"),
-}
 _DETAILS: Final = {"description": "", "department": "", "deadline": "", "status": ""}
 
 
@@ -31,8 +26,8 @@ class GoalInput(serializers.GoalInput):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if isinstance(data, Mapping):
-            sent = {name: data[key] for name, keys in _NAMES.items() for key in reversed(keys) if key in data}
-            data = {**data, **sent}
+            # The form's names win: it sends changes back in a row that still has the documented ones.
+            data = {**data, **{name: data[key] for key, name in NAMES["goal"].items() if key in data}}
         values: dict[str, Any] = super().to_internal_value(data)
         details = {name: values.pop(name) for name in _DETAILS if name in values}
         return values | {"details": details} if details else values
@@ -43,8 +38,7 @@ class _Goals(BannerErrors):
 
     def row(self, goal: Goal) -> GoalRow:
         row: Any = super().row(goal)  # type: ignore[misc]  # of the documented view
-        sent = {key: row[name] for name, keys in _NAMES.items() for key in keys}
-        return row | sent | _DETAILS | goal.details
+        return row | renamed("goal", row) | _DETAILS | goal.details
 
 
 class GoalListView(_Goals, goals.GoalListView):

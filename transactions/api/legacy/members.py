@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import asdict
-from decimal import Decimal
 from typing import Any, Final
 
 from django.http import Http404
@@ -12,16 +11,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import EmailField
+from kamioi_site.api.legacy.names import renamed
 from kamioi_site.api.legacy.views import LegacyView
 from kamioi_site.formatting import money
 from transactions.api.base import current_user, validated
-from transactions.api.legacy.base import NotOfferedError
+from transactions.api.legacy.base import BannerErrors, LegacyStaffView, NotOfferedError
 from transactions.api.serializers import optional_text
-from transactions.api.staff.base import StaffView
 from transactions.models import AccountMember, User
-from transactions.rules.money import ZERO
 from transactions.selectors.members import MemberRow, members_of, memberships_of
-from transactions.selectors.portfolio import percent
 from transactions.services.members import end_membership, invite_member, resend_invitation, update_member
 
 # Our words → those of the business pages, where they differ. The family pages write them with a capital.
@@ -42,35 +39,25 @@ class MemberInput(serializers.Serializer[Any]):
             raise NotOfferedError("Members cannot act for the account. Choose “View Only”.")
 
 
-class _MemberView(LegacyView):
+class _MemberView(BannerErrors, LegacyView):
     area: str = "family"
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """Repeat the error as `message`, which the team page reads."""
-        response = super().handle_exception(exc)
-        response.data["message"] = response.data["error"]
-        return response
 
     def fields(self, request: Request, *, partial: bool = False) -> dict[str, Any]:
         """Return the fields of the body. Raises ValidationError, NotOfferedError."""
         fields = validated(MemberInput(data=request.data, partial=partial))
         return {name: value.lower() if name == "role" else value for name, value in fields.items() if value is not None}
 
-    def row(self, row: MemberRow, *, total: Decimal = ZERO) -> dict[str, Any]:
+    def row(self, row: MemberRow) -> dict[str, Any]:
         """Return the member with amounts as numbers."""
         member = row.member
         role, state = (_WORDS.get(word, word) for word in (member.role, member.status))
-        return {
+        return renamed("member", row) | {
             "id": member.pk,
             "name": member.name or member.email,
             "email": member.email,
             "role": role.title() if self.area == "family" else role,
             "status": state.title() if self.area == "family" else state,
             "permissions": "View Only",
-            "portfolio": row.value,
-            "portfolioValue": row.value,
-            "contribution": row.round_ups,
-            "percentage": percent(row.round_ups or ZERO, total),
             "lastActive": None,  # not shared
             "joinDate": member.answered_at and member.answered_at.date(),
         }
@@ -79,19 +66,18 @@ class _MemberView(LegacyView):
         """Return the invited member; 404 for None."""
         if member is None:
             raise Http404
-        row = _for_card(self.row(MemberRow(member, None, None)))
+        row = _for_card(self.row(MemberRow(member)))
         return Response({"success": True, "message": message, "data": row}, status=code)
 
 
 class MemberListView(_MemberView):
     def get(self, request: Request) -> Response:
         """Return the members of the caller's account, and the accounts that the caller is a member of."""
-        members, memberships = members_of(current_user(request)), memberships_of(current_user(request))
-        total = sum((row.round_ups for row in members if row.round_ups is not None), ZERO)
-        rows = [self.row(row, total=total) for row in members]
+        rows = [self.row(row) for row in members_of(current_user(request))]
+        memberships = [asdict(membership) for membership in memberships_of(current_user(request))]
         # Pages that compute with amounts read `data`.
-        body = {"success": True, "members": [_for_card(row) for row in rows], "data": {"members": rows}}
-        return Response(body | {"memberships": [asdict(membership) for membership in memberships]})
+        members = {"members": [_for_card(row) for row in rows], "data": {"members": rows}}
+        return Response({"success": True} | members | {"memberships": memberships})
 
     def post(self, request: Request) -> Response:
         """Invite a member."""
@@ -120,7 +106,8 @@ class MemberInviteView(_MemberView):
         return self.answer(resend_invitation(owner=current_user(request), member_id=member_id), _message(request))
 
 
-class StaffMembersView(_MemberView, StaffView):
+class StaffMembersView(LegacyStaffView):
+    area: str = "family"
     required_permissions = ("transactions.view_user",)
 
     def get(self, request: Request, user_id: int) -> Response:

@@ -8,7 +8,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.api.legacy.names import renamed
+from kamioi_site.api.legacy.views import LegacyView, replying
 from transactions.api.base import TransactionsView, current_user
 from transactions.api.legacy.base import BannerErrors, MoreMethods, NotOfferedError
 from transactions.api.views import notifications, portfolio
@@ -22,23 +23,14 @@ class PortfolioView(portfolio.PortfolioView):
     def payload(self, found: Portfolio) -> dict[str, object]:
         """Add `portfolio`; what is not measured (the gain of today and of this year) is null."""
         holdings = [_position(row, found) for row in found["holdings"]]
-        shown: dict[str, Any] = {
-            "positions": holdings,
-            "holdings": holdings,
-            **dict.fromkeys(("totalValue", "total_value"), found["total_value"]),
-            **dict.fromkeys(("cash", "cash_available"), found["cash_balance"]),
-            **dict.fromkeys(("gain_percentage", "roi"), found["total_gain_loss_percent"]),
-            **dict.fromkeys(("today_gain", "today_gain_percentage", "ytd_return", "ytd_return_percentage")),
-        }
+        unmeasured = dict.fromkeys(("today_gain", "today_gain_percentage", "ytd_return", "ytd_return_percentage"))
+        shown = {"positions": holdings, "holdings": holdings} | renamed("portfolio", found) | unmeasured
         return super().payload(found) | {"portfolio": shown}
 
 
 def _position(row: HoldingRow, found: Portfolio) -> dict[str, Any]:
     value = row["total_value"]
-    return {
-        **{name: row[name] for name in ("symbol", "name", "shares")},
-        **dict.fromkeys(("avgCost", "average_price"), row["purchase_price"]),
-        "currentPrice": row["current_price"],
+    return renamed("position", row) | {
         # Zero without a quote, because the family's page fails on null.
         "value": value or 0,
         "change": row["gain_loss_percent"] or 0,
@@ -46,17 +38,11 @@ def _position(row: HoldingRow, found: Portfolio) -> dict[str, Any]:
     }
 
 
-class QuotesView(LegacyView):
-    """The latest quotes of a page's symbols, which it asks for without a token."""
-
-    authentication_classes = ()
-    permission_classes = [AllowAny]
-    rate_scope = "quotes"
-
-    def get(self, request: Request) -> Response:
-        """Return symbol → price; symbols without a quote are missing."""
-        symbols = dict.fromkeys(request.query_params.get("symbols", "").upper().replace(" ", "").split(","))
-        return Response({"success": True, "prices": latest_quotes([*symbols][:_MAX_SYMBOLS])})
+@replying(authentication_classes=(), permission_classes=[AllowAny], rate_scope="quotes")
+def quotes(request: Request) -> dict[str, Any]:
+    """Return symbol → latest quote, which a page asks for without a token; symbols without a quote are missing."""
+    symbols = dict.fromkeys(request.query_params.get("symbols", "").upper().replace(" ", "").split(","))
+    return {"prices": latest_quotes([*symbols][:_MAX_SYMBOLS])}
 
 
 class OverviewView(LegacyView, TransactionsView):

@@ -6,18 +6,17 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import Http404
 from django_ratelimit.core import _split_rate
-from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import MoneyField
-from kamioi_site.errors import error_body
-from transactions.api.base import current_user, validated
-from transactions.api.legacy.base import LegacyStaffView, NotDoneView
+from kamioi_site.api.legacy.names import NAMES
+from transactions.api.base import accepted, current_user, validated
+from transactions.api.legacy.base import LegacyStaffView, NotOfferedError
 from transactions.api.staff.journal import JournalEntryView, JournalOutput, JournalView
 from transactions.api.staff.serializers import EntryInput, OneTransactionInput
-from transactions.errors import EntryAlreadyBookedError
+from transactions.errors import EntryAlreadyBookedError, NothingToRetryError
 from transactions.models import User
 from transactions.rules.money import ZERO
 from transactions.selectors.staff import staff_members
@@ -25,25 +24,6 @@ from transactions.services.manual_processing import process_selection
 
 # The number of the rows of `admin/financial/transactions` that are sums of postings.
 LEDGER_SUM: Final = "SUM"
-_ENTRY_KEYS: Final = {
-    "fromAccount": "from_account",
-    "toAccount": "to_account",
-    "transactionType": "transaction_type",
-    "vendorName": "vendor_name",
-    "customerName": "customer_name",
-    "totalDebit": "total_debit",
-    "totalCredit": "total_credit",
-}
-# The old admin's names of permissions.
-_PERMISSIONS: Final = {
-    "can_view_users": "transactions.view_user",
-    "can_edit_users": "transactions.change_user",
-    "can_view_transactions": "transactions.view_transaction",
-    "can_edit_transactions": "transactions.change_backgroundtask",
-    "can_access_llm": "llm_center.view_llmmapping",
-    "can_manage_system": "transactions.change_setting",
-    "can_view_analytics": "analytics.view_finance_dashboard",
-}
 
 
 # --- The journal ------------------------------------------------------------------------------------------------------
@@ -71,7 +51,7 @@ class LegacyJournalView(JournalView):
     def entry_input(self, request: Request) -> dict[str, Any]:
         if not isinstance(request.data, Mapping):
             return super().entry_input(request)
-        data = {_ENTRY_KEYS.get(name, name): value for name, value in request.data.items()}
+        data = {NAMES["journal entry"].get(name, name): value for name, value in request.data.items()}
         if isinstance(lines := data.get("entries"), list):
             data["lines"] = [
                 line | {"account_code": line.get("account")} if isinstance(line, dict) else line for line in lines
@@ -99,51 +79,48 @@ class ProcessSingleView(LegacyStaffView):
         if result.count("not_found"):
             raise Http404
         if result.task is None:
-            reason = " ".join(result.warnings) or result.statuses[0].reason
-            return Response(error_body(reason), status=status.HTTP_409_CONFLICT)
-        body = {"success": True, "message": "The transaction is being processed.", "task_id": result.task.pk}
-        return Response(body, status=status.HTTP_202_ACCEPTED)
+            raise NothingToRetryError(" ".join(result.warnings) or result.statuses[0].reason)
+        return accepted(result.task, message="The transaction is being processed.")
 
 
 # --- Staff ------------------------------------------------------------------------------------------------------------
-class EmployeesView(NotDoneView):
-    sentence = "Accounts of staff are created and changed in the admin, under Users and Groups."
+class EmployeesView(LegacyStaffView):
     required_permissions = ("transactions.view_user",)
-    http_method_names = ["get", "post", "head", "options"]
 
     def get(self, request: Request) -> Response:
         """Return the accounts of staff; they are changed in the admin."""
         return Response({"success": True, "employees": [_employee(*member) for member in staff_members()]})
 
+    def post(self, request: Request) -> Response:
+        raise NotOfferedError("Accounts of staff are created and changed in the admin, under Users and Groups.")
+
 
 def _employee(user: User, permissions: frozenset[str]) -> dict[str, Any]:
     groups = ", ".join(group.name for group in user.groups.all()) or "staff"
-    return {
-        **{name: getattr(user, name) for name in ("id", "name", "email", "created_at", "is_active")},
+    allowed = {shown: user.is_superuser or name in permissions for shown, name in NAMES["permissions"].items()}
+    return {name: getattr(user, name) for name in ("id", "name", "email", "created_at", "is_active")} | {
         "role": "superadmin" if user.is_superuser else groups,
-        "permissions": {name: user.is_superuser or allowed in permissions for name, allowed in _PERMISSIONS.items()}
-        | {"can_manage_advertisements": False},
+        "permissions": allowed | {"can_manage_advertisements": False},
     }
 
 
 # --- Settings ---------------------------------------------------------------------------------------------------------
-class SettingsView(NotDoneView):
+class SettingsView(LegacyStaffView):
     """A form of the old admin whose values hold, but belong to the installation."""
 
-    sentence = "These values belong to the installation. Settings are changed in the admin, under Settings."
     required_permissions = ("transactions.view_setting",)
     write_permissions = ("transactions.change_setting",)
-    http_method_names = ["get", "put", "head", "options"]
     held: Mapping[str, Any] = {}
 
     def get(self, request: Request) -> Response:
         """Return what holds."""
         return Response({"success": True, "settings": self.held})
 
-    def put(self, request: Request, **ids: Any) -> Response:
+    def put(self, request: Request) -> Response:
         """Refuse a change; the form sends all values when it is saved unchanged."""
         if request.data != self.held:
-            return self.refuse(request)
+            sentence = "These values belong to the installation. Settings are changed in the admin, under Settings."
+            raise NotOfferedError(sentence)
         return Response({"success": True, "message": "Nothing changed."})
 
 

@@ -20,11 +20,9 @@ class ListedStatus(TextChoices):
     COMPLETED = "completed"
     NO_INVESTMENT = "no-investment"
     FAILED = "failed"
-    # Words of the pages' filters that no row has here.
+    # Words of the admin's filter that no row has here.
     PENDING_MAPPING = "pending-mapping"
-    PENDING_APPROVAL = "pending-approval"
     PROCESSING = "processing"
-    REJECTED = "rejected"
 
 
 _NO_INVESTMENT: Final = (Status.NOT_LISTED, Status.REFUNDED, Status.EXCLUDED, Status.UNDONE)

@@ -49,10 +49,6 @@ class ExportView(transactions.ExportView):
         return _link(request, "transactions")
 
 
-class LinkedExportView(LegacyView, ExportView):
-    """The same under the path of the individual's page."""
-
-
 class NotificationExportView(LegacyView):
     def get(self, request: Request) -> Response:
         return _link(request, "notifications")

@@ -7,27 +7,25 @@ from transactions.api.legacy import accounts, members, portfolio, staff, transac
 from transactions.api.legacy.forms import SECTIONS
 
 _VIEWS: Final[dict[str, Any]] = {
-    "auth/check-all": accounts.CheckAllView,
-    "user/auth/check-email": accounts.CheckEmailView,
-    "user/auth/complete-registration": accounts.DetailsView,
-    "user/registration/complete": accounts.DetailsView,
-    "user/preferences": accounts.DetailsView,
-    "user/security/change-password": accounts.ChangePasswordView,
-    "downloads/<str:claim>": transactions.DownloadView,
-    "individual/export/transactions": transactions.LinkedExportView,
-    "business/notifications/export": transactions.NotificationExportView,
-    "transactions/process": transactions.ProcessView,
-    "stock/prices": portfolio.QuotesView,
-    "business/dashboard/overview": portfolio.OverviewView,
-    "admin/investments/process-single": staff.ProcessSingleView,
-    "admin/employees": staff.EmployeesView,
+    "auth/check-all": accounts.CheckAllView.as_view(),
+    "user/auth/check-email": accounts.check_email,
+    "user/auth/complete-registration": accounts.DetailsView.as_view(),
+    "user/registration/complete": accounts.DetailsView.as_view(),
+    "user/preferences": accounts.DetailsView.as_view(),
+    "user/security/change-password": accounts.ChangePasswordView.as_view(),
+    **{f"business/settings/{name}": accounts.SectionView.as_view(section=name) for name in SECTIONS},
+    "downloads/<str:claim>": transactions.DownloadView.as_view(),
+    "individual/export/transactions": transactions.ExportView.as_view(schema=None),
+    "business/notifications/export": transactions.NotificationExportView.as_view(),
+    "transactions/process": transactions.ProcessView.as_view(),
+    "stock/prices": portfolio.quotes,
+    "business/dashboard/overview": portfolio.OverviewView.as_view(),
+    "admin/investments/process-single": staff.ProcessSingleView.as_view(),
+    "admin/employees": staff.EmployeesView.as_view(),
+    "admin/settings/system": staff.SettingsView.as_view(held=staff.SYSTEM),
+    "admin/settings/business": staff.SettingsView.as_view(held=staff.BUSINESS),
 }
-urlpatterns = [
-    *(legacy_path(route, view.as_view()) for route, view in _VIEWS.items()),
-    *(legacy_path(f"business/settings/{name}", accounts.SectionView.as_view(section=name)) for name in SECTIONS),
-    legacy_path("admin/settings/system", staff.SettingsView.as_view(held=staff.SYSTEM)),
-    legacy_path("admin/settings/business", staff.SettingsView.as_view(held=staff.BUSINESS)),
-]
+urlpatterns = [legacy_path(route, view) for route, view in _VIEWS.items()]
 # Area → where its pages expect the members, and where staff do.
 for _area, _path, _staff in (
     ("family", "family/members", "admin/families/<int:user_id>/members"),
