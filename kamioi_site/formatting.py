@@ -58,3 +58,11 @@ def month(value: date | None) -> str:
 def code(value: str) -> str:
     """Format a code: `undo_round_up` as undo round up, `shop/books` as books."""
     return value.rpartition("/")[2].replace("_", " ") or EMPTY
+
+
+def duration(seconds: float) -> str:
+    """Format a duration in the largest unit that is full."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -30,7 +30,7 @@ urlpatterns = [
     path("api/", include("transactions.api.legacy.urls")),
     path("api/", include("llm_center.api.legacy.urls")),
     path("api/", include("analytics.api.legacy.urls")),
-    path("api/", include("kamioi_site.api.legacy.urls")),
+    path("api/", include("kamioi_site.api.legacy.replies")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
 ]

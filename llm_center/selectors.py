@@ -221,7 +221,7 @@ def search_companies(term: str) -> list[CompanyRow]:
     ]
 
 
-def customer_proposals(user: User, *, limit: int) -> list[LlmMapping]:
+def customer_proposals(user: User, *, limit: int = 100) -> list[LlmMapping]:
     """Return the customer's latest proposals."""
     rows = LlmMapping.objects.filter(user=user, source=LlmMapping.Source.USER)
     return list(rows.order_by("-created_at", "-pk")[:limit])

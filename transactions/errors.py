@@ -106,6 +106,18 @@ class LinkExpiredError(KamioiError):
     status_code = 404
 
 
+class NothingToProcessError(KamioiError):
+    """There is nothing to buy for this transaction."""
+
+    status_code = 409
+
+
+class TransactionNotFoundError(KamioiError):
+    """There is no such transaction."""
+
+    status_code = 404
+
+
 class NothingToRetryError(KamioiError):
     """No purchase can be retried: its merchant waits for the decision of a reviewer."""
 

@@ -2,8 +2,7 @@
 
 from django.urls import path
 
-from analytics.api.legacy.overview import LegacyUserListView
-from analytics.api.legacy.views import LegacyDashboardView, ProcessPendingView
+from analytics.api.legacy.staff import LegacyDashboardView, LegacyUserListView, ProcessPendingView
 from analytics.api.views import figures, financial_statements, llm_center, llm_data, maintenance, transactions
 from analytics.api.views.figures import figures_view, llm_data_view
 from analytics.selectors import automation_api, llm_center_api, llm_data_api

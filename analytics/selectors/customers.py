@@ -79,6 +79,11 @@ class CustomerFigures:
     fees: Decimal | None = ZERO
     last_activity: datetime | None = None
 
+    @property
+    def monthly_transactions(self) -> float:
+        """The mean of the months with any."""
+        return round(self.transaction_count / max(self.active_months, 1), 1)
+
 
 # The key of `customer_months` begins with the month: one index search for each month and customer.
 _MONTHS: Final = """

@@ -13,6 +13,11 @@ from transactions.rules.money import ZERO
 # Upper limits of the monthly cost in dollars: per transaction, per active user.
 COST_TARGETS: Final = (Decimal("0.001"), Decimal("0.10"))
 CREDIT_TYPES: Final = ("liability", "equity", "revenue")
+# The parts of the chart of accounts, in its order.
+SECTIONS: Final = {
+    "asset": "Assets", "liability": "Liabilities", "equity": "Equity", "revenue": "Revenue", "expense": "Expense"
+}  # fmt: skip
+_FIXED_ASSETS: Final = "15000"  # the first of their numbers
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------------
@@ -31,6 +36,21 @@ class AccountMovement:
     def side(self) -> str:
         """The normal side: Debit or Credit."""
         return "Credit" if self.type in CREDIT_TYPES else "Debit"
+
+    @property
+    def kind(self) -> str:
+        """The type as a title, as in Asset."""
+        return self.type.title()
+
+    @property
+    def section(self) -> str:
+        return SECTIONS[self.type]
+
+    @property
+    def subsection(self) -> str:
+        """Current or fixed, with the type: `Fixed asset`."""
+        fixed = self.type == "asset" and self.number >= _FIXED_ASSETS
+        return f"{'Fixed' if fixed else 'Current'} {self.type}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,12 @@ def rate_counters(scope: str, value: str) -> list[RateCounter]:
     return counters
 
 
+def hourly_limit(scope: str) -> int | None:
+    """Return how many requests an hour the strictest rate of the scope allows; None without a limit."""
+    rates = [ratelimit._split_rate(rate) for rate in settings.API_RATES[scope]]
+    return min((count * 3600 // seconds for count, seconds in rates), default=None)
+
+
 class RateLimitThrottle(BaseThrottle):
     """Limits anonymous clients by address (IPv6 by /64) and others by user.
 

@@ -41,12 +41,16 @@ def escape_formula(text: str) -> str:
 
 
 def csv_download(request: HttpRequest, lines: Iterator[str], *, filename: str) -> StreamingHttpResponse:
-    """Stream lines as a CSV file."""
+    """Stream lines as a CSV file; no cache may keep it, because it belongs to the caller."""
     chunks = iter(lambda: "".join(islice(lines, _LINES_PER_CHUNK)), "")
     return StreamingHttpResponse(
         _content(request, chunks, ""),
         content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{filename}"', "X-Accel-Buffering": "no"},
+        headers={
+            "Content-Disposition": f'attachment; filename="{filename}"',
+            "Cache-Control": "private, no-store",
+            "X-Accel-Buffering": "no",
+        },
     )
 
 

@@ -2,7 +2,6 @@
 
 from django.urls import path
 
-from llm_center.api.legacy.mappings import EditView
 from llm_center.api.views import assets, decisions, mappings, proposals, uploads
 from transactions.api.urls import CUSTOMER_AREAS
 
@@ -18,7 +17,7 @@ urlpatterns = [
     path(f"{_CENTER}/reject-mapping", _reject, name="api-reject-mapping"),
     path(f"{_CENTER}/bulk-approve", decisions.DecideManyView.as_view(approve=True), name="api-bulk-approve"),
     path(f"{_CENTER}/bulk-reject", decisions.DecideManyView.as_view(approve=False), name="api-bulk-reject"),
-    path(f"{_CENTER}/mapping/<int:mapping_id>/update", EditView.as_view(), name="api-mapping-update"),
+    path(f"{_CENTER}/mapping/<int:mapping_id>/update", mappings.MappingUpdateView.as_view(), name="api-mapping-update"),
     path(f"{_CENTER}/mapping/<int:mapping_id>/delete", mappings.MappingDeleteView.as_view(), name="api-mapping-delete"),
     path(
         f"{_CENTER}/mapping/<int:mapping_id>/correction",

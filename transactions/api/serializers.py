@@ -95,6 +95,11 @@ class SnakeOrCamelSerializer(serializers.Serializer[Any]):
                     data[name] = data[field.source]
         return super().to_internal_value(data)
 
+    @classmethod
+    def known_names(cls) -> set[str]:
+        """Return all names that are accepted."""
+        return {name for key, field in cls().fields.items() for name in (key, field.source or key)}
+
 
 # --- Accounts ---------------------------------------------------------------------------------------------------
 class LogInInput(serializers.Serializer[Any]):
@@ -175,6 +180,13 @@ class ChangePasswordInput(ErasureInput):
     """The current password and the new one."""
 
     newPassword = PasswordField(source="new_password", new=True)  # noqa: N815
+    confirmPassword = PasswordField(required=False, help_text="The new one again, where it is typed twice.")  # noqa: N815
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse different entries of the new password."""
+        if attrs.pop("confirmPassword", attrs["new_password"]) != attrs["new_password"]:
+            raise serializers.ValidationError({"confirmPassword": ["The new passwords differ."]})
+        return attrs
 
 
 class RoundUpInput(serializers.Serializer[Any]):

@@ -4,7 +4,6 @@ from django.urls import path
 
 from transactions.api import schema  # noqa: F401  # registers itself with drf-spectacular
 from transactions.api.legacy import accounts as legacy_accounts
-from transactions.api.legacy import goals as legacy_goals
 from transactions.api.legacy import portfolio as legacy_portfolio
 from transactions.api.legacy import transactions as legacy_transactions
 from transactions.api.views import (
@@ -73,8 +72,8 @@ _CUSTOMER = {
     "notifications-read-all": ("notifications/read-all", notifications.NotificationReadAllView),
     "notification": ("notifications/<int:notification_id>", notifications.NotificationView),
     "notification-read": ("notifications/<int:notification_id>/read", notifications.NotificationReadView),
-    "goals": ("goals", legacy_goals.GoalListView),
-    "goal": ("goals/<int:goal_id>", legacy_goals.GoalView),
+    "goals": ("goals", legacy_portfolio.GoalListView),
+    "goal": ("goals/<int:goal_id>", legacy_portfolio.GoalView),
 }
 for _area in (*CUSTOMER_AREAS, "admin"):
     _views = _EVERYWHERE if _area == "admin" else _CUSTOMER | _EVERYWHERE

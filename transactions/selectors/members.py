@@ -1,5 +1,6 @@
 """What the owner of a family or business account sees of its members, and members of each other."""
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -45,6 +46,26 @@ def members_of(owner: User) -> list[MemberRow]:
         return MemberRow(member, values.get(member.user_id, ZERO), own, percent(own, total))
 
     return [row(member) for member in members]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberCounts:
+    """How many are invited, how many accepted, and how many of both have each role."""
+
+    invited: int
+    active: int
+    by_role: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return self.invited + self.active
+
+
+def member_counts(owner: User) -> MemberCounts:
+    members = AccountMember.objects.live().filter(owner=owner).values_list("status", "role")
+    states, roles = Counter(status for status, _ in members), Counter(role for _, role in members)
+    by_role = {role: roles[role] for role in AccountMember.Role.values}
+    return MemberCounts(states[AccountMember.Status.INVITED], states[AccountMember.Status.ACTIVE], by_role)
 
 
 def memberships_of(user: User) -> list[Membership]:

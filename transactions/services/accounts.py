@@ -184,6 +184,15 @@ def update_profile(*, user: User, changes: Mapping[str, Any]) -> User:
     return locked
 
 
+@transaction.atomic
+def update_details(*, user: User, changes: Mapping[str, Any], settings: Mapping[str, Any]) -> User:
+    """Change profile and preferences, both or neither. Raises as `update_profile` and `update_user_settings`."""
+    if changes:
+        user = update_profile(user=user, changes=changes)
+    update_user_settings(user=user, values=settings)
+    return user
+
+
 def get_user_settings(user: User) -> dict[str, Any]:
     """Return all preferences: Kamioi's own and those stored for front ends."""
     stored = UserSetting.objects.filter(user=user).order_by("setting_key").values_list("setting_key", "setting_value")

@@ -12,8 +12,10 @@ from decimal import Decimal
 from django.db import connection, transaction
 
 from transactions import live_settings
+from transactions.errors import NothingToProcessError, NothingToRetryError, TransactionNotFoundError
 from transactions.models import BackgroundTask, Merchant, Transaction, TransactionKey, User
 from transactions.rules.money import CENT, ZERO, round_up_of
+from transactions.selectors.customer import waiting_transaction_ids
 from transactions.services.background_tasks import create_task, send_task
 from transactions.services.processing import process_transaction_now, release_waiting_transactions
 
@@ -89,6 +91,30 @@ def process_selection(*, transaction_ids: Sequence[int], force: bool, actor: Use
             result.task.save(update_fields=["total"])
             send_task(task=result.task)
     return result
+
+
+def process_one(*, transaction_id: int, actor: User) -> BackgroundTask:
+    """Start the task that processes this transaction, within the limits.
+
+    Raises SettingError, TransactionNotFoundError, NothingToProcessError with the reason.
+    """
+    result = process_selection(transaction_ids=[transaction_id], force=False, actor=actor)
+    if result.count("not_found"):
+        raise TransactionNotFoundError
+    if result.task is None:
+        raise NothingToProcessError(" ".join(result.warnings) or result.statuses[0].reason)
+    return result.task
+
+
+def retry_merchant(*, user: User, merchant: str) -> tuple[BackgroundTask, str | None]:
+    """Process the customer's purchases that wait for this merchant. Returns the task and the ticker.
+
+    Raises SettingError, and NothingToRetryError while the merchant is not decided.
+    """
+    result = process_selection(transaction_ids=waiting_transaction_ids(user, merchant), force=False, actor=user)
+    if result.task is None:
+        raise NothingToRetryError
+    return result.task, next((found.ticker for found in result.statuses if found.ticker), None)
 
 
 def run_selection(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rest_framework.request import Request
 
-from analytics.api.legacy import finance, overview, statements, views
+from analytics.api.legacy import staff, statements
 from analytics.api.views.account_statements import StatementDownloadView
 from analytics.selectors import automation_api
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
@@ -31,18 +31,17 @@ def _figures(
 
 
 _VIEWS: Final[dict[str, Any]] = {
-    "admin/dashboard/overview": _figures(overview.overview, _PURCHASES),
-    "admin/user-metrics": _figures(overview.user_metrics, "transactions.view_user", lambda figures: figures),
-    "admin/investments/summary": _figures(overview.investments, _PURCHASES),
-    "admin/financial-analytics": _figures(finance.accounts, _BOOKS, lambda rows: {"data": {"gl_accounts": rows}}),
-    "admin/financial/accounts": finance.AccountsView.as_view(),
-    "admin/financial/accounts/categories": _figures(finance.accounts, _BOOKS, finance.categories),
-    "admin/financial/transactions": finance.postings,
+    "admin/dashboard/overview": _figures(staff.overview, _PURCHASES),
+    "admin/user-metrics": _figures(staff.user_metrics, "transactions.view_user", lambda figures: figures),
+    "admin/investments/summary": _figures(staff.investments, _PURCHASES),
+    "admin/financial-analytics": _figures(staff.accounts, _BOOKS, lambda rows: {"data": {"gl_accounts": rows}}),
+    "admin/financial/accounts": staff.accounts_of_category,
+    "admin/financial/accounts/categories": _figures(staff.accounts, _BOOKS, staff.categories),
+    "admin/financial/transactions": staff.postings,
     "business/reports": statements.reports,
-    "business/reports/generate": statements.GenerateView.as_view(),
+    "business/reports/generate": statements.generate,
     "business/reports/<int:statement_id>/download": StatementDownloadView.as_view(schema=None),
-    "family/statements/generate": statements.GenerateView.as_view(),
-    "admin/auto-process": views.auto_process,
+    "family/statements/generate": statements.generate,
     "ml/stats": _figures(automation_api.learning_dashboard, "llm_center.view_llmmapping"),
 }
 urlpatterns = [legacy_path(route, view) for route, view in _VIEWS.items()]

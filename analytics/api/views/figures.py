@@ -1,13 +1,12 @@
 """Figures for staff: a view for each selector, whose return type and docstring are the schema."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from analytics.api.legacy.figures import page_figures
 from analytics.selectors.automation_api import AutomationRealtime
 from analytics.selectors.llm_center_api import ProcessingStatsData, ProcessingStatsTotals
 from analytics.selectors.llm_data_api import (
@@ -18,7 +17,13 @@ from analytics.selectors.llm_data_api import (
 )
 from analytics.selectors.review_stats import STAFF_STATS_CACHE
 from kamioi_site.api.payloads import Data, SuccessOutput
+from kamioi_site.formatting import duration
 from transactions.api.staff.base import StaffView
+
+# What is never measured, where the page shows a blank tile or a zero.
+_UNMEASURED: Final = {"dimensions": "none"} | dict.fromkeys(
+    ("user_behavior", "transaction_features", "avg_processing_time", "processing_rate"), "not measured"
+)
 
 
 class RealtimeOutput(SuccessOutput):
@@ -86,6 +91,14 @@ def figures_view(
             return Response({"success": True, **arrange(figures)})
 
     return FiguresView.as_view()
+
+
+def page_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page on the data system shows: a tile for each figure, so none for what is null."""
+    shown = {name: _UNMEASURED.get(name) if value is None else value for name, value in figures.items()}
+    if "uptime" in shown:
+        shown["uptime"] = duration(figures["uptime"])
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def llm_data_view(read: Callable[[], Any], cache_name: str, output: Any) -> Callable[..., Any]:

@@ -1,7 +1,8 @@
 """Requests for reports, each of which is one background task however often it is made."""
 
 import uuid
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, Final
 
 from dateutil.relativedelta import relativedelta
@@ -11,6 +12,7 @@ from django.utils import timezone
 from analytics.errors import InvalidReportError
 from analytics.models import Report
 from analytics.selectors.periods import month_bounds, month_name
+from analytics.selectors.reports import account_statements
 from transactions.models import BackgroundTask, Transaction, User
 from transactions.services.background_tasks import retry_task, send_task
 
@@ -74,6 +76,30 @@ def open_statement_requests(user: User) -> list[BackgroundTask]:
     """Return the user's own requests for statements that are not done, newest first."""
     tasks = BackgroundTask.objects.filter(name=TASK, status__in=BackgroundTask.OPEN, user=user)
     return list(tasks.filter(arguments__user=user.pk).order_by("-created_at")[:20])
+
+
+@dataclass(frozen=True, slots=True)
+class StatementState:
+    """A statement as PDF: that is made (`id` of the report), or is being made (of the task)."""
+
+    id: int | str
+    period: date
+    at: datetime
+    is_made: bool
+
+
+def statement_states(user: User) -> list[StatementState]:
+    """Return the user's statements that are being made, and those that are made, each newest first."""
+    tasks = [
+        StatementState(str(task.pk), date.fromisoformat(task.arguments["period"]), task.created_at, is_made=False)
+        for task in open_statement_requests(user)
+    ]
+    reports = [
+        StatementState(report.pk, report.period, report.made_at, is_made=True)
+        for report in account_statements(user)
+        if report.format == Report.Format.PDF
+    ]
+    return [*tasks, *reports]
 
 
 def parse_period(text: str) -> date:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from django.urls import URLPattern
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -54,7 +53,6 @@ class FixedReplyView(LegacyView):
     replies: Mapping[str, FixedReply] = {}
 
     def check_permissions(self, request: Request) -> None:
-        """Refuse others."""
         user, who = request.user, self.get_reply(request).who
         allowed = user.is_authenticated and (who == CUSTOMER or (user.is_staff and user.has_perm(who)))
         if who != ANYONE and not allowed:
@@ -65,7 +63,6 @@ class FixedReplyView(LegacyView):
         return self.replies.get(request.method or "") or next(iter(self.replies.values()))
 
     def get(self, request: Request, **_: Any) -> Response:
-        """Answer."""
         reply = self.get_reply(request)
         return Response(reply.body, status=reply.status)
 
@@ -76,15 +73,13 @@ class FixedReplyView(LegacyView):
         return [] if all(reply.who == ANYONE for reply in self.replies.values()) else super().get_authenticators()
 
 
-def get_fixed_urls() -> list[URLPattern]:
-    """Return one route for each path of the table."""
-    places: dict[str, dict[str, FixedReply]] = defaultdict(dict)
-    for reply in FIXED_REPLIES:
-        places[reply.path][reply.method] = reply
-    return [
-        legacy_path(
-            re.sub(r"{(\w+)}", r"<str:\1>", place),
-            FixedReplyView.as_view(replies=replies, http_method_names=[method.lower() for method in replies]),
-        )
-        for place, replies in places.items()
-    ]
+_PLACES: Final[dict[str, dict[str, FixedReply]]] = defaultdict(dict)
+for _reply in FIXED_REPLIES:
+    _PLACES[_reply.path][_reply.method] = _reply
+urlpatterns = [
+    legacy_path(
+        re.sub(r"{(\w+)}", r"<str:\1>", place),
+        FixedReplyView.as_view(replies=replies, http_method_names=[method.lower() for method in replies]),
+    )
+    for place, replies in _PLACES.items()
+]

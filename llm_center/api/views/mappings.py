@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypedDict
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,13 +15,20 @@ from kamioi_site.api.etags import ETagView
 from kamioi_site.api.pagination import CURSOR, LIMIT, PAGE, page_limit, page_number
 from kamioi_site.api.payloads import Data, ErrorOutput, MessageOutput
 from kamioi_site.cache.namespaces import CacheNamespace
+from kamioi_site.errors import error_body
 from kamioi_site.pagination import keyset_page
 from llm_center.api.rows import MappingRow, NumberedMappings, mapping_rows, numbered, numbered_page
 from llm_center.api.serializers import EditInput
 from llm_center.cache import LLM
+from llm_center.errors import MappingAlreadyDecidedError
 from llm_center.models import LlmMapping
 from llm_center.selectors import search_mappings
-from llm_center.services.mapping_decisions import delete_mapping, edit_mapping, reconsider_mapping
+from llm_center.services.mapping_decisions import (
+    correct_decided_mapping,
+    delete_mapping,
+    edit_mapping,
+    reconsider_mapping,
+)
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
 from transactions.api.staff.base import StaffView
@@ -124,20 +132,25 @@ class MappingUpdateView(StaffView):
 
     @extend_schema(request=EditInput, responses={200: MessageOutput, 409: ErrorOutput}, tags=["llm center"])
     def put(self, request: Request, mapping_id: int) -> Response:
-        """Change the proposal, which stays pending. Rows of uploaded files are 403, decided rows 409."""
-        data = validated(EditInput(data=request.data))
+        """Change a pending proposal, or the ticker of the merchant from now on if the row is its approval.
+
+        409 if the row is no longer the decision on the merchant, or if a second reviewer has to make the same
+        correction; 403 for rows of uploaded files.
+        """
+        data, actor = validated(EditInput(data=request.data)), current_user(request)
+        values = {name: data[name] for name in ("merchant_name", "ticker", "category")}
         try:
-            mapping = edit_mapping(
-                mapping_id=mapping_id,
-                merchant_name=data["merchant_name"],
-                ticker=data["ticker"],
-                category=data["category"],
-                company_name=data["company_name"],
-                actor=current_user(request),
-            )
+            mapping = edit_mapping(mapping_id=mapping_id, company_name=data["company_name"], actor=actor, **values)
         except LlmMapping.DoesNotExist as error:
             raise Http404 from error
-        return Response({"success": True, "message": f"Mapping updated: {mapping}."})
+        except MappingAlreadyDecidedError:
+            result = correct_decided_mapping(mapping_id=mapping_id, actor=actor, **values)
+        else:
+            return Response({"success": True, "message": f"Mapping updated: {mapping}."})
+        if result.decision is None:
+            error_text = f"The correction to {data['ticker']} waits for another reviewer, who has to make the same one."
+            return Response(error_body(error_text), status=status.HTTP_409_CONFLICT)
+        return Response({"success": True, "message": f"{data['merchant_name']} is {data['ticker']} from now on."})
 
 
 class MappingDeleteView(StaffView):

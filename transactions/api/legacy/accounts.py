@@ -3,19 +3,17 @@
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import ConsentField
-from kamioi_site.api.legacy.views import LegacyView, replying
+from kamioi_site.api.legacy.views import LegacyView, MoreMethods, replying
 from transactions.api.authentication import valid_token
 from transactions.api.base import current_user, validated
-from transactions.api.legacy.base import BannerErrors, MoreMethods
-from transactions.api.legacy.forms import FORMS, Details, body
+from transactions.api.legacy.forms import FORMS, Details
 from transactions.api.serializers import ProfileInput, RegisterInput
-from transactions.api.views import accounts, passwords, profile
+from transactions.api.views import accounts, profile
 from transactions.models import User
 
 
@@ -54,9 +52,7 @@ class DetailsView(LegacyView, ProfileView):
     """The last steps of signing up: an account is complete when it exists, so only details are stored."""
 
     http_method_names = ("post", "options")
-
-    def post(self, request: Request) -> Response:
-        return self.put(request)
+    post = ProfileView.put
 
 
 class SettingsView(MoreMethods, profile.SettingsView):
@@ -72,7 +68,7 @@ class SettingsView(MoreMethods, profile.SettingsView):
         return Response(self.payload(FORMS[self.area].save(request)))
 
 
-class SectionView(BannerErrors, LegacyView):
+class SectionView(LegacyView):
     """A tab of the business settings."""
 
     section: str = ""
@@ -88,37 +84,24 @@ class SectionView(BannerErrors, LegacyView):
         return Response({"success": True, form.wrapper: form.shown(user)})
 
 
-class ChangePasswordView(BannerErrors, LegacyView, passwords.ChangePasswordView):
-    """The dialog, which repeats the new password."""
-
-    def post(self, request: Request) -> Response:
-        sent = body(request)
-        if sent.get("confirmPassword", sent.get("newPassword")) != sent.get("newPassword"):
-            raise ValidationError({"confirmPassword": ["The new passwords differ."]})
-        return super().post(request)
-
-
 @replying(method="post", authentication_classes=(), permission_classes=[AllowAny], rate_scope="check_email")
 def check_email(request: Request) -> dict[str, Any]:
     """Report every e-mail as available: whose is registered stays private, and sign-up refuses it."""
     return {"available": True}
 
 
-class CheckAllView(LegacyView):
-    """Whose the browser's tokens are, the customer's and the admin's."""
-
-    def get(self, request: Request) -> Response:
-        """Return the owners of `X-User-Token` and `X-Admin-Token`; without either, the caller."""
-        user, admin = (_owner(request.headers.get(f"X-{name}-Token", "")) for name in ("User", "Admin"))
-        if user is admin is None:
-            user = admin = current_user(request)
-            user = None if user.is_staff else user
-        found = {
-            "user": user and accounts.account(user, "user"),
-            "admin": accounts.account(admin, "admin") if admin and admin.is_staff else None,
-        }
-        flags = {f"has_{name}": account is not None for name, account in found.items()}
-        return Response({"success": True} | flags | found, headers={"Cache-Control": "private, no-store"})
+@replying()
+def check_all(request: Request) -> dict[str, Any]:
+    """Return the owners of `X-User-Token` and `X-Admin-Token`, both in one browser; without either, the caller."""
+    user, admin = (_owner(request.headers.get(f"X-{name}-Token", "")) for name in ("User", "Admin"))
+    if user is admin is None:
+        user = admin = current_user(request)
+        user = None if user.is_staff else user
+    found = {
+        "user": user and accounts.account(user, "user"),
+        "admin": accounts.account(admin, "admin") if admin and admin.is_staff else None,
+    }
+    return {f"has_{name}": account is not None for name, account in found.items()} | found
 
 
 def _owner(token: str) -> User | None:

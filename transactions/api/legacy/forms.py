@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import transaction
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from kamioi_site.api.fields import BooleanField
+from kamioi_site.api.legacy.views import NotOfferedError
 from transactions.api.base import current_user, require_password, validated
-from transactions.api.legacy.base import NotOfferedError
 from transactions.api.serializers import ProfileInput, RegisterInput, SettingsInput
 from transactions.models import User
-from transactions.services.accounts import get_user_settings, update_profile, update_user_settings
+from transactions.services.accounts import get_user_settings, update_details, update_user_settings
 
 _TRANSPORT: Final = {"confirmPassword", "confirm_password", "userId", "userGuid", "completedAt"}
 _EMPTY: Final[tuple[Any, ...]] = ("", None, False, [], {})
@@ -48,7 +47,6 @@ class Form:
         stored = {key: found[name] for key, name in self.stored.items() if name in found}
         return stored | _read(self.columns, user) | dict(self.fixed)
 
-    @transaction.atomic
     def save(self, request: Request) -> User:
         """Store what is sent. Raises NotOfferedError, ValidationError, WrongPasswordError."""
         user, sent = current_user(request), body(request)
@@ -59,11 +57,7 @@ class Form:
             require_password(request, "", "Changing the e-mail address requires your current password.")
         changes.pop("email", None)
         others = {self.stored.get(key, key): sent[key] for key in sent.keys() - self.columns.keys() - self.fixed.keys()}
-        values = validated(SettingsInput(data=others))
-        if changes:
-            user = update_profile(user=user, changes=changes)
-        update_user_settings(user=user, values=values)
-        return user
+        return update_details(user=user, changes=changes, settings=validated(SettingsInput(data=others)))
 
 
 class _Columns(ProfileInput):
@@ -92,12 +86,7 @@ def _columns_of(columns: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str
     return found
 
 
-_KNOWN: Final = {
-    name
-    for form in (ProfileInput(), RegisterInput())
-    for key, field_ in form.fields.items()
-    for name in (key, field_.source)
-}
+_KNOWN: Final = ProfileInput.known_names() | RegisterInput.known_names()
 
 
 class Details:

@@ -1,6 +1,5 @@
 """Members of family and business accounts, in the words of the legacy front end."""
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -11,17 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kamioi_site.api.fields import EmailField
-from kamioi_site.api.legacy.names import renamed
-from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.api.legacy.views import LegacyView, NotOfferedError, renamed
 from kamioi_site.formatting import money
 from transactions.api.base import current_user, validated
-from transactions.api.legacy.base import BannerErrors, LegacyStaffView, NotOfferedError
+from transactions.api.legacy.base import LegacyStaffView
 from transactions.api.serializers import optional_text
 from transactions.models import AccountMember, User
-from transactions.selectors.members import MemberRow, members_of, memberships_of
+from transactions.selectors.members import MemberRow, member_counts, members_of, memberships_of
 from transactions.services.members import end_membership, invite_member, resend_invitation, update_member
 
-# Our words → those of the business pages, where they differ. The family pages write them with a capital.
+# Our words → those of the pages, where they differ. The family pages write all with a capital.
 _WORDS: Final[dict[str, str]] = {AccountMember.Status.INVITED: "pending"}
 # What the pages send for the one permission that members have.
 _VIEW_ONLY: Final[tuple[Any, ...]] = (None, "", [], "view", "View Only")
@@ -33,41 +31,40 @@ class MemberInput(serializers.Serializer[Any]):
     role = serializers.ChoiceField([*AccountMember.Role.values, *AccountMember.Role.labels], required=False)
     permissions = serializers.JSONField(required=False, allow_null=True)
 
-    def validate_permissions(self, permissions: Any) -> None:
+    def validate_role(self, role: str) -> str:
+        return role.lower()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Accept that members have no rights."""
-        if permissions not in _VIEW_ONLY:
+        if attrs.pop("permissions", None) not in _VIEW_ONLY:
             raise NotOfferedError("Members cannot act for the account. Choose “View Only”.")
+        return attrs
 
 
-class _MemberView(BannerErrors, LegacyView):
-    area: str = "family"
-
-    def fields(self, request: Request, *, partial: bool = False) -> dict[str, Any]:
-        """Return the fields of the body. Raises ValidationError, NotOfferedError."""
-        fields = validated(MemberInput(data=request.data, partial=partial))
-        return {name: value.lower() if name == "role" else value for name, value in fields.items() if value is not None}
+class _MemberView(LegacyView):
+    """The words are those of the pages for the type of the caller's account."""
 
     def row(self, row: MemberRow) -> dict[str, Any]:
         """Return the member with amounts as numbers."""
-        member = row.member
-        role, state = (_WORDS.get(word, word) for word in (member.role, member.status))
+        member, is_family = row.member, current_user(self.request).account_type == User.AccountType.FAMILY
+        words = {"role": member.role, "status": _WORDS.get(member.status, member.status)}
         return renamed("member", row) | {
             "id": member.pk,
             "name": member.name or member.email,
             "email": member.email,
-            "role": role.title() if self.area == "family" else role,
-            "status": state.title() if self.area == "family" else state,
+            **{name: word.title() if is_family else word for name, word in words.items()},
             "permissions": "View Only",
             "lastActive": None,  # not shared
             "joinDate": member.answered_at and member.answered_at.date(),
         }
 
-    def answer(self, member: AccountMember | None, message: str, code: int = status.HTTP_200_OK) -> Response:
+    def answer(self, request: Request, member: AccountMember | None, code: int) -> Response:
         """Return the invited member; 404 for None."""
         if member is None:
             raise Http404
-        row = _for_card(self.row(MemberRow(member)))
-        return Response({"success": True, "message": message, "data": row}, status=code)
+        is_sent = current_user(request).email_verified_at is not None
+        message = "Invitation sent." if is_sent else "The invitation waits until you verify your own e-mail address."
+        return Response({"success": True, "message": message, "data": _for_card(self.row(MemberRow(member)))}, code)
 
 
 class MemberListView(_MemberView):
@@ -80,16 +77,14 @@ class MemberListView(_MemberView):
         return Response({"success": True} | members | {"memberships": memberships})
 
     def post(self, request: Request) -> Response:
-        """Invite a member."""
-        member = invite_member(owner=current_user(request), **self.fields(request))
-        return self.answer(member, _message(request), status.HTTP_201_CREATED)
+        member = invite_member(owner=current_user(request), **validated(MemberInput(data=request.data)))
+        return self.answer(request, member, status.HTTP_201_CREATED)
 
 
 class MemberView(_MemberView):
     def put(self, request: Request, member_id: int) -> Response:
-        """Change the name or the role."""
-        owner, changes = current_user(request), self.fields(request, partial=True)
-        if update_member(owner=owner, member_id=member_id, **changes) is None:
+        changes = validated(MemberInput(data=request.data, partial=True))
+        if update_member(owner=current_user(request), member_id=member_id, **changes) is None:
             raise Http404
         return Response({"success": True, "message": "Saved."})
 
@@ -103,7 +98,8 @@ class MemberView(_MemberView):
 class MemberInviteView(_MemberView):
     def post(self, request: Request, member_id: int) -> Response:
         """Send the invitation again."""
-        return self.answer(resend_invitation(owner=current_user(request), member_id=member_id), _message(request))
+        member = resend_invitation(owner=current_user(request), member_id=member_id)
+        return self.answer(request, member, status.HTTP_200_OK)
 
 
 class StaffMembersView(LegacyStaffView):
@@ -112,19 +108,11 @@ class StaffMembersView(LegacyStaffView):
 
     def get(self, request: Request, user_id: int) -> Response:
         """Return how many members the account has, by state and role. Parents count as admins."""
-        owner = get_object_or_404(User, pk=user_id, account_type=self.area)
-        members = [row.member for row in members_of(owner)]
-        roles, states = Counter(member.role for member in members), Counter(member.status for member in members)
-        data = {"totalMembers": len(members), "activeMembers": states["active"], "pendingInvites": states["invited"]}
-        counts = {role: roles[role] for role in AccountMember.Role.values} | {"admin": roles["admin"] + roles["parent"]}
-        return Response({"success": True, "data": data | {f"{self.area}Roles": counts}})
+        counts = member_counts(get_object_or_404(User, pk=user_id, account_type=self.area))
+        roles = counts.by_role | {"admin": counts.by_role["admin"] + counts.by_role["parent"]}
+        return Response({"success": True, "data": renamed("member counts", counts) | {f"{self.area}Roles": roles}})
 
 
 def _for_card(row: dict[str, Any]) -> dict[str, Any]:
     """Return the row with the value as text, which the family's cards show as it is."""
     return row | {"portfolio": "Not shared" if row["portfolio"] is None else money(row["portfolio"], 2)}
-
-
-def _message(request: Request) -> str:
-    is_verified = current_user(request).email_verified_at is not None
-    return "Invitation sent." if is_verified else "The invitation waits until you verify your own e-mail address."

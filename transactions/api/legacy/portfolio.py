@@ -1,5 +1,6 @@
-"""Portfolio, quotes, notifications and the overview of a business, with the keys of the legacy front end."""
+"""Portfolio, quotes, notifications, goals and the overview of a business, with the keys of the legacy front end."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -7,16 +8,27 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import RegexField
 
-from kamioi_site.api.legacy.names import renamed
-from kamioi_site.api.legacy.views import LegacyView, replying
+from kamioi_site.api.legacy.views import (
+    NAMES,
+    BannerErrors,
+    LegacyView,
+    MoreMethods,
+    NotOfferedError,
+    renamed,
+    replying,
+)
+from transactions.api import serializers
 from transactions.api.base import TransactionsView, current_user
-from transactions.api.legacy.base import BannerErrors, MoreMethods, NotOfferedError
-from transactions.api.views import notifications, portfolio
-from transactions.selectors.customer import NotificationRow, overview
+from transactions.api.serializers import optional_text
+from transactions.api.views import goals, notifications, portfolio
+from transactions.models import Goal
+from transactions.selectors.customer import GoalRow, NotificationRow, overview
 from transactions.selectors.portfolio import HoldingRow, Portfolio, latest_quotes, percent
 
 _MAX_SYMBOLS: Final = 100  # as many as the page can list
+_DETAILS: Final = {"description": "", "department": "", "deadline": "", "status": ""}
 
 
 class PortfolioView(portfolio.PortfolioView):
@@ -66,3 +78,38 @@ class NotificationListView(BannerErrors, MoreMethods, notifications.Notification
     def post(self, request: Request) -> Response:
         """Refuse: the page would store a message to its own reader."""
         raise NotOfferedError("Notifications are written by Kamioi; none can be sent here.")
+
+
+# --- Goals -----------------------------------------------------------------------------------------------------------
+class GoalInput(serializers.GoalInput):
+    """A goal under the names of the form, with its details."""
+
+    description = optional_text(length=1000)
+    department = optional_text(length=100)
+    deadline = RegexField(r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$", required=False, allow_blank=True)
+    status = optional_text(length=30)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, Mapping):
+            # The form's names win: it sends changes back in a row that still has the documented ones.
+            data = {**data, **{name: data[key] for key, name in NAMES["goal"].items() if key in data}}
+        values: dict[str, Any] = super().to_internal_value(data)
+        details = {name: values.pop(name) for name in _DETAILS if name in values}
+        return values | {"details": details} if details else values
+
+
+class _Goals(BannerErrors):
+    input_class: type[serializers.GoalInput] = GoalInput
+
+    def row(self, goal: Goal) -> GoalRow:
+        row: Any = super().row(goal)  # type: ignore[misc]  # of the documented view
+        return row | renamed("goal", row) | _DETAILS | goal.details
+
+
+class GoalListView(_Goals, goals.GoalListView):
+    def payload(self, rows: list[GoalRow]) -> dict[str, object]:
+        return super().payload(rows) | {"goals": rows}
+
+
+class GoalView(_Goals, goals.GoalView):
+    """One goal, under both sets of names."""

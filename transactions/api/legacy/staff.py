@@ -4,59 +4,39 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.conf import settings
-from django.http import Http404
-from django_ratelimit.core import _split_rate
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.fields import MoneyField
-from kamioi_site.api.legacy.names import NAMES
+from kamioi_site.api.legacy.views import NAMES, NotOfferedError
+from kamioi_site.api.throttling import hourly_limit
 from transactions.api.base import accepted, current_user, validated
-from transactions.api.legacy.base import LegacyStaffView, NotOfferedError
+from transactions.api.legacy.base import LegacyStaffView, staff_reply
+from transactions.api.legacy.forms import body
 from transactions.api.staff.journal import JournalEntryView, JournalOutput, JournalView
 from transactions.api.staff.serializers import EntryInput, OneTransactionInput
-from transactions.errors import EntryAlreadyBookedError, NothingToRetryError
+from transactions.errors import EntryAlreadyBookedError
 from transactions.models import User
-from transactions.rules.money import ZERO
 from transactions.selectors.staff import staff_members
-from transactions.services.manual_processing import process_selection
+from transactions.services.manual_processing import process_one
 
 # The number of the rows of `admin/financial/transactions` that are sums of postings.
 LEDGER_SUM: Final = "SUM"
 
 
 # --- The journal ------------------------------------------------------------------------------------------------------
-class LegacyEntryInput(EntryInput):
-    """An entry, with the totals of its lines as the dialog has computed them."""
-
-    total_debit = MoneyField(zero=True, required=False)
-    total_credit = MoneyField(zero=True, required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse totals that are not those of the lines."""
-        for side in ("debit", "credit"):
-            total = sum((line[side] for line in attrs.get("lines", [])), ZERO)
-            if attrs.pop(f"total_{side}", total) != total:
-                raise ValidationError({f"total_{side}": [f"It is not the sum of the lines, ${total:,}."]})
-        return attrs
-
-
 class LegacyJournalView(JournalView):
     """Accepts an entry with the keys of the old admin's dialog too, and lists entries under its name for them."""
 
-    def payload(self, body: JournalOutput) -> Mapping[str, Any]:
-        return body | {"journal_entries": body["entries"]}
+    def payload(self, page: JournalOutput) -> Mapping[str, Any]:
+        return page | {"journal_entries": page["entries"]}
 
     def entry_input(self, request: Request) -> dict[str, Any]:
-        if not isinstance(request.data, Mapping):
-            return super().entry_input(request)
-        data = {NAMES["journal entry"].get(name, name): value for name, value in request.data.items()}
+        data = {NAMES["journal entry"].get(name, name): value for name, value in body(request).items()}
         if isinstance(lines := data.get("entries"), list):
             data["lines"] = [
                 line | {"account_code": line.get("account")} if isinstance(line, dict) else line for line in lines
             ]
-        return validated(LegacyEntryInput(data=data))
+        return validated(EntryInput(data=data))
 
 
 class LegacyJournalEntryView(JournalEntryView):
@@ -69,30 +49,21 @@ class LegacyJournalEntryView(JournalEntryView):
 
 
 # --- Investments ------------------------------------------------------------------------------------------------------
-class ProcessSingleView(LegacyStaffView):
-    required_permissions = ("transactions.change_backgroundtask",)
-
-    def post(self, request: Request) -> Response:
-        """Process a transaction whose merchant is known; 409 with the reason if there is nothing to buy."""
-        transaction_id = validated(OneTransactionInput(data=request.data))["transaction_id"]
-        result = process_selection(transaction_ids=[transaction_id], force=False, actor=current_user(request))
-        if result.count("not_found"):
-            raise Http404
-        if result.task is None:
-            raise NothingToRetryError(" ".join(result.warnings) or result.statuses[0].reason)
-        return accepted(result.task, message="The transaction is being processed.")
+@staff_reply("transactions.change_backgroundtask", method="post")
+def process_single(request: Request) -> Response:
+    """Process a transaction whose merchant is known; 409 with the reason if there is nothing to buy."""
+    transaction_id = validated(OneTransactionInput(data=request.data))["transaction_id"]
+    task = process_one(transaction_id=transaction_id, actor=current_user(request))
+    return accepted(task, message="The transaction is being processed.")
 
 
 # --- Staff ------------------------------------------------------------------------------------------------------------
-class EmployeesView(LegacyStaffView):
-    required_permissions = ("transactions.view_user",)
-
-    def get(self, request: Request) -> Response:
-        """Return the accounts of staff; they are changed in the admin."""
-        return Response({"success": True, "employees": [_employee(*member) for member in staff_members()]})
-
-    def post(self, request: Request) -> Response:
-        raise NotOfferedError("Accounts of staff are created and changed in the admin, under Users and Groups.")
+@staff_reply(
+    "transactions.view_user", refused="Accounts of staff are created and changed in the admin, under Users and Groups."
+)
+def employees(_: Request) -> dict[str, Any]:
+    """Return the accounts of staff."""
+    return {"employees": [_employee(*member) for member in staff_members()]}
 
 
 def _employee(user: User, permissions: frozenset[str]) -> dict[str, Any]:
@@ -113,7 +84,6 @@ class SettingsView(LegacyStaffView):
     held: Mapping[str, Any] = {}
 
     def get(self, request: Request) -> Response:
-        """Return what holds."""
         return Response({"success": True, "settings": self.held})
 
     def put(self, request: Request) -> Response:
@@ -124,11 +94,10 @@ class SettingsView(LegacyStaffView):
         return Response({"success": True, "message": "Nothing changed."})
 
 
-_RATES: Final = [_split_rate(rate) for rate in settings.API_RATES["authenticated"]]
 SYSTEM: Final = {
     "maintenanceMode": False,
     "registrationEnabled": True,
-    "apiRateLimit": min((count * 3600 // seconds for count, seconds in _RATES), default=None),
+    "apiRateLimit": hourly_limit("authenticated"),
     "maxUsers": 2**53 - 1,  # there is no limit, and the page turns an empty field into 10,000
     "version": settings.SPECTACULAR_SETTINGS["VERSION"],
     **dict.fromkeys(("securityLevel", "backupFrequency")),

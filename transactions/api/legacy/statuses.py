@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, cast
 
 from django.db.models import TextChoices
 
+from kamioi_site.api.legacy.views import NAMES
 from transactions.models import Transaction
 from transactions.selectors.transaction_pages import TransactionFields
 
@@ -25,14 +26,7 @@ class ListedStatus(TextChoices):
     PROCESSING = "processing"
 
 
-_NO_INVESTMENT: Final = (Status.NOT_LISTED, Status.REFUNDED, Status.EXCLUDED, Status.UNDONE)
-LISTED: Final[dict[str, str]] = {
-    **{status: status.value for status in (Status.PENDING, Status.MAPPED, Status.COMPLETED, Status.FAILED)},
-    **dict.fromkeys(_NO_INVESTMENT, ListedStatus.NO_INVESTMENT.value),
-    Status.ON_HOLD: ListedStatus.PENDING.value,
-    Status.NEEDS_REVIEW: ListedStatus.NEEDS_RECOGNITION.value,
-    Status.AWAITING_PRICE: ListedStatus.STAGED.value,
-}
+LISTED: Final = NAMES["words of statuses"]
 
 
 class ListedTransaction(TransactionFields):

@@ -1,6 +1,6 @@
 """Exports by link, uploads, and looking a waiting purchase up again."""
 
-from typing import Final
+from typing import Any, Final
 
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -10,24 +10,22 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.legacy.views import LegacyView
+from kamioi_site.api.legacy.views import LegacyView, MoreMethods, replying
 from kamioi_site.api.views import FileView
 from kamioi_site.http.downloads import csv_download
 from transactions.api.base import current_user, task_links
 from transactions.api.filters import transaction_filter
-from transactions.api.legacy.base import BannerErrors, MoreMethods
 from transactions.api.legacy.forms import body
 from transactions.api.views import bank_files, transactions
-from transactions.errors import NothingToRetryError, StatementQuestionsError
-from transactions.selectors.customer import notifications_csv, waiting_transaction_ids
+from transactions.errors import StatementQuestionsError
+from transactions.selectors.customer import notifications_csv
 from transactions.services.download_links import Download, open_download, sign_download
-from transactions.services.manual_processing import process_selection
+from transactions.services.manual_processing import retry_merchant
 from transactions.statements.evidence import CONFIRM
 
-_NO_STORE: Final = {"Cache-Control": "private, no-store"}
 _HINT: Final = (
-    " This page cannot confirm it: send the file in smaller parts, or ask support to import it. "
-    "Other clients send it again with confirm=true."
+    "This page cannot confirm it: send the file in smaller parts, or ask support to import it. Other clients send it "
+    "again with confirm=true."
 )
 
 
@@ -36,7 +34,7 @@ def _link(request: Request, name: str) -> Response:
     url = reverse("api-legacy-downloads-claim", args=[signed])
     if "Origin" in request.headers:  # the page is on another one
         url = request.build_absolute_uri(url)
-    return Response({"success": True, "download_url": url}, headers=_NO_STORE)
+    return Response({"success": True, "download_url": url}, headers={"Cache-Control": "private, no-store"})
 
 
 class ExportView(transactions.ExportView):
@@ -49,9 +47,9 @@ class ExportView(transactions.ExportView):
         return _link(request, "transactions")
 
 
-class NotificationExportView(LegacyView):
-    def get(self, request: Request) -> Response:
-        return _link(request, "notifications")
+@replying()
+def notifications_link(request: Request) -> Response:
+    return _link(request, "notifications")
 
 
 class DownloadView(LegacyView, FileView):
@@ -65,9 +63,7 @@ class DownloadView(LegacyView, FileView):
         user, name, query = open_download(claim)
         if name == "transactions":
             return transactions.transactions_download(request, user, transaction_filter(query))
-        response = csv_download(request._request, notifications_csv(user), filename="kamioi-notifications.csv")
-        response["Cache-Control"] = _NO_STORE["Cache-Control"]
-        return response
+        return csv_download(request._request, notifications_csv(user), filename="kamioi-notifications.csv")
 
 
 class TransactionListView(MoreMethods, transactions.TransactionListView):
@@ -84,23 +80,16 @@ class BankFileView(bank_files.BankFileView):
         """Say what to do about a large upload, which the page cannot confirm."""
         response = super().handle_exception(exc)
         if isinstance(exc, StatementQuestionsError) and [question.key for question in exc.questions] == [CONFIRM]:
-            response.data["error"] = f"{exc}{_HINT}"
+            response.data["error"] = f"{exc} {_HINT}"
         return response
 
 
-class ProcessView(BannerErrors, LegacyView):
-    """“Retry AI Mapping”: the customer's purchases that wait for this merchant are looked up again."""
-
-    def post(self, request: Request) -> Response:
-        """Process them if the merchant has been decided; otherwise say that it has not (409)."""
-        sent = body(request)
-        name = sent.get("merchantName") or sent.get("description")
-        if not isinstance(name, str):
-            raise ValidationError({"merchantName": ["The merchant is required."]})
-        user = current_user(request)
-        result = process_selection(transaction_ids=waiting_transaction_ids(user, name), force=False, actor=user)
-        if result.task is None:
-            raise NothingToRetryError
-        ticker = next((found.ticker for found in result.statuses if found.ticker), None)
-        data = {"aiAnalysis": {}, "investment": {"suggestedTicker": ticker}}
-        return Response({"success": True, "data": data} | task_links(result.task))
+@replying(method="post")
+def process(request: Request) -> dict[str, Any]:
+    """Look the customer's purchases that wait for this merchant up again (“Retry AI Mapping”); 409 if it waits too."""
+    sent = body(request)
+    name = sent.get("merchantName") or sent.get("description")
+    if not isinstance(name, str):
+        raise ValidationError({"merchantName": ["The merchant is required."]})
+    task, ticker = retry_merchant(user=current_user(request), merchant=name)
+    return {"data": {"aiAnalysis": {}, "investment": {"suggestedTicker": ticker}}} | task_links(task)

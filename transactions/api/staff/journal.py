@@ -144,8 +144,8 @@ class JournalView(StaffView):
             message = f"Draft saved. {SecondPersonRequiredError()}" if post else "Draft saved."
         return _response(entry, message, status.HTTP_201_CREATED)
 
-    def payload(self, body: JournalOutput) -> Mapping[str, Any]:
-        return body
+    def payload(self, page: JournalOutput) -> Mapping[str, Any]:
+        return page
 
     def entry_input(self, request: Request) -> dict[str, Any]:
         return validated(EntryInput(data=request.data))

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from kamioi_site.api.fields import BooleanField, EmailField, IdField, MoneyField, TextField
 from transactions.api.serializers import optional_text, round_up_field
 from transactions.models import User
+from transactions.rules.money import ZERO
 
 
 class SelectedInput(serializers.Serializer[Any]):
@@ -94,3 +95,13 @@ class EntryInput(serializers.Serializer[Any]):
     from_account = TextField(max_length=10, required=False)
     to_account = TextField(max_length=10, required=False)
     amount = MoneyField(required=False)
+    total_debit = MoneyField(zero=True, required=False, help_text="Checked against the sum of the lines.")
+    total_credit = MoneyField(zero=True, required=False, help_text="Checked against the sum of the lines.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse totals that are not those of the lines."""
+        for side in ("debit", "credit"):
+            total = sum((line[side] for line in attrs.get("lines", [])), ZERO)
+            if attrs.pop(f"total_{side}", total) != total:
+                raise serializers.ValidationError({f"total_{side}": [f"It is not the sum of the lines, ${total:,}."]})
+        return attrs

@@ -26,7 +26,6 @@ from kamioi_site.api.pagination import (
 from kamioi_site.api.payloads import ErrorOutput, MessageOutput, SuccessOutput
 from transactions.api.base import current_user, validated
 from transactions.api.idempotency import idempotent
-from transactions.api.legacy.limits import LegacyLimits, trading_limits
 from transactions.api.staff.base import StaffView
 from transactions.api.staff.serializers import OneTransactionInput, SelectedInput
 from transactions.selectors import staff as selectors
@@ -57,8 +56,12 @@ class TradingLimits(TypedDict):
     max_amount: Decimal
 
 
-class WaitingLimits(TradingLimits, LegacyLimits):
-    """What may be processed at once, and the same as the legacy front end shows it."""
+class WaitingLimits(TradingLimits):
+    """What may be processed at once, and the same as text under each period: none has a limit of its own."""
+
+    daily: dict[str, str]
+    weekly: dict[str, str]
+    monthly: dict[str, str]
 
 
 class WaitingOutput(SuccessOutput):
@@ -132,7 +135,7 @@ class WaitingView(StaffView):
             success=True,
             transactions=[_waiting_row(row) for row in result.rows],
             pagination=pagination(page=page, limit=limit, total=result.total, capped=result.capped),
-            trading_limits={**_limits(allowed), **trading_limits(allowed)},
+            trading_limits=waiting_limits(allowed),
         )
         return Response(body)
 
@@ -194,6 +197,12 @@ def _waiting_row(row: Mapping[str, Any]) -> WaitingTransaction:
 
 def _limits(limits: Limits) -> TradingLimits:
     return {"max_orders": limits.max_orders, "max_amount": limits.max_amount}
+
+
+def waiting_limits(limits: Limits) -> WaitingLimits:
+    """Return the limits; the panel shows `($… left)`, so what remains is text with its meaning."""
+    shown = {"amount_remaining": f"{limits.max_amount:,.0f} at once, any number of times"}
+    return {**_limits(limits), "daily": shown, "weekly": shown, "monthly": shown}
 
 
 def _response(result: SelectionResult) -> Response:

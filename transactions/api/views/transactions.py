@@ -212,6 +212,4 @@ class ExportView(FileView):
 def transactions_download(request: Request, user: User, filters: TransactionFilter) -> StreamingHttpResponse:
     """Stream the customer's transactions as CSV."""
     lines = transaction_pages.transactions_csv(user, filters)
-    response = csv_download(request._request, lines, filename="kamioi-transactions.csv")
-    response["Cache-Control"] = "private, no-store"
-    return response
+    return csv_download(request._request, lines, filename="kamioi-transactions.csv")

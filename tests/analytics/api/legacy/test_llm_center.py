@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from analytics.api.legacy.figures import duration, page_figures
+from analytics.api.views.figures import page_figures
+from kamioi_site.formatting import duration
 from llm_center.models import LlmCall
 from llm_center.services.mapping_log import create_log_row
 from tests.factories import api_client, make_company, make_merchant, make_staff, make_transaction, make_user
@@ -55,11 +56,11 @@ def test_the_notice_of_processing_has_no_undefined_counts(staff: User) -> None:
     assert api_client(staff).post(url).json()["mapped"] == "Working in the background on 1 transactions. So far 0"
 
 
-def test_auto_process_reads_one_cached_figure_and_starts_nothing(staff: User) -> None:
+def test_auto_process_reads_and_starts_nothing(staff: User) -> None:
     make_transaction(make_user())
     client, url = api_client(staff), "/api/admin/auto-process"
     first = client.post(url).json()
-    assert (first["processed"], first["enabled"]) == (0, True)
+    assert (first["processed"], first["mapped"], first["no_match"]) == (0, 0, 0)
     with CaptureQueriesContext(connection) as queries:
         assert client.post(url).json() == first
     assert len(queries) <= 3  # the token, the permissions
