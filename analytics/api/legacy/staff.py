@@ -114,15 +114,14 @@ class LegacyDashboardView(DashboardView):
 
     def payload(self, data: LlmDashboard) -> Mapping[str, Any]:
         performance: Mapping[str, Any] = data["performance_metrics"]
+        categories = data["category_distribution"]
         shown = {name: text.format(performance[name]) for name, text in _UNITS.items() if performance[name] is not None}
         if performance["avg_confidence"] is not None:
             shown["avg_confidence"] = round(performance["avg_confidence"] * 100, 1)
-        total = sum(data["category_distribution"].values())
+        total = sum(categories.values())
         cards = data["analytics"] | {
             "performanceMetrics": dict.fromkeys(performance) | shown | {"uptime": duration(performance["uptime"])},
-            "categoryDistribution": {
-                name: round(count * 100 / total, 1) for name, count in data["category_distribution"].items()
-            },
+            "categoryDistribution": {name: round(count * 100 / total, 1) for name, count in categories.items()},
         }
         # The page calculates with these, also where no proposal was reviewed.
         return {**data, "analytics": cards | {name: cards[name] or 0 for name in ("accuracyRate", "autoApprovalRate")}}

@@ -81,6 +81,11 @@ def renamed(table: str, row: Any) -> dict[str, Any]:
     return {shown: getattr(row, name) for shown, name in NAMES[table].items()}
 
 
+def with_our_names(table: str, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was sent, and the fields of the table under our names as well: the front end's win."""
+    return {**sent, **{name: sent[shown] for shown, name in NAMES[table].items() if shown in sent}}
+
+
 def legacy_path(route: str, view: Any) -> URLPattern:
     """Return the URL, with a name from its route."""
     name = re.sub(r"\W+", "-", re.sub(r"<\w+:(\w+)>", r"\1", route))

@@ -10,15 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import RegexField
 
-from kamioi_site.api.legacy.views import (
-    NAMES,
-    BannerErrors,
-    LegacyView,
-    MoreMethods,
-    NotOfferedError,
-    renamed,
-    replying,
-)
+from kamioi_site.api.legacy import views as legacy
 from transactions.api import serializers
 from transactions.api.base import TransactionsView, current_user
 from transactions.api.serializers import optional_text
@@ -36,13 +28,13 @@ class PortfolioView(portfolio.PortfolioView):
         """Add `portfolio`; what is not measured (the gain of today and of this year) is null."""
         holdings = [_position(row, found) for row in found["holdings"]]
         unmeasured = dict.fromkeys(("today_gain", "today_gain_percentage", "ytd_return", "ytd_return_percentage"))
-        shown = {"positions": holdings, "holdings": holdings} | renamed("portfolio", found) | unmeasured
+        shown = {"positions": holdings, "holdings": holdings} | legacy.renamed("portfolio", found) | unmeasured
         return super().payload(found) | {"portfolio": shown}
 
 
 def _position(row: HoldingRow, found: Portfolio) -> dict[str, Any]:
     value = row["total_value"]
-    return renamed("position", row) | {
+    return legacy.renamed("position", row) | {
         # Zero without a quote, because the family's page fails on null.
         "value": value or 0,
         "change": row["gain_loss_percent"] or 0,
@@ -50,14 +42,14 @@ def _position(row: HoldingRow, found: Portfolio) -> dict[str, Any]:
     }
 
 
-@replying(authentication_classes=(), permission_classes=[AllowAny], rate_scope="quotes")
+@legacy.replying(authentication_classes=(), permission_classes=[AllowAny], rate_scope="quotes")
 def quotes(request: Request) -> dict[str, Any]:
     """Return symbol → latest quote, which a page asks for without a token; symbols without a quote are missing."""
     symbols = dict.fromkeys(request.query_params.get("symbols", "").upper().replace(" ", "").split(","))
     return {"prices": latest_quotes([*symbols][:_MAX_SYMBOLS])}
 
 
-class OverviewView(LegacyView, TransactionsView):
+class OverviewView(legacy.LegacyView, TransactionsView):
     """The figures of a business, over its own purchases."""
 
     def cache_page(self, request: Request) -> str:
@@ -68,7 +60,7 @@ class OverviewView(LegacyView, TransactionsView):
         return self.cached(lambda: {"success": True, "data": {"quick_stats": overview(user)}})
 
 
-class NotificationListView(BannerErrors, MoreMethods, notifications.NotificationListView):
+class NotificationListView(legacy.BannerErrors, legacy.MoreMethods, notifications.NotificationListView):
     undocumented = ("POST",)
 
     def payload(self, rows: list[NotificationRow]) -> dict[str, object]:
@@ -77,7 +69,7 @@ class NotificationListView(BannerErrors, MoreMethods, notifications.Notification
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
         """Refuse: the page would store a message to its own reader."""
-        raise NotOfferedError("Notifications are written by Kamioi; none can be sent here.")
+        raise legacy.NotOfferedError("Notifications are written by Kamioi; none can be sent here.")
 
 
 # --- Goals -----------------------------------------------------------------------------------------------------------
@@ -91,19 +83,18 @@ class GoalInput(serializers.GoalInput):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if isinstance(data, Mapping):
-            # The form's names win: it sends changes back in a row that still has the documented ones.
-            data = {**data, **{name: data[key] for key, name in NAMES["goal"].items() if key in data}}
+            data = legacy.with_our_names("goal", data)  # a row that is sent back still has ours with the old values
         values: dict[str, Any] = super().to_internal_value(data)
         details = {name: values.pop(name) for name in _DETAILS if name in values}
         return values | {"details": details} if details else values
 
 
-class _Goals(BannerErrors):
+class _Goals(legacy.BannerErrors):
     input_class: type[serializers.GoalInput] = GoalInput
 
     def row(self, goal: Goal) -> GoalRow:
         row: Any = super().row(goal)  # type: ignore[misc]  # of the documented view
-        return row | renamed("goal", row) | _DETAILS | goal.details
+        return row | legacy.renamed("goal", row) | _DETAILS | goal.details
 
 
 class GoalListView(_Goals, goals.GoalListView):

@@ -7,7 +7,7 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kamioi_site.api.legacy.views import NAMES, NotOfferedError
+from kamioi_site.api.legacy.views import NAMES, NotOfferedError, with_our_names
 from kamioi_site.api.throttling import hourly_limit
 from transactions.api.base import accepted, current_user, validated
 from transactions.api.legacy.base import LegacyStaffView, staff_reply
@@ -31,7 +31,7 @@ class LegacyJournalView(JournalView):
         return page | {"journal_entries": page["entries"]}
 
     def entry_input(self, request: Request) -> dict[str, Any]:
-        data = {NAMES["journal entry"].get(name, name): value for name, value in body(request).items()}
+        data = with_our_names("journal entry", body(request))
         if isinstance(lines := data.get("entries"), list):
             data["lines"] = [
                 line | {"account_code": line.get("account")} if isinstance(line, dict) else line for line in lines
