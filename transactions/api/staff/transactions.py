@@ -57,7 +57,7 @@ class TradingLimits(TypedDict):
 
 
 class WaitingLimits(TradingLimits):
-    """What may be processed at once, and the same as text under each period: none has a limit of its own."""
+    """What may be processed at once, and the same as text for a day, a week and a month, which have no other limit."""
 
     daily: dict[str, str]
     weekly: dict[str, str]
