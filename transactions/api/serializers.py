@@ -180,13 +180,6 @@ class ChangePasswordInput(ErasureInput):
     """The current password and the new one."""
 
     newPassword = PasswordField(source="new_password", new=True)  # noqa: N815
-    confirmPassword = PasswordField(required=False, help_text="The new one again, where it is typed twice.")  # noqa: N815
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse different entries of the new password."""
-        if attrs.pop("confirmPassword", attrs["new_password"]) != attrs["new_password"]:
-            raise serializers.ValidationError({"confirmPassword": ["The new passwords differ."]})
-        return attrs
 
 
 class RoundUpInput(serializers.Serializer[Any]):

@@ -33,7 +33,6 @@ from transactions.services.manual_processing import limits
 _VIEW_CALLS: Final = "llm_center.view_llmcall"
 
 
-# --- The LLM Center ---------------------------------------------------------------------------------------------------
 @staff_reply("transactions.view_transaction")
 def limits_at_once(_: Request) -> dict[str, Any]:
     return {"limits": waiting_limits(limits())}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,9 +12,9 @@ from kamioi_site.api.fields import ConsentField
 from kamioi_site.api.legacy.views import LegacyView, MoreMethods, replying
 from transactions.api.authentication import valid_token
 from transactions.api.base import current_user, validated
-from transactions.api.legacy.forms import FORMS, Details
+from transactions.api.legacy.forms import FORMS, Details, body
 from transactions.api.serializers import ProfileInput, RegisterInput
-from transactions.api.views import accounts, profile
+from transactions.api.views import accounts, passwords, profile
 from transactions.models import User
 
 
@@ -82,6 +83,16 @@ class SectionView(LegacyView):
     def _reply(self, user: User) -> Response:
         form = FORMS[self.section]
         return Response({"success": True, form.wrapper: form.shown(user)})
+
+
+class ChangePasswordView(LegacyView, passwords.ChangePasswordView):
+    """The dialog, which repeats the new password."""
+
+    def post(self, request: Request) -> Response:
+        sent = body(request)
+        if sent.get("confirmPassword", sent.get("newPassword")) != sent.get("newPassword"):
+            raise ValidationError({"confirmPassword": ["The new passwords differ."]})
+        return super().post(request)
 
 
 @replying(method="post", authentication_classes=(), permission_classes=[AllowAny], rate_scope="check_email")

@@ -26,13 +26,9 @@ _EMPTY: Final[tuple[Any, ...]] = ("", None, False, [], {})
 
 @dataclass(frozen=True)
 class Form:
-    """A form.
+    """A form. Its keys are columns of the customer (nested for an object), stored as settings, or fixed for everybody.
 
-    Args:
-        columns: key → attribute of the customer, or such a table for a nested object.
-        stored: key → setting.
-        fixed: key → what holds for everybody; a change is refused with `refusal`.
-        wrapper: the key of the reply.
+    A change of what is fixed is refused with `refusal`; `wrapper` is the key of the reply.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)

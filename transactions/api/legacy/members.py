@@ -58,7 +58,7 @@ class _MemberView(LegacyView):
             "joinDate": member.answered_at and member.answered_at.date(),
         }
 
-    def answer(self, request: Request, member: AccountMember | None, code: int) -> Response:
+    def answer(self, request: Request, member: AccountMember | None, code: int = 200) -> Response:
         """Return the invited member; 404 for None."""
         if member is None:
             raise Http404
@@ -98,8 +98,7 @@ class MemberView(_MemberView):
 class MemberInviteView(_MemberView):
     def post(self, request: Request, member_id: int) -> Response:
         """Send the invitation again."""
-        member = resend_invitation(owner=current_user(request), member_id=member_id)
-        return self.answer(request, member, status.HTTP_200_OK)
+        return self.answer(request, resend_invitation(owner=current_user(request), member_id=member_id))
 
 
 class StaffMembersView(LegacyStaffView):

@@ -19,7 +19,6 @@ from transactions.models import Goal
 from transactions.selectors.customer import GoalRow, NotificationRow, overview
 from transactions.selectors.portfolio import HoldingRow, Portfolio, latest_quotes, percent
 
-_MAX_SYMBOLS: Final = 100  # as many as the page can list
 _DETAILS: Final = {"description": "", "department": "", "deadline": "", "status": ""}
 
 
@@ -46,7 +45,7 @@ def _position(row: HoldingRow, found: Portfolio) -> dict[str, Any]:
 def quotes(request: Request) -> dict[str, Any]:
     """Return symbol → latest quote, which a page asks for without a token; symbols without a quote are missing."""
     symbols = dict.fromkeys(request.query_params.get("symbols", "").upper().replace(" ", "").split(","))
-    return {"prices": latest_quotes([*symbols][:_MAX_SYMBOLS])}
+    return {"prices": latest_quotes([*symbols][:100])}  # as many as the page can list
 
 
 class OverviewView(legacy.LegacyView, TransactionsView):

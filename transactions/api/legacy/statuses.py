@@ -8,8 +8,6 @@ from kamioi_site.api.legacy.views import NAMES
 from transactions.models import Transaction
 from transactions.selectors.transaction_pages import TransactionFields
 
-Status = Transaction.Status
-
 
 class ListedStatus(TextChoices):
     """What the pages know. With some of these words they offer “Edit AI Mapping” and count a row as unrecognized."""
@@ -33,7 +31,7 @@ class ListedTransaction(TransactionFields):
     """A transaction in a list of the legacy front end: `status` in its words, `booking_status` exact."""
 
     status: Annotated[str, ListedStatus]
-    booking_status: Annotated[str, Status]
+    booking_status: Annotated[str, Transaction.Status]
 
 
 def listed(row: Any) -> ListedTransaction:

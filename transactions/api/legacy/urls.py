@@ -5,7 +5,6 @@ from typing import Any
 from kamioi_site.api.legacy.views import legacy_path
 from transactions.api.legacy import accounts, members, portfolio, staff, transactions
 from transactions.api.legacy.forms import SECTIONS
-from transactions.api.views.passwords import ChangePasswordView
 
 _VIEWS: dict[str, Any] = {
     "auth/check-all": accounts.check_all,
@@ -13,7 +12,7 @@ _VIEWS: dict[str, Any] = {
     "user/auth/complete-registration": accounts.DetailsView.as_view(),
     "user/registration/complete": accounts.DetailsView.as_view(),
     "user/preferences": accounts.DetailsView.as_view(),
-    "user/security/change-password": ChangePasswordView.as_view(schema=None),
+    "user/security/change-password": accounts.ChangePasswordView.as_view(),
     **{f"business/settings/{name}": accounts.SectionView.as_view(section=name) for name in SECTIONS},
     "downloads/<str:claim>": transactions.DownloadView.as_view(),
     "individual/export/transactions": transactions.ExportView.as_view(schema=None),

@@ -103,5 +103,5 @@ class EntryInput(serializers.Serializer[Any]):
         for side in ("debit", "credit"):
             total = sum((line[side] for line in attrs.get("lines", [])), ZERO)
             if attrs.pop(f"total_{side}", total) != total:
-                raise serializers.ValidationError({f"total_{side}": [f"It is not the sum of the lines, ${total:,}."]})
+                raise serializers.ValidationError({"lines": [f"Their {side}s are ${total:,}, not total_{side}."]})
         return attrs
