@@ -17,6 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -43,7 +44,10 @@ LONG_TESTS = (
     "docker/test_devserver.py",
     "docker/test_prometheus.py",
     "docker/test_cluster.py",
+    "kamioi_site/db/test_migrate.py",
+    "kamioi_site/http/test_outage.py",
     "browser/test_policy.py",
+    "browser/test_llm_center.py",
     "browser/test_journey.py",
     "kamioi_site/messaging/test_worker.py",
     "kamioi_site/messaging/test_rabbitmq.py",
@@ -139,6 +143,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "kamioi_site.settings.test"
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
+from django_ratelimit import core as ratelimit  # noqa: E402
 
 from tests import database  # noqa: E402
 
@@ -236,6 +241,17 @@ def django_db_setup(_template: database.Template, django_db_setup: None) -> Iter
         yield
     database.connect_as("owner")
     database.end_sessions(connection.settings_dict["NAME"])
+
+
+@pytest.fixture(autouse=True)
+def _rate_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin the windows of rate limits with the test: one that ended in the middle would count from zero again."""
+    start = int(time.time())
+
+    def window_end(_: str, period: int) -> int:
+        return start + (int(time.time() - start) // period + 1) * period
+
+    monkeypatch.setattr(ratelimit, "_get_window", window_end)
 
 
 @pytest.fixture(autouse=True)
