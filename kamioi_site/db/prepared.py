@@ -44,7 +44,9 @@ def _name(cursor: Any, sql: str, parameters: int) -> str:
         if len(names) >= _MAX_STATEMENTS:
             return ""
         name = f"kamioi_{len(names)}"
-        cursor.execute(f"PREPARE {name} AS {_numbered(sql, parameters)}")
+        # Once in the life of a connection, so it is no query of this request: the log and the wrappers do not see it.
+        with connection.wrap_database_errors:
+            cursor.cursor.execute(f"PREPARE {name} AS {_numbered(sql, parameters)}")
         names[sql] = name
     return name
 
