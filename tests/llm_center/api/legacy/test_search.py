@@ -15,6 +15,7 @@ from llm_center.models import LlmMapping
 from llm_center.selectors import search_mappings
 from llm_center.sql import load_sql
 from tests.factories import api_client, make_company, make_merchant, make_staff
+from transactions.models import Merchant
 
 pytestmark = pytest.mark.django_db
 URL = "/api/admin/llm-center/mappings"
@@ -89,12 +90,20 @@ def test_rows_of_a_merchant_are_found_however_old(search: str) -> None:
 def _plan(name: str, **parameters: Any) -> str:
     sql = load_sql(name).format(status="true", after="true") if name == "search_mappings" else load_sql(name)
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")  # the tables are empty
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the log is empty
         cursor.execute(f"EXPLAIN {sql}", parameters)
         return "\n".join(row[0] for row in cursor.fetchall())
 
 
+@pytest.mark.as_owner
 def test_each_step_uses_its_index() -> None:
+    # Enough merchants, and statistics of them: those that earlier tests left lead to other plans.
+    Merchant.objects.bulk_create(
+        Merchant(merchant_key=f"SHOP {number}", display_name=f"Shop {number}", ticker=f"T{number}")
+        for number in range(2_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE merchants")
     plan = _plan("prefix_merchants", key="CORNER", beyond="CORNES", tickers=["SBUX"], limit=200)
     assert "_like" in plan
     assert "idx_merchants_ticker" in plan
