@@ -41,33 +41,30 @@ def escape_formula(text: str) -> str:
 
 
 def csv_download(request: HttpRequest, lines: Iterator[str], *, filename: str) -> StreamingHttpResponse:
-    """Stream lines as a CSV file; no cache may keep it, because it belongs to the caller."""
+    """Stream lines as a CSV file."""
     chunks = iter(lambda: "".join(islice(lines, _LINES_PER_CHUNK)), "")
     return StreamingHttpResponse(
-        _content(request, chunks, ""),
-        content_type="text/csv; charset=utf-8",
-        headers={
-            "Content-Disposition": f'attachment; filename="{filename}"',
-            "Cache-Control": "private, no-store",
-            "X-Accel-Buffering": "no",
-        },
+        _content(request, chunks, ""), content_type="text/csv; charset=utf-8", headers=_headers(filename)
     )
 
 
 def file_download(
     request: HttpRequest, file: IO[bytes], *, filename: str, size: int, content_type: str
 ) -> StreamingHttpResponse:
-    """Stream a stored file and close it; no cache may keep it, because it belongs to the caller."""
+    """Stream a stored file and close it."""
     return StreamingHttpResponse(
         _content(request, _file_chunks(file), b""),
         content_type=content_type,
-        headers={
-            "Content-Disposition": f'attachment; filename="{filename}"',
-            "Content-Length": str(size),
-            "Cache-Control": "private, no-store",
-            "X-Accel-Buffering": "no",
-        },
+        headers=_headers(filename) | {"Content-Length": str(size)},
     )
+
+
+def _headers(filename: str) -> dict[str, str]:
+    return {
+        "Content-Disposition": f'attachment; filename="{filename}"',
+        "Cache-Control": "private, no-store",  # no cache may keep it, because it belongs to the caller
+        "X-Accel-Buffering": "no",
+    }
 
 
 def _file_chunks(file: IO[bytes]) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """The log of erasures, kept with the uploads: a restored database knows nothing of those that came after the backup.
 
 Each erasure is an empty file named after the id and the creation of the account. Together they name one account even if
-a restored database gives its id to somebody else.
+a restored database gives its id to a new account.
 """
 
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def recorded_erasures() -> list[tuple[int, datetime]]:
     """Return the ids of the erased users and when their accounts were created."""
     try:
         _, names = default_storage.listdir(_DIRECTORY)
-    except FileNotFoundError:  # nobody was erased yet
+    except FileNotFoundError:  # there was no erasure yet
         return []
     parts = [name.split("-", 1) for name in sorted(names)]
     return [(int(pk), datetime.strptime(created, _CREATED).replace(tzinfo=UTC)) for pk, created in parts]
