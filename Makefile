@@ -123,8 +123,8 @@ audit: ## list known vulnerabilities of the pinned packages
 	@[ -x .kamioi/audit/bin/pip-audit ] || { $(PYTHON) -m venv .kamioi/audit && .kamioi/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1; }
 	@.kamioi/audit/bin/pip-audit -r docker/requirements-legacy.txt --no-deps --disable-pip --strict
 
-containers: ## build the images and run compose.yml on Debian's dockerd: no registry needed, but root, podman, buildah, debootstrap
-	@exec tests/docker/engine/containers all
+containers: ## build the images and run compose.yml on Debian's dockerd: CHECK=all: and its faults; needs root and podman
+	@exec tests/docker/engine/containers all $(CHECK)
 
 # Barman is a separate program; it copies with rsync.
 restore-drill: install ## drop a table while purchases come in, and restore to the second before; prints time and loss

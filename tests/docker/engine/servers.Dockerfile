@@ -15,6 +15,11 @@ RUN install --directory --owner postgres --group postgres --mode 3777 /var/run/p
 ENV LANG=en_US.utf8 PG_MAJOR=18 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/18/bin PGDATA=/var/lib/postgresql/18/docker
 VOLUME /var/lib/postgresql
 COPY postgres-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
+# Barman is built on this image with packages of Debian 12, and by pip.
+COPY bookworm.sources /etc/apt/sources.list.d/
+RUN printf 'Package: file libmagic* gnupg* gpg* dirmngr python3* libpython3* rsync\nPin: release n=bookworm\nPin-Priority: 1001\n' >/etc/apt/preferences.d/bookworm
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY pip.conf /etc/pip.conf
 ENTRYPOINT ["docker-entrypoint.sh"]
 STOPSIGNAL SIGINT
 EXPOSE 5432
