@@ -7,6 +7,11 @@ home=${BARMAN_HOME:-/var/lib/barman}
 export PGPASSFILE=${PGPASSFILE:-/tmp/pgpass}
 barman() { command barman -q -c "$config" "$@"; }
 
+# What was interrupted cannot be restored, and `barman check` would complain of it until it is too old.
+for backup in $(command barman -c "$config" list-backups kamioi | sed -n 's/^kamioi \([^ ]*\) - .*FAILED$/\1/p'); do
+	barman delete kamioi "$backup"
+done
+
 # The WAL that the backup needs is received before the backup counts.
 barman switch-wal --archive --archive-timeout 120 kamioi >/dev/null 2>&1 || :
 barman backup --wait kamioi
