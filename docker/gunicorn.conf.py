@@ -26,6 +26,8 @@ def on_exit(server: Any) -> None:
 bind = os.environ.get("WEB_BIND", "0.0.0.0:8000")  # the container's own network
 worker_class = "uvicorn_worker.UvicornWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+# Loaded once, before the port is open: nginx sends nothing to a web that cannot answer yet. Workers share the memory.
+preload_app = True
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
 keepalive = 75  # longer than nginx keeps idle connections, so that nginx closes them
 timeout = 60

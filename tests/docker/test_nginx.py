@@ -29,7 +29,7 @@ class Web(ThreadingHTTPServer):
         self.hold = threading.Event()
         self.hold.set()
         self.proceed = threading.Event()
-        self.breaks = False
+        self.breaks = 0  # so many requests
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -47,6 +47,7 @@ class _Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         self.server.seen.append((self.command, self.path))
         if self.server.breaks:  # the process dies in the middle of the request
+            self.server.breaks -= 1
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         elif self.path.endswith("/events"):
@@ -105,7 +106,7 @@ def proxy(webs) -> Iterator[int]:
 def _fresh(webs: list[Web]) -> None:
     for web in webs:
         web.seen.clear()
-        web.breaks = False
+        web.breaks = 0
         web.hold.set()
 
 
@@ -247,17 +248,28 @@ def test_a_body_is_as_large_as_its_address_allows(webs, proxy):
 
 def test_a_web_that_dies_costs_no_reader_anything_and_nothing_is_sent_twice(webs):
     with nginx([web.port for web in webs]) as (port, _place):
-        webs[0].breaks = True
+        webs[0].breaks = 99
         assert {ask(port, f"/read/{number}")[0] for number in range(20)} == {200}
         assert webs[0].seen
     with nginx([web.port for web in webs]) as (port, _place):
         for web in webs:
-            web.breaks = True
+            web.breaks = 99
             web.seen.clear()
         status, headers, body = ask(port, "/api/transactions", method="POST", body=b"{}")
         assert sum(len(web.seen) for web in webs) == 1
         assert (status, headers["content-type"], headers["retry-after"]) == (503, "application/json", "5")
         assert json.loads(body)["success"] is False
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/api/user/portfolio"])
+def test_a_reader_is_sent_once_more_when_no_web_is_left(webs, path):
+    """As when the list of webs changes while a request waits for one that is gone."""
+    with nginx([webs[0].port]) as (port, _place):
+        webs[0].breaks = 1
+        assert ask(port, path)[0] == 200
+        webs[0].breaks = 1
+        assert ask(port, path, method="POST", body=b"{}")[0] == 503
+        assert [method for method, _ in webs[0].seen] == ["GET", "GET", "POST"]
 
 
 def test_without_a_web_process_the_error_has_the_format_of_the_api():
