@@ -29,6 +29,10 @@ confirm() { # WHAT WORD: asks for the word, unless --yes was given
 	read -r answer
 	[ "$answer" = "$2" ] || fail "Nothing was changed."
 }
+sql() { # SERVER QUERY, as the administrator
+	# shellcheck disable=SC2086
+	$DC exec -T "$1" psql -U postgres -d kamioi -v ON_ERROR_STOP=1 -Atc "$2"
+}
 barman() { # ARGUMENTS of Barman, in its container
 	# shellcheck disable=SC2086
 	$DC --profile backup exec -T -e PGPASSFILE=/tmp/pgpass barman barman -c /tmp/barman/barman.conf "$@"

@@ -1,6 +1,7 @@
 """docker/release, restore and failover with a Docker that writes down what it is commands, and answers from a table."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -195,7 +196,10 @@ def test_a_restore_keeps_the_data_and_starts_the_site_only_with_right_books(run,
     assert "-v kamioi_postgres:/var/lib/postgresql " in restored
     assert "data=/var/lib/postgresql/18/main" in restored
     assert '/etc/kamioi/restore.sh "$backup" "$data" "$@"' in restored
-    assert not any("pgbouncer" in line for line in commands if " up " in line)
+    # The verification goes through PgBouncer; nothing else is started.
+    assert _before(commands, "--wait redis pgbouncer", "migrate --check")
+    started = " ".join(line for line in commands if " up " in line)
+    assert not re.search("web|nginx|worker|beat", started)
 
 
 def test_after_a_restore_barman_follows_the_new_history(run, tmp_path):
@@ -208,10 +212,25 @@ def test_after_a_restore_barman_follows_the_new_history(run, tmp_path):
     assert not [line for line in commands if "--target-time" in line]
 
 
+def test_erasures_are_replayed_before_the_site_starts_and_do_not_stop_it(run, tmp_path):
+    assert run("restore", "latest", "--yes", answers="pg_is_in_recovery=f\nreplay_erasures=fail\n").returncode == 0
+    commands = _commands(tmp_path)
+    assert _before(commands, "verify_ledger --all", "replay_erasures")
+    (replayed,) = [number for number, line in enumerate(commands) if "replay_erasures" in line]
+    assert commands.index("compose up -d") > replayed  # all of it; single services before
+
+
 def test_a_moment_without_its_zone_is_refused(run, tmp_path):
     done = run("restore", "2026-11-28 05:00:00", "--yes")
     assert "needs a time zone" in done.stderr
     assert _commands(tmp_path) == []
+
+
+def test_a_server_that_cannot_replay_ends_the_restore(run, tmp_path):
+    done = run("restore", "2026-11-28 05:00:00+00", "--yes", answers="pg_is_in_recovery=fail\nRestartCount=3\n")
+    assert done.returncode != 0
+    assert "PostgreSQL does not start" in done.stderr
+    assert not [line for line in _commands(tmp_path) if "verify_ledger" in line]
 
 
 @pytest.mark.parametrize("folder", ["barman_wal", "pg_wal"])
