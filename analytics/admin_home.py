@@ -29,13 +29,13 @@ _TODAY: Final = """
     ) AS newest
     GROUP BY status
 """
-_PENDING: Final = """
-    SELECT status, (SELECT count(*) FROM (
-        SELECT FROM transactions WHERE transactions.status = pending.status LIMIT %(limit)s
-    ) AS rows) FROM unnest(ARRAY['pending', 'awaiting_price', 'on_hold', 'failed']) AS pending (status)
-    UNION ALL
-    SELECT 'orders', count(*) FROM (SELECT FROM orders WHERE status = 'queued' LIMIT %(limit)s) AS rows
-"""
+_PENDING: Final = " UNION ALL ".join(
+    f"SELECT '{name}', count(*) FROM (SELECT 1 FROM {table} WHERE status = '{status}' LIMIT %(limit)s) AS rows"  # noqa: S608
+    for name, table, status in (
+        *((status, "transactions", status) for status in ("pending", "awaiting_price", "on_hold", "failed")),
+        ("orders", "orders", "queued"),
+    )
+)
 _OUTCOMES: Final = {
     "completed": "Invested",
     "not_listed": "Not listed",

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from kamioi_site.db.distribution import limits_per_shard
 from kamioi_site.http.downloads import csv_line
 from kamioi_site.pagination import NUMBERED_ROWS_MAX, Keyset, decode_cursor, encode_cursor
 from llm_center.models import LlmCall, LlmMapping
@@ -161,7 +162,7 @@ def _share_name(one: str, other: str) -> bool:
 
 def descriptor_samples(merchant_keys: Sequence[str]) -> dict[str, tuple[list[str], int]]:
     """Return for each merchant up to four raw descriptors and the number of customers, among what waits."""
-    with connection.cursor() as cursor:
+    with limits_per_shard(), connection.cursor() as cursor:
         cursor.execute(load_sql("descriptor_samples"), {"keys": list(merchant_keys), "limit": _SCAN_LIMIT})
         return {key: (descriptors or [], customers) for key, descriptors, customers in cursor.fetchall()}
 

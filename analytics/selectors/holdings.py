@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Final
 
 from analytics.selectors.queries import fetch_rows
+from kamioi_site.db.distribution import limits_per_shard
+from kamioi_site.db.replica import read_connection
 from transactions.rules.money import CENT, ZERO, rounded
 from transactions.selectors.portfolio import percent
 
@@ -107,13 +109,16 @@ _NEWEST: Final = """
         SELECT merchant, date, round_up, shares, id FROM transactions
         WHERE transactions.ticker = companies.ticker AND status = 'completed'
         ORDER BY date DESC, id DESC LIMIT %(limit)s
-    ) AS newest ORDER BY newest.date DESC, newest.id DESC
+    ) AS newest ORDER BY newest.date DESC, newest.id DESC LIMIT 1000000  -- Citus requires one
 """
 
 
 def newest_purchases(tickers: Sequence[str], *, limit: int = 5) -> dict[str, list[CompanyPurchase]]:
     """Return the newest investments in each of these companies, latest first."""
     newest = defaultdict[str, list[CompanyPurchase]](list)
-    for ticker, *row in fetch_rows(_NEWEST, tickers=list(tickers), limit=limit):
-        newest[ticker].append(CompanyPurchase(*row))
+    with limits_per_shard(read_connection().alias):
+        rows = fetch_rows(_NEWEST, tickers=list(tickers), limit=limit)
+    for ticker, *row in rows:
+        if len(newest[ticker]) < limit:
+            newest[ticker].append(CompanyPurchase(*row))
     return newest

@@ -1,5 +1,12 @@
 -- Count the decisions from a day on. `decided_at` is the time of the write, and a decision can be undone for minutes only,
 -- so counting from the day before the last counted one misses nothing.
+-- Two commands, because Citus refuses DELETE and INSERT in one statement that reads `mapping_decisions`.
+DELETE FROM decision_days AS known
+WHERE day >= %(since)s AND NOT EXISTS (
+    SELECT FROM mapping_decisions AS decision
+    WHERE (decision.decided_at AT TIME ZONE 'UTC')::date = known.day AND decision.automatic = known.automatic
+      AND decision.action = known.action
+);
 WITH actual AS MATERIALIZED (
     SELECT (decision.decided_at AT TIME ZONE 'UTC')::date AS day, decision.automatic, decision.action, count(*) AS decisions,
            count(undone.id) AS reversed,
@@ -14,13 +21,6 @@ WITH actual AS MATERIALIZED (
     LEFT JOIN mapping_decisions AS undone ON undone.undoes_id = decision.id
     WHERE (decision.decided_at AT TIME ZONE 'UTC')::date >= %(since)s
     GROUP BY 1, 2, 3
-),
-deleted AS (
-    DELETE FROM decision_days AS known
-    WHERE day >= %(since)s AND NOT EXISTS (
-        SELECT FROM actual
-        WHERE actual.day = known.day AND actual.automatic = known.automatic AND actual.action = known.action
-    )
 )
 INSERT INTO decision_days AS known (day, automatic, action, decisions, reversed, overturned, released, waited, median_seconds,
                                     slow_seconds)

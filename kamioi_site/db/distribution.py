@@ -9,19 +9,37 @@ Each app declares its own tables in its `distribution.py`, as one of:
 reference tables or to a table colocated by that column; no foreign key to it from other tables.
 """
 
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
-from django.db import connection
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InternalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey
 
 from kamioi_site.db.roles import PARTITION_NAME, as_owner
 from kamioi_site.errors import KamioiError
+
+_ERRORS_OF_ROWS: Final = {" violates ": IntegrityError, "numeric field overflow": DataError}
+_HAS_CITUS: Final = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+# Seconds after which a running process notices the extension.
+_ASK_AGAIN: Final = 60.0
+_citus, _asked_at = False, float("-inf")
 
 APPS = ("kamioi_site", "transactions", "llm_center", "analytics")
 
@@ -133,6 +151,31 @@ def plan_distribution() -> list[Step]:
         for table, column, referenced, key in _model_foreign_keys()
         if table in target.distributed and table not in kept
     ]
+    steps += _sequence_steps(interrupted=not steps)
+    [(is_sequential, database)] = _rows(_IS_SEQUENTIAL)
+    if not is_sequential:
+        steps.append(
+            Step(
+                "let a transaction write reference tables after it has read shards: one connection to each machine",
+                f"ALTER DATABASE {database} SET citus.multi_shard_modify_mode = 'sequential'",
+            )
+        )
+    return steps
+
+
+def _sequence_steps(*, interrupted: bool) -> list[Step]:
+    """Continue the ids where they were: Citus starts those of a table at 1 again that refers to a reference table.
+
+    Args:
+        interrupted: only the sequences that are behind their table.
+    """
+    steps = []
+    for table, column, sequence, last in _rows(_SEQUENCES):
+        [(highest,)] = _rows(f"SELECT coalesce(max({column}), 0) FROM {table}")  # noqa: S608
+        if max(last, highest) > (last if interrupted else 0):
+            next_ = f"greatest({max(last, highest)}, max({column}))"
+            sql = f"SELECT setval('{sequence}', {next_}) FROM {table}"  # noqa: S608
+            steps.append(Step(f"continue the ids of {table}", sql))
     return steps
 
 
@@ -160,8 +203,54 @@ def apply_distribution(steps: Sequence[Step]) -> Iterator[Step]:
 def has_citus(connection: BaseDatabaseWrapper = connection) -> bool:
     """Whether this database has the extension citus."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_extension WHERE extname = 'citus'")
-        return cursor.fetchone() is not None
+        cursor.execute(_HAS_CITUS)
+        return bool(cursor.fetchone()[0])
+
+
+def on_citus() -> bool:
+    """Whether this process uses the statements for Citus; it asks a plain database again after `_ASK_AGAIN`."""
+    global _citus, _asked_at
+    if not _citus and time.monotonic() - _asked_at > _ASK_AGAIN:
+        connection.ensure_connection()
+        with connection.connection.cursor() as cursor:  # not a query of the caller
+            cursor.execute(_HAS_CITUS)
+            _citus, _asked_at = cursor.fetchone()[0], time.monotonic()
+    return _citus
+
+
+@contextmanager
+def limits_per_shard(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """On Citus, let every shard apply the LIMIT of a LATERAL subquery; without this, Citus refuses the statement.
+
+    The statement must have a LIMIT or an aggregate outside, because each shard returns its own first rows. Citus plans
+    none of its subqueries separately meanwhile.
+    """
+    if not on_citus():
+        yield
+        return
+    with transaction.atomic(using), connections[using].cursor() as cursor:
+        cursor.execute("SET LOCAL citus.subquery_pushdown = on")
+        yield
+        cursor.execute("SET LOCAL citus.subquery_pushdown = off")
+
+
+@contextmanager
+def restored_error_codes() -> Iterator[None]:
+    """Raise the error of a row as what it is: Citus reports one of rows that it moves as an internal error."""
+    try:
+        yield
+    except InternalError as error:
+        known = next((kind for text, kind in _ERRORS_OF_ROWS.items() if text in str(error)), None)
+        if known is None or not on_citus():
+            raise
+        raise known(str(error)) from error.__cause__
+
+
+def violated_constraint(error: DatabaseError) -> str:
+    """Return the constraint that a write violates; Citus names it in the message only, with the number of the shard."""
+    name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+    found = re.search(r'constraint "(\w+)"', str(error))
+    return re.sub(r"_[0-9]{6,}$", "", str(name or (found[1] if found else "")))
 
 
 def find_distribution_problems() -> list[str]:
@@ -217,6 +306,21 @@ def find_distribution_problems() -> list[str]:
             if column not in columns and not (primary and len(columns) == 1)
         ]
     return problems
+
+
+_IS_SEQUENTIAL: Final = """
+    SELECT EXISTS (
+        SELECT FROM pg_db_role_setting
+        WHERE setdatabase = pg_database.oid AND 'citus.multi_shard_modify_mode=sequential' = ANY (setconfig)
+    ), quote_ident(datname)
+    FROM pg_database WHERE datname = current_database()
+"""
+_SEQUENCES: Final = """
+    SELECT tables.relname::text, attname::text, objid::regclass::text, coalesce(pg_sequence_last_value(objid), 0)
+    FROM pg_depend JOIN pg_class AS tables ON tables.oid = refobjid AND tables.relnamespace = 'public'::regnamespace
+    JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+    WHERE classid = 'pg_class'::regclass AND deptype = 'i' AND attidentity <> '' ORDER BY 1
+"""
 
 
 def _foreign_keys(tables: Sequence[str]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from django.db import connection, transaction
 from django.utils import timezone
 
+from kamioi_site.db.distribution import limits_per_shard
 from kamioi_site.live_settings import stored_values
 from llm_center import matcher
 from llm_center.live_settings import AUTO_APPROVAL_ENABLED, BATCH_SIZE, CONFIDENCE_THRESHOLD, MONTHLY_BUDGET, PROVIDER
@@ -251,7 +252,7 @@ def _only_own_input(keys: Sequence[str]) -> set[str]:
     """Return the keys that no bank file has, and that a single customer entered."""
     if not keys:
         return set()
-    with connection.cursor() as cursor:
+    with limits_per_shard(), connection.cursor() as cursor:
         cursor.execute(load_sql("own_input"), {"keys": list(keys)})
         return {key for (key,) in cursor.fetchall()}
 

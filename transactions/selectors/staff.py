@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import QuerySet
 
+from kamioi_site.db.distribution import limits_per_shard
 from kamioi_site.pagination import NUMBERED_ROWS_MAX
 from transactions.models import Transaction, User
 from transactions.rules.merchant_key import normalise
@@ -109,7 +110,8 @@ def transactions_page(filters: StaffTransactionFilter, *, page: int, limit: int)
     elif filters.search:
         residual.add("rows.merchant ILIKE %(search)s", search=f"%{escape_like(filters.search)}%")
     _add_residual(residual, filters)
-    return _run(_WINDOW, indexed, residual, page=page, limit=limit)
+    with limits_per_shard():
+        return _run(_WINDOW, indexed, residual, page=page, limit=limit)
 
 
 def transactions_waiting_page(filters: StaffTransactionFilter, *, page: int, limit: int) -> StaffTransactionPage:

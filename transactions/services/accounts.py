@@ -27,6 +27,7 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from kombu.exceptions import OperationalError as BrokerError
 from redis import RedisError
 
+from kamioi_site.db.distribution import violated_constraint
 from transactions.errors import EmailTakenError, InvalidResetTokenError, TooManySettingsError
 from transactions.models import ApiToken, User, UserSetting
 from transactions.services.access import end_all_access
@@ -72,17 +73,13 @@ def register_user(*, email: str, password: str, account_type: str, now: datetime
                 user.save()
                 queue_account_email("verify", user)
         except IntegrityError as error:
-            if _constraint(error) in {"users_email_unique_any_case", "users_email_key"}:
+            if violated_constraint(error) in {"users_email_unique_any_case", "users_email_key"}:
                 raise EmailTakenError from error
-            if "account_number" not in _constraint(error):
+            if "account_number" not in violated_constraint(error):
                 raise
         else:
             return user
     raise RuntimeError(f"no free account number of {account_type} found")
-
-
-def _constraint(error: IntegrityError) -> str:
-    return str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", ""))
 
 
 def _check_password(password: str, user: User, field: str = "password") -> None:

@@ -20,6 +20,7 @@ from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
 from kamioi_site.admin.audit_log import audit_log
+from kamioi_site.db.distribution import violated_constraint
 from kamioi_site.db.partitions import ensure_partitions
 from kamioi_site.db.replica import primary_reads
 from transactions.errors import PeriodClosedError, PeriodError
@@ -49,7 +50,7 @@ def posting_on(day: date) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:  # closed since
-        if getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) == _CONSTRAINT:
+        if violated_constraint(error) == _CONSTRAINT:
             raise PeriodClosedError(day) from error
         raise
 

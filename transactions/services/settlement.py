@@ -21,6 +21,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
+from kamioi_site.db.distribution import restored_error_codes
 from kamioi_site.db.replica import primary_reads
 from transactions.errors import SettlementError
 from transactions.migration_phase import legacy_owns_data
@@ -169,7 +170,7 @@ def _settle(rows: Sequence[_Unsettled], result: SettlementResult, *, now: dateti
         "now": now,
     }
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with restored_error_codes(), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(load_sql("settle_positions"), values)
             orders, bought, sold, difference = cursor.fetchone()
     except (DataError, IntegrityError) as error:

@@ -18,6 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from kamioi_site.admin.audit_log import audit_log
+from kamioi_site.db.distribution import restored_error_codes
 from kamioi_site.formatting import money, plural
 from kamioi_site.imports.rows import ImportBusyError
 from transactions.cache import invalidate_customers, review_queue_changed
@@ -205,7 +206,7 @@ def undo_statement(*, statement_id: int, task: BackgroundTask) -> StatementImpor
 def _undo_batch(statement: StatementImport, since: datetime) -> datetime | None:
     """Undo one batch of rows from this date on. Returns the date to continue from, None after the last batch."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with restored_error_codes(), transaction.atomic(), connection.cursor() as cursor:
             lock_buckets(cursor, [statement.user_id % USER_BUCKETS])
             cursor.execute(
                 load_sql("undo_statement"),

@@ -1,7 +1,6 @@
 -- Book one batch: everything that happens to pending transactions of locked user buckets, in one statement.
--- claimed: first_pending.sql, on Citus first_pending_sharded.sql. The advisory locks on the buckets protect the rows.
-WITH claimed AS MATERIALIZED (
-{first_pending}),
+-- The advisory locks on the buckets protect the rows.
+{include first_pending}
 -- looked_up: the merchant's company (an approved ticker counts only while its company is listed) and the round-up, which
 -- is fixed since the purchase was stored, or now.
 looked_up AS MATERIALIZED (
@@ -50,9 +49,10 @@ candidates AS MATERIALIZED (
       AND NOT (priority = 4 AND booking > 0)  -- a correction books what was charged already
 ),
 {include check_limits}
--- decided: the outcome of each row; shares only if it is bought now.
+-- decided: the outcome of each row; shares only if it is bought now. Few columns, because on Citus every shard reads it.
 decided AS MATERIALIZED (
-    SELECT outcomes.*,
+    SELECT id, user_id, date, outcome, reason, ticker, decision_id, round_up, fixed_fee, price, was_ticker, was_round_up,
+           was_fee, was_investable,
            CASE WHEN outcome = 'completed' AND round_up > 0 THEN kamioi_shares(round_up, price) END AS shares,
            CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE fixed_fee END AS fee,
            CASE WHEN outcome IN ('not_listed', 'refunded', 'on_hold') THEN 0 ELSE round_up END AS set_aside
@@ -159,10 +159,13 @@ refunds AS (
     ON CONFLICT DO NOTHING
 ),
 -- An earlier refund of which this may be the purchase is matched again.
+purchases AS MATERIALIZED (
+    SELECT user_id, merchant_key, amount FROM moved WHERE amount > 0
+),
 rechecked AS (
-    UPDATE unmatched_refunds SET is_checked = false FROM moved
-    WHERE unmatched_refunds.user_id = moved.user_id AND unmatched_refunds.merchant_key = moved.merchant_key
-      AND unmatched_refunds.amount = -moved.amount AND is_checked
+    UPDATE unmatched_refunds SET is_checked = false FROM purchases
+    WHERE unmatched_refunds.user_id = purchases.user_id AND unmatched_refunds.merchant_key = purchases.merchant_key
+      AND unmatched_refunds.amount = -purchases.amount AND is_checked
 ),
 -- Only if any order is queued (a constant, so that PostgreSQL skips the lookups otherwise).
 closed_orders AS (

@@ -1,6 +1,6 @@
--- Lock up to %(limit)s free user buckets with pending rows until commit, the most urgent first.
--- LIMIT stops the scan at the last lock, so other workers can claim the remaining buckets.
-SELECT bucket FROM (
+-- Lock up to %(limit)s free user buckets with pending rows until commit, the most urgent first. Returns each with the number
+-- of places that its rows are in. LIMIT stops the scan at the last lock, so other workers can claim the remaining buckets.
+SELECT bucket, 1 FROM (
     SELECT buckets.bucket
     FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
     CROSS JOIN LATERAL (

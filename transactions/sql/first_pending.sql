@@ -1,4 +1,5 @@
-    -- At most %(per_bucket)s rows of each bucket, most urgent first: one index lookup per bucket.
+-- At most %(per_place)s rows of each bucket, most urgent first: one index lookup per bucket.
+WITH claimed AS MATERIALIZED (
     SELECT pending.*
     FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
     CROSS JOIN LATERAL (
@@ -6,5 +7,6 @@
                round_up AS was_round_up, fee AS was_fee, investable AS was_investable, round_up_cents, fee_cents
         FROM transactions
         WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
-        ORDER BY priority, id LIMIT %(per_bucket)s
+        ORDER BY priority, id LIMIT %(per_place)s
     ) AS pending
+),

@@ -14,9 +14,9 @@ WITH changed AS (
           AND CASE %(row_class)s WHEN '' THEN status = 'excluded' OR status = 'on_hold' AND failure_reason = %(duplicate)s
                    ELSE status IN ('pending', 'not_listed', 'on_hold', 'awaiting_price', 'excluded') END
           AND row_class || status <> %(row_class)s || 'excluded'
-        FOR UPDATE
     ) AS before
     WHERE transactions.id = before.id AND transactions.user_id = before.user_id AND transactions.date = before.date
+      AND transactions.status = before.status  -- rows also become pending without a lock on the bucket
     RETURNING transactions.user_id, transactions.date, transactions.amount, transactions.status,
               before.status AS before_status, before.round_up, before.fee, before.investable
 ),

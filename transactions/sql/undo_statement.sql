@@ -23,7 +23,7 @@ removed_orders AS (
     WHERE NOT reversed.kept AND orders.user_id = reversed.user_id AND orders.transaction_id = reversed.id
 ),
 freed_keys AS (
-    UPDATE transaction_keys AS keys SET idempotency_key = 'undone:' || keys.transaction_id FROM reversed
+    UPDATE transaction_keys AS keys SET idempotency_key = 'undone:' || keys.transaction_id::text FROM reversed
     WHERE reversed.kept AND keys.user_id = reversed.user_id AND keys.transaction_id = reversed.id
 ),
 removed_keys AS (

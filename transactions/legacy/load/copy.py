@@ -105,7 +105,7 @@ def _claim_target(snapshot: Snapshot) -> bool:
         kept_ids = [*registry.bulk_tables(), "notifications"]
         for table in kept_ids:
             last = snapshot.last_rowid(table) if table in snapshot.tables else 0
-            cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE id <= %s)", [last])
+            cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE id <= %s)", [last])
             if cursor.fetchone()[0]:
                 raise LegacyCopyError(
                     f"The target has rows in {table} with ids that the legacy database uses too. "

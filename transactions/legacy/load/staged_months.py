@@ -107,7 +107,7 @@ def _exists(cursor: Any, table: str) -> bool:
 
 
 def _is_empty(cursor: Any, table: str) -> bool:
-    cursor.execute(f"SELECT NOT EXISTS (SELECT FROM {table})")
+    cursor.execute(f"SELECT NOT EXISTS (SELECT 1 FROM {table})")
     return bool(cursor.fetchone()[0])
 
 

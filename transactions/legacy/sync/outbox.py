@@ -71,9 +71,10 @@ def enable_dual_write() -> None:
 def disable_dual_write() -> None:
     """Note nothing any more, in the caller's transaction; pending rows stay."""
     with transaction.atomic(), connection.cursor() as cursor:
-        for name in registry.outbox_tables():
-            for event in ("insert", "update", "delete"):
-                cursor.execute(f"DROP TRIGGER IF EXISTS {_TRIGGER}{event} ON {name}")
+        # Only those that exist: Citus refuses the command for a reference table.
+        cursor.execute("SELECT tgname, tgrelid::regclass FROM pg_trigger WHERE starts_with(tgname, %s)", [_TRIGGER])
+        for trigger, table in cursor.fetchall():
+            cursor.execute(f"DROP TRIGGER {trigger} ON {table}")
         _set_schedule(enabled=False)
         update_migration_state(dual_write=False)
 

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, InternalError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from kamioi_site.db.distribution import on_citus, restored_error_codes
 from kamioi_site.observability.metrics import TRANSACTIONS
 from transactions.cache import invalidate_customers, merchants_waiting, review_queue_changed
 from transactions.migration_phase import legacy_owns_data
 from transactions.models import USER_BUCKETS, LimitReason, Transaction
 from transactions.rules.market_hours import market_is_open, next_open, oldest_execution_price
 from transactions.services.platform_fees import fee_on
-from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, claim_buckets_on_citus, lock_buckets
+from transactions.services.processing.buckets import ALL_BUCKETS, claim_buckets, lock_buckets
 from transactions.services.processing.limits import limit_parameters, notify_held
 from transactions.services.processing.refunds import match_refunds
 from transactions.sql import load_sql
@@ -167,34 +167,26 @@ def _process_batch(
     limits = limit_parameters()
     with transaction.atomic(), connection.cursor() as cursor:
         # Hints for the planner: a batch fits into memory, and compiling the statement would cost more than it saves.
-        cursor.execute(
-            "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off; "
-            "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
-        )
-        sharded = cursor.fetchone()[0]
-        size = size or settings.PROCESS_BATCH_SIZE
-        if sharded:
-            # The statement writes `merchants` after the shards: both through the same connections.
-            cursor.execute("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
+        cursor.execute("SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
         if wait:
             lock_buckets(cursor, candidates)
-            buckets = list(candidates)
-        elif sharded:
-            buckets = claim_buckets_on_citus(cursor, candidates, size=size)
-        else:
-            buckets = claim_buckets(cursor, candidates)
+            buckets, places = list(candidates), len(candidates)
+        if not wait or on_citus():  # on Citus also to find in how many shards the rows are
+            buckets, places = claim_buckets(cursor, candidates)
         if not buckets:
             return 0
         if locked_buckets is not None:
             locked_buckets.extend(buckets)
+        size = size or settings.PROCESS_BATCH_SIZE
         cursor.execute("SELECT EXISTS (SELECT 1 FROM orders WHERE status = 'queued')")
         any_orders = cursor.fetchone()[0]
-        try:
+        with restored_error_codes():
             cursor.execute(
-                _booking_sql(sharded=sharded),
+                load_sql("book_pending"),
                 {
                     "buckets": buckets,
-                    "per_bucket": -(-size // len(buckets)),
+                    "size": size,
+                    "per_place": -(-size // places),
                     "now": now,
                     "oldest_price": oldest_execution_price(now),
                     "platform_fee": fee.fee,
@@ -207,11 +199,6 @@ def _process_batch(
                 }
                 | limits,
             )
-        except InternalError as error:
-            # A constraint violation on rows copied to a shard arrives without its SQLSTATE.
-            if sharded and " violates " in str(error):
-                raise IntegrityError(str(error)) from error.__cause__
-            raise
         rows = cursor.fetchall()
         for _, reason, _, _, user_ids in rows:
             if reason in LimitReason:
@@ -226,10 +213,3 @@ def _process_batch(
     result.batches += 1
     invalidate_customers(user_id for row in rows for user_id in row[4])
     return sum(row[2] for row in rows)
-
-
-@cache
-def _booking_sql(*, sharded: bool) -> str:
-    """Return the statement that books a batch; Citus finds the pending rows in another way."""
-    pending = load_sql("first_pending_sharded" if sharded else "first_pending")
-    return load_sql("book_pending").replace("{first_pending}", pending)

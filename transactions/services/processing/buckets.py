@@ -28,30 +28,13 @@ def lock_buckets(cursor: CursorWrapper, buckets: Sequence[int]) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [BUCKET_LOCK, bucket])
 
 
-def claim_buckets(cursor: CursorWrapper, candidates: Sequence[int]) -> list[int]:
-    """Lock free buckets with pending rows, the most urgent first."""
+def claim_buckets(cursor: CursorWrapper, candidates: Sequence[int]) -> tuple[list[int], int]:
+    """Lock free buckets with pending rows, the most urgent first; also return in how many places their rows are."""
     cursor.execute(
         load_sql("claim_buckets"), {"buckets": list(candidates), "limit": BUCKETS_PER_BATCH, "lock": BUCKET_LOCK}
     )
-    return [row[0] for row in cursor.fetchall()]
-
-
-def claim_buckets_on_citus(cursor: CursorWrapper, candidates: Sequence[int], *, size: int) -> list[int]:
-    """Lock free buckets with pending rows until they fill a batch of `size`, the most urgent first.
-
-    One bucket with a large backlog is enough, so that the shards sort no more rows than they must.
-    """
-    cursor.execute(load_sql("waiting_buckets_sharded"), {"buckets": list(candidates)})
-    buckets: list[int] = []
-    pending = 0
-    for bucket, rows in cursor.fetchall():
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [BUCKET_LOCK, bucket])
-        if cursor.fetchone()[0]:
-            buckets.append(bucket)
-            pending += rows
-            if pending >= size or len(buckets) == BUCKETS_PER_BATCH:
-                break
-    return buckets
+    rows = cursor.fetchall()
+    return [bucket for bucket, _ in rows], sum(places for _, places in rows)
 
 
 def move_to_pending(

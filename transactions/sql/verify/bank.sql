@@ -5,6 +5,6 @@ FROM (
     FROM ledger_transfers WHERE created_at >= %(since)s AND '10100' IN (debit_account, credit_account)
 ) AS bank
 WHERE balance < 0 AND (
-    EXISTS (SELECT FROM ledger_transfers WHERE kind IN ('journal_entry', 'journal') AND debit_account = '10100')
+    EXISTS (SELECT 1 FROM ledger_transfers WHERE kind IN ('journal_entry', 'journal') AND debit_account = '10100')
     OR (%(bank)s > 0 AND %(attached)s::timestamptz > '-infinity')  -- the entry may be detached
 )
