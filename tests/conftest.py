@@ -27,11 +27,13 @@ from urllib.parse import urlsplit, urlunsplit
 import hypothesis
 import pytest
 import redis
+from pytest_django import DjangoDbBlocker
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from kamioi_site.local import embedded_servers, system  # noqa: E402
+from tests import citus  # noqa: E402
 
 SLOTS = 6
 # Redis databases per slot: one for a session's first process and one for each parallel process.
@@ -116,6 +118,9 @@ if not _in_worker:  # the processes of a parallel run inherit all of this
     for _name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "REDIS_URL"):
         if _file := os.environ.pop(f"{_name}_FILE", ""):  # it would override what is set below
             os.environ[_name] = Path(_file).read_text().strip()
+    if citus.ON_CITUS:
+        os.environ["DATABASE_URL"] = citus.database_url()
+        os.environ.pop("MIGRATION_DATABASE_URL", None)
     _redis_given = embedded_servers.redis_is_given()
     try:
         if embedded_servers.ensure_servers():
@@ -160,6 +165,12 @@ def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
     """Give every process of a parallel run its own Redis database, before its settings load."""
     for number, spec in enumerate(specs, start=1):
         spec.env["REDIS_URL"] = _redis_url(number)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what runs on a Citus cluster too."""
+    if citus.is_for_citus(item.path.relative_to(ROOT / "tests").as_posix(), item.name):
+        item.add_marker("citus")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -229,9 +240,20 @@ def _template(django_db_modify_db_settings: None) -> database.Template:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(_template: database.Template, django_db_setup: None) -> Iterator[None]:
+def django_db_keepdb(request: pytest.FixtureRequest) -> bool:
+    """Keep the database of a cluster: Django can neither create nor drop it there."""
+    return citus.ON_CITUS or bool(request.config.getoption("reuse_db"))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    _template: database.Template, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
     """Create and drop the test database as the owner; after a test that committed, restore its initial rows."""
     _template.save()
+    if citus.ON_CITUS:
+        with django_db_blocker.unblock():
+            database.distribute()
     with pytest.MonkeyPatch.context() as patch:
         flush = "django.db.backends.base.operations.BaseDatabaseOperations.execute_sql_flush"
         patch.setattr(flush, database.reset_database)

@@ -14,9 +14,12 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from kamioi_site.db.backend.base import drop_pool
+from kamioi_site.db.distribution import apply_distribution, distribution, plan_distribution
 from kamioi_site.db.roles import connection_values
 from kamioi_site.local import embedded_servers
 from kamioi_site.local.servers import EmbeddedPostgres
+from tests import citus
 
 # Of the test that runs.
 role_of_test = "application"
@@ -77,6 +80,11 @@ _FILLED = """
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'django_migrations'
       AND pg_relation_size(oid) > 0
 """
+# On a cluster: the tables that Citus manages, of which it reports no sizes; those that others refer to come last.
+_MANAGED = """
+    SELECT relname::text, partmethod = 'h' FROM pg_dist_partition JOIN pg_class ON pg_class.oid = logicalrelid
+    WHERE NOT relispartition ORDER BY partmethod <> 'h', repmodel = 't', array_position(%s, relname::text) DESC
+"""
 # Rows that the migrations insert, by table, as COPY writes them.
 _initial_rows: dict[str, bytes] = {}
 
@@ -91,11 +99,21 @@ def keep_initial_rows() -> None:
     """Keep the rows of the migrations, with which every test starts."""
     with _administrator_cursor() as cursor:
         cursor.execute(_FILLED)
-        for table, _ in cursor.fetchall():
+        filled = [table for table, _ in cursor.fetchall()]
+        managed = [table for table, is_distributed in _managed_tables(cursor) if not is_distributed]
+        for table in [*reversed(managed), *filled]:
             rows = io.BytesIO()
             cursor.copy_expert(f"COPY {table} TO STDOUT", rows)
             _initial_rows[table] = rows.getvalue()
     connection._test_serialized_contents = "[]"  # type: ignore[attr-defined]  # Django has nothing to restore
+
+
+def _managed_tables(cursor: Any) -> list[tuple[str, bool]]:
+    """Return the tables that Citus manages, and whether they are distributed; none without a cluster."""
+    if not citus.ON_CITUS:
+        return []
+    cursor.execute(_MANAGED, [list(distribution().reference)])
+    return list(cursor.fetchall())
 
 
 def end_sessions(database: str) -> None:
@@ -145,6 +163,14 @@ def drop_template() -> None:
         cursor.execute(f"DROP DATABASE IF EXISTS {_template_name()}")
 
 
+def distribute() -> None:
+    """Distribute the tables of a cluster, unless they are; new connections have its settings."""
+    for _ in apply_distribution(plan_distribution()):
+        pass
+    connection.close()
+    drop_pool(connection.alias)
+
+
 def reset_database(_: Any, statements: Sequence[str]) -> None:
     """Leave only the rows of the migrations, in place of `DatabaseOperations.execute_sql_flush`.
 
@@ -157,6 +183,7 @@ def reset_database(_: Any, statements: Sequence[str]) -> None:
             cursor.execute("SET session_replication_role = replica")  # neither triggers nor foreign keys
             cursor.execute(_FILLED)
             clear = [f"TRUNCATE {table}" if is_large else f"DELETE FROM {table}" for table, is_large in cursor]
+            clear += [f"DELETE FROM {table}" for table, _ in _managed_tables(cursor)]
         except psycopg2.errors.InsufficientPrivilege:  # on a given server
             clear = [*(statement.rstrip(";") for statement in statements), "SET CONSTRAINTS ALL DEFERRED"]
         cursor.execute("BEGIN; " + "; ".join(clear))

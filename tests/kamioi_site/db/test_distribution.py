@@ -1,14 +1,25 @@
 """Every table has a place on a Citus cluster, and Citus would refuse none of it."""
 
+import re
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import DataError, IntegrityError, InternalError, connection
 
-from kamioi_site.db.distribution import distribution, find_distribution_problems, plan_distribution
+from kamioi_site.db.distribution import (
+    distribution,
+    find_distribution_problems,
+    plan_distribution,
+    restored_error_codes,
+)
 from kamioi_site.db.partitions import partitioned_models
+from tests.factories import make_company
+from transactions.sql import load_sql
+
+ROOT = Path(__file__).resolve().parents[3]
 
 pytestmark = pytest.mark.django_db
 
@@ -92,3 +103,40 @@ def test_the_statements_are_printed_in_order_and_nothing_changes():
 def test_without_the_extension_the_error_explains_the_setup():
     with pytest.raises(CommandError, match="The extension citus is not installed in this database"):
         call_command("distribute", stdout=StringIO())
+
+
+def test_a_statement_for_citus_has_a_plain_form_and_is_listed():
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/sql/**/*.citus.sql")}
+    assert all((ROOT / file.replace(".citus.sql", ".sql")).exists() for file in files)
+    listed = set(re.findall(r"`(\w+/sql/[\w/]+\.citus\.sql)`", (ROOT / "docs" / "scaling.md").read_text()))
+    assert listed == files
+
+
+def test_the_form_for_citus_is_chosen_only_there(monkeypatch):
+    plain = load_sql("book_pending")
+    assert "LATERAL" in plain
+    assert "citus" not in plain
+    monkeypatch.setattr("kamioi_site.db.sql_files.on_citus", lambda: True)
+    assert "SET LOCAL citus.subquery_pushdown = on" in load_sql("book_pending")
+
+
+@pytest.mark.as_owner
+def test_ids_continue_after_those_of_the_rows():
+    company = make_company("SBUX", None)
+    _sql("ALTER SEQUENCE companies_id_seq RESTART")
+    sql = f"SELECT setval('companies_id_seq', greatest({company.pk}, max(id))) FROM companies"
+    assert sql in [step.sql for step in plan_distribution()]
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ('new row violates check constraint "holdings_not_negative"', IntegrityError),
+        ("numeric field overflow", DataError),
+        ("out of memory", InternalError),
+    ],
+)
+def test_an_error_of_a_row_keeps_its_class_on_citus(monkeypatch, message, kind):
+    monkeypatch.setattr("kamioi_site.db.distribution.on_citus", lambda: True)
+    with pytest.raises(kind, match=message), restored_error_codes():
+        raise InternalError(message)

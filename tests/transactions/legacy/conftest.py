@@ -26,17 +26,12 @@ def target(django_db_serialized_rollback: None, transactional_db: None) -> Itera
     make_company("RAD", None, is_listed=False)
     yield
     with owner_cursor() as cursor:
-        for trigger in ("insert", "update", "delete"):
-            for table in (
-                "users",
-                "transactions",
-                "llm_mappings",
-                "notifications",
-                "holdings",
-                "orders",
-                "admin_settings",
-            ):
-                cursor.execute(f"DROP TRIGGER IF EXISTS legacy_outbox_note_{trigger} ON {table}")
+        cursor.execute(
+            "SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) FROM pg_trigger "
+            "WHERE tgname ~ '^legacy_outbox_note_'"
+        )
+        for (drop_trigger,) in cursor.fetchall():
+            cursor.execute(drop_trigger)
         cursor.execute("TRUNCATE legacy_rows, legacy_ids, legacy_progress, legacy_source, legacy_outbox")
         cursor.execute("DROP TABLE IF EXISTS legacy_load_transactions, legacy_load_llm_mappings")
 

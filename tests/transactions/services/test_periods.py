@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from kamioi_site.db.distribution import violated_constraint
 from llm_center.models import AmortizationEntry, LlmDataAsset
 from llm_center.services.amortization import add_asset_cost, amortize_month
 from tests.factories import make_company, make_merchant, make_staff, make_transaction, make_user
@@ -81,7 +82,7 @@ def constraint_of(day: date) -> str:
             post(day)
             transaction.set_rollback(True)
     except IntegrityError as error:
-        return str(error.__cause__.diag.constraint_name)
+        return violated_constraint(error)
     return ""
 
 

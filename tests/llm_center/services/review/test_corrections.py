@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import OperationalError
-from django.db.models import F, Sum
+from django.db.models import Sum
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -260,7 +260,9 @@ def test_what_cannot_be_reversed_is_left_and_named(reviewer: User, wrong: Mercha
 def test_the_newest_quote_counts_however_old_and_without_any_a_correction_is_refused(
     reviewer: User, wrong: Merchant, settings: Any
 ) -> None:
-    StockPrice.objects.filter(ticker="DNUT").update(as_of=F("as_of") - settings.PRICE_MAX_AGE * 30)
+    for quote in StockPrice.objects.filter(ticker="DNUT"):
+        quote.as_of -= settings.PRICE_MAX_AGE * 30
+        quote.save()
     effect = booked_effect(merchant=wrong, action=Action.CORRECT, actor=reviewer, ticker="SBUX")
     assert effect.returned[0].quoted_at < timezone.now() - settings.PRICE_MAX_AGE
     StockPrice.objects.filter(ticker="DNUT").delete()
