@@ -137,7 +137,7 @@ migrations-check: install ## check that models and migrations agree
 	@env -u DJANGO_SETTINGS_MODULE KAMIOI_HOME="$${KAMIOI_TEST_HOME:-.kamioi/test}" $(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: install ## run one benchmark (NAME=processing) or all of them
-	@set -e; for name in $(or $(NAME),$$(cd benchmarks && ls *.py | sed 's/\.py$$//' | grep -vx -e __init__ -e common -e load_users)); do \
+	@set -e; for name in $(or $(NAME),$$(cd benchmarks && ls *.py | sed 's/\.py$$//' | grep -vx -e __init__ -e common -e load_users -e citus)); do \
 		$(BIN)/python -m benchmarks.$$name $(if $(NAME),$(ARGS)); \
 	done
 
