@@ -310,6 +310,7 @@ class Migration(migrations.Migration):
             },
         ),
         RunSQLFile(__file__, "0001_views.sql"),
+        RunSQLFile(__file__, "0001_refresh_summary.sql"),
         seed_schedule(SCHEDULE),
         seed_roles(ROLES),
     ]

@@ -1,11 +1,13 @@
 """The mapping log, decisions, data assets and the roles of staff."""
 
 from decimal import Decimal
+from typing import Any
 
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
-from django.db import migrations, models
+from django.db import ProgrammingError, migrations, models, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 import kamioi_site.db.indexes
 from kamioi_site.db.seed import seed_roles, seed_schedule
@@ -23,22 +25,29 @@ ROLES = {
     "finance": (
         "llm_center.add_amortizationentry llm_center.add_llmdataasset llm_center.change_amortizationentry "
         "llm_center.change_llmdataasset llm_center.view_amortizationentry llm_center.view_assetevent "
-        "llm_center.view_llmdataasset transactions.add_journalentry transactions.view_backgroundtask "
-        "transactions.view_holding transactions.view_journalentry transactions.view_ledgeraccount "
-        "transactions.view_ledgertransfer transactions.view_order transactions.view_setting "
-        "transactions.view_transaction transactions.view_user"
+        "llm_center.view_llmdataasset transactions.add_journalentry transactions.close_period "
+        "transactions.reopen_period transactions.view_backgroundtask transactions.view_brokerorder "
+        "transactions.view_brokerposition transactions.view_collection transactions.view_detachedpartition "
+        "transactions.view_holding transactions.view_journaldraft transactions.view_journalentry "
+        "transactions.view_ledgeraccount transactions.view_ledgerseal transactions.view_ledgertransfer "
+        "transactions.view_order transactions.view_periodclosing transactions.view_platformfee "
+        "transactions.view_receivable transactions.view_setting transactions.view_transaction "
+        "transactions.view_unmatchedrefund transactions.view_user"
     ).split(),
     "operator": (
         "admin.view_logentry axes.delete_accessattempt axes.view_accessattempt "
         "django_celery_beat.change_periodictask django_celery_beat.view_crontabschedule "
-        "django_celery_beat.view_intervalschedule django_celery_beat.view_periodictask "
-        "llm_center.view_llmcall llm_center.view_mappingimport llm_center.view_proposalclaim "
-        "transactions.add_statementimport transactions.change_backgroundtask "
-        "transactions.change_migrationreject transactions.view_backgroundtask transactions.view_company "
-        "transactions.view_merchant transactions.view_migrationreject transactions.view_migrationrun "
-        "transactions.view_notification transactions.view_order transactions.view_setting "
+        "django_celery_beat.view_intervalschedule django_celery_beat.view_periodictask llm_center.view_llmcall "
+        "llm_center.view_mappingimport llm_center.view_proposalclaim transactions.add_statementimport "
+        "transactions.change_backgroundtask transactions.change_migrationreject "
+        "transactions.change_possibleduplicate transactions.change_statementimport transactions.view_accountmember "
+        "transactions.view_backgroundtask transactions.view_bankaccount transactions.view_company "
+        "transactions.view_importprofile transactions.view_merchant transactions.view_migrationreject "
+        "transactions.view_migrationrun transactions.view_notification transactions.view_order "
+        "transactions.view_platformfee transactions.view_possibleduplicate transactions.view_setting "
         "transactions.view_statementimport transactions.view_statementreject transactions.view_stockprice "
-        "transactions.view_transaction transactions.view_user waffle.change_flag waffle.view_flag"
+        "transactions.view_transaction transactions.view_unmatchedrefund transactions.view_user waffle.change_flag "
+        "waffle.view_flag"
     ).split(),
     "reviewer": (
         "llm_center.add_cataloguebrand llm_center.add_mappingimport llm_center.change_cataloguebrand "
@@ -50,6 +59,38 @@ ROLES = {
     ).split(),
     "customer": (),
 }
+
+_EXTENSION = "SELECT FROM pg_available_extensions WHERE name = 'pg_trgm'"
+# `llm_center/sql/search_merchants.sql` repeats the expression.
+_INDEX = """
+    CREATE INDEX {concurrently} IF NOT EXISTS idx_merchants_search ON merchants USING gin (
+        (merchant_key || ' ' || display_name || ' ' || coalesce(ticker, '') || ' ' || company_name || ' ' || category)
+        gin_trgm_ops
+    )
+"""
+
+
+def add_search_index(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+    """Build the index; a server without the extension, or an owner who may not create it, searches by prefix."""
+    connection = editor.connection
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTENSION)
+        if cursor.fetchone() is None:
+            return
+        try:
+            with transaction.atomic(using=connection.alias):
+                cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        except ProgrammingError:
+            return
+    concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
+    # An interrupted build leaves an invalid index under this name.
+    editor.execute(f"DROP INDEX {concurrently} IF EXISTS idx_merchants_search", params=None)
+    editor.execute(_INDEX.format(concurrently=concurrently), params=None)
+
+
+def drop_search_index(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+    """Drop the index; the extension stays, because something else may use it."""
+    editor.execute("DROP INDEX IF EXISTS idx_merchants_search", params=None)
 
 
 class Migration(migrations.Migration):
@@ -163,6 +204,17 @@ class Migration(migrations.Migration):
                 ),
                 ("category", models.CharField(blank=True, max_length=100)),
                 ("source", models.CharField(blank=True, max_length=100)),
+                (
+                    "as_of",
+                    models.CharField(
+                        "as of",
+                        max_length=10,
+                        blank=True,
+                        default="",
+                        db_default="",
+                        help_text="When the owner was looked up: 2026-10.",
+                    ),
+                ),
                 (
                     "edited",
                     models.BooleanField(
@@ -341,6 +393,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("ticker", models.CharField(blank=True, max_length=12)),
+                (
+                    "include_booked",
+                    models.BooleanField(
+                        "also what was booked",
+                        default=False,
+                        db_default=False,
+                        help_text="Whether booked purchases are corrected too.",
+                    ),
+                ),
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("requested_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
@@ -428,18 +489,7 @@ class Migration(migrations.Migration):
                 ("amount", models.DecimalField(decimal_places=2, max_digits=14)),
                 ("credit_account", models.CharField(db_default="15100", default="15100", max_length=10)),
                 ("transfer_id", models.BigIntegerField(blank=True, help_text="ID of the ledger transfer.", null=True)),
-                ("reversed_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                (
-                    "reversed_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
                 (
                     "asset",
                     models.ForeignKey(
@@ -453,16 +503,55 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "amortization entries",
                 "db_table": "amortization_entries",
                 "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("reversed_at", None)),
-                        fields=("asset", "period"),
-                        name="amortization_entries_once_per_month",
-                    ),
                     models.CheckConstraint(
                         condition=models.Q(("amount__gt", 0)), name="amortization_entries_amount_positive"
-                    ),
+                    )
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="AmortizationReversal",
+            fields=[
+                (
+                    "entry",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="reversal",
+                        serialize=False,
+                        to="llm_center.amortizationentry",
+                    ),
+                ),
+                ("transfer_id", models.BigIntegerField(help_text="ID of the ledger transfer.", null=True)),
+                ("reversed_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "reversed_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+            ],
+            options={"db_table": "amortization_reversals"},
+        ),
+        migrations.AddField(
+            model_name="amortizationentry",
+            name="replaces",
+            field=models.OneToOneField(
+                blank=True,
+                help_text="The reversal of the entry before, of the same asset and month.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="llm_center.amortizationreversal",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="amortizationentry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("replaces", None)),
+                fields=("asset", "period"),
+                name="amortization_entries_once_per_month",
+            ),
         ),
         # The table is created in SQL: Django supports neither PARTITION BY nor the composite key.
         migrations.SeparateDatabaseAndState(
@@ -584,6 +673,15 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=500)),
                 ("automatic", models.BooleanField(default=False)),
                 ("released_count", models.PositiveIntegerField(verbose_name="released", default=0)),
+                (
+                    "corrected_count",
+                    models.PositiveIntegerField(
+                        "corrected",
+                        default=0,
+                        db_default=0,
+                        help_text="Booked purchases that the decision corrects too.",
+                    ),
+                ),
                 (
                     "waited_seconds",
                     models.PositiveIntegerField(
@@ -716,6 +814,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             "llmmapping", kamioi_site.db.indexes.NamedIndex(fields=["-created_at"], name="idx_llm_mappings_created_at")
         ),
+        migrations.AddIndex(
+            "llmmapping",
+            kamioi_site.db.indexes.NamedIndex(fields=["merchant_key"], name="idx_llm_mappings_merchant_key"),
+        ),
         migrations.AddConstraint(
             "llmmapping",
             models.CheckConstraint(
@@ -737,6 +839,7 @@ class Migration(migrations.Migration):
                 name="llm_mappings_source_known",
             ),
         ),
+        migrations.RunPython(add_search_index, drop_search_index),
         RunSQLFile(__file__, "0001_reference_data.sql"),
         seed_schedule(SCHEDULE),
         seed_roles(ROLES),

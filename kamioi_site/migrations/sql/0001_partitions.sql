@@ -38,7 +38,7 @@ BEGIN
     IF to_regclass(quote_ident(target.name)) IS NOT NULL THEN
         RETURN NULL;
     END IF;
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %s)', rest, within) INTO stray USING target.low, target.high;
+    EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I WHERE %s)', rest, within) INTO stray USING target.low, target.high;
     IF stray THEN
         EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', parent, rest);
     END IF;

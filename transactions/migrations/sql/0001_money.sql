@@ -11,16 +11,6 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     FROM (SELECT div(investable * 100000000, price)) AS d (q)
 $$;
 
--- Money to the cent, rounded half-even, for amounts of at least zero.
-CREATE FUNCTION kamioi_cents(amount numeric) RETURNS numeric
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT ((d.q + CASE
-        WHEN 2 * (amount * 100 - d.q) > 1 THEN 1
-        WHEN 2 * (amount * 100 - d.q) = 1 AND mod(d.q, 2) = 1 THEN 1
-        ELSE 0 END) / 100)::numeric(14, 2)
-    FROM (SELECT trunc(amount * 100)) AS d (q)
-$$;
-
 -- The round-up of a purchase under the user's rule; zero for refunds and when round-ups are off.
 CREATE FUNCTION kamioi_round_up(amount numeric, enabled boolean, rule text, flat integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -30,7 +20,13 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
         ELSE flat END::numeric(14, 2)
 $$;
 
+-- The fee of a purchase: at most a share of its round-up, rounded down to the cent. As in transactions/rules/money.py.
+CREATE FUNCTION kamioi_fee(round_up numeric, platform_fee numeric, max_share numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT least(platform_fee, trunc(round_up * max_share, 2))::numeric(14, 2)
+$$;
+
 -- reverse
+DROP FUNCTION kamioi_fee(numeric, numeric, numeric);
 DROP FUNCTION kamioi_round_up(numeric, boolean, text, integer);
-DROP FUNCTION kamioi_cents(numeric);
 DROP FUNCTION kamioi_shares(numeric, numeric);
