@@ -2310,12 +2310,14 @@ class Migration(migrations.Migration):
                 name="transactions_booked_as_stored",
             ),
         ),
-        *(
-            RunSQLFile(__file__, f"0001_{name}.sql")
-            for name in (
-                *("money", "limits", "triggers", "periods", "similar_merchants", "company_words"),
-                *("statement_fingerprints", "legacy", "reference_data"),
-            )
-        ),
+        RunSQLFile(__file__, "0001_money.sql"),
+        RunSQLFile(__file__, "0001_limits.sql"),
+        RunSQLFile(__file__, "0001_triggers.sql"),
+        RunSQLFile(__file__, "0001_periods.sql"),
+        RunSQLFile(__file__, "0001_similar_merchants.sql"),
+        RunSQLFile(__file__, "0001_company_words.sql"),
+        RunSQLFile(__file__, "0001_statement_fingerprints.sql"),
+        RunSQLFile(__file__, "0001_legacy.sql"),
+        RunSQLFile(__file__, "0001_reference_data.sql"),
         seed_schedule(SCHEDULE),
     ]

@@ -25,9 +25,10 @@ SESSION_STATE = {
 }
 # It asks first whether PgBouncer is there: statements go as plain text then.
 ELSEWHERE = {"kamioi_site/db/prepared.py": ["a prepared statement"]}
-# An UPDATE's SET is none of the session's.
+# The SET of an UPDATE or of a database is none of the session's.
 _UPDATE = re.compile(
-    r"(UPDATE\s+(ONLY\s+)?[\w.{}\"]+(\s+(AS\s+)?\w+)?|DO\s+UPDATE|ON\s+(DELETE|UPDATE))\s+SET\s", re.IGNORECASE
+    r"(UPDATE\s+(ONLY\s+)?[\w.{}\"]+(\s+(AS\s+)?\w+)?|DO\s+UPDATE|ON\s+(DELETE|UPDATE)|ALTER\s+DATABASE\s+\S+)\s+SET\s",
+    re.IGNORECASE,
 )
 
 
@@ -55,6 +56,7 @@ def test_no_source_file_keeps_state_in_a_session():
         ("CREATE TEMP TABLE a (n int) ON COMMIT DROP", []),
         ("for row in rows.iterator():", ["a cursor on the server"]),
         ("UPDATE users AS u SET name = 'x'", []),
+        ('"ALTER DATABASE kamioi SET jit = off"', []),
     ],
 )
 def test_the_search_finds_what_it_looks_for(text, what):
