@@ -42,7 +42,10 @@ def page(browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(30_000)
     problems: list[str] = []
     page.problems = problems  # type: ignore[attr-defined]  # a test that provokes one clears it
-    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("pageerror", lambda error: problems.append(f"{error}\n{error.stack}"))
+    # A new network interface on this machine, as of a container, ends requests: they explain what failed after them.
+    unanswered: list[str] = []
+    page.on("requestfailed", lambda request: unanswered.append(f"{request.failure} {request.url}"))
     page.on("response", lambda reply: problems.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
     page.on(
         "console",
@@ -50,7 +53,7 @@ def page(browser: Browser) -> Iterator[Page]:
     )
     yield page
     context.close()
-    assert problems == []
+    assert not problems, "\n".join([*problems, "Without an answer:", *unanswered])
 
 
 def check_page(page: Page, name: str) -> None:

@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import psycopg2
+import pytest
 import redis
 from celery import Celery
 from django.conf import settings
@@ -481,7 +482,9 @@ def system_under_test(
 ) -> Iterator[SystemUnderTest]:
     """A cluster with customers and a running load, until the end of the block."""
     environment |= {"API_RATE_AUTHENTICATED": "", "API_RATE_ANONYMOUS": ""}
-    with local.local_cluster(home, *arguments, **environment):
+    with local.local_cluster(home, *arguments, **environment), pytest.MonkeyPatch.context() as patch:
+        # The cluster is a plain PostgreSQL; this process has no database that could be asked.
+        patch.setattr("kamioi_site.db.sql_files.on_citus", lambda: False)
         system = SystemUnderTest(home)
         system.furnish(sweep_seconds=sweep_seconds)
         system.start_load()
