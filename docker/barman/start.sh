@@ -21,7 +21,7 @@ if ! ls "${BARMAN_HOME:-/var/lib/barman}"/kamioi/base/*/backup.info >/dev/null 2
 while :; do
 	# Starts pg_receivewal unless it runs, takes in what it received, and applies the retention.
 	barman -q -c "$BARMAN_DIR/barman.conf" cron || echo "barman cron failed" >&2
-	if [ "$(date +%s)" -ge "$next" ]; then
+	if [ "$(date +%s)" -ge "$next" ] && "$here/health.sh"; then # a backup without its WAL is none
 		if "$here/backup.sh"; then next=$(tonight); else next=$(($(date +%s) + 900)); fi
 	fi
 	sleep 30 &

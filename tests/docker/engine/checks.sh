@@ -58,6 +58,7 @@ check() {
 	are_scraped() { ! prometheus targets -d state=active | grep -oE '"health":"(down|unknown)"' | grep -q .; }
 	within_seconds 90 are_scraped || fail "a target of Prometheus is down"
 	[ "$(prometheus targets -d state=active | grep -o '"health":"up"' | wc -l)" -ge 14 ] || fail "Prometheus has few targets"
+	verify_backups
 	say "all is well"
 }
 
