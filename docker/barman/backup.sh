@@ -33,6 +33,7 @@ fi
 
 if [ -d "${METRICS:-/metrics}" ]; then
 	umask 022
+	chmod 0755 "${METRICS:-/metrics}" # node-exporter is another user
 	{
 		echo '# HELP kamioi_backup_last_success_timestamp_seconds When the last backup of database and uploads was complete.'
 		echo '# TYPE kamioi_backup_last_success_timestamp_seconds gauge'

@@ -357,7 +357,7 @@ def test_a_backup_reports_its_success_to_prometheus(tmp_path):
         (programs / "barman").write_text(f'#!/bin/sh\ncase "$*" in *backup*) exit {code} ;; esac\n')
         (programs / "barman").chmod(0o755)
     for place in ("media", "metrics", "home"):
-        (tmp_path / place).mkdir()
+        (tmp_path / place).mkdir(mode=0o700)
     (tmp_path / "media" / "statement.csv").write_text("Date,Amount\n")
 
     def run(programs: str) -> int:
@@ -378,6 +378,7 @@ def test_a_backup_reports_its_success_to_prometheus(tmp_path):
     assert run("barman") == 0
     (metric,) = re.findall(r"^(\w+) \d+$", (tmp_path / "metrics" / "backup.prom").read_text(), re.MULTILINE)
     assert metric in (DOCKER / "prometheus" / "rules" / "alerts.yml").read_text()
+    assert (tmp_path / "metrics").stat().st_mode & 0o777 == 0o755  # node-exporter is another user
     (kept,) = (tmp_path / "home" / "media").glob("*.tar.gz")
     listed = subprocess.run(["tar", "-tzf", str(kept)], capture_output=True, text=True, check=True).stdout
     assert "./statement.csv" in listed

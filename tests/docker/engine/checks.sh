@@ -29,7 +29,10 @@ all_healthy() { # every container runs and is not unhealthy, and the replica fol
 wait_until_healthy() { within_seconds 300 all_healthy || { compose ps -a >&2; fail "not healthy"; }; }
 verify() { manage verify_ledger --all "$@" || fail "verify_ledger"; }
 verify_backups() {
-	are_backups_right() { within "$src/docker/backup" check >"$work/backups.log"; }
+	are_backups_right() {
+		within "$src/docker/backup" check >"$work/backups.log" &&
+			prometheus query -d 'query=kamioi_backup_last_success_timestamp_seconds' | tee -a "$work/backups.log" | grep -q '"value"'
+	}
 	within_seconds 240 are_backups_right || { cat "$work/backups.log" >&2; fail "docker/backup check"; }
 }
 crash() { # SERVICE...: kill -9 of its first container, which the engine starts again. (`docker kill` would be a stop.)
