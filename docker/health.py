@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+START_SECONDS = 60  # as start_period in compose.yml; until then Docker asks every five seconds
 BEAT_SILENCE = 900  # seconds; beat writes down what it sends, and something is due every minute
 
 
@@ -46,10 +47,10 @@ def main(arguments: list[str]) -> int:
 
 
 def count_failures(*, failed: bool) -> None:
-    """Count failures in a row; at KAMIOI_HEALTH_FAILURES end the container."""
+    """Count failures in a row after the start; at KAMIOI_HEALTH_FAILURES end the container."""
     allowed = int(os.environ.get("KAMIOI_HEALTH_FAILURES") or 0)
     path = Path(_run_directory(), "kamioi-failures")
-    if not allowed:
+    if not allowed or (failed and _age() < START_SECONDS):
         return
     if not failed:
         path.unlink(missing_ok=True)
@@ -108,8 +109,7 @@ def beat() -> str:
     """Why beat is not well, or nothing: the newest thing it sent is too long ago."""
     import psycopg2  # noqa: PLC0415  # the other roles do without
 
-    started = Path(_run_directory(), "kamioi-role").stat().st_mtime
-    if time.time() - started < BEAT_SILENCE:
+    if _age() < BEAT_SILENCE:
         return ""
     try:
         connection = psycopg2.connect(_secret("DATABASE_URL"), connect_timeout=5)
@@ -126,6 +126,11 @@ def beat() -> str:
     return (
         "" if age is not None and age < BEAT_SILENCE else f"beat has sent nothing for {age or 'ever so many'} seconds"
     )
+
+
+def _age() -> float:
+    """Seconds since the container started: entrypoint.sh wrote down its role."""
+    return time.time() - Path(_run_directory(), "kamioi-role").stat().st_mtime
 
 
 def _run_directory() -> str:

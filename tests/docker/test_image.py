@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,12 @@ def test_a_container_that_stays_unhealthy_ends_itself_where_that_is_asked_for(tm
         health.count_failures(failed=True)
     assert sent == []
     monkeypatch.setenv("KAMIOI_HEALTH_FAILURES", "5")
+    role = tmp_path / "kamioi-role"
+    role.touch()
+    for _ in range(9):
+        health.count_failures(failed=True)
+    assert sent == []  # it is still starting
+    os.utime(role, (0, time.time() - health.START_SECONDS))
     for failed in (True, True, True, True, False, True, True, True, True):
         health.count_failures(failed=failed)
     assert sent == []  # not in a row
