@@ -11,7 +11,7 @@ manage() { compose exec -T web /app/docker/entrypoint.sh manage "$@"; }
 primary() { sed -n 's/^POSTGRES_PRIMARY=//p' "$src/docker/.env" | tail -1 | grep . || echo postgres; }
 replica() { [ "$(primary)" = replica ] && echo postgres || echo replica; }
 sql() { compose exec -T "${2:-$(primary)}" psql -U postgres -d kamioi -v ON_ERROR_STOP=1 -Atc "$1"; }
-prometheus() { curl -sS -G "http://127.0.0.1:9090/api/v1/$1" "${@:2}"; }
+prometheus() { curl -fsS -G "http://127.0.0.1:9090/api/v1/$1" --data-urlencode "${@:2}"; }
 within_seconds() { # SECONDS COMMAND: again and again until it succeeds
 	local end=$((SECONDS + $1))
 	shift
@@ -31,7 +31,7 @@ verify() { manage verify_ledger --all "$@" || fail "verify_ledger"; }
 verify_backups() {
 	are_backups_right() {
 		within "$src/docker/backup" check >"$work/backups.log" &&
-			prometheus query -d 'query=kamioi_backup_last_success_timestamp_seconds' | tee -a "$work/backups.log" | grep -q '"value"'
+			prometheus query 'query=kamioi_backup_last_success_timestamp_seconds' | tee -a "$work/backups.log" | grep -q '"value"'
 	}
 	within_seconds 240 are_backups_right || { cat "$work/backups.log" >&2; fail "docker/backup check"; }
 }
@@ -58,9 +58,9 @@ check() {
 	within_seconds 90 is_booked || fail "the purchase is not booked"
 	transactions | grep -q '"ticker":"SBUX"' || fail "the purchase is of another company"
 	verify
-	are_scraped() { ! prometheus targets -d state=active | grep -oE '"health":"(down|unknown)"' | grep -q .; }
+	are_scraped() { ! prometheus targets state=active | grep -oE '"health":"(down|unknown)"' | grep -q .; }
 	within_seconds 90 are_scraped || fail "a target of Prometheus is down"
-	[ "$(prometheus targets -d state=active | grep -o '"health":"up"' | wc -l)" -ge 14 ] || fail "Prometheus has few targets"
+	[ "$(prometheus targets state=active | grep -o '"health":"up"' | wc -l)" -ge 14 ] || fail "Prometheus has few targets"
 	verify_backups
 	say "all is well"
 }
@@ -194,12 +194,10 @@ check_failover() { # and back again, so that both directions are seen
 }
 
 check_alerts() { # a fresh installation tells nobody anything in its first ten minutes
-	local up=0 fired
-	while [ "$up" -lt 600 ]; do
-		up=$(($(date +%s) - $(prometheus query -d 'query=process_start_time_seconds{job="prometheus"}' | grep -oP '"\K[0-9.]+(?="\]\})' | cut -d. -f1 | head -1)))
-		sleep 10
-	done
-	fired=$(prometheus query -d 'query=count by (alertname) (max_over_time(ALERTS{alertstate="firing",alertname!="Watchdog"}[15m]))' | grep -oP '"alertname":"\K[^"]+' || :)
-	[ -z "$fired" ] || fail "alerts fired: $fired"
-	say "no alert in the first $up s"
+	local started fired
+	started=$(prometheus query 'query=process_start_time_seconds{job="prometheus"}' | grep -oP '"\K[0-9]+(?=[0-9.]*"\]\})')
+	sleep $((started + 600 > EPOCHSECONDS ? started + 600 - EPOCHSECONDS : 0))
+	fired=$(prometheus query 'query=count by (alertname) (max_over_time(ALERTS{alertstate="firing",alertname!="Watchdog"}[10m]))' -d time=$((started + 600)))
+	! grep -oP '"alertname":"\K[^"]+' <<<"$fired" || fail "alerts fired"
+	say "no alert in the first ten minutes"
 }
