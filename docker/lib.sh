@@ -33,19 +33,32 @@ sql() { # SERVER QUERY, as the administrator
 	# shellcheck disable=SC2086
 	$DC exec -T "$1" psql -U postgres -d kamioi -v ON_ERROR_STOP=1 -Atc "$2"
 }
-barman() { # ARGUMENTS of Barman, in its container
+in_barman() { # COMMAND in Barman's container
 	# shellcheck disable=SC2086
-	$DC --profile backup exec -T -e PGPASSFILE=/tmp/pgpass barman barman -c /tmp/barman/barman.conf "$@"
+	$DC --profile backup exec -T -e PGPASSFILE=/tmp/pgpass barman "$@"
+}
+barman() { # ARGUMENTS of Barman
+	in_barman barman -c /tmp/barman/barman.conf "$@"
+}
+patiently() { # COMMAND: again and again until it succeeds, for a minute
+	tries=0
+	until "$@"; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 30 ] || fail "Barman is not ready: $*"
+		sleep 2
+	done
 }
 follow_new_history() { # After a restore or a fail-over: what Barman received last may not be in the new primary's history
 	# shellcheck disable=SC2086
-	{
-		$DC --profile backup up -d --no-deps barman
-		until $DC --profile backup exec -T barman test -e /tmp/barman/barman.conf; do sleep 1; done
+	$DC --profile backup up -d --no-deps barman
+	patiently in_barman test -e /tmp/barman/barman.conf
+	reset() { # its container may just be starting to receive
+		barman receive-wal --stop kamioi >/dev/null 2>&1 || :
+		barman receive-wal --reset kamioi
 	}
-	barman receive-wal --stop kamioi >/dev/null 2>&1 || :
-	barman receive-wal --reset kamioi
+	patiently reset
 	barman cron
+	patiently in_barman /etc/kamioi/health.sh
 	"$here/backup" now
 }
 primary() { setting POSTGRES_PRIMARY | grep . || echo postgres; }

@@ -17,7 +17,7 @@ tonight() { # the next BACKUP_AT, in seconds since 1970
 
 # What a killed container left is not running any more.
 next=$(tonight)
-if ! ls "${BARMAN_HOME:-/var/lib/barman}"/kamioi/base/*/backup.info >/dev/null 2>&1; then next=0; fi # the first one at once
+if ! ls "${BARMAN_HOME:-/var/lib/barman}"/kamioi/meta/*-backup.info >/dev/null 2>&1; then next=0; fi # the first one at once
 while :; do
 	# Starts pg_receivewal unless it runs, takes in what it received, and applies the retention.
 	barman -q -c "$BARMAN_DIR/barman.conf" cron || echo "barman cron failed" >&2
