@@ -59,7 +59,7 @@ def test_a_process_of_the_application_is_given_what_its_settings_need(name):
     assert environment["ALLOWED_HOSTS"] == "kamioi.example"
     assert not re.search(r"password|token|key", " ".join(set(environment) - set(files)), re.IGNORECASE)
     # What a process reads that the compose file sets exists: nothing is misspelled.
-    known = _names_the_code_reads()
+    known = _names_the_code_reads() | _names_the_scripts_write()
     assert set(environment) <= known, set(environment) - known
 
 
@@ -157,6 +157,18 @@ def test_a_release_of_the_application_changes_no_other_image():
         "pgbouncer": "PGBOUNCER_VERSION",
         "barman": "BARMAN_VERSION",
     }
+
+
+def _names_the_scripts_write() -> set[str]:
+    """What docker/release and docker/failover change in docker/.env."""
+    text = "".join((DOCKER / name).read_text() for name in ("release", "failover"))
+    return set(re.findall(r"set_setting (\w+) ", text))
+
+
+@pytest.mark.parametrize("name", sorted(APP))
+def test_what_the_scripts_write_into_the_settings_replaces_no_process(name):
+    """The application gets docker/.env whole: a changed value would replace all of it at the next `up -d`."""
+    assert {_services()[name]["environment"].get(each) for each in _names_the_scripts_write()} == {""}
 
 
 def test_it_starts_on_a_machine_with_two_processors():
