@@ -272,6 +272,17 @@ def test_a_reader_is_sent_once_more_when_no_web_is_left(webs, path):
         assert [method for method, _ in webs[0].seen] == ["GET", "GET", "POST"]
 
 
+def test_webs_that_still_load_cost_no_reader_anything(webs):
+    """A release starts as many new webs as there are; they have no connections, so least_conn prefers them."""
+    with contextlib.ExitStack() as stack:
+        loading = [stack.enter_context(socket.socket()) for _ in range(5)]
+        for unused in loading:
+            unused.bind(("127.0.0.1", 0))
+        ports = [unused.getsockname()[1] for unused in loading]
+        with nginx([*ports, webs[0].port]) as (port, _place):
+            assert ask(port, "/read")[0] == 200
+
+
 def test_without_a_web_process_the_error_has_the_format_of_the_api():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
