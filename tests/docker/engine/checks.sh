@@ -141,7 +141,7 @@ check_release() {
 	under_load "\`docker/release\`" within "$src/docker/release" next
 	no_get_failed
 	plain_up
-	under_load "\`docker/release --nginx\`, back to the old version" within "$src/docker/release" local --nginx local
+	under_load "\`docker/release --nginx\`, back to the old version" within "$src/docker/release" local --nginx next
 }
 
 check_nine() {
