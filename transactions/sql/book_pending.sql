@@ -177,17 +177,12 @@ closed_orders AS (
     WHERE %(any_orders)s AND orders.user_id = moved.user_id AND orders.transaction_id = moved.id
       AND orders.status = 'queued' AND moved.status IN ('completed', 'not_listed', 'needs_review', 'on_hold')
 ),
--- Ordered by key, so that two workers that park rows for the same merchants do not deadlock.
+-- waiting: what `add_waiting` writes, if there is any: on Citus, a write locks the whole of `merchants` until the commit.
 waiting AS (
-    INSERT INTO merchants (merchant_key, display_name, ticker, company_name, category, status, source, reason,
-                           rejected_tickers, waiting_count, waiting_amount, created_at, updated_at)
-    SELECT merchant_key, min(merchant), NULL, '', min(category), 'proposed', 'ingest', '', '[]', count(*),
-           sum(round_up), %(now)s, %(now)s
-    FROM moved WHERE status = 'needs_review' GROUP BY merchant_key ORDER BY merchant_key
-    ON CONFLICT (merchant_key) DO UPDATE SET
-        waiting_count = merchants.waiting_count + excluded.waiting_count,
-        waiting_amount = merchants.waiting_amount + excluded.waiting_amount
+    SELECT merchant_key, min(merchant) AS merchant, min(category) AS category, count(*) AS rows, sum(round_up) AS amount
+    FROM moved WHERE status = 'needs_review' GROUP BY merchant_key
 )
 SELECT status, CASE status WHEN 'on_hold' THEN failure_reason END, count(*),
-       coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), array_agg(DISTINCT user_id)
+       coalesce(sum(investable) FILTER (WHERE status = 'completed'), 0), array_agg(DISTINCT user_id),
+       CASE status WHEN 'needs_review' THEN (SELECT json_agg(waiting)::text FROM waiting) END
 FROM moved GROUP BY 1, 2

@@ -199,14 +199,17 @@ def _process_batch(
                 }
                 | limits,
             )
-        rows = cursor.fetchall()
-        for _, reason, _, _, user_ids in rows:
+            rows = cursor.fetchall()
+            waiting = next((merchants for *_, merchants in rows if merchants), None)
+            if waiting:
+                cursor.execute(load_sql("add_waiting"), {"waiting": waiting, "now": now})
+        for _, reason, _, _, user_ids, _ in rows:
             if reason in LimitReason:
                 notify_held(cursor, user_ids=user_ids, reason=reason, now=now)
-    if any(status == Transaction.Status.NEEDS_REVIEW for status, *_ in rows):
+    if waiting:
         review_queue_changed.send(sender=None)
         merchants_waiting.send(sender=None)
-    for status, _, count, invested, _ in rows:
+    for status, _, count, invested, *_ in rows:
         result.statuses[status] += count
         TRANSACTIONS.labels(status).inc(count)
         result.invested += invested
