@@ -1,5 +1,5 @@
 -- Book one batch: everything that happens to pending transactions of locked user buckets, in one statement.
--- The advisory locks on the buckets protect the rows.
+-- Only `add_waiting` follows. The advisory locks on the buckets protect the rows.
 {include first_pending}
 -- looked_up: the merchant's company (an approved ticker counts only while its company is listed) and the round-up, which
 -- is fixed since the purchase was stored, or now.
@@ -177,7 +177,7 @@ closed_orders AS (
     WHERE %(any_orders)s AND orders.user_id = moved.user_id AND orders.transaction_id = moved.id
       AND orders.status = 'queued' AND moved.status IN ('completed', 'not_listed', 'needs_review', 'on_hold')
 ),
--- waiting: what `add_waiting` writes, if there is any: on Citus, a write locks the whole of `merchants` until the commit.
+-- waiting: what `add_waiting` writes, if there is any: on Citus, a write locks all of `merchants` until the commit.
 waiting AS (
     SELECT merchant_key, min(merchant) AS merchant, min(category) AS category, count(*) AS rows, sum(round_up) AS amount
     FROM moved WHERE status = 'needs_review' GROUP BY merchant_key
