@@ -37,6 +37,7 @@ _ADDED_CHECK = "Citus names a check that a detached month gets by its shard, and
 _OWN_UPDATE = "the test changes rows by a statement that Citus refuses"
 _ONE_ROLE = "the cluster of the tests has one role"
 _NO_COUNTS = "PostgreSQL counts no writes to shards; the nightly recheck finds what has no delta"
+_MOMENTS = "a statement reads each shard at its own moment; the next recheck corrects what a recount missed"
 _PLANS = "the coordinator does not show the plans of the shards"
 # Parts of test names that are left out there, and why.
 NOT_ON_CITUS = {
@@ -54,6 +55,11 @@ NOT_ON_CITUS = {
     "are_found_by_their_index": _PLANS,
     "test_counted_writes_that_are_never_reported": _NO_COUNTS,
     "test_rows_of_the_default_partition_are_counted": _NO_COUNTS,
+    "test_uncounted_writes": _NO_COUNTS,
+    "test_reset_statistics_cause": _NO_COUNTS,
+    "test_concurrent_refreshes_and_writers": _MOMENTS,
+    "test_a_booking_that_commits_late": "a transaction that writes to shards only has no number on the coordinator",
+    "services/test_demo.py": "the demo joins a temporary table, and is for one PostgreSQL",
     "test_of_two_opposite_decisions_at_once": "the coordinator does not show who waits for a lock on a shard",
     "test_a_page_takes_five_queries": "settings are sent around one of the five",
     "test_a_large_directory_is_sampled": "the coordinator does not know the size of a table on the shards",

@@ -4,7 +4,7 @@ WITH gone AS (
     SELECT * FROM json_to_recordset(%(waiting)s::json) AS gone (merchant_key text, rows bigint, amount numeric)
 ),
 locked AS MATERIALIZED (
-    SELECT merchant_key FROM merchants WHERE merchant_key IN (SELECT merchant_key FROM gone)
+    SELECT merchant_key FROM merchants WHERE merchant_key = ANY (ARRAY(SELECT merchant_key FROM gone))
     ORDER BY merchant_key FOR UPDATE
 )
 UPDATE merchants SET waiting_count = greatest(0, merchants.waiting_count - gone.rows),
