@@ -46,7 +46,7 @@ from llm_center.services.review.queue import WAITING_STATUSES
 from llm_center.services.review.undo import request_undo
 from llm_center.tasks import undo_decision
 from transactions.market.price_refresh import refresh_stock_prices
-from transactions.models import BackgroundTask, Company, Merchant, StockPrice, User
+from transactions.models import AccountMember, BackgroundTask, Company, Merchant, StockPrice, Transaction, User
 from transactions.rules.market_hours import market_is_open
 from transactions.rules.money import ZERO
 from transactions.services.goals import create_goal
@@ -139,6 +139,7 @@ def load_demo(*, say: Callable[[str], object]) -> DemoLogin:
     refresh_stock_prices()
     say(f"merchants: {Merchant.objects.count():,}, decisions by two reviewers: {decided}")
     _queue_order(customers[0], now)
+    _repeat_a_purchase(customers[0])
     _request_second_approval(reviewers[0])
     _import_mapping_file(login, say)
     _move_to_past(now)
@@ -214,6 +215,13 @@ def _customers(password: str) -> list[User]:
         if created:
             create_goal(user=user, title="Emergency fund", target_amount=Decimal(2500), current_amount=Decimal(640))
         customers.append(user)
+    family, member = customers[1], customers[3]
+    AccountMember.objects.get_or_create(owner=family, email="sofia@kamioi.example", name="Sofia Ortega", role="child")
+    AccountMember.objects.get_or_create(
+        owner=family,
+        email=member.email,
+        defaults={"name": member.name, "user": member, "status": "active", "answered_at": timezone.now()},
+    )
     return customers
 
 
@@ -225,6 +233,7 @@ def _import_statements(customers: list[User], first: date) -> None:
             filename=f"{user.name.lower().replace(' ', '-')}-{first:%m-%d}.csv",
             requested_by=user,
             content=ContentFile(_statement(user.email, first).encode()),
+            account="Everyday checking",
             answers={"spending": "negative"},  # the refund of a shop looks like a purchase with the other sign
             send=False,
             limited=False,
@@ -305,6 +314,23 @@ def _queue_order(customer: User, now: datetime) -> None:
         while market_is_open(now):
             now += timedelta(hours=1)
         process_pending(now=now)
+
+
+def _repeat_a_purchase(customer: User) -> None:
+    """Import the newest purchase again, from a file of another program: a possible duplicate."""
+    newest = customer.transactions.filter(status=Transaction.Status.COMPLETED).latest("date", "id")
+    statement = upload_statement(
+        user=customer,
+        filename="budget-app.csv",
+        requested_by=customer,
+        content=ContentFile(
+            f"Date,Merchant,Amount\n{newest.date:%Y-%m-%d},{newest.merchant},{newest.amount}\n".encode()
+        ),
+        answers={"spending": "positive"},
+        send=False,
+        limited=False,
+    )
+    run_statement_import(task_id=statement.task_id)
 
 
 def _request_second_approval(reviewer: User) -> None:

@@ -11,13 +11,14 @@ from analytics.selectors.periods import Period
 from analytics.services.demo import ADMIN_EMAIL, DAYS, REVIEWERS, load_demo
 from analytics.services.rollups import verify_rollups
 from llm_center.models import MappingDecision
-from transactions.models import User
+from transactions.models import PossibleDuplicate, User
 from transactions.services.ledger_verification import find_ledger_problems
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 # These panels need a replica, a legacy migration or an extension that the embedded server lacks.
 OPTIONAL = {"replicas", "migration", "slow"}
 TABLES = """
+    account_members bank_accounts import_profiles unmatched_refunds
     transactions holdings ledger_transfers journal_entries journal_drafts statement_imports statement_rejects
     notifications goals merchants llm_mappings mapping_decisions pending_decisions mapping_imports
     mapping_import_rejects collections broker_orders broker_positions
@@ -45,6 +46,7 @@ def test_the_demo_fills_every_list_and_chart_once(settings, tmp_path, subtests):
     assert _counts() == counts
     assert list(find_ledger_problems()) == []
     assert list(verify_rollups()) == []
+    assert PossibleDuplicate.objects.filter(status="on_hold", related_id__isnull=False).count() == 1
     decisions = MappingDecision.objects.filter(automatic=False)
     deciders = {email for email, _ in REVIEWERS} | {ADMIN_EMAIL}  # the administrator uploaded the mapping file
     assert set(decisions.values_list("decided_by__email", flat=True)) == deciders
