@@ -48,15 +48,15 @@ patiently() { # COMMAND: again and again until it succeeds, for a minute
 		sleep 2
 	done
 }
+receive_anew() { # fails when its container is just starting to receive
+	barman receive-wal --stop kamioi >/dev/null 2>&1 || :
+	barman receive-wal --reset kamioi
+}
 follow_new_history() { # After a restore or a fail-over: what Barman received last may not be in the new primary's history
 	# shellcheck disable=SC2086
 	$DC --profile backup up -d --no-deps barman
 	patiently in_barman test -e /tmp/barman/barman.conf
-	reset() { # its container may just be starting to receive
-		barman receive-wal --stop kamioi >/dev/null 2>&1 || :
-		barman receive-wal --reset kamioi
-	}
-	patiently reset
+	patiently receive_anew
 	barman cron
 	patiently in_barman /etc/kamioi/health.sh
 	"$here/backup" now
