@@ -65,7 +65,7 @@ check() {
 	transactions | grep -q '"ticker":"SBUX"' || fail "the purchase is of another company"
 	verify
 	are_scraped() { ! prometheus targets state=active | grep -oE '"health":"(down|unknown)"' | grep -q .; }
-	within_seconds 90 are_scraped || fail "a target of Prometheus is down"
+	within_seconds 310 are_scraped || fail "a target of Prometheus is down"
 	[ "$(prometheus targets state=active | grep -o '"health":"up"' | wc -l)" -ge 14 ] || fail "Prometheus has few targets"
 	verify_backups
 	say "all is well"
