@@ -216,7 +216,9 @@ def _customers(password: str) -> list[User]:
             create_goal(user=user, title="Emergency fund", target_amount=Decimal(2500), current_amount=Decimal(640))
         customers.append(user)
     family, member = customers[1], customers[3]
-    AccountMember.objects.get_or_create(owner=family, email="sofia@kamioi.example", name="Sofia Ortega", role="child")
+    AccountMember.objects.get_or_create(
+        owner=family, email="sofia@kamioi.example", defaults={"name": "Sofia Ortega", "role": "child"}
+    )
     AccountMember.objects.get_or_create(
         owner=family,
         email=member.email,
@@ -228,17 +230,23 @@ def _customers(password: str) -> list[User]:
 def _import_statements(customers: list[User], first: date) -> None:
     """Import a statement of each customer; a file that was imported before adds nothing."""
     for user in customers:
-        statement = upload_statement(
-            user=user,
-            filename=f"{user.name.lower().replace(' ', '-')}-{first:%m-%d}.csv",
-            requested_by=user,
-            content=ContentFile(_statement(user.email, first).encode()),
-            account="Everyday checking",
-            answers={"spending": "negative"},  # the refund of a shop looks like a purchase with the other sign
-            send=False,
-            limited=False,
-        )
-        run_statement_import(task_id=statement.task_id)
+        filename = f"{user.name.lower().replace(' ', '-')}-{first:%m-%d}.csv"
+        # The refund of a shop looks like a purchase with the other sign.
+        _import_file(user, filename, _statement(user.email, first), spending="negative", account="Everyday checking")
+
+
+def _import_file(user: User, filename: str, text: str, *, spending: str, account: str = "") -> None:
+    statement = upload_statement(
+        user=user,
+        filename=filename,
+        requested_by=user,
+        content=ContentFile(text.encode()),
+        account=account,
+        answers={"spending": spending},
+        send=False,
+        limited=False,
+    )
+    run_statement_import(task_id=statement.task_id)
 
 
 def _statement(email: str, first: date) -> str:
@@ -319,18 +327,8 @@ def _queue_order(customer: User, now: datetime) -> None:
 def _repeat_a_purchase(customer: User) -> None:
     """Import the newest purchase again, from a file of another program: a possible duplicate."""
     newest = customer.transactions.filter(status=Transaction.Status.COMPLETED).latest("date", "id")
-    statement = upload_statement(
-        user=customer,
-        filename="budget-app.csv",
-        requested_by=customer,
-        content=ContentFile(
-            f"Date,Merchant,Amount\n{newest.date:%Y-%m-%d},{newest.merchant},{newest.amount}\n".encode()
-        ),
-        answers={"spending": "positive"},
-        send=False,
-        limited=False,
-    )
-    run_statement_import(task_id=statement.task_id)
+    text = f"Date,Merchant,Amount\n{newest.date:%Y-%m-%d},{newest.merchant},{newest.amount}\n"
+    _import_file(customer, "budget-app.csv", text, spending="positive")
 
 
 def _request_second_approval(reviewer: User) -> None:

@@ -2,15 +2,7 @@
 DROP TABLE IF EXISTS first_pending;
 SET LOCAL citus.subquery_pushdown = on;
 CREATE TEMP TABLE first_pending ON COMMIT DROP AS
-SELECT pending.*
-FROM unnest(%(buckets)s::int[]) AS buckets (bucket)
-CROSS JOIN LATERAL (
-    SELECT id, user_id, date, amount, merchant, merchant_key, booking, priority, ticker AS was_ticker,
-           round_up AS was_round_up, fee AS was_fee, investable AS was_investable, round_up_cents, fee_cents
-    FROM transactions
-    WHERE mod(user_id, 64) = buckets.bucket AND status = 'pending'
-    ORDER BY priority, id LIMIT %(per_place)s
-) AS pending
+{include pending_rows}
 ORDER BY priority, id LIMIT %(size)s;
 SET LOCAL citus.subquery_pushdown = off;
 WITH claimed AS MATERIALIZED (SELECT * FROM first_pending),

@@ -26,7 +26,7 @@ accepted: list[tuple[str, float, float]] = []
 
 
 class Connection(http.client.HTTPSConnection):
-    """To nginx on this machine, whatever the name says."""
+    """Connect to nginx on this machine, whatever the host name."""
 
     def connect(self) -> None:
         """Connect with TLS."""
